@@ -1,0 +1,48 @@
+package arch
+
+import (
+	"flag"
+	"os"
+	"regexp"
+	"sort"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "rewrite docs/divergences.md")
+
+var deviates = regexp.MustCompile(`Deviates from RFC ([0-9]+ §[0-9A-Za-z.]+): (.+)`)
+
+// TestDivergences holds docs/divergences.md equal to the comments in the code
+// that say where the program leaves an RFC, and why.
+func TestDivergences(t *testing.T) {
+	var rows []string
+	for _, s := range sources(t) {
+		if s.pkg() == "internal/arch" {
+			continue
+		}
+		for _, group := range s.file.Comments {
+			text := strings.Join(strings.Fields(group.Text()), " ")
+			for _, m := range deviates.FindAllStringSubmatch(text, -1) {
+				why, _, _ := strings.Cut(m[2], ". ")
+				rows = append(rows, "| RFC "+m[1]+" | "+strings.TrimSuffix(why, ".")+" | `"+s.path+"` |\n")
+			}
+		}
+	}
+	sort.Strings(rows)
+	want := "# Where Pharos leaves an RFC\n\nCollected from the comments `Deviates from RFC ...` in the code by a test of `internal/arch`\n" +
+		"(`go test ./internal/arch -run Divergences -update` rewrites it).\n\n| Section | What and why | Where |\n|---|---|---|\n" + strings.Join(rows, "")
+	const path = root + "/docs/divergences.md"
+	if *update {
+		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != want {
+		t.Error("docs/divergences.md is not what the code says; rewrite it with -update and read the diff")
+	}
+}

@@ -1,0 +1,152 @@
+package arch
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// policy says what each package may import of this module. A name that ends in
+// /... stands for every package below; the packages above a line are drawn from
+// the lines below it. A package that is not listed fails: the wall has to be
+// drawn before the room is used.
+//
+// Reading it from the left: the language of DNS knows nothing else; what decides
+// about names knows the language; drivers know what they drive and never each
+// other; node joins them.
+const policy = `
+internal/dns/dnsname:
+internal/dns/rdata:             internal/dns/dnsname
+internal/dns/dnswire:           internal/dns/dnsname internal/dns/rdata
+internal/dns/zonefile:          internal/dns/dnsname internal/dns/rdata
+
+internal/authority/zone:        internal/dns/...
+internal/authority/answer:      internal/dns/... internal/authority/zone
+
+internal/resolver/rrcache:      internal/dns/...
+internal/resolver/iterate:      internal/dns/... internal/resolver/rrcache
+internal/resolver/outbound:     internal/dns/... internal/resolver/iterate internal/resolver/rrcache
+
+internal/traffic/health:
+internal/traffic/pool:          internal/traffic/health
+internal/traffic/balance:       internal/traffic/pool internal/traffic/health
+internal/traffic/steer:         internal/dns/dnsname internal/dns/rdata internal/traffic/pool internal/traffic/health internal/traffic/balance
+internal/traffic/probe:         internal/traffic/health internal/traffic/pool
+
+internal/proxy/http1:
+internal/proxy/route:           internal/proxy/http1
+internal/proxy/httpproxy:       internal/proxy/http1 internal/proxy/route internal/traffic/balance internal/traffic/pool internal/traffic/health
+
+internal/cluster/state:         internal/cluster/document
+internal/cluster/document:      internal/dns/dnsname
+internal/cluster/snapshot:      internal/cluster/state internal/cluster/document
+internal/cluster/store:         internal/cluster/state internal/cluster/snapshot internal/cluster/document
+
+internal/serve/admission:
+internal/serve/dnsserver:       internal/dns/...
+
+internal/admin/config:          internal/dns/dnsname internal/cluster/document
+internal/admin/explain:         internal/dns/...
+internal/admin/telemetry:       
+internal/admin/api:             internal/admin/explain internal/admin/telemetry
+internal/admin/cli:             internal/dns/... internal/resolver/iterate internal/admin/... internal/node lab/demo
+
+internal/node:                  internal/...
+internal/arch:
+
+lab/simnet:                     internal/dns/... internal/resolver/... internal/authority/...
+lab/scenario:                   internal/dns/... internal/resolver/... internal/authority/... lab/simnet
+lab/scenarios:                  internal/dns/... lab/scenario
+lab/demo:                       internal/...
+cmd/pharos:                     internal/admin/cli
+bench:                          internal/dns/... bench/...
+`
+
+const module = "pharos/"
+
+// pure packages decide. They take the time as an argument, and touch no clock,
+// network, file, goroutine or log.
+var pure = []string{
+	"internal/dns/dnsname", "internal/dns/rdata", "internal/dns/dnswire", "internal/dns/zonefile",
+	"internal/authority/zone", "internal/authority/answer",
+	"internal/resolver/rrcache", "internal/resolver/iterate",
+	"internal/traffic/health", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/steer",
+	"internal/proxy/http1", "internal/proxy/route",
+	"internal/cluster/state",
+}
+
+// thirdParty says which modules from outside the pure packages may use, over
+// golang.org/x.
+var thirdParty = map[string][]string{
+	"internal/dns/rdata": {"github.com/miekg/dns"},
+}
+
+func parsePolicy(t *testing.T) map[string][]string {
+	rules := map[string][]string{}
+	for line := range strings.Lines(policy) {
+		name, allowed, ok := strings.Cut(strings.TrimSpace(line), ":")
+		if name == "" {
+			continue
+		}
+		if _, again := rules[name]; !ok || again {
+			t.Fatalf("policy: cannot read %q", line)
+		}
+		rules[name] = strings.Fields(allowed)
+	}
+	return rules
+}
+
+func allows(allowed []string, pkg string) bool {
+	return slices.ContainsFunc(allowed, func(a string) bool {
+		if prefix, ok := strings.CutSuffix(a, "..."); ok {
+			return strings.HasPrefix(pkg, prefix)
+		}
+		return a == pkg
+	})
+}
+
+func TestImports(t *testing.T) {
+	rules := parsePolicy(t)
+	seen := map[string]bool{}
+	for _, s := range sources(t) {
+		seen[s.pkg()] = true
+		allowed, listed := rules[s.pkg()]
+		if !listed && !strings.HasPrefix(s.pkg(), "bench/") {
+			t.Errorf("%s: package %s has no line in the policy of internal/arch/imports_test.go", s.path, s.pkg())
+			continue
+		}
+		if s.test {
+			continue // a test may look at anything
+		}
+		for _, spec := range s.file.Imports {
+			path := strings.Trim(spec.Path.Value, `"`)
+			if own, ok := strings.CutPrefix(path, module); ok && !allows(allowed, own) && !strings.HasPrefix(s.pkg(), "bench/") {
+				t.Errorf("%s: %s must not import %s", s.at(spec.Pos()), s.pkg(), own)
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(rules)) {
+		if !seen[name] {
+			t.Errorf("policy names %s, which does not exist", name)
+		}
+	}
+}
+
+// TestPackageNamesAreUnique: a name that stands for two packages has to be looked
+// up every time it is read.
+func TestPackageNamesAreUnique(t *testing.T) {
+	folders := map[string]string{}
+	for _, s := range sources(t) {
+		name := strings.TrimSuffix(s.file.Name.Name, "_test")
+		if other, ok := folders[name]; ok && other != s.pkg() && name != "main" {
+			t.Errorf("package name %s is used by %s and %s", name, other, s.pkg())
+		}
+		folders[name] = s.pkg()
+	}
+	for _, bad := range []string{"util", "utils", "common", "helpers", "models", "types", "mocks", "pkg", "misc", "base"} {
+		if where, ok := folders[bad]; ok {
+			t.Errorf("package name %s (%s) says nothing", bad, where)
+		}
+	}
+}

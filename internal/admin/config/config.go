@@ -1,0 +1,182 @@
+package config
+
+import (
+	"net/netip"
+
+	"pharos/internal/cluster/document"
+	"pharos/internal/cluster/state"
+	"pharos/internal/dns/dnsname"
+)
+
+// Duration is a span of time, written "500ms", "1s" or "1m30s".
+type Duration = document.Duration
+
+// Size is a number of octets, written "64KiB" or "256MiB".
+type Size = document.Size
+
+// Config is the configuration file. Every key may be left out: an empty file is
+// a node that resolves names for the machine it runs on, and a file with
+// nothing but zones serves them. Names of files are relative to the folder of
+// the configuration file.
+type Config struct {
+	// Data is the folder for what the node keeps: the store, the last compiled
+	// snapshots and journals. It is made if it does not exist.
+	Data string `json:"data" format:"file" default:"/var/lib/pharos" example:"data"`
+	// Listen is where the node can be reached.
+	Listen Listen `json:"listen"`
+	// Zones are the zones that the node is an authoritative server for.
+	Zones []Zone `json:"zones" max:"100000"`
+	// Resolver looks up the names that others are authoritative for.
+	Resolver Resolver `json:"resolver"`
+	// The pools, steered names and routes.
+	state.Resources
+	// DNS bounds what the DNS listeners take on.
+	DNS DNS `json:"dns"`
+	// Gateway bounds what the HTTP listeners take on.
+	Gateway Gateway `json:"gateway"`
+	// Store keeps what is applied at run time.
+	Store Store `json:"store"`
+	// Log is the node's own log, on standard error.
+	Log Log `json:"log"`
+
+	// File is the name of the file that this was read from; not a key.
+	File string `json:"-"`
+}
+
+// Listen is where the node can be reached. Port 0 takes any free port.
+type Listen struct {
+	// DNS are the addresses for DNS over UDP and TCP.
+	DNS []netip.AddrPort `json:"dns" default:"127.0.0.1:53,[::1]:53" max:"64" example:"192.0.2.1:53"`
+	// HTTP are the addresses of the gateway. Without one there is no gateway.
+	HTTP []netip.AddrPort `json:"http" default:"" max:"64" example:"0.0.0.0:80"`
+	// Admin is the address of status, metrics and commands. Whoever reaches it
+	// can change the node, so keep it on loopback.
+	Admin netip.AddrPort `json:"admin" default:"127.0.0.1:8053" example:"127.0.0.1:8053"`
+}
+
+// Zone is a zone that the node is an authoritative server for.
+type Zone struct {
+	// Name is the apex of the zone. Each zone stands once.
+	Name dnsname.Name `json:"name" required:"true" example:"example.com"`
+	// File is the master file of the zone (RFC 1035 §5). $INCLUDE reaches only
+	// files in the same folder and below.
+	File string `json:"file" format:"file" required:"true" example:"zones/example.com.zone"`
+}
+
+// Resolver looks names up for clients, from the root down, and keeps what it
+// learned.
+type Resolver struct {
+	// Allow are the clients that may ask for recursion; the others get REFUSED.
+	// An empty list turns the resolver off. Do not open it to the Internet: it
+	// would be used to flood others (RFC 5358).
+	Allow []netip.Prefix `json:"allow" default:"127.0.0.0/8,::1/128" max:"10000" example:"192.0.2.0/24"`
+	// RootHints is a master file with the names and addresses of the root
+	// servers. Empty: those built in.
+	RootHints string `json:"rootHints" format:"file" default:"" example:"named.root"`
+	// Port is where authoritative servers are asked. Anything but 53 is for
+	// labs.
+	Port uint16 `json:"port" default:"53" min:"1" example:"5353"`
+	// CacheSize is the memory for what was learned. The least recently used
+	// records make room for new ones.
+	CacheSize Size `json:"cacheSize" default:"256MiB" min:"1MiB" max:"1TiB" example:"1GiB"`
+	// Timeout is how long one client query may be worked on before SERVFAIL.
+	Timeout Duration `json:"timeout" default:"5s" min:"100ms" max:"1m" example:"3s"`
+}
+
+// DNS bounds what the DNS listeners take on.
+type DNS struct {
+	// UDPWorkers is how many loops serve each UDP address, each with a socket
+	// of its own. 0: one for each core.
+	UDPWorkers int `json:"udpWorkers" default:"0" min:"0" max:"1024" example:"4"`
+	// UDPSize is the largest UDP answer, in octets, even if the client would
+	// take more; the default avoids fragments (RFC 9715 §3). What is larger is
+	// truncated and asked again over TCP.
+	UDPSize int `json:"udpSize" default:"1232" min:"512" max:"65535" example:"1400"`
+	// TCPConnections is how many TCP connections are open at most. At the
+	// limit the one that has been idle longest is closed.
+	TCPConnections int `json:"tcpConnections" default:"1024" min:"1" max:"1000000" example:"10000"`
+	// TCPPerClient is how many of them one client address may have.
+	TCPPerClient int `json:"tcpPerClient" default:"32" min:"1" max:"1000000" example:"8"`
+	// TCPIdle is how long a TCP connection stays open without a query
+	// (RFC 7766 §6.2.3).
+	TCPIdle Duration `json:"tcpIdle" default:"10s" min:"100ms" max:"1h" example:"30s"`
+	// TCPPipeline is how many queries of one TCP connection are worked on at a
+	// time; the next ones wait in the socket.
+	TCPPipeline int `json:"tcpPipeline" default:"64" min:"1" max:"65535" example:"16"`
+}
+
+// Gateway bounds what the HTTP listeners take on.
+type Gateway struct {
+	// TrustedProxies are the addresses whose X-Forwarded-For and Forwarded
+	// fields are believed and extended. From all others they are replaced.
+	TrustedProxies []netip.Prefix `json:"trustedProxies" default:"" max:"10000" example:"10.0.0.0/8"`
+	// AccessLog is where each request leaves a line: a file, stdout or off.
+	AccessLog string `json:"accessLog" format:"file" default:"off" example:"/var/log/pharos/access.log"`
+	// Timeouts end what takes too long.
+	Timeouts GatewayTimeouts `json:"timeouts"`
+	// Limits refuse what is too much.
+	Limits GatewayLimits `json:"limits"`
+}
+
+// GatewayTimeouts end what takes too long.
+type GatewayTimeouts struct {
+	// Header is how long a client may take to send the fields of a request,
+	// from its first octet. Then 408.
+	Header Duration `json:"header" default:"10s" min:"100ms" max:"10m" example:"5s"`
+	// Content is how long a client or an origin server may pause while content
+	// is sent or taken.
+	Content Duration `json:"content" default:"30s" min:"100ms" max:"1h" example:"1m"`
+	// Idle is how long a client connection stays open between two requests.
+	Idle Duration `json:"idle" default:"60s" min:"100ms" max:"1h" example:"15s"`
+	// Connect is how long a connection to an origin server may take to open.
+	Connect Duration `json:"connect" default:"2s" min:"10ms" max:"1m" example:"500ms"`
+	// Response is how long an origin server may take until the fields of its
+	// response are there. Then 504.
+	Response Duration `json:"response" default:"60s" min:"10ms" max:"1h" example:"10s"`
+	// OriginIdle is how long a connection to an origin server is kept for the
+	// next request.
+	OriginIdle Duration `json:"originIdle" default:"30s" min:"100ms" max:"1h" example:"10s"`
+	// Tunnel is how long a tunnel (WebSocket) stays open without an octet.
+	Tunnel Duration `json:"tunnel" default:"1h" min:"1s" max:"24h" example:"10m"`
+	// Drain is how long requests may go on when the node stops.
+	Drain Duration `json:"drain" default:"10s" min:"0s" max:"10m" example:"30s"`
+}
+
+// GatewayLimits refuse what is too much.
+type GatewayLimits struct {
+	// Connections is how many client connections are open at most. At the
+	// limit new ones wait in the socket's queue.
+	Connections int `json:"connections" default:"10000" min:"1" max:"10000000" example:"50000"`
+	// Fields is how large the request line and the fields of a request, or of
+	// a response, may be. Beyond it a client gets 431, for an origin server 502.
+	Fields Size `json:"fields" default:"32KiB" min:"1KiB" max:"1MiB" example:"64KiB"`
+	// Content is how large the content of a request may be; beyond it 413.
+	// 0: no limit, content is passed on as it comes and never held.
+	Content Size `json:"content" default:"0" min:"0" example:"100MiB"`
+	// OriginIdle is how many connections to each member are kept for the next
+	// request.
+	OriginIdle int `json:"originIdle" default:"256" min:"0" max:"65535" example:"64"`
+	// Retries is how many other members a request is tried on, if it is safe
+	// to repeat and no part of a response has come.
+	Retries int `json:"retries" default:"2" min:"0" max:"10" example:"1"`
+}
+
+// Store keeps what is applied at run time, on disk in the data folder.
+type Store struct {
+	// Enabled turns the store on. Without it only the file counts, and nothing
+	// can be applied at run time.
+	Enabled bool `json:"enabled" default:"true" example:"false"`
+	// Quota is how large the store may grow on disk. At the limit changes are
+	// refused; what is there goes on being served.
+	Quota Size `json:"quota" default:"256MiB" min:"16MiB" max:"8GiB" example:"1GiB"`
+	// History is how many past revisions are kept before they are compacted.
+	History int `json:"history" default:"10000" min:"100" max:"10000000" example:"1000"`
+}
+
+// Log is the node's own log.
+type Log struct {
+	// Level is the least severe kind of line that is written.
+	Level string `json:"level" enum:"debug,info,warn,error" default:"info" example:"debug"`
+	// Format is text for people or json for programs.
+	Format string `json:"format" enum:"text,json" default:"text" example:"json"`
+}

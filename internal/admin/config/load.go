@@ -1,0 +1,88 @@
+// Package config reads the configuration file: one YAML document, one typed
+// struct, Config, whose field comments and tags are the manual.
+//
+// It owns the shape of the file, its defaults and ranges, and what must agree
+// within it. It does not open what the file names (zones, root hints) and binds
+// nothing; that is for package node. What is wrong with a file is reported all
+// at once, each problem with its place, its path and the remedy.
+//
+//	file --yaml--> Node tree --document.Decode--> Config --check--> Config
+//	                    |                                   |
+//	                    +---- line:column of a path <-------+
+//
+// docs/CONFIG.md and docs/config.schema.json are generated from this package's
+// source: go test ./internal/admin/config -run TestDocs -update
+//
+// Concurrency: a Config is not changed after Load returns it and may be shared.
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"pharos/internal/cluster/document"
+)
+
+// MaxFileSize is the largest configuration file that is read. A file of 10,000
+// pools is about 2 MiB; what is larger is not a configuration file.
+const MaxFileSize = 16 << 20
+
+// Default returns the configuration of an empty file.
+func Default() *Config {
+	c := &Config{}
+	document.SetDefaults(c)
+	return c
+}
+
+// Load reads and checks the file at path. The error is a *document.Problems
+// with everything wrong in the file, or says why it cannot be read.
+func Load(path string) (*Config, error) {
+	stat, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("configuration file: %w; name the file with --config", err)
+	}
+	if stat.IsDir() {
+		return nil, fmt.Errorf("configuration file %s: is a directory; name the file in it", path)
+	}
+	if stat.Size() > MaxFileSize {
+		return nil, fmt.Errorf("configuration file %s: larger than %d MiB", path, MaxFileSize>>20)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("configuration file: %w", err)
+	}
+	return Parse(path, text)
+}
+
+// Parse reads and checks the text of a file called name. Names of files in it
+// become relative to the folder of name. It never panics.
+func Parse(name string, text []byte) (*Config, error) {
+	root, problems := readYAML(name, text)
+	if problems.Err() != nil {
+		return nil, problems
+	}
+	c := &Config{File: name}
+	problems = document.Decode(name, root, c)
+	c.check(&checker{file: name, root: root, problems: problems})
+	problems.Sort()
+	if err := problems.Err(); err != nil {
+		return nil, err
+	}
+	c.resolvePaths(filepath.Dir(name))
+	return c, nil
+}
+
+// resolvePaths makes the names of files relative to folder.
+func (c *Config) resolvePaths(folder string) {
+	paths := []*string{&c.Data, &c.Resolver.RootHints, &c.Gateway.AccessLog}
+	for i := range c.Zones {
+		paths = append(paths, &c.Zones[i].File)
+	}
+	for _, p := range paths {
+		isWord := p == &c.Gateway.AccessLog && (*p == "off" || *p == "stdout")
+		if *p != "" && !isWord && !filepath.IsAbs(*p) {
+			*p = filepath.Join(folder, *p)
+		}
+	}
+}

@@ -1,0 +1,66 @@
+package config
+
+import (
+	"encoding/json"
+	"reflect"
+	"testing"
+)
+
+// An empty file, one with only a comment and one that has only zones all work.
+func TestZeroConfigWorks(t *testing.T) {
+	for _, text := range []string{"", "# nothing yet\n", "---\n", "{}\n", "zones:\n", "pools: []\n"} {
+		got, err := Parse("pharos.yaml", []byte(text))
+		if err != nil {
+			t.Errorf("Parse(%q): %v", text, err)
+			continue
+		}
+		got.File, got.Pools = "", nil
+		want := Default()
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("Parse(%q) = %+v, want the defaults %+v", text, got, want)
+		}
+	}
+	c, err := Parse("/etc/pharos/pharos.yaml", []byte("zones: [{name: Example.com, file: zones/e.zone}]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := c.Zones[0].File, "/etc/pharos/zones/e.zone"; got != want {
+		t.Errorf("zone file = %q, want %q", got, want)
+	}
+	if got, want := c.Zones[0].Name.String(), "example.com."; got != want {
+		t.Errorf("zone name = %q, want %q", got, want)
+	}
+}
+
+// What encoding/json writes of a configuration is a configuration again, equal
+// to the first.
+func TestRoundTrip(t *testing.T) {
+	text := `
+data: /d
+listen: {dns: ["192.0.2.1:53"], http: ["0.0.0.0:80"]}
+zones: [{name: example.com, file: /z}]
+pools:
+  - name: web
+    policy: weightedRoundRobin
+    check: {type: http, path: "/health?full=1", interval: 1m30s, status: "204"}
+    members: [{name: a, address: "10.0.0.1:8080", weight: 3, drain: true}]
+steer: [{name: www.example.com, pool: web}]
+routes: [{host: "*.example.com", path: /api, pool: web}]
+gateway: {limits: {fields: 64KiB}}
+`
+	first, err := Parse("x.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	written, err := json.Marshal(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := Parse("x.yaml", written)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, written)
+	}
+	if !reflect.DeepEqual(first, second) {
+		t.Errorf("after a round trip:\n%+v\nwant\n%+v", second, first)
+	}
+}

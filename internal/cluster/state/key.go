@@ -1,0 +1,36 @@
+package state
+
+import (
+	"slices"
+	"strings"
+)
+
+// Key returns what a route is called: its host and path, e.g.
+// "www.example.com/api".
+func (r *Route) Key() string { return r.Host + r.Path }
+
+// Key returns what a pool is called.
+func (p *Pool) Key() string { return p.Name }
+
+// Key returns what a steered name is called: the name without its final dot.
+func (s *Steer) Key() string {
+	if s.Name.IsRoot() {
+		return "."
+	}
+	return strings.TrimSuffix(s.Name.String(), ".")
+}
+
+func sorted(words []string) []string {
+	slices.Sort(words)
+	return words
+}
+
+// list writes words for a message, sorted, and not more than a line of them.
+func list(words []string) string {
+	const most = 10
+	words = sorted(words)
+	if len(words) > most {
+		return strings.Join(words[:most], ", ") + ", ..."
+	}
+	return strings.Join(words, ", ")
+}

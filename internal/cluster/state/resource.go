@@ -1,0 +1,155 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"pharos/internal/cluster/document"
+	"pharos/internal/dns/dnsname"
+)
+
+// Resources are the things that steer traffic. The configuration file has them
+// under these keys, and the store keeps the same ones when they are applied at
+// run time. A resource has one home: what the file names cannot be applied, and
+// if the file later names what the store already holds, the file wins and a
+// problem is shown.
+type Resources struct {
+	// Pools are groups of servers that can stand in for each other.
+	Pools []Pool `json:"pools" max:"10000"`
+	// Steer are names that are answered with the addresses of a pool's healthy members.
+	Steer []Steer `json:"steer" max:"100000"`
+	// Routes say which pool the gateway carries an HTTP request to. The most
+	// exact host wins, then the longest path.
+	Routes []Route `json:"routes" max:"100000"`
+}
+
+// Pool is a group of servers that can stand in for each other, with one way to
+// check them and one policy to pick among them.
+type Pool struct {
+	// Name is what steer and routes call the pool. Each pool has its own.
+	Name string `json:"name" format:"identifier" required:"true" example:"web"`
+	// Policy picks the member for a request: roundRobin takes them in turn,
+	// weightedRoundRobin in turn in proportion to their weights.
+	Policy string `json:"policy" enum:"roundRobin,weightedRoundRobin" default:"roundRobin" example:"weightedRoundRobin"`
+	// Check is how each member's health is found out.
+	Check Check `json:"check"`
+	// Members are the servers. When none is healthy all are used, since a
+	// wrong health check must not take a service down.
+	Members []Member `json:"members" min:"1" max:"4096" required:"true" example:"[{name: a, address: \"192.0.2.10:8080\"}]"`
+}
+
+// Check is how the health of a pool's members is found out. A member whose
+// check fails Fall times in a row is Down, and is Up again after Rise passes.
+type Check struct {
+	// Type is what a probe does: tcp opens a connection, http asks for Path and
+	// looks at the status, none takes every member for healthy.
+	Type string `json:"type" enum:"tcp,http,none" default:"tcp" example:"http"`
+	// Path is what an http probe asks for; it may have a query.
+	Path string `json:"path" default:"/" example:"/health"`
+	// Host is the Host field of an http probe. Empty: the member's address.
+	Host string `json:"host" format:"hostname" default:"" example:"www.example.com"`
+	// Port is where to probe. 0: the port of the member's address.
+	Port uint16 `json:"port" default:"0" example:"8081"`
+	// Interval is the time from the start of one probe to the start of the next.
+	Interval document.Duration `json:"interval" default:"1s" min:"10ms" max:"1h" example:"5s"`
+	// Timeout is how long a probe may take. It cannot be longer than Interval.
+	// Default: 500ms, or the interval if that is shorter.
+	Timeout document.Duration `json:"timeout" min:"1ms" max:"1h" example:"250ms"`
+	// Rise is how many probes in a row must pass before a member is Up.
+	Rise int `json:"rise" default:"2" min:"1" max:"100" example:"3"`
+	// Fall is how many probes in a row must fail before a member is Down.
+	Fall int `json:"fall" default:"2" min:"1" max:"100" example:"3"`
+	// Status is the range of HTTP status codes that count as healthy.
+	Status StatusRange `json:"status" default:"200-399" example:"200-299"`
+}
+
+// defaultTimeout is a check's timeout when it has none and its interval is longer.
+const defaultTimeout = document.Duration(500 * time.Millisecond)
+
+// Complete fills in what follows from other fields.
+func (c *Check) Complete() {
+	if c.Timeout == 0 {
+		c.Timeout = min(defaultTimeout, c.Interval)
+	}
+}
+
+// Member is one server of a pool.
+type Member struct {
+	// Name is what logs, metrics and explanations call the member. Each member
+	// of a pool has its own.
+	Name string `json:"name" format:"identifier" required:"true" example:"a"`
+	// Address is where the server listens.
+	Address netip.AddrPort `json:"address" required:"true" example:"192.0.2.10:8080"`
+	// Weight is the member's share under weightedRoundRobin, in proportion to
+	// the weights of the others. 0: no new traffic, unless all others are Down.
+	Weight int `json:"weight" default:"1" min:"0" max:"1000" example:"5"`
+	// Drain takes the member out of use without cutting what it is serving.
+	Drain bool `json:"drain" default:"false" example:"true"`
+}
+
+// Steer is a name that is answered with the addresses of a pool's healthy
+// members: A with those of IPv4, AAAA with those of IPv6.
+type Steer struct {
+	// Name is the owner name that is answered. It may lie in one of the zones,
+	// and then goes before what the zone holds at that name. Each name stands once.
+	Name dnsname.Name `json:"name" required:"true" example:"www.example.com"`
+	// Pool is the pool whose members are the answer.
+	Pool string `json:"pool" format:"identifier" required:"true" example:"web"`
+	// TTL is how long clients may keep the answer, in whole seconds. It bounds
+	// how long they stay with a server that has died.
+	TTL document.Duration `json:"ttl" default:"5s" min:"0s" max:"24h" step:"1s" example:"10s"`
+}
+
+// Route says which pool the gateway carries an HTTP request to.
+type Route struct {
+	// Host is the host that requests are for: a name, "*.example.com" for every
+	// name below one, or "*" for all. Lower case, without a port.
+	Host string `json:"host" format:"host" default:"*" example:"www.example.com"`
+	// Path is the beginning of the request's path. It matches whole segments:
+	// "/api" matches /api and /api/x, not /apis.
+	Path string `json:"path" format:"urlPath" default:"/" example:"/api"`
+	// Pool is the pool that the request is carried to.
+	Pool string `json:"pool" format:"identifier" required:"true" example:"web"`
+}
+
+// StatusRange is a range of HTTP status codes with both ends in it, written
+// "200-399" or "204".
+type StatusRange struct{ Low, High uint16 }
+
+// Contains reports whether status is in the range.
+func (r StatusRange) Contains(status int) bool { return int(r.Low) <= status && status <= int(r.High) }
+
+// String returns the range as it is written.
+func (r StatusRange) String() string {
+	if r.Low == r.High {
+		return strconv.Itoa(int(r.Low))
+	}
+	return fmt.Sprintf("%d-%d", r.Low, r.High)
+}
+
+// MarshalText returns the range as it is written.
+func (r StatusRange) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText reads a range as it is written.
+func (r *StatusRange) UnmarshalText(text []byte) error {
+	low, high, isRange := strings.Cut(string(text), "-")
+	if !isRange {
+		high = low
+	}
+	l, errLow := strconv.ParseUint(low, 10, 16)
+	h, errHigh := strconv.ParseUint(high, 10, 16)
+	switch {
+	case errLow != nil || errHigh != nil:
+		return errors.New("is not a range of status codes")
+	case l < 100 || h > 599:
+		return errors.New("has a status code outside 100 to 599") // RFC 9110 §15
+	case l > h:
+		return errors.New("ends before it begins")
+	}
+	*r = StatusRange{uint16(l), uint16(h)}
+	return nil
+}

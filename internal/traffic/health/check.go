@@ -1,0 +1,243 @@
+package health
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Kind is how a target is probed.
+type Kind uint8
+
+// The kinds of check. The zero Kind is None: only real traffic tells.
+const (
+	None Kind = iota // no probes; passive results alone decide
+	TCP              // a connection is made and closed
+	HTTP             // GET Path is answered with a status of the set
+)
+
+var kindNames = [...]string{"none", "tcp", "http"}
+
+// String returns "none", "tcp" or "http".
+func (k Kind) String() string {
+	if int(k) < len(kindNames) {
+		return kindNames[k]
+	}
+	return fmt.Sprintf("kind(%d)", uint8(k))
+}
+
+// MarshalText returns what String returns.
+func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote; the empty text is None.
+func (k *Kind) UnmarshalText(text []byte) error {
+	for i, name := range kindNames {
+		if string(text) == name || (i == 0 && len(text) == 0) {
+			*k = Kind(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("check type %q: want none, tcp or http", text)
+}
+
+// Target is one address under one check. It is comparable and is the key under
+// which a state is held: pools that agree on both share one target and its
+// probes.
+type Target struct {
+	Address netip.AddrPort `json:"address"`
+	Check   Check          `json:"check"`
+}
+
+// ProbeAddress returns where the probes go: the address of the member, or its
+// host at the port of the check.
+func (t Target) ProbeAddress() netip.AddrPort {
+	if t.Check.Port == 0 {
+		return t.Address
+	}
+	return netip.AddrPortFrom(t.Address.Addr(), t.Check.Port)
+}
+
+// SameQuestion reports whether t and o ask the same thing of the same address,
+// at whatever times: then what is known of one is true of the other.
+func (t Target) SameQuestion(o Target) bool {
+	t.Check.Params, o.Check.Params = Params{}, Params{}
+	return t == o
+}
+
+// Check is what is asked of a target and how often.
+type Check struct {
+	Kind   Kind      `json:"type"`
+	Port   uint16    `json:"port,omitempty"`   // 0: the port of the member
+	Host   string    `json:"host,omitempty"`   // HTTP: Host field; "": the address
+	Path   string    `json:"path,omitempty"`   // HTTP: request target; "": "/"
+	Status StatusSet `json:"status,omitzero"`  // HTTP: what counts as healthy; zero: 200-399
+	Params Params    `json:"params,omitempty"` // times and counts; zero fields are defaults
+}
+
+// Defaults of Params: what most peers use for a check each second, with the
+// timeout at half of the interval so that two silent probes fit in two intervals.
+const (
+	DefaultInterval = time.Second
+	DefaultRise     = 2
+	DefaultFall     = 2
+	// DefaultPassive is three: one or two failures are what a member that closed
+	// an idle connection or restarts a worker shows, and the gateway retries those
+	// on another member, so that nobody sees them. At three in a row, with no
+	// success between, it is the member.
+	DefaultPassive = 3
+	// DefaultEject is how long a target without a check stays away at first. It
+	// doubles each time it is ejected again soon after, up to MaxEject.
+	DefaultEject = 10 * time.Second
+	MaxEject     = 5 * time.Minute
+)
+
+// Bounds of Params; Normal clamps to them.
+const (
+	MinInterval = 10 * time.Millisecond // below this a probe is a load test
+	MaxCount    = 100                   // of Rise, Fall and Passive; arbitrary
+	// MinPause parts the end of one probe from the start of the next, so that a
+	// target that takes its whole timeout is not probed without a break.
+	MinPause = 10 * time.Millisecond
+)
+
+// Params are the times and counts of a check. Zero fields stand for defaults.
+type Params struct {
+	Interval time.Duration `json:"interval"`          // from the start of a probe to the start of the next
+	Timeout  time.Duration `json:"timeout"`           // of a whole probe; default half of Interval
+	Confirm  time.Duration `json:"confirm,omitempty"` // as Interval, while a verdict is open; default Interval/Fall
+	Rise     int           `json:"rise"`              // successes in a row that bring a target up
+	Fall     int           `json:"fall"`              // failures in a row that take it down
+	Passive  int           `json:"passive"`           // failures of traffic in a row that take it down; <0: traffic is ignored
+	Eject    time.Duration `json:"eject,omitempty"`   // first ejection of a target without a check
+}
+
+// Normal returns p with defaults for its zero fields and every field in bounds.
+func (p Params) Normal() Params {
+	p.Interval = max(orDefault(p.Interval, DefaultInterval), MinInterval)
+	p.Rise = min(max(orDefault(p.Rise, DefaultRise), 1), MaxCount)
+	p.Fall = min(max(orDefault(p.Fall, DefaultFall), 1), MaxCount)
+	p.Passive = min(orDefault(p.Passive, DefaultPassive), MaxCount)
+	p.Timeout = max(orDefault(p.Timeout, p.Interval/2), time.Millisecond)
+	p.Confirm = min(max(orDefault(p.Confirm, p.Interval/time.Duration(max(p.Fall, 2))), 0), p.Interval)
+	p.Eject = min(max(orDefault(p.Eject, DefaultEject), MinInterval), MaxEject)
+	return p
+}
+
+func orDefault[T comparable](v, otherwise T) T {
+	var zero T
+	if v == zero {
+		return otherwise
+	}
+	return v
+}
+
+// DetectWithin returns the longest time from the death of a target, just after a
+// good probe, to its being Down, if its failed probes take spent each: 0 for a
+// refused connection, Timeout for silence.
+//
+// A probe begins at most Interval after the death. Fall failed ones, each
+// beginning Confirm after the last one began or MinPause after it ended, make the
+// verdict. With Confirm = Interval/Fall and spent <= Interval/Fall this is at most
+// 2*Interval + (Fall-1)*MinPause, the promise of two intervals and 50 ms.
+func (p Params) DetectWithin(spent time.Duration) time.Duration {
+	p = p.Normal()
+	return p.Interval + time.Duration(p.Fall-1)*max(p.Confirm, spent+MinPause) + spent
+}
+
+// StatusSet is a set of HTTP status codes (100 to 599). It is comparable. The
+// zero set stands for 200-399.
+type StatusSet struct {
+	bits [8]uint64 // bit i of the whole: code 100+i
+}
+
+const minStatus, maxStatus = 100, 599
+
+// defaultStatus is what the zero StatusSet means: success and redirection. A
+// redirect to a login page is the sign of a live application.
+var defaultStatus = func() (s StatusSet) { s.add(200, 399); return s }()
+
+func (s *StatusSet) add(from, to int) {
+	for code := from; code <= to; code++ {
+		s.bits[(code-minStatus)/64] |= 1 << ((code - minStatus) % 64)
+	}
+}
+
+// Has reports whether code is in s.
+func (s StatusSet) Has(code int) bool {
+	if s.IsZero() {
+		s = defaultStatus
+	}
+	if code < minStatus || code > maxStatus {
+		return false
+	}
+	return s.bits[(code-minStatus)/64]&(1<<((code-minStatus)%64)) != 0
+}
+
+// IsZero reports whether s is the zero set, which stands for the default.
+func (s StatusSet) IsZero() bool { return s == StatusSet{} }
+
+// ParseStatusSet reads codes and ranges parted by commas: "200-399,404". The
+// empty text is the zero set.
+func ParseStatusSet(text string) (StatusSet, error) {
+	var s StatusSet
+	if strings.TrimSpace(text) == "" {
+		return s, nil
+	}
+	for _, part := range strings.Split(text, ",") {
+		first, last, isRange := strings.Cut(strings.TrimSpace(part), "-")
+		if !isRange {
+			last = first
+		}
+		from, err1 := parseStatus(first)
+		to, err2 := parseStatus(last)
+		if err1 != nil || err2 != nil || from > to {
+			return StatusSet{}, fmt.Errorf("status set %q: %q is neither a code from 100 to 599 nor a rising range; write it as \"200-399,404\"", text, strings.TrimSpace(part))
+		}
+		s.add(from, to)
+	}
+	return s, nil
+}
+
+func parseStatus(s string) (int, error) {
+	code, err := strconv.Atoi(strings.TrimSpace(s))
+	if err == nil && (code < minStatus || code > maxStatus) {
+		err = strconv.ErrRange
+	}
+	return code, err
+}
+
+// String returns s as ParseStatusSet reads it, with ranges joined.
+func (s StatusSet) String() string {
+	if s.IsZero() {
+		s = defaultStatus
+	}
+	var b []byte
+	for code := minStatus; code <= maxStatus; code++ {
+		if !s.Has(code) {
+			continue
+		}
+		first := code
+		for s.Has(code + 1) {
+			code++
+		}
+		if len(b) > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, int64(first), 10)
+		if code > first {
+			b = strconv.AppendInt(append(b, '-'), int64(code), 10)
+		}
+	}
+	return string(b)
+}
+
+// MarshalText returns what String returns.
+func (s StatusSet) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads what ParseStatusSet reads.
+func (s *StatusSet) UnmarshalText(text []byte) (err error) {
+	*s, err = ParseStatusSet(string(text))
+	return err
+}

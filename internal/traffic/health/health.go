@@ -1,0 +1,95 @@
+// Package health decides what state a target is in. It owns the states, what a
+// check asks (Check), the counting of rise and fall, the ejection by failures of
+// real traffic, and the time of the next probe. It does not probe (package probe)
+// and does not know pools (package pool).
+//
+//	           one OK probe
+//	Unknown ------------------> Up <---------------------+
+//	   |                        |                        |
+//	   | Fall failed probes     | Fall failed probes, or |  Rise OK probes; without a
+//	   v                        v Passive failures       |  check: the ejection is over
+//	   +---------------------> Down ---------------------+
+//
+//	Draining lies over all of them for as long as the operator wants it.
+//
+// Entry points: New and Restore make a Machine; Observe, Expire and Drain move
+// it; Next says when to probe. Target and Check name what is probed.
+//
+// Concurrency: a Machine belongs to whoever holds it and has no lock. Everything
+// else is a value. Nothing here reads a clock: time comes in as an argument.
+package health
+
+import (
+	"fmt"
+	"time"
+)
+
+// State is what is held true of a target now.
+type State uint8
+
+// The states. The zero State is Unknown: nothing has been learned yet.
+const (
+	Unknown  State = iota // not probed yet
+	Up                    // takes traffic
+	Down                  // takes none, unless everything is down
+	Draining              // takes nothing new, by the operator's will
+)
+
+var stateNames = [...]string{"unknown", "up", "down", "draining"}
+
+// String returns "unknown", "up", "down" or "draining".
+func (s State) String() string {
+	if int(s) < len(stateNames) {
+		return stateNames[s]
+	}
+	return fmt.Sprintf("state(%d)", uint8(s))
+}
+
+// MarshalText returns what String returns.
+func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (s *State) UnmarshalText(text []byte) error {
+	for i, name := range stateNames {
+		if string(text) == name {
+			*s = State(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("state %q: want unknown, up, down or draining", text)
+}
+
+// Result is one piece of evidence about a target: a probe that ended, or a
+// request of real traffic that was carried or failed.
+type Result struct {
+	OK      bool
+	At      time.Time     // when it ended
+	Latency time.Duration // how long it took; At minus Latency is when it began
+	Cause   string        // what went wrong or was seen, for people: "connection refused", "status 503"
+	Passive bool          // from real traffic, not from a probe
+}
+
+// Transition is a change of state.
+type Transition struct {
+	From  State     `json:"from"`
+	To    State     `json:"to"`
+	At    time.Time `json:"at"`
+	Cause string    `json:"cause"`
+}
+
+// Status is what there is to know of a target: for views, for people, and to be
+// kept over a restart (Restore).
+type Status struct {
+	State State     `json:"state"`
+	Since time.Time `json:"since"`
+	Cause string    `json:"cause"` // of the last transition
+	// Changes counts the transitions, so that of two Statuses of one target the
+	// later can be told.
+	Changes uint64 `json:"changes"`
+	// LastProbe is the last probe that ended; zero before the first.
+	LastProbe     time.Time     `json:"lastProbe,omitzero"`
+	LastLatency   time.Duration `json:"lastLatencyNanos,omitempty"`
+	LastCause     string        `json:"lastCause,omitempty"`
+	LastOK        bool          `json:"lastOK"`
+	PassiveFailed int           `json:"passiveFailed,omitempty"` // consecutive failures of traffic
+}

@@ -1,0 +1,287 @@
+package health
+
+import (
+	"cmp"
+	"fmt"
+	"time"
+)
+
+// Machine is the state of one target. Make it with New or Restore.
+type Machine struct {
+	// Constant after New.
+	params  Params
+	checked bool // probes exist; without them only traffic tells
+
+	verdict State // Invariant: never Draining, which is an overlay
+	drained bool
+	since   time.Time // when the verdict was made
+	cause   string    // and why
+	changes uint64    // of the state shown
+
+	drainedSince time.Time
+
+	okRun   int // probes in a row that succeeded; Invariant: 0 unless Down, and < Rise
+	failRun int // probes in a row that failed; Invariant: 0 when Down, and < Fall
+	passive int // failures of traffic in a row; Invariant: < Passive, and 0 when Down
+
+	lastProbe Result    // Invariant: not passive
+	lastStart time.Time // of the last probe that ended
+	next      time.Time // Invariant: zero only without a check or before the first schedule
+
+	// Ejection of a target without a check.
+	ejectedFor time.Duration
+	ejectUntil time.Time // Invariant: set exactly while Down without a check
+	ejectedEnd time.Time // of the last ejection that is over
+	onTrial    bool      // back from an ejection, no success seen yet: one failure ejects
+}
+
+// New returns the machine of a target of which nothing is known. With a check it
+// is Unknown and its first probe is due now. Without one it is Up: nothing would
+// ever tell otherwise but the traffic it must first be given.
+func New(c Check, now time.Time) Machine {
+	m := Machine{params: c.Params.Normal(), checked: c.Kind != None, since: now, cause: "not probed yet", next: now}
+	if !m.checked {
+		m.verdict, m.cause, m.next = Up, "no check: taken as up", time.Time{}
+	}
+	return m
+}
+
+// Restore returns the machine of a target that was last seen in status s. The
+// state holds until Rise or Fall new probes say otherwise, so that a restart
+// changes no answer (static stability). Draining is not restored: it is the
+// configuration's to say.
+func Restore(c Check, s Status, now time.Time) Machine {
+	m := New(c, now)
+	if !m.checked || (s.State != Up && s.State != Down) {
+		return m
+	}
+	m.verdict, m.since, m.cause, m.changes = s.State, s.Since, s.Cause, s.Changes
+	return m
+}
+
+// State returns the state shown: Draining if the operator wants it, else the
+// verdict.
+func (m *Machine) State() State {
+	if m.drained {
+		return Draining
+	}
+	return m.verdict
+}
+
+// Status returns all there is to tell of m.
+func (m *Machine) Status() Status {
+	s := Status{
+		State: m.State(), Since: m.since, Cause: m.cause, Changes: m.changes,
+		LastProbe: m.lastProbe.At, LastLatency: m.lastProbe.Latency, LastCause: m.lastProbe.Cause, LastOK: m.lastProbe.OK,
+		PassiveFailed: m.passive,
+	}
+	if m.drained {
+		s.Since, s.Cause = m.drainedSince, drainCause
+	}
+	return s
+}
+
+// Next returns when something is due: the next probe, or for a target without a
+// check the end of its ejection (Expire). Zero means nothing is.
+func (m *Machine) Next() time.Time {
+	if !m.checked {
+		return m.ejectUntil
+	}
+	return m.next
+}
+
+// Observe takes in a result and reports the change of the state shown, if there
+// is one. While Draining the verdict goes on underneath, unseen.
+func (m *Machine) Observe(now time.Time, r Result) (Transition, bool) {
+	if r.Passive {
+		return m.observePassive(now, r)
+	}
+	if !m.checked {
+		return Transition{}, false // a probe sent before the check was taken away
+	}
+	m.lastProbe, m.lastStart = r, r.At.Add(-r.Latency)
+	before := m.State()
+	if r.OK {
+		m.succeed(now, r)
+	} else {
+		m.fail(now, r)
+	}
+	m.schedule()
+	return m.changed(before)
+}
+
+// succeed counts a good probe. From Unknown one is enough: rise and fall guard a
+// state against single results that speak against it, and Unknown is no state to
+// guard; a restart would else leave good members unused for Rise probes.
+func (m *Machine) succeed(now time.Time, r Result) {
+	m.failRun = 0
+	switch m.verdict {
+	case Unknown:
+		m.enter(Up, now, cmp.Or(r.Cause, "probe succeeded"))
+	case Down:
+		if m.okRun++; m.okRun >= m.params.Rise {
+			m.enter(Up, now, fmt.Sprintf("%s in a row", count(m.params.Rise, "good probe")))
+		}
+	}
+}
+
+// fail counts a bad probe. From Unknown it takes Fall of them, as from Up: an
+// Unknown member is picked only when nothing is Up, so waiting harms nobody, and
+// one lost packet at start does not condemn.
+func (m *Machine) fail(now time.Time, r Result) {
+	m.okRun = 0
+	if m.verdict == Down {
+		return
+	}
+	if m.failRun++; m.failRun >= m.params.Fall {
+		m.enter(Down, now, cmp.Or(r.Cause, "probe failed"))
+	}
+}
+
+// observePassive counts a result of real traffic. A success only ends a run of
+// failures: it never brings a target up that probes hold Down or do not know, for
+// the check asks what the operator cares for and traffic may not touch.
+func (m *Machine) observePassive(now time.Time, r Result) (Transition, bool) {
+	if m.params.Passive < 0 || m.verdict == Down {
+		return Transition{}, false // of requests begun before it went Down
+	}
+	if r.OK {
+		m.passive, m.onTrial = 0, false
+		return Transition{}, false
+	}
+	before := m.State()
+	if m.passive++; m.passive >= m.params.Passive || m.onTrial {
+		m.enter(Down, now, fmt.Sprintf("%s in a row, last: %s", count(m.passive, "failed request"), cmp.Or(r.Cause, "no cause given")))
+		m.eject(now)
+	}
+	// A failure of traffic is a reason to look now, but not more often than a
+	// verdict in progress would.
+	if soon := later(now, m.lastStart.Add(m.params.Confirm)); m.checked && soon.Before(m.next) {
+		m.next = soon
+	}
+	return m.changed(before)
+}
+
+// eject starts the time a target without a check stays away: doubled if the last
+// one ended not longer ago than it lasted.
+func (m *Machine) eject(now time.Time) {
+	if m.checked {
+		return
+	}
+	if !m.ejectedEnd.IsZero() && now.Sub(m.ejectedEnd) <= m.ejectedFor {
+		m.ejectedFor = min(2*m.ejectedFor, MaxEject)
+	} else {
+		m.ejectedFor = m.params.Eject
+	}
+	m.ejectUntil = now.Add(m.ejectedFor)
+}
+
+// Expire ends an ejection whose time is over: the target takes traffic again, on
+// trial. The driver calls it when Next has come.
+func (m *Machine) Expire(now time.Time) (Transition, bool) {
+	if m.ejectUntil.IsZero() || m.verdict != Down || now.Before(m.ejectUntil) {
+		return Transition{}, false
+	}
+	before := m.State()
+	m.enter(Up, now, fmt.Sprintf("ejection of %v is over: on trial", m.ejectedFor))
+	m.onTrial, m.ejectedEnd, m.ejectUntil = true, m.ejectUntil, time.Time{}
+	return m.changed(before)
+}
+
+const drainCause = "drained by the operator"
+
+// Drain puts the operator's overlay on or takes it off.
+func (m *Machine) Drain(now time.Time, on bool) (Transition, bool) {
+	before := m.State()
+	if on && !m.drained {
+		m.drainedSince = now
+	}
+	m.drained = on
+	t, ok := m.changed(before)
+	if ok {
+		t.At = now
+		if !on {
+			t.Cause = "no longer drained; " + t.Cause
+		}
+	}
+	return t, ok
+}
+
+// Postpone puts the next probe off to at: the driver spreads first probes, and
+// comes back later after a probe that could not be sent and so says nothing.
+func (m *Machine) Postpone(at time.Time) {
+	if m.checked {
+		m.next = at
+	}
+}
+
+// enter makes a verdict and forgets every run that led to it.
+func (m *Machine) enter(s State, now time.Time, cause string) {
+	m.verdict, m.since, m.cause = s, now, cause
+	m.okRun, m.failRun, m.passive, m.onTrial = 0, 0, 0, false
+}
+
+// changed reports the transition from before to the state shown now, if any.
+func (m *Machine) changed(before State) (Transition, bool) {
+	state := m.State()
+	if state == before {
+		return Transition{}, false
+	}
+	m.changes++
+	s := m.Status()
+	return Transition{From: before, To: state, At: s.Since, Cause: s.Cause}, true
+}
+
+// isOpen reports whether a run against the verdict is under way, so that the next
+// probe comes after Confirm and not after Interval.
+func (m *Machine) isOpen() bool { return m.okRun > 0 || m.failRun > 0 || m.passive > 0 }
+
+// schedule sets the next probe after one that ended.
+func (m *Machine) schedule() {
+	period := m.params.Interval
+	if m.isOpen() {
+		period = m.params.Confirm
+	}
+	m.next = later(m.lastStart.Add(period), m.lastProbe.At.Add(MinPause))
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// check panics if an invariant of the fields does not hold. Tests call it after
+// every step.
+func (m *Machine) check() {
+	p := m.params
+	for _, rule := range []struct {
+		holds bool
+		text  string
+	}{
+		{m.verdict != Draining, "verdict is Draining"},
+		{m.okRun == 0 || m.verdict == Down, "okRun counted while not Down"},
+		{m.okRun < p.Rise, "okRun reached Rise without a verdict"},
+		{m.failRun == 0 || m.verdict != Down, "failRun counted while Down"},
+		{m.failRun < p.Fall, "failRun reached Fall without a verdict"},
+		{m.passive == 0 || m.verdict != Down, "passive failures counted while Down"},
+		{m.passive == 0 || m.passive < p.Passive, "passive reached Passive without a verdict"},
+		{!m.lastProbe.Passive, "a passive result held as the last probe"},
+		{m.checked || m.next.IsZero(), "a probe is due without a check"},
+		{m.checked || m.verdict != Unknown, "Unknown without a check"},
+		{!m.ejectUntil.IsZero() == (!m.checked && m.verdict == Down), "ejection does not go with Down without a check"},
+		{!m.onTrial || (!m.checked && m.verdict == Up), "on trial while not back from an ejection"},
+	} {
+		if !rule.holds {
+			panic("BUG: health: " + rule.text)
+		}
+	}
+}

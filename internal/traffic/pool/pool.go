@@ -1,0 +1,195 @@
+// Package pool is the servers behind one name and which of them may be picked
+// now. It owns the view: members with their states, who is eligible, and the
+// order of picks, compiled once and never changed. It does not decide states
+// (package health), nor pick (package balance), nor answer (package steer).
+//
+//	specs + states --Compile--> *View --Publish--> Pool --View()--> every query, every request
+//	                               ^
+//	  Registry.Apply(target, status): only the pools that hold the target
+//
+// Entry points: NewRegistry, Registry.Pool, Registry.Apply; Pool.View; Compile.
+//
+// Concurrency: a View is immutable. Pool.View is one atomic load. Registry's
+// Apply and Refresh may be called from any goroutine and wait for each other; its
+// other methods read what never changes. Load and MemberLoad are atomics.
+package pool
+
+import (
+	"fmt"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"pharos/internal/traffic/health"
+)
+
+// Policy is how members are chosen; package balance does it.
+type Policy uint8
+
+// The policies. The zero Policy is RoundRobin.
+const (
+	RoundRobin         Policy = iota // each in turn
+	WeightedRoundRobin               // each in turn, as often as its weight, evenly spread
+)
+
+var policyNames = [...]string{"roundRobin", "weightedRoundRobin"}
+
+// String returns the word of the configuration file.
+func (p Policy) String() string {
+	if int(p) < len(policyNames) {
+		return policyNames[p]
+	}
+	return fmt.Sprintf("policy(%d)", uint8(p))
+}
+
+// MarshalText returns what String returns.
+func (p Policy) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote; the empty text is RoundRobin.
+func (p *Policy) UnmarshalText(text []byte) error {
+	for i, name := range policyNames {
+		if string(text) == name || (i == 0 && len(text) == 0) {
+			*p = Policy(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("policy %q: want roundRobin or weightedRoundRobin", text)
+}
+
+// Spec is a pool as configured.
+type Spec struct {
+	Name    string
+	Policy  Policy
+	Check   health.Check
+	Members []MemberSpec
+}
+
+// MemberSpec is a member as configured.
+type MemberSpec struct {
+	Name    string // "": the address
+	Address netip.AddrPort
+	Weight  int  // 0 stands for 1; at most MaxWeight
+	Drain   bool // takes nothing new, whatever its state
+}
+
+// Limits of a Spec; Validate refuses what passes them.
+const (
+	MaxMembers = 1 << 16 // arbitrary; a view of so many takes about 10 MB
+	MaxWeight  = 1 << 16 // arbitrary; beyond it the order of picks cannot show the difference
+)
+
+// Validate reports what is wrong with s: a name, address or weight that cannot
+// be, or two members that cannot be told apart.
+func (s Spec) Validate() error {
+	if len(s.Members) > MaxMembers {
+		return fmt.Errorf("pool %q: %d members; at most %d fit, split the pool", s.Name, len(s.Members), MaxMembers)
+	}
+	seen := make(map[string]bool, len(s.Members))
+	for _, m := range s.Members {
+		name := m.name()
+		switch {
+		case !m.Address.IsValid() || m.Address.Port() == 0:
+			return fmt.Errorf("pool %q: member %q: address %v: want an IP address and a port, as 10.0.0.1:8080 or [2001:db8::1]:8080", s.Name, name, m.Address)
+		case m.Weight < 0 || m.Weight > MaxWeight:
+			return fmt.Errorf("pool %q: member %q: weight %d: want 1 to %d", s.Name, name, m.Weight, MaxWeight)
+		case seen[name]:
+			return fmt.Errorf("pool %q: two members named %q: give each its own name", s.Name, name)
+		}
+		seen[name] = true
+	}
+	return nil
+}
+
+func (m MemberSpec) name() string {
+	if m.Name == "" {
+		return m.Address.String()
+	}
+	return m.Name
+}
+
+// target returns what is probed for m. Addresses that differ only in spelling
+// (::ffff:10.0.0.1) are one.
+func (s Spec) target(m MemberSpec) health.Target {
+	addr := netip.AddrPortFrom(m.Address.Addr().Unmap(), m.Address.Port())
+	return health.Target{Address: addr, Check: s.Check}
+}
+
+// Member is one server of a View.
+type Member struct {
+	Name    string         `json:"name"`
+	Address netip.AddrPort `json:"address"`
+	Weight  int            `json:"weight"`
+	State   health.State   `json:"state"`
+	Since   time.Time      `json:"since,omitzero"`
+	Cause   string         `json:"cause"`
+	Target  health.Target  `json:"-"` // the key of its state: what passive results are reported for
+	Load    *MemberLoad    `json:"-"` // never nil; the same in every view that holds the member
+
+	drain bool // by the configuration, whatever the state of the target
+}
+
+// Pool holds the current view of one pool under its name.
+type Pool struct {
+	// Constant after the Registry made it.
+	name string
+	load *Load
+
+	view atomic.Pointer[View]
+}
+
+// New returns a Pool with no members. Most callers have a Registry instead.
+func New(name string) *Pool {
+	p := &Pool{name: name, load: new(Load)}
+	p.view.Store(Compile(Spec{Name: name}, nil, nil))
+	return p
+}
+
+// Name returns the name of p.
+func (p *Pool) Name() string { return p.name }
+
+// View returns the current view; never nil.
+func (p *Pool) View() *View { return p.view.Load() }
+
+// Publish makes v the current view.
+func (p *Pool) Publish(v *View) { p.view.Store(v) }
+
+// Load returns the counters of p, which outlive views and reloads.
+func (p *Pool) Load() *Load { return p.load }
+
+// cacheLine is the distance at which two counters do not share a cache line; two
+// lines, because CPUs fetch them in pairs.
+const cacheLine = 128
+
+// Load is the changing part of a pool: where its rotations stand. Each cursor has
+// cache lines of its own.
+type Load struct {
+	_ [cacheLine]byte
+	// Picks counts picks of the gateway; the order of picks turns with it.
+	Picks atomic.Uint64
+	_     [cacheLine - 8]byte
+	// Answers counts answers of DNS. A cursor of its own, because a client asks and
+	// then connects: with one cursor for both, two members would split into one that
+	// is answered and one that is connected to.
+	Answers atomic.Uint64
+	_       [cacheLine - 8]byte
+}
+
+// MemberLoad is what traffic is doing to one member of one pool.
+type MemberLoad struct {
+	// Active is the number of requests or connections on the member now.
+	Active atomic.Int64
+	// suspect: the last result of traffic was a failure.
+	suspect atomic.Bool
+	_       [cacheLine - 12]byte
+}
+
+// Noteworthy reports whether a result of traffic has to be reported as passive
+// evidence: each failure, and the first success after one. For the run of
+// successes that traffic mostly is, it costs one atomic load.
+func (l *MemberLoad) Noteworthy(ok bool) bool {
+	if !ok {
+		l.suspect.Store(true)
+		return true
+	}
+	return l.suspect.Load() && l.suspect.CompareAndSwap(true, false)
+}

@@ -1,0 +1,153 @@
+package pool
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"sync"
+
+	"pharos/internal/traffic/health"
+)
+
+// Registry is all pools of one configuration. Which pools and members there are
+// never changes; their views follow the states. A reload makes a new Registry:
+//
+//	next, err := pool.NewRegistry(specs, prober.Status, current) // bad: current serves on
+//	prober.Set(next.Targets())                                   // targets that stay keep their state
+//	next.Refresh(prober.Status)                                  // new targets may have a known state
+//	swap current for next                                        // with the tables that point into it
+//	next.Refresh(prober.Status)                                  // what changed in between
+//
+// and the prober's OnTransition calls current.Apply(target, status).
+type Registry struct {
+	// Constant after NewRegistry.
+	pools    []*Pool // by name
+	byName   map[string]*Pool
+	byTarget map[health.Target][]*Pool
+	targets  []health.Target // each once, in the order of the configuration
+
+	// mu makes views follow each other: one Apply or Refresh at a time. It is held
+	// while Refresh asks for statuses, so whoever answers must not call Apply with a
+	// lock that the answer needs.
+	mu      sync.Mutex
+	changes map[health.Target]uint64 // Status.Changes last applied
+}
+
+// NewRegistry compiles the views of all pools. prev, if not nil, is the Registry
+// it follows: pools and members that stay keep their loads and count their
+// revisions on. prev itself is left as it is. The error names every bad spec's
+// first fault.
+func NewRegistry(specs []Spec, status func(health.Target) health.Status, prev *Registry) (*Registry, error) {
+	r := &Registry{
+		byName: make(map[string]*Pool, len(specs)), byTarget: make(map[health.Target][]*Pool),
+		changes: make(map[health.Target]uint64),
+	}
+	for _, spec := range specs {
+		if err := spec.Validate(); err != nil {
+			return nil, err
+		}
+		if r.byName[spec.Name] != nil {
+			return nil, fmt.Errorf("pool %q is there twice: give each pool its own name", spec.Name)
+		}
+		p := &Pool{name: spec.Name, load: new(Load)}
+		var before *View
+		if old := prev.Pool(spec.Name); old != nil {
+			before, p.load = old.View(), old.load
+		}
+		p.Publish(Compile(spec, r.noting(status), before))
+		r.add(p)
+	}
+	slices.SortFunc(r.pools, func(a, b *Pool) int { return cmp.Compare(a.name, b.name) })
+	return r, nil
+}
+
+// noting returns status, with what it returns noted as applied.
+func (r *Registry) noting(status func(health.Target) health.Status) func(health.Target) health.Status {
+	if status == nil {
+		return nil
+	}
+	return func(t health.Target) health.Status {
+		s := status(t)
+		r.changes[t] = s.Changes
+		return s
+	}
+}
+
+func (r *Registry) add(p *Pool) {
+	r.pools = append(r.pools, p)
+	r.byName[p.name] = p
+	for _, m := range p.View().Members {
+		holders := r.byTarget[m.Target]
+		if len(holders) == 0 {
+			r.targets = append(r.targets, m.Target)
+		}
+		if !slices.Contains(holders, p) {
+			r.byTarget[m.Target] = append(holders, p)
+		}
+	}
+}
+
+// Pool returns the pool of that name, or nil. It is nil-safe: no Registry has no
+// pools.
+func (r *Registry) Pool(name string) *Pool {
+	if r == nil {
+		return nil
+	}
+	return r.byName[name]
+}
+
+// Pools returns all pools, by name. Not to be written to.
+func (r *Registry) Pools() []*Pool { return r.pools }
+
+// Targets returns what is to be probed, each target once however many pools hold
+// it. Not to be written to.
+func (r *Registry) Targets() []health.Target { return r.targets }
+
+// Apply publishes new views of the pools that hold target, and returns them. A
+// status older than one already applied changes nothing.
+func (r *Registry) Apply(target health.Target, s health.Status) []*Pool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.apply(target, s)
+}
+
+// apply is Apply with mu held.
+func (r *Registry) apply(target health.Target, s health.Status) []*Pool {
+	if s.Changes < r.changes[target] {
+		return nil
+	}
+	r.changes[target] = s.Changes
+	pools := r.byTarget[target]
+	for _, p := range pools {
+		p.Publish(p.View().with(target, s))
+	}
+	return pools
+}
+
+// Refresh asks for the status of every target and applies those whose state is not
+// the one in the views. It returns how many.
+func (r *Registry) Refresh(status func(health.Target) health.Status) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	changed := 0
+	for _, target := range r.targets {
+		s := status(target)
+		if r.isStale(target, s) {
+			r.apply(target, s)
+			changed++
+		}
+	}
+	return changed
+}
+
+// isStale reports whether a view shows target otherwise than s says.
+func (r *Registry) isStale(target health.Target, s health.Status) bool {
+	for _, p := range r.byTarget[target] {
+		for _, m := range p.View().Members {
+			if m.Target == target && !m.drain && (m.State != s.State || !m.Since.Equal(s.Since)) {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,213 @@
+package pool
+
+import (
+	"net/netip"
+	"time"
+
+	"pharos/internal/traffic/health"
+)
+
+// View is one pool at one moment: immutable, compiled for picking. The embedded
+// Choice is over all members; V4 and V6 are over the addresses of one family, for
+// DNS answers.
+type View struct {
+	Name     string   `json:"name"`
+	Policy   Policy   `json:"policy"`
+	Members  []Member `json:"members"`  // in the order of the configuration
+	Revision uint64   `json:"revision"` // one more than that of the view before
+	Choice
+	V4 Choice `json:"-"`
+	V6 Choice `json:"-"`
+}
+
+// Choice says who may be picked and in which order. Its numbers are indexes of
+// View.Members.
+type Choice struct {
+	// Eligible may be picked; rising.
+	Eligible []int32 `json:"eligible"`
+	// Order is one cycle of picks by the pool's policy: member i stands in it as
+	// often as its share, evenly spread. Empty exactly when Eligible is.
+	Order []int32 `json:"-"`
+	// Spare are the Unknown members passed over because some are Up; rising. A retry
+	// may go there when every eligible member failed it.
+	Spare []int32 `json:"-"`
+	// AllDown: nobody is Up or Unknown, so that everybody not Draining is served.
+	AllDown bool `json:"allDown"`
+	Tier    Tier `json:"tier"`
+}
+
+// Tier is which members a Choice fell back to.
+type Tier uint8
+
+// The tiers, best first. The zero Tier is Nobody.
+const (
+	Nobody      Tier = iota // no members, or all Draining
+	UpOnly                  // the members that are Up
+	UnknownOnly             // none is Up: those not probed yet (static stability: a start is no outage)
+	Everybody               // all are Down: all of them, for a wrong answer is no worse than none
+)
+
+var tierNames = [...]string{"nobody", "up", "unknown", "all down, so everybody"}
+
+// String returns the words that explain shows.
+func (t Tier) String() string { return tierNames[t] }
+
+// MarshalText returns what String returns.
+func (t Tier) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// Excludes returns why a member in state s may not be picked at tier t, or "".
+func (t Tier) Excludes(s health.State) string {
+	switch {
+	case s == health.Draining:
+		return "draining"
+	case t == Everybody, s == health.Up, t == UnknownOnly && s == health.Unknown:
+		return ""
+	case s == health.Unknown:
+		return "not probed yet, and others are up"
+	}
+	return "down"
+}
+
+// tierOf returns the best tier at which anybody is left. A Draining member never
+// is: what the operator takes out stays out, and a pool with nobody else is empty
+// by will.
+func tierOf(members []Member, belongs func(Member) bool) Tier {
+	tier := Nobody
+	for _, m := range members {
+		if !belongs(m) {
+			continue
+		}
+		switch m.State {
+		case health.Up:
+			return UpOnly
+		case health.Unknown:
+			tier = UnknownOnly
+		case health.Down:
+			if tier == Nobody {
+				tier = Everybody
+			}
+		}
+	}
+	return tier
+}
+
+// Compile makes the view of a pool from its spec and the states of its targets.
+// status may be nil: then nothing is known. prev is the view it follows, if there
+// is one: the new view has the next revision and shares the loads of members that
+// stay. The spec must be valid.
+func Compile(spec Spec, status func(health.Target) health.Status, prev *View) *View {
+	v := &View{Name: spec.Name, Policy: spec.Policy, Members: make([]Member, len(spec.Members)), Revision: 1}
+	if prev != nil {
+		v.Revision = prev.Revision + 1
+	}
+	loads := loadsOf(prev)
+	for i, m := range spec.Members {
+		v.Members[i] = compileMember(spec, m, status, loads)
+	}
+	v.choose()
+	return v
+}
+
+func compileMember(spec Spec, m MemberSpec, status func(health.Target) health.Status, loads map[loadKey]*MemberLoad) Member {
+	target := spec.target(m)
+	out := Member{Name: m.name(), Address: target.Address, Weight: max(m.Weight, 1), Target: target}
+	if status != nil {
+		out.setStatus(status(target))
+	}
+	if m.Drain {
+		out.drain, out.State, out.Since, out.Cause = true, health.Draining, time.Time{}, "drained in the configuration"
+	}
+	if out.Load = loads[loadKey{out.Name, out.Address}]; out.Load == nil {
+		out.Load = new(MemberLoad)
+	}
+	return out
+}
+
+// setStatus gives m the state of its target, unless the configuration drains it.
+func (m *Member) setStatus(s health.Status) {
+	if !m.drain {
+		m.State, m.Since, m.Cause = s.State, s.Since, s.Cause
+	}
+}
+
+// loadKey is what makes a member the same one in two views.
+type loadKey struct {
+	name    string
+	address netip.AddrPort
+}
+
+func loadsOf(v *View) map[loadKey]*MemberLoad {
+	if v == nil {
+		return nil
+	}
+	loads := make(map[loadKey]*MemberLoad, len(v.Members))
+	for _, m := range v.Members {
+		loads[loadKey{m.Name, m.Address}] = m.Load
+	}
+	return loads
+}
+
+// with returns the view that follows v when target's status is s.
+func (v *View) with(target health.Target, s health.Status) *View {
+	next := &View{Name: v.Name, Policy: v.Policy, Members: append([]Member(nil), v.Members...), Revision: v.Revision + 1}
+	for i := range next.Members {
+		if next.Members[i].Target == target {
+			next.Members[i].setStatus(s)
+		}
+	}
+	next.choose()
+	return next
+}
+
+// choose compiles the choices of v from its members.
+func (v *View) choose() {
+	v.Choice = v.chooseAmong(func(Member) bool { return true })
+	v.V4 = v.chooseFamily(func(m Member) bool { return m.Address.Addr().Is4() })
+	v.V6 = v.chooseFamily(func(m Member) bool { return m.Address.Addr().Is6() })
+}
+
+func (v *View) chooseAmong(belongs func(Member) bool) Choice {
+	c := Choice{Tier: tierOf(v.Members, belongs)}
+	c.AllDown = c.Tier == Everybody
+	var weights []int
+	for i, m := range v.Members {
+		if !belongs(m) {
+			continue
+		}
+		switch {
+		case c.Tier.Excludes(m.State) == "":
+			c.Eligible = append(c.Eligible, int32(i))
+			weights = append(weights, m.Weight)
+		case m.State == health.Unknown:
+			c.Spare = append(c.Spare, int32(i))
+		}
+	}
+	c.Order = v.Policy.order(c.Eligible, weights)
+	return c
+}
+
+// chooseFamily is chooseAmong for DNS answers, where members of one address are
+// one: an RRset has no two equal records (RFC 2181 §5). The first of them stands
+// for all, with the sum of their weights, and the address is eligible if any of
+// them is.
+func (v *View) chooseFamily(belongs func(Member) bool) Choice {
+	c := v.chooseAmong(belongs)
+	c.Spare = nil
+	first := make(map[netip.Addr]int, len(c.Eligible)) // position in eligible
+	eligible := make([]int32, 0, len(c.Eligible))
+	var weights []int
+	for _, i := range c.Eligible {
+		addr := v.Members[i].Address.Addr()
+		at, seen := first[addr]
+		if !seen {
+			at = len(eligible)
+			first[addr] = at
+			eligible, weights = append(eligible, i), append(weights, 0)
+		}
+		weights[at] += v.Members[i].Weight
+	}
+	if len(eligible) < len(c.Eligible) {
+		c.Eligible, c.Order = eligible, v.Policy.order(eligible, weights)
+	}
+	return c
+}

@@ -1,0 +1,92 @@
+package iterate
+
+import (
+	"net/netip"
+	"time"
+
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/dnswire"
+	"pharos/internal/dns/rdata"
+)
+
+// Answer is what the resolver has to say to a question. Its records are complete
+// and minimal: the aliases followed and the RRset asked for, or the SOA of a
+// negative answer (RFC 2308 §3). Slices are not to be written to.
+type Answer struct {
+	Rcode      dnswire.Rcode
+	Answer     []rdata.Record
+	Authority  []rdata.Record
+	Additional []rdata.Record          // glue, in referrals only
+	Errors     []dnswire.ExtendedError // why it is SERVFAIL; at most one
+	Cached     bool                    // nothing was sent for it
+	Referral   bool                    // FromCache only: the best known delegation, not an answer
+	Sent       int                     // outgoing queries it cost
+	Elapsed    time.Duration
+	Trace      []Step // if Ask.Trace
+}
+
+// Write puts a into out, which must have been Reset to the query it answers:
+// records as far as they fit, TC if they did not (RFC 2181 §9), RA, and the
+// extended error.
+func (a *Answer) Write(out *dnswire.Builder) {
+	out.SetRcode(a.Rcode)
+	out.SetRA(true)
+	for _, e := range a.Errors {
+		out.SetEDE(e.Code, e.Text)
+	}
+	begin := out.Mark()
+	for section, records := range [...][]rdata.Record{a.Answer, a.Authority, a.Additional} {
+		for _, r := range records {
+			if out.Add(dnswire.Section(section), r.Name, r.Type, r.Class, r.TTL, r.Data) {
+				continue
+			}
+			if dnswire.Section(section) == dnswire.Additional {
+				return // glue that does not fit may be missing
+			}
+			out.Rollback(begin)
+			out.SetTC(true)
+			return
+		}
+	}
+}
+
+// StepKind is the kind of one step of a resolution.
+type StepKind uint8
+
+// What can happen on the way to an answer.
+const (
+	StepCacheHit   StepKind = iota // the cache had it
+	StepSent                       // Server was asked
+	StepReferral                   // it knows servers of Target, a zone nearer to the name
+	StepAnswer                     // it has the records
+	StepAlias                      // it has an alias to Target
+	StepNoData                     // the name has no such records
+	StepNXDomain                   // the name does not exist
+	StepTimeout                    // no reply in time
+	StepFailed                     // the network said no
+	StepRefused                    // a reply with an error code: see Rcode
+	StepLame                       // the server does not serve the zone
+	StepIgnored                    // a packet that is no reply to the question
+	StepTruncated                  // again over TCP
+	StepPlain                      // again without EDNS
+	StepNeedServer                 // the address of name server Target is looked up first
+	StepGaveUp                     // see Note
+)
+
+// Step is one step of a resolution, in the order in which they happened.
+type Step struct {
+	At         time.Duration // since the question came
+	Kind       StepKind
+	Depth      int            // 0: the question itself; more: lookups it needed
+	Name       dnsname.Name   // what was looked up
+	Type       rdata.Type     //
+	Zone       dnsname.Name   // whose server was asked
+	Server     netip.AddrPort // who was asked, if somebody was
+	ServerName dnsname.Name
+	TCP        bool
+	RTT        time.Duration // of replies
+	Rcode      dnswire.Rcode // of replies
+	Target     dnsname.Name  // of referrals, aliases and needed servers
+	Records    int           // of answers
+	Note       string
+}

@@ -1,0 +1,80 @@
+package iterate
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"pharos/internal/dns/rdata"
+	"pharos/internal/resolver/rrcache"
+)
+
+// Config is what a Resolver is made from.
+type Config struct {
+	// Hints are the NS records of the root and the A and AAAA records of the
+	// servers they name. Empty: the 13 root servers (see RootHints).
+	Hints []rdata.Record
+	// Port of all authoritative servers; 0 is 53. Another one is for laboratories.
+	Port uint16
+	// NoIPv4 and NoIPv6 leave servers of a family out for good.
+	NoIPv4, NoIPv6 bool
+	// Limits; fields that are 0 get their defaults.
+	Limits Limits
+	// Rand gives ids and choices. It must be unpredictable to others where the
+	// network is real: a ChaCha8 seeded by the system. Required.
+	Rand *rand.Rand
+	// Cache keeps what was learnt. Required.
+	Cache *rrcache.Cache
+}
+
+// Limits bound the work that one client's question can cause. What happens at a
+// limit of the budget is a SERVFAIL with an extended error that names it.
+type Limits struct {
+	// Sends is the number of outgoing queries that one question may cost with all
+	// its sub-lookups: 100. Unbound allows 200, PowerDNS 50; 100 resolves
+	// everything seen in practice from an empty cache.
+	Sends int
+	// Aliases is the number of CNAME and DNAME records followed: 11, as Unbound
+	// and BIND have it.
+	Aliases int
+	// Targets is the number of name server address lookups one question may
+	// start, over all delegations: 24. NXNSAttack lives off this number.
+	Targets int
+	// TargetsPerZone is the same for one delegation: 5, from Knot Resolver. At the
+	// limit the delegation counts as unreachable.
+	TargetsPerZone int
+	// Depth is how deep lookups of name server addresses may nest: 6. Beyond it a
+	// name server counts as without address.
+	Depth int
+	// Time is how long a question may take: 10 s. Clients have given up by then.
+	Time time.Duration
+	// SendsPerZone is the number of queries to the servers of one zone before it
+	// counts as unreachable: 12, two rounds over a usual set of servers.
+	SendsPerZone int
+	// ServersPerZone is the number of NS records of one delegation that are looked
+	// at, and of addresses for each of them: 13, as the root has. The rest is ignored.
+	ServersPerZone int
+	// NearMisses is the number of replies with a wrong id or question after which
+	// an exchange is taken up again over TCP, as somebody is guessing: 3.
+	NearMisses int
+	// Records is the number of records of one RRset that is accepted: 256, as
+	// PowerDNS has it. A larger one makes the reply useless.
+	Records int
+}
+
+func (l Limits) withDefaults() Limits {
+	for _, field := range []struct {
+		value    *int
+		standard int
+	}{
+		{&l.Sends, 100}, {&l.Aliases, 11}, {&l.Targets, 24}, {&l.TargetsPerZone, 5}, {&l.Depth, 6},
+		{&l.SendsPerZone, 12}, {&l.ServersPerZone, 13}, {&l.NearMisses, 3}, {&l.Records, 256},
+	} {
+		if *field.value <= 0 {
+			*field.value = field.standard
+		}
+	}
+	if l.Time <= 0 {
+		l.Time = 10 * time.Second
+	}
+	return l
+}

@@ -1,0 +1,92 @@
+package iterate
+
+import (
+	"errors"
+	"net/netip"
+	"time"
+
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/rdata"
+)
+
+// Event is something that happened outside the machine: Ask, Arrived, Expired or
+// Failed.
+type Event interface{ event() }
+
+// Ask is a client's question. It is answered by exactly one Reply with the same
+// Token, which the asker chooses and must not use twice at a time.
+type Ask struct {
+	Token  uint64
+	Name   dnsname.Name
+	Type   rdata.Type
+	Class  rdata.Class // 0 is taken as IN
+	CD, DO bool
+	Trace  bool // collect Answer.Trace
+}
+
+// Arrived is a message from the address and port an exchange was sent to, to the
+// address and port it was sent from. The exchange stays open: whether the
+// message ends it is for the machine to say, with Close.
+type Arrived struct {
+	Exchange uint64
+	Msg      []byte // not kept after Step returns
+}
+
+// Expired says that the Timeout of a Send or Wait is over; that exchange is
+// closed.
+type Expired struct{ Exchange uint64 }
+
+// Failed says that an exchange came to nothing: it could not be sent, the
+// connection was refused or broke, no resource was left. It is closed. Err is
+// ErrNoRoute, perhaps wrapped, when this machine has no way to the address's
+// family at all.
+type Failed struct {
+	Exchange uint64
+	Err      error
+}
+
+func (Ask) event()     {}
+func (Arrived) event() {}
+func (Expired) event() {}
+func (Failed) event()  {}
+
+// ErrNoRoute in Failed.Err: the network of this address family is unreachable
+// from here, whichever address is tried.
+var ErrNoRoute = errors.New("no route to this address family")
+
+// Action is something the machine wants done: Send, Wait, Close or Reply.
+type Action interface{ action() }
+
+// Send opens an exchange: Msg goes to To, from a port of its own over UDP
+// (RFC 5452 §4.5) or over a new TCP connection. Every message that comes back is
+// an Arrived. After Timeout it is an Expired, at once if it failed a Failed;
+// after either the exchange is closed.
+type Send struct {
+	Exchange uint64 // never used twice by one Resolver
+	To       netip.AddrPort
+	TCP      bool
+	Msg      []byte // without the length octets of TCP; the receiver may keep it
+	Timeout  time.Duration
+}
+
+// Wait asks for Expired after Timeout, unless it is closed before. It shares the
+// numbering of Send.
+type Wait struct {
+	Exchange uint64
+	Timeout  time.Duration
+}
+
+// Close ends an exchange of Send or Wait: no event of it is wanted any more.
+// Events that were already on their way are ignored.
+type Close struct{ Exchange uint64 }
+
+// Reply answers the Ask with this Token.
+type Reply struct {
+	Token  uint64
+	Answer Answer
+}
+
+func (Send) action()  {}
+func (Wait) action()  {}
+func (Close) action() {}
+func (Reply) action() {}

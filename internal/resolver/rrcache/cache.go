@@ -1,0 +1,111 @@
+// Package rrcache is the resolver's memory: what it learnt from other servers,
+// for as long as they allowed, within bounds.
+//
+// It has two levels:
+//
+//	records   RRsets with their trust, negative answers, delegations, failures:
+//	          what package iterate works with. Shards behind mutexes.
+//	answers   finished responses in wire form, keyed by (name, type, class, DO, CD):
+//	          what the listeners' loops look up. Read without a lock and without
+//	          allocation; an entry never changes once it can be seen.
+//
+// Both levels are bounded in octets and evict by SIEVE: what was not used since
+// the hand last came by goes first.
+//
+// It does not own what may be believed: which records of a reply may enter is
+// decided by package iterate. It owns which of two beliefs is the stronger
+// (RFC 2181 §5.4.1), and how long each lasts.
+//
+// Entry points: New; Cache.Get, Put, PutNegative, Delegation, PutDelegation,
+// Failure, PutFailure; Cache.Answer, PutAnswer; Cache.Flush, Stats.
+//
+// Concurrency: every method may be called from any goroutine. Entries that are
+// handed out are immutable and stay valid for ever.
+//
+// Sources: RFC 1035 §7, RFC 2181 §5 and §8, RFC 2308, RFC 9520, RFC 4035 §4.7 (keys),
+// RFC 8767 §4 (TTL bounds).
+package rrcache
+
+import (
+	"hash/maphash"
+	"time"
+
+	"pharos/internal/dns/rdata"
+)
+
+// Limits bound what the cache holds and for how long. Fields that are 0 get
+// their defaults.
+type Limits struct {
+	// MaxTTL is the longest time a record or delegation is kept: 1 day, as in
+	// Unbound and PowerDNS. Larger TTLs are lowered to it (RFC 8767 §4 asks for a cap).
+	MaxTTL rdata.TTL
+	// MaxNegativeTTL is the same for negative answers: 1 hour. RFC 2308 §5 advises
+	// one to three hours.
+	MaxNegativeTTL rdata.TTL
+	// FailureTime is how long a failed resolution is remembered: 5 s, at least 1 s
+	// and at most 5 minutes (RFC 9520 §3.2).
+	FailureTime time.Duration
+	// RecordOctets and AnswerOctets bound the memory of each level: 32 MiB. At the
+	// limit the least used entries make room.
+	RecordOctets int
+	AnswerOctets int
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.MaxTTL == 0 {
+		l.MaxTTL = 86400
+	}
+	if l.MaxNegativeTTL == 0 {
+		l.MaxNegativeTTL = 3600
+	}
+	if l.FailureTime == 0 {
+		l.FailureTime = 5 * time.Second
+	}
+	l.FailureTime = min(max(l.FailureTime, time.Second), 5*time.Minute)
+	if l.RecordOctets <= 0 {
+		l.RecordOctets = 32 << 20
+	}
+	if l.AnswerOctets <= 0 {
+		l.AnswerOctets = 32 << 20
+	}
+	return l
+}
+
+// Cache is both levels. Make it with New.
+type Cache struct {
+	limits Limits
+	epoch  time.Time // times are kept as durations since then, so steps of the wall clock do no harm
+	seed   maphash.Seed
+	shards [shardCount]shard
+	ready  readyTable
+}
+
+// New returns an empty cache. now is any moment not after the first use.
+func New(now time.Time, l Limits) *Cache {
+	c := &Cache{limits: l.withDefaults(), epoch: now, seed: maphash.MakeSeed()}
+	for i := range c.shards {
+		c.shards[i].init(c.limits.RecordOctets / shardCount)
+	}
+	c.ready.init(c.limits.AnswerOctets)
+	return c
+}
+
+// Limits returns the limits in force.
+func (c *Cache) Limits() Limits { return c.limits }
+
+// instant is a moment as time since the cache's epoch.
+type instant = time.Duration
+
+func (c *Cache) instant(now time.Time) instant { return now.Sub(c.epoch) }
+
+// lifetime returns how long something with this TTL is kept.
+func lifetime(ttl, most rdata.TTL) time.Duration { return time.Duration(min(ttl, most)) * time.Second }
+
+// remaining returns the TTL to give out at now for what expires then: whole
+// seconds, rounded up, so that a fresh record shows the TTL it came with.
+func remaining(now, expires instant) rdata.TTL {
+	if now >= expires {
+		return 0
+	}
+	return rdata.TTL((expires - now + time.Second - 1) / time.Second)
+}

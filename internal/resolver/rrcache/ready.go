@@ -1,0 +1,186 @@
+package rrcache
+
+import (
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/dnswire"
+	"pharos/internal/dns/rdata"
+)
+
+// The answer level is a table of sets of slots. A key has one set, from its
+// hash, and may be in any slot of it.
+//
+//	set:   tag tag tag tag tag tag tag tag     32 bits of each key's hash
+//	       ptr ptr ptr ptr ptr ptr ptr ptr     -> readyEntry, immutable but for its mark
+const (
+	readyWays   = 8
+	readyShards = 16 // writers: set i belongs to shard i%readyShards
+	// readyMean is the size of an entry that the number of slots is reckoned with.
+	readyMean = 512
+	// readyMost is the largest message that is kept ready, in octets. Larger
+	// answers are rare and are assembled anew each time.
+	readyMost = 4096
+)
+
+// Ready is a response to keep in wire form: what PutAnswer takes. TTLs are those
+// of this moment.
+type Ready struct {
+	Name                          dnsname.Name
+	Type                          rdata.Type
+	Class                         rdata.Class
+	DO, CD                        bool
+	Rcode                         dnswire.Rcode
+	Answer, Authority, Additional []rdata.Record
+	TTL                           rdata.TTL // upper bound of its life: of failures, or of what is not shown
+}
+
+// readyEntry is one response after its question.
+type readyEntry struct {
+	name        string // of the question: lower case, wire form
+	kind        uint64 // the rest of the key
+	born, until instant
+	body        []byte   // records, compressed with regard to a question of this length
+	ttls        []uint16 // offsets of TTL fields in body
+	counts      [3]uint16
+	rcode       dnswire.Rcode
+	// The records of body[turnFrom:turnFrom+turnCount*turnSize] have one size and
+	// may stand in any order; turnCount is 0 if there is nothing to turn.
+	turnFrom, turnSize, turnCount int
+	used                          atomic.Bool // since the hand last came by
+}
+
+func (e *readyEntry) octets() int { return 192 + len(e.name) + len(e.body) + 2*len(e.ttls) }
+
+type readySet struct {
+	tags    [readyWays]atomic.Uint32
+	entries [readyWays]atomic.Pointer[readyEntry]
+}
+
+// readyTable is the answer level. Readers take no lock. A reader may see the
+// tag of one entry beside the pointer of another: it compares the whole key.
+type readyTable struct {
+	sets   []readySet // the length is a power of two, at least readyShards
+	shards [readyShards]readyShard
+
+	build   sync.Mutex // guards builder and scratch
+	builder dnswire.Builder
+	scratch []byte
+}
+
+// readyShard is what writers to a part of the sets share.
+//
+// Invariant: octets is the sum over the entries of the shard's sets, and at most limit.
+type readyShard struct {
+	mu      sync.Mutex
+	octets  int
+	limit   int
+	hand    int // slot from which the next victim is looked for, counted over the shard's sets
+	entries int
+	evicted uint64
+}
+
+func (t *readyTable) init(limit int) {
+	count := readyShards
+	for count*readyWays*readyMean < limit {
+		count *= 2
+	}
+	t.sets = make([]readySet, count)
+	for i := range t.shards {
+		t.shards[i].limit = limit / readyShards
+	}
+	t.scratch = make([]byte, 0, readyMost+dnswire.BufferSlack)
+}
+
+func readyKind(t rdata.Type, class rdata.Class, do, cd bool) uint64 {
+	kind := uint64(t)<<32 | uint64(class)<<16
+	if do {
+		kind |= 1
+	}
+	if cd {
+		kind |= 2
+	}
+	return kind
+}
+
+// hash mixes the name's hash with the rest of the key.
+func (c *Cache) hash(name string, kind uint64) uint64 {
+	h := maphash.String(c.seed, name) ^ kind*0x9E3779B97F4A7C15
+	return h ^ h>>32
+}
+
+// find returns the entry of a key; nil if there is none.
+func (t *readyTable) find(name string, kind, hash uint64) *readyEntry {
+	set := &t.sets[hash&uint64(len(t.sets)-1)]
+	tag := readyTag(hash)
+	for i := range set.tags {
+		if set.tags[i].Load() != tag {
+			continue
+		}
+		if e := set.entries[i].Load(); e != nil && e.kind == kind && e.name == name {
+			return e
+		}
+	}
+	return nil
+}
+
+// readyTag is taken from bits that do not choose the set; 0 marks an empty slot.
+func readyTag(hash uint64) uint32 { return uint32(hash>>32) | 1 }
+
+// Answer puts the response to q into out, if one is ready: out must have been
+// Reset to q. It reports false, and leaves out alone, if there is none. TTLs are
+// lessened by the time the answer has lain here; what does not fit into out's
+// limit is left out and TC set (RFC 2181 §9). rotation, any number, turns the
+// order of addresses.
+//
+// It takes no lock and allocates nothing.
+func (c *Cache) Answer(now time.Time, q *dnswire.Query, out *dnswire.Builder, rotation uint32) bool {
+	kind := readyKind(q.Type, q.Class, q.EDNS.DO, q.CD())
+	name := q.Name.Wire()
+	e := c.ready.find(name, kind, c.hash(name, kind))
+	if e == nil {
+		return false
+	}
+	at := c.instant(now)
+	if at >= e.until {
+		return false
+	}
+	if !e.used.Load() {
+		e.used.Store(true)
+	}
+	out.SetRcode(e.rcode)
+	out.SetRA(true)
+	from := out.Mark()
+	start := out.Len()
+	if !e.copyTo(out, rotation) {
+		out.Rollback(from)
+		out.SetTC(true)
+		return true
+	}
+	if age := (at - e.born) / time.Second; age > 0 {
+		out.LowerTTLs(start, e.ttls, rdata.TTL(age))
+	}
+	return true
+}
+
+// copyTo appends the records to out, turned by rotation.
+func (e *readyEntry) copyTo(out *dnswire.Builder, rotation uint32) bool {
+	answers, rest := int(e.counts[0]), e.body
+	if e.turnCount > 1 {
+		// body = before | records that turn | after
+		end := e.turnFrom + e.turnCount*e.turnSize
+		first := e.turnFrom + int(rotation%uint32(e.turnCount))*e.turnSize
+		if !out.AddReady(dnswire.Answer, answers, e.body[:e.turnFrom]) ||
+			!out.AddReady(dnswire.Answer, 0, e.body[first:end]) ||
+			!out.AddReady(dnswire.Answer, 0, e.body[e.turnFrom:first]) {
+			return false
+		}
+		answers, rest = 0, e.body[end:]
+	}
+	return out.AddReady(dnswire.Answer, answers, rest) &&
+		out.AddReady(dnswire.Authority, int(e.counts[1]), nil) &&
+		out.AddReady(dnswire.Additional, int(e.counts[2]), nil)
+}

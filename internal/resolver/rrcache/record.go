@@ -1,0 +1,175 @@
+package rrcache
+
+import (
+	"encoding/binary"
+	"hash/maphash"
+	"net/netip"
+	"time"
+
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/dnswire"
+	"pharos/internal/dns/rdata"
+)
+
+// Trust ranks where records came from; more is better (RFC 2181 §5.4.1).
+type Trust uint8
+
+// The ranks that a resolver meets, weakest first.
+const (
+	TrustAdditional   Trust = iota // additional section, or authority of a referral: never an answer
+	TrustNonAuthority              // authority section of a reply without AA
+	TrustNonAnswer                 // answer section of a reply without AA
+	TrustAuthority                 // authority section of an authoritative reply
+	TrustAnswer                    // answer section of an authoritative reply
+)
+
+// Kind is what an Entry says.
+type Kind uint8
+
+// The kinds of entries of the record level.
+const (
+	Positive Kind = iota // Set
+	NoData               // no such records at this name (RFC 2308 §2.2)
+	NXDomain             // no such name, for every type (RFC 2308 §2.1)
+)
+
+// Entry is one belief about a name. It is immutable.
+type Entry struct {
+	Kind  Kind
+	Trust Trust
+	Set   rdata.RRset  // of a Positive; its TTL is the one it came with, capped
+	SOA   rdata.Record // of a negative answer
+	until instant
+	epoch time.Time
+}
+
+// TTL returns what is left of the entry's life, in seconds, rounded up.
+func (e *Entry) TTL(now time.Time) rdata.TTL { return remaining(now.Sub(e.epoch), e.until) }
+
+// Expires returns the moment from which on the entry is not used.
+func (e *Entry) Expires() time.Time { return e.epoch.Add(e.until) }
+
+// Server is one name server of a delegation and the addresses that came as glue.
+type Server struct {
+	Name  dnsname.Name
+	Addrs []netip.Addr
+}
+
+// Delegation is a zone cut as the parent's servers tell it. Glue stays inside
+// its delegation: it can not be mistaken for anything else, nor replace it.
+type Delegation struct {
+	Zone    dnsname.Name
+	Servers []Server
+	Expires time.Time
+}
+
+// Failure is a resolution that came to nothing (RFC 9520).
+type Failure struct {
+	Rcode dnswire.Rcode
+	EDE   dnswire.ExtendedError
+}
+
+// Get returns what is known about the records of type t at name, or that the
+// name does not exist; nil if nothing is.
+func (c *Cache) Get(now time.Time, name dnsname.Name, t rdata.Type) *Entry {
+	s, at := c.shard(name), c.instant(now)
+	if e, ok := s.get(key{name, t, slotSet}, at).(*Entry); ok {
+		return e
+	}
+	e, _ := s.get(key{name, 0, slotName}, at).(*Entry)
+	return e
+}
+
+// Put keeps an RRset of class IN for its TTL and reports whether it did: not if
+// more trusted records, or records of the same name and type that are trusted
+// more, are still alive (RFC 2181 §5.4.1), nor with TTL 0, which is for the
+// answer at hand only (RFC 1035 §3.2.1).
+func (c *Cache) Put(now time.Time, set rdata.RRset, trust Trust) bool {
+	if set.Type.IsMeta() || len(set.Data) == 0 {
+		return false
+	}
+	set.TTL = min(set.TTL, c.limits.MaxTTL)
+	octets := set.Name.Len()
+	for _, data := range set.Data {
+		octets += 24 + len(data)
+	}
+	e := &Entry{Kind: Positive, Trust: trust, Set: set}
+	return c.putEntry(now, key{set.Name, set.Type, slotSet}, e, set.TTL, octets)
+}
+
+// PutNegative keeps a negative answer, as kind says, for the lesser of the SOA's
+// TTL and its MINIMUM field (RFC 2308 §5). soa must be a valid SOA record; its
+// TTL in the Entry is what was chosen. For NXDomain t does not matter.
+func (c *Cache) PutNegative(now time.Time, name dnsname.Name, t rdata.Type, kind Kind, soa rdata.Record, trust Trust) bool {
+	k := key{name, t, slotSet}
+	if kind == NXDomain {
+		k = key{name, 0, slotName}
+	} else if t.IsMeta() {
+		return false
+	}
+	soa.TTL = min(NegativeTTL(soa), c.limits.MaxNegativeTTL)
+	e := &Entry{Kind: kind, Trust: trust, SOA: soa}
+	return c.putEntry(now, k, e, soa.TTL, name.Len()+soa.Name.Len()+len(soa.Data))
+}
+
+// NegativeTTL returns how long a negative answer with this SOA record may be
+// kept (RFC 2308 §5).
+func NegativeTTL(soa rdata.Record) rdata.TTL {
+	if len(soa.Data) < 4 {
+		return 0
+	}
+	return min(soa.TTL, rdata.TTL(binary.BigEndian.Uint32(soa.Data[len(soa.Data)-4:])))
+}
+
+func (c *Cache) putEntry(now time.Time, k key, e *Entry, ttl rdata.TTL, octets int) bool {
+	at := c.instant(now)
+	e.epoch, e.until = c.epoch, at+time.Duration(ttl)*time.Second
+	return c.shard(k.name).put(k, e, octets, at, e.until, func(old any) bool {
+		return e.Trust >= old.(*Entry).Trust
+	})
+}
+
+// PutDelegation keeps a zone cut for ttl, but not beyond notAfter (unless that is
+// zero), and returns it as kept; with TTL 0 it is returned but not kept. servers
+// is kept and must not be written to afterwards.
+func (c *Cache) PutDelegation(now time.Time, zone dnsname.Name, servers []Server, ttl rdata.TTL, notAfter time.Time) *Delegation {
+	d := &Delegation{Zone: zone, Servers: servers, Expires: now.Add(lifetime(ttl, c.limits.MaxTTL))}
+	if !notAfter.IsZero() && notAfter.Before(d.Expires) {
+		d.Expires = notAfter
+	}
+	octets := zone.Len()
+	for _, s := range servers {
+		octets += 40 + s.Name.Len() + 24*len(s.Addrs)
+	}
+	c.shard(zone).put(key{zone, 0, slotCut}, d, octets, c.instant(now), c.instant(d.Expires), nil)
+	return d
+}
+
+// Delegation returns the deepest known zone cut at name or above it; nil if
+// there is none.
+func (c *Cache) Delegation(now time.Time, name dnsname.Name) *Delegation {
+	at := c.instant(now)
+	for n := name; !n.IsZero(); n = n.Parent() {
+		if d, ok := c.shard(n).get(key{n, 0, slotCut}, at).(*Delegation); ok {
+			return d
+		}
+	}
+	return nil
+}
+
+// PutFailure remembers for Limits.FailureTime that a resolution failed.
+func (c *Cache) PutFailure(now time.Time, name dnsname.Name, t rdata.Type, f Failure) {
+	at := c.instant(now)
+	octets := name.Len() + len(f.EDE.Text)
+	c.shard(name).put(key{name, t, slotFailure}, &f, octets, at, at+c.limits.FailureTime, nil)
+}
+
+// Failure returns the failure remembered for this question; nil if there is none.
+func (c *Cache) Failure(now time.Time, name dnsname.Name, t rdata.Type) *Failure {
+	f, _ := c.shard(name).get(key{name, t, slotFailure}, c.instant(now)).(*Failure)
+	return f
+}
+
+func (c *Cache) shard(name dnsname.Name) *shard {
+	return &c.shards[maphash.String(c.seed, name.Wire())%shardCount]
+}

@@ -13,6 +13,7 @@ var (
 	ErrEscape       = errors.New(`bad escape: want \DDD (000 to 255) or \X`)
 	ErrTruncated    = errors.New("name ends before its last label")
 	ErrCompressed   = errors.New("compressed or extended label where a plain name must stand")
+	ErrNoOrigin     = errors.New("relative name where no origin is known")
 )
 
 // FromWire returns the name that b begins with, in uncompressed wire form, and
@@ -71,15 +72,19 @@ func Parse(s string) (Name, error) {
 
 // ParseIn reads a name in presentation form as a master file writes it: "@" is
 // the origin, and a name without a final dot is relative to it (RFC 1035 §5.1).
+// With the zero Name as origin, such names are refused.
 func ParseIn(s string, origin Name) (Name, error) {
-	if s == "@" {
+	if s == "@" && !origin.IsZero() {
 		return origin, nil
 	}
 	wire, absolute, err := parseLabels(make([]byte, 0, len(s)+1+origin.Len()), s)
 	if err == nil {
-		if absolute {
+		switch {
+		case absolute:
 			wire = append(wire, 0)
-		} else {
+		case origin.IsZero():
+			err = ErrNoOrigin
+		default:
 			wire = append(wire, origin.wire...)
 		}
 		if len(wire) > MaxLen {

@@ -4,16 +4,19 @@
 // RDATA is kept as uncompressed wire octets everywhere in the program. This
 // package knows where the domain names in it are, which is what compression
 // (package dnswire), additional-section processing (package answer) and the
-// resolver need; the text form of every type comes from github.com/miekg/dns,
-// with RFC 3597 for the types it does not know.
+// resolver need. A type that is a row of fields is read, written and checked by
+// its row in the table shapes; the few others by github.com/miekg/dns; types that
+// nobody knows, and octets that do not fit their type, have the generic form of
+// RFC 3597.
 //
 // Entry points: Record, RRset; LayoutOf, Target, Unpack; ParseText, AppendText,
-// Validate.
+// Validate; AppendFields, AppendName and ParseTTL for a reader of master files.
 //
 // Concurrency: everything is a value or a pure function. RDATA slices are shared
 // and never written to.
 //
-// Sources: RFC 1035 §3.2-§3.4, RFC 2181 §5 and §8, RFC 3597, RFC 6895, RFC 1982.
+// Sources: RFC 1035 §3.2-§3.4 and §5.1, RFC 2181 §5 and §8, RFC 3597, RFC 6895,
+// RFC 1982; the RFC of each field's form stands in shape.go.
 package rdata
 
 import (
@@ -176,10 +179,11 @@ func Unpack(dst []byte, t Type, msg []byte, off, length int) ([]byte, error) {
 // UnpackName appends to dst the name at msg[off:], expanded, in its own case,
 // and returns the offset after it. Every pointer must lead to before the place
 // where the name, or the part of it now read, began: so no loop is possible and
-// at most 255 octets and 127 pointers are followed.
+// at most 255 octets and MaxLabels pointers are followed.
 func UnpackName(dst []byte, msg []byte, off int) (out []byte, end int, err error) {
 	start, limit, at := len(dst), off, off
 	end = -1
+	pointers := 0
 	for {
 		if at >= len(msg) {
 			return dst, 0, ErrShort
@@ -211,7 +215,9 @@ func UnpackName(dst []byte, msg []byte, off int) (out []byte, end int, err error
 				end = at + 2
 			}
 			to := int(binary.BigEndian.Uint16(msg[at:]) & 0x3FFF)
-			if to >= limit {
+			// A pointer to a pointer adds no label, so the length of the name does not
+			// limit how many there are: one before each label is all that makes sense.
+			if pointers++; to >= limit || pointers > dnsname.MaxLabels {
 				return dst, 0, ErrPointer
 			}
 			limit, at = to, to

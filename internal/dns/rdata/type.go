@@ -23,6 +23,7 @@ const (
 	TypeMB         Type = 7
 	TypeMG         Type = 8
 	TypeMR         Type = 9
+	TypeNULL       Type = 10
 	TypePTR        Type = 12
 	TypeHINFO      Type = 13
 	TypeMINFO      Type = 14
@@ -30,28 +31,62 @@ const (
 	TypeTXT        Type = 16
 	TypeRP         Type = 17
 	TypeAFSDB      Type = 18
+	TypeX25        Type = 19
+	TypeISDN       Type = 20
 	TypeRT         Type = 21
+	TypeNSAPPTR    Type = 23
 	TypeSIG        Type = 24
+	TypeKEY        Type = 25
 	TypePX         Type = 26
+	TypeGPOS       Type = 27
 	TypeAAAA       Type = 28
+	TypeLOC        Type = 29
 	TypeNXT        Type = 30
+	TypeEID        Type = 31
+	TypeNIMLOC     Type = 32
 	TypeSRV        Type = 33
 	TypeNAPTR      Type = 35
 	TypeKX         Type = 36
 	TypeCERT       Type = 37
 	TypeDNAME      Type = 39
 	TypeOPT        Type = 41
+	TypeAPL        Type = 42
 	TypeDS         Type = 43
+	TypeSSHFP      Type = 44
+	TypeIPSECKEY   Type = 45
 	TypeRRSIG      Type = 46
 	TypeNSEC       Type = 47
 	TypeDNSKEY     Type = 48
+	TypeDHCID      Type = 49
 	TypeNSEC3      Type = 50
 	TypeNSEC3PARAM Type = 51
+	TypeTLSA       Type = 52
+	TypeSMIMEA     Type = 53
+	TypeHIP        Type = 55
+	TypeNINFO      Type = 56
+	TypeRKEY       Type = 57
+	TypeTALINK     Type = 58
 	TypeCDS        Type = 59
 	TypeCDNSKEY    Type = 60
+	TypeOPENPGPKEY Type = 61
+	TypeCSYNC      Type = 62
 	TypeZONEMD     Type = 63
 	TypeSVCB       Type = 64
 	TypeHTTPS      Type = 65
+	TypeDSYNC      Type = 66
+	TypeHHIT       Type = 67
+	TypeBRID       Type = 68
+	TypeSPF        Type = 99
+	TypeUINFO      Type = 100
+	TypeUID        Type = 101
+	TypeGID        Type = 102
+	TypeNID        Type = 104
+	TypeL32        Type = 105
+	TypeL64        Type = 106
+	TypeLP         Type = 107
+	TypeEUI48      Type = 108
+	TypeEUI64      Type = 109
+	TypeNXNAME     Type = 128
 	TypeTKEY       Type = 249
 	TypeTSIG       Type = 250
 	TypeIXFR       Type = 251
@@ -59,15 +94,35 @@ const (
 	TypeMAILB      Type = 253
 	TypeMAILA      Type = 254
 	TypeANY        Type = 255
+	TypeURI        Type = 256
+	TypeCAA        Type = 257
+	TypeAVC        Type = 258
+	TypeAMTRELAY   Type = 260
+	TypeRESINFO    Type = 261
+	TypeWALLET     Type = 262
+	TypeTA         Type = 32768
+	TypeDLV        Type = 32769
 )
+
+// typeReserved is the highest type number, which RFC 6895 §3.1 reserves;
+// miekg/dns calls it "Reserved".
+const typeReserved Type = 65535
 
 // IsMeta reports whether t is a QTYPE or a meta type, which no zone holds and no
 // cache keeps (RFC 6895 §3.1: 128 to 255, and OPT).
 func (t Type) IsMeta() bool { return t == 0 || t == TypeOPT || 128 <= t && t <= 255 }
 
+// newTypes has the mnemonics of the IANA registry that miekg/dns does not know.
+var newTypes = map[Type]string{
+	TypeDSYNC: "DSYNC", TypeHHIT: "HHIT", TypeBRID: "BRID", TypeWALLET: "WALLET",
+}
+
 // String returns the mnemonic of t, or TYPEnnn (RFC 3597 §5).
 func (t Type) String() string {
-	if name, ok := dns.TypeToString[uint16(t)]; ok && t != 0 {
+	if name, ok := dns.TypeToString[uint16(t)]; ok && t != 0 && t != typeReserved {
+		return name
+	}
+	if name, ok := newTypes[t]; ok {
 		return name
 	}
 	return "TYPE" + strconv.Itoa(int(t))
@@ -92,11 +147,16 @@ func ParseType(s string) (Type, bool) {
 	if n, ok := parseGeneric(s, "TYPE"); ok {
 		return Type(n), true
 	}
-	if t, ok := dns.StringToType[s]; ok && t != 0 {
+	s = strings.ToUpper(s) // returns s itself when there is nothing to do
+	if t, ok := dns.StringToType[s]; ok {
 		return Type(t), true
 	}
-	t, ok := dns.StringToType[strings.ToUpper(s)]
-	return Type(t), ok && t != 0
+	for t, name := range newTypes {
+		if s == name {
+			return t, true
+		}
+	}
+	return 0, false
 }
 
 // Class is an RR CLASS (RFC 1035 §3.2.4).

@@ -1,0 +1,253 @@
+// Package api is the admin listener: the state of a node as JSON, its metrics,
+// one page for people, and the few calls that change something.
+//
+//	GET    /                     a page with pools, zones and problems
+//	GET    /healthz              200 while the process serves
+//	GET    /readyz               200 when it answers and nothing is lost; 503 and the reason otherwise
+//	GET    /metrics              Prometheus
+//	GET    /api/status           Status
+//	GET    /api/pools            []Pool
+//	GET    /api/zones            []Zone
+//	GET    /api/explain          ?name=&type= or ?url=&method=, and &from=: Explanation
+//	GET    /api/objects          ?kind=: []Object, what is changed at run time
+//	POST   /api/objects          a YAML document of pools, steer and routes: Applied
+//	DELETE /api/objects/KIND/NAME  Applied
+//	POST   /api/reload           read the configuration again: Applied
+//
+// Every error is {"error": "what is wrong; what to do"}.
+//
+// It owns the routes, the encoding and who may call; what the calls do is the
+// node's, given as functions. The listener is on the loopback by default and has
+// no log-in: whoever can connect may change things. Against web pages that make
+// a browser connect, it answers only to its own names (DNS rebinding) and refuses
+// changes that a form could send (cross-site requests).
+//
+// Concurrency: the handler may be called by many goroutines; so must Calls.
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"pharos/internal/admin/explain"
+)
+
+// MaxDocument is the largest document that may be applied, in octets: some ten
+// thousand routes.
+const MaxDocument = 4 << 20
+
+// Calls are what the listener can ask of a node.
+type Calls struct {
+	Status  func() Status
+	Ready   func() error // nil when ready
+	Pools   func() []Pool
+	Zones   func() []Zone
+	Explain func(context.Context, ExplainRequest) (*explain.Explanation, error)
+	Objects func(ctx context.Context, kind string) ([]Object, error)
+	Apply   func(ctx context.Context, document []byte) (Applied, error)
+	Delete  func(ctx context.Context, kind, name string) (Applied, error)
+	Reload  func(context.Context) (Applied, error)
+	Metrics http.Handler
+}
+
+// Status is the state of a node at a glance.
+type Status struct {
+	Version   string    `json:"version"`
+	Started   time.Time `json:"started"`
+	Revision  uint64    `json:"revision"` // of the snapshot that answers
+	Store     string    `json:"store"`    // "ready", "starting", "off", or what is wrong
+	Config    string    `json:"config"`   // file
+	Listeners []string  `json:"listeners"`
+	Zones     int       `json:"zones"`
+	Pools     int       `json:"pools"`
+	Routes    int       `json:"routes"`
+	Problems  []Problem `json:"problems"`
+}
+
+// Problem is something an operator should know.
+type Problem struct {
+	Code     string    `json:"code"`     // stable, for alerts: "pool-all-down"
+	Severity string    `json:"severity"` // "warning", "error"
+	Text     string    `json:"text"`
+	Since    time.Time `json:"since"`
+}
+
+// Pool is a pool as it is now.
+type Pool struct {
+	Name     string   `json:"name"`
+	Policy   string   `json:"policy"`
+	Check    string   `json:"check"`
+	AllDown  bool     `json:"all_down"`
+	Revision uint64   `json:"revision"`
+	Members  []Member `json:"members"`
+}
+
+// Member is a member of a pool as it is now.
+type Member struct {
+	Name     string    `json:"name"`
+	Address  string    `json:"address"`
+	Weight   int       `json:"weight"`
+	State    string    `json:"state"`
+	Since    time.Time `json:"since"`
+	Cause    string    `json:"cause,omitempty"`
+	Eligible bool      `json:"eligible"`
+}
+
+// Zone is a zone as it is served.
+type Zone struct {
+	Name    string    `json:"name"`
+	Serial  uint32    `json:"serial"`
+	Names   int       `json:"names"`
+	Records int       `json:"records"`
+	File    string    `json:"file"`
+	Loaded  time.Time `json:"loaded"`
+	Problem string    `json:"problem,omitempty"`
+}
+
+// ExplainRequest is a question to be explained: Name and Type, or URL.
+type ExplainRequest struct {
+	Name, Type  string
+	URL, Method string
+	From        netip.Addr // the client; zero: the caller
+}
+
+// Object is one object of the store.
+type Object struct {
+	Kind     string          `json:"kind"`
+	Name     string          `json:"name"`
+	Revision int64           `json:"revision"`
+	Spec     json.RawMessage `json:"spec"`
+}
+
+// Applied is the outcome of a change.
+type Applied struct {
+	Changed  []string `json:"changed"`  // "pool web", ...; empty when all was so already
+	Revision uint64   `json:"revision"` // of the snapshot that has the change
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// Refused is an error that is the caller's: the status is 4xx.
+type Refused struct {
+	Status int
+	Err    error
+}
+
+// Error is part of error.
+func (r *Refused) Error() string { return r.Err.Error() }
+
+// Unwrap is part of errors.Is and errors.As.
+func (r *Refused) Unwrap() error { return r.Err }
+
+// Handler serves calls.
+func Handler(calls Calls) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
+	mux.HandleFunc("GET /readyz", calls.ready)
+	mux.Handle("GET /metrics", calls.Metrics)
+	mux.HandleFunc("GET /{$}", calls.page)
+	mux.HandleFunc("GET /api/status", reply(func(*http.Request) (any, error) { return calls.Status(), nil }))
+	mux.HandleFunc("GET /api/pools", reply(func(*http.Request) (any, error) { return calls.Pools(), nil }))
+	mux.HandleFunc("GET /api/zones", reply(func(*http.Request) (any, error) { return calls.Zones(), nil }))
+	mux.HandleFunc("GET /api/explain", reply(calls.explain))
+	mux.HandleFunc("GET /api/objects", reply(func(r *http.Request) (any, error) {
+		return calls.Objects(r.Context(), r.FormValue("kind"))
+	}))
+	mux.HandleFunc("POST /api/objects", reply(calls.apply))
+	mux.HandleFunc("DELETE /api/objects/{kind}/{name...}", reply(func(r *http.Request) (any, error) {
+		return calls.Delete(r.Context(), r.PathValue("kind"), r.PathValue("name"))
+	}))
+	mux.HandleFunc("POST /api/reload", reply(func(r *http.Request) (any, error) { return calls.Reload(r.Context()) }))
+	return guard(mux)
+}
+
+func (c Calls) ready(w http.ResponseWriter, _ *http.Request) {
+	if err := c.Ready(); err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	io.WriteString(w, "ready\n")
+}
+
+func (c Calls) explain(r *http.Request) (any, error) {
+	req := ExplainRequest{
+		Name: r.FormValue("name"), Type: r.FormValue("type"),
+		URL: r.FormValue("url"), Method: r.FormValue("method"),
+	}
+	from := r.FormValue("from")
+	if from == "" {
+		from, _, _ = net.SplitHostPort(r.RemoteAddr)
+	}
+	var err error
+	if req.From, err = netip.ParseAddr(from); err != nil {
+		return nil, refuse(http.StatusBadRequest, "from: %q is no IP address", from)
+	}
+	if (req.Name == "") == (req.URL == "") {
+		return nil, refuse(http.StatusBadRequest, "give a name or a url, and not both")
+	}
+	return c.Explain(r.Context(), req)
+}
+
+func (c Calls) apply(r *http.Request) (any, error) {
+	document, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, MaxDocument))
+	if err != nil {
+		return nil, refuse(http.StatusRequestEntityTooLarge, "reading the document: %w; split it, the limit is %d octets", err, MaxDocument)
+	}
+	return c.Apply(r.Context(), document)
+}
+
+func refuse(status int, format string, args ...any) error {
+	return &Refused{status, fmt.Errorf(format, args...)}
+}
+
+// reply answers with what call returns, as JSON.
+func reply(call func(*http.Request) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		value, err := call(r)
+		if err != nil {
+			status := http.StatusInternalServerError
+			if refused := (*Refused)(nil); errors.As(err, &refused) {
+				status = refused.Status
+			}
+			w.WriteHeader(status)
+			value = map[string]string{"error": err.Error()}
+		}
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		enc.Encode(value)
+	}
+}
+
+// guard refuses what a web page could make a browser send to this listener. A
+// page of an attacker's name that resolves to our address has that name in Host
+// (DNS rebinding); a form or a simple cross-site request cannot set a content
+// type of JSON or YAML, nor leave Origin out.
+func guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := r.Host
+		if h, _, err := net.SplitHostPort(host); err == nil {
+			host = h
+		}
+		if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err != nil && host != "localhost" {
+			http.Error(w, "call the admin listener by its address or as localhost", http.StatusMisdirectedRequest)
+			return
+		}
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			if r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != "" {
+				http.Error(w, "changes are not taken from web pages", http.StatusForbidden)
+				return
+			}
+		}
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
+		next.ServeHTTP(w, r)
+	})
+}

@@ -1,0 +1,96 @@
+package route
+
+// Match returns the route of a request. host is the Host field's value, with
+// its port if it has one and in any case; path is normalised.
+func (t *Table) Match(host, path []byte) (*Route, bool) {
+	if t == nil {
+		return nil, false
+	}
+	var room [256]byte
+	p := t.find(lowerHost(room[:0], host))
+	if p == nil {
+		return nil, false
+	}
+	if p.only != nil {
+		return p.only, true
+	}
+	r := p.match(path)
+	return r, r != nil
+}
+
+// find returns the paths of the most specific host.
+func (t *Table) find(host []byte) *paths {
+	if p := t.exact[string(host)]; p != nil {
+		return p
+	}
+	if len(t.wildcards) > 0 {
+		// "*" stands for one label or more: the longest suffix wins.
+		for i, c := range host {
+			if c != '.' || i == 0 {
+				continue
+			}
+			if p := t.wildcards[string(host[i+1:])]; p != nil {
+				return p
+			}
+		}
+	}
+	return t.any
+}
+
+// match returns the route with the longest prefix of path that ends at a
+// segment boundary: "/a" covers "/a", "/a/" and "/a/b", not "/ab"; "/a/" covers
+// "/a/" and "/a/b". The number of look-ups is at most twice the number of
+// segments within the longest configured prefix.
+func (p *paths) match(path []byte) *Route {
+	if len(path) <= p.most {
+		if r := p.prefix[string(path)]; r != nil {
+			return r
+		}
+	}
+	for i := min(len(path)-1, p.most); i >= 0; i-- {
+		if path[i] != '/' {
+			continue
+		}
+		if i < p.most {
+			if r := p.prefix[string(path[:i+1])]; r != nil {
+				return r
+			}
+		}
+		if i > 0 {
+			if r := p.prefix[string(path[:i])]; r != nil {
+				return r
+			}
+		}
+	}
+	return nil
+}
+
+// lowerHost appends host to b in lower case, without port and last dot. An IPv6
+// address keeps its brackets.
+func lowerHost(b, host []byte) []byte {
+	inBrackets := false
+	for i, c := range host {
+		switch {
+		case c == '[':
+			inBrackets = true
+		case c == ']':
+			inBrackets = false
+		case c == ':' && !inBrackets:
+			return trimDot(b)
+		case 'A' <= c && c <= 'Z':
+			c |= 0x20
+		}
+		if i > 255 { // longer than any configured host: matches none of them
+			break
+		}
+		b = append(b, c)
+	}
+	return trimDot(b)
+}
+
+func trimDot(b []byte) []byte {
+	if n := len(b); n > 0 && b[n-1] == '.' {
+		return b[:n-1]
+	}
+	return b
+}

@@ -2,7 +2,11 @@ package scenario
 
 import (
 	"net/netip"
+	"strconv"
 	"strings"
+
+	"pharos/internal/dns/rdata"
+	"pharos/internal/resolver/rrcache"
 )
 
 // config reads the lines up to CONFIG_END as settings and decides the dialect: a
@@ -20,8 +24,12 @@ func (p *parser) config() error {
 		switch word, _, _ := strings.Cut(text, " "); word {
 		case "CONFIG_END":
 			return nil
-		case "AUTOTRUST_FILE", "TEMPFILE_NAME", "TEMPFILE_CONTENTS":
-			return &Unsupported{"whitebox", word + ": a file made for Unbound", p.at}
+		case "AUTOTRUST_FILE", "TEMPFILE_CONTENTS":
+			s.Settings = append(s.Settings, Setting{Key: word, Value: text, Line: p.at})
+			p.skipFile()
+			continue
+		case "TEMPFILE_NAME":
+			continue
 		}
 		if strings.HasPrefix(text, "SCENARIO_BEGIN") { // CONFIG_END may be missing
 			p.at--
@@ -35,6 +43,17 @@ func (p *parser) config() error {
 			s.Dialect = Unbound
 		default:
 			s.Settings = append(s.Settings, Setting{clause, block, key, value, p.at})
+		}
+	}
+}
+
+// skipFile passes over the contents of a file that Unbound is to read.
+func (p *parser) skipFile() {
+	for p.at < len(p.lines) {
+		word := strings.TrimSpace(p.lines[p.at])
+		p.at++
+		if word == "TEMPFILE_END" || word == "AUTOTRUST_END" {
+			return
 		}
 	}
 }
@@ -66,6 +85,8 @@ type World struct {
 	Roots          []netip.Addr // addresses of the root servers in the hints
 	NoIPv4, NoIPv6 bool
 	Minimise       bool // the file asks for QNAME minimisation (RFC 9156)
+	Sends          int  // outgoing queries that one question may cost; 0 is the standard
+	Cache          rrcache.Limits
 }
 
 // harmless are settings that change how Unbound works inside, how it writes its
@@ -79,59 +100,54 @@ var harmless = map[string]bool{
 	"harden-unknown-additional": true, "harden-below-nxdomain": true,
 	"num-queries-per-thread": true, "discard-timeout": true, "val-override-date": true,
 	"val-override-timestamp": true, "aggressive-nsec": true, "outbound-msg-retry": true,
-	"max-global-quota": true, "prefetch": true, "query-minimization": true, "name": true,
+	"prefetch": true, "query-minimization": true, "name": true,
 	"use-caps-for-id": true, "infra-cache-numhosts": true, "msg-cache-size": true,
 	"do-not-query-localhost": true, "do-not-query-address": true, "ede": true,
 	"infra-host-ttl": true, "jostle-timeout": true, "val-log-level": true,
-	"serve-expired": false, "edns-buffer-size": true, "unblock-lan-zones": true,
+	"edns-buffer-size": true, "unblock-lan-zones": true, "stub-prime": true, "stub-first": true,
+	"msg-cache-slabs": true, "rrset-cache-slabs": true, "rrset-cache-size": true,
 }
 
-// needs are settings of abilities that are another part's or not there yet.
+// needs are settings of abilities that are another part's or not there yet: the
+// class and the ability.
 var needs = map[string][2]string{
-	"trust-anchor":           {"dnssec", "DNSSEC validation"},
-	"trust-anchor-file":      {"dnssec", "DNSSEC validation"},
-	"domain-insecure":        {"dnssec", "DNSSEC validation"},
-	"serve-expired":          {"stale", "answers from expired records (RFC 8767)"},
-	"serve-original-ttl":     {"config", "serving the original TTL"},
-	"access-control":         {"config", "Unbound's access lists, with tags and views"},
-	"local-zone":             {"config", "local zones"},
-	"local-data":             {"config", "local zones"},
-	"response-ip":            {"config", "rewriting of addresses in responses"},
-	"dns64-prefix":           {"config", "DNS64"},
-	"do-nat64":               {"config", "NAT64"},
-	"cache-max-ttl":          {"config", "a lower bound of the cache's TTLs in the file"},
-	"cache-min-ttl":          {"config", "a least TTL in the cache"},
-	"features":               {"config", "features of Knot Resolver"},
-	"feature-list":           {"config", "modules of Knot Resolver"},
-	"forward-addr":           {"forward", "forwarding"},
-	"nsid":                   {"config", "NSID"},
-	"edns-client-string":     {"config", "a client string in outgoing queries"},
-	"access-control-view":    {"config", "views"},
-	"define-tag":             {"config", "tags"},
-	"cache-max-negative-ttl": {"config", "the negative cache's bound in the file"},
+	"trust-anchor":      {"dnssec", "DNSSEC validation"},
+	"trust-anchor-file": {"dnssec", "DNSSEC validation"},
+	"domain-insecure":   {"dnssec", "DNSSEC validation"},
+	"AUTOTRUST_FILE":    {"whitebox", "a trust anchor file made for Unbound (RFC 5011)"},
+	"TEMPFILE_CONTENTS": {"whitebox", "a file made for Unbound"},
+	"serve-expired":     {"stale", "answers from expired records (RFC 8767)"},
+	"forward-addr":      {"forward", "forwarding"},
+	"forward-zone":      {"forward", "forwarding"},
+	"stub-name":         {"stub", "a stub zone below the root"},
+	"features":          {"config", "features of Knot Resolver"},
+	"feature-list":      {"config", "modules of Knot Resolver"},
+}
+
+// clauses are blocks of settings that have no counterpart.
+var clauses = map[string][2]string{
+	"rpz":          {"rpz", "response policy zones"},
+	"auth-zone":    {"authzone", "a zone of the resolver's own, loaded or transferred (auth-zone)"},
+	"forward-zone": {"forward", "forwarding"},
+	"view":         {"config", "views"},
 }
 
 // World maps the settings. An *Unsupported error names the first that has no
 // counterpart here.
 func (s *Scenario) World() (World, error) {
 	w := World{}
+	for _, set := range s.Settings {
+		if c, ok := clauses[set.Clause]; ok {
+			return w, &Unsupported{c[0], c[1], set.Line}
+		}
+	}
 	zones := s.blockNames()
 	for _, set := range s.Settings {
-		switch {
-		case set.Clause == "rpz":
-			return w, &Unsupported{"rpz", "response policy zones", set.Line}
-		case set.Clause == "auth-zone":
-			return w, &Unsupported{"config", "the resolver's own copy of a zone (auth-zone)", set.Line}
-		case set.Clause == "forward-zone":
-			return w, &Unsupported{"forward", "forwarding", set.Line}
-		case set.Clause == "view":
-			return w, &Unsupported{"config", "views", set.Line}
-		}
 		if err := s.apply(&w, set, zones); err != nil {
 			return w, err
 		}
 	}
-	if len(w.Roots) == 0 {
+	if len(w.Roots) == 0 && s.Dialect == Unbound {
 		return w, &Unsupported{"config", "no address of a root server", 0}
 	}
 	return w, nil
@@ -150,41 +166,59 @@ func (s *Scenario) blockNames() map[int]string {
 
 func (s *Scenario) apply(w *World, set Setting, zones map[int]string) error {
 	yes := strings.EqualFold(set.Value, "yes") || strings.EqualFold(set.Value, "true")
+	no := strings.EqualFold(set.Value, "no")
 	switch set.Key {
 	case "stub-addr":
-		zone := strings.TrimSuffix(zones[set.Block], ".")
-		if s.Dialect == Unbound && zone != "" {
-			return &Unsupported{"stub", "a stub zone below the root: " + zone, set.Line}
-		}
-		text, _, _ := strings.Cut(set.Value, "@")
-		a, err := netip.ParseAddr(text)
-		if err != nil {
-			return &Unsupported{"config", "stub-addr " + set.Value, set.Line}
-		}
-		w.Roots = append(w.Roots, a)
-		return nil
-	case "stub-prime", "stub-first":
-		return nil
+		return s.applyRoot(w, set, zones)
 	case "do-ip4":
 		w.NoIPv4 = !yes
-		return nil
 	case "do-ip6":
 		w.NoIPv6 = !yes
-		return nil
 	case "qname-minimisation", "query-minimization":
 		w.Minimise = yes
-		return nil
+	case "max-global-quota":
+		w.Sends, _ = strconv.Atoi(set.Value)
+	case "cache-max-ttl":
+		w.Cache.MaxTTL = parseTTL(set.Value)
+		if w.Cache.MaxNegativeTTL == 0 {
+			w.Cache.MaxNegativeTTL = w.Cache.MaxTTL
+		}
+	case "cache-max-negative-ttl":
+		w.Cache.MaxNegativeTTL = parseTTL(set.Value)
+	case "access-control":
+		if !strings.HasSuffix(set.Value, " allow_snoop") && !strings.HasSuffix(set.Value, " allow") {
+			return &Unsupported{"config", "access-control " + set.Value, set.Line}
+		}
 	case "module-config":
-		if strings.Trim(strings.ReplaceAll(set.Value, "validator", ""), " ") != "iterator" {
+		if modules := strings.Fields(strings.ReplaceAll(set.Value, "validator", "")); len(modules) != 1 || modules[0] != "iterator" {
 			return &Unsupported{"config", "module-config " + set.Value, set.Line}
 		}
-		return nil
+	default:
+		if need, ok := needs[set.Key]; ok && !no {
+			return &Unsupported{need[0], need[1], set.Line}
+		} else if !ok && !harmless[set.Key] && !no {
+			return &Unsupported{"config", "setting " + set.Key, set.Line}
+		}
 	}
-	if need, ok := needs[set.Key]; ok && (yes || !strings.EqualFold(set.Value, "no")) {
-		return &Unsupported{need[0], need[1] + " (" + set.Key + ")", set.Line}
+	return nil
+}
+
+// applyRoot takes the address of a root server, or refuses that of another zone's.
+func (s *Scenario) applyRoot(w *World, set Setting, zones map[int]string) error {
+	zone := strings.TrimSuffix(zones[set.Block], ".")
+	if s.Dialect == Unbound && zone != "" {
+		return &Unsupported{"stub", "a stub zone below the root: " + zone, set.Line}
 	}
-	if _, ok := needs[set.Key]; ok || harmless[set.Key] {
-		return nil
+	text, _, _ := strings.Cut(set.Value, "@")
+	a, err := netip.ParseAddr(text)
+	if err != nil {
+		return &Unsupported{"config", "stub-addr " + set.Value, set.Line}
 	}
-	return &Unsupported{"config", "setting " + set.Key, set.Line}
+	w.Roots = append(w.Roots, a)
+	return nil
+}
+
+func parseTTL(text string) rdata.TTL {
+	n, _ := strconv.ParseUint(text, 10, 31)
+	return rdata.TTL(n)
 }

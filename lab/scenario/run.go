@@ -22,8 +22,6 @@ type Options struct {
 	Start time.Time
 	// Limits of the resolver; zero is the standard ones.
 	Limits iterate.Limits
-	// Cache limits; zero is the standard ones.
-	Cache rrcache.Limits
 }
 
 // Result is what a run leaves behind, whether it passed or not.
@@ -86,11 +84,14 @@ func (s *Scenario) Run(o Options) (Result, error) {
 	if o.Start.IsZero() {
 		o.Start = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC) // any fixed moment
 	}
+	if w.Sends > 0 {
+		o.Limits.Sends = w.Sends
+	}
 	r := &run{s: s, world: w, now: o.Start, used: map[*Step]bool{}, asked: map[uint64]*question{}}
 	r.resolver = iterate.New(iterate.Config{
 		Hints: hints(w.Roots), NoIPv4: w.NoIPv4, NoIPv6: w.NoIPv6, Limits: o.Limits,
 		Rand:  rand.New(rand.NewPCG(o.Seed, 0x9e3779b97f4a7c15)), // the second word is arbitrary and fixed
-		Cache: rrcache.New(o.Start, o.Cache),
+		Cache: rrcache.New(o.Start, w.Cache),
 	})
 	err = r.play()
 	return r.result, err

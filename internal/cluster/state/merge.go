@@ -1,0 +1,82 @@
+package state
+
+import (
+	"fmt"
+	"slices"
+
+	"pharos/internal/cluster/document"
+)
+
+// merger joins applied objects to the file's resources, one after the other,
+// and leaves out those that would make the whole unsound.
+type merger struct {
+	resources *Resources
+	inFile    map[Ref]bool
+	pools     map[string]bool
+	problems  []Problem
+}
+
+func newMerger(base *Resources) *merger {
+	m := &merger{
+		resources: &Resources{Pools: slices.Clone(base.Pools), Steer: slices.Clone(base.Steer), Routes: slices.Clone(base.Routes)},
+		inFile:    map[Ref]bool{},
+		pools:     map[string]bool{},
+	}
+	for i := range base.Pools {
+		m.inFile[Ref{KindPool, base.Pools[i].Key()}] = true
+		m.pools[base.Pools[i].Name] = true
+	}
+	for i := range base.Steer {
+		m.inFile[Ref{KindSteer, base.Steer[i].Key()}] = true
+	}
+	for i := range base.Routes {
+		m.inFile[Ref{KindRoute, base.Routes[i].Key()}] = true
+	}
+	return m
+}
+
+// add joins o. Pools must come before what refers to them.
+func (m *merger) add(o *Object) {
+	switch {
+	case o.resource == nil:
+		m.leaveOut(o, o.cause, "apply it again with this version, or delete it")
+		return
+	case m.inFile[o.Ref]:
+		m.leaveOut(o, "is also in the configuration file, which goes first", "change it there, or take it out of the file")
+		return
+	}
+	switch r := o.resource.(type) {
+	case *Pool:
+		m.pools[r.Name] = true
+		m.resources.Pools = append(m.resources.Pools, *r)
+	case *Steer:
+		if m.hasPool(o, r.Pool) {
+			m.resources.Steer = append(m.resources.Steer, *r)
+		}
+	case *Route:
+		if m.hasPool(o, r.Pool) {
+			m.resources.Routes = append(m.resources.Routes, *r)
+		}
+	}
+}
+
+func (m *merger) leaveOut(o *Object, text, remedy string) {
+	m.problems = append(m.problems, Problem{o.Ref, text, remedy})
+}
+
+// hasPool reports whether the pool that o refers to is there.
+func (m *merger) hasPool(o *Object, pool string) bool {
+	if m.pools[pool] {
+		return true
+	}
+	remedy := "apply the pool first, or point it to another"
+	known := make([]string, 0, len(m.pools))
+	for name := range m.pools {
+		known = append(known, name)
+	}
+	if near := document.Nearest(pool, sorted(known)); near != "" {
+		remedy = fmt.Sprintf("did you mean %q? Otherwise %s", near, remedy)
+	}
+	m.leaveOut(o, fmt.Sprintf("refers to pool %q, which does not exist", pool), remedy)
+	return false
+}

@@ -1,0 +1,220 @@
+package state
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Op is what a change does.
+type Op string
+
+// The operations.
+const (
+	Put    Op = "put"
+	Delete Op = "delete"
+)
+
+// Change is one committed change of one object.
+type Change struct {
+	Ref
+	Op       Op              `json:"op"`
+	Revision int64           `json:"revision"`       // of the store, of this change
+	Body     json.RawMessage `json:"body,omitempty"` // of Put: the object as JSON
+}
+
+// State is the file's resources and the applied objects at one revision of the
+// store. It is immutable.
+//
+// Invariant: resources and problems follow from base and objects alone.
+type State struct {
+	revision  int64
+	base      *Resources
+	objects   map[Ref]*Object
+	resources *Resources
+	problems  []Problem
+}
+
+// Problem is an applied object that is not in use.
+type Problem struct {
+	Ref
+	Text   string `json:"text"`
+	Remedy string `json:"remedy"`
+}
+
+// Error returns the problem as one line.
+func (p Problem) Error() string { return p.Ref.String() + " " + p.Text + "; " + p.Remedy }
+
+// New returns the state with the resources of the file, and nothing applied.
+// base must be sound by itself and is not to be changed afterwards.
+func New(base *Resources) *State {
+	return (&State{base: base, objects: map[Ref]*Object{}}).merged()
+}
+
+// Revision is the store's revision that s has seen; 0 before the first change.
+func (s *State) Revision() int64 { return s.revision }
+
+// Resources returns what is to be served: the file's resources in the order of
+// the file, then the applied ones in the order of their names. It always passes
+// Check, and is not to be changed.
+func (s *State) Resources() *Resources { return s.resources }
+
+// Problems returns the applied objects that are not in Resources, and why.
+func (s *State) Problems() []Problem { return s.problems }
+
+// Object returns an applied object.
+func (s *State) Object(r Ref) (*Object, bool) {
+	o, ok := s.objects[r]
+	return o, ok
+}
+
+// Objects returns all applied objects, in the order of Kinds and names.
+func (s *State) Objects() []*Object {
+	return slices.SortedFunc(maps.Values(s.objects), func(a, b *Object) int { return compareRefs(a.Ref, b.Ref) })
+}
+
+// Effect is what became of one object that a change touched.
+type Effect struct {
+	Ref
+	Outcome Outcome `json:"outcome"`
+}
+
+// String returns the effect as logs write it: pool "web" added.
+func (e Effect) String() string { return e.Ref.String() + " " + string(e.Outcome) }
+
+// Outcome is what became of an object.
+type Outcome string
+
+// The outcomes.
+const (
+	Added     Outcome = "added"
+	Replaced  Outcome = "replaced"
+	Removed   Outcome = "removed"
+	Unchanged Outcome = "unchanged" // the same content, or nothing to remove
+	Unused    Outcome = "unused"    // kept, but left out; see Problems
+)
+
+// Apply returns s after changes, in their order, and what became of each.
+func (s *State) Apply(changes ...Change) (*State, []Effect) {
+	next := &State{revision: s.revision, base: s.base, objects: maps.Clone(s.objects)}
+	effects := make([]Effect, len(changes))
+	for i, c := range changes {
+		effects[i] = Effect{c.Ref, next.change(c)}
+		next.revision = max(next.revision, c.Revision)
+	}
+	next.merged()
+	for i, e := range effects {
+		if _, there := next.objects[e.Ref]; there && next.isUnused(e.Ref) {
+			effects[i].Outcome = Unused
+		}
+	}
+	return next, effects
+}
+
+// change makes one change to s, which nobody else has seen yet.
+func (s *State) change(c Change) Outcome {
+	old, there := s.objects[c.Ref]
+	if c.Op == Delete {
+		delete(s.objects, c.Ref)
+		if !there {
+			return Unchanged
+		}
+		return Removed
+	}
+	o := newObject(c)
+	s.objects[c.Ref] = o
+	switch {
+	case !there:
+		return Added
+	case string(old.Body) == string(o.Body):
+		return Unchanged
+	}
+	return Replaced
+}
+
+func (s *State) isUnused(r Ref) bool {
+	return slices.ContainsFunc(s.problems, func(p Problem) bool { return p.Ref == r })
+}
+
+// AtRevision returns s as seen at a later revision of the store, at which
+// nothing of it had changed.
+func (s *State) AtRevision(revision int64) *State {
+	next := *s
+	next.revision = max(s.revision, revision)
+	return &next
+}
+
+// Rebase returns s with the resources of a new version of the file.
+func (s *State) Rebase(base *Resources) *State {
+	return (&State{revision: s.revision, base: base, objects: s.objects}).merged()
+}
+
+// Reset returns the state with the file's resources of s and only the objects
+// that changes put: what a list of the whole store says.
+func (s *State) Reset(revision int64, changes ...Change) (*State, []Effect) {
+	next, effects := New(s.base).Apply(changes...)
+	return next.AtRevision(revision), effects
+}
+
+// Limits of what may be applied. Beyond them a change is refused; what is
+// there goes on being served.
+const (
+	MaxObjects = 100_000 // all objects; each costs every node about 1 KiB
+	MaxBody    = 1 << 20 // octets of one object: below etcd's request limit of 1.5 MiB
+)
+
+// Validate reports whether changes may be committed: an error says which of
+// them would not be used, or would make others unusable.
+func (s *State) Validate(changes ...Change) error {
+	touched := make(map[Ref]bool, len(changes))
+	for _, c := range changes {
+		touched[c.Ref] = true
+		if len(c.Body) > MaxBody {
+			return fmt.Errorf("%s has %d octets; at most %d are allowed", c.Ref, len(c.Body), MaxBody)
+		}
+	}
+	next, _ := s.Apply(changes...)
+	if len(next.objects) > MaxObjects && len(next.objects) > len(s.objects) {
+		return fmt.Errorf("%d objects are more than the %d allowed; delete some, or put them into the configuration file", len(next.objects), MaxObjects)
+	}
+	var refused refusal
+	for _, p := range next.problems {
+		switch {
+		case touched[p.Ref]:
+			refused = append(refused, p.Error())
+		case !slices.Contains(s.problems, p):
+			refused = append(refused, "this would break what is in use: "+p.Error())
+		}
+	}
+	if len(refused) == 0 {
+		return nil
+	}
+	return refused
+}
+
+// refusal is why changes may not be committed, one sentence for each object.
+type refusal []string
+
+func (r refusal) Error() string {
+	const most = 20 // a screen
+	if len(r) > most {
+		return strings.Join(r[:most], "\n") + fmt.Sprintf("\nand %d more problems", len(r)-most)
+	}
+	return strings.Join(r, "\n")
+}
+
+// merged fills in what follows from base and objects, and returns s.
+func (s *State) merged() *State {
+	m := newMerger(s.base)
+	for _, o := range s.Objects() {
+		m.add(o)
+	}
+	s.resources, s.problems = m.resources, m.problems
+	slices.SortFunc(s.problems, func(a, b Problem) int {
+		return cmp.Or(compareRefs(a.Ref, b.Ref), cmp.Compare(a.Text, b.Text))
+	})
+	return s
+}

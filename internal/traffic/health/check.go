@@ -59,11 +59,11 @@ func (t Target) ProbeAddress() netip.AddrPort {
 	return netip.AddrPortFrom(t.Address.Addr(), t.Check.Port)
 }
 
-// SameQuestion reports whether t and o ask the same thing of the same address,
-// at whatever times: then what is known of one is true of the other.
-func (t Target) SameQuestion(o Target) bool {
-	t.Check.Params, o.Check.Params = Params{}, Params{}
-	return t == o
+// Question returns t without its times: two targets with one Question ask the same
+// thing of the same address, and what is known of one is true of the other.
+func (t Target) Question() Target {
+	t.Check.Params = Params{}
+	return t
 }
 
 // Check is what is asked of a target and how often.
@@ -73,8 +73,41 @@ type Check struct {
 	Host   string    `json:"host,omitempty"`   // HTTP: Host field; "": the address
 	Path   string    `json:"path,omitempty"`   // HTTP: request target; "": "/"
 	Status StatusSet `json:"status,omitzero"`  // HTTP: what counts as healthy; zero: 200-399
-	Params Params    `json:"params,omitempty"` // times and counts; zero fields are defaults
+	Params Params    `json:"params,omitzero"` // times and counts; zero fields are defaults
 }
+
+// Validate reports what is wrong with c: a path or host that would not stay in its
+// place in a request, or a time that cannot be.
+func (c Check) Validate() error {
+	switch {
+	case int(c.Kind) >= len(kindNames):
+		return fmt.Errorf("check: %v: want none, tcp or http", c.Kind)
+	case c.Path != "" && c.Path[0] != '/':
+		return fmt.Errorf("check: path %q: want it to begin with /", c.Path)
+	case strings.ContainsFunc(c.Path, isNotVisible):
+		return fmt.Errorf("check: path %q: has a space or control character: write it percent-encoded", c.Path)
+	case strings.ContainsFunc(c.Host, isNotVisible):
+		return fmt.Errorf("check: host %q: has a space or control character", c.Host)
+	}
+	p := c.Params
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+	}{{"interval", p.Interval}, {"timeout", p.Timeout}, {"confirm", p.Confirm}, {"eject", p.Eject}} {
+		if d.value < 0 {
+			return fmt.Errorf("check: %s %v: want a time above zero", d.name, d.value)
+		}
+	}
+	if p.Interval > 0 && p.Interval < MinInterval {
+		return fmt.Errorf("check: interval %v: want at least %v", p.Interval, MinInterval)
+	}
+	if p.Rise < 0 || p.Fall < 0 || max(p.Rise, p.Fall, p.Passive) > MaxCount {
+		return fmt.Errorf("check: rise %d, fall %d, passive %d: want 1 to %d", p.Rise, p.Fall, p.Passive, MaxCount)
+	}
+	return nil
+}
+
+func isNotVisible(r rune) bool { return r <= ' ' || r >= 0x7F }
 
 // Defaults of Params: what most peers use for a check each second, with the
 // timeout at half of the interval so that two silent probes fit in two intervals.

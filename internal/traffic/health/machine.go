@@ -59,6 +59,16 @@ func Restore(c Check, s Status, now time.Time) Machine {
 	return m
 }
 
+// Retimed returns m under another check that asks the same question at other
+// times (Target.Question): what is known stays, runs under way begin anew.
+func (m *Machine) Retimed(c Check, now time.Time) Machine {
+	drained, verdict := m.drained, Machine{verdict: m.verdict, since: m.since, cause: m.cause, changes: m.changes}
+	next := Restore(c, verdict.Status(), now)
+	next.drained, next.drainedSince, next.lastProbe, next.lastStart = drained, m.drainedSince, m.lastProbe, m.lastStart
+	next.changes = m.changes
+	return next
+}
+
 // State returns the state shown: Draining if the operator wants it, else the
 // verdict.
 func (m *Machine) State() State {
@@ -207,11 +217,20 @@ func (m *Machine) Drain(now time.Time, on bool) (Transition, bool) {
 	return t, ok
 }
 
-// Postpone puts the next probe off to at: the driver spreads first probes, and
-// comes back later after a probe that could not be sent and so says nothing.
+// Postpone puts the next probe off to at. The driver spreads first probes with it.
 func (m *Machine) Postpone(at time.Time) {
 	if m.checked {
 		m.next = at
+	}
+}
+
+// Unsent takes in a probe that could not be made for a reason of our own, such as
+// want of descriptors: it says nothing about the target. The next one follows soon.
+func (m *Machine) Unsent(r Result) {
+	if m.checked {
+		r.Cause = "not sent: " + r.Cause
+		m.lastProbe, m.lastStart = r, r.At.Add(-r.Latency)
+		m.next = r.At.Add(m.params.Confirm)
 	}
 }
 
@@ -232,9 +251,9 @@ func (m *Machine) changed(before State) (Transition, bool) {
 	return Transition{From: before, To: state, At: s.Since, Cause: s.Cause}, true
 }
 
-// isOpen reports whether a run against the verdict is under way, so that the next
-// probe comes after Confirm and not after Interval.
-func (m *Machine) isOpen() bool { return m.okRun > 0 || m.failRun > 0 || m.passive > 0 }
+// isOpen reports whether a run of probes against the verdict is under way, so that
+// the next one comes after Confirm and not after Interval.
+func (m *Machine) isOpen() bool { return m.okRun > 0 || m.failRun > 0 }
 
 // schedule sets the next probe after one that ended.
 func (m *Machine) schedule() {

@@ -81,6 +81,9 @@ const (
 // Validate reports what is wrong with s: a name, address or weight that cannot
 // be, or two members that cannot be told apart.
 func (s Spec) Validate() error {
+	if err := s.Check.Validate(); err != nil {
+		return fmt.Errorf("pool %q: %w", s.Name, err)
+	}
 	if len(s.Members) > MaxMembers {
 		return fmt.Errorf("pool %q: %d members; at most %d fit, split the pool", s.Name, len(s.Members), MaxMembers)
 	}

@@ -1,0 +1,302 @@
+// Package probe asks targets how they are. It owns the probes: when each begins,
+// the connections they make, what their outcome is called, and the machines that
+// turn outcomes and passive results into states. What a state follows from is
+// decided in package health; what follows from a state is decided by whoever is
+// told (OnTransition).
+//
+//	Set(targets) --> heap of due times --> probe --> health.Machine --+--> OnTransition
+//	                                                    ^             |     (one goroutine, in order)
+//	gateway -- Report(target, passive result) ----------+             +--> Status, Snapshot
+//
+// Entry points: New, Set, Report, Status, Snapshot and Restore, Close.
+//
+// How the node joins it to pools:
+//
+//	prober := probe.New(probe.Config{OnTransition: func(t health.Target, _ health.Transition, s health.Status) {
+//		registry.Load().Apply(t, s) // publishes new views of the pools that hold t
+//	}})
+//	prober.Restore(lastKnown) // before the first Set
+//
+// and pool.Registry says how a reload goes.
+//
+// Concurrency: every method may be called from any goroutine. There is one
+// goroutine that waits for due times, one that calls OnTransition, and one for each
+// probe under way, at most Config.Concurrency of them. Close ends them all.
+package probe
+
+import (
+	"cmp"
+	"context"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"pharos/internal/traffic/health"
+)
+
+// Config is what a Prober needs. The zero value works.
+type Config struct {
+	// Dial makes the connections of probes; nil: a net.Dialer. It must return when
+	// ctx is done.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// OnTransition is called for each change of state, from one goroutine and in
+	// order; s is the status right after it. It must not wait for long, for changes
+	// queue up behind it, and must not call Close.
+	OnTransition func(t health.Target, change health.Transition, s health.Status)
+	// Concurrency bounds the probes under way; 0: DefaultConcurrency. Past it a probe
+	// that is due waits for one to end (Counters.Behind shows how long).
+	Concurrency int
+	// Rand spreads the probes; nil: seeded by chance.
+	Rand *rand.Rand
+}
+
+// DefaultConcurrency is room for 2,000 silent targets at an interval of one second
+// and the default timeout of half of it, and leaves most of the usual 4,096 or more
+// file descriptors to the traffic.
+const DefaultConcurrency = 1024
+
+// firstSpread parts the first probes of new targets from each other, up to their
+// interval: ten thousand begin within one second, three at once.
+const firstSpread = 100 * time.Microsecond
+
+// jitterPart is the part of a waiting time by which it is at most shortened, so that
+// targets set at one moment do not stay in step. It is never lengthened: that would
+// break the promise of health.Params.DetectWithin.
+const jitterPart = 10
+
+// Prober probes targets and holds their states. Make it with New.
+type Prober struct {
+	// Constant after New.
+	dial         func(ctx context.Context, network, address string) (net.Conn, error)
+	onTransition func(health.Target, health.Transition, health.Status)
+	limit        int
+	ctx          context.Context // done when Close is called
+	cancel       context.CancelFunc
+	wake         chan struct{} // to run: the schedule changed; never closed
+	told         chan struct{} // to tell: there are events; never closed
+
+	running sync.WaitGroup // run, tell and the probes
+
+	counters counters // atomic
+
+	// Guarded by mu, which is never held during a call of OnTransition or Dial.
+	mu       sync.Mutex
+	rand     *rand.Rand
+	targets  map[health.Target]*target
+	due      schedule
+	inFlight int // Invariant: <= limit
+	events   []event
+	restored map[health.Target]health.Status // until the first Set
+}
+
+// target is one thing to probe. Guarded by Prober.mu, but for what is constant.
+type target struct {
+	key     health.Target // constant
+	params  health.Params // constant; normal
+	request []byte        // constant; of an HTTP check
+
+	machine health.Machine
+	due     time.Time
+	place   int  // in the schedule; -1: not in it
+	gone    bool // no longer set: a probe under way is not listened to
+}
+
+// event is a change to be told.
+type event struct {
+	key    health.Target
+	change health.Transition
+	status health.Status
+}
+
+// New returns a Prober without targets. Close it when done.
+func New(cfg Config) *Prober {
+	p := &Prober{
+		dial: cfg.Dial, onTransition: cfg.OnTransition, limit: cmp.Or(cfg.Concurrency, DefaultConcurrency),
+		wake: make(chan struct{}, 1), told: make(chan struct{}, 1),
+		rand: cfg.Rand, targets: make(map[health.Target]*target),
+	}
+	if p.dial == nil {
+		p.dial = (&net.Dialer{KeepAlive: -1}).DialContext
+	}
+	if p.rand == nil {
+		p.rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+	}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.running.Go(p.run)
+	p.running.Go(p.tell)
+	return p
+}
+
+// Close stops all probes and waits until no goroutine of p is left. Changes not yet
+// told are not told any more. The states can still be read.
+func (p *Prober) Close() {
+	p.cancel()
+	p.running.Wait()
+}
+
+// Set makes targets what is probed. Those that were there keep their state, and so
+// do those that are only asked at other times now. New ones are probed at once, a
+// little apart. Those no longer in it are forgotten.
+func (p *Prober) Set(targets []health.Target) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	old := p.targets
+	p.targets = make(map[health.Target]*target, len(targets))
+	var fresh []*target
+	for _, key := range targets {
+		if p.targets[key] != nil {
+			continue
+		}
+		t := old[key]
+		if t == nil {
+			t = newTarget(key)
+			fresh = append(fresh, t)
+		}
+		p.targets[key] = t
+		delete(old, key)
+	}
+	known := p.forget(old)
+	for _, t := range fresh {
+		t.machine = p.firstMachine(t.key, known, now)
+		spread := min(t.params.Interval, time.Duration(len(fresh))*firstSpread)
+		t.machine.Postpone(now.Add(time.Duration(p.rand.Int64N(int64(spread)))))
+		p.plan(t, now)
+	}
+	p.restored = nil
+	signal(p.wake)
+}
+
+// forget drops targets, and returns them by the question they ask.
+func (p *Prober) forget(targets map[health.Target]*target) map[health.Target]*target {
+	byQuestion := make(map[health.Target]*target, len(targets))
+	for key, t := range targets {
+		t.gone = true
+		p.due.remove(t)
+		byQuestion[key.Question()] = t
+	}
+	return byQuestion
+}
+
+// firstMachine returns the machine of a new target: with the state of the one it
+// takes the place of, or the restored one, or none.
+func (p *Prober) firstMachine(key health.Target, known map[health.Target]*target, now time.Time) health.Machine {
+	if t := known[key.Question()]; t != nil {
+		return t.machine.Retimed(key.Check, now)
+	}
+	if s, ok := p.restored[key]; ok {
+		return health.Restore(key.Check, s, now)
+	}
+	return health.New(key.Check, now)
+}
+
+// Report takes in a result of real traffic. It sets Passive itself; results for
+// targets that are not set are ignored.
+func (p *Prober) Report(key health.Target, r health.Result) {
+	r.Passive = true
+	p.counters.passive.Add(1)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if t := p.targets[key]; t != nil {
+		now := time.Now()
+		p.announce(t)(t.machine.Observe(now, r))
+		p.replan(t, now)
+	}
+}
+
+// Drain takes a target out of use, or gives it back, in every pool that holds it.
+// It reports whether the target is set.
+func (p *Prober) Drain(key health.Target, on bool) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t := p.targets[key]
+	if t == nil {
+		return false
+	}
+	p.announce(t)(t.machine.Drain(time.Now(), on))
+	return true
+}
+
+// announce returns what takes in a change of t: it queues it to be told.
+func (p *Prober) announce(t *target) func(health.Transition, bool) {
+	return func(change health.Transition, changed bool) {
+		if changed {
+			p.counters.transitions.Add(1)
+			p.events = append(p.events, event{t.key, change, t.machine.Status()})
+			signal(p.told)
+		}
+	}
+}
+
+// tell calls OnTransition for each event until p is closed.
+func (p *Prober) tell() {
+	for {
+		select {
+		case <-p.ctx.Done():
+			return
+		case <-p.told:
+		}
+		p.mu.Lock()
+		events := p.events
+		p.events = nil
+		p.mu.Unlock()
+		for _, e := range events {
+			if p.onTransition != nil && p.ctx.Err() == nil {
+				p.onTransition(e.key, e.change, e.status)
+			}
+		}
+	}
+}
+
+// Status returns the status of a target. One that is not set is Unknown.
+func (p *Prober) Status(key health.Target) health.Status {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if t := p.targets[key]; t != nil {
+		return t.machine.Status()
+	}
+	return health.Status{Cause: "not probed yet"}
+}
+
+// Known is a target with its status.
+type Known struct {
+	Target health.Target `json:"target"`
+	Status health.Status `json:"status"`
+}
+
+// Snapshot returns the status of every target, by address: to be shown, and to be
+// kept for Restore.
+func (p *Prober) Snapshot() []Known {
+	p.mu.Lock()
+	known := make([]Known, 0, len(p.targets))
+	for key, t := range p.targets {
+		known = append(known, Known{key, t.machine.Status()})
+	}
+	p.mu.Unlock()
+	slices.SortFunc(known, func(a, b Known) int {
+		return cmp.Or(a.Target.Address.Compare(b.Target.Address), cmp.Compare(a.Target.Check.Kind, b.Target.Check.Kind),
+			cmp.Compare(a.Target.Check.Port, b.Target.Check.Port), cmp.Compare(a.Target.Check.Path, b.Target.Check.Path))
+	})
+	return known
+}
+
+// Restore gives the next Set states to begin with, mostly those of the last run:
+// a restart then changes no answer until probes say otherwise.
+func (p *Prober) Restore(known []Known) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.restored = make(map[health.Target]health.Status, len(known))
+	for _, k := range known {
+		p.restored[k.Target] = k.Status
+	}
+}
+
+// signal makes sure the other side of ch looks, without waiting for it.
+func signal(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}

@@ -11,7 +11,7 @@ func appendBitmap(dst []byte, fields []Field) (out []byte, bad int) {
 	var room [32]Type
 	types := room[:0]
 	for i, f := range fields {
-		t, ok := parseType(f)
+		t, ok := ParseTypeField(f.Text)
 		if !ok || f.Quoted {
 			return dst, i
 		}
@@ -72,7 +72,7 @@ func appendBitsText(b []byte, window Type, bits []byte) []byte {
 		for bit := range 8 {
 			if octet&(0x80>>bit) != 0 {
 				b = append(b, ' ')
-				b = appendType(b, window+Type(8*i+bit))
+				b = AppendType(b, window+Type(8*i+bit))
 			}
 		}
 	}
@@ -85,7 +85,7 @@ func appendOldBitmap(dst []byte, fields []Field) (out []byte, bad int) {
 	var bits [16]byte
 	last := -1
 	for i, f := range fields {
-		t, ok := parseType(f)
+		t, ok := ParseTypeField(f.Text)
 		if !ok || f.Quoted || t > 127 {
 			return dst, i
 		}

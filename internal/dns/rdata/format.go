@@ -44,7 +44,7 @@ func appendFieldText(b []byte, k kind, data []byte) ([]byte, int) {
 	case kindTime:
 		return appendTimeText(b, binary.BigEndian.Uint32(data)), 4
 	case kindType:
-		return appendType(b, Type(binary.BigEndian.Uint16(data))), 2
+		return AppendType(b, Type(binary.BigEndian.Uint16(data))), 2
 	case kindIPv4:
 		return netip.AddrFrom4([4]byte(data)).AppendTo(b), 4
 	case kindIPv6:
@@ -156,9 +156,9 @@ func appendTimeText(b []byte, seconds uint32) []byte {
 	return b
 }
 
-// appendType writes t so that every reader knows it: types that some reader of
+// AppendType appends t so that every reader knows it: types that some reader of
 // master files does not know by name go as TYPEnnn.
-func appendType(b []byte, t Type) []byte {
+func AppendType(b []byte, t Type) []byte {
 	if t.IsPortable() {
 		return append(b, t.String()...)
 	}

@@ -38,7 +38,7 @@ func appendNumber(dst []byte, k kind, text []byte) ([]byte, error) {
 		}
 	case kindType:
 		var t Type
-		t, ok = parseType(Field{Text: text})
+		t, ok = ParseTypeField(text)
 		value = uint64(t)
 	}
 	if !ok {
@@ -149,9 +149,9 @@ func parseTime(text []byte) (uint64, bool) {
 	return uint64(seconds), true
 }
 
-// parseType is ParseType without garbage for the types that zones are full of.
-func parseType(f Field) (Type, bool) {
-	switch string(f.Text) {
+// ParseTypeField is ParseType without garbage for the types that zones are full of.
+func ParseTypeField(text []byte) (Type, bool) {
+	switch string(text) {
 	case "A":
 		return TypeA, true
 	case "NS":
@@ -175,5 +175,5 @@ func parseType(f Field) (Type, bool) {
 	case "PTR":
 		return TypePTR, true
 	}
-	return ParseType(string(f.Text))
+	return ParseType(string(text))
 }

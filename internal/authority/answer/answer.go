@@ -1,0 +1,194 @@
+// Package answer answers one question from one version of one zone.
+//
+// It owns the algorithm of RFC 1034 §4.3.2 as later RFCs made it precise:
+// referrals, aliases, wildcards, negative answers, and what goes into the
+// additional section and what gives way when the message is too small. It does
+// not choose the zone (zone.Set), assemble octets (package dnswire), or look into
+// other zones.
+//
+// Entry point: Answer.
+//
+// Concurrency: Answer is a function of its arguments and keeps nothing. It does
+// not allocate.
+//
+// Sources: RFC 1034 §4.3.2 and §3.6.2, RFC 1035, RFC 2181 §5 and §9, RFC 2308,
+// RFC 4592, RFC 6604, RFC 6672, RFC 9471; RFC 4035 §3.1.4.1 (DS); RFC 3597.
+package answer
+
+import (
+	"pharos/internal/authority/zone"
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/dnswire"
+	"pharos/internal/dns/rdata"
+)
+
+// Kind is what sort of answer was given.
+type Kind uint8
+
+// The kinds of answers, by what was found for the last name of the alias chain.
+const (
+	Positive Kind = iota // records of the type asked for
+	Referral             // the name is delegated to another zone
+	NoData               // the name exists, without the type asked for
+	NXDomain             // the name does not exist
+	YXDomain             // a DNAME made too long a name (RFC 6672 §2.2)
+	Partial              // an alias chain that leaves the zone, is too long, or a loop
+	Refused              // the name is not in the zone at all
+)
+
+// String returns the name of k in lower case.
+func (k Kind) String() string {
+	return [...]string{"answer", "referral", "nodata", "nxdomain", "yxdomain", "partial", "refused"}[k]
+}
+
+// Outcome is how an answer came about, for metrics and for explaining it. Nodes
+// are those of the zone that was asked.
+type Outcome struct {
+	Kind      Kind
+	First     zone.Found // where the question's name fell
+	Last      zone.Found // where the last name of the alias chain fell; First if there was none
+	Aliases   int        // CNAMEs followed, those made from a DNAME included
+	Wildcard  bool       // some record was synthesised from a wildcard
+	Truncated bool       // something required did not fit
+}
+
+// response is an answer in the making.
+type response struct {
+	q        *dnswire.Query
+	z        *zone.Zone
+	out      *dnswire.Builder
+	rotation uint32 // by how many places RRsets are rotated
+	outcome  Outcome
+}
+
+// Answer answers q from z, in out, which must have been Reset for q. RRsets of
+// several records begin with another one for each value of rotation.
+//
+// It is steps 3 to 6 of RFC 1034 §4.3.2; step 2, the choice of the zone, was the
+// caller's. The class of q is the caller's matter too: z is of class IN.
+func Answer(q *dnswire.Query, z *zone.Zone, rotation uint32, out *dnswire.Builder) Outcome {
+	r := response{q: q, z: z, out: out, rotation: rotation}
+	found := z.Lookup(q.Name)
+	r.outcome.First, r.outcome.Last = found, found
+	switch {
+	case found.Encloser == 0:
+		r.outcome.Kind = Refused
+		out.SetRcode(dnswire.RcodeRefused)
+		return r.outcome
+	case !r.isDelegated(found):
+		out.SetAA(true) // RFC 1035 §4.1.1: AA is about the question's name, whatever the chain leads to
+	}
+	if r.answer(q.Name, found) == alias {
+		r.follow(q.Name, found)
+	}
+	if r.outcome.Truncated {
+		out.SetTC(true)
+	}
+	return r.outcome
+}
+
+// progress is what comes after a name was dealt with.
+type progress bool
+
+const (
+	done  progress = false
+	alias progress = true // the name is an alias: add its CNAME, and go on with the target
+)
+
+// answer deals with one name: step 3 of RFC 1034 §4.3.2. A name that is an alias
+// is left to follow.
+func (r *response) answer(name dnsname.Name, found zone.Found) progress {
+	switch {
+	case r.isDelegated(found): // step 3b
+		r.refer(found.Cut)
+	case found.DNAME != 0: // step 3c of RFC 6672 §3.2
+		return alias
+	case found.Exact != 0: // step 3a
+		return r.answerNode(name, found.Exact)
+	case found.Wildcard != 0: // step 3c
+		r.outcome.Wildcard = true
+		return r.answerNode(name, found.Wildcard)
+	default:
+		r.denyName()
+	}
+	return done
+}
+
+// isDelegated reports whether found belongs to the zone below a cut. The DS
+// records at the cut itself do not (RFC 4035 §3.1.4.1).
+func (r *response) isDelegated(found zone.Found) bool {
+	return found.Cut != 0 && !(r.q.Type == rdata.TypeDS && found.Cut == found.Exact)
+}
+
+// answerNode answers for name with the records of node: its own, or those of the
+// source of synthesis.
+func (r *response) answerNode(name dnsname.Name, node zone.Node) progress {
+	if r.q.Type == rdata.TypeANY {
+		return r.answerAny(name, node)
+	}
+	set, ok := r.z.RRset(node, r.q.Type)
+	switch {
+	case ok && set.Type == rdata.TypeRRSIG:
+		r.answerSignatures(name, node)
+	case ok:
+		r.outcome.Kind = Positive
+		if r.require(dnswire.Answer, name, &set) {
+			r.addTargets(&set)
+		}
+	case r.z.HasCNAME(node):
+		return alias
+	default:
+		r.denyType()
+	}
+	return done
+}
+
+// answerAny answers with all RRsets of node (RFC 1035 §3.2.3).
+func (r *response) answerAny(name dnsname.Name, node zone.Node) progress {
+	if !r.z.HasData(node) {
+		r.denyType()
+		return done
+	}
+	r.outcome.Kind = Positive
+	sets := r.z.RRsets(node)
+	for set, ok := sets.Next(); ok; set, ok = sets.Next() {
+		if !r.require(dnswire.Answer, name, &set) {
+			break
+		}
+	}
+	return done
+}
+
+// answerSignatures answers with all RRSIG records of node, which the zone keeps
+// by the types that they cover.
+func (r *response) answerSignatures(name dnsname.Name, node zone.Node) {
+	r.outcome.Kind = Positive
+	sets := r.z.RRsets(node)
+	for set, ok := sets.Next(); ok; set, ok = sets.Next() {
+		if set.Type == rdata.TypeRRSIG && !r.require(dnswire.Answer, name, &set) {
+			break
+		}
+	}
+}
+
+// denyName says that a name does not exist (RFC 2308 §2.1; RFC 6604 §3: at the
+// end of an alias chain, too).
+func (r *response) denyName() {
+	r.outcome.Kind = NXDomain
+	r.out.SetRcode(dnswire.RcodeNXDomain)
+	r.addSOA()
+}
+
+// denyType says that a name exists without the type (RFC 2308 §2.2).
+func (r *response) denyType() {
+	r.outcome.Kind = NoData
+	r.addSOA()
+}
+
+// addSOA adds the SOA record for how long the denial may be cached: RFC 2308 §3:
+// its TTL is the lesser of its own and the field MINIMUM.
+func (r *response) addSOA() {
+	set, _ := r.z.RRset(r.z.Apex(), rdata.TypeSOA)
+	set.TTL = min(set.TTL, r.z.NegativeTTL())
+	r.require(dnswire.Authority, r.z.Origin(), &set)
+}

@@ -1,0 +1,140 @@
+package answer
+
+import (
+	"pharos/internal/authority/zone"
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/dnswire"
+	"pharos/internal/dns/rdata"
+)
+
+// require adds a whole RRset that the answer must have. If it does not fit, none
+// of it is added, the answer is marked as truncated (RFC 2181 §9), and require
+// reports false.
+func (r *response) require(s dnswire.Section, owner dnsname.Name, set *zone.RRset) bool {
+	if !r.add(s, owner, set) {
+		r.outcome.Truncated = true
+		return false
+	}
+	return true
+}
+
+// add adds a whole RRset, rotated, or nothing of it and reports false.
+func (r *response) add(s dnswire.Section, owner dnsname.Name, set *zone.RRset) bool {
+	mark := r.out.Mark()
+	at := set.Start(r.rotation)
+	for range set.Count {
+		data, _, next := set.Record(at)
+		if !r.out.Add(s, owner, set.Type, rdata.ClassIN, set.TTL, data) {
+			r.out.Rollback(mark)
+			return false
+		}
+		at = next
+	}
+	return true
+}
+
+// refer refers the client to the zone below cut: its NS records, and addresses
+// of its name servers (RFC 1034 §4.3.2 step 3b).
+func (r *response) refer(cut zone.Node) {
+	r.outcome.Kind = Referral
+	set, _ := r.z.RRset(cut, rdata.TypeNS)
+	if !r.require(dnswire.Authority, r.z.Name(cut), &set) {
+		return
+	}
+	// RFC 9471 §3.1: all glue for in-domain name servers, or TC. The zone's other
+	// addresses of name servers come after it, as far as there is room (§3.2).
+	others := r.addGlue(cut, &set)
+	if others > 0 {
+		r.addOtherAddresses(cut, &set)
+	}
+}
+
+// addGlue adds the addresses of name servers below cut, all of which are
+// required, and returns how many other name servers have addresses in the zone.
+func (r *response) addGlue(cut zone.Node, set *zone.RRset) (others int) {
+	at := set.Start(r.rotation)
+	for range set.Count {
+		data, node, next := set.Record(at)
+		switch {
+		case node == 0:
+		case r.z.At(node).Cut != cut:
+			others++
+		case !r.addAddresses(set, data, node):
+			r.outcome.Truncated = true
+		}
+		at = next
+	}
+	return others
+}
+
+// addOtherAddresses adds the addresses of name servers that are not below cut.
+func (r *response) addOtherAddresses(cut zone.Node, set *zone.RRset) {
+	at := set.Start(r.rotation)
+	for range set.Count {
+		data, node, next := set.Record(at)
+		if node != 0 && r.z.At(node).Cut != cut && !r.addAddresses(set, data, node) {
+			return
+		}
+		at = next
+	}
+}
+
+// maxTargets is for how many records of an RRset in the answer section addresses
+// are added; for the others the client asks. More would hardly fit in a message,
+// and the number bounds the search for repeated targets.
+const maxTargets = 32
+
+// addTargets adds the addresses of the targets of an RRset in the answer section
+// (RFC 1035 §3.3, RFC 2782, RFC 9460 §4.1), each once, as far as there is room.
+func (r *response) addTargets(set *zone.RRset) {
+	if !set.HasTargets() {
+		return
+	}
+	var seen [maxTargets]dnsname.Name
+	at := set.Start(r.rotation)
+	for i := range min(set.Count, maxTargets) {
+		data, node, next := set.Record(at)
+		at = next
+		if node == 0 {
+			continue
+		}
+		seen[i] = r.targetName(set, data, node)
+		if !contains(seen[:i], seen[i]) && !r.addAddresses(set, data, node) {
+			return
+		}
+	}
+}
+
+func contains(names []dnsname.Name, name dnsname.Name) bool {
+	for _, n := range names {
+		if n == name {
+			return true
+		}
+	}
+	return false
+}
+
+// addAddresses adds the address records of the target of a record, which are
+// those of node. It reports whether they all fitted.
+func (r *response) addAddresses(set *zone.RRset, data []byte, node zone.Node) bool {
+	owner := r.targetName(set, data, node)
+	sets := r.z.RRsets(node)
+	for addresses, ok := sets.Next(); ok && addresses.Type <= rdata.TypeAAAA; addresses, ok = sets.Next() {
+		if addresses.Type != rdata.TypeA && addresses.Type != rdata.TypeAAAA {
+			continue
+		}
+		if !r.add(dnswire.Additional, owner, &addresses) {
+			return false
+		}
+	}
+	return true
+}
+
+// targetName returns the name of the target of a record, the addresses of which
+// are those of node: the node's own, or one that a wildcard answers for.
+func (r *response) targetName(set *zone.RRset, data []byte, node zone.Node) dnsname.Name {
+	if name := r.z.Name(node); !name.IsWildcard() {
+		return name
+	}
+	return set.TargetName(data)
+}

@@ -1,0 +1,84 @@
+package zone
+
+import (
+	"fmt"
+
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/rdata"
+)
+
+func (b *Builder) warn(node *stagedNode, t rdata.Type, text string) {
+	b.problems.add(Warning, b.stagedName(node), t, text)
+}
+
+func (b *Builder) stagedName(node *stagedNode) dnsname.Name {
+	return dnsname.View(b.names[node.name : node.name+uint32(node.nameLen)])
+}
+
+// checkRRset checks the number of records of an RRset of node i.
+func (b *Builder) checkRRset(i uint32, t rdata.Type, count int) {
+	problem := ""
+	switch {
+	case t == rdata.TypeSOA && i != 0:
+		problem = "an SOA record below the apex; it belongs into a zone of its own"
+	case count > 1 && (t == rdata.TypeSOA || t == rdata.TypeCNAME || t == rdata.TypeDNAME):
+		// RFC 1035 §5.2, RFC 2181 §10.1, RFC 6672 §2.4.
+		problem = fmt.Sprintf("%d records where only one can be; remove all but one", count)
+	case count > maxRRset:
+		problem = fmt.Sprintf("%d records in one RRset; no more than %d can be served", count, maxRRset)
+	}
+	if problem != "" {
+		b.problems.add(Fatal, b.stagedName(&b.nodes[i]), t, problem)
+	}
+}
+
+// checkNode checks what RRsets stand beside each other at node i.
+func (b *Builder) checkNode(i uint32) {
+	node := &b.nodes[i]
+	if node.sets > maxRRsets {
+		b.problems.add(Fatal, b.stagedName(node), 0, fmt.Sprintf("%d RRsets at one name; no more than %d can be served", node.sets, maxRRsets))
+	}
+	if node.flags&flagCNAME != 0 && b.hasBesideCNAME(node) {
+		b.problems.add(Fatal, b.stagedName(node), rdata.TypeCNAME, "CNAME and other data at one name (RFC 1034 §3.6.2); remove one of them")
+	}
+	if node.flags&flagDNAME != 0 && node.flags&flagCut != 0 {
+		b.warn(node, rdata.TypeDNAME, "DNAME beside NS below the apex (RFC 6672 §2.3); the DNAME is not served, for the name is delegated")
+	}
+}
+
+// hasBesideCNAME reports whether node has records that cannot stand beside a
+// CNAME: any but its signatures and its place in the chain (RFC 4034 §2.5, §4).
+func (b *Builder) hasBesideCNAME(node *stagedNode) bool {
+	for next := node.first; next != 0; next = b.records[next-1].next {
+		switch b.records[next-1].rrtype {
+		case rdata.TypeCNAME, rdata.TypeRRSIG, rdata.TypeNSEC:
+		default:
+			return true
+		}
+	}
+	return false
+}
+
+// checkApex checks that the zone has what makes it one (RFC 1034 §4.2.1).
+func (b *Builder) checkApex() {
+	has := map[rdata.Type]bool{}
+	for next := b.nodes[0].first; next != 0; next = b.records[next-1].next {
+		has[b.records[next-1].rrtype] = true
+	}
+	if !has[rdata.TypeSOA] {
+		b.problems.add(Fatal, b.origin, rdata.TypeSOA, "the zone has no SOA record at its apex; add one, or correct the zone's name")
+	}
+	if !has[rdata.TypeNS] {
+		b.problems.add(Fatal, b.origin, rdata.TypeNS, "the zone has no NS record at its apex; add its name servers")
+	}
+}
+
+// checkGlue warns of a name server inside the zone that has no address, for the
+// zone cut or apex n. Name servers below another cut are that zone's matter.
+func (b *Builder) checkGlue(z *Zone, n Node, target dnsname.Name, found Found) {
+	if found.Encloser == 0 || z.IsOccluded(n) || found.Cut != 0 && found.Cut != n {
+		return
+	}
+	b.problems.add(Warning, z.Name(n), rdata.TypeNS,
+		fmt.Sprintf("name server %s has no address in the zone; add A or AAAA records for it", target))
+}

@@ -1,0 +1,140 @@
+package zone
+
+import (
+	"encoding/binary"
+
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/rdata"
+)
+
+// RRset is the records of one name and type, as they lie in the zone's memory.
+// RRSIG records make one RRset for each type that they cover, for these differ
+// in TTL.
+type RRset struct {
+	Type  rdata.Type
+	TTL   rdata.TTL
+	Count int
+	body  []byte
+	link  int // octets of the link behind each record
+}
+
+// setHeader is the length of an RRset in the arena before its body.
+const setHeader = 12
+
+// linkLen is the length of the link behind the RDATA of a record with a target.
+const linkLen = 4
+
+// linkLenOf returns the length of the links in an RRset of type t.
+func linkLenOf(t rdata.Type) int {
+	switch t {
+	case rdata.TypeCNAME, rdata.TypeNS, rdata.TypeMX, rdata.TypeSRV, rdata.TypeSVCB, rdata.TypeHTTPS,
+		rdata.TypeMD, rdata.TypeMF, rdata.TypeMB, rdata.TypeKX, rdata.TypeAFSDB, rdata.TypeRT:
+		return linkLen
+	}
+	return 0
+}
+
+// Start returns where the record stands with which an RRset begins when it is
+// rotated by rotation places: an argument for Record.
+func (s *RRset) Start(rotation uint32) int {
+	if s.Count < 2 {
+		return 0
+	}
+	at := 0
+	for range rotation % uint32(s.Count) {
+		at += 2 + int(binary.LittleEndian.Uint16(s.body[at:])) + s.link
+	}
+	return at
+}
+
+// Record returns the RDATA of the record at a place that Start or Record
+// returned, the node in which the addresses of its target are (zero if the zone
+// has none, or for another type), and the place of the next record; the first
+// follows the last. So all records are seen by calling it Count times.
+//
+// For CNAME, the node is that of the target itself; it is zero also when the
+// target only matches a wildcard.
+func (s *RRset) Record(at int) (data []byte, target Node, next int) {
+	length := int(binary.LittleEndian.Uint16(s.body[at:]))
+	at += 2
+	data = s.body[at : at+length : at+length]
+	at += length
+	if s.link != 0 {
+		target = Node(binary.LittleEndian.Uint32(s.body[at:]))
+		at += linkLen
+	}
+	if at == len(s.body) {
+		at = 0
+	}
+	return data, target, at
+}
+
+// HasTargets reports whether records of the RRset's type have a target, whose
+// node Record returns.
+func (s *RRset) HasTargets() bool { return s.link != 0 }
+
+// TargetName returns the target in RDATA of the RRset, in its own case. It looks
+// at the memory of data.
+func (s *RRset) TargetName(data []byte) dnsname.Name {
+	start, end, _ := namesIn(rdata.Layout{Prefix: rdata.LayoutOf(s.Type).Prefix, Names: 1}, data)
+	return dnsname.View(data[start:end])
+}
+
+// RRsets is a cursor over the RRsets of a node, in ascending order of type.
+type RRsets struct {
+	arena []byte
+	at    int
+	left  int
+}
+
+// RRsets returns a cursor before the first RRset of n.
+func (z *Zone) RRsets(n Node) RRsets {
+	at := int(n) * nodeUnit
+	return RRsets{
+		arena: z.arena,
+		at:    at + nodeName + int(z.arena[at+nodeNameLen]),
+		left:  int(binary.LittleEndian.Uint16(z.arena[at+nodeSets:])),
+	}
+}
+
+// Next returns the next RRset; ok is false after the last.
+func (c *RRsets) Next() (set RRset, ok bool) {
+	if c.left == 0 {
+		return RRset{}, false
+	}
+	c.left--
+	h := c.arena[c.at : c.at+setHeader]
+	body := c.at + setHeader
+	c.at = body + int(binary.LittleEndian.Uint32(h[8:]))
+	t := rdata.Type(binary.LittleEndian.Uint16(h))
+	return RRset{
+		Type:  t,
+		Count: int(binary.LittleEndian.Uint16(h[2:])),
+		TTL:   rdata.TTL(binary.LittleEndian.Uint32(h[4:])),
+		body:  c.arena[body:c.at:c.at],
+		link:  linkLenOf(t),
+	}, true
+}
+
+// RRset returns the RRset of n with type t. Of RRSIG it is the first; the others
+// follow it in RRsets.
+func (z *Zone) RRset(n Node, t rdata.Type) (set RRset, ok bool) {
+	sets := z.RRsets(n)
+	for ; sets.left > 0; sets.left-- {
+		h := sets.arena[sets.at : sets.at+setHeader]
+		if got := rdata.Type(binary.LittleEndian.Uint16(h)); got >= t {
+			if got == t {
+				return sets.Next()
+			}
+			break
+		}
+		sets.at += setHeader + int(binary.LittleEndian.Uint32(h[8:]))
+	}
+	return RRset{}, false
+}
+
+// HasData reports whether n has records of its own; an empty non-terminal has
+// none (RFC 4592 §2.2.2).
+func (z *Zone) HasData(n Node) bool {
+	return binary.LittleEndian.Uint16(z.arena[int(n)*nodeUnit+nodeSets:]) != 0
+}

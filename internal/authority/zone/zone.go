@@ -1,0 +1,163 @@
+// Package zone is one version of one zone as an immutable index, and the set of
+// zones a server answers for.
+//
+// It owns where a name falls in a zone (Lookup), the RRsets found there, and
+// which zone of many a name belongs to (Set). It does not read master files
+// (package zonefile), and it does not decide what is answered (package answer).
+//
+// Entry points: Build or Builder make a Zone and the list of what is wrong with
+// it; Zone.Lookup, Zone.RRset, Zone.RRsets and Zone.Records read it; NewSet and
+// Set.Find choose among several.
+//
+// Concurrency: Zone and Set never change after they are made; any number of
+// goroutines read them without locks and without allocating. A Builder belongs
+// to one goroutine.
+//
+// A zone is two slices without pointers, so that a zone of millions of records
+// is two objects to the garbage collector. The arena has the nodes in canonical
+// order, each with its RRsets behind it, because an answer needs both:
+//
+//	node    cover u32 | wildcard u32 | RRsets u16 | name length u8 | flags u8 | name
+//	RRset   type u16 | records u16 | TTL u32 | length of the body u32 | body
+//	body    for each record: length u16 | RDATA | link u32, of the types with a target
+//
+// A Node is a place in the arena, in units of 4 octets; integers are little
+// endian. cover is the topmost zone cut at or above the node, or the topmost
+// DNAME above it, whichever is higher; wildcard is the node's child "*"; link is
+// the node in which the target's addresses are. The table finds a node by the
+// hash of its name.
+//
+// Sources: RFC 1034 §4.2 and §4.3.2, RFC 2181 §5 to §7, RFC 4592 (closest
+// encloser, empty non-terminals, wildcards), RFC 6672 (DNAME), RFC 4034 §6
+// (canonical order), RFC 4035 §3.1.4.1 (DS at the parent).
+package zone
+
+import (
+	"encoding/binary"
+	"iter"
+
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/rdata"
+)
+
+// Zone is one version of one zone.
+type Zone struct {
+	origin     dnsname.Name
+	originHash uint64
+	arena      []byte
+	table      []uint64 // see probe
+	serial     rdata.Serial
+	negative   rdata.TTL
+	names      int
+	records    int
+}
+
+// Node is a name that exists in a zone, be it only as an empty non-terminal. It
+// has a meaning only to the Zone it came from. The zero Node is no node.
+type Node uint32
+
+// apex is the node of the zone's origin, the first in canonical order.
+const apex Node = 1
+
+// Layout of a node in the arena: offsets of its fields.
+const (
+	nodeCover    = 0
+	nodeWildcard = 4
+	nodeSets     = 8
+	nodeNameLen  = 10
+	nodeFlags    = 11
+	nodeName     = 12
+
+	nodeUnit = 4 // a Node counts octets of the arena in this unit
+)
+
+// Flags of a node.
+const (
+	flagCut   = 1 << iota // has NS and is not the apex
+	flagCNAME             // has CNAME
+	flagDNAME             // has DNAME
+)
+
+// Origin returns the name of the zone's apex.
+func (z *Zone) Origin() dnsname.Name { return z.origin }
+
+// Serial returns the serial number of the zone's SOA record.
+func (z *Zone) Serial() rdata.Serial { return z.serial }
+
+// NegativeTTL returns how long a denial from the zone may be cached: the lesser
+// of the SOA record's TTL and its field MINIMUM (RFC 2308 §3 and §5).
+func (z *Zone) NegativeTTL() rdata.TTL { return z.negative }
+
+// Apex returns the node of the zone's origin.
+func (z *Zone) Apex() Node { return apex }
+
+// Stats returns the number of names, with empty non-terminals, the number of
+// records, and the octets of memory that the zone takes.
+func (z *Zone) Stats() (names, records, sizeBytes int) {
+	return z.names, z.records, cap(z.arena) + 8*cap(z.table)
+}
+
+// Name returns the name of n. It looks at the zone's memory.
+func (z *Zone) Name(n Node) dnsname.Name {
+	at := int(n) * nodeUnit
+	length := int(z.arena[at+nodeNameLen])
+	return dnsname.View(z.arena[at+nodeName : at+nodeName+length])
+}
+
+// IsCut reports whether n is a zone cut: it has NS records and is not the apex.
+func (z *Zone) IsCut(n Node) bool { return z.flags(n)&flagCut != 0 }
+
+// HasCNAME reports whether n has a CNAME record.
+func (z *Zone) HasCNAME(n Node) bool { return z.flags(n)&flagCNAME != 0 }
+
+// HasDNAME reports whether n has a DNAME record.
+func (z *Zone) HasDNAME(n Node) bool { return z.flags(n)&flagDNAME != 0 }
+
+// IsOccluded reports whether n lies below a zone cut or a DNAME, so that its
+// records are no authoritative data of this zone: at most glue.
+func (z *Zone) IsOccluded(n Node) bool {
+	cover := z.cover(n)
+	return cover != 0 && cover != n
+}
+
+func (z *Zone) flags(n Node) byte { return z.arena[int(n)*nodeUnit+nodeFlags] }
+
+func (z *Zone) cover(n Node) Node {
+	return Node(binary.LittleEndian.Uint32(z.arena[int(n)*nodeUnit+nodeCover:]))
+}
+
+func (z *Zone) wildcard(n Node) Node {
+	return Node(binary.LittleEndian.Uint32(z.arena[int(n)*nodeUnit+nodeWildcard:]))
+}
+
+// Records returns all records of the zone, glue and occluded ones too, in the
+// canonical order of names (RFC 4034 §6.1), by type within a name, and by
+// canonical RDATA within a type. Names and RDATA look at the zone's memory.
+func (z *Zone) Records() iter.Seq[rdata.Record] {
+	return func(yield func(rdata.Record) bool) {
+		for n := apex; int(n)*nodeUnit < len(z.arena); {
+			sets := z.RRsets(n)
+			for set, ok := sets.Next(); ok; set, ok = sets.Next() {
+				if !z.yieldRRset(z.Name(n), set, yield) {
+					return
+				}
+			}
+			n = Node(roundUp(sets.at) / nodeUnit)
+		}
+	}
+}
+
+func (z *Zone) yieldRRset(owner dnsname.Name, set RRset, yield func(rdata.Record) bool) bool {
+	at := 0
+	for range set.Count {
+		var data []byte
+		data, _, at = set.Record(at)
+		if !yield(rdata.Record{Name: owner, Type: set.Type, Class: rdata.ClassIN, TTL: set.TTL, Data: data}) {
+			return false
+		}
+	}
+	return true
+}
+
+// roundUp returns the first offset from at on where a node may begin.
+func roundUp(at int) int { return (at + nodeUnit - 1) &^ (nodeUnit - 1) }

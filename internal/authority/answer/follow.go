@@ -115,8 +115,9 @@ func (r *response) redirect(c *chain, name dnsname.Name, owner zone.Node) (targe
 		return target, false
 	}
 	target = dnsname.View(wire)
-	// A target below the DNAME itself only ever grows. Once says it all.
-	return target, !target.IsSubdomainOf(suffix)
+	// A DNAME to its own subtree catches what it made again, for ever. Once says it
+	// all.
+	return target, !dnsname.View(wire[len(prefix):]).IsSubdomainOf(suffix)
 }
 
 // join returns the name of prefix before the name in data, in lower-case wire

@@ -238,3 +238,18 @@ func skipName(msg []byte, at int) (int, bool) {
 	}
 	return 0, false
 }
+
+// Keep returns a copy of q with memory of its own: header, question and what
+// EDNS said, but not the options, nor other records. It may be taken while a
+// response is being made in the memory of q.Msg, before its Finish.
+func (q *Query) Keep() *Query {
+	k := &Query{
+		Msg: append([]byte(nil), q.Msg[:q.QuestionEnd]...), Type: q.Type, Class: q.Class,
+		QuestionEnd: q.QuestionEnd, Rcode: q.Rcode, EDNS: q.EDNS, lower: q.lower,
+	}
+	k.EDNS.Options = nil
+	if !q.Name.IsZero() {
+		k.Name = dnsname.View(k.lower[:q.Name.Len()])
+	}
+	return k
+}

@@ -195,3 +195,24 @@ func BenchmarkRespond(b *testing.B) {
 }
 
 func seeded() *rand.Rand { return rand.New(rand.NewPCG(1, 2)) }
+
+// TestKeep: a kept query outlives the buffer, although a response is begun in it.
+func TestKeep(t *testing.T) {
+	buf := make([]byte, MaxUDP+BufferSlack)
+	n := copy(buf, query(t, "Www.example.com.", dns.TypeA, true))
+	q, b := new(Query), new(Builder)
+	q.Parse(buf[:n])
+	b.Reset(q, buf, q.UDPLimit())
+	b.Add(Answer, q.Name, rdata.TypeTXT, rdata.ClassIN, 1, []byte("\x04text"))
+	k := q.Keep()
+	b.Finish()
+	q.Parse(query(t, "other.example.", dns.TypeNS, false))
+	clear(buf)
+	if k.Name.String() != "www.example.com." || k.Type != rdata.TypeA || !k.RD() || !k.EDNS.DO || k.UDPLimit() != MaxUDP {
+		t.Errorf("kept %v %v RD %v EDNS %+v", k.Name, k.Type, k.RD(), k.EDNS)
+	}
+	b.Reset(k, make([]byte, 1024), 512)
+	if err := new(dns.Msg).Unpack(b.Finish()); err != nil {
+		t.Errorf("response to the kept query: %v", err)
+	}
+}

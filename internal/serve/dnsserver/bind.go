@@ -1,0 +1,102 @@
+package dnsserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"runtime"
+	"syscall"
+)
+
+// portTries is how often a free port is looked for that is free for UDP and TCP
+// alike. Arbitrary: each try fails only when somebody has just that UDP port.
+const portTries = 32
+
+func udpWorkers(configured int) int { return orDefault(configured, runtime.GOMAXPROCS(0)) }
+
+// bindPair binds addr for TCP and, workers times, for UDP. TCP comes first: it is
+// what fails when another server runs there, since UDP ports can be shared.
+func bindPair(addr netip.AddrPort, workers int) (*net.TCPListener, []*udpSocket, error) {
+	addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
+	for try := 1; ; try++ {
+		ln, err := bindTCP(addr)
+		if err != nil {
+			return nil, nil, listenError(TCP, addr, err)
+		}
+		bound := netip.AddrPortFrom(addr.Addr(), ln.Addr().(*net.TCPAddr).AddrPort().Port())
+		sockets, err := bindUDPSockets(bound, workers)
+		if err == nil {
+			return ln, sockets, nil
+		}
+		ln.Close()
+		if addr.Port() != 0 || try == portTries || !errors.Is(err, syscall.EADDRINUSE) {
+			return nil, nil, listenError(UDP, bound, err)
+		}
+	}
+}
+
+func bindTCP(addr netip.AddrPort) (*net.TCPListener, error) {
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false) // DNS moves no data worth a second path
+	ln, err := lc.Listen(context.Background(), network(TCP, addr), addr.String())
+	if err != nil {
+		return nil, err
+	}
+	return ln.(*net.TCPListener), nil
+}
+
+func bindUDPSockets(addr netip.AddrPort, workers int) ([]*udpSocket, error) {
+	var sockets []*udpSocket
+	for range workers {
+		sock, err := bindUDP(addr)
+		if err != nil {
+			for _, s := range sockets {
+				s.close()
+			}
+			return nil, err
+		}
+		sockets = append(sockets, sock)
+	}
+	return sockets, nil
+}
+
+// network returns the network's name for package net. The number keeps an IPv6
+// wildcard from taking IPv4 too (IPV6_V6ONLY).
+func network(t Transport, addr netip.AddrPort) string {
+	if addr.Addr().Is4() {
+		return t.String() + "4"
+	}
+	return t.String() + "6"
+}
+
+// listenError says where binding failed, why, and what to do about it.
+func listenError(t Transport, addr netip.AddrPort, err error) error {
+	flag := map[Transport]string{UDP: "u", TCP: "t"}[t]
+	remedy := ""
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		remedy = fmt.Sprintf("another program has this port; find it with `ss -ln%sp sport = :%d` (as root), stop it, or choose another address in listen.dns", flag, addr.Port())
+	case errors.Is(err, fs.ErrPermission) && addr.Port() < 1024:
+		remedy = "ports below 1024 need a privilege: run as root, or `setcap cap_net_bind_service=+ep` the pharos binary, or choose a port above 1023 in listen.dns"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		remedy = "this machine does not have that address (see `ip address`); correct it in listen.dns, or use a wildcard such as 0.0.0.0 or [::]"
+	case errors.Is(err, syscall.EAFNOSUPPORT):
+		remedy = "this machine's kernel does not speak this kind of address; take it out of listen.dns"
+	default:
+		return fmt.Errorf("listen on %v/%v: %w", addr, t, err)
+	}
+	return fmt.Errorf("listen on %v/%v: %w: %s", addr, t, reason(err), remedy)
+}
+
+// reason returns the system's error number in err, which says it in the fewest
+// words.
+func reason(err error) error {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	return err
+}

@@ -1,0 +1,228 @@
+package dnsserver
+
+import (
+	"errors"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"pharos/internal/dns/dnswire"
+)
+
+// Transport is how a query came.
+type Transport uint8
+
+// The transports.
+const (
+	UDP Transport = iota
+	TCP
+)
+
+// String returns "udp" or "tcp".
+func (t Transport) String() string { return [...]string{"udp", "tcp"}[t] }
+
+// Request is one query on its way. It belongs to the loop that received it and is
+// valid until the Handler returns.
+type Request struct {
+	Query     dnswire.Query   // well formed
+	Out       dnswire.Builder // Reset for Query, with Limit; the Handler fills it
+	Client    netip.AddrPort  // IPv4 as IPv4, without zone
+	Local     netip.AddrPort  // the address the query came to
+	Now       time.Time       // read once per batch
+	Limit     int             // octets that an answer to this client by this transport may have
+	Rotation  uint32          // one more for each query of a loop: to rotate RRsets with
+	Transport Transport
+
+	server  *Server
+	from    origin
+	tail    []byte // what followed the question in Query.Msg, which Out may have overwritten
+	refused bool   // Defer refused this query
+}
+
+// Verdict is what a Handler decided.
+type Verdict uint8
+
+// The verdicts.
+const (
+	Answered Verdict = iota // Request.Out holds the answer: send it
+	Drop                    // send nothing
+	Later                   // Request.Defer was called: the answer follows
+)
+
+// Handler decides what becomes of a query. It must not block, and must not keep
+// the Request.
+type Handler func(r *Request) Verdict
+
+// Errors of Deferred.Send.
+var (
+	ErrShutdown = errors.New("dnsserver: answer not sent: the server is shut down")
+	ErrGone     = errors.New("dnsserver: answer not sent: the client has closed its connection")
+	ErrSpent    = errors.New("dnsserver: this query was answered before")
+	ErrSize     = errors.New("dnsserver: answer not sent: it is longer than the client's limit, or no message at all")
+)
+
+// origin is the loop or connection a Request came from.
+type origin interface {
+	// returnPath returns the way back to the client of the request at hand.
+	returnPath() returnPath
+}
+
+// returnPath carries one deferred answer, or none.
+type returnPath interface {
+	send(msg []byte) error
+	abandon()
+}
+
+// Deferred is a query taken off its loop. Exactly one of Send and Drop must be
+// called, at some time; until then it counts against Config.MaxDeferred, and
+// against the queries in flight of its connection.
+type Deferred struct {
+	// Constant after Defer.
+	query     dnswire.Query
+	client    netip.AddrPort
+	local     netip.AddrPort
+	limit     int
+	transport Transport
+	server    *Server
+	path      returnPath
+
+	spent atomic.Bool
+}
+
+// Defer copies what outlives the loop; the Handler then returns Later. It
+// returns nil when too many queries are outstanding: then r.Out holds SERVFAIL
+// with the reason, and the Handler returns Answered.
+func (r *Request) Defer() *Deferred {
+	if !r.server.deferrals.enter() {
+		r.refused = true
+		r.Out.SetRcode(dnswire.RcodeServFail)
+		r.Out.SetEDE(dnswire.EDEOther, "too many queries wait for an answer")
+		return nil
+	}
+	d := &Deferred{
+		client: r.Client, local: r.Local, limit: r.Limit, transport: r.Transport,
+		server: r.server, path: r.from.returnPath(),
+	}
+	head := r.Query.Msg[:r.Query.QuestionEnd]
+	d.query.Parse(append(append(make([]byte, 0, len(r.Query.Msg)), head...), r.tail...))
+	return d
+}
+
+// Query returns the query, in memory of its own.
+func (d *Deferred) Query() *dnswire.Query { return &d.query }
+
+// Client returns the client's address.
+func (d *Deferred) Client() netip.AddrPort { return d.client }
+
+// Local returns the address the query came to.
+func (d *Deferred) Local() netip.AddrPort { return d.local }
+
+// Transport returns how the query came.
+func (d *Deferred) Transport() Transport { return d.transport }
+
+// Limit returns how many octets the answer may have.
+func (d *Deferred) Limit() int { return d.limit }
+
+// Send sends msg, which is the caller's again when Send returns. It does not wait
+// for a slow client.
+func (d *Deferred) Send(msg []byte) error {
+	if d.spent.Swap(true) {
+		return ErrSpent
+	}
+	defer d.server.deferrals.leave()
+	counts := d.server.countsOf(d.transport)
+	if len(msg) < dnswire.HeaderLen || len(msg) > d.limit {
+		counts.add(SendErrors, 1)
+		d.path.abandon()
+		return ErrSize
+	}
+	if d.server.deferrals.isClosed() {
+		d.path.abandon()
+		return ErrShutdown
+	}
+	if err := d.path.send(msg); err != nil {
+		counts.add(SendErrors, 1)
+		return err
+	}
+	counts.answered(msg)
+	return nil
+}
+
+// Drop gives the query up without an answer.
+func (d *Deferred) Drop() {
+	if d.spent.Swap(true) {
+		return
+	}
+	defer d.server.deferrals.leave()
+	d.server.countsOf(d.transport).add(Dropped, 1)
+	d.path.abandon()
+}
+
+// deferrals counts the deferred queries outstanding.
+type deferrals struct {
+	max int // constant after Listen
+
+	mu     sync.Mutex // guards what follows
+	open   int
+	closed bool
+	idle   []chan struct{} // each closed when open falls to 0
+}
+
+func (d *deferrals) enter() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.open >= d.max || d.closed {
+		return false
+	}
+	d.open++
+	return true
+}
+
+func (d *deferrals) leave() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.open--
+	if d.open == 0 {
+		d.wakeLocked()
+	}
+}
+
+// wait returns when no deferred query is outstanding, or after close.
+func (d *deferrals) wait() {
+	d.mu.Lock()
+	if d.open == 0 || d.closed {
+		d.mu.Unlock()
+		return
+	}
+	idle := make(chan struct{})
+	d.idle = append(d.idle, idle)
+	d.mu.Unlock()
+	<-idle
+}
+
+func (d *deferrals) close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.closed = true
+	d.wakeLocked()
+}
+
+func (d *deferrals) wakeLocked() {
+	for _, c := range d.idle {
+		close(c)
+	}
+	d.idle = nil
+}
+
+func (d *deferrals) isClosed() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.closed
+}
+
+func (d *deferrals) len() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.open
+}

@@ -1,0 +1,113 @@
+package dnsserver
+
+import (
+	"runtime/debug"
+
+	"pharos/internal/dns/dnswire"
+)
+
+// responder is what happens to every query, whatever brought it. It belongs to one
+// goroutine, and its Request is used over and over.
+type responder struct {
+	req    Request
+	counts Counts
+	tail   [slotSize]byte // UDP: what follows the question, kept for Request.Defer
+}
+
+// slotSize is the room for a query and then its answer over UDP, in octets: an odd
+// number of cache lines, so that the beginnings of the slots of a batch, which is
+// all that most messages touch, do not fall on the same few sets of the cache. A
+// query that is longer than what we offer to take is cut by the kernel and gets
+// FORMERR.
+const slotSize = 33 * 64
+
+// slotSize must hold the longest answer and the Builder's slack.
+const _ uint = slotSize - (dnswire.MaxUDP + dnswire.BufferSlack)
+
+// fate is what became of a message.
+type fate uint8
+
+const (
+	answered fate = iota // there is an answer to send
+	silent               // a query that gets no answer
+	deferred             // a query that gets its answer later
+	alien                // no query at all: never to be answered
+)
+
+func (a *responder) init(s *Server, t Transport) {
+	a.req.server, a.req.Transport = s, t
+}
+
+// respond makes the answer to msg in buf, which may be the memory of msg and has
+// room for Limit and dnswire.BufferSlack octets. req's Client, Local and Now are
+// set by the caller.
+func (a *responder) respond(msg, buf []byte) ([]byte, fate) {
+	r := &a.req
+	a.counts.events[Queries]++
+	switch r.Query.Parse(msg) {
+	case dnswire.Ignore:
+		a.counts.events[Ignored]++
+		return nil, alien
+	case dnswire.Reject:
+		a.counts.events[Malformed]++
+		a.reset(buf)
+		return r.Out.Finish(), answered
+	}
+	r.tail = msg[r.Query.QuestionEnd:]
+	if r.Transport == UDP { // built in place
+		r.tail = a.tail[:copy(a.tail[:], r.tail)]
+	}
+	a.reset(buf)
+	r.Rotation++
+	switch a.handle(buf) {
+	case Answered:
+		return r.Out.Finish(), answered
+	case Later:
+		a.counts.events[DeferredQueries]++
+		return nil, deferred
+	}
+	a.counts.events[Dropped]++
+	return nil, silent
+}
+
+// reset sets the limit of the query just parsed and begins its answer.
+func (a *responder) reset(buf []byte) {
+	r := &a.req
+	r.Limit = dnswire.MaxMessage
+	if r.Transport == UDP {
+		r.Limit = r.Query.UDPLimit()
+	}
+	r.refused = false
+	r.Out.Reset(&r.Query, buf, r.Limit)
+}
+
+// handle calls the Handler. One query that makes it panic must not stop the
+// answers to all others: it is answered SERVFAIL.
+func (a *responder) handle(buf []byte) (v Verdict) {
+	r := &a.req
+	defer func() {
+		if p := recover(); p != nil {
+			a.counts.events[Panics]++
+			r.server.logPanic(p)
+			r.Out.Reset(&r.Query, buf, r.Limit)
+			r.Out.SetRcode(dnswire.RcodeServFail)
+			v = Answered
+		}
+	}()
+	v = r.server.handler(r)
+	if r.refused {
+		a.counts.events[DeferralsRefused]++
+		if v == Later { // nobody holds the query: nobody else would answer it
+			v = Answered
+		}
+	}
+	return v
+}
+
+// logPanic logs the first panic, and after it only each that doubles the number:
+// whoever can cause one can cause a million.
+func (s *Server) logPanic(p any) {
+	if n := s.panics.Add(1); n&(n-1) == 0 {
+		s.log.Error("dnsserver: a query made the handler panic", "panic", p, "panics", n, "stack", string(debug.Stack()))
+	}
+}

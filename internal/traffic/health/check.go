@@ -69,10 +69,10 @@ func (t Target) Question() Target {
 // Check is what is asked of a target and how often.
 type Check struct {
 	Kind   Kind      `json:"type"`
-	Port   uint16    `json:"port,omitempty"`   // 0: the port of the member
-	Host   string    `json:"host,omitempty"`   // HTTP: Host field; "": the address
-	Path   string    `json:"path,omitempty"`   // HTTP: request target; "": "/"
-	Status StatusSet `json:"status,omitzero"`  // HTTP: what counts as healthy; zero: 200-399
+	Port   uint16    `json:"port,omitempty"`  // 0: the port of the member
+	Host   string    `json:"host,omitempty"`  // HTTP: Host field; "": the address
+	Path   string    `json:"path,omitempty"`  // HTTP: request target; "": "/"
+	Status StatusSet `json:"status,omitzero"` // HTTP: what counts as healthy; zero: 200-399
 	Params Params    `json:"params,omitzero"` // times and counts; zero fields are defaults
 }
 
@@ -110,7 +110,7 @@ func (c Check) Validate() error {
 func isNotVisible(r rune) bool { return r <= ' ' || r >= 0x7F }
 
 // Defaults of Params: what most peers use for a check each second, with the
-// timeout at half of the interval so that two silent probes fit in two intervals.
+// timeout such that the failed probes of a silent target fit in one interval.
 const (
 	DefaultInterval = time.Second
 	DefaultRise     = 2
@@ -138,7 +138,7 @@ const (
 // Params are the times and counts of a check. Zero fields stand for defaults.
 type Params struct {
 	Interval time.Duration `json:"interval"`          // from the start of a probe to the start of the next
-	Timeout  time.Duration `json:"timeout"`           // of a whole probe; default half of Interval
+	Timeout  time.Duration `json:"timeout"`           // of a whole probe; default Interval/Fall, at most half
 	Confirm  time.Duration `json:"confirm,omitempty"` // as Interval, while a verdict is open; default Interval/Fall
 	Rise     int           `json:"rise"`              // successes in a row that bring a target up
 	Fall     int           `json:"fall"`              // failures in a row that take it down
@@ -152,7 +152,7 @@ func (p Params) Normal() Params {
 	p.Rise = min(max(orDefault(p.Rise, DefaultRise), 1), MaxCount)
 	p.Fall = min(max(orDefault(p.Fall, DefaultFall), 1), MaxCount)
 	p.Passive = min(orDefault(p.Passive, DefaultPassive), MaxCount)
-	p.Timeout = max(orDefault(p.Timeout, p.Interval/2), time.Millisecond)
+	p.Timeout = max(orDefault(p.Timeout, p.Interval/time.Duration(max(p.Fall, 2))), time.Millisecond)
 	p.Confirm = min(max(orDefault(p.Confirm, p.Interval/time.Duration(max(p.Fall, 2))), 0), p.Interval)
 	p.Eject = min(max(orDefault(p.Eject, DefaultEject), MinInterval), MaxEject)
 	return p

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"pharos/internal/traffic/health"
@@ -191,7 +192,10 @@ func (v *View) chooseAmong(belongs func(Member) bool) Choice {
 // for all, with the sum of their weights, and the address is eligible if any of
 // them is.
 func (v *View) chooseFamily(belongs func(Member) bool) Choice {
-	c := v.chooseAmong(belongs)
+	c := v.Choice // of a pool of one family, mostly
+	if slices.ContainsFunc(v.Members, func(m Member) bool { return !belongs(m) }) {
+		c = v.chooseAmong(belongs)
+	}
 	c.Spare = nil
 	first := make(map[netip.Addr]int, len(c.Eligible)) // position in eligible
 	eligible := make([]int32, 0, len(c.Eligible))
@@ -210,4 +214,29 @@ func (v *View) chooseFamily(belongs func(Member) bool) Choice {
 		c.Eligible, c.Order = eligible, v.Policy.order(eligible, weights)
 	}
 	return c
+}
+
+// check panics if an invariant of a compiled view does not hold. Tests call it.
+func (v *View) check() {
+	for name, c := range map[string]*Choice{"all": &v.Choice, "IPv4": &v.V4, "IPv6": &v.V6} {
+		inOrder := make(map[int32]bool)
+		for _, i := range c.Order {
+			inOrder[i] = true
+		}
+		last := int32(-1)
+		for _, i := range c.Eligible {
+			if i <= last || int(i) >= len(v.Members) || !inOrder[i] || c.Tier.Excludes(v.Members[i].State) != "" {
+				panic("BUG: pool: " + name + ": eligible members do not rise, or one is not in the order, or its state excludes it")
+			}
+			last = i
+		}
+		if len(inOrder) != len(c.Eligible) || c.AllDown != (c.Tier == Everybody) || (len(c.Eligible) == 0) != (c.Tier == Nobody) {
+			panic("BUG: pool: " + name + ": order, tier and eligible members do not agree")
+		}
+	}
+	for i := range v.Members {
+		if v.Members[i].Load == nil {
+			panic("BUG: pool: a member without load")
+		}
+	}
 }

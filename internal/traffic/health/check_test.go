@@ -1,0 +1,115 @@
+package health
+
+import (
+	"encoding/json"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestStatusSet(t *testing.T) {
+	for _, c := range []struct {
+		text, want string
+		in, out    []int
+	}{
+		{"200-399,404", "200-399,404", []int{200, 301, 399, 404}, []int{199, 400, 403, 405}},
+		{"", "200-399", []int{200, 399}, []int{100, 404, 500, 0, 999, -1}},
+		{"204", "204", []int{204}, []int{203, 205}},
+		{" 200 - 201 , 202 ", "200-202", []int{200, 201, 202}, []int{203}},
+		{"100-599", "100-599", []int{100, 599}, []int{99, 600}},
+	} {
+		s, err := ParseStatusSet(c.text)
+		if err != nil {
+			t.Errorf("%q: %v", c.text, err)
+			continue
+		}
+		if got := s.String(); got != c.want {
+			t.Errorf("%q: String is %q, want %q", c.text, got, c.want)
+		}
+		for _, code := range c.in {
+			if !s.Has(code) {
+				t.Errorf("%q has not %d", c.text, code)
+			}
+		}
+		for _, code := range c.out {
+			if s.Has(code) {
+				t.Errorf("%q has %d", c.text, code)
+			}
+		}
+	}
+	for _, bad := range []string{"399-200", "20", "200,,201", "abc", "200-", "-200", "600", "1e3"} {
+		if s, err := ParseStatusSet(bad); err == nil {
+			t.Errorf("%q read as %v", bad, s)
+		} else if !strings.Contains(err.Error(), "200-399,404") {
+			t.Errorf("%q: the error shows no remedy: %v", bad, err)
+		}
+	}
+}
+
+func TestCheckValidate(t *testing.T) {
+	for _, c := range []struct {
+		check Check
+		want  string // in the error; "" is no error
+	}{
+		{Check{}, ""},
+		{Check{Kind: HTTP, Path: "/health?x=1", Host: "www.example.com"}, ""},
+		{Check{Kind: 9}, "want none, tcp or http"},
+		{Check{Kind: HTTP, Path: "health"}, "begin with /"},
+		{Check{Kind: HTTP, Path: "/a b"}, "percent-encoded"},
+		{Check{Kind: HTTP, Path: "/a\r\nX: y"}, "control character"},
+		{Check{Kind: HTTP, Host: "a\r\nX: y"}, "control character"},
+		{Check{Params: Params{Interval: time.Millisecond}}, "at least 10ms"},
+		{Check{Params: Params{Timeout: -time.Second}}, "timeout"},
+		{Check{Params: Params{Fall: 101}}, "want 1 to 100"},
+	} {
+		err := c.check.Validate()
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: got %v, want %q", c.check, err, c.want)
+		}
+	}
+}
+
+// A target written with its state reads back as the same key.
+func TestTargetJSON(t *testing.T) {
+	set, _ := ParseStatusSet("200,404")
+	want := Target{netip.MustParseAddrPort("[2001:db8::1]:80"), Check{
+		Kind: HTTP, Port: 81, Host: "h", Path: "/p", Status: set, Params: Params{Interval: time.Second, Rise: 3},
+	}}
+	text, err := json.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got Target
+	if err := json.Unmarshal(text, &got); err != nil || got != want {
+		t.Errorf("%s: got %+v, %v", text, got, err)
+	}
+	if want.ProbeAddress().String() != "[2001:db8::1]:81" {
+		t.Errorf("probed at %v", want.ProbeAddress())
+	}
+	other := want
+	other.Check.Params.Interval = time.Minute
+	if other.Question() != want.Question() || other == want {
+		t.Error("times make a question another one")
+	}
+}
+
+func TestWords(t *testing.T) {
+	for s := range State(4) {
+		text, _ := s.MarshalText()
+		var back State
+		if err := back.UnmarshalText(text); err != nil || back != s {
+			t.Errorf("%v: %v, %v", s, back, err)
+		}
+	}
+	for k := range Kind(3) {
+		text, _ := k.MarshalText()
+		var back Kind
+		if err := back.UnmarshalText(text); err != nil || back != k {
+			t.Errorf("%v: %v, %v", k, back, err)
+		}
+	}
+	if (new(State)).UnmarshalText([]byte("upp")) == nil || (new(Kind)).UnmarshalText([]byte("icmp")) == nil {
+		t.Error("an unknown word was read")
+	}
+}

@@ -1,0 +1,201 @@
+package pool
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"pharos/internal/traffic/health"
+)
+
+// states is a prober for tests: it holds what the test sets.
+type states map[health.Target]health.Status
+
+func (s states) status(t health.Target) health.Status { return s[t] }
+
+// set moves a target to a state and returns its status.
+func (s states) set(t health.Target, to health.State) health.Status {
+	s[t] = health.Status{State: to, Cause: "set", Changes: s[t].Changes + 1}
+	return s[t]
+}
+
+// One target in two pools is probed once, and its transition makes new views of
+// just the pools that hold it.
+func TestApplyTouchesItsPoolsOnly(t *testing.T) {
+	specs := []Spec{
+		specOf("web", RoundRobin, "10.0.0.1:80", "10.0.0.2:80"),
+		specOf("api", RoundRobin, "10.0.0.2:80", "10.0.0.3:80"),
+		specOf("mail", RoundRobin, "10.0.0.9:25"),
+	}
+	prober := states{}
+	r, err := NewRegistry(specs, prober.status, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := len(r.Targets()); got != 4 {
+		t.Errorf("%d targets, want 4: one is shared", got)
+	}
+	for _, target := range r.Targets() {
+		r.Apply(target, prober.set(target, health.Up))
+	}
+	mail := r.Pool("mail").View()
+	shared := r.Targets()[1]
+	changed := r.Apply(shared, prober.set(shared, health.Down))
+	if len(changed) != 2 || r.Pool("mail").View() != mail {
+		t.Errorf("%d pools changed, mail's view new: %v; want 2, false", len(changed), r.Pool("mail").View() != mail)
+	}
+	web, api := r.Pool("web").View(), r.Pool("api").View()
+	web.check()
+	if names(web, web.Eligible) != "a" || names(api, api.Eligible) != "b" || web.Members[1].Cause != "set" {
+		t.Errorf("web %q, api %q; want a, b", names(web, web.Eligible), names(api, api.Eligible))
+	}
+	if got := []string{r.Pools()[0].Name(), r.Pools()[1].Name(), r.Pools()[2].Name()}; !slices.IsSorted(got) {
+		t.Errorf("pools in the order %v", got)
+	}
+}
+
+// An older status that comes late does not undo a newer one.
+func TestApplyIgnoresWhatIsOld(t *testing.T) {
+	spec := specOf("web", RoundRobin, "10.0.0.1:80")
+	prober := states{}
+	r, _ := NewRegistry([]Spec{spec}, prober.status, nil)
+	target := r.Targets()[0]
+	up, down := prober.set(target, health.Up), prober.set(target, health.Down)
+	r.Refresh(prober.status)
+	if changed := r.Apply(target, up); len(changed) != 0 {
+		t.Error("an old status was applied")
+	}
+	r.Apply(target, down)
+	if got := r.Pool("web").View().Members[0].State; got != health.Down {
+		t.Errorf("got %v, want down", got)
+	}
+}
+
+// A reload keeps states, loads, cursors and revisions of what stays, leaves the old
+// registry as it is, and a bad one changes nothing.
+func TestReload(t *testing.T) {
+	prober := states{}
+	old, _ := NewRegistry([]Spec{specOf("web", RoundRobin, "10.0.0.1:80", "10.0.0.2:80")}, prober.status, nil)
+	for _, target := range old.Targets() {
+		old.Apply(target, prober.set(target, health.Up))
+	}
+	before := old.Pool("web").View()
+	old.Pool("web").Load().Picks.Store(5)
+	before.Members[1].Load.Active.Store(3)
+
+	spec := specOf("web", RoundRobin, "10.0.0.2:80", "10.0.0.4:80", "10.0.0.1:80 drain")
+	spec.Members[0].Name, spec.Members[2].Name = "b", "a"
+	spec.Members[1].Name = "new"
+	next, err := NewRegistry([]Spec{spec}, prober.status, old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := next.Pool("web").View()
+	v.check()
+	if v.Members[0].State != health.Up || v.Members[0].Load != before.Members[1].Load || v.Members[0].Load.Active.Load() != 3 {
+		t.Errorf("member b lost what was known of it: %+v", v.Members[0])
+	}
+	if v.Members[1].State != health.Unknown || v.Members[2].State != health.Draining || names(v, v.Eligible) != "b" {
+		t.Errorf("after the reload: %+v", v)
+	}
+	if v.Revision != before.Revision+1 || next.Pool("web").Load() != old.Pool("web").Load() {
+		t.Errorf("revision %d after %d", v.Revision, before.Revision)
+	}
+	if old.Pool("web").View() != before {
+		t.Error("the old registry changed")
+	}
+	// What happens between compiling and swapping is caught up.
+	prober.set(v.Members[1].Target, health.Up)
+	if got := next.Refresh(prober.status); got != 1 {
+		t.Errorf("Refresh applied %d, want 1", got)
+	}
+	if got := next.Refresh(prober.status); got != 0 {
+		t.Errorf("second Refresh applied %d, want 0", got)
+	}
+	// A drained member stays drained whatever its target does.
+	drained := v.Members[2].Target
+	next.Apply(drained, prober.set(drained, health.Down))
+	if got := next.Pool("web").View().Members[2]; got.State != health.Draining {
+		t.Errorf("drained member became %v", got.State)
+	}
+	for want, specs := range map[string][]Spec{
+		"is there twice": {spec, spec},
+		"weight":         {specOf("web", RoundRobin, "10.0.0.1:80 *-3")},
+	} {
+		if _, err := NewRegistry(specs, prober.status, next); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want an error with %q, got %v", want, err)
+		}
+	}
+}
+
+// Readers see whole views while transitions and refreshes go on.
+func TestRegistryConcurrency(t *testing.T) {
+	var specs []Spec
+	for i := range 4 {
+		specs = append(specs, specOf(fmt.Sprint("pool", i), WeightedRoundRobin, "10.0.0.1:80 *3", "10.0.0.2:80", "[2001:db8::1]:80"))
+	}
+	r, _ := NewRegistry(specs, nil, nil)
+	current := health.Status{State: health.Up}
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	wg.Go(func() {
+		defer close(stop)
+		for i := range uint64(300) {
+			r.Apply(r.Targets()[i%3], health.Status{State: health.State(i / 3 % 3), Changes: i})
+			r.Refresh(func(health.Target) health.Status { return current })
+		}
+	})
+	for range 2 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					r.Pool("pool1").View().check()
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestNoteworthy(t *testing.T) {
+	var l MemberLoad
+	var got []bool
+	for _, ok := range []bool{true, false, false, true, true} {
+		got = append(got, l.Noteworthy(ok))
+	}
+	if want := []bool{false, true, true, true, false}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v: each failure, and the first success after one", got, want)
+	}
+	run := func() { l.Noteworthy(true) }
+	if n := testing.AllocsPerRun(100, run); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// 10,000 pools of 10 members: one transition is applied to the pools that hold it.
+func BenchmarkApply(b *testing.B) {
+	var specs []Spec
+	for i := range 10_000 {
+		s := Spec{Name: fmt.Sprint("pool", i), Policy: WeightedRoundRobin, Check: health.Check{Kind: health.TCP}}
+		for j := range 10 {
+			addr := netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), byte(j)})
+			s.Members = append(s.Members, MemberSpec{Name: fmt.Sprint(j), Address: netip.AddrPortFrom(addr, 80), Weight: 1 + j})
+		}
+		specs = append(specs, s)
+	}
+	r, err := NewRegistry(specs, nil, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		r.Apply(r.Targets()[i%len(r.Targets())], health.Status{State: health.State(1 + i%2), Changes: uint64(i)})
+	}
+}

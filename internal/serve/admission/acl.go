@@ -15,7 +15,6 @@ import (
 	"cmp"
 	"encoding/binary"
 	"fmt"
-	"math/bits"
 	"net/netip"
 	"slices"
 )
@@ -49,9 +48,10 @@ type Rule struct {
 //	10/8 allow, 10.9/16 deny     starts 0  10.0.0.0  10.9.0.0  10.10.0.0  11.0.0.0
 //	                             rule   -  10/8      10.9/16   10/8       -
 type ACL struct {
-	rules []Rule // sorted, without duplicates
-	v4    spans[uint32]
-	v6    spans[uint128]
+	rules  []Rule // sorted, without duplicates
+	v4     spans[uint32]
+	v6     spans[uint128]
+	upper6 []uint64 // the upper halves of v6.starts
 }
 
 // spans cuts the addresses of one family. Invariant: starts ascends strictly and
@@ -87,6 +87,9 @@ func Compile(rules []Rule) (*ACL, error) {
 	acl.rules = slices.CompactFunc(acl.rules, func(a, b Rule) bool { return a.Prefix == b.Prefix })
 	acl.v4 = cut(acl.rules, true, number4)
 	acl.v6 = cut(acl.rules, false, number16)
+	for _, start := range acl.v6.starts {
+		acl.upper6 = append(acl.upper6, start.hi)
+	}
 	return acl, nil
 }
 
@@ -207,7 +210,7 @@ func (l *ACL) find(addr netip.Addr) int32 {
 func (l *ACL) find4(n uint32) int32 {
 	starts, at := l.v4.starts, 0
 	for left := len(starts); left > 1; {
-		half := left / 2
+		half := left >> 1
 		next := at
 		if starts[at+half] <= n {
 			next = at + half
@@ -217,18 +220,32 @@ func (l *ACL) find4(n uint32) int32 {
 	return l.v4.rule[at]
 }
 
-// find6 is find4 for IPv6.
+// find6 is find4 for IPv6. Most prefixes are apart in their upper half, so that is
+// compared first, alone.
 func (l *ACL) find6(n uint128) int32 {
-	starts, at := l.v6.starts, 0
-	for left := len(starts); left > 1; {
-		half := left / 2
-		start := &starts[at+half]
-		_, borrow := bits.Sub64(n.lo, start.lo, 0)
-		_, less := bits.Sub64(n.hi, start.hi, borrow)
-		at += half & (int(less) - 1) // half, unless less
-		left -= half
+	upper, at := l.upper6, 0
+	for left := len(upper); left > 1; {
+		half := left >> 1
+		next := at
+		if upper[at+half] <= n.hi {
+			next = at + half
+		}
+		at, left = next, left-half
+	}
+	if upper[at] == n.hi {
+		return l.find6Exact(n)
 	}
 	return l.v6.rule[at]
+}
+
+func (l *ACL) find6Exact(n uint128) int32 {
+	after, _ := slices.BinarySearchFunc(l.v6.starts, n, func(start, n uint128) int {
+		if start == n {
+			return -1 // so that what is found is the first start after n
+		}
+		return cmp.Or(cmp.Compare(start.hi, n.hi), cmp.Compare(start.lo, n.lo))
+	})
+	return l.v6.rule[after-1]
 }
 
 // Rules returns the rules in the order of their prefixes, without those that have

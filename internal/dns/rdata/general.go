@@ -10,15 +10,15 @@ import (
 	"pharos/internal/dns/dnsname"
 )
 
-// This file has the types that are not a plain row of fields (APL, LOC, HIP,
-// IPSECKEY, AMTRELAY, SVCB, HTTPS): github.com/miekg/dns reads and writes them.
+// This file has the types that are not a plain row of fields (APL, LOC, HIP, SVCB,
+// HTTPS): github.com/miekg/dns reads and writes them.
 // Its result is never trusted blindly: what it wrote is read back, and where that
 // gives other octets the generic form of RFC 3597 is used.
 
 // hasGeneral reports whether t's presentation form is miekg/dns's.
 func hasGeneral(t Type) bool {
 	switch t {
-	case TypeAPL, TypeLOC, TypeHIP, TypeIPSECKEY, TypeAMTRELAY, TypeSVCB, TypeHTTPS:
+	case TypeAPL, TypeLOC, TypeHIP, TypeSVCB, TypeHTTPS:
 		return true
 	}
 	return false
@@ -32,12 +32,9 @@ func appendGeneral(dst []byte, t Type, origin string, fields []Field) ([]byte, e
 	if !hasGeneral(t) {
 		return dst, wholeError(t, ErrUnknownType, `write the generic form: \#, the number of octets, and the octets in hexadecimal (RFC 3597)`)
 	}
-	rr, err := readRR(t, origin, fields)
+	data, err := generalData(t, origin, fields)
 	if err == nil {
-		var data []byte
-		if data, err = packRR(rr); err == nil {
-			return append(dst, data...), nil
-		}
+		return append(dst, data...), nil
 	}
 	at, text := -1, ""
 	if len(fields) > 0 {
@@ -45,6 +42,21 @@ func appendGeneral(dst []byte, t Type, origin string, fields []Field) ([]byte, e
 	}
 	return dst, &FieldError{Type: t, At: at, Text: text, Err: generalCause(err), Remedy: "write the fields of this type as its RFC shows them"}
 }
+
+// generalData returns the RDATA that fields spell.
+func generalData(t Type, origin string, fields []Field) ([]byte, error) {
+	rr, err := readRR(t, origin, fields)
+	if err != nil {
+		return nil, err
+	}
+	data, err := packRR(rr)
+	if err == nil && isServiceBinding(t) {
+		err = checkServiceParams(data)
+	}
+	return data, err
+}
+
+func isServiceBinding(t Type) bool { return t == TypeSVCB || t == TypeHTTPS }
 
 // generalCause keeps of an error of miekg/dns only what concerns the RDATA, not
 // the line and column of the text it was given.
@@ -121,6 +133,11 @@ func checkGeneral(t Type, data []byte) error {
 			return nil
 		}
 		return ErrShort
+	}
+	if isServiceBinding(t) {
+		if err := checkServiceParams(data); err != nil {
+			return err
+		}
 	}
 	rr, err := unpackRR(t, data)
 	if err != nil {

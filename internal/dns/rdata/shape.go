@@ -50,8 +50,8 @@ var (
 )
 
 // shapes has the types whose RDATA is a row of fields: read, written and checked
-// here, without another representation in between. The few with choices inside
-// (APL, LOC, HIP, IPSECKEY, AMTRELAY, SVCB, HTTPS) are in general.go.
+// here, without another representation in between. The few with choices inside are
+// in gateway.go and general.go.
 var shapes = [...][]kind{
 	TypeA: {kindIPv4}, TypeAAAA: {kindIPv6},
 	TypeNS: shapeName, TypeMD: shapeName, TypeMF: shapeName, TypeCNAME: shapeName,

@@ -28,6 +28,9 @@ func AppendText(b []byte, t Type, data []byte) []byte {
 	if shape := shapeOf(t); shape != nil && checkShape(shape, data) == nil {
 		return appendShapeText(b, shape, data)
 	}
+	if hasGateway(t) && Validate(t, data) == nil {
+		return appendGatewayText(b, t, data)
+	}
 	if b, ok := appendGeneralText(b, t, data); ok {
 		return b
 	}

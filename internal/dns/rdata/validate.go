@@ -21,6 +21,10 @@ func Validate(t Type, data []byte) error {
 	if shape := shapeOf(t); shape != nil {
 		return checkShape(shape, data)
 	}
+	if hasGateway(t) {
+		_, _, _, err := splitGateway(t, data)
+		return err
+	}
 	if err := checkGeneral(t, data); err != nil {
 		return fmt.Errorf("%w: %w", ErrNotTheType, err)
 	}

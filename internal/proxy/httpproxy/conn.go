@@ -1,0 +1,184 @@
+package httpproxy
+
+import (
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"syscall"
+)
+
+// client is one client connection.
+type client struct {
+	// Constant after newClient.
+	server *Server
+	shard  *shard
+	conn   net.Conn
+	peer   netip.Addr
+	local  string // our address, for requests that name no host
+	peerAs peerText
+	raw    syscall.RawConn               // nil when conn has no descriptor
+	wait   func(descriptor uintptr) bool // for raw.Read: reads the first octets of a request
+
+	// Owned by the connection's goroutine.
+	x       *exchange // nil while idle
+	waitErr error     // what wait met
+
+	// Atomic.
+	state    atomic.Int32               // idle, active or closed
+	cut      atomic.Bool                // Shutdown's patience is over
+	deadline atomic.Int64               // on the server's coarse clock; 0 is none
+	origin   atomic.Pointer[originConn] // in use for this client, for the watcher to interrupt
+}
+
+// peerText is the peer in the spellings of the forwarding fields, made once.
+type peerText struct {
+	trusted   bool
+	address   []byte // 192.0.2.1 or 2001:db8::1: X-Forwarded-For
+	forwarded []byte // for=192.0.2.1 or for="[2001:db8::1]": Forwarded (RFC 7239 §6)
+}
+
+// States of a client. Whoever moves idle to closed closes the connection: the
+// connection's goroutine or Shutdown.
+const (
+	active int32 = iota
+	idle
+	closed
+)
+
+func newClient(s *Server, conn net.Conn) *client {
+	c := &client{server: s, conn: conn, shard: &s.shards[s.nextID.Add(1)%shardCount], local: conn.LocalAddr().String()}
+	if a, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
+		c.peer = a.Addr().Unmap().WithZone("")
+	}
+	c.peerAs = c.spellPeer()
+	if sc, ok := conn.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
+			c.raw, c.wait = raw, c.readFirst
+		}
+	}
+	return c
+}
+
+func (c *client) spellPeer() peerText {
+	if !c.peer.IsValid() {
+		return peerText{address: []byte("unknown"), forwarded: []byte("for=unknown")}
+	}
+	p := peerText{address: []byte(c.peer.String())}
+	p.forwarded = append([]byte("for="), p.address...)
+	if c.peer.Is6() {
+		p.forwarded = append(append([]byte(`for="[`), p.address...), `]"`...)
+	}
+	for _, network := range c.server.cfg.Trusted {
+		p.trusted = p.trusted || network.Contains(c.peer)
+	}
+	return p
+}
+
+// serve carries the requests of one connection, one after the other.
+func (c *client) serve() {
+	for c.awaitRequest() {
+		if !c.request() {
+			break
+		}
+	}
+	c.deadline.Store(0)
+	c.release()
+	c.conn.Close()
+	c.shard.closed.Add(1)
+	c.server.remove(c)
+}
+
+// awaitRequest waits for the first octets of the next request; false when the
+// connection is to end. While it waits, the connection holds no buffers.
+func (c *client) awaitRequest() bool {
+	if c.x != nil && c.x.unread() > 0 {
+		return !c.server.draining.Load() // the next request came with the last one
+	}
+	c.setDeadline(c.server.limits.Idle)
+	c.state.Store(idle)
+	if c.server.draining.Load() { // Shutdown may have passed before the store
+		c.closeIfIdle()
+		return false
+	}
+	err := c.readFirstOctets()
+	if !c.state.CompareAndSwap(idle, active) {
+		return false // closed by Shutdown
+	}
+	return err == nil
+}
+
+func (c *client) readFirstOctets() error {
+	if c.raw == nil {
+		x := c.hold()
+		x.rewind()
+		n, err := c.read(c.conn, x.in)
+		x.filled = n
+		return err
+	}
+	for {
+		c.release()
+		c.waitErr = nil
+		if err := c.raw.Read(c.wait); err != nil {
+			if c.isSpurious(err) {
+				continue
+			}
+			return err
+		}
+		return c.waitErr
+	}
+}
+
+// readFirst is called when octets may be there. It takes buffers from the pool
+// only for the read itself; false asks to be called again when there are some.
+func (c *client) readFirst(descriptor uintptr) bool {
+	x := c.hold()
+	x.rewind()
+	n, err := readDescriptor(int(descriptor), x.in)
+	switch {
+	case err == syscall.EAGAIN:
+		c.release()
+		return false
+	case err != nil:
+		c.waitErr = err
+	case n == 0:
+		c.waitErr = errClosedByPeer
+	}
+	x.filled = max(n, 0)
+	return true
+}
+
+// closeIfIdle closes a connection that waits for a request.
+func (c *client) closeIfIdle() {
+	if c.state.CompareAndSwap(idle, closed) {
+		c.conn.Close()
+	}
+}
+
+// hold returns the exchange of c, taking one from the pool if it has none.
+func (c *client) hold() *exchange {
+	if c.x == nil {
+		c.x = exchanges.Get().(*exchange)
+	}
+	return c.x
+}
+
+// release gives the exchange back to the pool, with all buffers.
+func (c *client) release() {
+	if c.x != nil {
+		c.x.shrink()
+		exchanges.Put(c.x)
+		c.x = nil
+	}
+}
+
+// fill reads more from the client behind what is unread. The caller has seen to
+// it that there is room.
+func (c *client) fill() error {
+	x := c.x
+	n, err := c.read(c.conn, x.in[x.filled:])
+	x.filled += n
+	if n > 0 {
+		return nil
+	}
+	return err
+}

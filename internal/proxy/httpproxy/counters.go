@@ -1,0 +1,103 @@
+package httpproxy
+
+import (
+	"math/bits"
+	"sync/atomic"
+	"time"
+)
+
+// shardCount spreads the counters so that cores seldom write to one cache line;
+// a connection keeps to one shard.
+const shardCount = 16
+
+// LatencyBuckets is the number of buckets of the latency histogram: bucket i
+// counts requests of at most LatencyBound(i), the last one all others.
+const LatencyBuckets = 22
+
+// LatencyBound returns the upper bound of a bucket: 64 us doubled i times.
+func LatencyBound(i int) time.Duration { return 64 * time.Microsecond << i }
+
+func bucketOf(d time.Duration) int {
+	units := uint64(max(d-1, 0)/time.Microsecond) >> 6 // of 64 us
+	return min(bits.Len64(units), LatencyBuckets-1)
+}
+
+// shard is one part of the counters. All atomic.
+type shard struct {
+	accepted, closed, shed             atomic.Uint64
+	classes                            [6]atomic.Uint64 // by first digit of the status; 0: never answered
+	retries, connectFailures, timeouts atomic.Uint64
+	originNew, originReused, stale     atomic.Uint64
+	refused, aborted, tunnels          atomic.Uint64
+	bytesIn, bytesOut                  atomic.Uint64
+	latency                            [LatencyBuckets]atomic.Uint64
+	latencyNanos                       atomic.Uint64
+	_                                  [64]byte
+}
+
+// PoolCounters is what the gateway counts per pool. All atomic.
+type PoolCounters struct {
+	Name     string
+	Requests [6]atomic.Uint64 // by first digit of the status sent; 0: client was gone
+	Retries  atomic.Uint64    // sent to another member
+	NoMember atomic.Uint64    // nobody to send to
+}
+
+// Counters is a reading of a Server's counters since New.
+type Counters struct {
+	Accepted  uint64    // client connections
+	Active    int       // client connections now
+	Shed      uint64    // client connections refused at MaxConnections
+	Responses [6]uint64 // by first digit of the status; 0: never answered
+	Retries   uint64    // requests sent to another member
+	Refused   uint64    // requests refused for their form
+	Aborted   uint64    // responses cut off in the middle
+	Tunnels   uint64    // upgraded connections
+	Timeouts  uint64    // limits of time that were reached
+
+	ConnectFailures uint64 // of origin connections
+	OriginNew       uint64 // origin connections opened
+	OriginReused    uint64 // requests on a kept origin connection
+	OriginStale     uint64 // kept origin connections found dead
+
+	BytesIn, BytesOut uint64                 // of content, from and to clients
+	Latency           [LatencyBuckets]uint64 // see LatencyBound
+	LatencySum        time.Duration
+	LogDropped        uint64 // access log lines
+}
+
+// Counters returns a reading. Single values are exact; they are not of one
+// instant.
+func (s *Server) Counters() Counters {
+	var c Counters
+	for i := range s.shards {
+		h := &s.shards[i]
+		c.Accepted += h.accepted.Load()
+		c.Shed += h.shed.Load()
+		for j := range h.classes {
+			c.Responses[j] += h.classes[j].Load()
+		}
+		c.Retries += h.retries.Load()
+		c.Refused += h.refused.Load()
+		c.Aborted += h.aborted.Load()
+		c.Tunnels += h.tunnels.Load()
+		c.Timeouts += h.timeouts.Load()
+		c.ConnectFailures += h.connectFailures.Load()
+		c.OriginNew += h.originNew.Load()
+		c.OriginReused += h.originReused.Load()
+		c.OriginStale += h.stale.Load()
+		c.BytesIn += h.bytesIn.Load()
+		c.BytesOut += h.bytesOut.Load()
+		for j := range h.latency {
+			c.Latency[j] += h.latency[j].Load()
+		}
+		c.LatencySum += time.Duration(h.latencyNanos.Load())
+	}
+	s.mu.Lock()
+	c.Active = len(s.clients)
+	s.mu.Unlock()
+	if s.access != nil {
+		c.LogDropped = s.access.dropped.Load()
+	}
+	return c
+}

@@ -1,0 +1,128 @@
+package httpproxy
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"time"
+)
+
+// Limits of time cost no system call and no timer per request. A connection
+// only notes when it is overdue, on a coarse clock; one goroutine per Server
+// looks at all connections ten times a second, and makes reads and writes of
+// those overdue return by setting a deadline in the past. Whoever is woken up
+// so asks for itself whether it is overdue: it may have gone on meanwhile, and
+// then clears the deadline and tries again.
+
+// watch moves the clock and interrupts what is overdue, until Shutdown.
+func (s *Server) watch() {
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	for n := 0; ; n++ {
+		select {
+		case <-s.stop:
+			return
+		case <-t.C:
+		}
+		s.now.Store(int64(time.Since(s.began)))
+		s.interruptOverdue()
+		if n%10 == 0 {
+			s.dropIdleOrigins()
+		}
+		if s.access != nil {
+			s.access.flushSoon()
+		}
+	}
+}
+
+func (s *Server) interruptOverdue() {
+	now := s.now.Load()
+	past := time.Unix(1, 0)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.clients {
+		if d := c.deadline.Load(); d == 0 || now < d {
+			continue
+		}
+		c.conn.SetDeadline(past)
+		if o := c.origin.Load(); o != nil {
+			o.conn.SetDeadline(past)
+		}
+	}
+}
+
+// setDeadline makes c overdue after d from now.
+func (c *client) setDeadline(d time.Duration) {
+	c.deadline.Store(c.server.now.Load() + int64(d+tick))
+}
+
+func (c *client) isOverdue() bool {
+	d := c.deadline.Load()
+	return d != 0 && c.server.now.Load() >= d
+}
+
+// isSpurious reports whether err is an interruption that was meant for an
+// earlier step, and clears it.
+func (c *client) isSpurious(err error) bool {
+	if !isTimeout(err) || c.isOverdue() || c.cut.Load() {
+		return false
+	}
+	c.conn.SetDeadline(time.Time{})
+	return true
+}
+
+// read is conn.Read that sees through spurious interruptions; conn is either
+// side of c.
+func (c *client) read(conn net.Conn, b []byte) (int, error) {
+	for {
+		n, err := conn.Read(b)
+		if n > 0 || err == nil {
+			return n, nil
+		}
+		if !isTimeout(err) || c.isOverdue() || c.cut.Load() {
+			return 0, err
+		}
+		conn.SetDeadline(time.Time{})
+	}
+}
+
+// write is conn.Write of all of b that sees through spurious interruptions.
+func (c *client) write(conn net.Conn, b []byte) error {
+	for {
+		n, err := conn.Write(b)
+		if err == nil {
+			return nil
+		}
+		if !isTimeout(err) || c.isOverdue() || c.cut.Load() {
+			return err
+		}
+		b = b[n:]
+		conn.SetDeadline(time.Time{})
+	}
+}
+
+var errClosedByPeer = io.EOF
+
+func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
+
+// isTransient reports whether accepting may work again later.
+func isTransient(err error) bool {
+	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EINTR} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// readDescriptor is read(2) without waiting.
+func readDescriptor(descriptor int, b []byte) (int, error) {
+	for {
+		n, err := syscall.Read(descriptor, b)
+		if err != syscall.EINTR {
+			return n, err
+		}
+	}
+}

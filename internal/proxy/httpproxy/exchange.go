@@ -1,0 +1,124 @@
+package httpproxy
+
+import (
+	"sync"
+	"time"
+
+	"pharos/internal/proxy/http1"
+	"pharos/internal/proxy/route"
+	"pharos/internal/traffic/pool"
+)
+
+// exchange is one request and its response on their way: everything that is
+// needed while a connection is not idle. It is taken from a pool with the first
+// octet of a request and given back when the connection waits again.
+//
+//	in: | head | content decoded so far | ... | not yet read by the parser | free |
+//	    0    content                contentEnd  at                       filled
+type exchange struct {
+	in         []byte
+	at, filled int // [at, filled) of in is unread
+	content    int // where the content that was kept begins
+	contentEnd int
+	req        http1.Parser
+
+	back           []byte // from the origin
+	backAt, backTo int    // [backAt, backTo) of back is unread
+	resp           http1.Parser
+
+	out      []byte // what goes out next, to either side
+	head     []byte // the request as it is sent to an origin, to be sent again
+	path     []byte // normalised
+	pathRoom []byte
+	trailers []byte // whole field lines that go on
+	id       []byte // request id
+	line     []byte // access log
+	stamp    stamp
+
+	table    *Table
+	route    *route.Route
+	pool     *pool.Pool
+	counters *PoolCounters
+	member   *pool.Member
+	began    time.Time
+	upload   *upload       // nil unless the content is passed on while it comes
+	sending  http1.Framing // our framing of the request's content
+	upgrade  []byte        // protocol offered to the origin
+
+	status   int  // sent to the client; 0: none yet
+	started  bool // some octet of a final response went to the client
+	tries    int
+	received int64 // octets of request content
+	sent     int64 // octets of response content
+	reason   string
+}
+
+var exchanges = sync.Pool{New: func() any {
+	return &exchange{
+		in: make([]byte, smallBuffer), back: make([]byte, smallBuffer), out: make([]byte, 0, smallBuffer),
+		head: make([]byte, 0, 2048), line: make([]byte, 0, 1024), id: make([]byte, 0, 64), pathRoom: make([]byte, 0, 256),
+	}
+}}
+
+var largeBuffers = sync.Pool{New: func() any { b := make([]byte, largeBuffer); return &b }}
+
+// reset makes x ready for the next request; octets already read stay.
+func (x *exchange) reset() {
+	x.trailers, x.id = x.trailers[:0], x.id[:0]
+	x.path, x.table, x.route, x.pool, x.counters, x.member = nil, nil, nil, nil, nil, nil
+	x.upload, x.upgrade, x.sending = nil, nil, http1.NoContent
+	x.status, x.started, x.tries, x.received, x.sent, x.reason = 0, false, 0, 0, 0, ""
+	x.backAt, x.backTo = 0, 0
+}
+
+func (x *exchange) unread() int { return x.filled - x.at }
+
+func (x *exchange) rewind() { x.at, x.filled = 0, 0 }
+
+// moveDown brings what is unread to the start of the buffer, so that a head
+// begins at 0.
+func (x *exchange) moveDown() {
+	if x.at > 0 {
+		x.filled = copy(x.in, x.in[x.at:x.filled])
+		x.at = 0
+	}
+}
+
+// growIn gives in the largest size; false when it has that already.
+func (x *exchange) growIn() bool {
+	if len(x.in) >= largeBuffer {
+		return false
+	}
+	large := *largeBuffers.Get().(*[]byte)
+	copy(large, x.in[:x.filled])
+	x.in = large
+	return true
+}
+
+func (x *exchange) growBack() bool {
+	if len(x.back) >= largeBuffer {
+		return false
+	}
+	large := *largeBuffers.Get().(*[]byte)
+	copy(large, x.back[:x.backTo])
+	x.back = large
+	return true
+}
+
+// shrink gives large buffers back, so that pooled exchanges are all small.
+func (x *exchange) shrink() {
+	if len(x.in) > smallBuffer {
+		large := x.in
+		largeBuffers.Put(&large)
+		x.in = make([]byte, smallBuffer)
+	}
+	if len(x.back) > smallBuffer {
+		large := x.back
+		largeBuffers.Put(&large)
+		x.back = make([]byte, smallBuffer)
+	}
+	if cap(x.out) > largeBuffer {
+		x.out = make([]byte, 0, smallBuffer)
+	}
+	x.table, x.route, x.pool, x.counters, x.member = nil, nil, nil, nil, nil
+}

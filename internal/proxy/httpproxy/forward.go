@@ -1,0 +1,170 @@
+package httpproxy
+
+import (
+	"pharos/internal/proxy/http1"
+)
+
+// appendRequestHead appends the head that goes to the origin: the normalised
+// target in origin-form, the client's end-to-end fields, then ours. What the
+// client's Connection field nominates is gone before ours are added, so that it
+// can never name them.
+func (c *client) appendRequestHead(b []byte, x *exchange) []byte {
+	req := &x.req
+	b = append(append(b, req.Method()...), ' ')
+	b = append(append(b, x.path...), req.Query()...)
+	b = append(b, " HTTP/1.1\r\nHost: "...)
+	if host := req.Host(); len(host) > 0 {
+		b = append(b, host...)
+	} else {
+		b = append(b, c.local...) // HTTP/1.0 without Host; the origin's 1.1 needs one
+	}
+	b = append(b, '\r', '\n')
+	x.upgrade = c.upgradeOf(x)
+	for _, f := range req.Fields() {
+		if !req.Forwardable(f) || c.isOurs(f.ID) {
+			continue
+		}
+		if f.ID == http1.FieldExpect && (x.upload == nil || !req.ExpectsContinue()) {
+			continue // the content is sent without waiting
+		}
+		b = http1.AppendField(b, req.Name(f), req.Value(f))
+	}
+	b = c.appendForwarding(b, x)
+	b = c.appendRequestID(b, x)
+	if via := c.server.cfg.Via; via != "" {
+		b = append(b, "Via: 1."...)
+		b = append(b, byte('0'+req.Minor()), ' ')
+		b = append(append(b, via...), '\r', '\n')
+	}
+	switch x.sending {
+	case http1.Length:
+		n := req.ContentLength()
+		if x.upload == nil {
+			n = int64(x.contentEnd - x.content)
+		}
+		b = http1.AppendContentLength(b, n)
+	case http1.Chunked:
+		b = http1.AppendChunked(b)
+	}
+	if x.upgrade != nil {
+		b = append(b, "Connection: Upgrade\r\nUpgrade: "...)
+		b = append(append(b, x.upgrade...), '\r', '\n')
+	}
+	return append(b, '\r', '\n')
+}
+
+// upgradeOf returns the protocol to offer to the origin: nothing unless the
+// request has no content, whose end would be unclear to one of the two.
+func (c *client) upgradeOf(x *exchange) []byte {
+	if x.sending != http1.NoContent || x.req.MethodID() != http1.MethodGet {
+		return nil
+	}
+	return x.req.Upgrade()
+}
+
+// isOurs reports whether the field is written by the gateway itself, or must
+// not pass from this peer.
+func (c *client) isOurs(id http1.FieldID) bool {
+	switch id {
+	case http1.FieldHost, http1.FieldXForwardedFor, http1.FieldForwarded, http1.FieldXRequestID:
+		return true // written again with what was believed of it
+	case http1.FieldXForwardedHost, http1.FieldXForwardedProto, http1.FieldXForwardedPort, http1.FieldXRealIP:
+		return !c.peerAs.trusted
+	}
+	return false
+}
+
+// appendForwarding appends X-Forwarded-For, -Host, -Proto and Forwarded (RFC
+// 7239). From a trusted peer the lists are continued and the others kept.
+func (c *client) appendForwarding(b []byte, x *exchange) []byte {
+	p := &c.peerAs
+	host := x.req.Host()
+	b = append(b, "X-Forwarded-For: "...)
+	b = c.appendBelieved(b, x, http1.FieldXForwardedFor)
+	b = append(append(b, p.address...), '\r', '\n')
+	if !c.believes(x, http1.FieldXForwardedHost) && len(host) > 0 {
+		b = append(append(append(b, "X-Forwarded-Host: "...), host...), '\r', '\n')
+	}
+	if !c.believes(x, http1.FieldXForwardedProto) {
+		b = append(b, "X-Forwarded-Proto: http\r\n"...)
+	}
+	b = append(b, "Forwarded: "...)
+	b = c.appendBelieved(b, x, http1.FieldForwarded)
+	b = append(b, p.forwarded...)
+	if len(host) > 0 {
+		b = append(append(append(b, `;host="`...), host...), '"')
+	}
+	return append(b, ";proto=http\r\n"...)
+}
+
+func (c *client) believes(x *exchange, id http1.FieldID) bool {
+	if !c.peerAs.trusted {
+		return false
+	}
+	_, ok := x.req.Get(id)
+	return ok
+}
+
+// appendBelieved appends the values of all fields of one name, if the peer is
+// trusted, each followed by a comma.
+func (c *client) appendBelieved(b []byte, x *exchange, id http1.FieldID) []byte {
+	if !c.peerAs.trusted {
+		return b
+	}
+	for _, f := range x.req.Fields() {
+		if v := x.req.Value(f); f.ID == id && len(v) > 0 {
+			b = append(append(b, v...), ',', ' ')
+		}
+	}
+	return b
+}
+
+func (c *client) appendRequestID(b []byte, x *exchange) []byte {
+	if given, ok := x.req.Get(http1.FieldXRequestID); ok && c.peerAs.trusted && isRequestID(given) {
+		x.id = append(x.id[:0], given...)
+	} else {
+		x.id = appendUUIDv7(x.id[:0], x.began)
+	}
+	return append(append(append(b, "X-Request-Id: "...), x.id...), '\r', '\n')
+}
+
+// appendResponseHead appends the head that goes to the client.
+func (c *client) appendResponseHead(b []byte, x *exchange, framing http1.Framing, keep bool) []byte {
+	resp := &x.resp
+	b = http1.AppendStatusLine(b, resp.Status(), resp.Reason())
+	b = appendResponseFields(b, resp)
+	switch framing {
+	case http1.Length:
+		b = http1.AppendContentLength(b, resp.ContentLength())
+	case http1.Chunked:
+		b = http1.AppendChunked(b)
+	case http1.NoContent:
+		// What GET would have had (RFC 9110 §8.6); never in 1xx and 204.
+		if n := resp.ContentLength(); n >= 0 && resp.Status() != 204 && resp.Status() >= 200 {
+			b = http1.AppendContentLength(b, n)
+		}
+	}
+	switch {
+	case !keep:
+		b = append(b, "Connection: close\r\n"...)
+	case x.req.Minor() == 0:
+		b = append(b, "Connection: keep-alive\r\n"...)
+	}
+	return append(b, '\r', '\n')
+}
+
+func appendResponseFields(b []byte, resp *http1.Parser) []byte {
+	for _, f := range resp.Fields() {
+		if resp.Forwardable(f) {
+			b = http1.AppendField(b, resp.Name(f), resp.Value(f))
+		}
+	}
+	return b
+}
+
+func appendTrailer(b []byte, p *http1.Parser) []byte {
+	if !p.TrailerForwardable() {
+		return b
+	}
+	return http1.AppendField(b, p.TrailerName, p.TrailerValue)
+}

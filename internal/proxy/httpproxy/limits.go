@@ -1,0 +1,112 @@
+package httpproxy
+
+import (
+	"time"
+
+	"pharos/internal/proxy/http1"
+)
+
+// Limits bounds what connections may cost. The zero value of a member stands
+// for its default. Times are kept by a clock that ticks ten times a second: a
+// limit is never early and at most 0.2 s late.
+type Limits struct {
+	// HTTP bounds one message head. Defaults: 8 KiB, 32 KiB, 100 fields.
+	HTTP http1.Limits
+	// MaxConnections of clients at once, in number. Default 65536. At it: 503.
+	MaxConnections int
+	// RequestHead is from the first octet of a request to the end of its head.
+	// Default 10 s, absolute, against slowloris. At it: 408.
+	RequestHead time.Duration
+	// Idle is how long a client connection may wait for its next request.
+	// Default 60 s, about nginx's. At it: closed.
+	Idle time.Duration
+	// OriginIdle is how long an unused origin connection is kept. Default 30 s.
+	OriginIdle time.Duration
+	// Connect is for one connection to an origin server. Default 1 s: members are
+	// near, and the next one is waiting. At it: the next member, at last 504.
+	Connect time.Duration
+	// Response is from the end of the request to the first octets of its response,
+	// and between two pieces of it. Default 30 s. At it: 504, or cut off.
+	Response time.Duration
+	// Stall is how long a client may neither send nor take an octet of content.
+	// Default 20 s. At it: 408, or cut off.
+	Stall time.Duration
+	// MinRate is the least octets per second of content a client must send or take,
+	// measured over all of it after MinRateGrace. Default 128, which a modem
+	// of 1990 reaches; negative for none. At it: 408, or cut off.
+	MinRate int
+	// MinRateGrace is how long MinRate is not asked for. Default 30 s.
+	MinRateGrace time.Duration
+	// Tunnel is how long an upgraded connection may be silent both ways.
+	// Default 1 h. At it: closed.
+	Tunnel time.Duration
+	// Linger is how long, and LingerBytes how many octets, we go on reading from a
+	// client whose request was answered before it was all sent, so that it can read
+	// the answer before the connection is reset. Defaults 2 s and 256 KiB.
+	Linger      time.Duration
+	LingerBytes int64
+	// MaxContent is the largest request content in octets; 0 is no limit. At it: 413.
+	MaxContent int64
+	// Tries is how many members one request may be sent to. Default 3.
+	Tries int
+	// RetryWithin is how long after its head was read a request may still be sent
+	// to another member. Default 10 s, so that a retry never doubles Response.
+	RetryWithin time.Duration
+	// IdlePerOrigin is how many unused connections are kept per origin server, in
+	// number. Default 1024. At it: the connection is closed after its response.
+	IdlePerOrigin int
+	// AccessLogBuffer is how many octets of log lines may wait for the writer.
+	// Default 1 MiB. At it: lines are dropped and counted.
+	AccessLogBuffer int
+}
+
+// Limits that are not configurable, and why.
+const (
+	// tick is the period of the coarse clock: ten wake-ups a second cost nothing
+	// to notice, and no limit needs to be finer.
+	tick = 100 * time.Millisecond
+	// maxInterim is how many 1xx responses may precede a response: 100 and a few
+	// 103 are honest, an endless row of them is an attack on the client.
+	maxInterim = 8
+	// maxTries bounds Limits.Tries, so that the members tried fit on the stack.
+	maxTries = 8
+	// smallBuffer holds nearly every head, and content of one packet burst.
+	smallBuffer = 16 << 10
+	// largeBuffer holds the largest head, and makes few system calls of much content.
+	largeBuffer = 64 << 10
+	// leastRoom is the room for content that a buffer has after its head.
+	leastRoom = 4 << 10
+)
+
+func (l Limits) withDefaults() Limits {
+	orDuration := func(d *time.Duration, otherwise time.Duration) {
+		if *d <= 0 {
+			*d = otherwise
+		}
+	}
+	orInt := func(n *int, otherwise int) {
+		if *n == 0 {
+			*n = otherwise
+		}
+	}
+	orInt(&l.MaxConnections, 65536)
+	orDuration(&l.RequestHead, 10*time.Second)
+	orDuration(&l.Idle, 60*time.Second)
+	orDuration(&l.OriginIdle, 30*time.Second)
+	orDuration(&l.Connect, time.Second)
+	orDuration(&l.Response, 30*time.Second)
+	orDuration(&l.Stall, 20*time.Second)
+	orInt(&l.MinRate, 128)
+	orDuration(&l.MinRateGrace, 30*time.Second)
+	orDuration(&l.Tunnel, time.Hour)
+	orDuration(&l.Linger, 2*time.Second)
+	if l.LingerBytes == 0 {
+		l.LingerBytes = 256 << 10
+	}
+	orInt(&l.Tries, 3)
+	l.Tries = min(max(l.Tries, 1), maxTries)
+	orDuration(&l.RetryWithin, 10*time.Second)
+	orInt(&l.IdlePerOrigin, 1024)
+	orInt(&l.AccessLogBuffer, 1<<20)
+	return l
+}

@@ -1,0 +1,382 @@
+package httpproxy
+
+import (
+	"errors"
+	"io"
+	"net"
+	"syscall"
+	"time"
+
+	"pharos/internal/proxy/http1"
+	"pharos/internal/proxy/route"
+	"pharos/internal/traffic/balance"
+	"pharos/internal/traffic/health"
+	"pharos/internal/traffic/pool"
+)
+
+// request carries one request and its response, from the first octet to the
+// log line, and reports whether the connection stays open. This file is the way
+// of a request, top-down.
+func (c *client) request() bool {
+	x := c.x
+	x.reset()
+	x.began = time.Now()
+	keep, r := c.carry(x)
+	if r.isSet() {
+		keep = c.answer(x, r)
+	}
+	c.record(x)
+	return keep
+}
+
+// carry is the way itself. A refusal is returned as soon as there is one; what
+// it means for the client is decided in one place (answer).
+func (c *client) carry(x *exchange) (keep bool, r refusal) {
+	if r = c.readHead(x); r.isSet() {
+		return false, r
+	}
+	if r = c.findRoute(x); r.isSet() {
+		return false, r
+	}
+	if r = c.holdContent(x); r.isSet() {
+		return false, r
+	}
+	x.head = c.appendRequestHead(x.head[:0], x)
+	return c.askMembers(x)
+}
+
+// readHead reads the request line and all fields. Its limit of time is absolute:
+// octets that trickle in do not extend it.
+func (c *client) readHead(x *exchange) refusal {
+	c.setDeadline(c.server.limits.RequestHead)
+	x.moveDown()
+	x.req.ResetRequest(c.server.http)
+	for {
+		n, ev, v := x.req.Feed(x.in[:x.filled])
+		if v != nil {
+			return violation(v)
+		}
+		if ev == http1.HeadDone {
+			x.at, x.content, x.contentEnd = n, n, n
+			return refusal{}
+		}
+		if x.filled == len(x.in) && !x.growIn() {
+			return refusal{status: 431, kind: "http_request_error", text: "the head of the request is too large", close: true}
+		}
+		if err := c.fill(); err != nil {
+			return c.clientFailed(err, "the head of the request did not come in time")
+		}
+	}
+}
+
+// findRoute brings the path to its normal form and looks up its pool.
+func (c *client) findRoute(x *exchange) refusal {
+	path := x.req.Path()
+	switch x.req.Form() {
+	case http1.AuthorityForm:
+		return refusal{status: 501, kind: "http_request_denied", text: "CONNECT is not served here", close: true}
+	case http1.AsteriskForm:
+		x.path = path
+		path = slash // OPTIONS * is about the server: the route of its root
+	default:
+		normal, problem := route.Normalise(x.pathRoom[:0], path, c.server.cfg.Paths)
+		if problem != nil {
+			return refusal{status: 400, kind: "http_request_error", text: problem.Text}
+		}
+		x.path, path = normal, normal
+	}
+	if most := c.server.limits.MaxContent; most > 0 && x.req.ContentLength() > most {
+		return refusal{status: 413, kind: "http_request_denied", text: "the request content is too large"}
+	}
+	x.table = c.server.cfg.Table()
+	if x.table == nil {
+		return refusal{status: 503, kind: "proxy_configuration_error", text: "no routes are loaded yet"}
+	}
+	found, ok := x.table.routes.Match(x.req.Host(), path)
+	if !ok {
+		return refusal{status: 404, kind: "destination_not_found", text: "no route leads from this host and path"}
+	}
+	x.route, x.pool, x.counters = found, x.table.pools[found.Index], x.table.counters[found.Index]
+	return refusal{}
+}
+
+var slash = []byte("/")
+
+// holdContent reads request content that is small into the buffer, so that the
+// request can be sent again to another member. Content that is large, of
+// unknown length and not here yet, or waits for 100 (Continue), is passed on
+// while it comes (upload.go).
+func (c *client) holdContent(x *exchange) refusal {
+	if x.req.Done() {
+		x.sending = x.req.Framing() // Content-Length: 0 stays
+		return refusal{}
+	}
+	c.setDeadline(c.server.limits.Stall)
+	small := x.req.Framing() == http1.Length && x.req.ContentLength() <= int64(len(x.in)-x.at) && !x.req.ExpectsContinue()
+	for {
+		done, r := c.decodeHeld(x)
+		if r.isSet() {
+			return r
+		}
+		if done {
+			x.sending = http1.Length
+			if len(x.trailers) > 0 {
+				x.sending = http1.Chunked
+			}
+			return refusal{}
+		}
+		if !small {
+			x.sending = x.req.Framing()
+			x.upload = newUpload(c, x)
+			return refusal{}
+		}
+		if err := c.fill(); err != nil {
+			return c.clientFailed(err, "the request content did not come in time")
+		}
+		if c.isTooSlow(x.began, int64(x.filled)) {
+			return refusal{status: 408, kind: "http_request_error", text: "the request content comes too slowly", close: true}
+		}
+		c.setDeadline(c.server.limits.Stall)
+	}
+}
+
+// decodeHeld moves the content that is in the buffer to [content, contentEnd)
+// and reports whether the request is complete.
+func (c *client) decodeHeld(x *exchange) (bool, refusal) {
+	for {
+		n, ev, v := x.req.Feed(x.in[x.at:x.filled])
+		if v != nil {
+			return false, violation(v)
+		}
+		x.at += n
+		switch ev {
+		case http1.Content:
+			if from := x.at - n; from > x.contentEnd || len(x.req.Content) < n {
+				copy(x.in[x.contentEnd:], x.req.Content)
+			}
+			x.contentEnd += len(x.req.Content)
+			x.received += int64(len(x.req.Content))
+		case http1.Trailer:
+			x.trailers = appendTrailer(x.trailers, &x.req)
+		case http1.End:
+			return true, refusal{}
+		case http1.NeedMore:
+			return x.req.Done(), refusal{}
+		}
+	}
+}
+
+// askMembers asks one member of the pool after the other until one answers.
+// Only a request that is safe to repeat goes to a second one.
+func (c *client) askMembers(x *exchange) (keep bool, r refusal) {
+	view, load := x.pool.View(), x.pool.Load()
+	var tried [maxTries]int
+	for {
+		m := balance.PickExcept(view, 0, load, tried[:x.tries])
+		if m < 0 && x.tries == 0 {
+			x.counters.NoMember.Add(1)
+			return false, refusal{status: 503, kind: "destination_unavailable", text: "no member of the pool takes requests"}
+		}
+		if m < 0 {
+			return false, r
+		}
+		if x.tries > 0 {
+			x.counters.Retries.Add(1)
+			c.shard.retries.Add(1)
+		}
+		x.member, tried[x.tries] = &view.Members[m], m
+		x.tries++
+		keep, r = c.askMember(x, x.member)
+		if !r.retry || x.tries == c.server.limits.Tries || time.Since(x.began) > c.server.limits.RetryWithin {
+			return keep, r
+		}
+	}
+}
+
+// askMember sends the request to one member and passes its response on.
+func (c *client) askMember(x *exchange, m *pool.Member) (keep bool, r refusal) {
+	m.Load.Active.Add(1)
+	defer m.Load.Active.Add(-1)
+	o := c.server.originOf(m.Address)
+	o.requests.Add(1)
+	for fresh := false; ; fresh = true {
+		oc, reused, err := c.connect(o, fresh)
+		if err != nil {
+			r = connectFailed(err)
+			c.report(m, r, err.Error())
+			return false, r
+		}
+		var keepOrigin bool
+		c.origin.Store(oc)
+		keep, keepOrigin, r = c.converse(x, oc)
+		c.origin.Store(nil)
+		if keepOrigin {
+			c.server.keep(o, oc)
+		} else {
+			oc.conn.Close()
+		}
+		if r.stale && reused {
+			// The origin closed a kept connection just as it was used. That says
+			// nothing about the origin (RFC 9112 §9.3.1).
+			o.stale.Add(1)
+			c.shard.stale.Add(1)
+			continue
+		}
+		if r.blame {
+			o.failures.Add(1)
+		}
+		c.report(m, r, r.text)
+		return keep, r
+	}
+}
+
+// converse is one request and one response on one origin connection.
+func (c *client) converse(x *exchange, oc *originConn) (keep, keepOrigin bool, r refusal) {
+	if r = c.sendRequest(x, oc); r.isSet() {
+		return false, false, r
+	}
+	r = c.awaitHead(x, oc)
+	if !r.isSet() && x.resp.Status() == 101 {
+		return false, false, c.tunnel(x, oc)
+	}
+	if !r.isSet() {
+		keep, keepOrigin, r = c.relay(x, oc)
+	}
+	if x.upload != nil {
+		clean := c.endUpload(x, oc, &r)
+		keep, keepOrigin = keep && clean, keepOrigin && clean
+	}
+	return keep && !r.isSet(), keepOrigin && !r.isSet(), r
+}
+
+// sendRequest writes the head and the content that is held, in one write if
+// they fit, and starts the upload of the rest.
+func (c *client) sendRequest(x *exchange, oc *originConn) refusal {
+	c.setDeadline(c.server.limits.Response)
+	held := x.in[x.content:x.contentEnd]
+	message := x.head
+	switch {
+	case x.upload != nil:
+		// The upload begins with what is held.
+	case x.sending == http1.Chunked:
+		x.out = append(x.out[:0], x.head...)
+		x.out = http1.AppendLastChunk(http1.AppendChunk(x.out, held), x.trailers)
+		message = x.out
+	case len(held) > 0:
+		x.out = append(append(x.out[:0], x.head...), held...)
+		message = x.out
+	}
+	x.backAt, x.backTo = 0, 0
+	if err := c.write(oc.conn, message); err != nil {
+		return c.originFailed(x, err)
+	}
+	if x.upload != nil {
+		x.upload.start(oc)
+	}
+	return refusal{}
+}
+
+// awaitHead reads response heads until that of the final response, passing
+// interim ones on.
+func (c *client) awaitHead(x *exchange, oc *originConn) refusal {
+	c.setDeadline(c.server.limits.Response)
+	for interim := 0; ; interim++ {
+		x.resp.ResetResponse(c.server.http, x.req.MethodID() == http1.MethodHead)
+		for {
+			n, ev, v := x.resp.Feed(x.back[x.backAt:x.backTo])
+			if v != nil {
+				return refusal{status: 502, kind: "http_protocol_error", text: "the response is malformed: " + v.Text, blame: true}
+			}
+			x.backAt += n
+			if ev == http1.HeadDone {
+				break
+			}
+			if r := c.fillBack(x, oc); r.isSet() {
+				return r
+			}
+		}
+		if status := x.resp.Status(); status >= 200 || status == 101 {
+			return refusal{}
+		}
+		if interim == maxInterim {
+			return refusal{status: 502, kind: "http_protocol_error", text: "the origin server sends one interim response after the other", blame: true}
+		}
+		if r := c.passInterim(x); r.isSet() {
+			return r
+		}
+	}
+}
+
+// fillBack reads more of a response head, which stays in one piece.
+func (c *client) fillBack(x *exchange, oc *originConn) refusal {
+	if x.backAt > 0 {
+		x.backTo = copy(x.back, x.back[x.backAt:x.backTo])
+		x.backAt = 0
+	}
+	if x.backTo == len(x.back) && !x.growBack() {
+		return refusal{status: 502, kind: "http_response_header_section_size", text: "the head of the response is too large", blame: true}
+	}
+	n, err := c.read(oc.conn, x.back[x.backTo:])
+	if err != nil {
+		return c.originFailed(x, err)
+	}
+	x.backTo += n
+	return refusal{}
+}
+
+// originFailed says what an error on an origin connection means before any of
+// the final response was passed on.
+func (c *client) originFailed(x *exchange, err error) refusal {
+	repeatable := x.upload == nil && x.backTo == 0 && x.req.MethodID().Idempotent()
+	switch {
+	case c.cut.Load():
+		return gone("the gateway was shut down")
+	case isTimeout(err):
+		c.shard.timeouts.Add(1)
+		return refusal{status: 504, kind: "connection_read_timeout", text: "the origin server did not answer in time", retry: repeatable, blame: true}
+	case x.backTo > 0:
+		return refusal{status: 502, kind: "http_response_incomplete", text: "the origin server closed the connection within the head of its response", blame: true}
+	}
+	return refusal{status: 502, kind: "connection_terminated", text: "the origin server closed the connection before it answered",
+		retry: repeatable, stale: repeatable, blame: true}
+}
+
+// connectFailed says what a failed connect means. Nothing was sent, so that any
+// request may go to another member.
+func connectFailed(err error) refusal {
+	var ne net.Error
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return refusal{status: 502, kind: "connection_refused", text: "the origin server refused the connection", retry: true, blame: true}
+	case errors.As(err, &ne) && ne.Timeout():
+		return refusal{status: 504, kind: "connection_timeout", text: "no connection to the origin server in time", retry: true, blame: true}
+	}
+	return refusal{status: 502, kind: "destination_ip_unroutable", text: "no connection to the origin server", retry: true, blame: true}
+}
+
+// clientFailed says what an error of reading from the client means.
+func (c *client) clientFailed(err error, slow string) refusal {
+	switch {
+	case isTimeout(err) && !c.cut.Load():
+		c.shard.timeouts.Add(1)
+		return refusal{status: 408, kind: "http_request_error", text: slow, close: true}
+	case errors.Is(err, io.EOF):
+		return gone("the client closed the connection within its request")
+	}
+	return gone("the connection to the client broke")
+}
+
+// report passes on what the exchange shows of the member's health.
+func (c *client) report(m *pool.Member, r refusal, cause string) {
+	if r.isSet() && !r.blame {
+		return // the client's doing: no evidence about the member
+	}
+	if c.server.cfg.Report == nil || !m.Load.Noteworthy(!r.blame) {
+		return
+	}
+	result := health.Result{OK: !r.blame, At: time.Now(), Passive: true, Cause: "answered a request"}
+	if r.blame {
+		result.Cause = cause
+	}
+	c.server.cfg.Report(m.Target, result)
+}

@@ -1,0 +1,263 @@
+// Package httpproxy is the HTTP/1.1 gateway: it carries requests from clients to
+// members of pools and their responses back.
+//
+// It owns connections on both sides, their time limits, retries, forwarding
+// fields, the access log and the counters. It does not own the syntax of HTTP
+// (package http1), which route wins (package route), which member is next
+// (package balance) nor who is healthy (package health): it reports what it
+// sees of members through Config.Report.
+//
+//	client -> read head -> route -> pick member -> origin exchange -> response -> log
+//	          request.go all the way, top-down
+//
+// Entry points: New, Listen, Server.Serve, Server.Shutdown, NewTable,
+// Server.Counters, Server.Origins.
+//
+// Concurrency: one goroutine per client connection does everything for it, the
+// origin's side included. Two things start another one: request content too
+// large to hold (upload.go) and a tunnel (tunnel.go); both end before the
+// request does. One goroutine per Server watches the clock (deadline.go) and
+// one writes the access log. Shutdown ends all of them.
+//
+// Sources: RFC 9110 (semantics, §7 routing and forwarding), RFC 9112 (HTTP/1.1),
+// RFC 7239 (Forwarded), RFC 9209 (Proxy-Status), RFC 9562 (UUIDv7), RFC 6455 §4
+// (WebSocket handshake).
+package httpproxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"pharos/internal/proxy/http1"
+	"pharos/internal/proxy/route"
+	"pharos/internal/traffic/health"
+)
+
+// Config is what a Server needs to know. Only Table is required.
+type Config struct {
+	// Table returns the snapshot in force. It is called once per request and must
+	// be one atomic load.
+	Table func() *Table
+	// Report takes what traffic shows of a target: every failure and the first
+	// success after one. It must not block.
+	Report func(health.Target, health.Result)
+	// AccessLog takes one JSON object and a line feed per request; nil for none.
+	// It is written to by one goroutine, and never makes a request wait.
+	AccessLog io.Writer
+	// Log takes what an operator should know; nil discards it.
+	Log *slog.Logger
+	// Limits bounds time, sizes and numbers.
+	Limits Limits
+	// Trusted are the networks whose X-Forwarded-*, Forwarded, X-Real-IP and
+	// X-Request-Id fields are believed. From others these fields are deleted.
+	Trusted []netip.Prefix
+	// Via is the pseudonym for the Via field; empty sends none.
+	Via string
+	// Paths is how request paths are normalised.
+	Paths route.Policy
+	// Dial opens a connection to an origin server; nil is TCP.
+	Dial func(ctx context.Context, address netip.AddrPort) (net.Conn, error)
+}
+
+// ErrClosed is what Serve returns after Shutdown.
+var ErrClosed = errors.New("the gateway was shut down")
+
+// Server is one gateway. Make it with New.
+type Server struct {
+	// Constant after New.
+	cfg     Config
+	limits  Limits
+	http    http1.Limits
+	began   time.Time
+	dial    func(ctx context.Context, address netip.AddrPort) (net.Conn, error)
+	log     *slog.Logger
+	access  *logSink // nil: no access log
+	stop    chan struct{}
+	stopped sync.WaitGroup // the watcher of the clock and the log writer
+
+	// Atomic.
+	now      atomic.Int64 // coarse: nanoseconds since began, moved by the watcher
+	draining atomic.Bool
+	origins  atomic.Pointer[map[netip.AddrPort]*origin] // copied on write, with mu held
+	shards   [shardCount]shard
+	nextID   atomic.Uint64
+
+	// Guarded by mu, which is taken when connections come and go, never per request.
+	mu        sync.Mutex
+	clients   map[*client]struct{}
+	listeners map[net.Listener]struct{}
+	empty     chan struct{} // closed when draining and the last client is gone
+}
+
+// New returns a Server that is ready for Serve.
+func New(cfg Config) *Server {
+	s := &Server{
+		cfg: cfg, limits: cfg.Limits.withDefaults(), began: time.Now(), dial: cfg.Dial, log: cfg.Log,
+		stop: make(chan struct{}), empty: make(chan struct{}),
+		clients: make(map[*client]struct{}), listeners: make(map[net.Listener]struct{}),
+	}
+	s.http = s.limits.HTTP
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.dial == nil {
+		s.dial = dialTCP
+	}
+	s.origins.Store(&map[netip.AddrPort]*origin{})
+	if cfg.AccessLog != nil {
+		s.access = newLogSink(cfg.AccessLog, s.limits.AccessLogBuffer)
+		s.stopped.Go(s.access.run) // ended by logSink.close in Shutdown
+	}
+	s.stopped.Go(s.watch) // ended by stop in Shutdown
+	return s
+}
+
+// Serve accepts connections on l until Shutdown, when it returns ErrClosed, or
+// until l fails. It closes l. Several listeners may be served at once.
+func (s *Server) Serve(l net.Listener) error {
+	if !s.addListener(l) {
+		l.Close()
+		return ErrClosed
+	}
+	defer s.dropListener(l)
+	pause := time.Duration(0)
+	for {
+		conn, err := l.Accept()
+		if err == nil {
+			pause = 0
+			s.accept(conn)
+			continue
+		}
+		if s.draining.Load() {
+			return ErrClosed
+		}
+		var ne net.Error
+		if !errors.As(err, &ne) || !ne.Timeout() && !isTransient(err) {
+			return err
+		}
+		// Out of descriptors, mostly: wait a little, for some to be given back.
+		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+		s.log.Warn("cannot accept a connection; trying again", "address", l.Addr().String(), "error", err, "pause", pause)
+		select {
+		case <-time.After(pause):
+		case <-s.stop:
+			return ErrClosed
+		}
+	}
+}
+
+func (s *Server) accept(conn net.Conn) {
+	c := newClient(s, conn)
+	s.mu.Lock()
+	full := len(s.clients) >= s.limits.MaxConnections
+	if !full && !s.draining.Load() {
+		s.clients[c] = struct{}{}
+	} else {
+		c = nil
+	}
+	s.mu.Unlock()
+	if c == nil {
+		s.shards[0].shed.Add(1)
+		conn.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
+		conn.Write(overloaded)
+		conn.Close()
+		return
+	}
+	c.shard.accepted.Add(1)
+	go c.serve() // ends with its connection, which its deadline or Shutdown closes
+}
+
+func (s *Server) remove(c *client) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.clients, c)
+	if len(s.clients) == 0 && s.draining.Load() {
+		s.closeEmpty()
+	}
+}
+
+// closeEmpty closes empty once; mu is held.
+func (s *Server) closeEmpty() {
+	select {
+	case <-s.empty:
+	default:
+		close(s.empty)
+	}
+}
+
+func (s *Server) addListener(l net.Listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining.Load() {
+		return false
+	}
+	s.listeners[l] = struct{}{}
+	return true
+}
+
+func (s *Server) dropListener(l net.Listener) {
+	l.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.listeners, l)
+}
+
+// Shutdown stops accepting, closes idle connections at once, lets requests in
+// flight be answered with "Connection: close", and returns when the last is
+// done. When ctx ends first, what is left is cut off and ctx's error returned.
+// The Server cannot be used again.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	first := s.draining.CompareAndSwap(false, true)
+	for l := range s.listeners {
+		l.Close()
+	}
+	for c := range s.clients {
+		c.closeIfIdle()
+	}
+	if len(s.clients) == 0 {
+		s.closeEmpty()
+	}
+	s.mu.Unlock()
+	var err error
+	select {
+	case <-s.empty:
+	case <-ctx.Done():
+		err = ctx.Err()
+		s.cutOff()
+		<-s.empty
+	}
+	if first {
+		close(s.stop)
+		if s.access != nil {
+			s.access.close()
+		}
+		s.closeOrigins()
+	}
+	s.stopped.Wait()
+	return err
+}
+
+// cutOff closes every connection there is, so that their goroutines end.
+func (s *Server) cutOff() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.clients {
+		c.cut.Store(true)
+		c.conn.Close()
+		if o := c.origin.Load(); o != nil {
+			o.conn.Close()
+		}
+	}
+}
+
+// overloaded is sent when there are MaxConnections already.
+var overloaded = []byte("HTTP/1.1 503 Service Unavailable\r\nProxy-Status: pharos; error=connection_limit_reached\r\n" +
+	"Content-Length: 0\r\nConnection: close\r\n\r\n")

@@ -1,0 +1,61 @@
+package httpproxy
+
+import (
+	"pharos/internal/proxy/route"
+	"pharos/internal/traffic/pool"
+)
+
+// Table is one snapshot of what the gateway serves: compiled routes and the
+// pools they lead to. It is immutable; the pools in it move by themselves.
+type Table struct {
+	routes   *route.Table
+	pools    []*pool.Pool // by route.Route.Index
+	counters []*PoolCounters
+}
+
+// NewTable compiles rules over pools. All errors are returned, and the table
+// without the bad rules. prev, if not nil, is the table it follows: pools that
+// keep their name keep their counters.
+func NewTable(rules []route.Rule, pools []*pool.Pool, prev *Table) (*Table, []error) {
+	names := make([]string, len(pools))
+	for i, p := range pools {
+		names[i] = p.Name()
+	}
+	routes, errs := route.Compile(rules, names)
+	t := &Table{routes: routes, pools: pools, counters: make([]*PoolCounters, len(pools))}
+	kept := map[string]*PoolCounters{}
+	if prev != nil {
+		for i, p := range prev.pools {
+			kept[p.Name()] = prev.counters[i]
+		}
+	}
+	for i, name := range names {
+		if t.counters[i] = kept[name]; t.counters[i] == nil {
+			t.counters[i] = &PoolCounters{Name: name}
+		}
+	}
+	return t, errs
+}
+
+// Routes returns the compiled routes.
+func (t *Table) Routes() *route.Table { return t.routes }
+
+// Pools returns the counters of each pool.
+func (t *Table) Pools() []*PoolCounters { return t.counters }
+
+// Pool returns the pool that r leads to.
+func (t *Table) Pool(r *route.Route) *pool.Pool { return t.pools[r.Index] }
+
+// ExplainRequest tells which route a request would take, and why. The pick of a
+// member is explained by the pool's view.
+func ExplainRequest(t *Table, method, host, path string, policy route.Policy) route.Trace {
+	if method == "CONNECT" {
+		return route.Trace{Host: host, Path: path, Steps: []route.Step{{
+			What: "method", Tried: method, Why: "tunnels for clients are not served: 501"}}}
+	}
+	var routes *route.Table
+	if t != nil {
+		routes = t.routes
+	}
+	return routes.Explain(host, path, policy)
+}

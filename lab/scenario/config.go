@@ -95,12 +95,11 @@ var harmless = map[string]bool{
 	"target-fetch-policy": true, "minimal-responses": true, "rrset-roundrobin": true,
 	"trust-anchor-signaling": true, "fake-sha1": true, "fake-dsa": true, "verbosity": true,
 	"log-servfail": true, "log-time-ascii": true, "log-queries": true, "log-replies": true,
-	"iter-scrub-promiscuous": true, "iter-scrub-ns": true, "iter-scrub-cname": true,
-	"harden-referral-path": true, "harden-glue": true, "harden-unverified-glue": true,
-	"harden-unknown-additional": true, "harden-below-nxdomain": true,
+	"iter-scrub-promiscuous": true,
+	"harden-referral-path":   true, "harden-unknown-additional": true, "harden-below-nxdomain": true,
 	"num-queries-per-thread": true, "discard-timeout": true, "val-override-date": true,
 	"val-override-timestamp": true, "aggressive-nsec": true, "outbound-msg-retry": true,
-	"prefetch": true, "query-minimization": true, "name": true,
+	"query-minimization": true, "name": true,
 	"use-caps-for-id": true, "infra-cache-numhosts": true, "msg-cache-size": true,
 	"do-not-query-localhost": true, "do-not-query-address": true, "ede": true,
 	"infra-host-ttl": true, "jostle-timeout": true, "val-log-level": true,
@@ -111,17 +110,21 @@ var harmless = map[string]bool{
 // needs are settings of abilities that are another part's or not there yet: the
 // class and the ability.
 var needs = map[string][2]string{
-	"trust-anchor":      {"dnssec", "DNSSEC validation"},
-	"trust-anchor-file": {"dnssec", "DNSSEC validation"},
-	"domain-insecure":   {"dnssec", "DNSSEC validation"},
-	"AUTOTRUST_FILE":    {"whitebox", "a trust anchor file made for Unbound (RFC 5011)"},
-	"TEMPFILE_CONTENTS": {"whitebox", "a file made for Unbound"},
-	"serve-expired":     {"stale", "answers from expired records (RFC 8767)"},
-	"forward-addr":      {"forward", "forwarding"},
-	"forward-zone":      {"forward", "forwarding"},
-	"stub-name":         {"stub", "a stub zone below the root"},
-	"features":          {"config", "features of Knot Resolver"},
-	"feature-list":      {"config", "modules of Knot Resolver"},
+	"trust-anchor":           {"dnssec", "DNSSEC validation"},
+	"trust-anchor-file":      {"dnssec", "DNSSEC validation"},
+	"domain-insecure":        {"dnssec", "DNSSEC validation"},
+	"AUTOTRUST_FILE":         {"whitebox", "a trust anchor file made for Unbound (RFC 5011)"},
+	"TEMPFILE_CONTENTS":      {"whitebox", "a file made for Unbound"},
+	"serve-expired":          {"stale", "answers from expired records (RFC 8767)"},
+	"forward-addr":           {"forward", "forwarding"},
+	"forward-zone":           {"forward", "forwarding"},
+	"prefetch":               {"prefetch", "prefetching"},
+	"harden-unverified-glue": {"policy", "looking up the address of a sibling name server before it is used (harden-unverified-glue)"},
+	"iter-scrub-ns":          {"policy", "cutting NS RRsets to a number of the operator's"},
+	"iter-scrub-cname":       {"policy", "cutting CNAME chains to a number of the operator's"},
+	"stub-name":              {"stub", "a stub zone below the root"},
+	"features":               {"config", "features of Knot Resolver"},
+	"feature-list":           {"config", "modules of Knot Resolver"},
 }
 
 // clauses are blocks of settings that have no counterpart.
@@ -188,6 +191,10 @@ func (s *Scenario) apply(w *World, set Setting, zones map[int]string) error {
 	case "access-control":
 		if !strings.HasSuffix(set.Value, " allow_snoop") && !strings.HasSuffix(set.Value, " allow") {
 			return &Unsupported{"config", "access-control " + set.Value, set.Line}
+		}
+	case "harden-glue":
+		if no {
+			return &Unsupported{"policy", "believing addresses from out of the zone (harden-glue: no)", set.Line}
 		}
 	case "module-config":
 		if modules := strings.Fields(strings.ReplaceAll(set.Value, "validator", "")); len(modules) != 1 || modules[0] != "iterator" {

@@ -30,8 +30,8 @@ func (r *run) ask(step *Step) error {
 	switch q.query.Parse(q.wire) {
 	case dnswire.Ignore:
 		return nil
-	case dnswire.Reject:
-		return r.answer(q, iterate.Answer{Rcode: q.query.Rcode})
+	case dnswire.Reject: // the listener's matter: the resolver never sees it
+		return r.answer(q, nil)
 	}
 	name := q.query.Name.Clone()
 	if !q.query.RD() {
@@ -39,7 +39,7 @@ func (r *run) ask(step *Step) error {
 		if !ok {
 			a = iterate.Answer{Rcode: dnswire.RcodeRefused}
 		}
-		return r.answer(q, a)
+		return r.answer(q, &a)
 	}
 	r.asked[r.token] = q
 	r.step(iterate.Ask{
@@ -49,16 +49,21 @@ func (r *run) ask(step *Step) error {
 	return nil
 }
 
-// answer builds the message that the client gets.
-func (r *run) answer(q *question, a iterate.Answer) error {
+// answer builds the message that the client gets; a is nil for a rejected query.
+func (r *run) answer(q *question, a *iterate.Answer) error {
 	var out dnswire.Builder
 	out.Reset(&q.query, make([]byte, 0xFFFF+dnswire.BufferSlack), 0xFFFF)
-	a.Write(&out)
+	if a != nil {
+		a.Write(&out)
+	}
 	m, err := dnswire.ParseMessage(out.Finish())
 	if err != nil {
 		return fmt.Errorf("the answer is no message: %w", err)
 	}
 	r.note("answer: %s", render(m))
+	if a != nil && len(a.Errors) > 0 && len(m.EDE) == 0 { // of a client without EDNS
+		r.note("  because: %v", a.Errors)
+	}
 	r.answers = append(r.answers, Packet{Message: m})
 	return nil
 }
@@ -79,7 +84,7 @@ func (r *run) step(ev iterate.Event) {
 			if q == nil {
 				panic(fmt.Sprintf("BUG: a second reply to question %d", a.Token))
 			}
-			if err := r.answer(q, a.Answer); err != nil {
+			if err := r.answer(q, &a.Answer); err != nil {
 				panic("BUG: " + err.Error())
 			}
 		}
@@ -140,9 +145,9 @@ func (e *Entry) reply(x *exchange) []byte {
 		return raw
 	}
 	m := e.Message
-	if e.Adjust.CopyID {
-		m.ID = x.query.ID
-	}
+	// Whether or not ADJUST says copy_id: both programs the files were written for
+	// give a scripted message to the query it belongs to, and files rely on it.
+	m.ID = x.query.ID
 	if e.Adjust.CopyQuery {
 		m.Question, m.HasQuestion = x.query.Question, true
 	}
@@ -224,13 +229,22 @@ func (r *run) isScripted(a netip.Addr) bool {
 	return slices.ContainsFunc(r.s.Ranges, func(rg *Range) bool { return slices.Contains(rg.Addresses, a) })
 }
 
+// isScriptedNext reports whether the next step is the reply to x.
+func (r *run) isScriptedNext(x *exchange) bool {
+	if r.at >= len(r.s.Steps) {
+		return false
+	}
+	step := r.s.Steps[r.at]
+	return step.Kind == Reply && step.Entry.Message.Question == x.query.Question
+}
+
 // unscripted returns what a server says to a query for which the file has no
 // words, nil if it stays silent.
 func (r *run) unscripted(x *exchange) []byte {
 	q := x.query.Question
 	m := dnswire.Message{ID: x.query.ID, QR: true, HasQuestion: true, Question: q}
 	switch {
-	case q.Name.IsRoot() && q.Type == rdata.TypeNS && slices.Contains(r.world.Roots, x.send.To.Addr()):
+	case q.Name.IsRoot() && q.Type == rdata.TypeNS && slices.Contains(r.world.Roots, x.send.To.Addr()) && !r.isScriptedNext(x):
 		// Unbound takes the servers in the file for the root's without asking them, so
 		// some files do not have the root say who they are.
 		for _, h := range hints(r.world.Roots) {
@@ -279,9 +293,18 @@ func (r *run) firstDeadline() (exchange uint64, at time.Time, ok bool) {
 	return exchange, at, ok
 }
 
-// pass lets time go by, with the deadlines that fall into it.
+// pass lets time go by, with the deadlines that fall into it. For Unbound's
+// dialect packets under way do not age: their timeouts are steps of their own.
 func (r *run) pass(d time.Duration) {
 	end := r.now.Add(d)
+	if r.s.Dialect == Unbound {
+		for _, x := range r.pending {
+			x.deadline = x.deadline.Add(d)
+		}
+		for i := range r.waits {
+			r.waits[i].deadline = r.waits[i].deadline.Add(d)
+		}
+	}
 	for {
 		_, deadline, ok := r.firstDeadline()
 		if !ok || deadline.After(end) {

@@ -7,38 +7,271 @@
 // sockets, timers, or a clock (package outbound; in tests, a script), nor memory
 // of records (package rrcache).
 //
+//	client   one Ask: its alias chain, its budget         waits for one lookup
+//	lookup   one (name, type) on its way down the tree    waits for one exchange, or
+//	         from zone cut to zone cut                    for lookups of server addresses
+//	exchange one query to one server                      waits for the network
+//
+// There is at most one lookup for a question, however many clients and other
+// lookups wait for it, and at most one open exchange for a lookup. So no two
+// identical queries are ever outstanding, which is what birthday attacks need
+// (RFC 5452 §5). Each lookup is paid for by one of the clients behind it.
+//
 // Entry points: New, Resolver.Step, Resolver.FromCache.
 //
-// Concurrency: a Resolver belongs to one goroutine, except for FromCache.
+// Concurrency: a Resolver belongs to one goroutine, except for FromCache, which
+// any may call.
 //
 // Sources: RFC 1034 §5.3.3, RFC 2181, RFC 2308, RFC 5452, RFC 6672, RFC 6891,
 // RFC 7766, RFC 8914, RFC 9520, RFC 9609.
 package iterate
 
 import (
+	"errors"
 	"time"
 
 	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
+	"pharos/internal/resolver/rrcache"
 )
+
+// question is what a lookup is about. The class is always IN.
+type question struct {
+	name dnsname.Name
+	t    rdata.Type
+}
+
+// priming is the question that tells the root's servers (RFC 9609 §3).
+var priming = question{dnsname.Root, rdata.TypeNS}
 
 // Resolver is the machine. It belongs to one goroutine.
 type Resolver struct {
+	// Constant after New.
 	cfg    Config
 	limits Limits
+	cache  *rrcache.Cache
+	hints  *rrcache.Delegation
+
+	// Of the present Step.
+	now   time.Time
+	acts  []Action
+	wakes []wake // what is to go on before Step returns
+
+	clients   map[uint64]*client // by token
+	timers    map[uint64]*client // by exchange of its Wait
+	lookups   map[question]*lookup
+	exchanges map[uint64]*exchange
+	last      uint64 // exchange number given out last
+
+	hosts      hosts
+	familyOff  [2]time.Time // IPv4, IPv6: no route until then
+	hintsUntil time.Time    // priming failed: the hints serve as root until then
+	tracing    int          // clients that collect a trace
+	counters   Counters
+}
+
+// Counters count what happened since New.
+type Counters struct {
+	Questions, Merged      uint64 // asks; lookups that somebody was already waiting for
+	Sent, SentTCP          uint64 // outgoing queries
+	Timeouts, NetworkFails uint64
+	Ignored                uint64 // packets that were no reply to their exchange's question
+	Lame                   uint64
+	Failures               uint64 // questions answered SERVFAIL
 }
 
 // New returns a Resolver that has asked nothing yet.
 func New(cfg Config) *Resolver {
-	return &Resolver{cfg: cfg, limits: cfg.Limits.withDefaults()}
+	if len(cfg.Hints) == 0 {
+		cfg.Hints = RootHints()
+	}
+	if cfg.Port == 0 {
+		cfg.Port = 53
+	}
+	return &Resolver{
+		cfg: cfg, limits: cfg.Limits.withDefaults(), cache: cfg.Cache, hints: hintCut(cfg.Hints),
+		clients: make(map[uint64]*client), timers: make(map[uint64]*client),
+		lookups: make(map[question]*lookup), exchanges: make(map[uint64]*exchange),
+		hosts: newHosts(),
+	}
 }
 
-// Step takes one event in and appends to acts what is to be done about it.
+// Step takes one event in and appends to acts what is to be done about it. now
+// must not go back. Events of exchanges that are closed are ignored.
 func (r *Resolver) Step(now time.Time, ev Event, acts []Action) []Action {
+	r.now, r.acts = now, acts
+	switch ev := ev.(type) {
+	case Ask:
+		r.ask(ev)
+	case Arrived:
+		if x := r.exchanges[ev.Exchange]; x != nil {
+			r.arrived(x, ev.Msg)
+		}
+	case Expired:
+		if x := r.exchanges[ev.Exchange]; x != nil {
+			r.timedOut(x)
+		} else if c := r.timers[ev.Exchange]; c != nil {
+			delete(r.timers, ev.Exchange)
+			c.timer = 0
+			r.failClient(c, failure{ede: dnswire.EDEOther, text: "no answer within " + r.limits.Time.String(), limited: true})
+		}
+	case Failed:
+		if x := r.exchanges[ev.Exchange]; x != nil {
+			r.notSent(x, ev.Err)
+		}
+	}
+	for len(r.wakes) > 0 {
+		w := r.wakes[0]
+		r.wakes = r.wakes[1:]
+		r.wakeUp(w)
+	}
+	acts, r.acts, r.wakes = r.acts, nil, nil
 	return acts
 }
 
-// FromCache answers without asking anybody, for queries with RD=0 (RFC 1034 §4.3.1).
-func (r *Resolver) FromCache(now time.Time, name dnsname.Name, t rdata.Type) (Answer, bool) {
-	return Answer{}, false
+// Counters returns the counters.
+func (r *Resolver) Counters() Counters { return r.counters }
+
+// Outstanding returns the number of questions in work and of open exchanges.
+func (r *Resolver) Outstanding() (questions, exchanges int) {
+	return len(r.clients), len(r.exchanges)
 }
+
+func (r *Resolver) do(a Action) { r.acts = append(r.acts, a) }
+
+func (r *Resolver) number() uint64 {
+	r.last++
+	return r.last
+}
+
+// waiter is who waits for a lookup: a client or another lookup.
+type waiter struct {
+	client *client
+	lookup *lookup
+}
+
+// wake is news for a waiter: the lookup it waited for has come to its result.
+type wake struct {
+	to   waiter
+	from *lookup
+}
+
+func (r *Resolver) wakeUp(w wake) {
+	if c := w.to.client; c != nil {
+		if !c.done && c.waits == w.from {
+			c.waits = nil
+			r.resume(c, w.from)
+		}
+		return
+	}
+	if l := w.to.lookup; !l.done && l.waitsFor(w.from) {
+		l.forget(w.from)
+		r.targetDone(l, w.from)
+	}
+}
+
+// join makes w wait for the lookup of q, which is started if need be. cost is
+// who pays for a new one. The caller has excluded cycles (see wouldCycle).
+func (r *Resolver) join(q question, w waiter, cost *client, depth int) *lookup {
+	l := r.lookups[q]
+	if l != nil {
+		r.counters.Merged++
+		l.waiters = append(l.waiters, w)
+		l.depth = min(l.depth, depth)
+		return l
+	}
+	l = &lookup{q: q, depth: depth, payer: cost, waiters: []waiter{w}}
+	r.lookups[q] = l
+	return l
+}
+
+// part removes a waiter from a lookup, which is abandoned when it was the last.
+func (r *Resolver) part(l *lookup, w waiter) {
+	for i, other := range l.waiters {
+		if other == w {
+			l.waiters = append(l.waiters[:i], l.waiters[i+1:]...)
+			break
+		}
+	}
+	if len(l.waiters) > 0 || l.done {
+		return
+	}
+	r.end(l)
+}
+
+// end takes a lookup out of the machine: its exchange is closed, and what it
+// waited for is parted from.
+func (r *Resolver) end(l *lookup) {
+	l.done = true
+	delete(r.lookups, l.q)
+	if l.exchange != nil {
+		r.close(l.exchange)
+	}
+	subs := l.subs
+	l.subs = nil
+	for _, s := range subs {
+		r.part(s.lookup, waiter{lookup: l})
+	}
+}
+
+// settle ends a lookup with its result and wakes who waits.
+func (r *Resolver) settle(l *lookup, res result) {
+	r.end(l)
+	l.result = res
+	if f := res.failure; f != nil && !f.limited {
+		r.cache.PutFailure(r.now, l.q.name, l.q.t, rrcache.Failure{
+			Rcode: dnswire.RcodeServFail, EDE: dnswire.ExtendedError{Code: f.ede, Text: f.text},
+		})
+	}
+	for _, w := range l.waiters {
+		r.wakes = append(r.wakes, wake{to: w, from: l})
+	}
+	l.waiters = nil
+}
+
+// charge takes the price of one outgoing query of l from a client behind it:
+// from its payer or, when that one is gone or has nothing left, from another
+// that waits. It reports false when nobody can pay.
+func (r *Resolver) charge(l *lookup) bool {
+	if p := l.payer; p == nil || p.done || p.sent >= r.limits.Sends {
+		if l.payer = l.findPayer(r.limits.Sends, nil); l.payer == nil {
+			return false
+		}
+	}
+	l.payer.sent++
+	return true
+}
+
+// findPayer looks among those who wait for l, near ones first, for a client that
+// can pay. seen keeps it out of what it has been through.
+func (l *lookup) findPayer(sends int, seen map[*lookup]bool) *client {
+	for _, w := range l.waiters {
+		if c := w.client; c != nil && !c.done && c.sent < sends {
+			return c
+		}
+	}
+	if seen == nil {
+		seen = make(map[*lookup]bool)
+	}
+	seen[l] = true
+	for _, w := range l.waiters {
+		if w.lookup != nil && !seen[w.lookup] {
+			if c := w.lookup.findPayer(sends, seen); c != nil {
+				return c
+			}
+		}
+	}
+	return nil
+}
+
+// noRoute notes that a family can not be reached from here.
+func (r *Resolver) noRoute(x *exchange, err error) {
+	if errors.Is(err, ErrNoRoute) {
+		r.familyOff[family(x.to.Addr())] = r.now.Add(familyRetry)
+	}
+}
+
+// familyRetry is how long an address family is left out after the system said
+// that there is no route: 30 s. One failed attempt per half minute is cheap.
+const familyRetry = 30 * time.Second

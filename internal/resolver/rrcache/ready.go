@@ -35,7 +35,8 @@ type Ready struct {
 	DO, CD                        bool
 	Rcode                         dnswire.Rcode
 	Answer, Authority, Additional []rdata.Record
-	TTL                           rdata.TTL // upper bound of its life: of failures, or of what is not shown
+	Failure                       *dnswire.ExtendedError // why it is SERVFAIL
+	TTL                           rdata.TTL              // upper bound of its life, beside the TTLs of the records
 }
 
 // readyEntry is one response after its question.
@@ -47,6 +48,7 @@ type readyEntry struct {
 	ttls        []uint16 // offsets of TTL fields in body
 	counts      [3]uint16
 	rcode       dnswire.Rcode
+	failure     *dnswire.ExtendedError
 	// The records of body[turnFrom:turnFrom+turnCount*turnSize] have one size and
 	// may stand in any order; turnCount is 0 if there is nothing to turn.
 	turnFrom, turnSize, turnCount int
@@ -153,6 +155,9 @@ func (c *Cache) Answer(now time.Time, q *dnswire.Query, out *dnswire.Builder, ro
 	}
 	out.SetRcode(e.rcode)
 	out.SetRA(true)
+	if e.failure != nil {
+		out.SetEDE(e.failure.Code, e.failure.Text)
+	}
 	from := out.Mark()
 	start := out.Len()
 	if !e.copyTo(out, rotation) {

@@ -1,0 +1,60 @@
+package iterate
+
+import "fmt"
+
+// check panics if an invariant does not hold. Tests call it after every step.
+func (r *Resolver) check() {
+	for token, c := range r.clients {
+		r.checkClient(token, c)
+	}
+	for number, c := range r.timers {
+		must(c.timer == number && !c.done, "a timer has no client that waits for it")
+	}
+	for q, l := range r.lookups {
+		r.checkLookup(q, l)
+	}
+	for number, x := range r.exchanges {
+		must(x.number == number && x.lookup.exchange == x, "an exchange is not its lookup's")
+		must(!x.lookup.done && r.lookups[x.lookup.q] == x.lookup, "an exchange is open for a lookup that is over")
+	}
+	must(len(r.hosts.known) == len(r.hosts.queue) && len(r.hosts.queue) <= maxHosts, "the hosts and their queue differ")
+	must(len(r.wakes) == 0 && r.tracing >= 0, "a step left work undone")
+}
+
+func (r *Resolver) checkClient(token uint64, c *client) {
+	must(c.ask.Token == token && !c.done, "a client that is done is still there")
+	must(c.waits != nil && r.lookups[c.waits.q] == c.waits, "a client waits for nothing")
+	must(c.timer != 0 && r.timers[c.timer] == c, "a client has no timer")
+	must(c.sent <= r.limits.Sends, "a client paid for too many queries")
+	must(c.targets <= r.limits.Targets, "a client paid for too many server addresses")
+	must(c.aliases <= r.limits.Aliases, "a client followed too many aliases")
+	must(!r.now.After(c.started.Add(r.limits.Time)), "a client waits for too long")
+}
+
+func (r *Resolver) checkLookup(q question, l *lookup) {
+	must(l.q == q && !l.done, "a lookup that is over is still there")
+	must(len(l.waiters) > 0, "nobody waits for a lookup")
+	must(l.exchange != nil || len(l.subs) > 0, fmt.Sprintf("the lookup %v %v waits for nothing", q.name, q.t))
+	must(l.exchange == nil || r.exchanges[l.exchange.number] == l.exchange, "a lookup's exchange is not open")
+	must(l.cut == nil || q.name.IsSubdomainOf(l.cut.Zone), "a lookup asks a zone that its name is not in")
+	must(l.depth <= r.limits.Depth, "a lookup is nested too deep")
+	must(l.targets <= r.limits.TargetsPerZone, "a delegation cost too many address lookups")
+	for _, w := range l.waiters {
+		switch {
+		case w.client != nil:
+			must(w.client.waits == l, "a lookup has a waiter that waits for another")
+		default:
+			must(!w.lookup.done && w.lookup.waitsFor(l), "a lookup has a waiter that does not wait for it")
+		}
+	}
+	for _, s := range l.subs {
+		must(r.lookups[s.lookup.q] == s.lookup, "a lookup waits for one that is over")
+		must(!wouldCycle(l, s.lookup), "a lookup waits for itself")
+	}
+}
+
+func must(ok bool, what string) {
+	if !ok {
+		panic("BUG: " + what)
+	}
+}

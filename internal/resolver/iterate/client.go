@@ -1,0 +1,250 @@
+package iterate
+
+import (
+	"fmt"
+	"time"
+
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/dnswire"
+	"pharos/internal/dns/rdata"
+	"pharos/internal/resolver/rrcache"
+)
+
+// client is one question of a client, and the budget of all that is done for it.
+//
+// Invariant: a client that is not done waits for a lookup and has a timer.
+// Invariant: sent <= Limits.Sends, targets <= Limits.Targets, aliases <= Limits.Aliases.
+type client struct {
+	ask     Ask
+	started time.Time
+	timer   uint64 // exchange of its Wait; 0 when that is over
+	done    bool
+
+	name    dnsname.Name   // the question now: the end of the alias chain
+	chain   []rdata.Record // the aliases up to there
+	aliases int            // CNAME and DNAME records followed
+	waits   *lookup
+	retried bool // a lookup that others paid for ran out of means; this client tried on its own
+
+	sent    int // outgoing queries paid
+	targets int // name server address lookups paid
+	trace   []Step
+}
+
+// failure is why something came to nothing. limited: because of a limit of those
+// who asked, so it says nothing about the name and is not remembered with it.
+type failure struct {
+	ede     dnswire.EDE
+	text    string
+	limited bool
+}
+
+// ask takes in a client's question.
+func (r *Resolver) ask(ev Ask) {
+	r.counters.Questions++
+	if ev.Class == 0 {
+		ev.Class = rdata.ClassIN
+	}
+	c := &client{ask: ev, started: r.now, name: ev.Name}
+	if _, taken := r.clients[ev.Token]; taken {
+		panic("BUG: a token is asked twice at a time")
+	}
+	r.clients[ev.Token] = c
+	if ev.Trace {
+		r.tracing++
+	}
+	switch {
+	case ev.Class != rdata.ClassIN:
+		r.reply(c, Answer{Rcode: dnswire.RcodeRefused, Errors: []dnswire.ExtendedError{
+			{Code: dnswire.EDENotSupported, Text: "only class IN is resolved"}}})
+		return
+	case ev.Type.IsMeta() && ev.Type != rdata.TypeANY:
+		r.reply(c, Answer{Rcode: dnswire.RcodeNotImp})
+		return
+	}
+	r.advance(c)
+	if !c.done {
+		c.timer = r.number()
+		r.timers[c.timer] = c
+		r.do(Wait{Exchange: c.timer, Timeout: r.limits.Time})
+	}
+}
+
+// advance goes on from c.name: through what the cache knows, then to a lookup.
+func (r *Resolver) advance(c *client) {
+	for {
+		known, ok := r.recall(question{c.name, c.ask.Type})
+		if !ok {
+			break
+		}
+		if c.ask.Trace {
+			c.note(r, Step{Kind: StepCacheHit, Name: c.name, Type: c.ask.Type, Target: known.target,
+				Rcode: known.rcode, Records: len(known.records)})
+		}
+		if r.take(c, known) {
+			return
+		}
+	}
+	if f := r.cache.Failure(r.now, c.name, c.ask.Type); f != nil {
+		r.failClient(c, failure{ede: dnswire.EDECachedError, text: f.EDE.Text, limited: true})
+		return
+	}
+	q := question{c.name, c.ask.Type}
+	isNew := r.lookups[q] == nil
+	l := r.join(q, waiter{client: c}, c, 0)
+	c.waits = l
+	if isNew {
+		r.begin(l)
+	}
+}
+
+// resume goes on with the result of the lookup that c waited for.
+func (r *Resolver) resume(c *client, l *lookup) {
+	if f := l.result.failure; f != nil {
+		// It ran out of somebody else's budget, or too deep down: that is no fate of
+		// this question.
+		if f.limited && !c.retried && (l.payer != c || l.depth > 0) && c.sent < r.limits.Sends {
+			c.retried = true
+			r.advance(c)
+			return
+		}
+		r.failClient(c, *f)
+		return
+	}
+	if !r.take(c, l.result) {
+		r.advance(c)
+	}
+}
+
+// take adds a result to c's answer and reports whether c is answered by it, for
+// good or ill. If not, c.name has moved on to the next name.
+func (r *Resolver) take(c *client, res result) bool {
+	for _, owner := range res.aliases {
+		c.aliases++
+		if c.aliases > r.limits.Aliases {
+			c.aliases--
+			r.failClient(c, failure{ede: dnswire.EDEOther, limited: true,
+				text: fmt.Sprintf("more than %d aliases, at %v", r.limits.Aliases, owner)})
+			return true
+		}
+	}
+	c.chain = append(c.chain, res.chain...)
+	if !res.final {
+		if c.name = res.target; c.hasOwner(c.name) {
+			r.failClient(c, failure{ede: dnswire.EDEOther, text: fmt.Sprintf("alias loop at %v", c.name)})
+			return true
+		}
+		return false
+	}
+	a := Answer{Rcode: res.rcode, Answer: append(c.chain[:len(c.chain):len(c.chain)], res.records...)}
+	if res.hasSOA {
+		a.Authority = []rdata.Record{res.soa}
+	}
+	r.reply(c, a)
+	return true
+}
+
+// hasOwner reports whether the chain has already been at this name.
+func (c *client) hasOwner(n dnsname.Name) bool {
+	for _, record := range c.chain {
+		if record.Name == n && record.Type == rdata.TypeCNAME {
+			return true
+		}
+	}
+	return false
+}
+
+// failClient answers SERVFAIL, and remembers it for this question (RFC 9520 §3.2).
+func (r *Resolver) failClient(c *client, f failure) {
+	if c.ask.Trace {
+		c.note(r, Step{Kind: StepGaveUp, Name: c.name, Type: c.ask.Type, Note: f.text})
+	}
+	if f.ede != dnswire.EDECachedError {
+		r.cache.PutFailure(r.now, c.ask.Name, c.ask.Type, rrcache.Failure{
+			Rcode: dnswire.RcodeServFail, EDE: dnswire.ExtendedError{Code: f.ede, Text: f.text},
+		})
+	}
+	r.counters.Failures++
+	r.reply(c, Answer{Rcode: dnswire.RcodeServFail, Errors: []dnswire.ExtendedError{{Code: f.ede, Text: f.text}}})
+}
+
+// reply answers c and lets go of all that was done for it alone.
+func (r *Resolver) reply(c *client, a Answer) {
+	c.done = true
+	delete(r.clients, c.ask.Token)
+	if c.timer != 0 {
+		delete(r.timers, c.timer)
+		r.do(Close{Exchange: c.timer})
+	}
+	if l := c.waits; l != nil {
+		c.waits = nil
+		r.part(l, waiter{client: c})
+	}
+	if c.ask.Trace {
+		r.tracing--
+	}
+	a.Sent, a.Cached, a.Elapsed, a.Trace = c.sent, c.sent == 0 && r.now.Equal(c.started), r.now.Sub(c.started), c.trace
+	r.keepReady(c, a)
+	r.do(Reply{Token: c.ask.Token, Answer: a})
+}
+
+// keepReady gives an answer to the cache's answer level.
+func (r *Resolver) keepReady(c *client, a Answer) {
+	if c.ask.Type == rdata.TypeANY || c.ask.Class != rdata.ClassIN {
+		return
+	}
+	ready := rrcache.Ready{
+		Name: c.ask.Name, Type: c.ask.Type, Class: c.ask.Class, DO: c.ask.DO, CD: c.ask.CD,
+		Rcode: a.Rcode, Answer: a.Answer, Authority: a.Authority, TTL: rdata.MaxTTL,
+	}
+	switch {
+	case len(a.Errors) > 0:
+		if a.Errors[0].Code == dnswire.EDECachedError {
+			return // its time must not begin anew
+		}
+		ready.Failure = &a.Errors[0]
+		ready.TTL = rdata.TTL(r.cache.Limits().FailureTime / time.Second)
+	case len(a.Answer) == len(c.chain) && len(a.Authority) == 0:
+		return // a negative answer without SOA is not kept (RFC 2308 §5)
+	}
+	r.cache.PutAnswer(r.now, ready)
+}
+
+// note adds a step to the trace.
+func (c *client) note(r *Resolver, s Step) {
+	s.At = r.now.Sub(c.started)
+	c.trace = append(c.trace, s)
+}
+
+// note adds a step to the trace of every client behind l that keeps one. It
+// costs one comparison when nobody does.
+func (r *Resolver) note(l *lookup, s Step) {
+	if r.tracing == 0 {
+		return
+	}
+	s.Name, s.Type = l.q.name, l.q.t
+	s.Depth = l.depth
+	if l.cut != nil {
+		s.Zone = l.cut.Zone
+	}
+	l.eachClient(make(map[*lookup]bool), func(c *client) {
+		if c.ask.Trace {
+			c.note(r, s)
+		}
+	})
+}
+
+// eachClient visits the clients that wait for l, directly or not.
+func (l *lookup) eachClient(seen map[*lookup]bool, visit func(*client)) {
+	if seen[l] {
+		return
+	}
+	seen[l] = true
+	for _, w := range l.waiters {
+		if w.client != nil {
+			visit(w.client)
+		} else {
+			w.lookup.eachClient(seen, visit)
+		}
+	}
+}

@@ -1,0 +1,204 @@
+package iterate
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/dnswire"
+	"pharos/internal/dns/rdata"
+)
+
+// exchange is one query to one server.
+//
+// Invariant: it is in Resolver.exchanges under its number, and is its lookup's
+// exchange, until it is closed.
+type exchange struct {
+	number uint64
+	lookup *lookup
+	place  int // index in lookup.places
+	server dnsname.Name
+	to     netip.AddrPort
+	id     uint16 // of the message
+	tcp    bool
+	edns   bool
+	sent   time.Time
+	misses int // packets that were no reply to this query
+}
+
+// send asks the server at places[i].
+func (r *Resolver) send(l *lookup, i int) {
+	p := &l.places[i]
+	h := r.hosts.look(p.addr)
+	x := &exchange{place: i, edns: !h.plain(r.now)}
+	timeout := h.timeout(p.tries)
+	if r.open(l, x, timeout) {
+		p.tries++
+		l.sends++
+	}
+}
+
+// again asks the same server once more in another way: over TCP, or without EDNS.
+func (r *Resolver) again(l *lookup, old *exchange, tcp, edns bool) {
+	timeout := r.hosts.look(old.to.Addr()).timeout(0)
+	if tcp {
+		timeout = tcpTimeout
+	}
+	r.open(l, &exchange{place: old.place, tcp: tcp, edns: edns}, timeout)
+}
+
+// open sends the query of x, if somebody can pay for it; else l has come to
+// nothing.
+func (r *Resolver) open(l *lookup, x *exchange, timeout time.Duration) bool {
+	if !r.charge(l) {
+		l.limited = true
+		l.trouble = trouble{dnswire.EDEOther, fmt.Sprintf("more than %d queries for one question", r.limits.Sends)}
+		r.giveUp(l)
+		return false
+	}
+	p := l.places[x.place]
+	x.number, x.lookup, x.sent = r.number(), l, r.now
+	x.server, x.to = l.servers[p.server].name, netip.AddrPortFrom(p.addr, r.cfg.Port)
+	x.id = uint16(r.cfg.Rand.Uint32()) // RFC 5452 §9.2: unpredictable
+	r.exchanges[x.number] = x
+	l.exchange = x
+	r.counters.Sent++
+	if x.tcp {
+		r.counters.SentTCP++
+	}
+	msg := dnswire.AppendQuery(nil, dnswire.QuerySpec{
+		ID: x.id, Name: l.q.name, Type: l.q.t, Class: rdata.ClassIN, EDNS: x.edns,
+	})
+	r.note(l, Step{Kind: StepSent, Server: x.to, ServerName: x.server, TCP: x.tcp})
+	r.do(Send{Exchange: x.number, To: x.to, TCP: x.tcp, Msg: msg, Timeout: timeout})
+	return true
+}
+
+// close ends an exchange that the driver still has open.
+func (r *Resolver) close(x *exchange) {
+	r.forgetExchange(x)
+	r.do(Close{Exchange: x.number})
+}
+
+func (r *Resolver) forgetExchange(x *exchange) {
+	delete(r.exchanges, x.number)
+	x.lookup.exchange = nil
+}
+
+// timedOut takes in that no reply to x has come in time.
+func (r *Resolver) timedOut(x *exchange) {
+	r.forgetExchange(x)
+	l := x.lookup
+	r.counters.Timeouts++
+	r.hosts.get(x.to.Addr()).timedOut(r.now)
+	if x.tcp {
+		l.places[x.place].useless = true
+	}
+	l.setTrouble(dnswire.EDENoReachableAuthority, fmt.Sprintf("%v at %v did not answer", x.server, x.to.Addr()))
+	r.note(l, Step{Kind: StepTimeout, Server: x.to, ServerName: x.server, TCP: x.tcp, RTT: r.now.Sub(x.sent)})
+	r.next(l)
+}
+
+// notSent takes in that x failed at once.
+func (r *Resolver) notSent(x *exchange, err error) {
+	r.forgetExchange(x)
+	l := x.lookup
+	r.counters.NetworkFails++
+	r.noRoute(x, err)
+	l.places[x.place].useless = true
+	l.setTrouble(dnswire.EDENetworkError, fmt.Sprintf("%v at %v: %v", x.server, x.to.Addr(), err))
+	r.note(l, Step{Kind: StepFailed, Server: x.to, ServerName: x.server, TCP: x.tcp, Note: fmt.Sprint(err)})
+	r.next(l)
+}
+
+// arrived takes in a message from the server that x asked.
+func (r *Resolver) arrived(x *exchange, msg []byte) {
+	l := x.lookup
+	if !x.matches(msg) {
+		r.missed(x, "not a reply to the query")
+		return
+	}
+	// TC is looked at before the rest, which may be cut anywhere (RFC 2181 §9).
+	if msg[2]&0x02 != 0 && !x.tcp {
+		r.close(x)
+		r.heard(x)
+		r.note(l, Step{Kind: StepTruncated, Server: x.to, ServerName: x.server})
+		r.again(l, x, true, x.edns) // RFC 7766 §5
+		return
+	}
+	m, err := dnswire.ParseMessage(msg)
+	if err != nil {
+		r.missed(x, err.Error())
+		return
+	}
+	r.close(x)
+	r.heard(x)
+	if x.edns && dislikesEDNS(m) {
+		// RFC 6891 §7: a server that knows no EDNS answers FORMERR, or NOTIMP.
+		r.note(l, Step{Kind: StepPlain, Server: x.to, ServerName: x.server, TCP: x.tcp, Rcode: m.Rcode})
+		r.again(l, x, x.tcp, false)
+		return
+	}
+	if !x.edns && m.Rcode != dnswire.RcodeFormErr {
+		r.hosts.get(x.to.Addr()).plainUntil = r.now.Add(plainTime)
+	}
+	r.accept(l, x, m, classify(m, l.q, l.cut.Zone, &r.limits))
+}
+
+func (r *Resolver) heard(x *exchange) { r.hosts.get(x.to.Addr()).answered(r.now.Sub(x.sent)) }
+
+func dislikesEDNS(m *dnswire.Message) bool {
+	switch m.Rcode {
+	case dnswire.RcodeFormErr, dnswire.RcodeNotImp:
+		return !m.EDNS.Present
+	case dnswire.RcodeBadVers:
+		return true
+	}
+	return false
+}
+
+// missed takes in a packet that can not be the reply. It may be forged to make
+// us give up, so the exchange goes on waiting (the TuDoor
+// attacks); with too many of them somebody is guessing, and TCP, which can not
+// be guessed at, is asked instead. Over TCP there is nothing to wait for.
+func (r *Resolver) missed(x *exchange, why string) {
+	l := x.lookup
+	r.counters.Ignored++
+	r.note(l, Step{Kind: StepIgnored, Server: x.to, ServerName: x.server, TCP: x.tcp, Note: why})
+	if x.misses++; x.misses < r.limits.NearMisses && !x.tcp {
+		return
+	}
+	r.close(x)
+	if x.tcp {
+		l.places[x.place].useless = true
+		l.setTrouble(dnswire.EDEInvalidData, fmt.Sprintf("%v at %v: %s", x.server, x.to.Addr(), why))
+		r.next(l)
+		return
+	}
+	r.again(l, x, true, x.edns)
+}
+
+// matches reports whether msg is a reply to x's query: QR, opcode, id and
+// question agree (RFC 5452 §9.1), the name without regard to case. A reply that
+// reports an error may come without question.
+func (x *exchange) matches(msg []byte) bool {
+	if len(msg) < dnswire.HeaderLen || msg[2]&0xF8 != 0x80 || binary.BigEndian.Uint16(msg) != x.id {
+		return false
+	}
+	rcode := dnswire.Rcode(msg[3] & 0xF)
+	switch binary.BigEndian.Uint16(msg[4:]) {
+	case 0:
+		return rcode != dnswire.RcodeNoError && rcode != dnswire.RcodeNXDomain
+	case 1:
+	default:
+		return false
+	}
+	name, end, err := dnsname.FromWire(msg[dnswire.HeaderLen:])
+	end += dnswire.HeaderLen
+	q := x.lookup.q
+	return err == nil && name == q.name && end+4 <= len(msg) &&
+		rdata.Type(binary.BigEndian.Uint16(msg[end:])) == q.t &&
+		rdata.Class(binary.BigEndian.Uint16(msg[end+2:])) == rdata.ClassIN
+}

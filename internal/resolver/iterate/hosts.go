@@ -1,0 +1,140 @@
+package iterate
+
+import (
+	"net/netip"
+	"time"
+
+	"pharos/internal/dns/dnsname"
+)
+
+// Times of the exchanges with one server.
+const (
+	firstTimeout = 500 * time.Millisecond // of a server never heard of
+	minTimeout   = 300 * time.Millisecond // of one known to be near: it may be busy
+	maxTimeout   = 3 * time.Second
+	tcpTimeout   = 4 * time.Second // connecting, asking and answering
+
+	// unknownPrice: a server never heard of is taken to answer in a random time up
+	// to this, so it is tried before all but near ones.
+	unknownPrice = 50 * time.Millisecond
+
+	deadAfter = 3                // timeouts in a row after which a server counts as dead
+	deadFirst = time.Second      // for how long; twice that with every further timeout
+	deadMost  = 60 * time.Second // but no longer
+	lameTime  = 5 * time.Minute  // how long a server that does not serve a zone is asked for it last
+	plainTime = time.Hour        // how long a server that does not understand EDNS gets none
+
+	maxHosts = 16384 // servers remembered; the longest known are forgotten first
+	maxLame  = 8     // zones remembered as lame for one server; the oldest is forgotten first
+)
+
+// host is what is remembered of one server address (the infrastructure cache).
+type host struct {
+	srtt, rttvar time.Duration // smoothed round trip time and its deviation (RFC 6298 §2)
+	timeouts     int           // in a row
+	deadUntil    time.Time
+	plainUntil   time.Time
+	lame         []lameZone
+}
+
+type lameZone struct {
+	zone  dnsname.Name
+	until time.Time
+}
+
+// hosts is a bounded map with a queue of its keys.
+//
+// Invariant: the queue holds exactly the keys of the map, at most maxHosts.
+type hosts struct {
+	known map[netip.Addr]*host
+	queue []netip.Addr // a ring once full
+	next  int          // the oldest in the full ring
+}
+
+func newHosts() hosts { return hosts{known: make(map[netip.Addr]*host)} }
+
+// look returns the host at addr, nil if it was never heard of.
+func (s *hosts) look(addr netip.Addr) *host { return s.known[addr] }
+
+// get returns the host at addr, remembering it from now on.
+func (s *hosts) get(addr netip.Addr) *host {
+	if h := s.known[addr]; h != nil {
+		return h
+	}
+	if len(s.queue) < maxHosts {
+		s.queue = append(s.queue, addr)
+	} else {
+		delete(s.known, s.queue[s.next])
+		s.queue[s.next] = addr
+		s.next = (s.next + 1) % maxHosts
+	}
+	h := &host{}
+	s.known[addr] = h
+	return h
+}
+
+// answered takes a reply after rtt into account.
+func (h *host) answered(rtt time.Duration) {
+	h.timeouts, h.deadUntil = 0, time.Time{}
+	if h.srtt == 0 {
+		h.srtt, h.rttvar = max(rtt, 1), rtt/2
+		return
+	}
+	h.rttvar += ((rtt - h.srtt).Abs() - h.rttvar) / 4
+	h.srtt = max(h.srtt+(rtt-h.srtt)/8, 1)
+}
+
+// timedOut takes a timeout into account.
+func (h *host) timedOut(now time.Time) {
+	h.timeouts++
+	h.srtt = min(max(2*h.srtt, firstTimeout), maxTimeout)
+	if over := h.timeouts - deadAfter; over >= 0 {
+		h.deadUntil = now.Add(min(deadFirst<<min(over, 10), deadMost))
+	}
+}
+
+// timeout returns how long to wait for a reply to the given try (from 0).
+func (h *host) timeout(try int) time.Duration {
+	t := firstTimeout
+	if h != nil && h.srtt > 0 && h.timeouts == 0 {
+		t = h.srtt + 4*h.rttvar
+	}
+	return min(max(t, minTimeout)<<min(try, 4), maxTimeout)
+}
+
+// price is how long the host is expected to take.
+func (h *host) price(r *Resolver) time.Duration {
+	if h == nil || h.srtt == 0 {
+		return time.Duration(r.cfg.Rand.Int64N(int64(unknownPrice)))
+	}
+	return h.srtt
+}
+
+func (h *host) dead(now time.Time) bool { return h != nil && now.Before(h.deadUntil) }
+
+func (h *host) plain(now time.Time) bool { return h != nil && now.Before(h.plainUntil) }
+
+func (h *host) isLame(zone dnsname.Name, now time.Time) bool {
+	if h == nil {
+		return false
+	}
+	for _, l := range h.lame {
+		if l.zone == zone && now.Before(l.until) {
+			return true
+		}
+	}
+	return false
+}
+
+func (h *host) setLame(zone dnsname.Name, until time.Time) {
+	for i := range h.lame {
+		if h.lame[i].zone == zone {
+			h.lame[i].until = until
+			return
+		}
+	}
+	if len(h.lame) == maxLame {
+		h.lame = append(h.lame[:0], h.lame[1:]...)
+	}
+	h.lame = append(h.lame, lameZone{zone, until})
+}

@@ -1,0 +1,290 @@
+package iterate
+
+import (
+	"fmt"
+	"time"
+
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/dnswire"
+	"pharos/internal/dns/rdata"
+	"pharos/internal/resolver/rrcache"
+)
+
+// lookup is one question on its way from the deepest known zone cut down.
+//
+// Invariant: a lookup that is not done is in Resolver.lookups, has a waiter, and
+// has an open exchange or a sub-lookup.
+// Invariant: cut.Zone is equal to or above q.name, and strictly deeper after
+// every referral.
+type lookup struct {
+	q       question
+	depth   int      // lookups of server addresses that it is nested in
+	payer   *client  // who pays for its queries, while that one lasts
+	waiters []waiter // not empty
+	done    bool
+	result  result
+
+	cut     *rrcache.Delegation // whose servers are asked; nil while priming is waited for
+	servers []server            // those of cut
+	places  []place             // their addresses
+	sends   int                 // queries sent to servers of this cut
+	targets int                 // address lookups started for this cut
+	limited bool                // a limit kept a server of this cut from being tried
+
+	exchange *exchange // the open one; nil while only subs are waited for
+	subs     []sub
+	trouble  trouble // the last thing that went wrong, for the extended error
+}
+
+// sub is a lookup that another waits for: of the address of servers[server], or
+// priming, when server is -1.
+type sub struct {
+	lookup *lookup
+	server int
+}
+
+// trouble says how a server failed.
+type trouble struct {
+	ede  dnswire.EDE
+	text string
+}
+
+func (l *lookup) waitsFor(s *lookup) bool {
+	for _, have := range l.subs {
+		if have.lookup == s {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *lookup) forget(s *lookup) {
+	for i, have := range l.subs {
+		if have.lookup == s {
+			l.subs = append(l.subs[:i], l.subs[i+1:]...)
+			return
+		}
+	}
+}
+
+// wouldCycle reports whether l, if it waited for s, would wait for itself
+// (TsuNAME: two zones whose servers are in each other).
+func wouldCycle(l, s *lookup) bool {
+	if l == s {
+		return true
+	}
+	for _, next := range s.subs {
+		if wouldCycle(l, next.lookup) {
+			return true
+		}
+	}
+	return false
+}
+
+// begin starts a lookup at the deepest known zone cut.
+func (r *Resolver) begin(l *lookup) {
+	from := l.q.name
+	if l.q.t == rdata.TypeDS && !from.IsRoot() {
+		from = from.Parent() // RFC 4035 §3.1.4.1: DS is on the parent's side of the cut
+	}
+	if cut := r.cache.Delegation(r.now, from); cut != nil {
+		r.enter(l, cut)
+		return
+	}
+	if l.q == priming || r.now.Before(r.hintsUntil) {
+		r.enter(l, r.hints)
+		return
+	}
+	// RFC 9609 §3: first ask one of the hints who the root's servers are.
+	p, isNew := r.lookups[priming], false
+	if p != nil && wouldCycle(l, p) { // the address of a hint, which has none, is looked up for priming
+		r.giveUp(l)
+		return
+	}
+	isNew = p == nil
+	p = r.join(priming, waiter{lookup: l}, l.payer, l.depth)
+	l.subs = append(l.subs, sub{p, -1})
+	if isNew {
+		r.begin(p)
+	}
+}
+
+// primed goes on with a lookup that waited for priming. If that has not led to
+// the root's servers, the hints serve for a while.
+func (r *Resolver) primed(l *lookup) {
+	cut := r.cache.Delegation(r.now, l.q.name)
+	if cut == nil {
+		cut = r.hints
+		r.hintsUntil = r.now.Add(primingRetry)
+	}
+	r.enter(l, cut)
+}
+
+// primingRetry is how long after priming failed the hints are used without
+// trying again: 1 minute.
+const primingRetry = time.Minute
+
+// enter makes cut the zone whose servers l asks.
+func (r *Resolver) enter(l *lookup, cut *rrcache.Delegation) {
+	for _, s := range l.subs {
+		r.part(s.lookup, waiter{lookup: l})
+	}
+	l.cut, l.subs, l.sends, l.targets, l.limited, l.trouble = cut, nil, 0, 0, false, trouble{}
+	l.servers, l.places = l.servers[:0], l.places[:0]
+	for _, s := range cut.Servers[:min(len(cut.Servers), r.limits.ServersPerZone)] {
+		l.servers = append(l.servers, server{name: s.Name})
+		r.addKnown(l, len(l.servers)-1, s.Addrs)
+	}
+	r.next(l)
+}
+
+// next asks the best server that is left, or looks up addresses, or gives up.
+func (r *Resolver) next(l *lookup) {
+	if l.exchange != nil {
+		return
+	}
+	most := r.limits.SendsPerZone
+	if l.q == priming {
+		most = primingSends
+	}
+	if l.sends >= most {
+		l.setTrouble(dnswire.EDENoReachableAuthority, fmt.Sprintf("no useful reply to %d queries", l.sends))
+		r.giveUp(l)
+		return
+	}
+	best := r.pick(l)
+	// The addresses at hand were all tried once: those of the other servers are
+	// worth a lookup now.
+	if best < 0 || l.places[best].tries > 0 {
+		r.startTargets(l)
+		if l.done || l.exchange != nil {
+			return
+		}
+	}
+	switch {
+	case best >= 0:
+		r.send(l, best)
+	case len(l.subs) == 0:
+		r.giveUp(l)
+	}
+}
+
+// primingSends is how many hints are tried before they are used unprimed: 4.
+const primingSends = 4
+
+func (l *lookup) setTrouble(code dnswire.EDE, text string) {
+	if l.trouble.text == "" || code == dnswire.EDENoReachableAuthority {
+		l.trouble = trouble{code, text}
+	}
+}
+
+// giveUp ends l without an answer.
+func (r *Resolver) giveUp(l *lookup) {
+	t := l.trouble
+	if t.text == "" {
+		t = trouble{dnswire.EDENoReachableAuthority, "no server has an address that can be reached"}
+	}
+	zone := dnsname.Root
+	if l.cut != nil {
+		zone = l.cut.Zone
+	}
+	text := fmt.Sprintf("%v %v, zone %v: %s", l.q.name, l.q.t, zone, t.text)
+	r.note(l, Step{Kind: StepGaveUp, Note: text})
+	r.settle(l, result{failure: &failure{ede: t.ede, text: text, limited: l.limited}})
+}
+
+// accept takes the reply of a server of l's zone in.
+func (r *Resolver) accept(l *lookup, x *exchange, m *dnswire.Message, rep reply) {
+	step := Step{Server: x.to, ServerName: x.server, TCP: x.tcp, RTT: r.now.Sub(x.sent), Rcode: m.Rcode}
+	zone := l.cut.Zone
+	switch rep.verdict {
+	case referral:
+		step.Kind, step.Target = StepReferral, rep.zone
+		r.note(l, step)
+		notAfter := l.cut.Expires
+		if zone.IsRoot() {
+			notAfter = time.Time{}
+		}
+		// A zone cut does not outlive the cut through which it was learnt. So a zone
+		// that its parent has dropped is gone when the parent's word is, whatever the
+		// zone's own servers say (ghost domains, CVE-2012-1033 and -2022-30698).
+		r.enter(l, r.cache.PutDelegation(r.now, rep.zone, rep.servers, rep.ttl, notAfter))
+		return
+	case answered, aliased, noData, nxDomain, tooLong:
+		r.keep(rep)
+		if l.q == priming && rep.verdict == answered {
+			r.learnRoot(m)
+		}
+		step.Records, step.Target = len(rep.records), rep.target
+		step.Kind = [...]StepKind{answered: StepAnswer, aliased: StepAlias, noData: StepNoData, nxDomain: StepNXDomain, tooLong: StepAnswer}[rep.verdict]
+		r.note(l, step)
+		r.settle(l, rep.result)
+		return
+	}
+	p := &l.places[x.place]
+	p.useless = true
+	switch rep.verdict {
+	case lame:
+		r.counters.Lame++
+		r.hosts.get(x.to.Addr()).setLame(zone, r.now.Add(lameTime))
+		step.Kind = StepLame
+		l.setTrouble(dnswire.EDENotAuthoritative, fmt.Sprintf("%v at %v does not serve the zone", x.server, x.to.Addr()))
+	case invalid:
+		step.Kind, step.Note = StepIgnored, rep.note
+		l.setTrouble(dnswire.EDEInvalidData, fmt.Sprintf("%v at %v: %s", x.server, x.to.Addr(), rep.note))
+	default:
+		if m.Rcode == dnswire.RcodeRefused {
+			r.hosts.get(x.to.Addr()).setLame(zone, r.now.Add(lameTime))
+		}
+		step.Kind = StepRefused
+		l.setTrouble(dnswire.EDENetworkError, fmt.Sprintf("%v at %v said %v", x.server, x.to.Addr(), m.Rcode))
+	}
+	r.note(l, step)
+	r.next(l)
+}
+
+// keep puts what a reply taught into the cache.
+func (r *Resolver) keep(rep reply) {
+	trust := rrcache.TrustNonAnswer
+	if rep.aa {
+		trust = rrcache.TrustAnswer
+	}
+	for _, set := range rep.sets {
+		r.cache.Put(r.now, set, trust)
+	}
+	if !rep.hasSOA {
+		return // RFC 2308 §5: without SOA a negative answer is not cached
+	}
+	switch rep.verdict {
+	case noData:
+		r.cache.PutNegative(r.now, rep.target, rep.t, rrcache.NoData, rep.soa, trust)
+	case nxDomain:
+		r.cache.PutNegative(r.now, rep.target, rep.t, rrcache.NXDomain, rep.soa, trust)
+	}
+}
+
+// learnRoot makes the root's delegation from the reply to the priming query
+// (RFC 9609 §3.3 and §4): the servers that it names and their addresses from its
+// additional section, or from the hints where it has none.
+func (r *Resolver) learnRoot(m *dnswire.Message) {
+	sets := group(m.Answer, r.limits.Records)
+	for _, set := range sets {
+		if set.Type != rdata.TypeNS || !set.Name.IsRoot() {
+			continue
+		}
+		servers, ttl := glued(set, group(m.Additional, r.limits.Records), dnsname.Root, r.limits.ServersPerZone)
+		some := false
+		for i, s := range servers {
+			for _, hint := range r.hints.Servers {
+				if hint.Name == s.Name && len(s.Addrs) == 0 {
+					servers[i].Addrs = hint.Addrs
+				}
+			}
+			some = some || len(servers[i].Addrs) > 0
+		}
+		if some {
+			r.cache.PutDelegation(r.now, dnsname.Root, servers, ttl, time.Time{})
+		}
+		return
+	}
+}

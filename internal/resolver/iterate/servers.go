@@ -1,0 +1,260 @@
+package iterate
+
+import (
+	"net/netip"
+	"time"
+
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/rdata"
+	"pharos/internal/resolver/rrcache"
+)
+
+// server is one name server of a lookup's zone.
+type server struct {
+	name      dnsname.Name
+	addresses int   // how many places it has
+	asked     uint8 // bits askedA, askedAAAA: these addresses were looked up, or need not be
+}
+
+const (
+	askedA uint8 = 1 << iota
+	askedAAAA
+	askedAll = askedA | askedAAAA
+)
+
+// place is one address of a server, as one lookup sees it.
+type place struct {
+	addr    netip.Addr
+	server  int  // index in lookup.servers
+	tries   int  // queries sent there for this lookup and zone
+	useless bool // it answered, but not to the point
+}
+
+// triesPerPlace is how often one address is asked for one zone by one lookup.
+const triesPerPlace = 3
+
+// targetsAtOnce is how many server addresses one lookup looks up at a time: 2, so
+// that one unreachable zone of servers does not hold up another.
+const targetsAtOnce = 2
+
+func family(a netip.Addr) int {
+	if a.Is4() {
+		return 0
+	}
+	return 1
+}
+
+// hasFamily reports whether servers of this family (0: IPv4, 1: IPv6) can be
+// asked now.
+func (r *Resolver) hasFamily(family int) bool {
+	never := [2]bool{r.cfg.NoIPv4, r.cfg.NoIPv6}
+	return !never[family] && !r.now.Before(r.familyOff[family])
+}
+
+// addKnown gives a server its addresses: those that the cache has from answers,
+// which are the zone's own word, then the glue.
+func (r *Resolver) addKnown(l *lookup, i int, glue []netip.Addr) {
+	for family, t := range [...]rdata.Type{rdata.TypeA, rdata.TypeAAAA} {
+		e := r.cache.Get(r.now, l.servers[i].name, t)
+		if e == nil {
+			continue
+		}
+		l.servers[i].asked |= askedA << family
+		if e.Kind == rrcache.Positive {
+			l.addPlaces(i, addresses(e.Set.Data), r.limits.ServersPerZone)
+		}
+	}
+	l.addPlaces(i, glue, r.limits.ServersPerZone)
+}
+
+func (l *lookup) addPlaces(i int, addrs []netip.Addr, most int) {
+	for _, addr := range addrs {
+		if l.servers[i].addresses >= most {
+			return
+		}
+		if !l.hasPlace(addr) {
+			l.places = append(l.places, place{addr: addr, server: i})
+			l.servers[i].addresses++
+		}
+	}
+}
+
+func (l *lookup) hasPlace(addr netip.Addr) bool {
+	for _, p := range l.places {
+		if p.addr == addr {
+			return true
+		}
+	}
+	return false
+}
+
+// addresses reads A or AAAA RDATA, leaving out what can be no server's address.
+func addresses(data [][]byte) []netip.Addr {
+	var out []netip.Addr
+	for _, d := range data {
+		addr, ok := netip.AddrFromSlice(d)
+		if addr = addr.Unmap(); ok && !addr.IsUnspecified() && !addr.IsMulticast() {
+			out = append(out, addr)
+		}
+	}
+	return out
+}
+
+func addressRecord(name dnsname.Name, addr netip.Addr, ttl rdata.TTL) rdata.Record {
+	t := [2]rdata.Type{rdata.TypeA, rdata.TypeAAAA}[family(addr)]
+	return rdata.Record{Name: name, Type: t, Class: rdata.ClassIN, TTL: ttl, Data: addr.AsSlice()}
+}
+
+// pick returns the place to ask next, -1 if there is none: of those tried least,
+// the one expected to answer soonest, or now and then any, so that one that has
+// become fast is found out.
+func (r *Resolver) pick(l *lookup) int {
+	fewest := triesPerPlace
+	for i := range l.places {
+		if r.usable(l, &l.places[i]) {
+			fewest = min(fewest, l.places[i].tries)
+		}
+	}
+	explore := r.cfg.Rand.IntN(exploreOneIn) == 0
+	best, bestPrice, seen := -1, time.Duration(0), 0
+	for i := range l.places {
+		p := &l.places[i]
+		if p.tries != fewest || !r.usable(l, p) {
+			continue
+		}
+		seen++
+		h := r.hosts.look(p.addr)
+		price := h.price(r)
+		if h.isLame(l.cut.Zone, r.now) {
+			price += lamePrice
+		} else if h.dead(r.now) {
+			price += deadPrice
+		} else if explore && r.cfg.Rand.IntN(seen) == 0 {
+			price = -1
+		}
+		if best < 0 || price < bestPrice || (price == -1 && bestPrice == -1) {
+			best, bestPrice = i, price
+		}
+	}
+	return best
+}
+
+// exploreOneIn: one pick in so many takes any server. The prices put servers that
+// did not answer lately behind all others, and those that answered that they do
+// not serve the zone behind these.
+const (
+	exploreOneIn = 16
+	deadPrice    = time.Hour
+	lamePrice    = 2 * time.Hour
+)
+
+func (r *Resolver) usable(l *lookup, p *place) bool {
+	if p.useless || p.tries >= triesPerPlace || !r.hasFamily(family(p.addr)) {
+		return false
+	}
+	// A server that is dead or lame gets one try a lookup, no more.
+	h := r.hosts.look(p.addr)
+	return p.tries == 0 || !h.isLame(l.cut.Zone, r.now) && !h.dead(r.now)
+}
+
+// startTargets starts lookups of addresses of servers that have none, within the
+// limits; of one server, one address family after the other.
+func (r *Resolver) startTargets(l *lookup) {
+	for i := range l.servers {
+		s := &l.servers[i]
+		for family, t := range [...]rdata.Type{rdata.TypeA, rdata.TypeAAAA} {
+			bit := askedA << family
+			if s.addresses > 0 || s.asked&bit != 0 || l.asksFor(i) {
+				continue
+			}
+			// NXNSAttack: a delegation to many names without address costs this much
+			// and no more. That is the delegation's fault, so the failure counts.
+			if len(l.subs) >= targetsAtOnce || l.targets >= r.limits.TargetsPerZone {
+				return
+			}
+			s.asked |= bit
+			if r.hasFamily(family) {
+				r.startTarget(l, i, question{s.name, t})
+			}
+		}
+	}
+}
+
+// asksFor reports whether an address of servers[i] is being looked up.
+func (l *lookup) asksFor(i int) bool {
+	for _, s := range l.subs {
+		if s.server == i {
+			return true
+		}
+	}
+	return false
+}
+
+// startTarget starts one lookup of an address of servers[i], unless it is known
+// to be in vain.
+func (r *Resolver) startTarget(l *lookup, i int, q question) {
+	known := r.lookups[q]
+	switch {
+	case r.cache.Failure(r.now, q.name, q.t) != nil:
+		return
+	case r.isAlias(q.name): // RFC 2181 §10.3: a name server's name is no alias
+		l.servers[i].asked = askedAll
+		return
+	case known != nil && wouldCycle(l, known):
+		return
+	case l.depth >= r.limits.Depth:
+		l.limited = true
+		return
+	}
+	payer := l.payer
+	if payer == nil || payer.done {
+		payer = l.findPayer(r.limits.Sends, nil)
+	}
+	if payer == nil || payer.targets >= r.limits.Targets {
+		l.limited = true
+		return
+	}
+	payer.targets++
+	l.targets++
+	r.note(l, Step{Kind: StepNeedServer, Target: q.name})
+	s := r.join(q, waiter{lookup: l}, payer, l.depth+1)
+	l.subs = append(l.subs, sub{s, i})
+	if known == nil {
+		r.begin(s)
+	}
+}
+
+func (r *Resolver) isAlias(name dnsname.Name) bool {
+	e := r.cache.Get(r.now, name, rdata.TypeCNAME)
+	return e != nil && e.Kind == rrcache.Positive
+}
+
+// targetDone goes on with l when a lookup it waited for has come to its end.
+func (r *Resolver) targetDone(l, s *lookup) {
+	if s.q == priming && l.cut == nil {
+		r.primed(l)
+		return
+	}
+	res := s.result
+	for i := range l.servers {
+		if l.servers[i].name != s.q.name {
+			continue
+		}
+		if len(res.chain) > 0 || res.rcode != 0 {
+			l.servers[i].asked = askedAll // an alias, or no such name: the other family is no better
+		} else if res.failure == nil {
+			l.addPlaces(i, addresses(dataOf(res.records)), r.limits.ServersPerZone)
+		} else if res.failure.limited {
+			l.limited = true
+		}
+	}
+	r.next(l)
+}
+
+func dataOf(records []rdata.Record) [][]byte {
+	out := make([][]byte, len(records))
+	for i, record := range records {
+		out[i] = record.Data
+	}
+	return out
+}

@@ -2,7 +2,7 @@
 // a pick; what can be decided before (who is eligible, the order of a cycle) is in
 // the view, compiled by package pool.
 //
-// Entry points: Pick, and PickExcept for a retry on another member.
+// Entry points: Pick, PickExcept for a retry on another member, Peek to explain.
 //
 // Concurrency: picks run at once on any number of goroutines over one immutable
 // view; the only thing they write is one atomic counter of Load. They take no lock
@@ -25,6 +25,15 @@ func Pick(v *pool.View, key uint64, l *Load) int {
 		return -1
 	}
 	return int(order[(l.Picks.Add(1)-1)%uint64(len(order))])
+}
+
+// Peek returns what Pick would return now, and leaves the turn where it is: for
+// explain.
+func Peek(v *pool.View, key uint64, l *Load) int {
+	if len(v.Order) == 0 {
+		return -1
+	}
+	return int(v.Order[l.Picks.Load()%uint64(len(v.Order))])
 }
 
 // PickExcept is Pick for a retry: it passes over the members in tried. When every

@@ -80,6 +80,23 @@ func TestWeightedDistributionIsExact(t *testing.T) {
 	}
 }
 
+// Peek says what the next pick is, and changes nothing.
+func TestPeek(t *testing.T) {
+	v, l := viewOf(pool.WeightedRoundRobin, []int{5, 1, 1}), new(Load)
+	for range 20 {
+		want := Peek(v, 0, l)
+		if again := Peek(v, 0, l); again != want {
+			t.Fatalf("peeked %d, then %d", want, again)
+		}
+		if got := Pick(v, 0, l); got != want {
+			t.Fatalf("peeked %d, picked %d", want, got)
+		}
+	}
+	if got := Peek(viewOf(pool.RoundRobin, nil), 0, l); got != -1 {
+		t.Errorf("of nobody: %d", got)
+	}
+}
+
 // The cursor may pass the end of its numbers.
 func TestCursorWraps(t *testing.T) {
 	v, l := viewOf(pool.RoundRobin, equalWeights(4)), new(Load)

@@ -64,7 +64,7 @@ func (s *State) UnmarshalText(text []byte) error {
 type Result struct {
 	OK      bool
 	At      time.Time     // when it ended
-	Latency time.Duration // how long it took; At minus Latency is when it began
+	Latency time.Duration // how long it took: At minus Latency is when it began
 	Cause   string        // what went wrong or was seen, for people: "connection refused", "status 503"
 	Passive bool          // from real traffic, not from a probe
 }

@@ -155,6 +155,9 @@ func (m *Machine) observePassive(now time.Time, r Result) (Transition, bool) {
 	if m.params.Passive < 0 || m.verdict == Down {
 		return Transition{}, false // of requests begun before it went Down
 	}
+	if r.At.Add(-r.Latency).Before(m.since) && m.verdict == Up {
+		return Transition{}, false // it began before the target came back: the last of an old trouble
+	}
 	if r.OK {
 		m.passive, m.onTrial = 0, false
 		return Transition{}, false

@@ -130,6 +130,27 @@ func TestPassiveFailureBringsTheProbeForward(t *testing.T) {
 	})
 }
 
+// Requests that began before a target came back and fail after it, such as those
+// that waited for a timeout, do not take it down again.
+func TestLateFailuresOfOldTrouble(t *testing.T) {
+	m := play(t, New(everySecond, epoch), []step{{at: 1000 * ms, event: "ok", want: "unknown > up: probe succeeded"}})
+	for _, c := range []struct {
+		took    time.Duration
+		changes bool
+	}{{500 * ms, false}, {499 * ms, true}} {
+		late := m
+		changed := false
+		for range 3 {
+			now := epoch.Add(1499 * ms)
+			_, changed = late.Observe(now, Result{At: now, Latency: c.took, Passive: true, Cause: "timeout"})
+			late.check()
+		}
+		if changed != c.changes {
+			t.Errorf("requests that took %v took it down: %v, want %v", c.took, changed, c.changes)
+		}
+	}
+}
+
 // Passive results neither bring an Unknown target up nor count when they are off.
 func TestPassiveSuccessIsNoProbe(t *testing.T) {
 	play(t, New(everySecond, epoch), []step{{at: ms, event: "hit", want: ""}})

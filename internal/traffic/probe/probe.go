@@ -192,8 +192,8 @@ func (p *Prober) firstMachine(key health.Target, known map[health.Target]*target
 	return health.New(key.Check, now)
 }
 
-// Report takes in a result of real traffic. It sets Passive itself; results for
-// targets that are not set are ignored.
+// Report takes in a result of real traffic. It sets Passive itself, and At if it is
+// zero; results for targets that are not set are ignored.
 func (p *Prober) Report(key health.Target, r health.Result) {
 	r.Passive = true
 	p.counters.passive.Add(1)
@@ -201,6 +201,9 @@ func (p *Prober) Report(key health.Target, r health.Result) {
 	defer p.mu.Unlock()
 	if t := p.targets[key]; t != nil {
 		now := time.Now()
+		if r.At.IsZero() {
+			r.At = now
+		}
 		p.announce(t)(t.machine.Observe(now, r))
 		p.replan(t, now)
 	}

@@ -250,7 +250,7 @@ func TestPassiveReports(t *testing.T) {
 		time.Sleep(600 * ms)
 		h.want(t, "10.0.0.1:80 unknown > up: connected")
 		before := n.dialed("10.0.0.1:80")
-		failed := health.Result{At: time.Now(), Cause: "connection reset"}
+		failed := health.Result{Cause: "connection reset"}
 		p.Report(target, failed)
 		synctest.Wait()
 		if got := n.dialed("10.0.0.1:80"); got != before+1 {

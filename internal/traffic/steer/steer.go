@@ -94,8 +94,15 @@ type Question struct {
 // Question returns the question that r makes of a query of type t, and takes the
 // next turn of the pool's rotation.
 func (r *Rule) Question(t rdata.Type) Question {
-	turn := r.Pool.Load().Answers.Add(1) - 1
-	return Question{Name: r.Name, Type: t, TTL: r.TTL, Limit: r.Limit, Turn: turn}
+	q := r.Peek(t)
+	q.Turn = r.Pool.Load().Answers.Add(1) - 1
+	return q
+}
+
+// Peek returns the question that the next Question will be, and leaves the turn
+// where it is: for explain.
+func (r *Rule) Peek(t rdata.Type) Question {
+	return Question{Name: r.Name, Type: t, TTL: r.TTL, Limit: r.Limit, Turn: r.Pool.Load().Answers.Load()}
 }
 
 // Client is who asks.

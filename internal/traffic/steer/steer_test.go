@@ -148,6 +148,9 @@ func TestTable(t *testing.T) {
 	if table.Find(dnsname.MustParse("example.com")) != nil || (*Table)(nil).Find(name) != nil {
 		t.Error("a rule was found for a name without one")
 	}
+	if next, again := r.Peek(rdata.TypeA), r.Peek(rdata.TypeA); next != again || next.Turn != 0 {
+		t.Errorf("peeked at %+v, then %+v", next, again)
+	}
 	if a, b := r.Question(rdata.TypeA), r.Question(rdata.TypeA); a.Turn != 0 || b.Turn != 1 || a.TTL != DefaultTTL || a.Name != name {
 		t.Errorf("questions %+v and %+v", a, b)
 	}
@@ -187,6 +190,11 @@ func TestTrace(t *testing.T) {
 	}
 	if len(got) != len(want) || !slices.Equal(filters, []string{"family", "state", "address", "order", "limit"}) {
 		t.Errorf("filters %v exclude %v", filters, got)
+	}
+	for i, want := range []string{"a 10.0.0.1:80 up (status 200): in, weight 2", "b 10.0.0.2:80 down (connection refused): out, down"} {
+		if got := trace.Steps[1].Members[i].String(); got != want {
+			t.Errorf("line %q, want %q", got, want)
+		}
 	}
 	for i, s := range trace.Steps[1:] {
 		if s.In != trace.Steps[i].Out {

@@ -47,6 +47,18 @@ type Verdict struct {
 	Excluded string         `json:"excluded,omitempty"` // why it was left out; "": it was kept
 }
 
+// String returns v as a line: who, in which state and why, and in or out.
+func (v Verdict) String() string {
+	line := fmt.Sprintf("%s %s %s", v.Member, v.Address, v.State)
+	if v.Cause != "" {
+		line += " (" + v.Cause + ")"
+	}
+	if v.Excluded != "" {
+		return line + ": out, " + v.Excluded
+	}
+	return fmt.Sprintf("%s: in, weight %d", line, v.Weight)
+}
+
 // Chosen is one answer, by the name of its member.
 type Chosen struct {
 	Member  string     `json:"member"`

@@ -9,47 +9,20 @@ import (
 	"pharos/internal/authority/zone"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
-	"pharos/internal/dns/rdata"
+	"pharos/internal/dns/zonefile"
 )
-
-// records reads master-file text by means of another library.
-func records(t testing.TB, origin, text string) []rdata.Record {
-	t.Helper()
-	zp := dns.NewZoneParser(strings.NewReader(text), origin, "")
-	var list []rdata.Record
-	wire := make([]byte, 1<<16)
-	for rr, ok := zp.Next(); ok; rr, ok = zp.Next() {
-		end, err := dns.PackRR(rr, wire, 0, nil, false)
-		if err != nil {
-			t.Fatal(err)
-		}
-		name, n, err := dnsname.FromWire(wire)
-		if err != nil {
-			t.Fatal(err)
-		}
-		h := rr.Header()
-		list = append(list, rdata.Record{
-			Name: name, Type: rdata.Type(h.Rrtype), Class: rdata.Class(h.Class), TTL: rdata.TTL(h.Ttl),
-			Data: append([]byte(nil), wire[n+10:end]...),
-		})
-	}
-	if err := zp.Err(); err != nil {
-		t.Fatal(err)
-	}
-	return list
-}
 
 // buildZone makes a zone of master-file text that must have no fatal problem.
 func buildZone(t testing.TB, origin, text string) *zone.Zone {
 	t.Helper()
-	list := records(t, origin, text)
-	z, problems := zone.Build(dnsname.MustParse(origin), func(yield func(rdata.Record) bool) {
-		for _, r := range list {
-			if !yield(r) {
-				return
-			}
+	b := zone.NewBuilder(dnsname.MustParse(origin))
+	for r, err := range zonefile.Read(strings.NewReader(text), zonefile.Options{Origin: dnsname.MustParse(origin)}) {
+		if err != nil {
+			t.Fatal(err)
 		}
-	})
+		b.Add(r)
+	}
+	z, problems := b.Finish()
 	if z == nil {
 		t.Fatalf("zone %s: %v", origin, problems)
 	}

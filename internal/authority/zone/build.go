@@ -45,6 +45,7 @@ type Builder struct {
 	records []stagedRecord
 	table   []uint64 // index into nodes, see insert
 
+	depth   int    // labels of the deepest node below the origin
 	current uint32 // node of the record before, the likely owner of the next
 
 	starts [dnsname.MaxLabels + 1]uint8  // scratch of nodeOf
@@ -144,6 +145,7 @@ func (b *Builder) nodeOf(n dnsname.Name) uint32 {
 			b.names = append(doubled(b.names, len(wire)), wire...)
 		}
 		depth++
+		b.depth = max(b.depth, depth)
 		parent = b.newNode(parent, at+uint32(b.starts[labels-depth]), b.hashes[depth])
 	}
 	b.current = parent

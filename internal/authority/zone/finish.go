@@ -21,7 +21,7 @@ func (b *Builder) Finish() (*Zone, []Problem) {
 		return nil, b.problems.list
 	}
 	z := &Zone{
-		origin: b.origin, originHash: b.nodes[0].hash, names: len(order), records: records,
+		origin: b.origin, originHash: b.nodes[0].hash, depth: b.depth, names: len(order), records: records,
 		arena: b.assemble(order, size),
 	}
 	z.table = newTable(len(order))

@@ -25,7 +25,8 @@ type Found struct {
 }
 
 // Lookup finds where n falls in the zone. It costs one pass over the labels of n
-// and one probe for a name that exists; for another, at most seven more probes,
+// and one probe for a name that exists; for another, a second pass and at most
+// seven more probes. No name costs more than the deepest one of the zone,
 // however many labels it has (RFC 1035 allows 127).
 func (z *Zone) Lookup(n dnsname.Name) Found {
 	wire := n.Wire()
@@ -33,6 +34,9 @@ func (z *Zone) Lookup(n dnsname.Name) Found {
 	labels, ok := splitBelow(wire, z.origin.Wire(), &starts)
 	if !ok {
 		return Found{}
+	}
+	if labels > z.depth {
+		return z.foundAbove(wire, &starts, labels)
 	}
 	hash, end := z.originHash, len(wire)-z.origin.Len()
 	for i := labels - 1; i >= 0; i-- {
@@ -60,14 +64,14 @@ func (z *Zone) At(n Node) Found { return z.found(n) }
 // below the origin. All ancestors of a node are nodes, so the closest encloser
 // is found by bisection over the number of labels.
 func (z *Zone) foundAbove(wire string, starts *[dnsname.MaxLabels + 1]uint8, labels int) Found {
-	var hashes [dnsname.MaxLabels + 1]uint64 // of the ancestor with so many labels below the origin
+	var hashes [dnsname.MaxLabels + 1]uint64               // of the ancestor with so many labels below the origin
+	encloser, low, high := apex, 0, min(labels, z.depth+1) // the ancestor with low labels exists, that with high does not
 	hash, end := z.originHash, len(wire)-z.origin.Len()
-	for depth := 1; depth < labels; depth++ {
+	for depth := 1; depth < high; depth++ {
 		start := int(starts[labels-depth])
 		hash = hashLabel(hash, wire[start:end])
 		hashes[depth], end = hash, start
 	}
-	encloser, low, high := apex, 0, labels // low labels exist, high do not
 	for high-low > 1 {
 		middle := (low + high) / 2
 		if node := z.probe(hashes[middle], wire[starts[labels-middle]:]); node != 0 {

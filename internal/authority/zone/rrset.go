@@ -69,9 +69,9 @@ func (s *RRset) Record(at int) (data []byte, target Node, next int) {
 	return data, target, at
 }
 
-// HasTargets reports whether records of the RRset's type have a target, whose
-// node Record returns.
-func (s *RRset) HasTargets() bool { return s.link != 0 }
+// HasTargets reports whether records of the RRset's type have a target whose
+// addresses belong in the additional section of an answer.
+func (s *RRset) HasTargets() bool { return s.link != 0 && s.Type != rdata.TypeCNAME }
 
 // TargetName returns the target in RDATA of the RRset, in its own case. It looks
 // at the memory of data.

@@ -48,6 +48,7 @@ type Zone struct {
 	table      []uint64 // see probe
 	serial     rdata.Serial
 	negative   rdata.TTL
+	depth      int // labels that the deepest name has below the origin
 	names      int
 	records    int
 }

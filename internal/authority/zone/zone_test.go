@@ -73,6 +73,8 @@ func TestLookup(t *testing.T) {
 		{"example.net.", "", "", "", "", ""},
 		{"ample.", "", "", "", "", ""},
 		{"xexample.", "", "", "", "", ""},
+		{`x\007example.`, "", "", "", "", ""}, // ends in the octets of the origin, but not at a label
+		{strings.Repeat("a.", 123) + "example.", "", "example.", "", "", ""},
 		{".", "", "", "", "", ""},
 	} {
 		f := z.Lookup(dnsname.MustParse(tt.name))

@@ -1,7 +1,9 @@
 package rdata
 
 import (
+	"bytes"
 	"net/netip"
+	"unsafe"
 )
 
 func appendIPv4(dst []byte, text []byte) ([]byte, error) {
@@ -33,11 +35,14 @@ func appendIPv4(dst []byte, text []byte) ([]byte, error) {
 }
 
 func appendIPv6(dst []byte, text []byte) ([]byte, error) {
-	if len(text) > 45 {
+	// A zone, as in fe80::1%eth0, is not part of an address on the wire.
+	if len(text) == 0 || bytes.IndexByte(text, '%') >= 0 {
 		return dst, ErrSyntax
 	}
-	addr, err := netip.ParseAddr(string(text))
-	if err != nil || !addr.Is6() || addr.Zone() != "" {
+	// The string is a view of text, not a copy of it: neither the Addr without a zone
+	// nor anything else keeps it after this call.
+	addr, err := netip.ParseAddr(unsafe.String(unsafe.SliceData(text), len(text)))
+	if err != nil || !addr.Is6() {
 		return dst, ErrSyntax
 	}
 	octets := addr.As16()

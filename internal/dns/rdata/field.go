@@ -32,18 +32,28 @@ var (
 // FieldError says which field of RDATA in presentation form is wrong.
 type FieldError struct {
 	Type   Type
-	Index  int    // of the field, from 0
-	At     int    // Field.At of it; -1 when the field is missing
-	Text   string // of the field; "" when it is missing
+	Index  int    // of the field, from 0; -1 when it is about no field in particular
+	At     int    // Field.At of it; -1 when there is none or it is missing
+	Text   string // of the field; "" when there is none or it is missing
 	Err    error  // what is wrong
 	Remedy string // what to write instead
 }
 
 func (e *FieldError) Error() string {
-	if e.Text == "" {
-		return fmt.Sprintf("%v, field %d: %v; %s", e.Type, e.Index+1, e.Err, e.Remedy)
+	text := ""
+	if e.Text != "" {
+		text = fmt.Sprintf(": %q", e.Text)
 	}
-	return fmt.Sprintf("%v, field %d: %v: %q; %s", e.Type, e.Index+1, e.Err, e.Text, e.Remedy)
+	return fmt.Sprintf("%v%s; %s", e.Cause(), text, e.Remedy)
+}
+
+// Cause returns what is wrong, with the type and the number of the field, without
+// its text and the remedy.
+func (e *FieldError) Cause() error {
+	if e.Index < 0 {
+		return fmt.Errorf("%v: %w", e.Type, e.Err)
+	}
+	return fmt.Errorf("%v, field %d: %w", e.Type, e.Index+1, e.Err)
 }
 
 // Unwrap returns what is wrong with the field.

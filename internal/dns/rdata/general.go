@@ -3,6 +3,7 @@ package rdata
 import (
 	"bytes"
 	"errors"
+	"strconv"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -36,11 +37,32 @@ func appendGeneral(dst []byte, t Type, origin string, fields []Field) ([]byte, e
 	if err == nil {
 		return append(dst, data...), nil
 	}
-	at, text := -1, ""
-	if len(fields) > 0 {
-		at, text = fields[0].At, string(fields[0].Text)
+	return dst, generalError(t, fields, err)
+}
+
+// generalError returns what miekg/dns found wrong, at the field whose text its
+// message shows: the line and column of the text that it was given mean nothing to
+// the user.
+func generalError(t Type, fields []Field, err error) error {
+	const remedy = "write the fields of this type as its RFC shows them"
+	var parse *dns.ParseError
+	if !errors.As(err, &parse) {
+		return wholeError(t, err, remedy)
 	}
-	return dst, &FieldError{Type: t, At: at, Text: text, Err: generalCause(err), Remedy: "write the fields of this type as its RFC shows them"}
+	message := strings.TrimPrefix(parse.Error(), "dns: ")
+	if cut := strings.LastIndex(message, " at line:"); cut >= 0 {
+		message = message[:cut]
+	}
+	cause := error(ErrSyntax)
+	if cut := strings.LastIndex(message, `: "`); cut > 0 {
+		cause = errors.New(message[:cut])
+	}
+	for i, f := range fields {
+		if len(f.Text) > 0 && strings.HasSuffix(message, strconv.Quote(string(f.Text))) {
+			return fieldError(t, fields, i, cause, remedy)
+		}
+	}
+	return wholeError(t, cause, remedy)
 }
 
 // generalData returns the RDATA that fields spell.
@@ -57,20 +79,6 @@ func generalData(t Type, origin string, fields []Field) ([]byte, error) {
 }
 
 func isServiceBinding(t Type) bool { return t == TypeSVCB || t == TypeHTTPS }
-
-// generalCause keeps of an error of miekg/dns only what concerns the RDATA, not
-// the line and column of the text it was given.
-func generalCause(err error) error {
-	var parse *dns.ParseError
-	if !errors.As(err, &parse) {
-		return err
-	}
-	text := strings.TrimPrefix(parse.Error(), "dns: ")
-	if cut := strings.LastIndex(text, " at line:"); cut >= 0 {
-		text = text[:cut]
-	}
-	return errors.New(text)
-}
 
 // readRR gives fields to miekg/dns as one line of a master file.
 func readRR(t Type, origin string, fields []Field) (dns.RR, error) {

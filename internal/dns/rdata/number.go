@@ -151,7 +151,17 @@ func parseTime(text []byte) (uint64, bool) {
 
 // ParseTypeField is ParseType without garbage for the types that zones are full of.
 func ParseTypeField(text []byte) (Type, bool) {
-	switch string(text) {
+	var room [8]byte // longer than the names below
+	if len(text) > len(room) {
+		return ParseType(string(text))
+	}
+	upper := room[:copy(room[:], text)]
+	for i, c := range upper {
+		if 'a' <= c && c <= 'z' {
+			upper[i] = c - ('a' - 'A')
+		}
+	}
+	switch string(upper) {
 	case "A":
 		return TypeA, true
 	case "NS":

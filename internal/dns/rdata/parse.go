@@ -37,7 +37,7 @@ func AppendFields(dst []byte, t Type, origin string, fields []Field) ([]byte, er
 
 // wholeError is about no field in particular.
 func wholeError(t Type, err error, remedy string) error {
-	return &FieldError{Type: t, At: -1, Err: err, Remedy: remedy}
+	return &FieldError{Type: t, Index: -1, At: -1, Err: err, Remedy: remedy}
 }
 
 // isGeneric reports whether f begins the generic form of RFC 3597 §5.
@@ -87,7 +87,7 @@ func appendShape(dst []byte, t Type, shape []kind, origin string, fields []Field
 			out, bad, err := appendRest(dst, k, fields[i:])
 			switch {
 			case err != nil && i+bad < len(fields):
-				return out, fieldError(t, fields, i+bad, err, remedies[k])
+				return out, fieldError(t, fields, i+bad, err, valueRemedy(k, err))
 			case err != nil:
 				return out, &FieldError{Type: t, Index: i, At: -1, Err: err, Remedy: remedies[k]}
 			}
@@ -113,10 +113,42 @@ func appendShape(dst []byte, t Type, shape []kind, origin string, fields []Field
 }
 
 func remedyFor(k kind, err error) string {
-	if errors.Is(err, dnsname.ErrNoOrigin) {
-		return "end the name with a dot, or set an origin"
+	if k == kindName {
+		return NameRemedy(err)
+	}
+	return valueRemedy(k, err)
+}
+
+// valueRemedy is for fields that are not names.
+func valueRemedy(k kind, err error) string {
+	switch {
+	case errors.Is(err, dnsname.ErrEscape):
+		return escapeRemedy
+	case errors.Is(err, ErrQuoteInside):
+		return `put the whole string in quotes, or write \" for a quote`
 	}
 	return remedies[k]
+}
+
+const escapeRemedy = `write \DDD with three digits, or \X with any other octet`
+
+// NameRemedy says what to do about an error of AppendName.
+func NameRemedy(err error) string {
+	switch {
+	case errors.Is(err, dnsname.ErrNoOrigin):
+		return "end the name with a dot, or state an origin"
+	case errors.Is(err, dnsname.ErrEmptyLabel):
+		return "put at least one octet between two dots"
+	case errors.Is(err, dnsname.ErrEscape):
+		return escapeRemedy
+	case errors.Is(err, ErrQuoteInside):
+		return `write \" for a quote in a name`
+	case errors.Is(err, dnsname.ErrLabelTooLong):
+		return "shorten the label to 63 octets"
+	case errors.Is(err, dnsname.ErrNameTooLong):
+		return "shorten the name to 255 octets, its origin included"
+	}
+	return remedies[kindName]
 }
 
 // appendField appends the field text of kind k.

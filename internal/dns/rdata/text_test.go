@@ -213,14 +213,16 @@ func TestParseTextErrors(t *testing.T) {
 		{TypeA, `\# 5 0102030405`, ErrTrailing, 0},
 		{TypeA, `\# 4 010203x4`, ErrSyntax, 2},
 		{TypeA, `\#`, ErrMissing, 1},
-		{Type(65280), "abc", ErrUnknownType, 0},
-		{TypeOPT, `\# 0`, ErrMetaType, 0},
-		{TypeANY, "x", ErrMetaType, 0},
+		{Type(65280), "abc", ErrUnknownType, -1},
+		{TypeOPT, `\# 0`, ErrMetaType, -1},
+		{TypeANY, "x", ErrMetaType, -1},
+		{TypeLOC, "91 0 0 N 0 0 0 E 0m", nil, 0},
+		{TypeSVCB, "1 . port=x", ErrSyntax, 2},
 	}
 	for _, test := range tests {
 		_, err := ParseText(test.rrtype, dnsname.Name{}, test.text)
 		var wrong *FieldError
-		if !errors.Is(err, test.want) || !errors.As(err, &wrong) || wrong.Index != test.index {
+		if test.want != nil && !errors.Is(err, test.want) || !errors.As(err, &wrong) || wrong.Index != test.index {
 			t.Errorf("ParseText(%v, %q): got %v, want %v at field %d", test.rrtype, test.text, err, test.want, test.index+1)
 		} else if wrong.Remedy == "" {
 			t.Errorf("ParseText(%v, %q): no remedy in %v", test.rrtype, test.text, err)

@@ -7,14 +7,17 @@ import (
 )
 
 // isDirective reports whether an entry that begins with f is a directive. An owner
-// name that begins with a dollar sign is written \$.
-func isDirective(src *source, f rdata.Field) bool {
-	return !src.blank && !f.Quoted && len(f.Text) > 0 && f.Text[0] == '$'
+// name that begins with a dollar sign is written \$, and no type does.
+func isDirective(f rdata.Field) bool {
+	return !f.Quoted && len(f.Text) > 0 && f.Text[0] == '$'
 }
 
 // directive carries out an entry that is a directive.
 func (r *Reader) directive(src *source, fields []rdata.Field) error {
 	arguments := fields[1:]
+	if src.blank {
+		return src.fieldError(fields[0], ErrDirective, "a directive begins in the first column: take the blank before it away")
+	}
 	switch strings.ToUpper(string(fields[0].Text)) {
 	case "$ORIGIN":
 		return r.setOrigin(src, fields[0], arguments)
@@ -62,7 +65,7 @@ func newOrigin(src *source, f rdata.Field) (string, error) {
 	}
 	wire, err := rdata.AppendName(nil, f.Text, src.origin)
 	if err != nil {
-		return "", src.fieldError(f, err, nameRemedy(err))
+		return "", src.fieldError(f, err, rdata.NameRemedy(err))
 	}
 	return string(wire), nil
 }

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-
-	"pharos/internal/dns/rdata"
 )
 
 // What can be wrong with a master file. An Error wraps one of these, an error of
@@ -22,7 +20,7 @@ var (
 	ErrTTL                 = errors.New("bad TTL")
 	ErrNoTTL               = errors.New("no TTL is known for this record")
 	ErrClass               = errors.New("not the class of this zone")
-	ErrDirective           = errors.New("unknown directive")
+	ErrDirective           = errors.New("not a directive")
 	ErrMissingArgument     = errors.New("directive without its argument")
 	ErrExtraArgument       = errors.New("directive with an argument too many")
 	ErrIncludeRefused      = errors.New("$INCLUDE is not allowed here")
@@ -68,9 +66,4 @@ func shortened(text string) string {
 		return text
 	}
 	return text[:enough] + "..."
-}
-
-// describe returns what is wrong with a field of RDATA, with its type and number.
-func describe(wrong *rdata.FieldError) error {
-	return fmt.Errorf("%v, field %d: %w", wrong.Type, wrong.Index+1, wrong.Err)
 }

@@ -262,7 +262,7 @@ func (r *Reader) generated() (rdata.Record, error) {
 	}
 	wire, err := rdata.AppendName(r.room(minRoom), g.text, src.origin)
 	if err != nil {
-		return rdata.Record{}, g.failed(g.ownerError, err, nameRemedy(err))
+		return rdata.Record{}, g.failed(g.ownerError, err, rdata.NameRemedy(err))
 	}
 	dnsname.Lower(wire)
 	owner := dnsname.View(r.keep(wire))
@@ -291,7 +291,7 @@ func (g *generator) failed(place *Error, err error, remedy string) error {
 func (g *generator) failedRdata(err error) error {
 	var wrong *rdata.FieldError
 	if errors.As(err, &wrong) {
-		return g.failed(g.rdataError, describe(wrong), wrong.Remedy)
+		return g.failed(g.rdataError, wrong.Cause(), wrong.Remedy)
 	}
 	return g.failed(g.rdataError, err, "")
 }

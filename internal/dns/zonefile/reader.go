@@ -148,7 +148,7 @@ func (r *Reader) next() (rdata.Record, error) {
 		r.fields = fields
 		switch {
 		case len(fields) == 0: // an empty line, or one with a comment only
-		case isDirective(src, fields[0]):
+		case isDirective(fields[0]):
 			if err := r.directive(src, fields); err != nil {
 				return rdata.Record{}, err
 			}

@@ -3,7 +3,6 @@ package zonefile
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
@@ -65,24 +64,10 @@ func (r *Reader) name(src *source, f rdata.Field) (dnsname.Name, error) {
 	}
 	wire, err := rdata.AppendName(r.room(minRoom), f.Text, src.origin)
 	if err != nil {
-		return dnsname.Name{}, src.fieldError(f, err, nameRemedy(err))
+		return dnsname.Name{}, src.fieldError(f, err, rdata.NameRemedy(err))
 	}
 	dnsname.Lower(wire)
 	return dnsname.View(r.keep(wire)), nil
-}
-
-func nameRemedy(err error) string {
-	switch {
-	case errors.Is(err, dnsname.ErrNoOrigin):
-		return "end the name with a dot, or write $ORIGIN before it"
-	case errors.Is(err, dnsname.ErrEmptyLabel):
-		return "put at least one octet between two dots"
-	case errors.Is(err, dnsname.ErrEscape):
-		return `write \DDD with three digits, or \X with any other octet`
-	case errors.Is(err, rdata.ErrQuoteInside):
-		return `write \" for a quote in a name`
-	}
-	return "shorten the name"
 }
 
 // head is what stands between owner and RDATA.

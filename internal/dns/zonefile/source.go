@@ -334,7 +334,7 @@ func (s *source) rdataError(typeField rdata.Field, err error) *Error {
 	if wrong.At >= 0 {
 		where = rdata.Field{Text: []byte(wrong.Text), At: wrong.At}
 	}
-	return s.fieldError(where, describe(wrong), wrong.Remedy)
+	return s.fieldError(where, wrong.Cause(), wrong.Remedy)
 }
 
 // lastOctet returns the offset of the last octet of the current entry that is not

@@ -34,11 +34,12 @@ const (
 	YXDomain             // a DNAME made too long a name (RFC 6672 §2.2)
 	Partial              // an alias chain that leaves the zone, is too long, or a loop
 	Refused              // the name is not in the zone at all
+	Steered              // the addresses of Outcome.Last.Exact are for the caller to add
 )
 
 // String returns the name of k in lower case.
 func (k Kind) String() string {
-	return [...]string{"answer", "referral", "nodata", "nxdomain", "yxdomain", "partial", "refused"}[k]
+	return [...]string{"answer", "referral", "nodata", "nxdomain", "yxdomain", "partial", "refused", "steered"}[k]
 }
 
 // Outcome is how an answer came about, for metrics and for explaining it. Nodes
@@ -123,6 +124,10 @@ func (r *response) isDelegated(found zone.Found) bool {
 // answerNode answers for name with the records of node: its own, or those of the
 // source of synthesis.
 func (r *response) answerNode(name dnsname.Name, node zone.Node) progress {
+	if r.z.IsSteered(node) && isAddress(r.q.Type) {
+		r.outcome.Kind = Steered
+		return done
+	}
 	if r.q.Type == rdata.TypeANY {
 		return r.answerAny(name, node)
 	}
@@ -141,6 +146,21 @@ func (r *response) answerNode(name dnsname.Name, node zone.Node) progress {
 		r.denyType()
 	}
 	return done
+}
+
+// isAddress reports whether a steered name leaves t to whoever knows what is
+// healthy. ANY is among them: RFC 8482 §4.1 allows an answer with one RRset.
+func isAddress(t rdata.Type) bool {
+	return t == rdata.TypeA || t == rdata.TypeAAAA || t == rdata.TypeANY
+}
+
+// DenyType makes out say that the name exists in z without the type asked for: for
+// the caller that has no address for a Steered name.
+func DenyType(z *zone.Zone, out *dnswire.Builder) {
+	r := response{z: z, out: out}
+	if r.denyType(); r.outcome.Truncated {
+		out.SetTC(true)
+	}
 }
 
 // answerAny answers with all RRsets of node (RFC 1035 §3.2.3).
@@ -185,10 +205,11 @@ func (r *response) denyType() {
 	r.addSOA()
 }
 
-// addSOA adds the SOA record for how long the denial may be cached: RFC 2308 §3:
-// its TTL is the lesser of its own and the field MINIMUM.
+// addSOA adds the SOA record for how long the denial may be cached (RFC 2308 §3).
 func (r *response) addSOA() {
-	set, _ := r.z.RRset(r.z.Apex(), rdata.TypeSOA)
-	set.TTL = min(set.TTL, r.z.NegativeTTL())
-	r.require(dnswire.Authority, r.z.Origin(), &set)
+	var record [zone.MaxDenialLen]byte
+	originAt := dnswire.HeaderLen + r.q.Name.Len() - r.z.Origin().Len() // in the question, which begins every message
+	if !r.out.AddReady(dnswire.Authority, 1, r.z.AppendDenial(record[:0], originAt)) {
+		r.outcome.Truncated = true
+	}
 }

@@ -68,7 +68,7 @@ func TestEverySize(t *testing.T) {
 		sets  int // records in the RRset of the answer or authority section
 	}{{"many.example.", dns.TypeAAAA, 30}, {"mx.example.", dns.TypeMX, 30}, {"www.child.example.", dns.TypeA, 12}} {
 		most := 0
-		for limit := dnswire.MaxUDP512; limit < 2500; limit++ {
+		for limit := dnswire.MaxUDP512; limit < 2500; limit += 3 {
 			m := ask(t, z, question.name, question.qtype, uint32(limit), limit)
 			size := m.Len()
 			if got := len(m.Answer) + len(m.Ns); got != 0 && got != question.sets {

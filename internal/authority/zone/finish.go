@@ -33,6 +33,7 @@ func (b *Builder) Finish() (*Zone, []Problem) {
 	numbers := data[len(data)-soaNumbers:] // SERIAL REFRESH RETRY EXPIRE MINIMUM
 	z.serial = rdata.Serial(binary.BigEndian.Uint32(numbers))
 	z.negative = min(soa.TTL, rdata.TTL(binary.BigEndian.Uint32(numbers[16:])))
+	z.denial = newDenial(z.origin, z.negative, data)
 	b.link(z)
 	return z, b.problems.list
 }

@@ -48,6 +48,7 @@ type Zone struct {
 	table      []uint64 // see probe
 	serial     rdata.Serial
 	negative   rdata.TTL
+	denial     denial
 	depth      int // labels that the deepest name has below the origin
 	names      int
 	records    int
@@ -74,9 +75,10 @@ const (
 
 // Flags of a node.
 const (
-	flagCut   = 1 << iota // has NS and is not the apex
-	flagCNAME             // has CNAME
-	flagDNAME             // has DNAME
+	flagCut     = 1 << iota // has NS and is not the apex
+	flagCNAME               // has CNAME
+	flagDNAME               // has DNAME
+	flagSteered             // its addresses come from elsewhere: see Builder.Steer
 )
 
 // Origin returns the name of the zone's apex.
@@ -113,6 +115,10 @@ func (z *Zone) HasCNAME(n Node) bool { return z.flags(n)&flagCNAME != 0 }
 
 // HasDNAME reports whether n has a DNAME record.
 func (z *Zone) HasDNAME(n Node) bool { return z.flags(n)&flagDNAME != 0 }
+
+// IsSteered reports whether the addresses of n are not the zone's to give: see
+// Builder.Steer.
+func (z *Zone) IsSteered(n Node) bool { return z.flags(n)&flagSteered != 0 }
 
 // IsOccluded reports whether n lies below a zone cut or a DNAME, so that its
 // records are no authoritative data of this zone: at most glue.

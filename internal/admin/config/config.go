@@ -75,7 +75,7 @@ type Resolver struct {
 	RootHints string `json:"rootHints" format:"file" default:"" example:"named.root"`
 	// Port is where authoritative servers are asked. Anything but 53 is for
 	// labs.
-	Port uint16 `json:"port" default:"53" min:"1" example:"5353"`
+	Port uint16 `json:"port" default:"53" min:"1" max:"65535" example:"5353"`
 	// CacheSize is the memory for what was learned. The least recently used
 	// records make room for new ones.
 	CacheSize Size `json:"cacheSize" default:"256MiB" min:"1MiB" max:"1TiB" example:"1GiB"`

@@ -50,10 +50,10 @@ type Check struct {
 	Type string `json:"type" enum:"tcp,http,none" default:"tcp" example:"http"`
 	// Path is what an http probe asks for; it may have a query.
 	Path string `json:"path" default:"/" example:"/health"`
-	// Host is the Host field of an http probe. Empty: the member's address.
+	// Host is the name that an http probe asks for. Empty: the member's address.
 	Host string `json:"host" format:"hostname" default:"" example:"www.example.com"`
 	// Port is where to probe. 0: the port of the member's address.
-	Port uint16 `json:"port" default:"0" example:"8081"`
+	Port uint16 `json:"port" default:"0" min:"0" max:"65535" example:"8081"`
 	// Interval is the time from the start of one probe to the start of the next.
 	Interval document.Duration `json:"interval" default:"1s" min:"10ms" max:"1h" example:"5s"`
 	// Timeout is how long a probe may take. It cannot be longer than Interval.

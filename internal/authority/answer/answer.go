@@ -154,10 +154,10 @@ func isAddress(t rdata.Type) bool {
 	return t == rdata.TypeA || t == rdata.TypeAAAA || t == rdata.TypeANY
 }
 
-// DenyType makes out say that the name exists in z without the type asked for: for
-// the caller that has no address for a Steered name.
-func DenyType(z *zone.Zone, out *dnswire.Builder) {
-	r := response{z: z, out: out}
+// DenyType makes out, an answer to q from z, say that the name exists without the
+// type asked for: for the caller that has no address for a Steered name.
+func DenyType(q *dnswire.Query, z *zone.Zone, out *dnswire.Builder) {
+	r := response{q: q, z: z, out: out}
 	if r.denyType(); r.outcome.Truncated {
 		out.SetTC(true)
 	}

@@ -1,0 +1,62 @@
+package iterate
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// String tells the step as one line, indented by how deep the lookup is nested.
+func (s Step) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%9v  %s", s.At.Round(time.Microsecond), strings.Repeat("  ", s.Depth))
+	server := s.Server.String()
+	if !s.ServerName.IsZero() {
+		server = s.ServerName.String() + " " + server
+	}
+	switch s.Kind {
+	case StepCacheHit:
+		fmt.Fprintf(&b, "%s %s is in the cache", s.Name, s.Type)
+	case StepSent:
+		network := "UDP"
+		if s.TCP {
+			network = "TCP"
+		}
+		fmt.Fprintf(&b, "ask %s (zone %s, %s) for %s %s", server, s.Zone, network, s.Name, s.Type)
+	case StepReferral:
+		fmt.Fprintf(&b, "refers to the servers of %s", s.Target)
+	case StepAnswer:
+		fmt.Fprintf(&b, "answers with %d records", s.Records)
+	case StepAlias:
+		fmt.Fprintf(&b, "%s is an alias of %s", s.Name, s.Target)
+	case StepNoData:
+		fmt.Fprintf(&b, "%s exists, without %s", s.Name, s.Type)
+	case StepNXDomain:
+		fmt.Fprintf(&b, "%s does not exist", s.Name)
+	case StepTimeout:
+		fmt.Fprintf(&b, "%s did not answer in time", server)
+	case StepFailed:
+		fmt.Fprintf(&b, "%s cannot be reached", server)
+	case StepRefused:
+		fmt.Fprintf(&b, "%s says %s", server, s.Rcode)
+	case StepLame:
+		fmt.Fprintf(&b, "%s does not serve zone %s", server, s.Zone)
+	case StepIgnored:
+		b.WriteString("a packet that answers another question, ignored")
+	case StepTruncated:
+		b.WriteString("truncated: again over TCP")
+	case StepPlain:
+		b.WriteString("again without EDNS")
+	case StepNeedServer:
+		fmt.Fprintf(&b, "the address of name server %s is needed first", s.Target)
+	case StepGaveUp:
+		b.WriteString("gave up")
+	}
+	if s.RTT > 0 {
+		fmt.Fprintf(&b, "  [%v]", s.RTT.Round(time.Microsecond))
+	}
+	if s.Note != "" {
+		b.WriteString(": " + s.Note)
+	}
+	return b.String()
+}

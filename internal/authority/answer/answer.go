@@ -124,7 +124,7 @@ func (r *response) isDelegated(found zone.Found) bool {
 // answerNode answers for name with the records of node: its own, or those of the
 // source of synthesis.
 func (r *response) answerNode(name dnsname.Name, node zone.Node) progress {
-	if r.z.IsSteered(node) && isAddress(r.q.Type) {
+	if r.z.IsSteered(node) && isAddress(r.q.Type) && node == r.outcome.Last.Exact {
 		r.outcome.Kind = Steered
 		return done
 	}

@@ -12,6 +12,7 @@ import (
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
+	"pharos/internal/dns/zonefile"
 )
 
 // dialogueZone has one of everything; see TestDialogues.
@@ -325,6 +326,34 @@ func TestNoAllocs(t *testing.T) {
 			}); got != 0 {
 				t.Errorf("%s %s: %v allocations", name, dns.TypeToString[qtype], got)
 			}
+		}
+	}
+}
+
+// TestSteeredTargets: the addresses that a zone has of a steered name are not
+// served, be it as additional records or by a wildcard.
+func TestSteeredTargets(t *testing.T) {
+	b := zone.NewBuilder(dnsname.MustParse("example."))
+	b.Steer(dnsname.MustParse("app.example."))
+	b.Steer(dnsname.MustParse("*.apps.example."))
+	text := "@ 60 SOA ns.other. h.other. 1 2 3 4 5\n@ 60 NS app\n@ 60 MX 10 app\napp 60 A 192.0.2.1\n"
+	for r, err := range zonefile.Read(strings.NewReader(text), zonefile.Options{Origin: dnsname.MustParse("example.")}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Add(r)
+	}
+	z, problems := b.Finish()
+	if z == nil || len(problems) != 0 {
+		t.Fatal(problems)
+	}
+	for question, want := range map[string]string{
+		"example. MX":       "NOERROR AA\nA example. 60 IN MX 10 app.example.",
+		"x.apps.example. A": "NOERROR AA\nU example. 5 IN SOA ns.other. h.other. 1 2 3 4 5",
+	} {
+		name, qtype, _ := strings.Cut(question, " ")
+		if got := show(ask(t, z, name, dns.StringToType[qtype], 0, dnswire.MaxUDP512)); got != want {
+			t.Errorf("%s:\n got %s\nwant %s", question, got, want)
 		}
 	}
 }

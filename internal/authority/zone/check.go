@@ -76,7 +76,7 @@ func (b *Builder) checkApex() {
 // checkGlue warns of a name server inside the zone that has no address, for the
 // zone cut or apex n. Name servers below another cut are that zone's matter.
 func (b *Builder) checkGlue(z *Zone, n Node, target dnsname.Name, found Found) {
-	if found.Encloser == 0 || z.IsOccluded(n) || found.Cut != 0 && found.Cut != n {
+	if found.Encloser == 0 || z.IsOccluded(n) || found.Cut != 0 && found.Cut != n || found.Exact != 0 && z.IsSteered(found.Exact) {
 		return
 	}
 	b.problems.add(Warning, z.Name(n), rdata.TypeNS,

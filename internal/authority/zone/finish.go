@@ -276,7 +276,7 @@ func addressNode(z *Zone, f Found) Node {
 	if node == 0 && f.Cut == 0 && f.DNAME == 0 {
 		node = f.Wildcard
 	}
-	if node == 0 {
+	if node == 0 || z.IsSteered(node) { // what is steered is asked for, not added
 		return 0
 	}
 	if _, ok := z.RRset(node, rdata.TypeA); ok {

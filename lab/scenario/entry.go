@@ -261,9 +261,12 @@ func fromRR(rr dns.RR) (rdata.Record, error) {
 		return rdata.Record{}, err
 	}
 	h := rr.Header()
-	name, nameLen, err := dnsname.FromWire(wire)
+	name, nameLen, err := dnsname.FromWire(wire[:end])
 	if err != nil {
 		return rdata.Record{}, err
+	}
+	if end < nameLen+10 {
+		return rdata.Record{}, errors.New("a record without data")
 	}
 	return rdata.Record{
 		Name: name, Type: rdata.Type(h.Rrtype), Class: rdata.Class(h.Class), TTL: rdata.TTL(h.Ttl),

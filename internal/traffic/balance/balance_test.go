@@ -152,6 +152,23 @@ func TestPickExcept(t *testing.T) {
 	}
 }
 
+// However many were tried, the last one left is found.
+func TestPickExceptFindsTheLast(t *testing.T) {
+	const n, last = 400, 123
+	v, l := viewOf(pool.RoundRobin, equalWeights(n)), new(Load)
+	var tried []int
+	for i := range n {
+		if i != last {
+			tried = append(tried, i)
+		}
+	}
+	for turn := range n {
+		if got := PickExcept(v, 0, l, tried); got != last {
+			t.Fatalf("turn %d: got %d, want %d", turn, got, last)
+		}
+	}
+}
+
 func TestPickExceptTakesSpares(t *testing.T) {
 	spec := pool.Spec{Name: "web"}
 	for i, port := range []uint16{80, 81, 82} {

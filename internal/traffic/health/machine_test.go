@@ -100,6 +100,16 @@ func TestFallAndRise(t *testing.T) {
 	})
 }
 
+// A probe that takes long is followed by a pause, never by the next at once.
+func TestPauseAfterLongProbe(t *testing.T) {
+	m := New(everySecond, epoch)
+	ended := epoch.Add(500 * ms)
+	m.Observe(ended, Result{At: ended, Latency: 500 * ms, Cause: "timeout after 500ms"})
+	if got, want := m.Next().Sub(ended), MinPause; got != want {
+		t.Errorf("the next probe begins %v after a failed one of 500ms, want %v", got, want)
+	}
+}
+
 // "Three failures of traffic in a row take a member down; a success between them
 // begins the count anew. Then only Rise good probes bring it back: a passive success
 // never overrides what probes say."

@@ -57,6 +57,26 @@ func TestApplyTouchesItsPoolsOnly(t *testing.T) {
 	}
 }
 
+// Two members of one pool at one address are one target, and one new view.
+func TestTwoMembersOfOneTarget(t *testing.T) {
+	r, err := NewRegistry([]Spec{specOf("web", RoundRobin, "10.0.0.1:80", "10.0.0.1:80")}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := len(r.Targets()); got != 1 {
+		t.Errorf("%d targets, want 1", got)
+	}
+	before := r.Pool("web").View().Revision
+	if changed := r.Apply(r.Targets()[0], health.Status{State: health.Up}); len(changed) != 1 {
+		t.Errorf("%d pools changed, want 1", len(changed))
+	}
+	v := r.Pool("web").View()
+	v.check()
+	if v.Revision != before+1 || names(v, v.Eligible) != "ab" {
+		t.Errorf("revision %d after %d, eligible %q; want one more, ab", v.Revision, before, names(v, v.Eligible))
+	}
+}
+
 // An older status that comes late does not undo a newer one.
 func TestApplyIgnoresWhatIsOld(t *testing.T) {
 	spec := specOf("web", RoundRobin, "10.0.0.1:80")

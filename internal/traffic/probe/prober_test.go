@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -302,14 +303,15 @@ func TestSetKeepsAndForgets(t *testing.T) {
 		n := newNetwork()
 		n.serve("10.0.0.1:80", accepts)
 		n.serve("10.0.0.2:80", accepts)
-		n.serve("10.0.0.3:80", nil)
+		n.serve("10.0.0.3:80", nil)     // a probe of it is under way when it is removed
+		n.serve("10.0.0.4:80", accepts) // the next of it is due later
 		p, h := start(n, Config{})
 		defer p.Close()
 		kept, retimed, removed := targetAt("10.0.0.1:80", tcpCheck), targetAt("10.0.0.2:80", tcpCheck), targetAt("10.0.0.3:80", tcpCheck)
-		p.Set([]health.Target{kept, retimed, removed, kept})
+		p.Set([]health.Target{kept, retimed, removed, kept, targetAt("10.0.0.4:80", tcpCheck)})
 		time.Sleep(100 * ms)
-		if got := len(h.take()); got != 2 {
-			t.Fatalf("%d targets came up, want 2", got)
+		if got := len(h.take()); got != 3 {
+			t.Fatalf("%d targets came up, want 3", got)
 		}
 		since := p.Status(kept).Since
 
@@ -327,11 +329,11 @@ func TestSetKeepsAndForgets(t *testing.T) {
 		if s := p.Status(removed); s.State != health.Unknown || s.Cause != "not probed yet" {
 			t.Errorf("removed target is %+v", s)
 		}
-		before := [3]int{n.dialed("10.0.0.1:80"), n.dialed("10.0.0.2:80"), n.dialed("10.0.0.3:80")}
+		before := [4]int{n.dialed("10.0.0.1:80"), n.dialed("10.0.0.2:80"), n.dialed("10.0.0.3:80"), n.dialed("10.0.0.4:80")}
 		time.Sleep(20 * time.Second)
 		h.want(t)
-		if got := n.dialed("10.0.0.3:80"); got != before[2] {
-			t.Errorf("removed target was probed %d times more", got-before[2])
+		if silent, up := n.dialed("10.0.0.3:80"), n.dialed("10.0.0.4:80"); silent != before[2] || up != before[3] {
+			t.Errorf("removed targets were probed %d and %d times more", silent-before[2], up-before[3])
 		}
 		if got := n.dialed("10.0.0.1:80") - before[0]; got < 20 || got > 23 {
 			t.Errorf("kept target was probed %d times in 20 s", got)
@@ -473,6 +475,9 @@ func TestCloseEndsEverything(t *testing.T) {
 			t.Errorf("Close took %v", took)
 		}
 		h.want(t)
+		if c, s := p.Counters(), p.Status(targetAt("10.0.0.1:80", slow)); c.Probes != 0 || !s.LastProbe.IsZero() {
+			t.Errorf("probes ended by Close were counted: %+v, %+v", c, s)
+		}
 		p.Set([]health.Target{targetAt("10.0.0.3:80", tcpCheck)})
 		p.Report(targetAt("10.0.0.3:80", tcpCheck), health.Result{})
 		p.Close()
@@ -550,23 +555,32 @@ func TestConcurrencyIsBounded(t *testing.T) {
 	})
 }
 
-// The same seed gives the same times; another seed others.
+// The same seed gives the same times; another seed others. Intervals differ, so that
+// targets get out of step, and are never longer than configured.
 func TestJitterIsSeeded(t *testing.T) {
-	times := func(seed uint64) (out string) {
+	times := func(seed uint64) (out []time.Duration) {
 		synctest.Test(t, func(t *testing.T) {
 			began := time.Now()
 			p := New(Config{Rand: rand.New(rand.NewPCG(seed, 1)), Dial: func(context.Context, string, string) (net.Conn, error) {
-				out += fmt.Sprint(time.Since(began), " ")
+				out = append(out, time.Since(began))
 				return nil, errors.New("nobody is there")
 			}})
 			p.Set([]health.Target{targetAt("10.0.0.1:80", tcpCheck)})
-			time.Sleep(5 * time.Second)
+			time.Sleep(8 * time.Second)
 			p.Close()
 		})
 		return out
 	}
-	if a, b, c := times(1), times(1), times(2); a != b || a == c {
-		t.Errorf("seed 1: %s\nseed 1: %s\nseed 2: %s", a, b, c)
+	a, b, c := times(1), times(1), times(2)
+	if !slices.Equal(a, b) || slices.Equal(a, c) {
+		t.Errorf("seed 1: %v\nseed 1: %v\nseed 2: %v", a, b, c)
+	}
+	var gaps []time.Duration
+	for i := 3; i < len(a); i++ { // once it is down
+		gaps = append(gaps, a[i]-a[i-1])
+	}
+	if low, high := slices.Min(gaps), slices.Max(gaps); low < 900*ms || high > time.Second || low == high {
+		t.Errorf("intervals %v, want different ones from 900ms to 1s", gaps)
 	}
 }
 

@@ -92,6 +92,8 @@ func TestWhoIsAnswered(t *testing.T) {
 		{"ANY without IPv4 (c is now the first, a)", mixed[2:4], rdata.TypeANY, "a", false},
 		{"MX: NODATA", mixed, rdata.TypeMX, "", false},
 		{"all down: all but the draining one", down, rdata.TypeA, "ac", true},
+		{"A: all of the family are down, though IPv6 is well", []member{{"10.0.0.1:80", 1, health.Down}, {"[2001:db8::1]:80", 1, health.Up}}, rdata.TypeA, "a", true},
+		{"AAAA: well, though IPv4 is down", []member{{"10.0.0.1:80", 1, health.Down}, {"[2001:db8::1]:80", 1, health.Up}}, rdata.TypeAAAA, "b", false},
 		{"AAAA of a pool of IPv4: NODATA", down, rdata.TypeAAAA, "", false},
 		{"an empty pool: NODATA", nil, rdata.TypeA, "", false},
 	} {

@@ -80,7 +80,7 @@ func Answer(q *dnswire.Query, z *zone.Zone, rotation uint32, out *dnswire.Builde
 		out.SetAA(true) // RFC 1035 §4.1.1: AA is about the question's name, whatever the chain leads to
 	}
 	if r.answer(q.Name, found) == alias {
-		r.follow(q.Name, found)
+		r.follow(q.Name, found, nil)
 	}
 	if r.outcome.Truncated {
 		out.SetTC(true)

@@ -76,8 +76,8 @@ type Resolver struct {
 	// Port is where authoritative servers are asked. Anything but 53 is for
 	// labs.
 	Port uint16 `json:"port" default:"53" min:"1" max:"65535" example:"5353"`
-	// CacheSize is the memory for what was learned. The least recently used
-	// records make room for new ones.
+	// CacheSize is the memory for what was learned. What has not been used for
+	// longest makes room for what is new.
 	CacheSize Size `json:"cacheSize" default:"256MiB" min:"1MiB" max:"1TiB" example:"1GiB"`
 	// Timeout is how long one client query may be worked on before SERVFAIL.
 	Timeout Duration `json:"timeout" default:"5s" min:"100ms" max:"1m" example:"3s"`
@@ -88,15 +88,12 @@ type DNS struct {
 	// UDPWorkers is how many loops serve each UDP address, each with a socket
 	// of its own. 0: one for each core.
 	UDPWorkers int `json:"udpWorkers" default:"0" min:"0" max:"1024" example:"4"`
-	// UDPSize is the largest UDP answer, in octets, even if the client would
-	// take more; the default avoids fragments (RFC 9715 §3). What is larger is
-	// truncated and asked again over TCP.
-	UDPSize int `json:"udpSize" default:"1232" min:"512" max:"65535" example:"1400"`
 	// TCPConnections is how many TCP connections are open at most. At the
-	// limit the one that has been idle longest is closed.
-	TCPConnections int `json:"tcpConnections" default:"1024" min:"1" max:"1000000" example:"10000"`
-	// TCPPerClient is how many of them one client address may have.
-	TCPPerClient int `json:"tcpPerClient" default:"32" min:"1" max:"1000000" example:"8"`
+	// limit the one that has been idle longest is closed (RFC 7766 §6.2.3).
+	TCPConnections int `json:"tcpConnections" default:"2048" min:"1" max:"1000000" example:"10000"`
+	// TCPPerClient is how many of them one IPv4 address or one IPv6 /64 may have.
+	// At the limit new ones are refused.
+	TCPPerClient int `json:"tcpPerClient" default:"128" min:"1" max:"1000000" example:"8"`
 	// TCPIdle is how long a TCP connection stays open without a query
 	// (RFC 7766 §6.2.3).
 	TCPIdle Duration `json:"tcpIdle" default:"10s" min:"100ms" max:"1h" example:"30s"`
@@ -107,8 +104,8 @@ type DNS struct {
 
 // Gateway bounds what the HTTP listeners take on.
 type Gateway struct {
-	// TrustedProxies are the addresses whose X-Forwarded-For and Forwarded
-	// fields are believed and extended. From all others they are replaced.
+	// TrustedProxies are the addresses whose X-Forwarded-For, Forwarded and
+	// X-Request-Id fields are believed. From all others they are replaced.
 	TrustedProxies []netip.Prefix `json:"trustedProxies" default:"" max:"10000" example:"10.0.0.0/8"`
 	// AccessLog is where each request leaves a line: a file, stdout or off.
 	AccessLog string `json:"accessLog" format:"file" default:"off" example:"/var/log/pharos/access.log"`
@@ -125,14 +122,14 @@ type GatewayTimeouts struct {
 	Header Duration `json:"header" default:"10s" min:"100ms" max:"10m" example:"5s"`
 	// Content is how long a client or an origin server may pause while content
 	// is sent or taken.
-	Content Duration `json:"content" default:"30s" min:"100ms" max:"1h" example:"1m"`
+	Content Duration `json:"content" default:"20s" min:"100ms" max:"1h" example:"1m"`
 	// Idle is how long a client connection stays open between two requests.
 	Idle Duration `json:"idle" default:"60s" min:"100ms" max:"1h" example:"15s"`
 	// Connect is how long a connection to an origin server may take to open.
-	Connect Duration `json:"connect" default:"2s" min:"10ms" max:"1m" example:"500ms"`
-	// Response is how long an origin server may take until the fields of its
-	// response are there. Then 504.
-	Response Duration `json:"response" default:"60s" min:"10ms" max:"1h" example:"10s"`
+	Connect Duration `json:"connect" default:"1s" min:"10ms" max:"1m" example:"500ms"`
+	// Response is how long an origin server may take until its response begins,
+	// and between two pieces of it. Then 504, or the response is cut off.
+	Response Duration `json:"response" default:"30s" min:"10ms" max:"1h" example:"10s"`
 	// OriginIdle is how long a connection to an origin server is kept for the
 	// next request.
 	OriginIdle Duration `json:"originIdle" default:"30s" min:"100ms" max:"1h" example:"10s"`
@@ -144,9 +141,9 @@ type GatewayTimeouts struct {
 
 // GatewayLimits refuse what is too much.
 type GatewayLimits struct {
-	// Connections is how many client connections are open at most. At the
-	// limit new ones wait in the socket's queue.
-	Connections int `json:"connections" default:"10000" min:"1" max:"10000000" example:"50000"`
+	// Connections is how many client connections are open at most; beyond it
+	// 503.
+	Connections int `json:"connections" default:"65536" min:"1" max:"10000000" example:"10000"`
 	// Fields is how large the request line and the fields of a request, or of
 	// a response, may be. Beyond it a client gets 431, for an origin server 502.
 	Fields Size `json:"fields" default:"32KiB" min:"1KiB" max:"1MiB" example:"64KiB"`
@@ -155,10 +152,10 @@ type GatewayLimits struct {
 	Content Size `json:"content" default:"0" min:"0" example:"100MiB"`
 	// OriginIdle is how many connections to each member are kept for the next
 	// request.
-	OriginIdle int `json:"originIdle" default:"256" min:"0" max:"65535" example:"64"`
+	OriginIdle int `json:"originIdle" default:"1024" min:"1" max:"65535" example:"64"`
 	// Retries is how many other members a request is tried on, if it is safe
 	// to repeat and no part of a response has come.
-	Retries int `json:"retries" default:"2" min:"0" max:"10" example:"1"`
+	Retries int `json:"retries" default:"2" min:"0" max:"7" example:"1"`
 }
 
 // Store keeps what is applied at run time, on disk in the data folder.

@@ -152,8 +152,11 @@ func (c sourceComments) field(f document.Field) string {
 	return c.withKeys(text, f.Owner)
 }
 
+// typ returns the comment of type t. Its Go name, if it is no plain word, is
+// taken out: readers of the manual know the key in the title.
 func (c sourceComments) typ(t reflect.Type) string {
-	return c.withKeys(c[t.PkgPath()+"."+t.Name()], t)
+	text := strings.TrimPrefix(c[t.PkgPath()+"."+t.Name()], "Config is the configuration file. ")
+	return c.withKeys(strings.Replace(strings.Replace(text, "GatewayTimeouts", "Timeouts", 1), "GatewayLimits", "Limits", 1), t)
 }
 
 func (c sourceComments) withKeys(text string, owner reflect.Type) string {

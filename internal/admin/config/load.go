@@ -22,6 +22,7 @@ import (
 	"path/filepath"
 
 	"pharos/internal/cluster/document"
+	"pharos/internal/cluster/state"
 )
 
 // MaxFileSize is the largest configuration file that is read. A file of 10,000
@@ -71,6 +72,24 @@ func Parse(name string, text []byte) (*Config, error) {
 	}
 	c.resolvePaths(filepath.Dir(name))
 	return c, nil
+}
+
+// ParseResources reads the text of a document with pools, steer and routes, as
+// it is applied at run time; YAML or JSON, under the same keys as in the file.
+// Pools that it refers to may be elsewhere.
+func ParseResources(name string, text []byte) (*state.Resources, error) {
+	root, problems := readYAML(name, text)
+	if problems.Err() != nil {
+		return nil, problems
+	}
+	r := &state.Resources{}
+	problems = document.Decode(name, root, r)
+	r.CheckPart((&checker{file: name, root: root, problems: problems}).fail)
+	problems.Sort()
+	if err := problems.Err(); err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 // resolvePaths makes the names of files relative to folder.

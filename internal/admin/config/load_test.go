@@ -1,6 +1,12 @@
 package config
 
 import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"pharos/internal/cluster/document"
+
 	"encoding/json"
 	"reflect"
 	"testing"
@@ -72,5 +78,45 @@ func roundTrip(t *testing.T, first *Config) {
 	}
 	if string(again) != string(written) {
 		t.Errorf("after a round trip:\n%s\nwant\n%s", again, written)
+	}
+}
+
+// What is applied at run time is as strict as the file, but its pools may be
+// elsewhere.
+func TestParseResources(t *testing.T) {
+	r, err := ParseResources("routes.yaml", []byte("routes: [{pool: elsewhere}]\nsteer: [{name: a.example, pool: p}]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := len(r.All()); got != 2 || r.Routes[0].Path != "/" {
+		t.Errorf("%d resources, %+v; want 2 with defaults", got, r)
+	}
+	for text, want := range map[string]string{
+		"data: x":                             `routes.yaml:1:1: data: unknown key; known keys here: pools, steer, routes`,
+		"routes: [{pool: p}, {pool: p}]":      `routes.yaml:1:21: routes[1]: host "*" with path "/" is already routes[0]; remove one of them`,
+		"pools: [{name: p, members: []}]":     `routes.yaml:1:28: pools[0].members: want at least 1, got 0`,
+		`{"steer":[{"name":"a","poll":"p"}]}`: "routes.yaml:1:11: steer[0]: \"pool\" is missing; add it, for example pool: web\nroutes.yaml:1:23: steer[0].poll: unknown key; did you mean \"pool\"?",
+	} {
+		if _, err := ParseResources("routes.yaml", []byte(text)); err == nil || err.Error() != want {
+			t.Errorf("%s: %v\nwant %s", text, err, want)
+		}
+	}
+}
+
+// A file with as many mistakes as can be is answered in a moment.
+func TestManyMistakesAreCheap(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("pools:\n")
+	for i := range 3000 {
+		fmt.Fprintf(&b, "- {name: pool-with-a-long-name-%d, members: [{name: a, address: \"10.0.0.1:80\"}]}\n", i)
+	}
+	b.WriteString("steer:\n")
+	for i := range 30000 {
+		fmt.Fprintf(&b, "- {name: n%d.example, pool: pool-with-a-lost-name-%d}\n", i, i)
+	}
+	_, err := Parse("x", []byte(b.String()))
+	var problems *document.Problems
+	if !errors.As(err, &problems) || len(problems.List) != document.MaxProblems || problems.More != 30000-document.MaxProblems {
+		t.Errorf("error = %.300v", err)
 	}
 }

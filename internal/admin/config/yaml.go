@@ -14,9 +14,10 @@ import (
 	"pharos/internal/cluster/document"
 )
 
-// maxNodes is how many values a file may have after its aliases are followed.
-// 16 MiB of text hold fewer; only aliases of aliases pass it ("billion laughs").
-const maxNodes = 4 << 20
+// maxAliased is how many values a file may have by way of aliases. Aliases of
+// aliases grow without bound ("billion laughs"); what people share in a file is
+// a few lines. The other values are bounded by the size of the file.
+const maxAliased = 100_000
 
 // readYAML reads the one YAML document in text as a tree; nil for an empty one.
 func readYAML(file string, text []byte) (*document.Node, *document.Problems) {
@@ -41,8 +42,9 @@ func readYAML(file string, text []byte) (*document.Node, *document.Problems) {
 type yamlReader struct {
 	file     string
 	problems document.Problems
-	nodes    int  // made so far
-	stopped  bool // too many nodes; the rest is skipped
+	within   int  // aliases that are being followed
+	aliased  int  // values made while following them
+	stopped  bool // too many values; the rest is skipped
 }
 
 func (r *yamlReader) fail(at *yaml.Node, text, remedy string) {
@@ -111,7 +113,10 @@ var yamlTags = map[string]bool{
 // node converts n and everything below it. It returns a Null after a problem.
 func (r *yamlReader) node(n *yaml.Node, depth int) *document.Node {
 	made := &document.Node{Line: n.Line, Column: n.Column}
-	if r.nodes++; r.nodes > maxNodes || depth > document.MaxDepth {
+	if r.within > 0 {
+		r.aliased++
+	}
+	if r.aliased > maxAliased || depth > document.MaxDepth {
 		if !r.stopped {
 			r.fail(n, "aliases or nesting make the file too large", "write the values out")
 		}
@@ -137,7 +142,9 @@ func (r *yamlReader) node(n *yaml.Node, depth int) *document.Node {
 	case yaml.MappingNode:
 		r.mapping(n, made, depth)
 	case yaml.AliasNode:
+		r.within++
 		target := r.node(n.Alias, depth+1)
+		r.within--
 		copied := *target // a problem shall point to where the alias is used
 		copied.Line, copied.Column = n.Line, n.Column
 		return &copied
@@ -164,7 +171,6 @@ func (r *yamlReader) mapping(n *yaml.Node, made *document.Node, depth int) {
 			continue
 		}
 		first[key.Value] = key.Line
-		r.nodes++
 		made.Keys = append(made.Keys, &document.Node{Kind: document.Scalar, Text: key.Value, Line: key.Line, Column: key.Column})
 		made.Items = append(made.Items, r.node(value, depth+1))
 	}

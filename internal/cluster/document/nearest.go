@@ -3,7 +3,8 @@ package document
 import "strings"
 
 // Nearest returns the word of known that word was most likely meant to be, or
-// "" when none is near: at most one edit in three letters, and two at least.
+// "" when none is near. Two edits are near, in a long word one in three letters,
+// but never more than half of the word.
 func Nearest(word string, known []string) string {
 	const longest = 64 // words beyond this are no typing mistakes of ours
 	if len(word) > longest {
@@ -15,7 +16,7 @@ func Nearest(word string, known []string) string {
 			continue
 		}
 		d := distance(strings.ToLower(word), strings.ToLower(k))
-		if d < bestDistance && d < len(k) {
+		if d < bestDistance && 2*d <= max(len(word), len(k)) {
 			best, bestDistance = k, d
 		}
 	}

@@ -2,7 +2,9 @@ package state
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 
 	"pharos/internal/cluster/document"
 	"pharos/internal/dns/dnsname"
@@ -15,34 +17,42 @@ type Report func(path, text, remedy string)
 // same name twice, a pool that does not exist, a timeout beyond its interval.
 // Paths are written as in a configuration file, e.g. pools[0].members[1].name.
 func (r *Resources) Check(report Report) {
-	pools := r.checkPools(report)
-	steered := map[dnsname.Name]int{}
-	for i, s := range r.Steer {
-		at := fmt.Sprintf("steer[%d]", i)
-		if j, twice := steered[s.Name]; twice && !s.Name.IsZero() {
-			report(at+".name", fmt.Sprintf("%s is already steered by steer[%d]", s.Name, j), "remove one of them")
-		} else {
-			steered[s.Name] = i
-		}
-		pools.require(at+".pool", s.Pool, report)
+	r.CheckPart(report)
+	pools := newPoolNames()
+	for i := range r.Pools {
+		pools.add(r.Pools[i].Name)
 	}
-	routed := map[string]int{}
+	for i, s := range r.Steer {
+		pools.require(fmt.Sprintf("steer[%d].pool", i), s.Pool, report)
+	}
 	for i, t := range r.Routes {
-		at := fmt.Sprintf("routes[%d]", i)
-		if j, twice := routed[t.Key()]; twice {
-			report(at, fmt.Sprintf("host %q with path %q is already routes[%d]", t.Host, t.Path, j), "remove one of them")
-		} else {
-			routed[t.Key()] = i
-		}
-		pools.require(at+".pool", t.Pool, report)
+		pools.require(fmt.Sprintf("routes[%d].pool", i), t.Pool, report)
 	}
 }
 
-// poolNames are the pools that others may refer to, with their index.
-type poolNames map[string]int
+// CheckPart is Check for resources that may refer to pools which are elsewhere.
+func (r *Resources) CheckPart(report Report) {
+	r.checkPools(report)
+	steered := map[dnsname.Name]int{}
+	for i, s := range r.Steer {
+		if j, twice := steered[s.Name]; twice && !s.Name.IsZero() {
+			report(fmt.Sprintf("steer[%d].name", i), fmt.Sprintf("%s is already steered by steer[%d]", s.Name, j), "remove one of them")
+			continue
+		}
+		steered[s.Name] = i
+	}
+	routed := map[string]int{}
+	for i, t := range r.Routes {
+		if j, twice := routed[t.Key()]; twice {
+			report(fmt.Sprintf("routes[%d]", i), fmt.Sprintf("host %q with path %q is already routes[%d]", t.Host, t.Path, j), "remove one of them")
+			continue
+		}
+		routed[t.Key()] = i
+	}
+}
 
-func (r *Resources) checkPools(report Report) poolNames {
-	pools := make(poolNames, len(r.Pools))
+func (r *Resources) checkPools(report Report) {
+	pools := map[string]int{}
 	for i := range r.Pools {
 		p, at := &r.Pools[i], fmt.Sprintf("pools[%d]", i)
 		if j, twice := pools[p.Name]; twice && p.Name != "" {
@@ -52,25 +62,53 @@ func (r *Resources) checkPools(report Report) poolNames {
 		}
 		p.check(at+".", report)
 	}
-	return pools
+}
+
+// poolNames are the pools that others may refer to.
+type poolNames struct {
+	known  map[string]bool
+	sorted []string // of known; nil when it must be made anew
+	asked  int      // suggestions made so far
+}
+
+// maxSuggestions bounds the work of looking for the nearest name: nobody reads
+// more of them at once, and 100,000 lost references to 10,000 pools are 10^9
+// comparisons.
+const maxSuggestions = document.MaxProblems
+
+func newPoolNames() *poolNames { return &poolNames{known: map[string]bool{}} }
+
+func (n *poolNames) add(name string) {
+	if name != "" {
+		n.known[name], n.sorted = true, nil
+	}
+}
+
+// names returns the pools in order.
+func (n *poolNames) names() []string {
+	if n.sorted == nil {
+		n.sorted = slices.Sorted(maps.Keys(n.known))
+	}
+	return n.sorted
+}
+
+// nearest returns the pool that a wrong name was most likely meant to be, or "".
+func (n *poolNames) nearest(wrong string) string {
+	if n.asked++; n.asked > maxSuggestions {
+		return ""
+	}
+	return document.Nearest(wrong, n.names())
 }
 
 // require reports a reference to a pool that is not there.
-func (n poolNames) require(path, pool string, report Report) {
-	if pool == "" {
-		return // reported as missing
-	}
-	if _, ok := n[pool]; ok {
-		return
+func (n *poolNames) require(path, pool string, report Report) {
+	if pool == "" || n.known[pool] {
+		return // an empty one is reported as missing
 	}
 	remedy := "there are no pools; add it under pools"
-	if len(n) > 0 {
-		known := make([]string, 0, len(n))
-		for name := range n {
-			known = append(known, name)
-		}
-		remedy = "known pools: " + list(known)
-		if near := document.Nearest(pool, sorted(known)); near != "" {
+	if len(n.known) > 0 {
+		remedy = "known pools: " + list(n.names())
+		if near := n.nearest(pool); near != "" {
 			remedy = fmt.Sprintf("did you mean %q?", near)
 		}
 	}

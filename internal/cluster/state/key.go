@@ -1,9 +1,6 @@
 package state
 
-import (
-	"slices"
-	"strings"
-)
+import "strings"
 
 // Key returns what a route is called: its host and path, e.g.
 // "www.example.com/api".
@@ -20,15 +17,9 @@ func (s *Steer) Key() string {
 	return strings.TrimSuffix(s.Name.String(), ".")
 }
 
-func sorted(words []string) []string {
-	slices.Sort(words)
-	return words
-}
-
-// list writes words for a message, sorted, and not more than a line of them.
+// list writes sorted words for a message, and not more than a line of them.
 func list(words []string) string {
 	const most = 10
-	words = sorted(words)
 	if len(words) > most {
 		return strings.Join(words[:most], ", ") + ", ..."
 	}

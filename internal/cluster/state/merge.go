@@ -3,8 +3,6 @@ package state
 import (
 	"fmt"
 	"slices"
-
-	"pharos/internal/cluster/document"
 )
 
 // merger joins applied objects to the file's resources, one after the other,
@@ -12,7 +10,7 @@ import (
 type merger struct {
 	resources *Resources
 	inFile    map[Ref]bool
-	pools     map[string]bool
+	pools     *poolNames
 	problems  []Problem
 }
 
@@ -20,11 +18,11 @@ func newMerger(base *Resources) *merger {
 	m := &merger{
 		resources: &Resources{Pools: slices.Clone(base.Pools), Steer: slices.Clone(base.Steer), Routes: slices.Clone(base.Routes)},
 		inFile:    map[Ref]bool{},
-		pools:     map[string]bool{},
+		pools:     newPoolNames(),
 	}
 	for i := range base.Pools {
 		m.inFile[Ref{KindPool, base.Pools[i].Key()}] = true
-		m.pools[base.Pools[i].Name] = true
+		m.pools.add(base.Pools[i].Name)
 	}
 	for i := range base.Steer {
 		m.inFile[Ref{KindSteer, base.Steer[i].Key()}] = true
@@ -47,7 +45,7 @@ func (m *merger) add(o *Object) {
 	}
 	switch r := o.resource.(type) {
 	case *Pool:
-		m.pools[r.Name] = true
+		m.pools.add(r.Name)
 		m.resources.Pools = append(m.resources.Pools, *r)
 	case *Steer:
 		if m.hasPool(o, r.Pool) {
@@ -66,15 +64,11 @@ func (m *merger) leaveOut(o *Object, text, remedy string) {
 
 // hasPool reports whether the pool that o refers to is there.
 func (m *merger) hasPool(o *Object, pool string) bool {
-	if m.pools[pool] {
+	if m.pools.known[pool] {
 		return true
 	}
 	remedy := "apply the pool first, or point it to another"
-	known := make([]string, 0, len(m.pools))
-	for name := range m.pools {
-		known = append(known, name)
-	}
-	if near := document.Nearest(pool, sorted(known)); near != "" {
+	if near := m.pools.nearest(pool); near != "" {
 		remedy = fmt.Sprintf("did you mean %q? Otherwise %s", near, remedy)
 	}
 	m.leaveOut(o, fmt.Sprintf("refers to pool %q, which does not exist", pool), remedy)

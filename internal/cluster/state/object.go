@@ -35,7 +35,7 @@ func ParseKind(text string) (Kind, error) {
 	if near := document.Nearest(text, known); near != "" {
 		return "", fmt.Errorf("unknown kind %q; did you mean %q?", text, near)
 	}
-	return "", fmt.Errorf("unknown kind %q; want one of %s", text, list(known))
+	return "", fmt.Errorf("unknown kind %q; want one of %s", text, list(slices.Sorted(slices.Values(known))))
 }
 
 // Ref names an object. Name is what its Key method returns.
@@ -140,8 +140,14 @@ type Object struct {
 	cause    string
 }
 
-// newObject reads the object that c puts.
-func newObject(c Change) *Object {
+// newObject reads the object that c puts. old, which may be nil, saves the work
+// when its body is the same.
+func newObject(c Change, old *Object) *Object {
+	if old != nil && bytes.Equal(old.Body, c.Body) {
+		same := *old
+		same.Revision = c.Revision
+		return &same
+	}
 	o := &Object{Ref: c.Ref, Revision: c.Revision, Body: slices.Clone(c.Body)}
 	r, err := DecodeBody(c.Kind, c.Body)
 	switch {

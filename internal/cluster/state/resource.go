@@ -27,6 +27,21 @@ type Resources struct {
 	Routes []Route `json:"routes" max:"100000"`
 }
 
+// All returns every resource by itself, pools first.
+func (r *Resources) All() []Resource {
+	all := make([]Resource, 0, len(r.Pools)+len(r.Steer)+len(r.Routes))
+	for i := range r.Pools {
+		all = append(all, &r.Pools[i])
+	}
+	for i := range r.Steer {
+		all = append(all, &r.Steer[i])
+	}
+	for i := range r.Routes {
+		all = append(all, &r.Routes[i])
+	}
+	return all
+}
+
 // Pool is a group of servers that can stand in for each other, with one way to
 // check them and one policy to pick among them.
 type Pool struct {
@@ -85,8 +100,8 @@ type Member struct {
 	// Address is where the server listens.
 	Address netip.AddrPort `json:"address" required:"true" example:"192.0.2.10:8080"`
 	// Weight is the member's share under weightedRoundRobin, in proportion to
-	// the weights of the others. 0: no new traffic, unless all others are Down.
-	Weight int `json:"weight" default:"1" min:"0" max:"1000" example:"5"`
+	// the weights of the others.
+	Weight int `json:"weight" default:"1" min:"1" max:"65536" example:"5"`
 	// Drain takes the member out of use without cutting what it is serving.
 	Drain bool `json:"drain" default:"false" example:"true"`
 }

@@ -106,12 +106,7 @@ func (s *State) Apply(changes ...Change) (*State, []Effect) {
 		next.revision = max(next.revision, c.Revision)
 	}
 	next.merged()
-	for i, e := range effects {
-		if _, there := next.objects[e.Ref]; there && next.isUnused(e.Ref) {
-			effects[i].Outcome = Unused
-		}
-	}
-	return next, effects
+	return next, next.markUnused(effects)
 }
 
 // change makes one change to s, which nobody else has seen yet.
@@ -124,7 +119,7 @@ func (s *State) change(c Change) Outcome {
 		}
 		return Removed
 	}
-	o := newObject(c)
+	o := newObject(c, old)
 	s.objects[c.Ref] = o
 	switch {
 	case !there:
@@ -135,8 +130,18 @@ func (s *State) change(c Change) Outcome {
 	return Replaced
 }
 
-func (s *State) isUnused(r Ref) bool {
-	return slices.ContainsFunc(s.problems, func(p Problem) bool { return p.Ref == r })
+// markUnused sets the outcome of what is there but not in use, and returns effects.
+func (s *State) markUnused(effects []Effect) []Effect {
+	unused := make(map[Ref]bool, len(s.problems))
+	for _, p := range s.problems {
+		unused[p.Ref] = true
+	}
+	for i, e := range effects {
+		if unused[e.Ref] && e.Outcome != Removed {
+			effects[i].Outcome = Unused
+		}
+	}
+	return effects
 }
 
 // AtRevision returns s as seen at a later revision of the store, at which
@@ -153,10 +158,23 @@ func (s *State) Rebase(base *Resources) *State {
 }
 
 // Reset returns the state with the file's resources of s and only the objects
-// that changes put: what a list of the whole store says.
-func (s *State) Reset(revision int64, changes ...Change) (*State, []Effect) {
-	next, effects := New(s.base).Apply(changes...)
-	return next.AtRevision(revision), effects
+// that puts put, which is what a list of the whole store says, and what that
+// changed. The revision may be lower than that of s, if the store is a new one.
+func (s *State) Reset(revision int64, puts ...Change) (*State, []Effect) {
+	next := &State{revision: revision, base: s.base, objects: maps.Clone(s.objects)}
+	listed := make(map[Ref]bool, len(puts))
+	var effects []Effect
+	for _, c := range puts {
+		listed[c.Ref] = true
+		effects = append(effects, Effect{c.Ref, next.change(c)})
+	}
+	for _, o := range s.Objects() {
+		if !listed[o.Ref] {
+			effects = append(effects, Effect{o.Ref, next.change(Change{Ref: o.Ref, Op: Delete})})
+		}
+	}
+	next.merged()
+	return next, next.markUnused(effects)
 }
 
 // Limits of what may be applied. Beyond them a change is refused; what is
@@ -180,12 +198,16 @@ func (s *State) Validate(changes ...Change) error {
 	if len(next.objects) > MaxObjects && len(next.objects) > len(s.objects) {
 		return fmt.Errorf("%d objects are more than the %d allowed; delete some, or put them into the configuration file", len(next.objects), MaxObjects)
 	}
+	before := make(map[Problem]bool, len(s.problems))
+	for _, p := range s.problems {
+		before[p] = true
+	}
 	var refused refusal
 	for _, p := range next.problems {
 		switch {
 		case touched[p.Ref]:
 			refused = append(refused, p.Error())
-		case !slices.Contains(s.problems, p):
+		case !before[p]:
 			refused = append(refused, "this would break what is in use: "+p.Error())
 		}
 	}

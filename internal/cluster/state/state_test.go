@@ -102,6 +102,22 @@ func TestFileWins(t *testing.T) {
 	}
 }
 
+// A list of the whole store replaces what was applied, and says what differs.
+func TestReset(t *testing.T) {
+	s, _ := New(&Resources{}).Apply(put(1, pool("same")), put(2, pool("gone")), put(3, pool("new")))
+	heavier := pool("new")
+	heavier.Members[0].Weight = 7
+	next, effects := s.Reset(2, put(1, pool("same")), put(2, heavier), put(2, pool("more")))
+	want := `[pool "same" unchanged pool "new" replaced pool "more" added pool "gone" removed]`
+	if got := fmt.Sprint(effects); got != want {
+		t.Errorf("effects = %s, want %s", got, want)
+	}
+	fresh, _ := New(&Resources{}).Reset(2, put(1, pool("same")), put(2, heavier), put(2, pool("more")))
+	if got, want := string(next.Encode()), string(fresh.Encode()); got != want {
+		t.Errorf("state = %s\nwant %s", got, want)
+	}
+}
+
 func TestValidate(t *testing.T) {
 	s, _ := New(&Resources{Pools: []Pool{*pool("base")}}).Apply(put(1, pool("web")), put(2, steer("www.example.com", "web")))
 	slow := pool("slow")

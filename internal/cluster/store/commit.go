@@ -109,13 +109,14 @@ func onlyDeletes(writes []Write) bool {
 	return true
 }
 
-// try makes one attempt at a commit.
+// try makes one attempt at a commit. commitMu is held.
 func (s *Store) try(ctx context.Context, client *clientv3.Client, base *state.Resources, writes []Write, keepHead bool) (int64, []state.Effect, error) {
 	current, head, err := list(ctx, client)
 	if err != nil {
 		return 0, nil, err
 	}
-	before, _ := current.ApplyTo(state.New(base))
+	before, _ := current.ApplyTo(s.seen.Rebase(base))
+	s.seen = before
 	changes := make([]state.Change, len(writes))
 	for i, w := range writes {
 		if err := w.expected(before); err != nil {

@@ -40,6 +40,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
+
+	"pharos/internal/cluster/state"
 )
 
 // Limits of waiting.
@@ -87,6 +89,7 @@ type Store struct {
 	// commitMu makes commits of this process wait for each other instead of
 	// failing each other's guard.
 	commitMu sync.Mutex
+	seen     *state.State // guarded by commitMu: of the last commit, so that a list costs only what is new
 }
 
 // Open opens the store in c.Dir, or makes a new one. It checks that the folder
@@ -111,7 +114,7 @@ func Open(c Config) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		config: c, lock: lock,
+		config: c, lock: lock, seen: state.New(&state.Resources{}),
 		ready: make(chan struct{}), exited: make(chan struct{}),
 	}
 	s.closeOnce = sync.OnceValue(s.close)

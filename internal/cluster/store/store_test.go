@@ -108,7 +108,7 @@ func TestCompareAndSwap(t *testing.T) {
 	var wait sync.WaitGroup
 	for i := range 24 {
 		wait.Go(func() {
-			_, _, err := s.Commit(testContext(t), noFile, PutWrite(pool("shared", i), Absent))
+			_, _, err := s.Commit(testContext(t), noFile, PutWrite(pool("shared", i+1), Absent))
 			if err == nil {
 				won.Store(i, true)
 			} else if !errors.Is(err, ErrConflict) {
@@ -156,7 +156,7 @@ func TestFollow(t *testing.T) {
 	followed, updates, last := state.New(noFile), 0, int64(0)
 	go func() { // ends after its rounds
 		for i := range rounds {
-			if _, _, err := s.Commit(ctx, noFile, PutWrite(pool("p", i), Any), PutWrite(pool("q", i), Any)); err != nil {
+			if _, _, err := s.Commit(ctx, noFile, PutWrite(pool("p", i+1), Any), PutWrite(pool("q", i+1), Any)); err != nil {
 				t.Error(err)
 				cancel()
 				return
@@ -177,7 +177,7 @@ func TestFollow(t *testing.T) {
 		if pThere != qThere || pThere && p.Revision != q.Revision {
 			t.Error("a commit was split")
 		}
-		if pThere && string(p.Body) == string(state.Body(pool("p", rounds-1))) {
+		if pThere && string(p.Body) == string(state.Body(pool("p", rounds))) {
 			cancel()
 		}
 	})
@@ -310,7 +310,7 @@ func BenchmarkCommit(b *testing.B) {
 	}
 	defer s.Close()
 	for i := 0; b.Loop(); i++ {
-		if _, _, err := s.Commit(b.Context(), noFile, PutWrite(pool("web", i%1000), Any)); err != nil {
+		if _, _, err := s.Commit(b.Context(), noFile, PutWrite(pool("web", i%1000+1), Any)); err != nil {
 			b.Fatal(err)
 		}
 	}

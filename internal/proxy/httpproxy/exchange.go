@@ -26,6 +26,9 @@ type exchange struct {
 	backAt, backTo int    // [backAt, backTo) of back is unread
 	resp           http1.Parser
 
+	smallIn, smallBack []byte             // what in and back are mostly
+	largeIn, largeBack *[largeBuffer]byte // what they are instead; nil: not
+
 	out      []byte // what goes out next, to either side
 	head     []byte // the request as it is sent to an origin, to be sent again
 	path     []byte // normalised
@@ -54,13 +57,16 @@ type exchange struct {
 }
 
 var exchanges = sync.Pool{New: func() any {
-	return &exchange{
-		in: make([]byte, smallBuffer), back: make([]byte, smallBuffer), out: make([]byte, 0, smallBuffer),
+	x := &exchange{
+		smallIn: make([]byte, smallBuffer), smallBack: make([]byte, smallBuffer), out: make([]byte, 0, smallBuffer),
 		head: make([]byte, 0, 2048), line: make([]byte, 0, 1024), id: make([]byte, 0, 64), pathRoom: make([]byte, 0, 256),
 	}
+	x.in, x.back = x.smallIn, x.smallBack
+	return x
 }}
 
-var largeBuffers = sync.Pool{New: func() any { b := make([]byte, largeBuffer); return &b }}
+// largeBuffers are shared by all exchanges, as few need one at a time.
+var largeBuffers = sync.Pool{New: func() any { return new([largeBuffer]byte) }}
 
 // reset makes x ready for the next request; octets already read stay.
 func (x *exchange) reset() {
@@ -86,39 +92,39 @@ func (x *exchange) moveDown() {
 
 // growIn gives in the largest size; false when it has that already.
 func (x *exchange) growIn() bool {
-	if len(x.in) >= largeBuffer {
+	if x.largeIn != nil {
 		return false
 	}
-	large := *largeBuffers.Get().(*[]byte)
-	copy(large, x.in[:x.filled])
-	x.in = large
+	x.largeIn = largeBuffers.Get().(*[largeBuffer]byte)
+	copy(x.largeIn[:], x.in[:x.filled])
+	x.in = x.largeIn[:]
 	return true
 }
 
+// growBack does the same for back.
 func (x *exchange) growBack() bool {
-	if len(x.back) >= largeBuffer {
+	if x.largeBack != nil {
 		return false
 	}
-	large := *largeBuffers.Get().(*[]byte)
-	copy(large, x.back[:x.backTo])
-	x.back = large
+	x.largeBack = largeBuffers.Get().(*[largeBuffer]byte)
+	copy(x.largeBack[:], x.back[:x.backTo])
+	x.back = x.largeBack[:]
 	return true
 }
 
-// shrink gives large buffers back, so that pooled exchanges are all small.
+// shrink gives large buffers back, and forgets what the request led to.
 func (x *exchange) shrink() {
-	if len(x.in) > smallBuffer {
-		large := x.in
-		largeBuffers.Put(&large)
-		x.in = make([]byte, smallBuffer)
+	if x.largeIn != nil {
+		largeBuffers.Put(x.largeIn)
+		x.in, x.largeIn = x.smallIn, nil
 	}
-	if len(x.back) > smallBuffer {
-		large := x.back
-		largeBuffers.Put(&large)
-		x.back = make([]byte, smallBuffer)
+	if x.largeBack != nil {
+		largeBuffers.Put(x.largeBack)
+		x.back, x.largeBack = x.smallBack, nil
 	}
 	if cap(x.out) > largeBuffer {
 		x.out = make([]byte, 0, smallBuffer)
 	}
-	x.table, x.route, x.pool, x.counters, x.member = nil, nil, nil, nil, nil
+	x.at, x.filled = 0, 0
+	x.table, x.route, x.pool, x.counters, x.member, x.upload = nil, nil, nil, nil, nil, nil
 }

@@ -86,7 +86,7 @@ func (c *client) findRoute(x *exchange) refusal {
 		x.path, path = normal, normal
 	}
 	if most := c.server.limits.MaxContent; most > 0 && x.req.ContentLength() > most {
-		return refusal{status: 413, kind: "http_request_denied", text: "the request content is too large"}
+		return tooLarge
 	}
 	x.table = c.server.cfg.Table()
 	if x.table == nil {
@@ -117,6 +117,9 @@ func (c *client) holdContent(x *exchange) refusal {
 		done, r := c.decodeHeld(x)
 		if r.isSet() {
 			return r
+		}
+		if c.isTooLarge(x) {
+			return tooLarge
 		}
 		if done {
 			x.sending = http1.Length
@@ -151,10 +154,7 @@ func (c *client) decodeHeld(x *exchange) (bool, refusal) {
 		x.at += n
 		switch ev {
 		case http1.Content:
-			if from := x.at - n; from > x.contentEnd || len(x.req.Content) < n {
-				copy(x.in[x.contentEnd:], x.req.Content)
-			}
-			x.contentEnd += len(x.req.Content)
+			x.contentEnd += copy(x.in[x.contentEnd:], x.req.Content)
 			x.received += int64(len(x.req.Content))
 		case http1.Trailer:
 			x.trailers = appendTrailer(x.trailers, &x.req)
@@ -164,6 +164,13 @@ func (c *client) decodeHeld(x *exchange) (bool, refusal) {
 			return x.req.Done(), refusal{}
 		}
 	}
+}
+
+var tooLarge = refusal{status: 413, kind: "http_request_denied", text: "the request content is too large", close: true}
+
+func (c *client) isTooLarge(x *exchange) bool {
+	most := c.server.limits.MaxContent
+	return most > 0 && x.received > most
 }
 
 // askMembers asks one member of the pool after the other until one answers.

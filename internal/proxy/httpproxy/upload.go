@@ -19,6 +19,7 @@ type upload struct {
 	done   chan struct{} // closed when the goroutine ends; nil before start
 
 	allRead atomic.Bool // the whole content was read from the client
+	writing atomic.Bool // it waits for the origin, not for the client
 	discard atomic.Bool // nobody wants the rest: read and drop some of it
 
 	// Owned by the goroutine; read by others after done.
@@ -48,15 +49,16 @@ func (u *upload) start(oc *originConn) {
 func (x *exchange) isUploading() bool { return x.upload != nil && !x.upload.allRead.Load() }
 
 func (u *upload) run() {
-	defer close(u.done)
 	u.failed = u.pump()
+	if !u.failed.isSet() {
+		u.client.setDeadline(u.client.server.limits.Response)
+	}
+	close(u.done)
 	if u.failed.isSet() {
 		// The request will never be complete; the origin must not take it for so.
 		// This also ends the wait for its response.
 		u.origin.conn.Close()
-		return
 	}
-	u.client.setDeadline(u.client.server.limits.Response)
 }
 
 // pump moves content from the client to the origin until its end.
@@ -75,8 +77,8 @@ func (u *upload) pump() refusal {
 		switch ev {
 		case http1.Content:
 			x.received += int64(len(x.req.Content))
-			if most := u.client.server.limits.MaxContent; most > 0 && x.received > most {
-				return refusal{status: 413, kind: "http_request_denied", text: "the request content is too large", close: true}
+			if u.client.isTooLarge(x) {
+				return tooLarge
 			}
 			if x.req.Done() {
 				u.allRead.Store(true)
@@ -137,9 +139,11 @@ func (u *upload) send(piece []byte, last bool) refusal {
 		return refusal{}
 	}
 	u.client.setDeadline(u.client.server.limits.Response)
+	u.writing.Store(true)
 	if u.client.write(u.origin.conn, b) != nil {
 		u.refused = true // an answer may have come before; see awaitHead
 	}
+	u.writing.Store(false)
 	return refusal{}
 }
 
@@ -154,6 +158,9 @@ func (c *client) endUpload(x *exchange, oc *originConn, r *refusal) bool {
 	select {
 	case <-u.done:
 	default:
+		if r.status == 504 && !u.writing.Load() {
+			break // what made us wait too long was the client: its read ends as well
+		}
 		c.stopUpload(u, oc, x.started && !r.isSet())
 	}
 	<-u.done

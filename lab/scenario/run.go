@@ -22,6 +22,9 @@ type Options struct {
 	Start time.Time
 	// Limits of the resolver; zero is the standard ones.
 	Limits iterate.Limits
+	// Ready gives the client what the cache has ready in wire form before the
+	// resolver is asked, as a node does.
+	Ready bool
 }
 
 // Result is what a run leaves behind, whether it passed or not.
@@ -40,6 +43,7 @@ type run struct {
 	world    World
 	now      time.Time
 	resolver *iterate.Resolver
+	ready    *rrcache.Cache // nil unless Options.Ready
 
 	at      int  // index of the next step
 	last    int  // number of the last step, for Deckard's ranges
@@ -88,10 +92,14 @@ func (s *Scenario) Run(o Options) (Result, error) {
 		o.Limits.Sends = w.Sends
 	}
 	r := &run{s: s, world: w, now: o.Start, used: map[*Step]bool{}, asked: map[uint64]*question{}}
+	cache := rrcache.New(o.Start, w.Cache)
+	if o.Ready {
+		r.ready = cache
+	}
 	r.resolver = iterate.New(iterate.Config{
 		Hints: hints(w.Roots), NoIPv4: w.NoIPv4, NoIPv6: w.NoIPv6, Limits: o.Limits,
 		Rand:  rand.New(rand.NewPCG(o.Seed, 0x9e3779b97f4a7c15)), // the second word is arbitrary and fixed
-		Cache: rrcache.New(o.Start, w.Cache),
+		Cache: cache,
 	})
 	err = r.play()
 	return r.result, err

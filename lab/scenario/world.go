@@ -33,6 +33,9 @@ func (r *run) ask(step *Step) error {
 	case dnswire.Reject: // the listener's matter: the resolver never sees it
 		return r.answer(q, nil)
 	}
+	if done, err := r.answerReady(q); done {
+		return err
+	}
 	name := q.query.Name.Clone()
 	if !q.query.RD() {
 		a, ok := r.resolver.FromCache(r.now, name, q.query.Type)
@@ -49,23 +52,43 @@ func (r *run) ask(step *Step) error {
 	return nil
 }
 
-// answer builds the message that the client gets; a is nil for a rejected query.
-func (r *run) answer(q *question, a *iterate.Answer) error {
+// answerReady gives the client what the cache has ready in wire form, if it has.
+func (r *run) answerReady(q *question) (done bool, err error) {
+	if r.ready == nil {
+		return false, nil
+	}
 	var out dnswire.Builder
 	out.Reset(&q.query, make([]byte, 0xFFFF+dnswire.BufferSlack), 0xFFFF)
-	if a != nil {
-		a.Write(&out)
+	if !r.ready.Answer(r.now, &q.query, &out, 0) {
+		return false, nil
 	}
+	out.SetRA(true)
+	return true, r.told(&out, "ready")
+}
+
+// told takes in what the client is told.
+func (r *run) told(out *dnswire.Builder, how string) error {
 	m, err := dnswire.ParseMessage(out.Finish())
 	if err != nil {
 		return fmt.Errorf("the answer is no message: %w", err)
 	}
-	r.note("answer: %s", render(m))
-	if a != nil && len(a.Errors) > 0 && len(m.EDE) == 0 { // of a client without EDNS
-		r.note("  because: %v", a.Errors)
-	}
+	r.note("answer (%s): %s", how, render(m))
 	r.answers = append(r.answers, Packet{Message: m})
 	return nil
+}
+
+// answer builds the message that the client gets; a is nil for a rejected query.
+func (r *run) answer(q *question, a *iterate.Answer) error {
+	var out dnswire.Builder
+	out.Reset(&q.query, make([]byte, 0xFFFF+dnswire.BufferSlack), 0xFFFF)
+	if a == nil {
+		return r.told(&out, "rejected")
+	}
+	a.Write(&out)
+	if len(a.Errors) > 0 && !q.query.EDNS.Present { // the client does not see why
+		r.note("  because: %v", a.Errors)
+	}
+	return r.told(&out, "resolved")
 }
 
 // step gives the resolver one event and does what it wants done.

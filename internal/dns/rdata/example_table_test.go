@@ -81,9 +81,9 @@ var examples = map[Type][]string{
 	},
 	TypeHTTPS: {
 		"1 . alpn=h3,h2 ipv4hint=192.0.2.1,192.0.2.2 ipv6hint=2001:db8::1", "1 . alpn=h2 ech=AEX+DQBBpQAgACB/RU5hAC5mXe3uOZtNY58Bc8UU1cd4QBxQzqirMlWZeQAEAAEAAQASY2xvdWRmbGFyZS1lY2guY29tAAA=",
-		"1 . alpn=h2 no-default-alpn port=443", `1 . alpn="h2,h3"`, `1 . dohpath=/dns-query{?dns}`,
+		"1 . alpn=h2 no-default-alpn port=443", `1 . alpn="h2,h3"`, `1 . dohpath=/dns-query{?dns}`, `1 . key7=/dns-query{?dns}`, `1 . ohttp`, `1 . key1=\002h2`,
 	},
-	TypeDSYNC:    {"CDS 1 5359 cds-scanner.example.net."},
+	TypeDSYNC:    {"CDS NOTIFY 5359 cds-scanner.example.net.", "CSYNC 255 0 ."},
 	TypeHHIT:     {"gwppM2ZmOCAAGzUwMjAzMjRGMTE1"},
 	TypeBRID:     {"gwppM2ZmOCAAGzUwMjAzMjRGMTE1"},
 	TypeSPF:      {`"v=spf1 +mx a:colo.example.com/28 -all"`},

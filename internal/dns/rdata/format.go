@@ -35,7 +35,7 @@ func appendFieldText(b []byte, k kind, data []byte) ([]byte, int) {
 	switch k {
 	case kindName:
 		return appendNameText(b, data)
-	case kindU8, kindAlgorithm:
+	case kindU8, kindAlgorithm, kindScheme:
 		return strconv.AppendUint(b, uint64(data[0]), 10), 1
 	case kindU16, kindCertType:
 		return strconv.AppendUint(b, uint64(binary.BigEndian.Uint16(data)), 10), 2

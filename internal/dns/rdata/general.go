@@ -11,15 +11,15 @@ import (
 	"pharos/internal/dns/dnsname"
 )
 
-// This file has the types that are not a plain row of fields (APL, LOC, HIP, SVCB,
-// HTTPS): github.com/miekg/dns reads and writes them.
+// This file has the types that are not a plain row of fields and that
+// github.com/miekg/dns reads and writes well: APL, LOC, HIP.
 // Its result is never trusted blindly: what it wrote is read back, and where that
 // gives other octets the generic form of RFC 3597 is used.
 
 // hasGeneral reports whether t's presentation form is miekg/dns's.
 func hasGeneral(t Type) bool {
 	switch t {
-	case TypeAPL, TypeLOC, TypeHIP, TypeSVCB, TypeHTTPS:
+	case TypeAPL, TypeLOC, TypeHIP:
 		return true
 	}
 	return false
@@ -71,14 +71,8 @@ func generalData(t Type, origin string, fields []Field) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := packRR(rr)
-	if err == nil && isServiceBinding(t) {
-		err = checkServiceParams(data)
-	}
-	return data, err
+	return packRR(rr)
 }
-
-func isServiceBinding(t Type) bool { return t == TypeSVCB || t == TypeHTTPS }
 
 // readRR gives fields to miekg/dns as one line of a master file.
 func readRR(t Type, origin string, fields []Field) (dns.RR, error) {
@@ -141,11 +135,6 @@ func checkGeneral(t Type, data []byte) error {
 			return nil
 		}
 		return ErrShort
-	}
-	if isServiceBinding(t) {
-		if err := checkServiceParams(data); err != nil {
-			return err
-		}
 	}
 	rr, err := unpackRR(t, data)
 	if err != nil {

@@ -16,6 +16,10 @@ func appendNumber(dst []byte, k kind, text []byte) ([]byte, error) {
 	switch k {
 	case kindU8:
 		value, ok = parseNumber(text, math.MaxUint8)
+	case kindScheme:
+		if value, ok = parseNumber(text, math.MaxUint8); !ok && strings.EqualFold(string(text), "NOTIFY") {
+			value, ok = 1, true
+		}
 	case kindU16:
 		value, ok = parseNumber(text, math.MaxUint16)
 	case kindU32:
@@ -45,7 +49,7 @@ func appendNumber(dst []byte, k kind, text []byte) ([]byte, error) {
 		return dst, ErrSyntax
 	}
 	switch k {
-	case kindU8, kindAlgorithm:
+	case kindU8, kindAlgorithm, kindScheme:
 		return append(dst, byte(value)), nil
 	case kindU16, kindCertType, kindType:
 		return binary.BigEndian.AppendUint16(dst, uint16(value)), nil

@@ -26,6 +26,8 @@ func AppendFields(dst []byte, t Type, origin string, fields []Field) ([]byte, er
 		dst, err = appendShape(dst, t, shape, origin, fields)
 	case hasGateway(t):
 		dst, err = appendGateway(dst, t, origin, fields)
+	case isServiceBinding(t):
+		dst, err = appendService(dst, t, origin, fields)
 	default:
 		dst, err = appendGeneral(dst, t, origin, fields)
 	}

@@ -6,6 +6,7 @@ type kind uint8
 const (
 	kindName       kind = iota + 1 // domain name
 	kindU8                         // decimal number
+	kindScheme                     // RFC 9859 §2.2: octet; number or mnemonic NOTIFY
 	kindU16                        //
 	kindU32                        //
 	kindTTL                        // 32-bit seconds; the text may use units, as in 1h30m
@@ -51,7 +52,7 @@ var (
 
 // shapes has the types whose RDATA is a row of fields: read, written and checked
 // here, without another representation in between. The few with choices inside are
-// in gateway.go and general.go.
+// in gateway.go, svcb.go and general.go.
 var shapes = [...][]kind{
 	TypeA: {kindIPv4}, TypeAAAA: {kindIPv6},
 	TypeNS: shapeName, TypeMD: shapeName, TypeMF: shapeName, TypeCNAME: shapeName,
@@ -76,7 +77,7 @@ var shapes = [...][]kind{
 	TypeCAA: {kindU8, kindTag, kindOctets}, TypeURI: {kindU16, kindU16, kindOctets},
 	TypeEUI48: {kindEUI48}, TypeEUI64: {kindEUI64},
 	TypeL32: {kindU16, kindIPv4}, TypeL64: shapeLocator, TypeNID: shapeLocator,
-	TypeDSYNC: {kindType, kindU8, kindU16, kindName},
+	TypeDSYNC: {kindType, kindScheme, kindU16, kindName},
 	TypeDS:    shapeDigest, TypeCDS: shapeDigest,
 	TypeDNSKEY: shapeKey, TypeCDNSKEY: shapeKey, TypeRKEY: shapeKey,
 	TypeKEY:   {kindU16, kindU8, kindAlgorithm, kindOptBase64}, // RFC 2535 §3.1.2: flags may say "no key"
@@ -113,6 +114,7 @@ func (k kind) isString() bool {
 var remedies = [...]string{
 	kindName:       "write a domain name, with labels of 1 to 63 octets",
 	kindU8:         "write a number from 0 to 255",
+	kindScheme:     "write a number from 0 to 255, or NOTIFY",
 	kindU16:        "write a number from 0 to 65535",
 	kindU32:        "write a number from 0 to 4294967295",
 	kindTTL:        "write seconds from 0 to 4294967295, or units such as 1h30m",

@@ -25,16 +25,37 @@ func ParseText(t Type, origin dnsname.Name, text string) ([]byte, error) {
 // that is not well formed for its type, and types without a presentation form,
 // get the generic form of RFC 3597 §5.
 func AppendText(b []byte, t Type, data []byte) []byte {
-	if shape := shapeOf(t); shape != nil && checkShape(shape, data) == nil {
-		return appendShapeText(b, shape, data)
+	if looksCutOff(t, data) || Validate(t, data) != nil {
+		return AppendGenericText(b, data)
 	}
-	if hasGateway(t) && Validate(t, data) == nil {
+	switch shape := shapeOf(t); {
+	case shape != nil:
+		return appendShapeText(b, shape, data)
+	case hasGateway(t):
 		return appendGatewayText(b, t, data)
+	case isServiceBinding(t):
+		return appendServiceText(b, data)
 	}
 	if b, ok := appendGeneralText(b, t, data); ok {
 		return b
 	}
 	return AppendGenericText(b, data)
+}
+
+// looksCutOff reports whether other readers take the presentation form of data for
+// one that is cut off: a KEY that says there is no key (RFC 2535 §3.1.2), a CSYNC
+// or NSEC without types.
+func looksCutOff(t Type, data []byte) bool {
+	switch t {
+	case TypeKEY:
+		return len(data) == 4
+	case TypeCSYNC:
+		return len(data) == 6
+	case TypeNSEC:
+		n, err := nameLen(data)
+		return err == nil && n == len(data)
+	}
+	return false
 }
 
 // AppendGenericText appends RDATA of any type to b in the generic form of

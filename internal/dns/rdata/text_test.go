@@ -21,7 +21,7 @@ func TestEveryTypeHasAnExample(t *testing.T) {
 		if len(examples[rrtype]) == 0 && !isLeftOut {
 			t.Errorf("%v has no example in the table", rrtype)
 		}
-		if shapeOf(rrtype) == nil && !hasGeneral(rrtype) && !hasGateway(rrtype) && !isLeftOut {
+		if shapeOf(rrtype) == nil && !hasGeneral(rrtype) && !hasGateway(rrtype) && !isServiceBinding(rrtype) && !isLeftOut {
 			t.Errorf("%v can neither be read nor written", rrtype)
 		}
 	}
@@ -47,7 +47,7 @@ func TestRoundTrip(t *testing.T) {
 				t.Errorf("%v %s: Validate(%x): %v", rrtype, text, data, err)
 			}
 			written := string(AppendText(nil, rrtype, data))
-			if strings.HasPrefix(written, `\#`) && text != "" {
+			if strings.HasPrefix(written, `\#`) && text != "" && !looksCutOff(rrtype, data) {
 				t.Errorf("%v %s: written in the generic form: %s", rrtype, text, written)
 			}
 			checkReads(t, rrtype, written, data)
@@ -108,6 +108,10 @@ var textsOtherThanMiekg = map[string]string{
 	"1 0 5 - 00000000 NS TYPE4660": "miekg/dns writes 20 as the length of every hash (RFC 5155 §3.2: the length of the hash)",
 	"10 0:0:0:1":                   "miekg/dns wants all digits (RFC 6742 §2.1.2 lets zeros out)",
 	"TYPE65280 RSASHA256 2 1h 4294967295 0 65535 Example.COM. AQ==": "miekg/dns reads no units in the original TTL",
+	"1 . dohpath=/dns-query{?dns}":                                  "we write key7, which Knot DNS 3.2 reads and miekg/dns does not",
+	"1 . ohttp":                                                     "we write key8, for the same reason",
+	"1 . key7=/dns-query{?dns}":                                     "miekg/dns refuses numbers of keys that it knows (RFC 9460 §2.1 allows them)",
+	`1 . key1=\002h2`:                                               "the same",
 }
 
 func miekgReads(t *testing.T, rrtype Type, text string) []byte {
@@ -126,6 +130,34 @@ func miekgReads(t *testing.T, rrtype Type, text string) []byte {
 		t.Errorf("miekg/dns on %v %s: %v", rrtype, text, err)
 	}
 	return data
+}
+
+// TestWireAgainstMiekg: what we read, miekg/dns unpacks and packs as the same
+// octets, except where TestAgainstMiekg says that it is wrong on the wire.
+func TestWireAgainstMiekg(t *testing.T) {
+	isWrong := map[Type]bool{TypeNXT: true, TypeISDN: true}
+	for rrtype, texts := range examples {
+		if _, ok := dns.TypeToRR[uint16(rrtype)]; !ok || isWrong[rrtype] {
+			continue
+		}
+		for _, text := range texts {
+			data, err := ParseText(rrtype, dnsname.Root, text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(data) == 0 || textsOtherThanMiekg[text] != "" && rrtype == TypeNSEC3 {
+				continue
+			}
+			rr, err := unpackRR(rrtype, data)
+			if err != nil {
+				t.Errorf("%v %s: miekg/dns on %x: %v", rrtype, text, data, err)
+				continue
+			}
+			if again, err := packRR(rr); err != nil || !bytes.Equal(again, data) {
+				t.Errorf("%v %s: miekg/dns packs %x, %v; want %x", rrtype, text, again, err, data)
+			}
+		}
+	}
 }
 
 // TestParseTextWire has octets written down by hand from the RFCs.
@@ -218,6 +250,12 @@ func TestParseTextErrors(t *testing.T) {
 		{TypeANY, "x", ErrMetaType, -1},
 		{TypeLOC, "91 0 0 N 0 0 0 E 0m", nil, 0},
 		{TypeSVCB, "1 . port=x", ErrSyntax, 2},
+		{TypeSVCB, "1 . alpn=h2 alpn=h3", errParamKey, 3},
+		{TypeSVCB, "1 . key65535=x", ErrSyntax, 2},
+		{TypeSVCB, "1 . key01=x", ErrSyntax, 2},
+		{TypeSVCB, "1 . alpn=h2,,h3", errALPN, 2},
+		{TypeSVCB, "1 . key3=abc", errParam, 2},
+		{TypeSVCB, "1 . mandatory=port", errMandatory, -1},
 	}
 	for _, test := range tests {
 		_, err := ParseText(test.rrtype, dnsname.Name{}, test.text)

@@ -21,9 +21,12 @@ func Validate(t Type, data []byte) error {
 	if shape := shapeOf(t); shape != nil {
 		return checkShape(shape, data)
 	}
-	if hasGateway(t) {
+	switch {
+	case hasGateway(t):
 		_, _, _, err := splitGateway(t, data)
 		return err
+	case isServiceBinding(t):
+		return checkService(data)
 	}
 	if err := checkGeneral(t, data); err != nil {
 		return fmt.Errorf("%w: %w", ErrNotTheType, err)
@@ -47,7 +50,7 @@ func checkShape(shape []kind, data []byte) error {
 
 // fixedLen is the length of the kinds that have one.
 var fixedLen = [kindOldBitmap + 1]int{
-	kindU8: 1, kindAlgorithm: 1, kindU16: 2, kindCertType: 2, kindType: 2,
+	kindU8: 1, kindAlgorithm: 1, kindScheme: 1, kindU16: 2, kindCertType: 2, kindType: 2,
 	kindU32: 4, kindTTL: 4, kindTime: 4, kindIPv4: 4, kindIPv6: 16,
 	kindEUI48: 6, kindEUI64: 8, kindLocator: 8,
 }

@@ -14,7 +14,7 @@ import (
 // zones of hosts are written.
 func hostZone(hosts int) []byte {
 	var b bytes.Buffer
-	b.WriteString("$ORIGIN example.com.\n$TTL 3600\n@ IN SOA ns1 hostmaster 1 7200 3600 1209600 3600\n@ IN NS ns1\n")
+	b.WriteString("$ORIGIN example.com.\n$TTL 3600\n@ IN SOA ns1 hostmaster 1 7200 3600 1209600 3600\n@ IN NS ns1\nns1 IN A 192.0.2.53\n")
 	for i := range hosts {
 		fmt.Fprintf(&b, "host%d\tIN\tA\t10.%d.%d.%d\nhost%d\tIN\tAAAA\t2001:db8::%x\n", i, i>>16&255, i>>8&255, i&255, i, i)
 	}
@@ -80,8 +80,8 @@ func TestNoGarbagePerRecord(t *testing.T) {
 			}
 		}
 	})
-	// 2,002 records in 60 KB of names and RDATA, beside the Reader and its buffer.
+	// 2,003 records in 60 KB of names and RDATA, beside the Reader and its buffer.
 	if got > 30 {
-		t.Errorf("%v allocations for %d records", got, 2*hosts+2)
+		t.Errorf("%v allocations for %d records", got, 2*hosts+3)
 	}
 }

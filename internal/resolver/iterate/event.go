@@ -39,7 +39,8 @@ type Expired struct{ Exchange uint64 }
 // Failed says that an exchange came to nothing: it could not be sent, the
 // connection was refused or broke, no resource was left. It is closed. Err is
 // ErrNoRoute, perhaps wrapped, when this machine has no way to the address's
-// family at all.
+// family at all, and ErrLocal when the fault is on this side; everything else
+// is held against the server.
 type Failed struct {
 	Exchange uint64
 	Err      error
@@ -50,9 +51,14 @@ func (Arrived) event() {}
 func (Expired) event() {}
 func (Failed) event()  {}
 
-// ErrNoRoute in Failed.Err: the network of this address family is unreachable
-// from here, whichever address is tried.
-var ErrNoRoute = errors.New("no route to this address family")
+// What Failed.Err may be or wrap.
+var (
+	// ErrNoRoute: the network of this address family is unreachable from here,
+	// whichever address is tried.
+	ErrNoRoute = errors.New("no route to this address family")
+	// ErrLocal: this machine could not do it, for want of sockets, memory or rights.
+	ErrLocal = errors.New("not sent")
+)
 
 // Action is something the machine wants done: Send, Wait, Close or Reply.
 type Action interface{ action() }

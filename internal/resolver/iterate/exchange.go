@@ -2,6 +2,7 @@ package iterate
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -106,12 +107,21 @@ func (r *Resolver) notSent(x *exchange, err error) {
 	r.forgetExchange(x)
 	l := x.lookup
 	r.counters.NetworkFails++
-	r.noRoute(x, err)
+	switch addr := x.to.Addr(); {
+	case errors.Is(err, ErrNoRoute):
+		r.familyOff[family(addr)] = r.now.Add(familyRetry)
+	case !errors.Is(err, ErrLocal) && !x.tcp:
+		r.hosts.get(addr).timedOut(r.now)
+	}
 	l.places[x.place].useless = true
 	l.setTrouble(dnswire.EDENetworkError, fmt.Sprintf("%v at %v: %v", x.server, x.to.Addr(), err))
 	r.note(l, Step{Kind: StepFailed, Server: x.to, ServerName: x.server, TCP: x.tcp, Note: fmt.Sprint(err)})
 	r.next(l)
 }
+
+// familyRetry is how long an address family is left out after the system said
+// that there is no route: 30 s. One failed attempt per half minute is cheap.
+const familyRetry = 30 * time.Second
 
 // arrived takes in a message from the server that x asked.
 func (r *Resolver) arrived(x *exchange, msg []byte) {

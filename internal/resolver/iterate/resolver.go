@@ -27,7 +27,6 @@
 package iterate
 
 import (
-	"errors"
 	"time"
 
 	"pharos/internal/dns/dnsname"
@@ -264,14 +263,3 @@ func (l *lookup) findPayer(sends int, seen map[*lookup]bool) *client {
 	}
 	return nil
 }
-
-// noRoute notes that a family can not be reached from here.
-func (r *Resolver) noRoute(x *exchange, err error) {
-	if errors.Is(err, ErrNoRoute) {
-		r.familyOff[family(x.to.Addr())] = r.now.Add(familyRetry)
-	}
-}
-
-// familyRetry is how long an address family is left out after the system said
-// that there is no route: 30 s. One failed attempt per half minute is cheap.
-const familyRetry = 30 * time.Second

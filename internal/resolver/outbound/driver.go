@@ -1,11 +1,38 @@
 // Package outbound carries the resolver's questions to other servers: it
-// performs what package iterate decides, with real sockets and timers.
+// performs what package iterate decides, with real sockets and timers, and owns
+// the goroutine that the machine runs on.
+//
+//	Ask ──► asks ──┐                        ┌──► Reply: done(answer)
+//	               ├──► loop: Resolver.Step ├──► Send: a goroutine with a socket of its own ──┐
+//	    events ────┘                        └──► Wait: a timer ───────────────────────────────┤
+//	       ▲──────────────────────── Arrived, Expired, Failed ◄───────────────────────────────┘
+//
+// It decides nothing about names or servers, and it believes nothing: what comes
+// in on an exchange's socket goes to the machine as it is. What it does see to is
+// that only the asked server's address and port can answer, and only to the port
+// that the query left from: every exchange has a connected socket of its own on a
+// random port, and that socket is gone when the exchange is over.
+//
+// Entry points: New; Driver.Ask, Resolve, FromCache, Close.
+//
+// Concurrency: the methods of a Driver may be called from any goroutine. Its loop
+// never waits for a socket, nor for whoever asked.
+//
+// Sources: RFC 5452 §4.5, §9.2 and §10 (ports), RFC 7766 (TCP), RFC 6891 (size).
 package outbound
 
 import (
 	"context"
+	cryptorand "crypto/rand"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/iterate"
 	"pharos/internal/resolver/rrcache"
@@ -21,41 +48,260 @@ type Config struct {
 	// Cache is where to keep what is learnt; nil: a new one of standard size.
 	Cache *rrcache.Cache
 	// Clients is the number of questions that may be in work or waiting at a time:
-	// 10,000. At the limit Ask refuses.
+	// 10,000, some 20 MB. At the limit Ask refuses.
 	Clients int
-	// Exchanges is the number of sockets open at a time: 2,048. At the limit an
+	// Exchanges is the number of sockets open at a time: 2,048, well below the
+	// usual limit of file descriptors with room for the listeners. At the limit an
 	// exchange fails at once, as if its server could not be reached.
 	Exchanges int
 }
 
 // Options of one question.
 type Options struct {
+	Class  rdata.Class // 0: IN
 	CD, DO bool
 	Trace  bool
 }
 
-// Driver owns a Resolver and its sockets.
+// ErrRefused is Resolve's error when there are too many questions, or the Driver
+// is closed.
+var ErrRefused = errors.New("the resolver takes no more questions: too many are waiting, or it is shutting down")
+
+// errNoSocket: Config.Exchanges is reached.
+var errNoSocket = fmt.Errorf("%w: too many exchanges are open", iterate.ErrLocal)
+
+// Driver owns a Resolver and its sockets. Make it with New, end it with Close.
 type Driver struct {
-	cfg Config
+	// Constant after New.
+	cache     *rrcache.Cache
+	resolver  *iterate.Resolver // its Step belongs to the loop
+	clients   int64
+	exchanges int64
+	asks      chan ask      // never full: see waiting; not closed
+	events    chan event    // not closed
+	quit      chan struct{} // closed by Close
+	running   sync.WaitGroup
+
+	// Owned by the loop.
+	questions map[uint64]func(iterate.Answer) // by token
+	open      map[uint64]closer               // by exchange: sockets and timers
+	lastToken uint64
+	backlog   []iterate.Event // of actions that failed at once
+
+	// Atomic.
+	waiting atomic.Int64 // questions accepted and not answered
+	sockets atomic.Int64 // goroutines with a socket
+
+	closing sync.RWMutex // guards closed: while it is read, an accepted Ask reaches the loop
+	closed  bool
+
+	mu       sync.Mutex // guards counters
+	counters iterate.Counters
 }
+
+type ask struct {
+	question iterate.Ask
+	done     func(iterate.Answer)
+}
+
+// event is an event of the network, and the pooled buffer that its message lies
+// in.
+type event struct {
+	ev  iterate.Event
+	buf *[]byte
+}
+
+// closer is what Close ends: an exchange, or a timer.
+type closer interface{ stop() }
 
 // New starts a Driver.
-func New(cfg Config) *Driver { return &Driver{cfg: cfg} }
+func New(cfg Config) *Driver {
+	if cfg.Cache == nil {
+		cfg.Cache = rrcache.New(time.Now(), rrcache.Limits{})
+	}
+	if cfg.Clients <= 0 {
+		cfg.Clients = 10000
+	}
+	if cfg.Exchanges <= 0 {
+		cfg.Exchanges = 2048
+	}
+	var seed [32]byte
+	cryptorand.Read(seed[:]) // never fails
+	d := &Driver{
+		cache: cfg.Cache,
+		resolver: iterate.New(iterate.Config{
+			Hints: cfg.Hints, Port: cfg.Port, NoIPv4: cfg.NoIPv4, NoIPv6: cfg.NoIPv6, Limits: cfg.Limits,
+			Rand: rand.New(rand.NewChaCha8(seed)), Cache: cfg.Cache,
+		}),
+		clients: int64(cfg.Clients), exchanges: int64(cfg.Exchanges),
+		asks:   make(chan ask, cfg.Clients),
+		events: make(chan event, 256), // arbitrary: when it is full, sockets wait with reading
+		quit:   make(chan struct{}),
 
-// Resolve asks and waits for the answer.
-func (d *Driver) Resolve(ctx context.Context, name dnsname.Name, t rdata.Type, o Options) (iterate.Answer, error) {
-	return iterate.Answer{}, context.Canceled
-}
-
-// Ask asks and returns; done is called with the answer, on a goroutine of the
-// Driver, and must not block. It reports false, and done is not called, when
-// there are too many questions or the Driver is closed.
-func (d *Driver) Ask(name dnsname.Name, t rdata.Type, o Options, done func(iterate.Answer)) bool {
-	return false
+		questions: make(map[uint64]func(iterate.Answer)),
+		open:      make(map[uint64]closer),
+	}
+	d.running.Go(d.loop) // ended by Close
+	return d
 }
 
 // Cache returns the cache, for lookups on the listeners' loops.
-func (d *Driver) Cache() *rrcache.Cache { return d.cfg.Cache }
+func (d *Driver) Cache() *rrcache.Cache { return d.cache }
 
-// Close ends all work; questions in work are answered SERVFAIL.
-func (d *Driver) Close() {}
+// FromCache answers without asking anybody; see iterate.Resolver.FromCache.
+func (d *Driver) FromCache(now time.Time, name dnsname.Name, t rdata.Type) (iterate.Answer, bool) {
+	return d.resolver.FromCache(now, name, t)
+}
+
+// Counters returns what happened since New, and the number of questions and
+// sockets in work.
+func (d *Driver) Counters() (c iterate.Counters, questions, sockets int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.counters, int(d.waiting.Load()), int(d.sockets.Load())
+}
+
+// Ask asks and returns; done is called with the answer, once, on the Driver's
+// loop, and must not block nor call Close. It reports false, and done is not
+// called, when there are too many questions or the Driver is closed. name is kept:
+// it must not be a view.
+func (d *Driver) Ask(name dnsname.Name, t rdata.Type, o Options, done func(iterate.Answer)) bool {
+	d.closing.RLock()
+	defer d.closing.RUnlock()
+	if d.closed {
+		return false
+	}
+	if d.waiting.Add(1) > d.clients {
+		d.waiting.Add(-1)
+		return false
+	}
+	d.asks <- ask{iterate.Ask{Name: name, Type: t, Class: o.Class, CD: o.CD, DO: o.DO, Trace: o.Trace}, done}
+	return true
+}
+
+// Resolve asks and waits for the answer, or until ctx is over.
+func (d *Driver) Resolve(ctx context.Context, name dnsname.Name, t rdata.Type, o Options) (iterate.Answer, error) {
+	answer := make(chan iterate.Answer, 1)
+	if !d.Ask(name, t, o, func(a iterate.Answer) { answer <- a }) {
+		return iterate.Answer{}, ErrRefused
+	}
+	select {
+	case a := <-answer:
+		return a, nil
+	case <-ctx.Done():
+		return iterate.Answer{}, ctx.Err()
+	}
+}
+
+// Close ends all work and returns when every goroutine and socket is gone.
+// Questions that were not answered get SERVFAIL with EDE "Not Ready".
+func (d *Driver) Close() {
+	d.closing.Lock()
+	first := !d.closed
+	d.closed = true
+	d.closing.Unlock()
+	if first {
+		close(d.quit)
+	}
+	d.running.Wait()
+}
+
+// loop runs the machine. Close ends it.
+func (d *Driver) loop() {
+	var acts []iterate.Action
+	for {
+		var ev iterate.Event
+		var buf *[]byte
+		select {
+		case a := <-d.asks:
+			d.lastToken++
+			a.question.Token = d.lastToken
+			d.questions[d.lastToken] = a.done
+			ev = a.question
+		case e := <-d.events:
+			ev, buf = e.ev, e.buf
+		case <-d.quit:
+			d.abandon()
+			return
+		}
+		acts = d.step(ev, acts[:0])
+		for len(d.backlog) > 0 {
+			ev, d.backlog = d.backlog[0], d.backlog[1:]
+			acts = d.step(ev, acts[:0])
+		}
+		if buf != nil {
+			buffers.Put(buf)
+		}
+	}
+}
+
+// step takes one event through the machine and performs what it wants.
+func (d *Driver) step(ev iterate.Event, acts []iterate.Action) []iterate.Action {
+	switch ev := ev.(type) { // these two are over
+	case iterate.Expired:
+		d.end(ev.Exchange)
+	case iterate.Failed:
+		d.end(ev.Exchange)
+	}
+	acts = d.resolver.Step(time.Now(), ev, acts)
+	d.mu.Lock() // before the answers go out: who has one can find it counted
+	d.counters = d.resolver.Counters()
+	d.mu.Unlock()
+	for _, a := range acts {
+		switch a := a.(type) {
+		case iterate.Send:
+			d.send(a)
+		case iterate.Wait:
+			d.open[a.Exchange] = timer{time.AfterFunc(a.Timeout, func() { d.post(event{ev: iterate.Expired{Exchange: a.Exchange}}) })}
+		case iterate.Close:
+			d.end(a.Exchange)
+		case iterate.Reply:
+			d.answer(a.Token, a.Answer)
+		}
+	}
+	return acts
+}
+
+func (d *Driver) answer(token uint64, a iterate.Answer) {
+	done := d.questions[token]
+	delete(d.questions, token)
+	d.waiting.Add(-1)
+	done(a)
+}
+
+// end closes an exchange's socket or stops its timer.
+func (d *Driver) end(exchange uint64) {
+	if c := d.open[exchange]; c != nil {
+		delete(d.open, exchange)
+		c.stop()
+	}
+}
+
+// post gives an event to the loop; it is lost when the Driver is closed.
+func (d *Driver) post(e event) {
+	select {
+	case d.events <- e:
+	case <-d.quit:
+	}
+}
+
+// abandon closes everything and answers who is left. No Ask can follow: closed
+// is set, and whoever saw it unset has put its question into asks.
+func (d *Driver) abandon() {
+	for exchange := range d.open {
+		d.end(exchange)
+	}
+	for len(d.asks) > 0 {
+		a := <-d.asks
+		d.lastToken++
+		d.questions[d.lastToken] = a.done
+	}
+	for token := range d.questions {
+		d.answer(token, iterate.Answer{Rcode: dnswire.RcodeServFail,
+			Errors: []dnswire.ExtendedError{{Code: dnswire.EDENotReady, Text: "the resolver is shutting down"}}})
+	}
+}
+
+type timer struct{ *time.Timer }
+
+func (t timer) stop() { t.Stop() }

@@ -1,0 +1,210 @@
+package outbound
+
+import (
+	cryptorand "crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+
+	"pharos/internal/resolver/iterate"
+)
+
+// udpBuffer is the size of the buffers that UDP replies are read into, in octets:
+// more than we offer by EDNS (1232), for servers that send more all the same. A
+// larger reply is cut, and then refused by the machine as malformed.
+const udpBuffer = 4096
+
+var buffers = sync.Pool{New: func() any {
+	b := make([]byte, udpBuffer)
+	return &b
+}}
+
+// exchange is one query on its way.
+type exchange struct {
+	driver *Driver
+	iterate.Send
+
+	mu      sync.Mutex // guards what follows
+	conn    net.Conn   // nil until there is one
+	stopped bool
+}
+
+// send starts an exchange.
+func (d *Driver) send(s iterate.Send) {
+	if d.sockets.Add(1) > d.exchanges {
+		d.sockets.Add(-1)
+		d.backlog = append(d.backlog, iterate.Failed{Exchange: s.Exchange, Err: errNoSocket})
+		return
+	}
+	x := &exchange{driver: d, Send: s}
+	d.open[s.Exchange] = x
+	d.running.Go(func() { // ended by its timeout, or by stop
+		defer d.sockets.Add(-1)
+		x.run()
+	})
+}
+
+// stop ends the exchange from outside: its goroutine's reading fails.
+func (x *exchange) stop() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.stopped = true
+	if x.conn != nil {
+		x.conn.Close()
+	}
+}
+
+// attach makes conn the exchange's, unless it has been stopped.
+func (x *exchange) attach(conn net.Conn) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.conn = conn
+	return !x.stopped
+}
+
+func (x *exchange) isStopped() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.stopped
+}
+
+// run sends the query, and reports what comes until the time is over, the
+// network says no, or the exchange is stopped.
+func (x *exchange) run() {
+	deadline := time.Now().Add(x.Timeout)
+	conn, err := x.dial(deadline)
+	if err == nil {
+		defer conn.Close()
+		if !x.attach(conn) {
+			return
+		}
+		conn.SetDeadline(deadline)
+		err = x.converse(conn)
+	}
+	if x.isStopped() {
+		return
+	}
+	var failed iterate.Event = iterate.Failed{Exchange: x.Exchange, Err: explain(err)}
+	if timeout := net.Error(nil); errors.As(err, &timeout) && timeout.Timeout() {
+		failed = iterate.Expired{Exchange: x.Exchange}
+	}
+	x.driver.post(event{ev: failed})
+}
+
+func (x *exchange) dial(deadline time.Time) (net.Conn, error) {
+	if x.TCP {
+		dialer := net.Dialer{Deadline: deadline}
+		return dialer.Dial("tcp", x.To.String())
+	}
+	return dialUDP(x.To)
+}
+
+// converse sends the query and reads until an error, which is never nil.
+func (x *exchange) converse(conn net.Conn) error {
+	if x.TCP {
+		return x.converseTCP(conn)
+	}
+	if _, err := conn.Write(x.Msg); err != nil {
+		return err
+	}
+	for {
+		buf := buffers.Get().(*[]byte)
+		n, err := conn.Read(*buf)
+		if err != nil {
+			buffers.Put(buf)
+			return err
+		}
+		x.driver.post(event{ev: iterate.Arrived{Exchange: x.Exchange, Msg: (*buf)[:n]}, buf: buf})
+	}
+}
+
+// converseTCP is converse with two octets of length before each message
+// (RFC 7766 §8), written in one with it.
+func (x *exchange) converseTCP(conn net.Conn) error {
+	query := binary.BigEndian.AppendUint16(make([]byte, 0, 2+len(x.Msg)), uint16(len(x.Msg)))
+	if _, err := conn.Write(append(query, x.Msg...)); err != nil {
+		return err
+	}
+	for {
+		var length [2]byte
+		if _, err := io.ReadFull(conn, length[:]); err != nil {
+			return err
+		}
+		msg := make([]byte, binary.BigEndian.Uint16(length[:]))
+		if _, err := io.ReadFull(conn, msg); err != nil {
+			return err
+		}
+		x.driver.post(event{ev: iterate.Arrived{Exchange: x.Exchange, Msg: msg}})
+	}
+}
+
+// Ports that queries may leave from: all unprivileged ones (RFC 5452 §9.2: "as
+// large as possible"), not only the system's ephemeral range.
+const (
+	firstPort = 1024
+	ports     = 65536 - firstPort
+	// portTries is how many ports that are taken are met with before the system
+	// chooses one: 8. With half of all ports taken that happens once in 256.
+	portTries = 8
+)
+
+// dialUDP returns a socket connected to to, from a random port. Being connected,
+// it gets nothing from elsewhere, and hears of ICMP errors.
+func dialUDP(to netip.AddrPort) (net.Conn, error) {
+	remote := net.UDPAddrFromAddrPort(to)
+	network := "udp4"
+	if to.Addr().Is6() {
+		network = "udp6"
+	}
+	for range portTries {
+		conn, err := net.DialUDP(network, &net.UDPAddr{Port: randomPort()}, remote)
+		if err == nil || !errors.Is(err, syscall.EADDRINUSE) {
+			return connOrNil(conn, err)
+		}
+	}
+	return connOrNil(net.DialUDP(network, nil, remote))
+}
+
+// connOrNil keeps a nil pointer from becoming an interface that is not nil.
+func connOrNil(conn *net.UDPConn, err error) (net.Conn, error) {
+	if err != nil {
+		return nil, err
+	}
+	return conn, nil
+}
+
+func randomPort() int {
+	var octets [4]byte
+	cryptorand.Read(octets[:]) // never fails
+	return firstPort + int(binary.BigEndian.Uint32(octets[:])%ports)
+}
+
+// explain makes of an error of the network what the machine is to know: that a
+// whole address family is out of reach, that this machine is at its limits, or
+// what the system said, without the addresses, which the machine adds.
+func explain(err error) error {
+	for _, none := range []error{syscall.ENETUNREACH, syscall.EADDRNOTAVAIL, syscall.EAFNOSUPPORT} {
+		if errors.Is(err, none) {
+			return fmt.Errorf("%w: %w", iterate.ErrNoRoute, none)
+		}
+	}
+	for _, local := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EPERM, syscall.EACCES} {
+		if errors.Is(err, local) {
+			return fmt.Errorf("%w: %w", iterate.ErrLocal, local)
+		}
+	}
+	var errno syscall.Errno
+	switch {
+	case errors.As(err, &errno):
+		return errno
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("the connection was closed without a whole reply")
+	}
+	return err
+}

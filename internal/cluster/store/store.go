@@ -210,10 +210,10 @@ func (s *Store) use(ctx context.Context) (c *clientv3.Client, bound context.Cont
 	case <-s.ready:
 	case <-s.life.Done():
 	case <-ctx.Done():
-		return nil, nil, nil, ctx.Err()
+		return nil, ctx, nil, ctx.Err()
 	}
 	if err := s.Err(); err != nil {
-		return nil, nil, nil, err
+		return nil, ctx, nil, err
 	}
 	bound, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(s.life, func() { cancel(s.Err()) })

@@ -38,7 +38,7 @@ type tour struct {
 func (t *tour) say(format string, args ...any) { fmt.Fprintf(t.out, format+"\n", args...) }
 
 func (t *tour) run() error {
-	for _, part := range []func() error{t.waitHealthy, t.tenSteps, t.loseOrigin, t.explain} {
+	for _, part := range []func() error{t.waitHealthy, t.prime, t.tenSteps, t.loseOrigin, t.explain} {
 		if err := part(); err != nil {
 			return err
 		}
@@ -51,6 +51,16 @@ func (t *tour) waitHealthy() error {
 	return t.until("all three origins are up", func() bool {
 		return !slices.ContainsFunc(t.w.edge().Pools()[0].Members, func(m api.Member) bool { return m.State != "up" })
 	})
+}
+
+// prime lets the resolver ask the root for its servers first (RFC 9609), which it
+// does once and not for any name.
+func (t *tour) prime() error {
+	a, err := t.w.resolver().Resolve(t.ctx, dnsname.Root, rdata.TypeNS)
+	if err == nil && len(a.Answer) == 0 {
+		err = fmt.Errorf("the root does not answer: %s %v", a.Rcode, a.Errors)
+	}
+	return err
 }
 
 // until waits for a condition, looking often.
@@ -130,7 +140,7 @@ func lookupSteps(a iterate.Answer) []timed {
 		case iterate.StepReferral:
 			steps = append(steps, timed{s.At, fmt.Sprintf("it does not know, but refers to the servers of %s (%s)", s.Target, s.RTT.Round(time.Microsecond))})
 		case iterate.StepAnswer:
-			steps = append(steps, timed{s.At, fmt.Sprintf("it has the answer: %d record (%s)", s.Records, s.RTT.Round(time.Microsecond))})
+			steps = append(steps, timed{s.At, fmt.Sprintf("it has the answer (%s)", s.RTT.Round(time.Microsecond))})
 		}
 	}
 	return steps

@@ -31,7 +31,7 @@ const probeInterval = "200ms"
 // plan is one node of the world.
 type plan struct {
 	name  string
-	zones map[string]string // file -> text
+	zones map[string]string // name -> text
 	yaml  string            // of the configuration after its listeners and zones
 	addr  string
 	http  bool
@@ -103,8 +103,9 @@ func (w *world) start(p plan) (*node.Node, error) {
 		fmt.Fprintf(&b, "  http: [\"%s:0\"]\n", p.addr)
 	}
 	b.WriteString("zones:\n")
-	for file, text := range p.zones {
-		fmt.Fprintf(&b, "  - {name: \"%s\", file: %s}\n", strings.TrimSuffix(file, ".zone"), file)
+	for name, text := range p.zones {
+		file := strings.ReplaceAll(name+".zone", "..", "root.")
+		fmt.Fprintf(&b, "  - {name: \"%s\", file: %s}\n", name, file)
 		if err := os.WriteFile(filepath.Join(folder, file), []byte(text), 0o644); err != nil {
 			return nil, err
 		}
@@ -135,12 +136,12 @@ func (w *world) plans() []plan {
 		fmt.Fprintf(&members, "      - {name: %s, address: \"%s\"}\n", o.name, o.addr)
 	}
 	return []plan{
-		{name: "root", addr: rootAddr, yaml: authoritativeOnly, zones: map[string]string{"root.zone": rootZone}},
-		{name: "example", addr: exampleAddr, yaml: authoritativeOnly, zones: map[string]string{"example.zone": exampleZone}},
-		{name: "test", addr: testAddr, yaml: authoritativeOnly, zones: map[string]string{"test.zone": testZone}},
+		{name: "root", addr: rootAddr, yaml: authoritativeOnly, zones: map[string]string{".": rootZone}},
+		{name: "example", addr: exampleAddr, yaml: authoritativeOnly, zones: map[string]string{"example": exampleZone}},
+		{name: "test", addr: testAddr, yaml: authoritativeOnly, zones: map[string]string{"test": testZone}},
 		{name: "reverse", addr: reverseAddr, yaml: authoritativeOnly, zones: map[string]string{
-			"53.127.in-addr.arpa.zone": reverseZone, "blog.test.zone": blogZone}},
-		{name: "edge", addr: edgeAddr, http: true, zones: map[string]string{"shop.example.zone": shopZone},
+			"53.127.in-addr.arpa": reverseZone, "blog.test": blogZone}},
+		{name: "edge", addr: edgeAddr, http: true, zones: map[string]string{"shop.example": shopZone},
 			yaml: authoritativeOnly + fmt.Sprintf(edgeYAML, probeInterval, members.String())},
 		{name: "resolver", addr: resolverAddr, yaml: fmt.Sprintf(resolverYAML, hints)},
 	}

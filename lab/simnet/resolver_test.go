@@ -89,7 +89,7 @@ func smallInternet(t *testing.T, n *Network) {
 			fmt.Sprintf("alias CNAME www.d%d.com.\n", (i+1)%domains) + "big TXT " + strings.Repeat(`"`+strings.Repeat("x", 250)+`" `, 8) + "\n"
 		if i%2 == 0 {
 			com += addressesOf(name, ownServers)
-			own = append(own, readZone(t, name, text+addressesOf("@", nil)+addressesOf(name, ownServers)))
+			own = append(own, readZone(t, name, text+addressesOf(name, ownServers)))
 		} else {
 			hosted = append(hosted, readZone(t, name, text))
 		}

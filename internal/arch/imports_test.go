@@ -38,19 +38,19 @@ internal/proxy/http1:
 internal/proxy/route:           internal/proxy/http1
 internal/proxy/httpproxy:       internal/proxy/http1 internal/proxy/route internal/traffic/balance internal/traffic/pool internal/traffic/health
 
-internal/cluster/state:         internal/cluster/document
 internal/cluster/document:      internal/dns/dnsname
-internal/cluster/snapshot:      internal/cluster/state internal/cluster/document
-internal/cluster/store:         internal/cluster/state internal/cluster/snapshot internal/cluster/document
+internal/cluster/state:         internal/cluster/document internal/dns/dnsname
+internal/cluster/snapshot:
+internal/cluster/store:         internal/cluster/state internal/cluster/document
 
 internal/serve/admission:
 internal/serve/dnsserver:       internal/dns/...
 
-internal/admin/config:          internal/dns/dnsname internal/cluster/document
+internal/admin/config:          internal/dns/dnsname internal/cluster/document internal/cluster/state
 internal/admin/explain:         internal/dns/...
-internal/admin/telemetry:       
+internal/admin/telemetry:
 internal/admin/api:             internal/admin/explain internal/admin/telemetry
-internal/admin/cli:             internal/dns/... internal/resolver/iterate internal/admin/... internal/node lab/demo
+internal/admin/cli:             internal/dns/... internal/resolver/outbound internal/admin/api internal/admin/explain
 
 internal/node:                  internal/...
 internal/arch:
@@ -59,7 +59,7 @@ lab/simnet:                     internal/dns/... internal/resolver/... internal/
 lab/scenario:                   internal/dns/... internal/resolver/... internal/authority/... lab/simnet
 lab/scenarios:                  internal/dns/... lab/scenario
 lab/demo:                       internal/...
-cmd/pharos:                     internal/admin/cli
+cmd/pharos:                     internal/admin/cli internal/node lab/demo
 bench:                          internal/dns/... bench/...
 `
 
@@ -73,7 +73,8 @@ var pure = []string{
 	"internal/resolver/rrcache", "internal/resolver/iterate",
 	"internal/traffic/health", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/steer",
 	"internal/proxy/http1", "internal/proxy/route",
-	"internal/cluster/state",
+	"internal/cluster/document", "internal/cluster/state",
+	"internal/serve/admission",
 }
 
 // thirdParty says which modules from outside the pure packages may use, over

@@ -1,0 +1,21 @@
+// Command pharos is the whole program; see "pharos --help".
+//
+// It only joins the command line with what the commands start. Everything it
+// does is in package cli, and in package node for a running node.
+package main
+
+import (
+	"os"
+
+	"pharos/internal/admin/cli"
+	"pharos/internal/node"
+	"pharos/lab/demo"
+)
+
+func main() {
+	os.Exit(cli.Run(os.Args[1:], os.Stdout, os.Stderr, cli.Programs{
+		Serve: node.Serve,
+		Check: node.Check,
+		Lab:   demo.Run,
+	}))
+}

@@ -1,0 +1,231 @@
+// Package cli is the command line: what an operator types, and how answers are
+// printed, for people and, with -o json, for programs.
+//
+// It owns flags, help, completion, the DNS client of "pharos query" and the
+// client of the admin listener. It does not own what a node does: serving,
+// checking and the lab are given to Run as functions, because nothing but
+// cmd/pharos joins this package with the node.
+//
+// Entry point: Run.
+//
+// Concurrency: one command at a time.
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Programs are the parts of the program that a command starts.
+type Programs struct {
+	Serve func(ctx context.Context, config string, reload <-chan struct{}) error
+	Check func(config string, report io.Writer) error
+	Lab   func(ctx context.Context, once bool, out io.Writer) error
+}
+
+// Exit codes, as shells and scripts expect them.
+const (
+	exitFailed = 1 // what was asked for did not work out; the message is on standard error
+	exitUsage  = 2 // the command line is wrong
+)
+
+// errUsage marks an error of the command line.
+var errUsage = errors.New("usage")
+
+// Run carries out the command line args (without the program's name) and returns
+// the exit code.
+func Run(args []string, out, errOut io.Writer, p Programs) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root := newRoot(p)
+	root.SetArgs(args)
+	root.SetOut(out)
+	root.SetErr(errOut)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(errOut, "pharos:", err)
+	if errors.Is(err, errUsage) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+func newRoot(p Programs) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "pharos",
+		Short: "DNS and load balancing from one view of health",
+		Long: `Pharos answers one question for every client, by every road: where?
+
+Names become addresses of servers that are healthy now, and connections are
+carried to them. It is an authoritative DNS server, a recursive resolver and an
+HTTP gateway that share one view of which server is alive, and it can explain
+every decision.`,
+		Example: `  pharos lab                              # an internet in one process, with a tour
+  pharos serve -c pharos.yaml             # run a node
+  pharos check -c pharos.yaml             # look for mistakes before that
+  pharos query www.example.com --trace    # every step of a lookup, from the root
+  pharos explain www.example.com          # why does the node answer what it answers?`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return fmt.Errorf("%w: %w; see %q", errUsage, err, c.CommandPath()+" --help")
+	})
+	root.AddCommand(
+		newServe(p), newCheck(p), newLab(p),
+		newQuery(), newExplain(),
+		newStatus(), newPools(), newZones(),
+		newApply(), newGet(), newDelete(), newReload(),
+		newVersion(),
+	)
+	return root
+}
+
+func newServe(p Programs) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Run a node until it is told to stop",
+		Long: `Run a node with the zones, resolver, pools and routes of a configuration file.
+
+SIGHUP reads the file again; so does a change of the file or of a zone file. A
+version with a mistake is refused as a whole and shown as a problem, while the old
+one goes on serving. SIGTERM and Ctrl-C let requests under way finish first.`,
+		Example: "  pharos serve -c /etc/pharos/pharos.yaml",
+		Args:    noArgs,
+	}
+	config := configFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		hup := make(chan os.Signal, 1)
+		signal.Notify(hup, syscall.SIGHUP)
+		defer signal.Stop(hup)
+		reload := make(chan struct{}, 1)
+		go func() { // ends with the command's context
+			for {
+				select {
+				case <-hup:
+					reload <- struct{}{}
+				case <-c.Context().Done():
+					return
+				}
+			}
+		}()
+		return p.Serve(c.Context(), *config, reload)
+	}
+	return c
+}
+
+func newCheck(p Programs) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "check",
+		Short: "Look for mistakes in a configuration file and its zones",
+		Long: `Read a configuration file and every zone it names as "pharos serve" would, and
+report all mistakes with file, line and remedy. Nothing is listened on and nothing
+is written. The exit code is 0 when a node would start with it.`,
+		Example: "  pharos check -c pharos.yaml",
+		Args:    noArgs,
+	}
+	config := configFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error { return p.Check(*config, c.OutOrStdout()) }
+	return c
+}
+
+func newLab(p Programs) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "lab",
+		Short: "Start an internet in one process and take a tour of it",
+		Long: `Start root, TLD and authoritative servers, a resolver, a gateway and three origin
+servers in one process, on loopback addresses and free ports, and show them at
+work: one lookup step by step, a page fetched through the gateway, a server lost
+under load and brought back, and the explanation of an answer. Then stay up to be
+tried, until Ctrl-C.`,
+		Example: "  pharos lab\n  pharos lab --once    # end after the tour; exit code 0 if all went well",
+		Args:    noArgs,
+	}
+	once := c.Flags().Bool("once", false, "end after the tour")
+	c.RunE = func(c *cobra.Command, _ []string) error { return p.Lab(c.Context(), *once, c.OutOrStdout()) }
+	return c
+}
+
+func newVersion() *cobra.Command {
+	c := &cobra.Command{Use: "version", Short: "Print the version", Args: noArgs}
+	output := outputFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		v := map[string]string{"version": Version(), "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH}
+		return output.print(c.OutOrStdout(), v, func(w io.Writer) error {
+			_, err := fmt.Fprintf(w, "pharos %s %s %s\n", v["version"], v["go"], v["platform"])
+			return err
+		})
+	}
+	return c
+}
+
+// Version returns the version of the program as its build has recorded it.
+func Version() string {
+	build, ok := debug.ReadBuildInfo()
+	if !ok || build.Main.Version == "" {
+		return "(devel)"
+	}
+	return build.Main.Version
+}
+
+func configFlag(c *cobra.Command) *string {
+	config := c.Flags().StringP("config", "c", "/etc/pharos/pharos.yaml", "configuration `file`; docs/CONFIG.md is its manual")
+	if err := c.MarkFlagFilename("config", "yaml", "yml"); err != nil {
+		panic("BUG: " + err.Error())
+	}
+	return config
+}
+
+// noArgs and exactArgs are cobra's, with our exit code.
+func noArgs(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("%w: %q takes no argument, got %q", errUsage, c.CommandPath(), args[0])
+	}
+	return nil
+}
+
+func argsBetween(least, most int, want string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) < least || len(args) > most {
+			return fmt.Errorf("%w: %q wants %s; see %q", errUsage, c.CommandPath(), want, c.CommandPath()+" --help")
+		}
+		return nil
+	}
+}
+
+// output is how a command prints: for people or as JSON.
+type output string
+
+func outputFlag(c *cobra.Command) *output {
+	o := output("text")
+	c.Flags().StringVarP((*string)(&o), "output", "o", "text", "`format`: text or json")
+	err := c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	if err != nil {
+		panic("BUG: " + err.Error())
+	}
+	return &o
+}
+
+func (o output) print(w io.Writer, value any, text func(io.Writer) error) error {
+	switch o {
+	case "text":
+		return text(w)
+	case "json":
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		return enc.Encode(value)
+	}
+	return fmt.Errorf("%w: -o %s: want text or json", errUsage, o)
+}

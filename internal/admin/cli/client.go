@@ -1,0 +1,66 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// client calls the admin listener of a running node.
+type client struct{ address string }
+
+// adminTimeout bounds one call. The longest is an explanation that resolves a
+// name, which the resolver itself ends after 10 s.
+const adminTimeout = 15 * time.Second
+
+func adminFlag(c *cobra.Command) *client {
+	address := "127.0.0.1:8053"
+	if env := os.Getenv("PHAROS_ADMIN"); env != "" {
+		address = env
+	}
+	admin := new(client)
+	c.Flags().StringVar(&admin.address, "admin", address, "`address` of the node's admin listener; also PHAROS_ADMIN")
+	return admin
+}
+
+// get fills into from the answer to GET path.
+func (c *client) get(ctx context.Context, path string, into any) error {
+	return c.call(ctx, http.MethodGet, path, nil, into)
+}
+
+func (c *client) call(ctx context.Context, method, path string, body []byte, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+c.address+path, bytes.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("admin listener %q: %w", c.address, err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("no node answers at %s: %w; is one running, and is listen.admin this address (--admin, PHAROS_ADMIN)?", c.address, err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return fmt.Errorf("admin listener %s: %w", c.address, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		var said struct{ Error string }
+		if json.Unmarshal(text, &said) == nil && said.Error != "" {
+			return errors.New(said.Error)
+		}
+		return fmt.Errorf("admin listener %s: %s: %s", c.address, resp.Status, bytes.TrimSpace(text))
+	}
+	if err := json.Unmarshal(text, into); err != nil {
+		return fmt.Errorf("%s is no admin listener of a Pharos node: %w", c.address, err)
+	}
+	return nil
+}

@@ -1,0 +1,139 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"pharos/internal/admin/api"
+	"pharos/internal/admin/explain"
+)
+
+func newStatus() *cobra.Command {
+	c := &cobra.Command{Use: "status", Short: "Show how a running node is, and its problems", Args: noArgs}
+	admin, output := adminFlag(c), outputFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		var s api.Status
+		if err := admin.get(c.Context(), "/api/status", &s); err != nil {
+			return err
+		}
+		return output.print(c.OutOrStdout(), s, func(w io.Writer) error {
+			fmt.Fprintf(w, "pharos %s, up %v, snapshot %d, store %s\n", s.Version, time.Since(s.Started).Round(time.Second), s.Revision, s.Store)
+			fmt.Fprintf(w, "%d zones, %d pools, %d routes; listening on %s\n", s.Zones, s.Pools, s.Routes, strings.Join(s.Listeners, ", "))
+			if len(s.Problems) == 0 {
+				fmt.Fprintln(w, "no problems")
+			}
+			for _, p := range s.Problems {
+				fmt.Fprintf(w, "%s %s: %s (for %v)\n", p.Severity, p.Code, p.Text, time.Since(p.Since).Round(time.Second))
+			}
+			return nil
+		})
+	}
+	return c
+}
+
+func newPools() *cobra.Command {
+	c := &cobra.Command{Use: "pools", Short: "Show the pools of a running node, and who serves", Args: noArgs}
+	admin, output := adminFlag(c), outputFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		var pools []api.Pool
+		if err := admin.get(c.Context(), "/api/pools", &pools); err != nil {
+			return err
+		}
+		return output.print(c.OutOrStdout(), pools, func(w io.Writer) error {
+			return table(w, "POOL\tMEMBER\tADDRESS\tWEIGHT\tSTATE\tFOR\tCAUSE", func(row func(...any)) {
+				for _, p := range pools {
+					for _, m := range p.Members {
+						state := m.State
+						if p.AllDown && m.Eligible {
+							state += " (serving: all down)"
+						}
+						row(p.Name, m.Name, m.Address, m.Weight, state, since(m.Since), m.Cause)
+					}
+				}
+			})
+		})
+	}
+	return c
+}
+
+func since(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return time.Since(t).Round(time.Second).String()
+}
+
+func newZones() *cobra.Command {
+	c := &cobra.Command{Use: "zones", Short: "Show the zones of a running node", Args: noArgs}
+	admin, output := adminFlag(c), outputFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		var zones []api.Zone
+		if err := admin.get(c.Context(), "/api/zones", &zones); err != nil {
+			return err
+		}
+		return output.print(c.OutOrStdout(), zones, func(w io.Writer) error {
+			return table(w, "ZONE\tSERIAL\tNAMES\tRECORDS\tFILE\tPROBLEM", func(row func(...any)) {
+				for _, z := range zones {
+					row(z.Name, z.Serial, z.Names, z.Records, z.File, z.Problem)
+				}
+			})
+		})
+	}
+	return c
+}
+
+// table writes lines in columns under a heading.
+func table(w io.Writer, heading string, rows func(row func(...any))) error {
+	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(tw, heading)
+	rows(func(cells ...any) {
+		for i, cell := range cells {
+			if i > 0 {
+				fmt.Fprint(tw, "\t")
+			}
+			fmt.Fprint(tw, cell)
+		}
+		fmt.Fprintln(tw)
+	})
+	return tw.Flush()
+}
+
+func newExplain() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "explain NAME|URL",
+		Short: "Show why the running node answers what it answers",
+		Long: `Ask the running node to make one decision as it would make it now, and show every
+step: the zone or the servers that answered, what the cache had, the pool, its
+policy, each member with its state and the reason for it, and who was picked.`,
+		Example: `  pharos explain www.example.com
+  pharos explain www.example.com --type AAAA --from 192.0.2.7
+  pharos explain http://www.example.com/shop/cart -o json`,
+		Args: argsBetween(1, 1, "one NAME or URL"),
+	}
+	admin, output := adminFlag(c), outputFlag(c)
+	qtype := c.Flags().StringP("type", "t", "A", "RR `type` of a NAME")
+	method := c.Flags().String("method", "GET", "request `method` of a URL")
+	from := c.Flags().String("from", "", "`address` of the client to decide for (default: this machine's)")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		q := url.Values{"from": {*from}}
+		if strings.Contains(args[0], "://") {
+			q.Set("url", args[0])
+			q.Set("method", *method)
+		} else {
+			q.Set("name", args[0])
+			q.Set("type", *qtype)
+		}
+		var e explain.Explanation
+		if err := admin.get(c.Context(), "/api/explain?"+q.Encode(), &e); err != nil {
+			return err
+		}
+		return output.print(c.OutOrStdout(), &e, e.WriteText)
+	}
+	return c
+}

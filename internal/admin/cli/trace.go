@@ -1,0 +1,86 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/rdata"
+	"pharos/internal/dns/zonefile"
+	"pharos/internal/resolver/outbound"
+)
+
+// traced is a resolution as it is printed.
+type traced struct {
+	Question string        `json:"question"`
+	Rcode    string        `json:"rcode"`
+	Answer   []string      `json:"answer,omitempty"`
+	Errors   []string      `json:"errors,omitempty"`
+	Sent     int           `json:"queries_sent"`
+	Took     time.Duration `json:"took_ns"`
+	Steps    []string      `json:"steps"`
+}
+
+// runTrace resolves from the root down in this process.
+func (l *lookup) runTrace(ctx context.Context, w io.Writer, output output) error {
+	var hints []rdata.Record
+	if l.hints != "" {
+		var err error
+		if hints, err = readHints(l.hints); err != nil {
+			return err
+		}
+	}
+	driver := outbound.New(outbound.Config{Hints: hints, Port: l.port})
+	defer driver.Close()
+	ctx, cancel := context.WithTimeout(ctx, max(l.timeout, 12*time.Second)) // the resolver gives up by itself after 10 s
+	defer cancel()
+	answer, err := driver.Resolve(ctx, l.name, l.qtype, outbound.Options{Trace: true})
+	if err != nil {
+		return fmt.Errorf("resolving %s: %w", l.name, err)
+	}
+	t := traced{
+		Question: fmt.Sprintf("%s %s", l.name, l.qtype), Rcode: answer.Rcode.String(),
+		Answer: lines(answer.Answer), Sent: answer.Sent, Took: answer.Elapsed,
+	}
+	for _, e := range answer.Errors {
+		t.Errors = append(t.Errors, fmt.Sprintf("%s: %s", e.Code, e.Text))
+	}
+	for _, s := range answer.Trace {
+		t.Steps = append(t.Steps, s.String())
+	}
+	return output.print(w, t, func(w io.Writer) error {
+		for i, s := range t.Steps {
+			fmt.Fprintf(w, "%3d. %s\n", i+1, s)
+		}
+		fmt.Fprintf(w, ";; %s, %d queries in %v\n", t.Rcode, t.Sent, t.Took.Round(10*time.Microsecond))
+		for _, e := range t.Errors {
+			fmt.Fprintf(w, ";; extended error: %s\n", e)
+		}
+		for _, r := range t.Answer {
+			fmt.Fprintln(w, r)
+		}
+		return nil
+	})
+}
+
+// readHints reads a hints file (RFC 9609 calls it "root hints"): a master file.
+func readHints(file string) ([]rdata.Record, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var records []rdata.Record
+	for r, err := range zonefile.Read(f, zonefile.Options{Origin: dnsname.Root, File: filepath.Base(file)}) {
+		if err != nil {
+			return nil, err
+		}
+		records = append(records, r)
+	}
+	return records, nil
+}
+

@@ -1,0 +1,139 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"time"
+
+	"pharos/internal/admin/api"
+	"pharos/internal/admin/telemetry"
+	"pharos/internal/cluster/state"
+	"pharos/internal/traffic/health"
+	"pharos/internal/traffic/pool"
+)
+
+// adminHeadTimeout bounds how long a caller of the admin listener may take to
+// say what it wants.
+const adminHeadTimeout = 5 * time.Second
+
+func (n *Node) buildAdmin(addr netip.AddrPort) error {
+	l, err := net.Listen("tcp", addr.String())
+	if err != nil {
+		return fmt.Errorf("listen.admin: %w; is another node running? Give this one a port of its own", err)
+	}
+	n.adminOn = l
+	n.admin = &http.Server{ReadHeaderTimeout: adminHeadTimeout, Handler: api.Handler(api.Calls{
+		Status: n.Status, Ready: n.ready, Pools: n.Pools, Zones: n.Zones,
+		Explain: n.Explain, Objects: n.Objects, Apply: n.Apply, Delete: n.Delete,
+		Reload:  func(context.Context) (api.Applied, error) { return n.reload() },
+		Metrics: telemetry.Handler(n.samples),
+	})}
+	return nil
+}
+
+// Status returns the state of the node at a glance.
+func (n *Node) Status() api.Status {
+	s := n.current.Load()
+	return api.Status{
+		Version: version(), Started: n.started, Revision: s.Revision, Store: n.storeStatus(), Config: n.path,
+		Listeners: n.listeners(), Zones: len(s.served), Pools: len(s.pools.Pools()), Routes: s.gateway.Routes().Len(),
+		Problems: n.problems.list(),
+	}
+}
+
+func version() string {
+	if build, ok := debug.ReadBuildInfo(); ok && build.Main.Version != "" {
+		return build.Main.Version
+	}
+	return "(devel)"
+}
+
+// ready returns nil when everything configured is served as it should be.
+func (n *Node) ready() error {
+	var errs []error
+	for _, p := range n.problems.list() {
+		if p.Severity == "error" {
+			errs = append(errs, errors.New(p.Code+": "+p.Text))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Pools returns the pools as they are now.
+func (n *Node) Pools() []api.Pool {
+	all := []api.Pool{}
+	for _, p := range n.current.Load().pools.Pools() {
+		v := p.View()
+		out := api.Pool{Name: v.Name, Policy: v.Policy.String(), AllDown: v.AllDown, Revision: v.Revision}
+		for i, m := range v.Members {
+			out.Check = checkText(m.Target.Check)
+			out.Members = append(out.Members, api.Member{
+				Name: m.Name, Address: m.Address.String(), Weight: m.Weight, State: m.State.String(),
+				Since: m.Since, Cause: m.Cause, Eligible: isEligible(v, i),
+			})
+		}
+		all = append(all, out)
+	}
+	return all
+}
+
+func isEligible(v *pool.View, member int) bool {
+	for _, i := range v.Eligible {
+		if int(i) == member {
+			return true
+		}
+	}
+	return false
+}
+
+func checkText(c health.Check) string {
+	p := c.Params.Normal()
+	switch c.Kind {
+	case health.HTTP:
+		return fmt.Sprintf("http %s every %v", c.Path, p.Interval)
+	case health.TCP:
+		return fmt.Sprintf("tcp every %v", p.Interval)
+	}
+	return "none"
+}
+
+// Zones returns the zones as they are served.
+func (n *Node) Zones() []api.Zone {
+	all := []api.Zone{}
+	for _, z := range n.current.Load().served {
+		out := api.Zone{Name: z.Name.String(), File: z.File, Loaded: z.Loaded}
+		if z.Zone != nil {
+			out.Serial = uint32(z.Zone.Serial())
+			out.Names, out.Records, _ = z.Zone.Stats()
+		}
+		if z.Err != nil {
+			out.Problem = z.Err.Error()
+		}
+		all = append(all, out)
+	}
+	return all
+}
+
+// Objects returns what was applied at run time, of one kind or of all.
+func (n *Node) Objects(_ context.Context, kind string) ([]api.Object, error) {
+	var only state.Kind
+	if kind != "" {
+		var err error
+		if only, err = state.ParseKind(kind); err != nil {
+			return nil, &api.Refused{Status: http.StatusBadRequest, Err: err}
+		}
+	}
+	objects := []api.Object{}
+	for _, o := range n.current.Load().State.Objects() {
+		if only == "" || o.Kind == only {
+			objects = append(objects, api.Object{Kind: string(o.Kind), Name: o.Name, Revision: o.Revision, Spec: json.RawMessage(o.Body)})
+		}
+	}
+	return objects, nil
+}

@@ -1,0 +1,400 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"pharos/internal/admin/api"
+	"pharos/internal/admin/config"
+	"pharos/internal/cluster/state"
+	"pharos/internal/cluster/store"
+	"pharos/internal/traffic/health"
+)
+
+// This file is the way of a change, top-down:
+//
+//	file    -> reload  --+
+//	command -> Apply -> store.Commit -> (watch) -> followStore --+
+//	                     v                                       v
+//	                  publish: compile -> probes -> swap      save: fsync the state, before the swap
+//
+// A change is published whole or not at all, and nothing that answers waits for
+// it. What was acknowledged to a command is on disk twice: in the store, and in
+// the snapshot that a start reads without the store.
+
+// loadState returns the state to start with: the file's resources, and what the
+// newest readable snapshot says was applied.
+func (n *Node) loadState(cfg *config.Config) *state.State {
+	base := state.New(&cfg.Resources)
+	if !cfg.Store.Enabled {
+		return base
+	}
+	revision, payload, skipped, err := n.snapshots.Load()
+	for _, e := range skipped {
+		n.log.Warn("snapshot passed over", "error", e)
+	}
+	if err != nil {
+		if len(skipped) > 0 {
+			n.problem(snapshotFailed, "", "no snapshot can be read; serving what the configuration file says until the store is there: "+errors.Join(skipped...).Error())
+		}
+		return base
+	}
+	st, err := state.Decode(&cfg.Resources, payload)
+	if err != nil {
+		n.problem(snapshotFailed, "", fmt.Sprintf("the snapshot of revision %d cannot be used: %v", revision, err))
+		return base
+	}
+	n.saved = revision
+	n.applied.reached(revision)
+	return st
+}
+
+// reload reads the configuration file and the zone files that have changed. A
+// file with a mistake leaves everything as it is.
+func (n *Node) reload() (api.Applied, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.file = stampOf(n.path)
+	before := n.current.Load()
+	cfg, err := config.Load(n.path)
+	if err == nil {
+		err = n.publish(cfg, before.State.Rebase(&cfg.Resources))
+	}
+	if err != nil {
+		n.problem(configRefused, "", fmt.Sprintf("the configuration file is not in force, the version before it is: %v", err))
+		return api.Applied{}, &api.Refused{Status: http.StatusUnprocessableEntity, Err: err}
+	}
+	n.problem(configRefused, "", "")
+	n.problem(listenerFailed, "", needsRestart(before.Config, cfg))
+	now := n.current.Load()
+	applied := api.Applied{Revision: now.Revision}
+	for _, z := range now.served {
+		if !slices.Contains(before.served, z) && z.Err == nil {
+			applied.Changed = append(applied.Changed, "zone "+z.Name.String())
+		}
+		if z.Err != nil {
+			applied.Warnings = append(applied.Warnings, z.Err.Error())
+		}
+	}
+	n.log.Info("configuration read", "revision", now.Revision, "zones_changed", len(applied.Changed))
+	return applied, nil
+}
+
+// needsRestart says which changed keys are not in force before a restart.
+func needsRestart(old, now *config.Config) string {
+	var keys []string
+	for _, part := range []struct {
+		key      string
+		old, now any
+	}{
+		{"listen", old.Listen, now.Listen}, {"data", old.Data, now.Data}, {"dns", old.DNS, now.DNS},
+		{"gateway", old.Gateway, now.Gateway}, {"store", old.Store, now.Store}, {"log", old.Log, now.Log},
+		{"resolver.rootHints", old.Resolver.RootHints, now.Resolver.RootHints},
+		{"resolver.port", old.Resolver.Port, now.Resolver.Port},
+		{"resolver.cacheSize", old.Resolver.CacheSize, now.Resolver.CacheSize},
+		{"resolver.timeout", old.Resolver.Timeout, now.Resolver.Timeout},
+	} {
+		if fmt.Sprint(part.old) != fmt.Sprint(part.now) {
+			keys = append(keys, part.key)
+		}
+	}
+	if len(keys) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("changes of %v take effect with the next start; the rest of the file is in force", keys)
+}
+
+// publish compiles a snapshot and makes it the current one. n.mu is held, or
+// nobody else has n yet.
+func (n *Node) publish(cfg *config.Config, st *state.State) error {
+	prev := n.current.Load()
+	next, err := compile(cfg, st, n.prober.Status, prev)
+	if err != nil {
+		return err
+	}
+	n.prober.Set(next.pools.Targets())
+	next.pools.Refresh(n.prober.Status)
+	n.current.Store(next)
+	next.pools.Refresh(n.prober.Status) // transitions that were told to prev meanwhile
+	n.reportProblems(next)
+	return nil
+}
+
+// reportProblems sets the problems that follow from a snapshot.
+func (n *Node) reportProblems(s *Snapshot) {
+	var zones, pools, unused []string
+	for _, z := range s.served {
+		name := z.Name.String()
+		zones = append(zones, name)
+		text := ""
+		if z.Err != nil {
+			text = z.Err.Error()
+			if z.Zone != nil {
+				text += fmt.Sprintf("; serial %d is served on", z.Zone.Serial())
+			}
+		}
+		n.problem(zoneRefused, name, text)
+		text = ""
+		if len(z.Warnings) > 0 {
+			text = fmt.Sprintf("zone %s: %s", name, z.Warnings[0])
+			if more := len(z.Warnings) - 1; more > 0 {
+				text += fmt.Sprintf("; and %d more, see pharos check", more)
+			}
+		}
+		n.problem(zoneWarning, name, text)
+	}
+	for _, name := range s.homeless() {
+		zones = append(zones, name.String())
+		n.problem(zoneWarning, name.String(), fmt.Sprintf("steered name %s lies in none of the zones of this node, so it is not answered", name))
+	}
+	for _, p := range s.pools.Pools() {
+		pools = append(pools, p.Name())
+		n.reportPool(p.View().Name, p.View().AllDown)
+	}
+	for _, p := range s.State.Problems() {
+		unused = append(unused, p.Ref.String())
+		n.problem(objectUnused, p.Ref.String(), p.Error())
+	}
+	n.problems.keep(zoneRefused, zones)
+	n.problems.keep(zoneWarning, zones)
+	n.problems.keep(poolAllDown, pools)
+	n.problems.keep(objectUnused, unused)
+}
+
+func (n *Node) reportPool(name string, allDown bool) {
+	text := ""
+	if allDown {
+		text = fmt.Sprintf("pool %s: no member is healthy, so all that are not drained are used", name)
+	}
+	n.problem(poolAllDown, name, text)
+}
+
+// problem sets or clears a problem, and logs it once.
+func (n *Node) problem(c code, name, text string) {
+	if !n.problems.set(c, name, text, time.Now()) {
+		return
+	}
+	if text == "" {
+		n.log.Info("problem solved", "code", string(c), "about", name)
+	} else {
+		n.log.Warn("problem", "code", string(c), "about", name, "text", text)
+	}
+}
+
+// onTransition carries a change of health into the views that everything picks
+// from: DNS answers and the gateway turn away in the same moment.
+func (n *Node) onTransition(t health.Target, change health.Transition, status health.Status) {
+	n.log.Info("health changed", "target", t.Address.String(), "from", change.From.String(), "to", change.To.String(), "cause", change.Cause)
+	for _, p := range n.current.Load().pools.Apply(t, status) {
+		n.reportPool(p.Name(), p.View().AllDown)
+	}
+}
+
+// watchFiles reads the files again when one has changed, or when asked.
+func (n *Node) watchFiles(ctx context.Context, reload <-chan struct{}) {
+	tick := time.NewTicker(watchInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-reload:
+		case <-tick.C:
+			n.mu.Lock()
+			same := !n.current.Load().watched(n.file)
+			n.mu.Unlock()
+			if same {
+				continue
+			}
+		}
+		if _, err := n.reload(); err != nil {
+			n.log.Warn("configuration refused", "error", err)
+		}
+	}
+}
+
+// storeRetry is how long after a failure the store is opened again.
+const storeRetry = 5 * time.Second
+
+// followStore opens the store and carries its changes over, for as long as ctx
+// lasts. Whatever happens to it, the data plane serves what it has.
+func (n *Node) followStore(ctx context.Context) {
+	cfg := n.current.Load().Config
+	if !cfg.Store.Enabled {
+		return
+	}
+	for ctx.Err() == nil {
+		err := n.followOnce(ctx, cfg)
+		if ctx.Err() != nil {
+			return
+		}
+		n.problem(storeLost, "", fmt.Sprintf("nothing can be changed at run time: %v", err))
+		select {
+		case <-ctx.Done():
+		case <-time.After(storeRetry):
+		}
+	}
+}
+
+func (n *Node) followOnce(ctx context.Context, cfg *config.Config) error {
+	s, err := store.Open(store.Config{
+		Dir: filepath.Join(cfg.Data, "store"), Quota: int64(cfg.Store.Quota), History: cfg.Store.History, Log: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	n.store.Store(s)
+	err = s.Follow(ctx, 0, n.followed)
+	if ctx.Err() == nil { // else Node.release closes it, after the last call
+		n.store.Store(nil)
+		s.Close()
+	}
+	return err
+}
+
+// followed takes over an update of the store: save, then swap.
+func (n *Node) followed(u store.Update) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.problem(storeLost, "", "")
+	before := n.current.Load()
+	st, effects := u.ApplyTo(before.State)
+	if u.Revision != n.saved {
+		if err := n.snapshots.Save(st.Revision(), st.Encode()); err != nil {
+			n.problem(snapshotFailed, "", fmt.Sprintf("a start without the store would miss the last changes: %v", err))
+		} else {
+			n.problem(snapshotFailed, "", "")
+			n.saved = st.Revision()
+		}
+	}
+	if slices.ContainsFunc(effects, func(e state.Effect) bool { return e.Outcome != state.Unchanged }) || u.Reset {
+		if err := n.publish(before.Config, st); err != nil {
+			panic("BUG: a state that passed its checks does not compile: " + err.Error())
+		}
+	}
+	for _, e := range effects {
+		n.log.Info("object applied", "object", e.Ref.String(), "outcome", string(e.Outcome), "revision", u.Revision)
+	}
+	n.applied.reached(u.Revision)
+}
+
+// Apply puts the pools, steered names and routes of a YAML document into the
+// store, and returns when they are on disk and answered by.
+func (n *Node) Apply(ctx context.Context, document []byte) (api.Applied, error) {
+	resources, err := config.ParseResources("document", document)
+	if err != nil {
+		return api.Applied{}, &api.Refused{Status: http.StatusUnprocessableEntity, Err: err}
+	}
+	var writes []store.Write
+	for _, r := range resources.All() {
+		writes = append(writes, store.PutWrite(r, store.Any))
+	}
+	if len(writes) == 0 {
+		return api.Applied{}, &api.Refused{Status: http.StatusUnprocessableEntity, Err: errors.New("the document has no pools, steer or routes")}
+	}
+	return n.commit(ctx, writes...)
+}
+
+// Delete takes an object out of the store.
+func (n *Node) Delete(ctx context.Context, kind, name string) (api.Applied, error) {
+	k, err := state.ParseKind(kind)
+	if err != nil {
+		return api.Applied{}, &api.Refused{Status: http.StatusBadRequest, Err: err}
+	}
+	ref := state.Ref{Kind: k, Name: name}
+	if _, there := n.current.Load().State.Object(ref); !there {
+		return api.Applied{}, &api.Refused{Status: http.StatusNotFound, Err: fmt.Errorf("no %s was applied; \"pharos get\" shows what was", ref)}
+	}
+	return n.commit(ctx, store.DeleteWrite(ref, store.Any))
+}
+
+func (n *Node) commit(ctx context.Context, writes ...store.Write) (api.Applied, error) {
+	s := n.store.Load()
+	if s == nil {
+		return api.Applied{}, &api.Refused{Status: http.StatusServiceUnavailable, Err: fmt.Errorf("the store is %s, so nothing can be changed at run time; \"pharos status\" shows why", n.storeStatus())}
+	}
+	revision, effects, err := s.Commit(ctx, &n.current.Load().Config.Resources, writes...)
+	switch {
+	case errors.Is(err, store.ErrRefused), errors.Is(err, store.ErrConflict):
+		return api.Applied{}, &api.Refused{Status: http.StatusUnprocessableEntity, Err: err}
+	case err != nil:
+		return api.Applied{}, &api.Refused{Status: http.StatusServiceUnavailable, Err: err}
+	}
+	if err := n.applied.wait(ctx, revision); err != nil {
+		return api.Applied{}, fmt.Errorf("committed at revision %d, but not yet answered by: %w", revision, err)
+	}
+	applied := api.Applied{Revision: n.current.Load().Revision}
+	for _, e := range effects {
+		if e.Outcome != state.Unchanged {
+			applied.Changed = append(applied.Changed, e.String())
+		}
+	}
+	return applied, nil
+}
+
+// storeStatus says how the store is, in a word or a sentence.
+func (n *Node) storeStatus() string {
+	s := n.store.Load()
+	switch {
+	case !n.current.Load().Config.Store.Enabled:
+		return "off"
+	case s == nil:
+		return "not open"
+	}
+	select {
+	case <-s.Done():
+		return fmt.Sprint(s.Err())
+	case <-s.Ready():
+		return "ready"
+	default:
+		return "starting"
+	}
+}
+
+// revisions is how far the store's changes have been taken over.
+type revisions struct {
+	mu      sync.Mutex // guards all below
+	at      int64
+	waiting map[chan struct{}]int64 // closed when at reaches the number
+}
+
+func (r *revisions) reached(revision int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.at = max(r.at, revision)
+	for c, wanted := range r.waiting {
+		if wanted <= r.at {
+			close(c)
+			delete(r.waiting, c)
+		}
+	}
+}
+
+func (r *revisions) wait(ctx context.Context, revision int64) error {
+	r.mu.Lock()
+	if r.at >= revision {
+		r.mu.Unlock()
+		return nil
+	}
+	if r.waiting == nil {
+		r.waiting = make(map[chan struct{}]int64)
+	}
+	c := make(chan struct{})
+	r.waiting[c] = revision
+	r.mu.Unlock()
+	select {
+	case <-c:
+		return nil
+	case <-ctx.Done():
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.waiting, c)
+		return ctx.Err()
+	}
+}

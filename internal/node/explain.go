@@ -1,0 +1,283 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"pharos/internal/admin/api"
+	"pharos/internal/admin/explain"
+	"pharos/internal/authority/answer"
+	"pharos/internal/authority/zone"
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/dnswire"
+	"pharos/internal/dns/rdata"
+	"pharos/internal/proxy/httpproxy"
+	"pharos/internal/proxy/route"
+	"pharos/internal/resolver/iterate"
+	"pharos/internal/resolver/outbound"
+	"pharos/internal/traffic/pool"
+	"pharos/internal/traffic/steer"
+)
+
+// Explain makes the decision that a query or a request would meet now, with the
+// functions that make it for them, and tells its steps.
+func (n *Node) Explain(ctx context.Context, r api.ExplainRequest) (*explain.Explanation, error) {
+	s := n.current.Load()
+	e := &explain.Explanation{Client: r.From.String(), At: time.Now(), Revision: s.Revision}
+	if r.URL != "" {
+		return e, n.explainURL(ctx, s, e, r)
+	}
+	name, err := dnsname.Parse(r.Name)
+	if err != nil {
+		return nil, &api.Refused{Status: http.StatusBadRequest, Err: err}
+	}
+	qtype := rdata.TypeA
+	if r.Type != "" {
+		var ok bool
+		if qtype, ok = rdata.ParseType(r.Type); !ok {
+			return nil, &api.Refused{Status: http.StatusBadRequest, Err: fmt.Errorf("type: %q is no RR type; want a mnemonic such as AAAA, or TYPEnnn", r.Type)}
+		}
+	}
+	e.Question = fmt.Sprintf("%s %s", name, qtype)
+	n.explainName(ctx, s, e, name, qtype, r.From)
+	return e, nil
+}
+
+// explainName tells the way of a query with RD=1.
+func (n *Node) explainName(ctx context.Context, s *Snapshot, e *explain.Explanation, name dnsname.Name, qtype rdata.Type, from netip.Addr) {
+	q := new(dnswire.Query)
+	q.Parse(dnswire.AppendQuery(nil, dnswire.QuerySpec{Name: name, Type: qtype, Class: rdata.ClassIN, RD: true, EDNS: true}))
+	p := s.decide(q, from)
+	if p.recurse {
+		e.Add(explain.Admission, fmt.Sprintf("%s may use the resolver", from))
+	} else {
+		e.Add(explain.Admission, fmt.Sprintf("%s may not use the resolver; only the zones of this node are answered", from))
+	}
+	switch {
+	case p.rcode != dnswire.RcodeNoError:
+		e.Add(explain.Zone, p.why)
+		e.Outcome = p.rcode.String()
+	case p.zone != nil:
+		n.explainZone(ctx, s, e, p, q, from)
+	default:
+		e.Add(explain.Zone, "no zone of this node is at or above the name")
+		n.explainResolve(ctx, e, q)
+	}
+}
+
+// explainZone tells how a zone of ours answers.
+func (n *Node) explainZone(ctx context.Context, s *Snapshot, e *explain.Explanation, p plan, q *dnswire.Query, from netip.Addr) {
+	var out dnswire.Builder
+	out.Reset(q, make([]byte, dnswire.MaxMessage+dnswire.BufferSlack), dnswire.MaxMessage)
+	outcome := answer.Answer(q, p.zone, 0, &out)
+	e.Add(explain.Zone, fmt.Sprintf("zone %s (serial %d) is ours: %s", p.zone.Origin(), p.zone.Serial(), outcome.Kind), foundText(p.zone, outcome)...)
+	switch {
+	case outcome.Kind == answer.Steered:
+		s.explainSteer(e, p.zone, outcome, q, from, &out)
+	case outcome.Kind == answer.Referral && p.recurse:
+		n.explainResolve(ctx, e, q)
+		return
+	}
+	n.finishWith(e, out.Finish())
+	if outcome.Kind == answer.Partial && p.recurse {
+		if _, target := aliases(out.Finish()); !target.IsZero() {
+			e.Add(explain.Zone, fmt.Sprintf("the alias chain leaves the zone at %s", target))
+			next := new(dnswire.Query)
+			next.Parse(dnswire.AppendQuery(nil, dnswire.QuerySpec{Name: target, Type: q.Type, Class: q.Class, RD: true, EDNS: true}))
+			chain := e.Result
+			n.explainResolve(ctx, e, next)
+			e.Result = append(chain, e.Result...)
+		}
+	}
+}
+
+// foundText says where the name fell in the zone.
+func foundText(z *zone.Zone, o answer.Outcome) []string {
+	var lines []string
+	add := func(what string, n zone.Node) {
+		if n != 0 {
+			lines = append(lines, fmt.Sprintf("%s: %s", what, z.Name(n)))
+		}
+	}
+	f := o.First
+	if f.Exact == 0 {
+		add("closest encloser", f.Encloser)
+	}
+	add("zone cut", f.Cut)
+	add("DNAME at", f.DNAME)
+	if o.Wildcard {
+		add("source of synthesis", f.Wildcard)
+	}
+	if o.Aliases > 0 {
+		lines = append(lines, fmt.Sprintf("aliases followed: %d", o.Aliases))
+	}
+	return lines
+}
+
+// explainSteer tells how the pool answers, by the code that answers.
+func (s *Snapshot) explainSteer(e *explain.Explanation, z *zone.Zone, o answer.Outcome, q *dnswire.Query, from netip.Addr, out *dnswire.Builder) {
+	owner := z.Name(o.Last.Exact)
+	rule := s.steered.Find(owner)
+	view := rule.Pool.View()
+	var trace steer.Trace
+	answers := steer.Steer(nil, rule.Peek(q.Type), steer.Client{Addr: from}, view, &trace)
+	e.Add(explain.Steer, fmt.Sprintf("%s is answered from pool %s, TTL %d", owner, view.Name, rule.TTL), trace.Result)
+	for _, step := range trace.Steps {
+		text := fmt.Sprintf("%s: %d in, %d out", step.Filter, step.In, step.Out)
+		if step.Note != "" {
+			text += "; " + step.Note
+		}
+		var lines []string
+		for _, m := range step.Members {
+			lines = append(lines, m.String())
+		}
+		e.Add(explain.Pool, text, lines...)
+	}
+	if trace.AllDown {
+		e.Warnings = append(e.Warnings, fmt.Sprintf("no member of pool %s is healthy, so all that are not drained are answered", view.Name))
+	}
+	if len(answers) == 0 {
+		answer.DenyType(q, z, out)
+		return
+	}
+	e.Add(explain.Pick, fmt.Sprintf("%s picks member %s first", view.Policy, view.Members[answers[0].Member].Name))
+	for _, a := range answers {
+		out.Add(dnswire.Answer, owner, a.Type(), rdata.ClassIN, a.TTL, a.AppendRDATA(nil))
+	}
+}
+
+// explainResolve tells what the cache has, or whom the resolver asks.
+func (n *Node) explainResolve(ctx context.Context, e *explain.Explanation, q *dnswire.Query) {
+	var out dnswire.Builder
+	out.Reset(q, make([]byte, dnswire.MaxMessage+dnswire.BufferSlack), dnswire.MaxMessage)
+	if n.cache.Answer(time.Now(), q, &out, 0) {
+		e.Add(explain.Cache, "a finished answer is ready in the cache")
+		n.finishWith(e, out.Finish())
+		return
+	}
+	e.Add(explain.Cache, "no finished answer is ready in the cache")
+	a, err := n.resolver.Resolve(ctx, q.Name.Clone(), q.Type, outbound.Options{Trace: true})
+	if err != nil {
+		e.Add(explain.Resolve, fmt.Sprintf("the resolver did not answer: %v", err))
+		e.Outcome = dnswire.RcodeServFail.String()
+		return
+	}
+	n.explainSteps(e, a)
+	e.Outcome, e.Result = a.Rcode.String(), nil
+	for _, r := range a.Answer {
+		e.Result = append(e.Result, r.String())
+	}
+	for _, x := range a.Errors {
+		e.Warnings = append(e.Warnings, fmt.Sprintf("%s: %s", x.Code, x.Text))
+	}
+}
+
+func (n *Node) explainSteps(e *explain.Explanation, a iterate.Answer) {
+	for _, step := range a.Trace {
+		stage := explain.Resolve
+		if step.Kind == iterate.StepCacheHit {
+			stage = explain.Cache
+		}
+		e.Steps = append(e.Steps, explain.Step{Stage: stage, Text: step.String()})
+	}
+	e.Add(explain.Resolve, fmt.Sprintf("%d queries sent in %v", a.Sent, a.Elapsed.Round(time.Microsecond)))
+}
+
+// finishWith puts what a message says into e.
+func (n *Node) finishWith(e *explain.Explanation, msg []byte) {
+	m, err := dnswire.ParseMessage(msg)
+	if err != nil {
+		panic("BUG: an answer of ours that cannot be read: " + err.Error())
+	}
+	e.Outcome, e.Result = m.Rcode.String(), nil
+	if m.AA {
+		e.Outcome += ", authoritative"
+	}
+	for _, section := range [][]rdata.Record{m.Answer, m.Authority} {
+		for _, r := range section {
+			e.Result = append(e.Result, r.String())
+		}
+		if len(e.Result) > 0 {
+			break // authority tells of a negative answer or a referral
+		}
+	}
+}
+
+// explainURL tells how the name of a URL is answered, and where the gateway
+// carries the request.
+func (n *Node) explainURL(ctx context.Context, s *Snapshot, e *explain.Explanation, r api.ExplainRequest) error {
+	u, err := url.Parse(r.URL)
+	if err == nil && (u.Scheme != "http" || u.Hostname() == "") {
+		err = fmt.Errorf("want http://HOST/PATH")
+	}
+	if err != nil {
+		return &api.Refused{Status: http.StatusBadRequest, Err: fmt.Errorf("url %q: %w", r.URL, err)}
+	}
+	method := r.Method
+	if method == "" {
+		method = http.MethodGet
+	}
+	if _, err := netip.ParseAddr(u.Hostname()); err != nil {
+		if name, err := dnsname.Parse(u.Hostname()); err == nil {
+			n.explainName(ctx, s, e, name, rdata.TypeA, r.From)
+		}
+	}
+	e.Question = method + " " + u.String()
+	path := u.EscapedPath()
+	if path == "" {
+		path = "/"
+	}
+	trace := httpproxy.ExplainRequest(s.gateway, method, u.Hostname(), path, route.Policy{})
+	for _, step := range trace.Steps {
+		found := "no"
+		if step.Found {
+			found = "yes"
+		}
+		e.Add(explain.Route, fmt.Sprintf("%s %s: %s", step.What, step.Tried, found), step.Why)
+	}
+	if trace.Route == nil {
+		e.Outcome, e.Result = "no route: 404", nil
+		return nil
+	}
+	explainPick(e, s.gateway.Pool(trace.Route).View())
+	return nil
+}
+
+// explainPick tells who can serve a request, and who is next.
+func explainPick(e *explain.Explanation, v *pool.View) {
+	var lines []string
+	for _, m := range v.Members {
+		line := fmt.Sprintf("%s %s %s", m.Name, m.Address, m.State)
+		if m.Cause != "" {
+			line += " (" + m.Cause + ")"
+		}
+		if why := v.Tier.Excludes(m.State); why != "" {
+			line += ": out, " + why
+		} else {
+			line += fmt.Sprintf(": in, weight %d", m.Weight)
+		}
+		lines = append(lines, line)
+	}
+	e.Add(explain.Pool, fmt.Sprintf("pool %s: %d of %d members can be picked (%s)", v.Name, len(v.Eligible), len(v.Members), v.Tier), lines...)
+	if v.AllDown {
+		e.Warnings = append(e.Warnings, fmt.Sprintf("no member of pool %s is healthy, so all that are not drained are used", v.Name))
+	}
+	if len(v.Order) == 0 {
+		e.Outcome, e.Result = "nobody to carry it to: 503", nil
+		return
+	}
+	var names []string
+	for _, i := range v.Eligible {
+		names = append(names, v.Members[i].Name)
+	}
+	e.Add(explain.Pick, fmt.Sprintf("%s takes turns among %s; a failed attempt goes on to another one", v.Policy, strings.Join(names, ", ")))
+	e.Outcome, e.Result = "carried to pool "+v.Name, nil
+	for _, i := range v.Eligible {
+		e.Result = append(e.Result, v.Members[i].Name+" "+v.Members[i].Address.String())
+	}
+}

@@ -1,0 +1,137 @@
+package node
+
+import (
+	"fmt"
+	"time"
+
+	"pharos/internal/admin/telemetry"
+	"pharos/internal/dns/dnswire"
+	"pharos/internal/proxy/httpproxy"
+	"pharos/internal/serve/dnsserver"
+	"pharos/internal/traffic/health"
+)
+
+// samples gives the node's counters to a scrape.
+func (n *Node) samples(emit func(telemetry.Sample)) {
+	n.sampleDNS(emit)
+	n.sampleResolver(emit)
+	n.sampleGateway(emit)
+	n.sampleHealth(emit)
+	n.sampleNode(emit)
+}
+
+func counter(name, help string, value uint64, labels ...string) telemetry.Sample {
+	return telemetry.Sample{Name: name, Help: help, Kind: telemetry.Counter, Labels: labels, Value: float64(value)}
+}
+
+func gauge(name, help string, value float64, labels ...string) telemetry.Sample {
+	return telemetry.Sample{Name: name, Help: help, Kind: telemetry.Gauge, Labels: labels, Value: value}
+}
+
+func (n *Node) sampleDNS(emit func(telemetry.Sample)) {
+	if n.dns == nil {
+		return
+	}
+	for _, t := range []dnsserver.Transport{dnsserver.UDP, dnsserver.TCP} {
+		counts := n.dns.Counts(t)
+		for _, c := range dnsserver.Counters() {
+			emit(counter("dns_events_total", "Events at the DNS listeners, by kind.", counts.Of(c), "transport", t.String(), "event", c.String()))
+		}
+		for r := dnswire.RcodeNoError; r <= dnswire.RcodeBadVers; r++ {
+			if v := counts.Rcode(r); v > 0 {
+				emit(counter("dns_answers_total", "DNS answers, by response code.", v, "transport", t.String(), "rcode", r.String()))
+			}
+		}
+	}
+	emit(gauge("dns_tcp_connections", "Open DNS connections over TCP.", float64(n.dns.Connections())))
+	emit(gauge("dns_deferred", "Queries that wait for the resolver.", float64(n.dns.Outstanding())))
+}
+
+func (n *Node) sampleResolver(emit func(telemetry.Sample)) {
+	s := n.cache.Stats()
+	emit(gauge("cache_entries", "Entries of the resolver's cache, by level.", float64(s.Records), "level", "records"))
+	emit(gauge("cache_entries", "Entries of the resolver's cache, by level.", float64(s.Answers), "level", "answers"))
+	emit(gauge("cache_octets", "Memory of the resolver's cache, by level.", float64(s.RecordOctets), "level", "records"))
+	emit(gauge("cache_octets", "Memory of the resolver's cache, by level.", float64(s.AnswerOctets), "level", "answers"))
+	emit(counter("cache_evictions_total", "Entries that made room for others, by level.", s.RecordEvicted, "level", "records"))
+	emit(counter("cache_evictions_total", "Entries that made room for others, by level.", s.AnswerEvicted, "level", "answers"))
+}
+
+func (n *Node) sampleGateway(emit func(telemetry.Sample)) {
+	if n.gateway == nil {
+		return
+	}
+	c := n.gateway.Counters()
+	for class, v := range c.Responses {
+		emit(counter("http_responses_total", "Responses of the gateway, by class of status; 0 was never answered.", v, "class", fmt.Sprint(class)))
+	}
+	for _, e := range []struct {
+		event string
+		value uint64
+	}{
+		{"accepted", c.Accepted}, {"shed", c.Shed}, {"retries", c.Retries}, {"refused", c.Refused}, {"aborted", c.Aborted},
+		{"tunnels", c.Tunnels}, {"timeouts", c.Timeouts}, {"connect_failures", c.ConnectFailures}, {"origin_new", c.OriginNew},
+		{"origin_reused", c.OriginReused}, {"origin_stale", c.OriginStale}, {"log_dropped", c.LogDropped},
+	} {
+		emit(counter("http_events_total", "Events at the gateway, by kind.", e.value, "event", e.event))
+	}
+	emit(gauge("http_connections", "Client connections of the gateway.", float64(c.Active)))
+	emit(counter("http_content_octets_total", "Octets of content, by direction.", c.BytesIn, "direction", "in"))
+	emit(counter("http_content_octets_total", "Octets of content, by direction.", c.BytesOut, "direction", "out"))
+	latency := telemetry.Sample{
+		Name: "http_request_seconds", Help: "Time from the head of a request to the end of its response.",
+		Kind: telemetry.Histogram, Buckets: map[float64]uint64{}, Sum: c.LatencySum.Seconds(),
+	}
+	for i, v := range c.Latency {
+		latency.Count += v
+		if i < len(c.Latency)-1 {
+			latency.Buckets[httpproxy.LatencyBound(i).Seconds()] = latency.Count
+		}
+	}
+	emit(latency)
+	for _, p := range n.current.Load().gateway.Pools() {
+		for class := range p.Requests {
+			emit(counter("http_pool_requests_total", "Requests carried to a pool, by class of status.", p.Requests[class].Load(), "pool", p.Name, "class", fmt.Sprint(class)))
+		}
+		emit(counter("http_pool_retries_total", "Requests sent to another member of the pool.", p.Retries.Load(), "pool", p.Name))
+	}
+}
+
+func (n *Node) sampleHealth(emit func(telemetry.Sample)) {
+	c := n.prober.Counters()
+	emit(counter("probes_total", "Probes that ended with a verdict.", c.Probes))
+	emit(counter("probe_failures_total", "Probes that found their target unwell.", c.Failures))
+	emit(counter("health_transitions_total", "Changes of state.", c.Transitions))
+	emit(gauge("probe_behind_seconds", "By how much the probe that is due first is late.", c.Behind.Seconds()))
+	for _, p := range n.current.Load().pools.Pools() {
+		v := p.View()
+		for _, m := range v.Members {
+			for _, s := range []health.State{health.Unknown, health.Up, health.Down, health.Draining} {
+				emit(gauge("member_state", "1 for the state that a member is in.", one(m.State == s), "pool", v.Name, "member", m.Name, "state", s.String()))
+			}
+			emit(gauge("member_active", "Requests on a member now.", float64(m.Load.Active.Load()), "pool", v.Name, "member", m.Name))
+		}
+		emit(gauge("pool_all_down", "1 while no member is healthy and all are used.", one(v.AllDown), "pool", v.Name))
+	}
+}
+
+func (n *Node) sampleNode(emit func(telemetry.Sample)) {
+	s := n.current.Load()
+	emit(gauge("snapshot_revision", "Revision of the snapshot that answers.", float64(s.Revision)))
+	emit(gauge("uptime_seconds", "Time since the start.", time.Since(n.started).Seconds()))
+	for _, z := range s.served {
+		if z.Zone != nil {
+			emit(gauge("zone_serial", "Serial number of a zone.", float64(z.Zone.Serial()), "zone", z.Name.String()))
+		}
+	}
+	for _, p := range n.problems.list() {
+		emit(gauge("problem", "1 for each problem there is.", 1, "code", p.Code, "severity", p.Severity, "text", p.Text))
+	}
+}
+
+func one(on bool) float64 {
+	if on {
+		return 1
+	}
+	return 0
+}

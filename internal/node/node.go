@@ -1,0 +1,355 @@
+// Package node is a running node: it builds the parts of the house from one
+// configuration file, joins them, publishes what they read, and ends them.
+//
+// It is the only package that may import everything, and nothing imports it but
+// cmd and lab. It decides nothing that a pure package could decide.
+//
+//	query.go     the way of a query      socket -> zone, pool, cache, resolver -> socket
+//	change.go    the way of a change     file, store -> compile -> fsync -> swap
+//	snapshot.go  what both meet in: everything that answers, immutable
+//	explain.go   the same decisions, told
+//
+// The way of a request is in package httpproxy, request.go: the node gives it the
+// table of routes and pools and takes what traffic shows of members.
+//
+// Entry points: Serve, Check; New and Node.Run for the lab and for tests.
+//
+// Concurrency: queries, requests and calls of the admin listener load the current
+// Snapshot once and share nothing else that changes. Changes are made one at a
+// time, under Node.mu.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"pharos/internal/admin/config"
+	"pharos/internal/cluster/snapshot"
+	"pharos/internal/cluster/store"
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/rdata"
+	"pharos/internal/proxy/httpproxy"
+	"pharos/internal/resolver/iterate"
+	"pharos/internal/resolver/outbound"
+	"pharos/internal/resolver/rrcache"
+	"pharos/internal/serve/dnsserver"
+	"pharos/internal/traffic/probe"
+)
+
+// Times of a node's life.
+const (
+	watchInterval = time.Second     // how often files are looked at for changes
+	stopTimeout   = 5 * time.Second // for DNS answers under way; the gateway has its own in the configuration
+)
+
+// Options are what a Node is made from.
+type Options struct {
+	Config string       // configuration file
+	Log    *slog.Logger // nil: as the configuration says, on standard error
+	Stdout io.Writer    // for an access log on stdout; nil: os.Stdout
+}
+
+// Node is one running node.
+type Node struct {
+	// Constant after New.
+	path      string // of the configuration file
+	log       *slog.Logger
+	started   time.Time
+	prober    *probe.Prober
+	cache     *rrcache.Cache
+	resolver  *outbound.Driver
+	dns       *dnsserver.Server // nil without an address
+	gateway   *httpproxy.Server // nil without an address
+	gatewayOn []net.Listener
+	admin     *http.Server
+	adminOn   net.Listener
+	access    io.Closer // of the access log's file; nil without one
+	snapshots *snapshot.Folder
+	builders  sync.Pool // of *lateBuilder
+
+	current  atomic.Pointer[Snapshot]
+	store    atomic.Pointer[store.Store] // nil until it is open
+	problems problemList
+	applied  revisions
+
+	// mu makes changes follow each other: load, compile, save, swap. Nothing on the
+	// way of a query or a request takes it.
+	mu    sync.Mutex
+	file  stamp // of the configuration file last read, be it refused
+	saved int64 // revision of the last snapshot on disk
+}
+
+// New reads the configuration, compiles the first snapshot and binds every
+// address. Nothing is answered before Run. The error says what is wrong, where,
+// and what to do.
+func New(o Options) (*Node, error) {
+	file := stampOf(o.Config)
+	cfg, err := config.Load(o.Config)
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{
+		path: o.Config, log: o.Log, started: time.Now(), file: file,
+		snapshots: snapshot.At(filepath.Join(cfg.Data, "snapshots")),
+		builders:  sync.Pool{New: func() any { return new(lateBuilder) }},
+	}
+	if n.log == nil {
+		n.log = newLog(cfg.Log)
+	}
+	if err := n.build(cfg, o); err != nil {
+		n.release()
+		return nil, err
+	}
+	return n, nil
+}
+
+// build makes the parts, in the order in which they need each other.
+func (n *Node) build(cfg *config.Config, o Options) error {
+	n.prober = probe.New(probe.Config{OnTransition: n.onTransition})
+	if err := n.publish(cfg, n.loadState(cfg)); err != nil {
+		return err
+	}
+	if err := n.buildResolver(cfg.Resolver); err != nil {
+		return err
+	}
+	if len(cfg.Listen.DNS) > 0 {
+		var err error
+		n.dns, err = dnsserver.Listen(dnsserver.Config{
+			Addresses: cfg.Listen.DNS, UDPWorkers: cfg.DNS.UDPWorkers, Handler: n.query, Log: n.log,
+			TCP: dnsserver.TCPLimits{
+				Connections: cfg.DNS.TCPConnections, PerClient: cfg.DNS.TCPPerClient,
+				Idle: time.Duration(cfg.DNS.TCPIdle), InFlight: cfg.DNS.TCPPipeline,
+			},
+		})
+		if err != nil {
+			return fmt.Errorf("listen.dns: %w", err)
+		}
+	}
+	if err := n.buildGateway(cfg, o.Stdout); err != nil {
+		return err
+	}
+	return n.buildAdmin(cfg.Listen.Admin)
+}
+
+func (n *Node) buildResolver(r config.Resolver) error {
+	n.cache = rrcache.New(n.started, rrcache.Limits{RecordOctets: int(r.CacheSize / 2), AnswerOctets: int(r.CacheSize / 2)})
+	c := outbound.Config{Port: r.Port, Cache: n.cache, Limits: iterate.Limits{Time: time.Duration(r.Timeout)}}
+	if r.RootHints != "" {
+		var err error
+		if c.Hints, err = readHints(r.RootHints); err != nil {
+			return fmt.Errorf("resolver.rootHints: %w", err)
+		}
+	}
+	n.resolver = outbound.New(c)
+	return nil
+}
+
+func (n *Node) buildGateway(cfg *config.Config, stdout io.Writer) error {
+	if len(cfg.Listen.HTTP) == 0 {
+		return nil
+	}
+	access, err := n.openAccessLog(cfg.Gateway.AccessLog, stdout)
+	if err != nil {
+		return fmt.Errorf("gateway.accessLog: %w", err)
+	}
+	for _, addr := range cfg.Listen.HTTP {
+		l, err := httpproxy.Listen(addr)
+		if err != nil {
+			return fmt.Errorf("listen.http: %w", err)
+		}
+		n.gatewayOn = append(n.gatewayOn, l)
+	}
+	n.gateway = httpproxy.New(httpproxy.Config{
+		Table:  func() *httpproxy.Table { return n.current.Load().gateway },
+		Report: n.prober.Report, AccessLog: access, Log: n.log,
+		Limits: gatewayLimits(cfg.Gateway), Trusted: cfg.Gateway.TrustedProxies,
+	})
+	return nil
+}
+
+func (n *Node) openAccessLog(name string, stdout io.Writer) (io.Writer, error) {
+	switch name {
+	case "off":
+		return nil, nil
+	case "stdout":
+		if stdout == nil {
+			stdout = os.Stdout
+		}
+		return stdout, nil
+	}
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
+	if err != nil {
+		return nil, err
+	}
+	n.access = f
+	return f, nil
+}
+
+func gatewayLimits(g config.Gateway) httpproxy.Limits {
+	var l httpproxy.Limits
+	t := g.Timeouts
+	l.RequestHead, l.Stall, l.Idle = time.Duration(t.Header), time.Duration(t.Content), time.Duration(t.Idle)
+	l.Connect, l.Response = time.Duration(t.Connect), time.Duration(t.Response)
+	l.OriginIdle, l.Tunnel = time.Duration(t.OriginIdle), time.Duration(t.Tunnel)
+	l.MaxConnections, l.MaxContent = g.Limits.Connections, int64(g.Limits.Content)
+	l.IdlePerOrigin, l.Tries = g.Limits.OriginIdle, g.Limits.Retries+1
+	l.HTTP.Fields = int(g.Limits.Fields)
+	return l
+}
+
+// Run serves until ctx ends, then lets what is under way finish and ends every
+// part. reload, which may be nil, asks for the files to be read again.
+func (n *Node) Run(ctx context.Context, reload <-chan struct{}) error {
+	var parts sync.WaitGroup
+	if n.dns != nil {
+		parts.Go(n.dns.Serve)
+	}
+	for _, l := range n.gatewayOn {
+		parts.Go(func() { n.serveGateway(l) })
+	}
+	parts.Go(func() { n.serveAdmin() })
+	background, stop := context.WithCancel(context.Background())
+	parts.Go(func() { n.watchFiles(background, reload) })
+	parts.Go(func() { n.followStore(background) }) // beside the data plane, never before it
+	n.log.Info("serving", "config", n.path, "listeners", n.listeners())
+	<-ctx.Done()
+	n.log.Info("stopping")
+	stop()
+	err := n.stop()
+	parts.Wait()
+	n.log.Info("stopped")
+	return err
+}
+
+func (n *Node) serveGateway(l net.Listener) {
+	if err := n.gateway.Serve(l); !errors.Is(err, httpproxy.ErrClosed) {
+		n.log.Error("gateway listener failed", "address", l.Addr().String(), "error", err)
+	}
+}
+
+func (n *Node) serveAdmin() {
+	if err := n.admin.Serve(n.adminOn); !errors.Is(err, http.ErrServerClosed) {
+		n.log.Error("admin listener failed", "address", n.adminOn.Addr().String(), "error", err)
+	}
+}
+
+// stop ends the parts: the listeners first, so that what they have taken on can
+// still use the rest.
+func (n *Node) stop() error {
+	var errs []error
+	var listeners sync.WaitGroup
+	var mu sync.Mutex
+	shut := func(name string, timeout time.Duration, shutdown func(context.Context) error) {
+		listeners.Go(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), timeout)
+			defer cancel()
+			if err := shutdown(ctx); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				errs = append(errs, fmt.Errorf("%s: cut off after %v: %w", name, timeout, err))
+			}
+		})
+	}
+	if n.dns != nil {
+		shut("dns", stopTimeout, n.dns.Shutdown)
+	}
+	if n.gateway != nil {
+		shut("gateway", time.Duration(n.current.Load().Config.Gateway.Timeouts.Drain), n.gateway.Shutdown)
+	}
+	shut("admin", stopTimeout, n.admin.Shutdown)
+	listeners.Wait()
+	n.release()
+	return errors.Join(errs...)
+}
+
+// release ends what was built, also of a node that was never run.
+func (n *Node) release() {
+	if n.prober != nil {
+		n.prober.Close()
+	}
+	if n.resolver != nil {
+		n.resolver.Close()
+	}
+	if n.dns != nil {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		n.dns.Shutdown(ctx)
+	}
+	for _, l := range n.gatewayOn {
+		l.Close()
+	}
+	if n.adminOn != nil {
+		n.adminOn.Close()
+	}
+	if s := n.store.Load(); s != nil {
+		if err := s.Close(); err != nil {
+			n.log.Warn("closing the store", "error", err)
+		}
+	}
+	if n.access != nil {
+		n.access.Close()
+	}
+}
+
+// DNS returns the addresses of the DNS listeners.
+func (n *Node) DNS() []netip.AddrPort {
+	if n.dns == nil {
+		return nil
+	}
+	return n.dns.Addrs()
+}
+
+// HTTP returns the addresses of the gateway.
+func (n *Node) HTTP() []string {
+	var all []string
+	for _, l := range n.gatewayOn {
+		all = append(all, l.Addr().String())
+	}
+	return all
+}
+
+// Admin returns the address of the admin listener.
+func (n *Node) Admin() string { return n.adminOn.Addr().String() }
+
+// listeners returns every address as status shows it.
+func (n *Node) listeners() []string {
+	var all []string
+	for _, a := range n.DNS() {
+		all = append(all, "dns "+a.String())
+	}
+	for _, a := range n.HTTP() {
+		all = append(all, "http "+a)
+	}
+	return append(all, "admin "+n.Admin())
+}
+
+func newLog(c config.Log) *slog.Logger {
+	options := new(slog.HandlerOptions)
+	level := slog.LevelInfo
+	if err := level.UnmarshalText([]byte(c.Level)); err == nil {
+		options.Level = level
+	}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(os.Stderr, options))
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, options))
+}
+
+// Close ends a node that was never run.
+func (n *Node) Close() { n.release() }
+
+// Resolve resolves a name with the node's resolver, with a trace of its steps.
+func (n *Node) Resolve(ctx context.Context, name dnsname.Name, t rdata.Type) (iterate.Answer, error) {
+	return n.resolver.Resolve(ctx, name, t, outbound.Options{Trace: true})
+}

@@ -1,0 +1,93 @@
+package node
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+
+	"pharos/internal/admin/api"
+)
+
+// code names a kind of problem, for alerts; the registry of them is this list
+// and nothing else. The texts are the same in API, UI, CLI and metrics.
+type code string
+
+const (
+	configRefused  code = "config-refused"   // the configuration file is not what is served
+	zoneRefused    code = "zone-refused"     // a zone's file is not what is served
+	zoneWarning    code = "zone-warning"     // a zone is served, but somebody should look
+	poolAllDown    code = "pool-all-down"    // no member is healthy, so all are used
+	storeLost      code = "store-lost"       // what is changed at run time cannot be read or written
+	objectUnused   code = "object-unused"    // an applied object clashes with the file
+	snapshotFailed code = "snapshot-failed"  // a change is served but would be lost in a crash
+	listenerFailed code = "listener-changed" // listen.* cannot change without a restart
+)
+
+// severities of the codes that are not errors.
+var warnings = []code{zoneWarning, objectUnused, listenerFailed}
+
+// subject is what a problem is about: a zone, a pool, or nothing.
+type subject struct {
+	code code
+	name string
+}
+
+// problemList is the problems there are now.
+type problemList struct {
+	mu  sync.Mutex // guards all below; no other lock is taken under it
+	all map[subject]api.Problem
+}
+
+// set says that there is a problem, or, with an empty text, that there is not.
+// It reports whether that is news.
+func (l *problemList) set(c code, name, text string, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	key := subject{c, name}
+	old, there := l.all[key]
+	if text == "" {
+		delete(l.all, key)
+		return there
+	}
+	if there && old.Text == text {
+		return false
+	}
+	if l.all == nil {
+		l.all = make(map[subject]api.Problem)
+	}
+	p := api.Problem{Code: string(c), Severity: "error", Text: text, Since: now}
+	if slices.Contains(warnings, c) {
+		p.Severity = "warning"
+	}
+	if there {
+		p.Since = old.Since
+	}
+	l.all[key] = p
+	return true
+}
+
+// keep removes the problems of code c about other things than names.
+func (l *problemList) keep(c code, names []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for key := range l.all {
+		if key.code == c && !slices.Contains(names, key.name) {
+			delete(l.all, key)
+		}
+	}
+}
+
+// list returns the problems, errors first, then by code and text.
+func (l *problemList) list() []api.Problem {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := make([]api.Problem, 0, len(l.all))
+	for _, p := range l.all {
+		all = append(all, p)
+	}
+	slices.SortFunc(all, func(a, b api.Problem) int {
+		return cmp.Or(cmp.Compare(a.Severity, b.Severity), cmp.Compare(a.Code, b.Code), cmp.Compare(a.Text, b.Text))
+	})
+	return all
+}

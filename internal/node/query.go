@@ -1,0 +1,233 @@
+package node
+
+import (
+	"net/netip"
+
+	"pharos/internal/authority/answer"
+	"pharos/internal/authority/zone"
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/dnswire"
+	"pharos/internal/dns/rdata"
+	"pharos/internal/resolver/iterate"
+	"pharos/internal/resolver/outbound"
+	"pharos/internal/serve/dnsserver"
+	"pharos/internal/traffic/steer"
+)
+
+// This file is the way of a query, from the listener's hands back into them:
+//
+//	socket -> decide -> zone of ours: answer, its steered names from a pool
+//	                 -> recursion:    ready answer, or ask the resolver
+//	                 -> nothing:      REFUSED, with the reason
+//	       -> size, EDNS -> socket
+//
+// Everything up to a ready answer happens on the loop that read the socket,
+// without a lock and without allocating.
+
+// plan is who answers a query.
+type plan struct {
+	zone     *zone.Zone // of ours, nil if none is at or above the name
+	recurse  bool       // the resolver may be asked
+	fromHere bool       // RD=0 from a client that may recurse: what the cache has
+	rcode    dnswire.Rcode
+	ede      dnswire.EDE
+	why      string // of a refusal: constant text, for EDE and explain
+}
+
+// decide says who answers q. It is the one place where that is decided; explain
+// asks it too.
+func (s *Snapshot) decide(q *dnswire.Query, client netip.Addr) plan {
+	switch {
+	case q.Class != rdata.ClassIN && q.Class != rdata.ClassANY:
+		return plan{rcode: dnswire.RcodeRefused, ede: dnswire.EDENotSupported, why: "only class IN is served"}
+	case q.Type == rdata.TypeAXFR || q.Type == rdata.TypeIXFR:
+		return plan{rcode: dnswire.RcodeRefused, ede: dnswire.EDEProhibited, why: "zone transfers are not allowed"}
+	case q.Type.IsMeta() && q.Type != rdata.TypeANY:
+		return plan{rcode: dnswire.RcodeFormErr, ede: dnswire.EDENotSupported, why: "not a type that can be asked for"}
+	}
+	allowed := s.recursion.Allows(client)
+	p := plan{zone: s.zones.Find(q.Name, q.Type), recurse: allowed && q.RD(), fromHere: allowed && !q.RD()}
+	if p.zone == nil && s.isBroken(q.Name) {
+		return plan{rcode: dnswire.RcodeServFail, ede: dnswire.EDENotReady, why: "the zone is configured here, but its file cannot be loaded"}
+	}
+	if p.zone == nil && !allowed {
+		p.rcode, p.ede, p.why = dnswire.RcodeRefused, dnswire.EDENotAuthoritative, "not a zone of this server, and no recursion for this client"
+	}
+	return p
+}
+
+// isBroken reports whether n belongs to a zone that could not be loaded.
+func (s *Snapshot) isBroken(n dnsname.Name) bool {
+	if len(s.broken) == 0 {
+		return false
+	}
+	for ; !n.IsZero(); n = n.Parent() {
+		if s.broken[n] {
+			return true
+		}
+	}
+	return false
+}
+
+// query answers one query. It is the Handler of the DNS listeners.
+func (n *Node) query(r *dnsserver.Request) dnsserver.Verdict {
+	s := n.current.Load()
+	p := s.decide(&r.Query, r.Client.Addr())
+	r.Out.SetRA(p.recurse || p.fromHere)
+	switch {
+	case p.rcode != dnswire.RcodeNoError:
+		r.Out.SetRcode(p.rcode)
+		r.Out.SetEDE(p.ede, p.why)
+		return dnsserver.Answered
+	case p.zone != nil:
+		return n.queryZone(s, p, r)
+	case p.recurse:
+		if n.cache.Answer(r.Now, &r.Query, &r.Out, r.Rotation) {
+			return dnsserver.Answered
+		}
+		return n.resolve(r)
+	default:
+		return n.queryCache(r)
+	}
+}
+
+// queryZone answers from a zone of ours. What lies beyond the zone, below a
+// delegation or at the end of an alias, is the resolver's if it may be asked.
+func (n *Node) queryZone(s *Snapshot, p plan, r *dnsserver.Request) dnsserver.Verdict {
+	start := r.Out.Mark()
+	outcome := answer.Answer(&r.Query, p.zone, r.Rotation, &r.Out)
+	switch outcome.Kind {
+	case answer.Steered:
+		s.steer(p.zone, outcome, &r.Query, r.Client.Addr(), &r.Out)
+	case answer.Referral:
+		if p.recurse {
+			r.Out.Rollback(start)
+			r.Out.SetAA(false)
+			r.Out.SetTC(false)
+			if n.cache.Answer(r.Now, &r.Query, &r.Out, r.Rotation) {
+				return dnsserver.Answered
+			}
+			return n.resolve(r)
+		}
+	case answer.Partial:
+		if p.recurse && !outcome.Truncated {
+			return n.resolveAlias(r)
+		}
+	}
+	return dnsserver.Answered
+}
+
+// resolveAlias hands the end of the alias chain in r.Out to the resolver.
+func (n *Node) resolveAlias(r *dnsserver.Request) dnsserver.Verdict {
+	d := r.Defer() // before Finish, which changes the header in place
+	if d == nil {
+		return dnsserver.Answered
+	}
+	msg := r.Out.Finish()
+	if chain, target := aliases(msg); !target.IsZero() {
+		n.ask(d, target, chain)
+	} else if err := d.Send(msg); err != nil { // a loop, or too long: the chain is the answer
+		n.log.Debug("late answer not sent", "client", d.Client(), "error", err)
+	}
+	return dnsserver.Later
+}
+
+// aliases returns the alias chain that is the answer in msg, and the name it ends
+// at.
+func aliases(msg []byte) (chain []rdata.Record, target dnsname.Name) {
+	m, err := dnswire.ParseMessage(msg)
+	if err != nil || len(m.Answer) == 0 {
+		return nil, dnsname.Name{}
+	}
+	last := m.Answer[len(m.Answer)-1]
+	if last.Type != rdata.TypeCNAME {
+		return nil, dnsname.Name{}
+	}
+	target, _ = rdata.NameAt(last.Data, 0)
+	for _, r := range m.Answer {
+		if r.Name == target { // a loop
+			return nil, dnsname.Name{}
+		}
+	}
+	return m.Answer, target
+}
+
+// steer answers the name at which an answer from z arrived, from its pool.
+func (s *Snapshot) steer(z *zone.Zone, outcome answer.Outcome, q *dnswire.Query, client netip.Addr, out *dnswire.Builder) {
+	owner := z.Name(outcome.Last.Exact)
+	rule := s.steered.Find(owner)
+	if rule == nil { // the zone was compiled with the rules of this snapshot
+		panic("BUG: steered node without a rule: " + owner.String())
+	}
+	var room [steer.DefaultLimit]steer.Answer
+	answers := steer.Steer(room[:0], rule.Question(q.Type), steer.Client{Addr: client}, rule.Pool.View(), nil)
+	if len(answers) == 0 {
+		answer.DenyType(q, z, out)
+		return
+	}
+	start := out.Mark()
+	var octets [16]byte
+	for _, a := range answers {
+		if !out.Add(dnswire.Answer, owner, a.Type(), rdata.ClassIN, a.TTL, a.AppendRDATA(octets[:0])) {
+			out.Rollback(start)
+			out.SetTC(true)
+			return
+		}
+	}
+}
+
+// queryCache answers a query with RD=0 of a client that may recurse: with what
+// the cache has, be it a referral (RFC 1034 §4.3.2).
+func (n *Node) queryCache(r *dnsserver.Request) dnsserver.Verdict {
+	if a, ok := n.resolver.FromCache(r.Now, r.Query.Name.Clone(), r.Query.Type); ok {
+		a.Write(&r.Out)
+		return dnsserver.Answered
+	}
+	r.Out.SetRcode(dnswire.RcodeRefused)
+	r.Out.SetEDE(dnswire.EDENotAuthoritative, "nothing known of this name yet; ask with recursion desired")
+	return dnsserver.Answered
+}
+
+// resolve hands the query to the resolver, which answers it later.
+func (n *Node) resolve(r *dnsserver.Request) dnsserver.Verdict {
+	d := r.Defer()
+	if d == nil {
+		return dnsserver.Answered // too many wait already: SERVFAIL, as Defer has put it
+	}
+	n.ask(d, r.Query.Name.Clone(), nil)
+	return dnsserver.Later
+}
+
+// ask asks the resolver for name on behalf of d, which is answered with chain
+// and what is found.
+func (n *Node) ask(d *dnsserver.Deferred, name dnsname.Name, chain []rdata.Record) {
+	q := d.Query()
+	options := outbound.Options{CD: q.CD(), DO: q.EDNS.DO}
+	if !n.resolver.Ask(name, q.Type, options, func(a iterate.Answer) { n.sendResolved(d, chain, a) }) {
+		n.sendResolved(d, chain, iterate.Answer{
+			Rcode:  dnswire.RcodeServFail,
+			Errors: []dnswire.ExtendedError{{Code: dnswire.EDEOther, Text: "the resolver has too many questions"}},
+		})
+	}
+}
+
+// sendResolved sends what the resolver found for a deferred query.
+func (n *Node) sendResolved(d *dnsserver.Deferred, chain []rdata.Record, a iterate.Answer) {
+	b := n.builders.Get().(*lateBuilder)
+	defer n.builders.Put(b)
+	b.out.Reset(d.Query(), b.buf[:], d.Limit())
+	if len(chain) > 0 {
+		a.Answer = append(chain[:len(chain):len(chain)], a.Answer...)
+		b.out.SetAA(true) // RFC 1035 §4.1.1: about the question's name, which is ours
+	}
+	a.Write(&b.out)
+	if err := d.Send(b.out.Finish()); err != nil {
+		n.log.Debug("late answer not sent", "client", d.Client(), "error", err)
+	}
+}
+
+// lateBuilder is what a late answer is made in.
+type lateBuilder struct {
+	out dnswire.Builder
+	buf [dnswire.MaxMessage + dnswire.BufferSlack]byte
+}

@@ -1,0 +1,83 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"pharos/internal/admin/config"
+	"pharos/internal/cluster/state"
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/rdata"
+	"pharos/internal/dns/zonefile"
+)
+
+// Serve runs a node with the given configuration file until ctx ends.
+func Serve(ctx context.Context, path string, reload <-chan struct{}) error {
+	n, err := New(Options{Config: path})
+	if err != nil {
+		return err
+	}
+	return n.Run(ctx, reload)
+}
+
+// Check reads a configuration file and its zones as New does, without listening,
+// and writes what it found to report. The error has every mistake.
+func Check(path string, report io.Writer) error {
+	cfg, err := config.Load(path)
+	if err != nil {
+		return err
+	}
+	s, err := compile(cfg, state.New(&cfg.Resources), nil, nil)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	if cfg.Resolver.RootHints != "" {
+		if _, err := readHints(cfg.Resolver.RootHints); err != nil {
+			errs = append(errs, fmt.Errorf("resolver.rootHints: %w", err))
+		}
+	}
+	for _, z := range s.served {
+		if z.Err != nil {
+			errs = append(errs, z.Err)
+			continue
+		}
+		names, records, _ := z.Zone.Stats()
+		fmt.Fprintf(report, "zone %s: serial %d, %d names, %d records\n", z.Name, z.Zone.Serial(), names, records)
+		for _, w := range z.Warnings {
+			fmt.Fprintf(report, "zone %s: %s\n", z.Name, w)
+		}
+	}
+	for _, name := range s.homeless() {
+		fmt.Fprintf(report, "warning: steer: %s lies in none of the zones, so nobody will be referred here for it\n", name)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	r := s.State.Resources()
+	fmt.Fprintf(report, "%s is good: %d zones, %d pools, %d steered names, %d routes\n", path, len(s.served), len(r.Pools), len(r.Steer), len(r.Routes))
+	return nil
+}
+
+// readHints reads a file with the names and addresses of the root servers.
+func readHints(path string) ([]rdata.Record, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var records []rdata.Record
+	for r, err := range zonefile.Read(f, zonefile.Options{Origin: dnsname.Root, File: path}) {
+		if err != nil {
+			return nil, err
+		}
+		records = append(records, r)
+	}
+	if len(records) == 0 {
+		return nil, fmt.Errorf("%s: no records; want NS records of the root and the addresses of their servers", path)
+	}
+	return records, nil
+}

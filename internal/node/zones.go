@@ -1,0 +1,154 @@
+package node
+
+import (
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"pharos/internal/admin/config"
+	"pharos/internal/authority/zone"
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/zonefile"
+)
+
+// maxZoneErrors is how many mistakes of one zone file are reported: a screen.
+const maxZoneErrors = 20
+
+// servedZone is a zone of the configuration as it is served, or why it is not.
+type servedZone struct {
+	Name     dnsname.Name
+	File     string
+	Zone     *zone.Zone // nil if it could never be loaded
+	Loaded   time.Time
+	Steered  string   // the steered names compiled into it, joined
+	Err      error    // of the last attempt; the old Zone goes on being served
+	Warnings []string // of the last good attempt
+
+	stamps []stamp // the files it was read from
+}
+
+// stamp tells whether a file has changed.
+type stamp struct {
+	path string
+	size int64
+	time time.Time
+}
+
+func stampOf(path string) stamp {
+	s := stamp{path: path}
+	if st, err := os.Stat(path); err == nil {
+		s.size, s.time = st.Size(), st.ModTime()
+	}
+	return s
+}
+
+func changed(stamps []stamp) bool {
+	for _, s := range stamps {
+		if s != stampOf(s.path) {
+			return true
+		}
+	}
+	return len(stamps) == 0
+}
+
+// loadZone reads and compiles one zone. steered are the names in it that are
+// answered from pools. If that fails, the result has the zone of old, and Err.
+func loadZone(c config.Zone, steered []dnsname.Name, old *servedZone) *servedZone {
+	s := &servedZone{Name: c.Name, File: c.File, Steered: joinNames(steered), Loaded: time.Now()}
+	folder, file := filepath.Split(c.File)
+	s.stamps = []stamp{stampOf(c.File)}
+	z, problems, err := readZone(c.Name, folder, file, steered, func(path string) {
+		s.stamps = append(s.stamps, stampOf(filepath.Join(folder, path)))
+	})
+	for _, p := range problems {
+		if p.Severity == zone.Fatal {
+			err = errors.Join(err, errors.New(p.String()))
+		} else {
+			s.Warnings = append(s.Warnings, p.String())
+		}
+	}
+	if err != nil || z == nil {
+		s.Err = fmt.Errorf("zone %s: %w", c.Name, err)
+		if old != nil {
+			s.Zone, s.Loaded, s.Warnings = old.Zone, old.Loaded, old.Warnings
+		}
+		return s
+	}
+	s.Zone = z
+	return s
+}
+
+func joinNames(names []dnsname.Name) string {
+	var b strings.Builder
+	for _, n := range names {
+		b.WriteString(n.Wire())
+	}
+	return b.String()
+}
+
+// readZone reads a master file, plain or compressed with gzip. What it includes
+// must lie in its folder or below: os.Root sees to it that no path and no
+// symbolic link leads out. included is called for each such file.
+func readZone(origin dnsname.Name, folder, file string, steered []dnsname.Name, included func(string)) (*zone.Zone, []zone.Problem, error) {
+	if folder == "" {
+		folder = "."
+	}
+	root, err := os.OpenRoot(folder)
+	if err != nil {
+		return nil, nil, fmt.Errorf("folder of the zone file: %w", err)
+	}
+	defer root.Close()
+	f, err := openPlain(root, file)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	build := zone.NewBuilder(origin)
+	for _, n := range steered {
+		build.Steer(n)
+	}
+	var mistakes []error
+	options := zonefile.Options{
+		Origin: origin, File: filepath.Join(folder, file),
+		Open: func(path string) (io.ReadCloser, error) {
+			included(path)
+			return openPlain(root, path)
+		},
+	}
+	for record, err := range zonefile.Read(f, options) {
+		if err != nil {
+			if mistakes = append(mistakes, err); len(mistakes) >= maxZoneErrors {
+				break
+			}
+			continue
+		}
+		build.Add(record)
+	}
+	if len(mistakes) > 0 {
+		return nil, nil, errors.Join(mistakes...)
+	}
+	z, problems := build.Finish()
+	return z, problems, nil
+}
+
+// openPlain opens a file below root, unpacking it if its name ends in .gz.
+func openPlain(root *os.Root, path string) (io.ReadCloser, error) {
+	f, err := root.Open(path)
+	if err != nil || !strings.HasSuffix(path, ".gz") {
+		return f, err
+	}
+	unpacked, err := gzip.NewReader(f)
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{unpacked, f}, nil
+}

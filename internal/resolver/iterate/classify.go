@@ -37,6 +37,8 @@ type reply struct {
 	servers []rrcache.Server
 	ttl     rdata.TTL
 	note    string
+	// What a lame server said that was of use for all that.
+	fallback *reply
 }
 
 // classify decides what m, a reply of a server of zone, says about q. Nothing
@@ -115,12 +117,23 @@ func (rep reply) withoutRecords(m *dnswire.Message, q question, zone dnsname.Nam
 }
 
 // unlessRecursor turns a reply lame when it is not authoritative but comes from a
-// server that recurses: it speaks of others' zones out of its cache.
+// server that recurses: it speaks of others' zones out of its cache. Should all
+// servers of the zone be like that, what one of them said has to do.
 func (rep reply) unlessRecursor(m *dnswire.Message) reply {
 	if !m.AA && m.RA {
-		return reply{verdict: lame}
+		return reply{verdict: lame, fallback: &rep}
 	}
 	return rep
+}
+
+// lower caps the TTLs of what goes to clients as the cache caps them.
+func (rep *reply) lower(most rrcache.Limits) {
+	for _, records := range [...][]rdata.Record{rep.chain, rep.records} {
+		for i := range records {
+			records[i].TTL = min(records[i].TTL, most.MaxTTL)
+		}
+	}
+	rep.soa.TTL = min(rep.soa.TTL, most.MaxNegativeTTL)
 }
 
 // followAliases follows CNAME and DNAME records from q's name, within zone, until

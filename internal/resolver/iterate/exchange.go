@@ -93,7 +93,7 @@ func (r *Resolver) timedOut(x *exchange) {
 	r.forgetExchange(x)
 	l := x.lookup
 	r.counters.Timeouts++
-	r.hosts.get(x.to.Addr()).timedOut(r.now)
+	r.hosts.get(x.to.Addr()).timedOut(r.now, x.sent)
 	if x.tcp {
 		l.places[x.place].useless = true
 	}
@@ -111,7 +111,7 @@ func (r *Resolver) notSent(x *exchange, err error) {
 	case errors.Is(err, ErrNoRoute):
 		r.familyOff[family(addr)] = r.now.Add(familyRetry)
 	case !errors.Is(err, ErrLocal) && !x.tcp:
-		r.hosts.get(addr).timedOut(r.now)
+		r.hosts.get(addr).timedOut(r.now, x.sent)
 	}
 	l.places[x.place].useless = true
 	l.setTrouble(dnswire.EDENetworkError, fmt.Sprintf("%v at %v: %v", x.server, x.to.Addr(), err))
@@ -139,6 +139,9 @@ func (r *Resolver) arrived(x *exchange, msg []byte) {
 		return
 	}
 	m, err := dnswire.ParseMessage(msg)
+	if err == nil && m.TC { // over TCP there is no more to be had
+		err = errTruncated
+	}
 	if err != nil {
 		r.missed(x, err.Error())
 		return
@@ -156,6 +159,8 @@ func (r *Resolver) arrived(x *exchange, msg []byte) {
 	}
 	r.accept(l, x, m, classify(m, l.q, l.cut.Zone, &r.limits))
 }
+
+var errTruncated = errors.New("truncated over TCP")
 
 func (r *Resolver) heard(x *exchange) { r.hosts.get(x.to.Addr()).answered(r.now.Sub(x.sent)) }
 

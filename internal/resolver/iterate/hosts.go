@@ -18,7 +18,7 @@ const (
 	// to this, so it is tried before all but near ones.
 	unknownPrice = 50 * time.Millisecond
 
-	deadAfter = 3                // timeouts in a row after which a server counts as dead
+	deadAfter = 4                // timeouts in a row after which a server counts as dead
 	deadFirst = time.Second      // for how long; twice that with every further timeout
 	deadMost  = 60 * time.Second // but no longer
 	lameTime  = 5 * time.Minute  // how long a server that does not serve a zone is asked for it last
@@ -32,6 +32,7 @@ const (
 type host struct {
 	srtt, rttvar time.Duration // smoothed round trip time and its deviation (RFC 6298 §2)
 	timeouts     int           // in a row
+	lastTimeout  time.Time
 	deadUntil    time.Time
 	plainUntil   time.Time
 	lame         []lameZone
@@ -84,10 +85,14 @@ func (h *host) answered(rtt time.Duration) {
 	h.srtt = max(h.srtt+(rtt-h.srtt)/8, 1)
 }
 
-// timedOut takes a timeout into account.
-func (h *host) timedOut(now time.Time) {
+// timedOut takes into account that a query sent at the given time got no reply.
+// Queries that were under way at a time count as one.
+func (h *host) timedOut(now, sent time.Time) {
+	if sent.Before(h.lastTimeout) {
+		return
+	}
+	h.lastTimeout = now
 	h.timeouts++
-	h.srtt = min(max(2*h.srtt, firstTimeout), maxTimeout)
 	if over := h.timeouts - deadAfter; over >= 0 {
 		h.deadUntil = now.Add(min(deadFirst<<min(over, 10), deadMost))
 	}
@@ -96,7 +101,7 @@ func (h *host) timedOut(now time.Time) {
 // timeout returns how long to wait for a reply to the given try (from 0).
 func (h *host) timeout(try int) time.Duration {
 	t := firstTimeout
-	if h != nil && h.srtt > 0 && h.timeouts == 0 {
+	if h != nil && h.srtt > 0 {
 		t = h.srtt + 4*h.rttvar
 	}
 	return min(max(t, minTimeout)<<min(try, 4), maxTimeout)
@@ -104,10 +109,13 @@ func (h *host) timeout(try int) time.Duration {
 
 // price is how long the host is expected to take.
 func (h *host) price(r *Resolver) time.Duration {
-	if h == nil || h.srtt == 0 {
+	switch {
+	case h == nil, h.srtt == 0 && h.timeouts == 0:
 		return time.Duration(r.cfg.Rand.Int64N(int64(unknownPrice)))
+	case h.srtt == 0:
+		return firstTimeout << min(h.timeouts, 4)
 	}
-	return h.srtt
+	return h.srtt + time.Duration(min(h.timeouts, 10))*minTimeout
 }
 
 func (h *host) dead(now time.Time) bool { return h != nil && now.Before(h.deadUntil) }

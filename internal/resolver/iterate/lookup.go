@@ -33,7 +33,8 @@ type lookup struct {
 
 	exchange *exchange // the open one; nil while only subs are waited for
 	subs     []sub
-	trouble  trouble // the last thing that went wrong, for the extended error
+	trouble  trouble // what went wrong, for the extended error
+	fallback *reply  // of a recursor among the servers of cut, if no other has an answer
 }
 
 // sub is a lookup that another waits for: of the address of servers[server], or
@@ -129,7 +130,7 @@ func (r *Resolver) enter(l *lookup, cut *rrcache.Delegation) {
 	for _, s := range l.subs {
 		r.part(s.lookup, waiter{lookup: l})
 	}
-	l.cut, l.subs, l.sends, l.targets, l.limited, l.trouble = cut, nil, 0, 0, false, trouble{}
+	l.cut, l.subs, l.sends, l.targets, l.limited, l.trouble, l.fallback = cut, nil, 0, 0, false, trouble{}, nil
 	l.servers, l.places = l.servers[:0], l.places[:0]
 	for _, s := range cut.Servers[:min(len(cut.Servers), r.limits.ServersPerZone)] {
 		l.servers = append(l.servers, server{name: s.Name})
@@ -178,8 +179,13 @@ func (l *lookup) setTrouble(code dnswire.EDE, text string) {
 	}
 }
 
-// giveUp ends l without an answer.
+// giveUp ends l without an answer of a server that should have one.
 func (r *Resolver) giveUp(l *lookup) {
+	if l.fallback != nil {
+		r.keep(*l.fallback)
+		r.settle(l, l.fallback.result)
+		return
+	}
 	t := l.trouble
 	if t.text == "" {
 		t = trouble{dnswire.EDENoReachableAuthority, "no server has an address that can be reached"}
@@ -197,6 +203,10 @@ func (r *Resolver) giveUp(l *lookup) {
 func (r *Resolver) accept(l *lookup, x *exchange, m *dnswire.Message, rep reply) {
 	step := Step{Server: x.to, ServerName: x.server, TCP: x.tcp, RTT: r.now.Sub(x.sent), Rcode: m.Rcode}
 	zone := l.cut.Zone
+	rep.lower(r.cache.Limits())
+	if rep.fallback != nil {
+		rep.fallback.lower(r.cache.Limits())
+	}
 	switch rep.verdict {
 	case referral:
 		step.Kind, step.Target = StepReferral, rep.zone
@@ -226,6 +236,9 @@ func (r *Resolver) accept(l *lookup, x *exchange, m *dnswire.Message, rep reply)
 	switch rep.verdict {
 	case lame:
 		r.counters.Lame++
+		if l.fallback == nil {
+			l.fallback = rep.fallback
+		}
 		r.hosts.get(x.to.Addr()).setLame(zone, r.now.Add(lameTime))
 		step.Kind = StepLame
 		l.setTrouble(dnswire.EDENotAuthoritative, fmt.Sprintf("%v at %v does not serve the zone", x.server, x.to.Addr()))

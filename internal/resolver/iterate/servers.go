@@ -164,7 +164,7 @@ func (r *Resolver) startTargets(l *lookup) {
 		s := &l.servers[i]
 		for family, t := range [...]rdata.Type{rdata.TypeA, rdata.TypeAAAA} {
 			bit := askedA << family
-			if s.addresses > 0 || s.asked&bit != 0 || l.asksFor(i) {
+			if s.asked&bit != 0 || l.asksFor(i) || r.reachable(l, i) {
 				continue
 			}
 			// NXNSAttack: a delegation to many names without address costs this much
@@ -178,6 +178,17 @@ func (r *Resolver) startTargets(l *lookup) {
 			}
 		}
 	}
+}
+
+// reachable reports whether servers[i] has an address of a family that can be
+// asked now.
+func (r *Resolver) reachable(l *lookup, i int) bool {
+	for _, p := range l.places {
+		if p.server == i && r.hasFamily(family(p.addr)) {
+			return true
+		}
+	}
+	return false
 }
 
 // asksFor reports whether an address of servers[i] is being looked up.

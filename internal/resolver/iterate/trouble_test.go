@@ -8,8 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
+	"pharos/internal/resolver/rrcache"
 )
 
 // twoServers is example with a second server for example.com., at 192.0.2.13.
@@ -102,9 +104,6 @@ func TestLameServers(t *testing.T) {
 		"referral to itself":      sections(false, nil, rrs("example.com. 518400 NS ns1.example.com."), nil),
 		"referral to a sibling":   sections(false, nil, rrs("example.net. 518400 NS ns1.example.net."), nil),
 		"referral beside the way": sections(false, nil, rrs("other.example.com. 518400 NS ns1.example.net."), nil),
-		"a recursor": always(func(_, m *dnswire.Message) {
-			m.AA, m.RA, m.Answer = false, true, rrs("www.example.com. 300 A 203.0.113.66")
-		}),
 	} {
 		w := twoServers(t)
 		w.servers["192.0.2.13"] = bad
@@ -119,6 +118,50 @@ func TestLameServers(t *testing.T) {
 		if a.Rcode != dnswire.RcodeServFail || len(w.asked) != 5 || w.count("192.0.2.66") > 0 {
 			t.Errorf("%s: %s after %q", what, render(a), w.asked)
 		}
+	}
+}
+
+// A server that recurses answers out of its cache, not for the zone: it is asked
+// last, and believed only when no other server answers.
+func TestRecursorAsServer(t *testing.T) {
+	w := twoServers(t)
+	recursor := always(func(_, m *dnswire.Message) {
+		m.AA, m.RA, m.Answer = false, true, rrs("www.example.com. 300 A 203.0.113.99")
+	})
+	w.servers["192.0.2.13"] = recursor
+	for range 10 {
+		w.want(w.resolve("www.example.com.", "A"), "NOERROR | www.example.com. 300 A 203.0.113.1")
+		w.pass(301 * time.Second)
+	}
+	w.restart(Limits{})
+	delete(w.servers, "192.0.2.3")
+	w.want(w.resolve("www.example.com.", "A"), "NOERROR | www.example.com. 300 A 203.0.113.99")
+	// RFC 2181 §5.4.1: such an answer has less trust than the zone's own.
+	if e := w.cache.Get(w.now, dnsname.MustParse("www.example.com."), rdata.TypeA); e.Trust != rrcache.TrustNonAnswer {
+		t.Errorf("trust %d", e.Trust)
+	}
+}
+
+// RFC 8767 §4: TTLs are capped, in the first answer as in those from the cache.
+func TestTTLCap(t *testing.T) {
+	w := example(t, "long.example.com. 2000000 A 203.0.113.4", "far.example.com. 2000000 CNAME long.example.com.")
+	for range 2 {
+		w.want(w.resolve("far.example.com.", "A"), "NOERROR | far.example.com. 86400 CNAME long.example.com.; long.example.com. 86400 A 203.0.113.4")
+	}
+}
+
+// A server whose glue is of a family that can not be reached has its other
+// address looked up.
+func TestUnusableGlue(t *testing.T) {
+	w := example(t)
+	w.r = New(Config{Hints: w.r.cfg.Hints, Rand: w.r.cfg.Rand, Cache: w.cache, NoIPv6: true})
+	w.servers["192.0.2.2"] = authority("com.", "com. 900 SOA", "far.com. 60 NS ns.host.com.", "ns.host.com. 60 AAAA 2001:db8::1",
+		"host.com. 60 NS ns2.host.com.", "ns2.host.com. 60 A 192.0.2.6")
+	w.servers["192.0.2.6"] = authority("host.com.", "host.com. 60 SOA", "ns.host.com. 60 A 192.0.2.7")
+	w.servers["192.0.2.7"] = authority("far.com.", "far.com. 60 SOA", "far.com. 60 TXT here")
+	w.want(w.resolve("far.com.", "TXT"), "NOERROR | far.com. 60 TXT here")
+	if w.count("2001:db8") > 0 {
+		t.Errorf("asked %q", w.asked)
 	}
 }
 
@@ -174,6 +217,10 @@ func TestTruncatedToTCP(t *testing.T) {
 		return wire(m)
 	}
 	wantSERVFAIL(t, w.resolve("www.example.com.", "A"), dnswire.EDENoReachableAuthority, "did not answer")
+	// TC over TCP is nonsense.
+	w.restart(Limits{})
+	w.servers["192.0.2.3"] = always(func(_, m *dnswire.Message) { m.TC, m.Answer = true, rrs("www.example.com. 300 A 203.0.113.66") })
+	wantSERVFAIL(t, w.resolve("www.example.com.", "A"), dnswire.EDEInvalidData, "truncated over TCP")
 }
 
 // RFC 6891 §7: a server that knows no EDNS says FORMERR (or NOTIMP); then it is

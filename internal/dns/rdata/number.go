@@ -146,11 +146,13 @@ func parseTime(text []byte) (uint64, bool) {
 	if int(month) != part[0] || day != part[1] || part[2] > 23 || part[3] > 59 || part[4] > 59 {
 		return 0, false
 	}
+	// RFC 4034 §3.1.5: the 32 bits wrap around; BIND writes those that are closer to
+	// now that way as a time before 1970.
 	seconds := when.Unix()
-	if seconds < 0 || seconds > math.MaxUint32 { // beyond RFC 4034 §3.1.5's 32 bits
+	if seconds < math.MinInt32 || seconds > math.MaxUint32 {
 		return 0, false
 	}
-	return uint64(seconds), true
+	return uint64(uint32(seconds)), true
 }
 
 // ParseTypeField is ParseType without garbage for the types that zones are full of.

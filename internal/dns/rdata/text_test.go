@@ -135,7 +135,10 @@ func miekgReads(t *testing.T, rrtype Type, text string) []byte {
 // TestWireAgainstMiekg: what we read, miekg/dns unpacks and packs as the same
 // octets, except where TestAgainstMiekg says that it is wrong on the wire.
 func TestWireAgainstMiekg(t *testing.T) {
-	isWrong := map[Type]bool{TypeNXT: true, TypeISDN: true}
+	isWrong := map[Type]bool{
+		TypeNXT: true, TypeISDN: true, TypeAMTRELAY: true,
+		TypeURI: true, TypeCAA: true, // it unpacks a backslash without escaping it, and so loses it
+	}
 	for rrtype, texts := range examples {
 		if _, ok := dns.TypeToRR[uint16(rrtype)]; !ok || isWrong[rrtype] {
 			continue
@@ -179,6 +182,7 @@ func TestParseTextWire(t *testing.T) {
 		{"RFC 4034 §2.2: whitespace is allowed within the base64 text", "256 3 8 AQ I D", TypeDNSKEY, "01000308010203"},
 		{"RFC 4034 §3.2: a time may be a number of seconds", "A 8 0 1 1 2 3 . AQID", TypeRRSIG, "000108000000000100000001000000020003" + "00" + "010203"},
 		{"RFC 4034 §3.2: or YYYYMMDDHHmmSS in UTC", "A 8 0 1 19700101000001 19700101000002 3 . AQID", TypeRRSIG, "000108000000000100000001000000020003" + "00" + "010203"},
+		{"RFC 4034 §3.1.5: 32 bits that wrap around", "A 8 0 1 19691231235959 21060207062815 3 . AQID", TypeRRSIG, "0001080000000001ffffffffffffffff0003" + "00" + "010203"},
 		{"RFC 4034 §4.3: the example's bit maps", "host.example.com. A MX RRSIG NSEC TYPE1234", TypeNSEC,
 			"04686f7374076578616d706c6503636f6d000006400100000003041b000000000000000000000000000000000000000000000000000020"},
 		{"RFC 4034 §4.1.2: order of the types in the text is free", "a. NSEC A", TypeNSEC, "01610000" + "06" + "400000000001"},

@@ -3,10 +3,13 @@ package dnsserver
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 	"unsafe"
@@ -219,6 +222,52 @@ func TestWildcard(t *testing.T) {
 		conn.Close()
 	} else if v4 != v6 {
 		t.Errorf("port %d of IPv4: %v", v6, err)
+	}
+}
+
+// TestWildcardIPv6 is TestWildcard with several IPv6 addresses, one of them of a
+// link, for which it runs itself in a network of its own.
+func TestWildcardIPv6(t *testing.T) {
+	const inside = "PHAROS_TEST_NETWORK"
+	if os.Getenv(inside) == "" {
+		self := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestWildcardIPv6$")
+		self.Env = append(os.Environ(), inside+"=1")
+		self.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+		if out, err := self.CombinedOutput(); errors.Is(err, syscall.EPERM) {
+			t.Skip("making a network namespace takes root")
+		} else if err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	for _, command := range []string{
+		"link set lo up", // nodad: no time in which the address cannot be sent from
+		"addr add fd00::5/128 dev lo nodad", "addr add fd00::6/128 dev lo nodad", "addr add fe80::77/64 dev lo nodad",
+	} {
+		if out, err := exec.CommandContext(t.Context(), "ip", strings.Fields(command)...).CombinedOutput(); err != nil {
+			t.Fatalf("ip %s: %v\n%s", command, err, out)
+		}
+	}
+	s := start(t, Config{Addresses: []netip.AddrPort{netip.MustParseAddrPort("[::]:0")}})
+	// TCP first: in a network this young the kernel may have no route yet for the
+	// first packets, and TCP sends them again.
+	for _, network := range []string{"tcp", "udp"} {
+		for _, host := range []string{"fd00::5", "fd00::6", "::1", "fe80::77%lo"} {
+			addr := netip.MustParseAddr(host)
+			c := dial(t, network, netip.AddrPortFrom(addr, s.Addrs()[0].Port()))
+			c.send(query(t, 1, "later.example.", 0), query(t, 2, "www.example.", 0))
+			if m := c.next(); m.Id != 2 {
+				t.Errorf("%s %s: got %v", network, host, m)
+			}
+			d := <-s.deferred
+			if got, want := d.Local().Addr(), addr.WithZone(""); got != want {
+				t.Errorf("%s %s: local address %v", network, host, got)
+			}
+			if err := d.Send(answerTo(d)); err != nil {
+				t.Errorf("%s %s: %v", network, host, err)
+			}
+			c.next()
+		}
 	}
 }
 

@@ -7,15 +7,12 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
-	"runtime"
 	"syscall"
 )
 
 // portTries is how often a free port is looked for that is free for UDP and TCP
 // alike. Arbitrary: each try fails only when somebody has just that UDP port.
 const portTries = 32
-
-func udpWorkers(configured int) int { return orDefault(configured, runtime.GOMAXPROCS(0)) }
 
 // bindPair binds addr for TCP and, workers times, for UDP. TCP comes first: it is
 // what fails when another server runs there, since UDP ports can be shared.
@@ -70,6 +67,21 @@ func network(t Transport, addr netip.AddrPort) string {
 		return t.String() + "4"
 	}
 	return t.String() + "6"
+}
+
+// overlap returns an error when two of our own addresses stand in each other's way,
+// which the kernel would report as somebody else's doing.
+func overlap(addrs []netip.AddrPort) error {
+	for i, a := range addrs {
+		for _, b := range addrs[:i] {
+			x, y := a.Addr().Unmap(), b.Addr().Unmap()
+			covers := x == y || x.Is4() == y.Is4() && (x.IsUnspecified() || y.IsUnspecified())
+			if covers && a.Port() == b.Port() && a.Port() != 0 {
+				return fmt.Errorf("listen on %v: %v is in the list too and takes its queries: remove one of them from listen.dns", a, b)
+			}
+		}
+	}
+	return nil
 }
 
 // listenError says where binding failed, why, and what to do about it.

@@ -117,6 +117,14 @@ func (s *stage) serve(t testing.TB) {
 	})
 }
 
+// check holds the server to its invariants.
+func (s *stage) check(t testing.TB) {
+	t.Helper()
+	if err := s.conns.check(); err != nil {
+		t.Error(err)
+	}
+}
+
 func query(t testing.TB, id uint16, name string, udpSize uint16) []byte {
 	t.Helper()
 	m := new(dns.Msg).SetQuestion(name, dns.TypeA)
@@ -232,6 +240,7 @@ func waitUntil(t testing.TB, what string, done func() bool) {
 func (s *stage) want(t testing.TB, transport Transport, c Counter, want uint64) {
 	t.Helper()
 	waitUntil(t, transport.String()+" "+c.String(), func() bool { counts := s.Counts(transport); return counts.Of(c) >= want })
+	s.check(t)
 	counts := s.Counts(transport)
 	if got := counts.Of(c); got != want {
 		t.Errorf("%v %v: got %d, want %d", transport, c, got, want)

@@ -81,6 +81,9 @@ func Listen(cfg Config) (*Server, error) {
 	if cfg.Handler == nil || len(cfg.Addresses) == 0 {
 		return nil, errors.New("dnsserver: Listen needs a Handler and at least one address")
 	}
+	if err := overlap(cfg.Addresses); err != nil {
+		return nil, err
+	}
 	s := &Server{
 		handler: cfg.Handler,
 		log:     cfg.Log,

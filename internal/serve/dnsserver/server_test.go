@@ -359,15 +359,29 @@ func TestShutdownBeforeServe(t *testing.T) {
 	again.Shutdown(context.Background())
 }
 
+// occupyUDP takes a UDP port whose TCP port is free.
+func occupyUDP(t *testing.T) netip.AddrPort {
+	t.Helper()
+	for range portTries {
+		conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(loopback4))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		addr := conn.LocalAddr().(*net.UDPAddr).AddrPort()
+		if ln, err := bindTCP(addr); err == nil {
+			ln.Close()
+			return addr
+		}
+	}
+	t.Fatal("no port is free")
+	return netip.AddrPort{}
+}
+
 func TestListenErrors(t *testing.T) {
 	running := start(t, Config{})
 	taken := running.Addrs()[0]
-	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(loopback4))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	takenUDP := conn.LocalAddr().(*net.UDPAddr).AddrPort()
+	takenUDP := occupyUDP(t)
 
 	tests := []struct {
 		addr netip.AddrPort
@@ -389,8 +403,14 @@ func TestListenErrors(t *testing.T) {
 			}
 		}
 	}
+	for _, pair := range [][2]string{{"127.0.0.1:5300", "127.0.0.1:5300"}, {"0.0.0.0:5300", "127.0.0.1:5300"}, {"[::1]:5300", "[::]:5300"}} {
+		_, err := Listen(Config{Addresses: []netip.AddrPort{netip.MustParseAddrPort(pair[0]), netip.MustParseAddrPort(pair[1])}, Handler: running.handle})
+		if err == nil || !strings.Contains(err.Error(), pair[0]+" is in the list too") {
+			t.Errorf("%v: got error %v", pair, err)
+		}
+	}
 	// Root may bind any port, so what others see is made by hand.
-	err = listenError(UDP, netip.MustParseAddrPort("127.0.0.1:53"), &net.OpError{Op: "listen", Err: syscall.EACCES})
+	err := listenError(UDP, netip.MustParseAddrPort("127.0.0.1:53"), &net.OpError{Op: "listen", Err: syscall.EACCES})
 	for _, want := range []string{"127.0.0.1:53/udp", "permission denied", "setcap cap_net_bind_service=+ep", "above 1023"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("error %q does not say %q", err, want)

@@ -2,6 +2,8 @@ package dnsserver
 
 import (
 	"errors"
+	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"sync"
@@ -14,6 +16,8 @@ type tcpListener struct {
 	server *Server
 	ln     *net.TCPListener
 	local  netip.AddrPort
+
+	failed bool // owned by run: the last attempt to accept failed
 }
 
 // run accepts until Shutdown closes the listener. Each connection has a goroutine,
@@ -29,6 +33,7 @@ func (l *tcpListener) run() {
 			l.acceptFailed(err)
 			continue
 		}
+		l.failed = false
 		c := newTCPConn(s, nc)
 		if !s.conns.admit(c) {
 			s.tcpCounts.add(ConnectionsRefused, 1)
@@ -43,7 +48,10 @@ func (l *tcpListener) run() {
 func (l *tcpListener) acceptFailed(err error) {
 	s := l.server
 	s.tcpCounts.add(ReceiveErrors, 1)
-	s.log.Warn("dnsserver: cannot accept a connection", "address", l.local, "error", err)
+	if !l.failed { // once, until it works again
+		s.log.Warn("dnsserver: cannot accept connections", "address", l.local, "error", err)
+	}
+	l.failed = true
 	pause := time.NewTimer(acceptPause)
 	defer pause.Stop()
 	select {
@@ -163,4 +171,21 @@ func (t *connTable) len() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return len(t.conns)
+}
+
+// check returns what is wrong with the table, for tests.
+func (t *connTable) check() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	count := map[netip.Addr]int{}
+	for c := range t.conns {
+		count[c.key]++
+		if err := c.check(); err != nil {
+			return err
+		}
+	}
+	if !maps.Equal(count, t.perClient) {
+		return fmt.Errorf("connections per client: got %v, want %v", t.perClient, count)
+	}
+	return nil
 }

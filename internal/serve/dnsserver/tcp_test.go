@@ -44,6 +44,7 @@ func TestInFlightLimit(t *testing.T) {
 	c := dial(t, "tcp", s.Addrs()[0])
 	c.send(query(t, 0, "later.example.", 0), query(t, 1, "later.example.", 0), query(t, 2, "www.example.", 0))
 	held := []*Deferred{<-s.deferred, <-s.deferred}
+	s.check(t)
 	if got := s.seen.Load(); got != 2 {
 		t.Errorf("%d queries were taken, want 2", got)
 	}
@@ -55,6 +56,7 @@ func TestInFlightLimit(t *testing.T) {
 			if got := c.next().Id; got != want {
 				t.Errorf("got the answer to %d, want %d", got, want)
 			}
+			s.check(t)
 		}
 	}
 }
@@ -82,6 +84,7 @@ func TestHalfClosed(t *testing.T) {
 	}
 	c.wantClosed()
 	waitUntil(t, "connection forgotten", func() bool { return s.Connections() == 0 })
+	s.check(t)
 }
 
 // TestSlowReader: a client that takes no answers is cut off, and its queries are
@@ -103,6 +106,7 @@ func TestSlowReader(t *testing.T) {
 	}
 	s.want(t, TCP, SlowClients, 1)
 	waitUntil(t, "connection forgotten", func() bool { return s.Connections() == 0 })
+	s.check(t)
 }
 
 // TestSlowWriter: a message that is begun and not finished does not hold a
@@ -233,6 +237,7 @@ func TestConnectionLimit(t *testing.T) {
 		}
 		c.next()
 	}
+	s.check(t)
 	if got := s.Connections(); got != 2 {
 		t.Errorf("connections: got %d, want 2", got)
 	}
@@ -270,6 +275,7 @@ func TestClientGone(t *testing.T) {
 		t.Errorf("got %v, want %v", err, ErrGone)
 	}
 	waitUntil(t, "connection forgotten", func() bool { return s.Connections() == 0 })
+	s.check(t)
 }
 
 // TestShutdownTCP: queries sent before Shutdown are answered, deferred ones too,

@@ -3,6 +3,7 @@ package dnsserver
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -381,4 +382,17 @@ func (c *tcpConn) finish() {
 	}
 	c.mu.Unlock()
 	c.server.conns.remove(c)
+}
+
+// check returns what is wrong with the connection, for tests.
+func (c *tcpConn) check() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.outCount > c.inFlight || c.inFlight < 0 || c.inFlight > c.server.limits.InFlight {
+		return fmt.Errorf("%v: %d answers ready of %d queries in flight, at most %d allowed", c.client, c.outCount, c.inFlight, c.server.limits.InFlight)
+	}
+	if idle := c.idleSince.Load() != 0; idle != (c.inFlight == 0) {
+		return fmt.Errorf("%v: idle %v with %d queries in flight", c.client, idle, c.inFlight)
+	}
+	return nil
 }

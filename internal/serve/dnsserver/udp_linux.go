@@ -55,6 +55,9 @@ type udpSocket struct {
 	closed bool // guarded by mu
 }
 
+// udpWorkers returns the number of sockets for each address.
+func udpWorkers(configured int) int { return orDefault(configured, runtime.GOMAXPROCS(0)) }
+
 // bindUDP binds one of several sockets to addr.
 func bindUDP(addr netip.AddrPort) (*udpSocket, error) {
 	family := unix.AF_INET

@@ -20,6 +20,9 @@ type udpSocket struct {
 	local netip.AddrPort
 }
 
+// udpWorkers returns 1: elsewhere the sockets of one port do not share its load.
+func udpWorkers(int) int { return 1 }
+
 func bindUDP(addr netip.AddrPort) (*udpSocket, error) {
 	conn, err := net.ListenUDP(network(UDP, addr), net.UDPAddrFromAddrPort(addr))
 	if err != nil {

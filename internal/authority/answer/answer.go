@@ -60,6 +60,11 @@ type response struct {
 	out      *dnswire.Builder
 	rotation uint32 // by how many places RRsets are rotated
 	outcome  Outcome
+
+	// targets is where in the message the RDATA of the records of the RRset added
+	// last begins, for its targets to be pointed to; 0 where that is not known. More
+	// than the name servers of the root have no place; their names are searched.
+	targets [13]uint16
 }
 
 // Answer answers q from z, in out, which must have been Reset for q. RRsets of

@@ -20,18 +20,45 @@ func (r *response) require(s dnswire.Section, owner dnsname.Name, set *zone.RRse
 
 // add adds a whole RRset, rotated, or nothing of it and reports false.
 func (r *response) add(s dnswire.Section, owner dnsname.Name, set *zone.RRset) bool {
+	ownerAt := 0
+	if r.q.Name.IsSubdomainOf(owner) {
+		ownerAt = dnswire.HeaderLen + r.q.Name.Len() - owner.Len() // in the question
+	}
+	return r.addPointed(s, owner, ownerAt, set)
+}
+
+// addPointed is add for an owner that stands at the offset ownerAt of the message;
+// 0 if that is not known. It notes where the targets of the records stand.
+func (r *response) addPointed(s dnswire.Section, owner dnsname.Name, ownerAt int, set *zone.RRset) bool {
 	mark := r.out.Mark()
 	at := set.Start(r.rotation)
-	for range set.Count {
+	for i := range set.Count {
 		data, _, next := set.Record(at)
-		if !r.out.Add(s, owner, set.Type, rdata.ClassIN, set.TTL, data) {
+		start, target, ok := r.out.Len(), 0, false
+		if dnswire.CanPointTo(ownerAt) {
+			ok = r.out.AddPointed(s, ownerAt, set.Type, rdata.ClassIN, set.TTL, data)
+			if at := start + pointedHeader; dnswire.CanPointTo(at) {
+				target = at
+			}
+		} else {
+			ok = r.out.Add(s, owner, set.Type, rdata.ClassIN, set.TTL, data)
+			ownerAt = start
+		}
+		if !ok {
 			r.out.Rollback(mark)
 			return false
+		}
+		if set.HasTargets() && i < len(r.targets) {
+			r.targets[i] = uint16(target)
 		}
 		at = next
 	}
 	return true
 }
+
+// pointedHeader is the length of a record before its RDATA, when its owner is a
+// pointer.
+const pointedHeader = 2 + 10
 
 // refer refers the client to the zone below cut: its NS records, and addresses
 // of its name servers (RFC 1034 §4.3.2 step 3b).
@@ -53,13 +80,13 @@ func (r *response) refer(cut zone.Node) {
 // required, and returns how many other name servers have addresses in the zone.
 func (r *response) addGlue(cut zone.Node, set *zone.RRset) (others int) {
 	at := set.Start(r.rotation)
-	for range set.Count {
+	for i := range set.Count {
 		data, node, next := set.Record(at)
 		switch {
 		case node == 0:
 		case r.z.At(node).Cut != cut:
 			others++
-		case !r.addAddresses(set, data, node):
+		case !r.addAddresses(set, i, data, node):
 			r.outcome.Truncated = true
 		}
 		at = next
@@ -70,9 +97,9 @@ func (r *response) addGlue(cut zone.Node, set *zone.RRset) (others int) {
 // addOtherAddresses adds the addresses of name servers that are not below cut.
 func (r *response) addOtherAddresses(cut zone.Node, set *zone.RRset) {
 	at := set.Start(r.rotation)
-	for range set.Count {
+	for i := range set.Count {
 		data, node, next := set.Record(at)
-		if node != 0 && r.z.At(node).Cut != cut && !r.addAddresses(set, data, node) {
+		if node != 0 && r.z.At(node).Cut != cut && !r.addAddresses(set, i, data, node) {
 			return
 		}
 		at = next
@@ -99,7 +126,7 @@ func (r *response) addTargets(set *zone.RRset) {
 			continue
 		}
 		seen[i] = r.targetName(set, data, node)
-		if !contains(seen[:i], seen[i]) && !r.addAddresses(set, data, node) {
+		if !contains(seen[:i], seen[i]) && !r.addAddresses(set, i, data, node) {
 			return
 		}
 	}
@@ -114,16 +141,20 @@ func contains(names []dnsname.Name, name dnsname.Name) bool {
 	return false
 }
 
-// addAddresses adds the address records of the target of a record, which are
-// those of node. It reports whether they all fitted.
-func (r *response) addAddresses(set *zone.RRset, data []byte, node zone.Node) bool {
-	owner := r.targetName(set, data, node)
+// addAddresses adds the address records of the target of the i-th record of the
+// RRset added last, which are those of node. It reports whether they all fitted.
+func (r *response) addAddresses(set *zone.RRset, i int, data []byte, node zone.Node) bool {
+	owner, ownerAt := r.targetName(set, data, node), 0
+	// A target of another length is the "." of SVCB, which means the record's owner.
+	if i < len(r.targets) && r.targets[i] != 0 && set.TargetName(data).Len() == owner.Len() {
+		ownerAt = int(r.targets[i]) + set.TargetOffset()
+	}
 	sets := r.z.RRsets(node)
 	for addresses, ok := sets.Next(); ok && addresses.Type <= rdata.TypeAAAA; addresses, ok = sets.Next() {
 		if addresses.Type != rdata.TypeA && addresses.Type != rdata.TypeAAAA {
 			continue
 		}
-		if !r.add(dnswire.Additional, owner, &addresses) {
+		if !r.addPointed(dnswire.Additional, owner, ownerAt, &addresses) {
 			return false
 		}
 	}

@@ -73,10 +73,13 @@ func (s *RRset) Record(at int) (data []byte, target Node, next int) {
 // addresses belong in the additional section of an answer.
 func (s *RRset) HasTargets() bool { return s.link != 0 && s.Type != rdata.TypeCNAME }
 
+// TargetOffset returns where in the RDATA of the RRset's type the target begins.
+func (s *RRset) TargetOffset() int { return rdata.LayoutOf(s.Type).Prefix }
+
 // TargetName returns the target in RDATA of the RRset, in its own case. It looks
 // at the memory of data.
 func (s *RRset) TargetName(data []byte) dnsname.Name {
-	start, end, _ := namesIn(rdata.Layout{Prefix: rdata.LayoutOf(s.Type).Prefix, Names: 1}, data)
+	start, end, _ := namesIn(rdata.Layout{Prefix: s.TargetOffset(), Names: 1}, data)
 	return dnsname.View(data[start:end])
 }
 

@@ -47,6 +47,7 @@ type PoolCounters struct {
 type Counters struct {
 	Accepted  uint64    // client connections
 	Active    int       // client connections now
+	InFlight  int64     // requests now
 	Shed      uint64    // client connections refused at MaxConnections
 	Responses [6]uint64 // by first digit of the status; 0: never answered
 	Retries   uint64    // requests sent to another member
@@ -93,6 +94,7 @@ func (s *Server) Counters() Counters {
 		}
 		c.LatencySum += time.Duration(h.latencyNanos.Load())
 	}
+	c.InFlight = s.inFlight.Load()
 	s.mu.Lock()
 	c.Active = len(s.clients)
 	s.mu.Unlock()

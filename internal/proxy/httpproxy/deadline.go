@@ -43,7 +43,7 @@ func (s *Server) interruptOverdue() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.clients {
-		if d := c.deadline.Load(); d == 0 || now < d {
+		if d := c.deadline.Load(); !s.cut.Load() && (d == 0 || now < d) {
 			continue
 		}
 		c.conn.SetDeadline(past)
@@ -60,13 +60,13 @@ func (c *client) setDeadline(d time.Duration) {
 
 func (c *client) isOverdue() bool {
 	d := c.deadline.Load()
-	return d != 0 && c.server.now.Load() >= d
+	return d != 0 && c.server.now.Load() >= d || c.server.cut.Load()
 }
 
 // isSpurious reports whether err is an interruption that was meant for an
 // earlier step, and clears it.
 func (c *client) isSpurious(err error) bool {
-	if !isTimeout(err) || c.isOverdue() || c.cut.Load() {
+	if !isTimeout(err) || c.isOverdue() {
 		return false
 	}
 	c.conn.SetDeadline(time.Time{})
@@ -81,7 +81,7 @@ func (c *client) read(conn net.Conn, b []byte) (int, error) {
 		if n > 0 || err == nil {
 			return n, nil
 		}
-		if !isTimeout(err) || c.isOverdue() || c.cut.Load() {
+		if !isTimeout(err) || c.isOverdue() {
 			return 0, err
 		}
 		conn.SetDeadline(time.Time{})
@@ -95,7 +95,7 @@ func (c *client) write(conn net.Conn, b []byte) error {
 		if err == nil {
 			return nil
 		}
-		if !isTimeout(err) || c.isOverdue() || c.cut.Load() {
+		if !isTimeout(err) || c.isOverdue() {
 			return err
 		}
 		b = b[n:]

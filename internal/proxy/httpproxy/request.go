@@ -21,7 +21,9 @@ func (c *client) request() bool {
 	x := c.x
 	x.reset()
 	x.began = time.Now()
+	c.server.inFlight.Add(1)
 	keep, r := c.carry(x)
+	c.server.inFlight.Add(-1)
 	if r.isSet() {
 		keep = c.answer(x, r)
 	}
@@ -287,6 +289,7 @@ func (c *client) sendRequest(x *exchange, oc *originConn) refusal {
 // interim ones on.
 func (c *client) awaitHead(x *exchange, oc *originConn) refusal {
 	c.setDeadline(c.server.limits.Response)
+	c.letOthersRun()
 	for interim := 0; ; interim++ {
 		x.resp.ResetResponse(c.server.http, x.req.MethodID() == http1.MethodHead)
 		for {
@@ -336,7 +339,7 @@ func (c *client) fillBack(x *exchange, oc *originConn) refusal {
 func (c *client) originFailed(x *exchange, err error) refusal {
 	repeatable := x.upload == nil && x.backTo == 0 && x.req.MethodID().Idempotent()
 	switch {
-	case c.cut.Load():
+	case c.server.cut.Load():
 		return gone("the gateway was shut down")
 	case isTimeout(err):
 		c.shard.timeouts.Add(1)
@@ -364,7 +367,7 @@ func connectFailed(err error) refusal {
 // clientFailed says what an error of reading from the client means.
 func (c *client) clientFailed(err error, slow string) refusal {
 	switch {
-	case isTimeout(err) && !c.cut.Load():
+	case isTimeout(err) && !c.server.cut.Load():
 		c.shard.timeouts.Add(1)
 		return refusal{status: 408, kind: "http_request_error", text: slow, close: true}
 	case errors.Is(err, io.EOF):

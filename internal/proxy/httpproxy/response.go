@@ -82,7 +82,7 @@ func (c *client) moreContent(x *exchange, oc *originConn) refusal {
 	switch {
 	case err == nil:
 		return refusal{}
-	case c.cut.Load():
+	case c.server.cut.Load():
 		return gone("the gateway was shut down")
 	case err == io.EOF && x.resp.Close() == nil:
 		return refusal{} // delimited by close: this was the end

@@ -31,6 +31,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -79,15 +80,18 @@ type Server struct {
 	dial    func(ctx context.Context, address netip.AddrPort) (net.Conn, error)
 	log     *slog.Logger
 	access  *logSink // nil: no access log
+	crowd   int64    // requests in flight from which on yielding pays
 	stop    chan struct{}
 	stopped sync.WaitGroup // the watcher of the clock and the log writer
 
 	// Atomic.
 	now      atomic.Int64 // coarse: nanoseconds since began, moved by the watcher
 	draining atomic.Bool
+	cut      atomic.Bool                                // Shutdown's patience is over: everything is overdue
 	origins  atomic.Pointer[map[netip.AddrPort]*origin] // copied on write, with mu held
 	shards   [shardCount]shard
 	nextID   atomic.Uint64
+	inFlight atomic.Int64 // requests whose first octet has come and whose answer has not gone
 
 	// Guarded by mu, which is taken when connections come and go, never per request.
 	mu        sync.Mutex
@@ -104,6 +108,7 @@ func New(cfg Config) *Server {
 		clients: make(map[*client]struct{}), listeners: make(map[net.Listener]struct{}),
 	}
 	s.http = s.limits.HTTP
+	s.crowd = int64(4 * runtime.GOMAXPROCS(0))
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -245,17 +250,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// cutOff closes every connection there is, so that their goroutines end.
+// cutOff interrupts whatever connections wait for, so that their goroutines end.
+// The watcher repeats it, for those that were between two waits.
 func (s *Server) cutOff() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.clients {
-		c.cut.Store(true)
-		c.conn.Close()
-		if o := c.origin.Load(); o != nil {
-			o.conn.Close()
-		}
-	}
+	s.cut.Store(true)
+	s.interruptOverdue()
 }
 
 // overloaded is sent when there are MaxConnections already.

@@ -32,6 +32,7 @@ type Host struct {
 type Stats struct {
 	UDP, TCP int // exchanges begun
 	Timeouts int // exchanges that expired
+	NoRoute  int // exchanges with an address of a family that the Host has not
 	Strays   int // datagrams from elsewhere than the exchange's address and port, dropped
 	MostOpen int // largest number of exchanges open at a time
 }
@@ -92,6 +93,7 @@ func (h *Host) step(ev iterate.Event) {
 func (h *Host) send(a iterate.Send) {
 	from, ok := h.source(a.To.Addr())
 	if !ok {
+		h.stats.NoRoute++
 		h.open[a.Exchange] = &socket{}
 		h.net.After(0, func() { h.fail(a.Exchange, iterate.ErrNoRoute) })
 		return

@@ -124,6 +124,7 @@ type patient struct {
 	net              *Network
 	host             *Host
 	answered, failed int // questions at their end
+	wrong            int // answered with another address than the domain's
 	again            int // asks after the first
 	sent, most       int // outgoing queries, all and of one ask
 	slowest          time.Duration
@@ -136,8 +137,9 @@ const (
 	stubPause = 6 * time.Second
 )
 
-func (p *patient) ask(name string, t rdata.Type, try int) {
-	ask := iterate.Ask{Name: dnsname.MustParse(name), Type: t, Class: rdata.ClassIN}
+// ask asks for the address of name, which the zones say is that of domain i.
+func (p *patient) ask(name string, i, try int) {
+	ask := iterate.Ask{Name: dnsname.MustParse(name), Type: rdata.TypeA, Class: rdata.ClassIN}
 	p.host.Ask(ask, func(a iterate.Answer) {
 		p.sent += a.Sent
 		p.most = max(p.most, a.Sent)
@@ -145,9 +147,12 @@ func (p *patient) ask(name string, t rdata.Type, try int) {
 		switch {
 		case a.Rcode == dnswire.RcodeNoError && len(a.Answer) > 0:
 			p.answered++
+			if last := a.Answer[len(a.Answer)-1]; string(last.Data) != string([]byte{203, 0, 113, byte(i)}) {
+				p.wrong++
+			}
 		case try < stubTries:
 			p.again++
-			p.net.After(stubPause, func() { p.ask(name, t, try+1) })
+			p.net.After(stubPause, func() { p.ask(name, i, try+1) })
 		default:
 			p.failed++
 		}
@@ -188,11 +193,12 @@ func TestAllNamesResolveUnderLoss(t *testing.T) {
 			h, core := resolverOn(n, seed, iterate.Limits{})
 			p := &patient{net: n, host: h}
 			for i := range domains {
-				n.After(time.Duration(i)*10*time.Millisecond, func() { p.ask(fmt.Sprintf("www.d%d.com.", i), rdata.TypeA, 1) })
+				n.After(time.Duration(i)*10*time.Millisecond, func() { p.ask(fmt.Sprintf("www.d%d.com.", i), i, 1) })
 			}
 			atRest(t, n, h, core)
-			if p.answered != domains || p.again > weather.again {
-				t.Errorf("%s, seed %d: %d of %d names resolved, %d asked again, want at most %d", weather.name, seed, p.answered, domains, p.again, weather.again)
+			if p.answered != domains || p.wrong > 0 || p.again > weather.again {
+				t.Errorf("%s, seed %d: %d of %d names resolved, %d of them wrong, %d asked again, want at most %d",
+					weather.name, seed, p.answered, domains, p.wrong, p.again, weather.again)
 			}
 			if p.sent > weather.most*domains || p.most > 100 {
 				t.Errorf("%s, seed %d: %d packets for %d names, %d for one question; want at most %d and 100", weather.name, seed, p.sent, domains, p.most, weather.most*domains)
@@ -297,11 +303,11 @@ func TestOneServerOfEachLevelIsCutOff(t *testing.T) {
 		}
 		p := &patient{net: n, host: h}
 		for i := range domains {
-			n.After(time.Duration(i)*200*time.Millisecond, func() { p.ask(fmt.Sprintf("www.d%d.com.", i), rdata.TypeA, 1) })
+			n.After(time.Duration(i)*200*time.Millisecond, func() { p.ask(fmt.Sprintf("www.d%d.com.", i), i, 1) })
 		}
 		atRest(t, n, h, core)
-		if p.answered != domains || p.again != 0 {
-			t.Errorf("%d of %d names resolved, %d at a second try", p.answered, domains, p.again)
+		if p.answered != domains || p.wrong > 0 || p.again > 0 {
+			t.Errorf("%d of %d names resolved, %d of them wrong, %d at a second try", p.answered, domains, p.wrong, p.again)
 		}
 		if timeouts := h.Stats().Timeouts; timeouts > domains/4 {
 			t.Errorf("%d timeouts for %d names: the dead servers are not avoided", timeouts, domains)
@@ -316,8 +322,13 @@ func TestSameSeedSameResolution(t *testing.T) {
 		smallInternet(t, n)
 		h, core := resolverOn(n, seed, iterate.Limits{})
 		p := &patient{net: n, host: h}
+		defer func() {
+			if p.answered+p.failed != domains || p.wrong > 0 {
+				t.Errorf("%d answered, %d of them wrong, %d failed", p.answered, p.wrong, p.failed)
+			}
+		}()
 		for i := range domains {
-			p.ask(fmt.Sprintf("alias.d%d.com.", i), rdata.TypeA, 1)
+			p.ask(fmt.Sprintf("alias.d%d.com.", i), (i+1)%domains, 1)
 		}
 		atRest(t, n, h, core)
 		return n.Log()
@@ -330,5 +341,64 @@ func TestSameSeedSameResolution(t *testing.T) {
 		if first[i] != second[i] {
 			t.Fatalf("event %d differs:\n%v\n%v", i, first[i], second[i])
 		}
+	}
+}
+
+// RFC 5452 §5: identical questions are never outstanding twice. A hundred clients
+// cost what one costs.
+func TestIdenticalQuestionsAreMerged(t *testing.T) {
+	packets := func(clients int) int {
+		n := New(Config{Seed: 1, Default: Path{Latency: 10 * time.Millisecond}})
+		smallInternet(t, n)
+		h, core := resolverOn(n, 1, iterate.Limits{})
+		answered := 0
+		for i := range clients {
+			n.After(time.Duration(i)*100*time.Microsecond, func() {
+				h.Ask(iterate.Ask{Name: dnsname.MustParse("www.d8.com."), Type: rdata.TypeA}, func(a iterate.Answer) {
+					if len(a.Answer) == 1 {
+						answered++
+					}
+				})
+			})
+		}
+		atRest(t, n, h, core)
+		if answered != clients {
+			t.Errorf("%d of %d clients were answered", answered, clients)
+		}
+		return h.Stats().UDP
+	}
+	if one, many := packets(1), packets(100); one != many || one != 4 {
+		t.Errorf("%d packets for one client, %d for a hundred, want 4", one, many)
+	}
+}
+
+// A machine without IPv6 finds out, and names whose servers have addresses of
+// both families resolve at once.
+func TestNoRouteToOneFamily(t *testing.T) {
+	n := New(Config{Seed: 1, Default: Path{Latency: 10 * time.Millisecond}})
+	smallInternet(t, n)
+	both := "ns1 A 198.51.100.50\nns1 AAAA 2001:db8::50\nns2 A 198.51.100.51\nns2 AAAA 2001:db8::51\n"
+	udp, tcp := Zones(zone.NewSet(readZone(t, "both.com.", apex("ns1.both.com.")+nsOf("@", "both.com.")+both+"www A 203.0.113.99\n")))
+	for _, addr := range []string{"198.51.100.50", "198.51.100.51"} {
+		n.Serve(netip.AddrPortFrom(netip.MustParseAddr(addr), 53), udp, tcp)
+	}
+	udp, tcp = Zones(zone.NewSet(readZone(t, "com.", apex("ns1.nic.com.")+nsOf("@", "nic.com.")+addressesOf("nic.com.", tldServers)+
+		nsOf("both.com.", "both.com.")+strings.ReplaceAll(both, " A", ".both.com. A"))))
+	for _, addr := range tldServers {
+		n.Serve(netip.AddrPortFrom(netip.MustParseAddr(addr), 53), udp, tcp)
+	}
+	noRoute := 0
+	for seed := range uint64(8) {
+		h, core := resolverOn(n, seed, iterate.Limits{})
+		var got iterate.Answer
+		h.Ask(iterate.Ask{Name: dnsname.MustParse("www.both.com."), Type: rdata.TypeA}, func(a iterate.Answer) { got = a })
+		atRest(t, n, h, core)
+		if len(got.Answer) != 1 || got.Elapsed > 100*time.Millisecond {
+			t.Errorf("seed %d: %v, %d records after %v", seed, got.Rcode, len(got.Answer), got.Elapsed)
+		}
+		noRoute += h.Stats().NoRoute
+	}
+	if noRoute == 0 {
+		t.Error("IPv6 was never tried: nothing was tested")
 	}
 }

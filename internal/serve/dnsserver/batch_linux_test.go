@@ -249,11 +249,16 @@ func TestWildcardIPv6(t *testing.T) {
 		}
 	}
 	s := start(t, Config{Addresses: []netip.AddrPort{netip.MustParseAddrPort("[::]:0")}})
-	// TCP first: in a network this young the kernel may have no route yet for the
-	// first packets, and TCP sends them again.
-	for _, network := range []string{"tcp", "udp"} {
-		for _, host := range []string{"fd00::5", "fd00::6", "::1", "fe80::77%lo"} {
-			addr := netip.MustParseAddr(host)
+	for _, host := range []string{"fd00::5", "fd00::6", "::1", "fe80::77%lo"} {
+		addr := netip.MustParseAddr(host)
+		waitUntil(t, "a route to "+host, func() bool { // a young network drops its first packets
+			conn, err := net.DialTimeout("tcp", netip.AddrPortFrom(addr, s.Addrs()[0].Port()).String(), 50*time.Millisecond)
+			if err == nil {
+				conn.Close()
+			}
+			return err == nil
+		})
+		for _, network := range []string{"tcp", "udp"} {
 			c := dial(t, network, netip.AddrPortFrom(addr, s.Addrs()[0].Port()))
 			c.send(query(t, 1, "later.example.", 0), query(t, 2, "www.example.", 0))
 			if m := c.next(); m.Id != 2 {

@@ -1,7 +1,6 @@
 package zone
 
 import (
-	"fmt"
 	"iter"
 	"slices"
 
@@ -89,10 +88,10 @@ func NewBuilder(origin dnsname.Name) *Builder {
 func (b *Builder) Add(r rdata.Record) {
 	switch {
 	case !r.Name.IsSubdomainOf(b.origin):
-		b.problems.add(Warning, r.Name, r.Type, fmt.Sprintf("left out, for it is outside the zone %s; check $ORIGIN and the final dot", b.origin))
+		b.problems.add(Warning, r.Name, r.Type, "left out, for it is outside the zone %s; check $ORIGIN and the final dot", b.origin)
 		return
 	case r.Class != rdata.ClassIN:
-		b.problems.add(Fatal, r.Name, r.Type, fmt.Sprintf("class %s; only zones of class IN can be served", r.Class))
+		b.problems.add(Fatal, r.Name, r.Type, "class %s; only zones of class IN can be served", r.Class)
 		return
 	case r.Type.IsMeta():
 		b.problems.add(Fatal, r.Name, r.Type, "a type for queries and messages only, which no zone can hold; remove the record")

@@ -7,8 +7,8 @@ import (
 	"pharos/internal/dns/rdata"
 )
 
-func (b *Builder) warn(node *stagedNode, t rdata.Type, text string) {
-	b.problems.add(Warning, b.stagedName(node), t, text)
+func (b *Builder) warn(node *stagedNode, t rdata.Type, format string, args ...any) {
+	b.problems.add(Warning, b.stagedName(node), t, format, args...)
 }
 
 func (b *Builder) stagedName(node *stagedNode) dnsname.Name {
@@ -28,7 +28,7 @@ func (b *Builder) checkRRset(i uint32, t rdata.Type, count int) {
 		problem = fmt.Sprintf("%d records in one RRset; no more than %d can be served", count, maxRRset)
 	}
 	if problem != "" {
-		b.problems.add(Fatal, b.stagedName(&b.nodes[i]), t, problem)
+		b.problems.add(Fatal, b.stagedName(&b.nodes[i]), t, "%s", problem)
 	}
 }
 
@@ -36,7 +36,7 @@ func (b *Builder) checkRRset(i uint32, t rdata.Type, count int) {
 func (b *Builder) checkNode(i uint32) {
 	node := &b.nodes[i]
 	if node.sets > maxRRsets {
-		b.problems.add(Fatal, b.stagedName(node), 0, fmt.Sprintf("%d RRsets at one name; no more than %d can be served", node.sets, maxRRsets))
+		b.problems.add(Fatal, b.stagedName(node), 0, "%d RRsets at one name; no more than %d can be served", node.sets, maxRRsets)
 	}
 	if node.flags&flagCNAME != 0 && b.hasBesideCNAME(node) {
 		b.problems.add(Fatal, b.stagedName(node), rdata.TypeCNAME, "CNAME and other data at one name (RFC 1034 §3.6.2); remove one of them")
@@ -79,6 +79,9 @@ func (b *Builder) checkGlue(z *Zone, n Node, target dnsname.Name, found Found) {
 	if found.Encloser == 0 || z.IsOccluded(n) || found.Cut != 0 && found.Cut != n || found.Exact != 0 && z.IsSteered(found.Exact) {
 		return
 	}
-	b.problems.add(Warning, z.Name(n), rdata.TypeNS,
-		fmt.Sprintf("name server %s has no address in the zone; add A or AAAA records for it", target))
+	server := ""
+	if b.problems.counts[Warning] < maxProblems { // a zone may have a million of these
+		server = target.String()
+	}
+	b.problems.add(Warning, z.Name(n), rdata.TypeNS, "name server %s has no address in the zone; add A or AAAA records for it", server)
 }

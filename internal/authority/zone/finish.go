@@ -72,7 +72,7 @@ func (b *Builder) sortedRecords(node *stagedNode, list []uint32) []uint32 {
 	slices.SortStableFunc(list, b.compareRecords)
 	unique := slices.CompactFunc(list, func(x, y uint32) bool { return b.compareRecords(x, y) == 0 })
 	if len(unique) < len(list) {
-		b.warn(node, 0, fmt.Sprintf("%d duplicate records left out", len(list)-len(unique)))
+		b.warn(node, 0, "%d duplicate records left out", len(list)-len(unique))
 	}
 	node.first = unique[0] + 1
 	for i, index := range unique {
@@ -150,7 +150,7 @@ func (b *Builder) unifyTTL(node *stagedNode, list []uint32) {
 	for _, index := range list {
 		b.records[index].ttl = lowest
 	}
-	b.warn(node, b.records[list[0]].rrtype, fmt.Sprintf("records of one RRset differ in TTL; all are served with the lowest, %d", lowest))
+	b.warn(node, b.records[list[0]].rrtype, "records of one RRset differ in TTL; all are served with the lowest, %d", lowest)
 }
 
 // cover settles what covers node i: its parent's cover comes first, being higher.

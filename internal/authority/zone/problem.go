@@ -46,14 +46,15 @@ type problems struct {
 	counts [2]int
 }
 
-func (ps *problems) add(s Severity, n dnsname.Name, t rdata.Type, text string) {
+func (ps *problems) add(s Severity, n dnsname.Name, t rdata.Type, format string, args ...any) {
 	ps.counts[s]++
 	switch count := ps.counts[s]; {
-	case count < maxProblems:
-		ps.list = append(ps.list, Problem{s, n.Clone(), t, text})
+	case count > maxProblems:
+		return
 	case count == maxProblems:
-		ps.list = append(ps.list, Problem{s, n.Clone(), t, text + "; there are more problems of this kind that are not shown"})
+		format += "; there are more problems of this kind that are not shown"
 	}
+	ps.list = append(ps.list, Problem{s, n.Clone(), t, fmt.Sprintf(format, args...)})
 }
 
 // fatal reports whether a Fatal one was added.

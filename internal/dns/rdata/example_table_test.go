@@ -29,6 +29,7 @@ var examples = map[Type][]string{
 	TypeX25:     {`"311061700956"`},
 	TypeISDN:    {`"150862028003217" "004"`, `"150862028003217"`},
 	TypeRT:      {"10 relay.example.com."},
+	TypeNSAP:    {"0x47.0005.80.005a00.0000.0001.e133.ffffff000161.00"},
 	TypeNSAPPTR: {"host.example.com."},
 	TypeSIG:     {"NXT 1 3 3600 19960102030405 19951211100908 2143 foo.nil. MxFcby9k/yvedMfQgKzhH5er0Mu/vILz45IkskceFGgiWCn/GxHhai6VAuHAoNUz4YoU1tVfSCSqQYn6//11U6Nld80jEeC8aTrO+KKmCaY="},
 	TypeKEY:     {"256 3 5 AQPSKmynfzW4kyBv015MUG2DeIQ3Cbl+BBZH4b/0PY1kxkmvHjcZc8no", "49152 3 3"},

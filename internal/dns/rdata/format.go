@@ -86,6 +86,8 @@ func appendRestText(b []byte, k kind, data []byte) []byte {
 		b = appendQuoted(b, data)
 	case kindHex:
 		b = appendHexText(b, data)
+	case kindNSAP:
+		b = appendHexText(append(b, "0x"...), data)
 	case kindBase64, kindOptBase64:
 		b = base64.StdEncoding.AppendEncode(b, data)
 	case kindBitmap:

@@ -1,6 +1,7 @@
 package rdata
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -116,6 +117,20 @@ func appendHex(dst []byte, fields []Field) (out []byte, bad int) {
 		}
 	}
 	return dst, len(fields) - 1 // an odd number of digits
+}
+
+// appendNSAP reads an address of RFC 1706 §7: 0x, then hexadecimal digits with dots
+// between them that mean nothing.
+func appendNSAP(dst []byte, fields []Field) (out []byte, bad int) {
+	text := joined(fields)
+	if len(text) < 2 || text[0] != '0' || text[1]|0x20 != 'x' {
+		return dst, 0
+	}
+	dst, err := hex.AppendDecode(dst, bytes.ReplaceAll(text[2:], []byte{'.'}, nil))
+	if err != nil {
+		return dst, len(fields) - 1
+	}
+	return dst, -1
 }
 
 func appendBase64(dst []byte, fields []Field) (out []byte, bad int) {

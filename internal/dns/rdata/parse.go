@@ -188,6 +188,8 @@ func appendRest(dst []byte, k kind, fields []Field) (out []byte, bad int, err er
 		}
 	case kindHex:
 		dst, bad = appendHex(dst, fields)
+	case kindNSAP:
+		dst, bad = appendNSAP(dst, fields)
 	case kindBase64, kindOptBase64:
 		dst, bad = appendBase64(dst, fields)
 	case kindBitmap:
@@ -198,7 +200,7 @@ func appendRest(dst []byte, k kind, fields []Field) (out []byte, bad int, err er
 	if bad >= 0 {
 		return dst, bad, ErrSyntax
 	}
-	if len(dst) == begin && (k == kindStrings || k == kindHex || k == kindBase64) {
+	if len(dst) == begin && (k == kindStrings || k == kindHex || k == kindNSAP || k == kindBase64) {
 		return dst, len(fields), ErrMissing
 	}
 	return dst, -1, nil

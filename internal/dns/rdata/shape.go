@@ -27,6 +27,7 @@ const (
 	kindOptStrings                 // all further fields: any number of character-strings
 	kindOctets                     // the rest of the RDATA as one string without a count
 	kindHex                        // all further fields: the rest of the RDATA in hexadecimal
+	kindNSAP                       // RFC 1706 §7: the rest in hexadecimal after 0x, with dots anywhere
 	kindBase64                     // all further fields: the rest of the RDATA in base64
 	kindOptBase64                  // the same, may be empty
 	kindBitmap                     // all further fields: RFC 4034 §4.1.2 type bit maps
@@ -57,7 +58,7 @@ var shapes = [...][]kind{
 	TypeA: {kindIPv4}, TypeAAAA: {kindIPv6},
 	TypeNS: shapeName, TypeMD: shapeName, TypeMF: shapeName, TypeCNAME: shapeName,
 	TypeMB: shapeName, TypeMG: shapeName, TypeMR: shapeName, TypePTR: shapeName,
-	TypeNSAPPTR: shapeName, TypeDNAME: shapeName,
+	TypeNSAPPTR: shapeName, TypeNSAP: {kindNSAP}, TypeDNAME: shapeName,
 	TypeMINFO: shapeTwoNames, TypeRP: shapeTwoNames, TypeTALINK: shapeTwoNames,
 	TypeMX: shapePrefName, TypeAFSDB: shapePrefName, TypeRT: shapePrefName, TypeKX: shapePrefName, TypeLP: shapePrefName,
 	TypeSOA:   {kindName, kindName, kindU32, kindTTL, kindTTL, kindTTL, kindTTL},
@@ -135,6 +136,7 @@ var remedies = [...]string{
 	kindOptStrings: "write strings of at most 255 octets each",
 	kindOctets:     "write one string, in quotes if it has blanks",
 	kindHex:        "write an even number of hexadecimal digits",
+	kindNSAP:       "write 0x and an even number of hexadecimal digits, with dots where you like",
 	kindBase64:     "write octets in base64",
 	kindOptBase64:  "write octets in base64, or nothing",
 	kindBitmap:     "write RR types such as A NS TYPE65280",

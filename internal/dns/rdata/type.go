@@ -34,6 +34,7 @@ const (
 	TypeX25        Type = 19
 	TypeISDN       Type = 20
 	TypeRT         Type = 21
+	TypeNSAP       Type = 22
 	TypeNSAPPTR    Type = 23
 	TypeSIG        Type = 24
 	TypeKEY        Type = 25
@@ -114,7 +115,7 @@ func (t Type) IsMeta() bool { return t == 0 || t == TypeOPT || 128 <= t && t <= 
 
 // newTypes has the mnemonics of the IANA registry that miekg/dns does not know.
 var newTypes = map[Type]string{
-	TypeDSYNC: "DSYNC", TypeHHIT: "HHIT", TypeBRID: "BRID", TypeWALLET: "WALLET",
+	TypeNSAP: "NSAP", TypeDSYNC: "DSYNC", TypeHHIT: "HHIT", TypeBRID: "BRID", TypeWALLET: "WALLET",
 }
 
 // String returns the mnemonic of t, or TYPEnnn (RFC 3597 §5).

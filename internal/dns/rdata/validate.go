@@ -70,7 +70,7 @@ func checkField(k kind, data []byte) (int, error) {
 		return checkCounted(k, data)
 	case kindStrings, kindOptStrings:
 		return checkStrings(k, data)
-	case kindHex, kindBase64:
+	case kindHex, kindNSAP, kindBase64:
 		if len(data) == 0 {
 			return 0, ErrShort
 		}

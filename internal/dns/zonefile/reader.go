@@ -99,7 +99,7 @@ func NewReader(r io.Reader, o Options) *Reader {
 func Read(r io.Reader, o Options) iter.Seq2[rdata.Record, error] {
 	return func(yield func(rdata.Record, error) bool) {
 		reader := NewReader(r, o)
-		defer reader.closeIncludes()
+		defer reader.Close()
 		for {
 			record, err := reader.Next()
 			if err == io.EOF || !yield(record, err) {
@@ -111,7 +111,7 @@ func Read(r io.Reader, o Options) iter.Seq2[rdata.Record, error] {
 
 // Next returns the next record. At the end of the file the error is io.EOF; every
 // other error is an *Error, after which Next may be called again and goes on with
-// the next entry.
+// the next entry. A caller that stops before io.EOF calls Close.
 func (r *Reader) Next() (rdata.Record, error) {
 	record, err := r.next()
 	if err == nil || err == io.EOF {
@@ -122,8 +122,7 @@ func (r *Reader) Next() (rdata.Record, error) {
 		if errors.As(err, &last) {
 			err = &Error{File: last.File, Line: last.Line, Column: last.Column, Err: ErrTooManyErrors, Remedy: "correct those above first"}
 		}
-		r.closeIncludes()
-		r.sources, r.generate = nil, generator{}
+		r.Close()
 	}
 	return rdata.Record{}, err
 }
@@ -168,8 +167,10 @@ func (r *Reader) pop() {
 	r.sources = r.sources[:last]
 }
 
-// closeIncludes closes the files that the Reader itself had opened.
-func (r *Reader) closeIncludes() {
+// Close ends the reading and closes the files that were opened by $INCLUDE: for a
+// caller that does not go on to io.EOF. The reader of NewReader stays open.
+func (r *Reader) Close() {
+	r.generate = generator{}
 	for len(r.sources) > 0 {
 		r.pop()
 	}

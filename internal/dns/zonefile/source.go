@@ -173,24 +173,12 @@ func (s *source) scan(fields []rdata.Field) (out []rdata.Field, found fault, com
 				depth = 0
 			}
 			i++
-		case c == '"':
-			end, closed := endOfQuoted(text, i+1)
-			if !closed && end < len(text) {
-				note(ErrUnclosedQuote, i, `close it with ", or write \" for a quote`)
-			}
-			fields = append(fields, rdata.Field{Text: text[i+1 : end], Quoted: true, At: i})
-			if i = end; closed {
-				i++
-			}
-			if !closed && end == len(text) && s.atEOF {
-				note(ErrUnclosedQuote, fields[len(fields)-1].At, `close it with "`)
-			}
 		default:
-			end, closed := endOfWord(text, i)
+			field, end, closed := nextField(text, i)
 			if !closed && (end < len(text) || s.atEOF) {
 				note(ErrUnclosedQuote, i, `close it with ", or write \" for a quote`)
 			}
-			fields = append(fields, rdata.Field{Text: text[i:end], At: i})
+			fields = append(fields, field)
 			i = end
 		}
 	}
@@ -203,6 +191,21 @@ func (s *source) scan(fields []rdata.Field) (out []rdata.Field, found fault, com
 		found = fault{ErrUnclosedParenthesis, opened, "close it with ) at the end of the record"}
 	}
 	return fields, found, true
+}
+
+// nextField returns the field that begins at text[i] and the offset after it;
+// closed is false if a quote in it is not closed before its line, or text, ends.
+func nextField(text []byte, i int) (f rdata.Field, end int, closed bool) {
+	if text[i] != '"' {
+		end, closed = endOfWord(text, i)
+		return rdata.Field{Text: text[i:end], At: i}, end, closed
+	}
+	end, closed = endOfQuoted(text, i+1)
+	f = rdata.Field{Text: text[i+1 : end], Quoted: true, At: i}
+	if closed {
+		end++
+	}
+	return f, end, closed
 }
 
 // endOfQuoted returns the offset of the quote that closes the string whose inside

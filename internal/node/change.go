@@ -191,6 +191,7 @@ func (n *Node) problem(c code, name, text string) {
 // from: DNS answers and the gateway turn away in the same moment.
 func (n *Node) onTransition(t health.Target, change health.Transition, status health.Status) {
 	n.log.Info("health changed", "target", t.Address.String(), "from", change.From.String(), "to", change.To.String(), "cause", change.Cause)
+	n.verdictsChanged.Store(true)
 	for _, p := range n.current.Load().pools.Apply(t, status) {
 		n.reportPool(p.Name(), p.View().AllDown)
 	}
@@ -206,6 +207,7 @@ func (n *Node) watchFiles(ctx context.Context, reload <-chan struct{}) {
 			return
 		case <-reload:
 		case <-tick.C:
+			n.saveVerdicts(n.data())
 			n.mu.Lock()
 			same := !n.current.Load().watched(n.file)
 			n.mu.Unlock()

@@ -83,6 +83,8 @@ type Node struct {
 	problems problemList
 	applied  revisions
 
+	verdictsChanged atomic.Bool // since they were last saved
+
 	// mu makes changes follow each other: load, compile, save, swap. Nothing on the
 	// way of a query or a request takes it.
 	mu    sync.Mutex
@@ -117,6 +119,7 @@ func New(o Options) (*Node, error) {
 // build makes the parts, in the order in which they need each other.
 func (n *Node) build(cfg *config.Config, o Options) error {
 	n.prober = probe.New(probe.Config{OnTransition: n.onTransition})
+	n.restoreVerdicts(cfg.Data)
 	if err := n.publish(cfg, n.loadState(cfg)); err != nil {
 		return err
 	}
@@ -269,6 +272,7 @@ func (n *Node) stop() error {
 	}
 	shut("admin", stopTimeout, n.admin.Shutdown)
 	listeners.Wait()
+	n.saveVerdicts(n.data())
 	n.release()
 	return errors.Join(errs...)
 }
@@ -301,6 +305,9 @@ func (n *Node) release() {
 		n.access.Close()
 	}
 }
+
+// data returns the folder for what the node keeps.
+func (n *Node) data() string { return n.current.Load().Config.Data }
 
 // DNS returns the addresses of the DNS listeners.
 func (n *Node) DNS() []netip.AddrPort {

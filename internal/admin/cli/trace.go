@@ -83,4 +83,3 @@ func readHints(file string) ([]rdata.Record, error) {
 	}
 	return records, nil
 }
-

@@ -1,0 +1,77 @@
+package node
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"pharos/internal/dns/rdata"
+)
+
+// TestRecursion: a resolver finds names from a root of our own; its own zones are
+// answered by itself, and an alias that leaves them is followed.
+func TestRecursion(t *testing.T) {
+	f := newFolder(t)
+	f.write("root.zone", `$TTL 1d
+.        SOA a.root. host.root. 1 1h 15m 1w 1h
+.        NS  a.root.
+a.root.  A   127.0.0.1
+test.    NS  ns.test.
+ns.test. A   127.0.0.2
+`)
+	root, _ := start(t, f.config(`zones: [{name: ., file: root.zone}]`))
+	port := root.DNS()[0].Port()
+
+	g := newFolder(t)
+	g.write("test.zone", `$TTL 1h
+@         SOA ns host 1 1h 15m 1w 1h
+@         NS  ns
+ns        A   127.0.0.2
+www.other A   192.0.2.200
+`)
+	start(t, g.write("pharos.yaml", fmt.Sprintf(`data: data
+listen: {dns: ["127.0.0.2:%d"], admin: "127.0.0.1:0"}
+resolver: {allow: []}
+zones: [{name: test, file: test.zone}]
+`, port)))
+
+	h := newFolder(t)
+	h.write("hints", ". 1d NS a.root.\na.root. 1d A 127.0.0.1\n")
+	h.write("example.zone", exampleZone)
+	n, _ := start(t, h.config(fmt.Sprintf("resolver: {allow: [\"127.0.0.0/8\"], rootHints: hints, port: %d}\nzones: [{name: example.com, file: example.zone}]\n", port)))
+	server := n.DNS()[0]
+
+	if got := summary(ask(t, server, "www.other.test.", rdata.TypeA, false)); got != "REFUSED" {
+		t.Errorf("RD=0, nothing known: %s", got)
+	}
+	const want = "NOERROR www.other.test. 3600 IN A 192.0.2.200"
+	if got := summary(ask(t, server, "www.other.test.", rdata.TypeA, true)); got != want {
+		t.Errorf("recursive: got %s, want %s", got, want)
+	}
+	for range 2 { // the second time it is ready on the loop
+		if got := summary(ask(t, server, "www.other.test.", rdata.TypeA, true)); !strings.HasSuffix(got, "192.0.2.200") {
+			t.Errorf("cached: %s", got)
+		}
+	}
+	if got := summary(ask(t, server, "www.other.test.", rdata.TypeA, false)); !strings.HasSuffix(got, "192.0.2.200") {
+		t.Errorf("RD=0, in the cache: %s", got)
+	}
+	if m := ask(t, server, "other.name.test.", rdata.TypeA, false); len(m.Authority) == 0 || m.Authority[0].Type != rdata.TypeNS {
+		t.Errorf("RD=0, below a known zone cut: %s with %v, want a referral", summary(m), m.Authority)
+	}
+	if got := summary(ask(t, server, "nx.test.", rdata.TypeA, true)); got != "NXDOMAIN" {
+		t.Errorf("negative: %s", got)
+	}
+	got := summary(ask(t, server, "away.example.com.", rdata.TypeA, true))
+	if !strings.Contains(got, "CNAME www.other.test.") || !strings.HasSuffix(got, "192.0.2.200") {
+		t.Errorf("alias out of our zone: %s", got)
+	}
+	if got := summary(ask(t, server, "www.example.com.", rdata.TypeA, true)); !strings.HasSuffix(got, "192.0.2.1") {
+		t.Errorf("own zone: %s", got)
+	}
+	stranger := n.current.Load().recursion.Allows(netip.MustParseAddr("192.0.2.9"))
+	if stranger {
+		t.Error("a stranger may use the resolver")
+	}
+}

@@ -1,0 +1,62 @@
+package node
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"pharos/internal/traffic/probe"
+)
+
+// What is known of the health of members outlives the process, so that a start
+// sends nobody to a server that was dead a second ago. It is kept as JSON, at
+// most a second behind; a file that cannot be read only means that every member
+// is Unknown until its first probe.
+
+func verdictsFile(data string) string { return filepath.Join(data, "health.json") }
+
+// restoreVerdicts gives the prober what the process before knew.
+func (n *Node) restoreVerdicts(data string) {
+	text, err := os.ReadFile(verdictsFile(data))
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	var known []probe.Known
+	if err == nil {
+		err = json.Unmarshal(text, &known)
+	}
+	if err != nil {
+		n.log.Warn("last known health not read; members are unknown until probed", "error", err)
+		return
+	}
+	n.prober.Restore(known)
+}
+
+// saveVerdicts writes what is known now, if it has changed.
+func (n *Node) saveVerdicts(data string) {
+	if !n.verdictsChanged.Swap(false) {
+		return
+	}
+	text, err := json.Marshal(n.prober.Snapshot())
+	if err == nil {
+		err = replaceFile(verdictsFile(data), text)
+	}
+	if err != nil {
+		n.log.Warn("last known health not saved; a start would begin with unknown members", "error", err)
+	}
+}
+
+// replaceFile writes a file at once or not at all. It does not wait for the disk:
+// what it holds can be found out again.
+func replaceFile(name string, text []byte) error {
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		return err
+	}
+	temporary := name + ".tmp"
+	if err := os.WriteFile(temporary, text, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(temporary, name)
+}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"pharos/internal/admin/cli"
+	"pharos/internal/node"
+	"pharos/lab/demo"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"pharos": func() {
+			os.Exit(cli.Run(os.Args[1:], os.Stdout, os.Stderr, cli.Programs{Serve: node.Serve, Check: node.Check, Lab: demo.Run}))
+		},
+	})
+}
+
+// TestScripts plays the dialogues of testdata/script with the program. Commands
+// of their own are:
+//
+//	freeports NAME...     sets variables to ports that were free a moment ago
+//	waitready ADDRESS     waits until the admin listener there says it serves
+//	origin NAME TEXT      starts an origin server; NAME becomes its address
+//	readme FILE LANGUAGE  writes the README's first block of a language to FILE
+//	fetch URL HOST        prints the response to GET URL with the field Host
+//	edit FILE OLD NEW     replaces OLD by NEW in FILE
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"freeports": freePorts, "waitready": waitReady, "origin": origin, "readme": readme, "fetch": fetch, "edit": edit,
+		},
+	})
+}
+
+func freePorts(ts *testscript.TestScript, _ bool, args []string) {
+	for _, name := range args {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		ts.Check(err)
+		defer l.Close()
+		_, port, err := net.SplitHostPort(l.Addr().String())
+		ts.Check(err)
+		ts.Setenv(name, port)
+	}
+}
+
+func waitReady(ts *testscript.TestScript, _ bool, args []string) {
+	deadline, tick := time.After(20*time.Second), time.NewTicker(10*time.Millisecond)
+	defer tick.Stop()
+	for {
+		resp, err := http.Get("http://" + args[0] + "/api/status")
+		if err == nil {
+			var status strings.Builder
+			fmt.Fprint(&status, resp.StatusCode)
+			body := make([]byte, 4096)
+			n, _ := resp.Body.Read(body)
+			resp.Body.Close()
+			if strings.Contains(string(body[:n]), `"store": "ready"`) {
+				return
+			}
+		}
+		select {
+		case <-deadline:
+			ts.Fatalf("no node is ready at %s", args[0])
+		case <-tick.C:
+		}
+	}
+}
+
+func origin(ts *testscript.TestScript, _ bool, args []string) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, args[1]) }))
+	ts.Defer(s.Close)
+	ts.Setenv(args[0], strings.TrimPrefix(s.URL, "http://"))
+}
+
+func readme(ts *testscript.TestScript, _ bool, args []string) {
+	text, err := os.ReadFile(filepath.Join(root, "README.md"))
+	ts.Check(err)
+	_, rest, found := strings.Cut(string(text), "```"+args[1]+"\n")
+	block, _, closed := strings.Cut(rest, "```")
+	if !found || !closed {
+		ts.Fatalf("the README has no block of %s", args[1])
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(block), 0o644))
+}
+
+// root is the module's folder; scripts run elsewhere.
+var root = func() string {
+	wd, err := os.Getwd()
+	if err != nil {
+		panic(err)
+	}
+	return filepath.Join(wd, "..", "..")
+}()
+
+func fetch(ts *testscript.TestScript, _ bool, args []string) {
+	req, err := http.NewRequest("GET", args[0], nil)
+	ts.Check(err)
+	req.Host = args[1]
+	resp, err := http.DefaultClient.Do(req)
+	ts.Check(err)
+	defer resp.Body.Close()
+	body := make([]byte, 4096)
+	n, _ := resp.Body.Read(body)
+	fmt.Fprintf(ts.Stdout(), "%s\n%s", resp.Status, body[:n])
+}
+
+func edit(ts *testscript.TestScript, _ bool, args []string) {
+	file := ts.MkAbs(args[0])
+	text, err := os.ReadFile(file)
+	ts.Check(err)
+	changed := strings.ReplaceAll(string(text), args[1], args[2])
+	if changed == string(text) {
+		ts.Fatalf("%s has no %q", args[0], args[1])
+	}
+	st, err := os.Stat(file)
+	ts.Check(err)
+	ts.Check(os.WriteFile(file, []byte(changed), 0o644))
+	later := st.ModTime().Add(time.Second)
+	ts.Check(os.Chtimes(file, later, later))
+}

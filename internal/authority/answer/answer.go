@@ -6,7 +6,7 @@
 // not choose the zone (zone.Set), assemble octets (package dnswire), or look into
 // other zones.
 //
-// Entry point: Answer.
+// Entry points: Answer; DenyType, where the caller has nothing for a steered name.
 //
 // Concurrency: Answer is a function of its arguments and keeps nothing. It does
 // not allocate.

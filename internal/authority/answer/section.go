@@ -70,8 +70,7 @@ func (r *response) refer(cut zone.Node) {
 	}
 	// RFC 9471 §3.1: all glue for in-domain name servers, or TC. The zone's other
 	// addresses of name servers come after it, as far as there is room (§3.2).
-	others := r.addGlue(cut, &set)
-	if others > 0 {
+	if others := r.addGlue(cut, &set); others > 0 {
 		r.addOtherAddresses(cut, &set)
 	}
 }

@@ -52,7 +52,7 @@ func (ps *problems) add(s Severity, n dnsname.Name, t rdata.Type, format string,
 	case count > maxProblems:
 		return
 	case count == maxProblems:
-		format += "; there are more problems of this kind that are not shown"
+		format += "; there are more of this severity, not shown"
 	}
 	ps.list = append(ps.list, Problem{s, n.Clone(), t, fmt.Sprintf(format, args...)})
 }

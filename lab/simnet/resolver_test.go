@@ -102,15 +102,20 @@ func smallInternet(t *testing.T, n *Network) {
 
 var client4 = netip.MustParseAddr("192.0.2.200")
 
-// resolverOn puts a resolver with an empty cache on the network.
+// resolverOn puts a resolver with an empty cache on the small internet.
 func resolverOn(n *Network, seed uint64, limits iterate.Limits) (*Host, *iterate.Resolver) {
 	var hints []rdata.Record
 	for i, a := range rootServers {
-		name := dnsname.MustParse(fmt.Sprintf("ns%d.root.", i+1))
-		hints = append(hints,
-			rdata.Record{Name: dnsname.Root, Type: rdata.TypeNS, Class: rdata.ClassIN, TTL: 3600, Data: name.AppendWire(nil)},
-			rdata.Record{Name: name, Type: rdata.TypeA, Class: rdata.ClassIN, TTL: 3600, Data: netip.MustParseAddr(a).AsSlice()})
+		hints = append(hints, hint(fmt.Sprintf("ns%d.root.", i+1), a)...)
 	}
+	return resolverWith(n, seed, limits, hints)
+}
+
+func hint(server, addr string) []rdata.Record {
+	return []rdata.Record{ns(dnsname.Root, server), a(server, addr)}
+}
+
+func resolverWith(n *Network, seed uint64, limits iterate.Limits, hints []rdata.Record) (*Host, *iterate.Resolver) {
 	core := iterate.New(iterate.Config{
 		Hints: hints, Limits: limits,
 		Rand:  rand.New(rand.NewPCG(seed, 1)),

@@ -360,14 +360,34 @@ func TestHugeReply(t *testing.T) {
 func TestImpossibleAddresses(t *testing.T) {
 	w := example(t)
 	w.servers["192.0.2.2"] = authority("com.", "com. 900 SOA", "odd.com. 60 NS ns.odd.com.", "ns.odd.com. 60 A 0.0.0.0",
-		"ns.odd.com. 60 A 224.0.0.1", "ns.odd.com. 60 AAAA ::", "ns.odd.com. 60 AAAA ff02::1")
-	if a := w.resolve("www.odd.com.", "A"); a.Rcode != dnswire.RcodeServFail {
-		t.Error(render(a))
-	}
+		"ns.odd.com. 60 A 224.0.0.1", "ns.odd.com. 60 A 255.255.255.255", "ns.odd.com. 60 A 0.1.2.3", "ns.odd.com. 60 A 169.254.0.1",
+		"ns.odd.com. 60 A 127.0.0.1", "ns.odd.com. 60 AAAA ::", "ns.odd.com. 60 AAAA ::1", "ns.odd.com. 60 AAAA ff02::1",
+		"ns.odd.com. 60 AAAA fe80::1", "ns.odd.com. 60 AAAA ::ffff:192.0.2.1")
+	wantSERVFAIL(t, w.resolve("www.odd.com.", "A"), dnswire.EDENoReachableAuthority, "no server has an address")
 	for _, s := range w.sent {
-		if addr := s.To.Addr(); addr.IsUnspecified() || addr.IsMulticast() {
-			t.Errorf("asked %v", addr)
+		if !s.To.Addr().Is4() || s.To.Addr().As4()[0] != 192 {
+			t.Errorf("asked %v", s.To)
 		}
+	}
+}
+
+// A web of lookups with many ways through it is searched for cycles in no time.
+func TestCycleSearchIsLinear(t *testing.T) {
+	w := example(t)
+	var layers [60][2]*lookup
+	for i := range layers {
+		layers[i] = [2]*lookup{{}, {}}
+		for _, l := range layers[max(i-1, 0)] {
+			if i > 0 {
+				l.subs = []sub{{layers[i][0], 0}, {layers[i][1], 1}}
+			}
+		}
+	}
+	if w.r.wouldCycle(&lookup{}, layers[0][0]) {
+		t.Error("a cycle with a lookup that nobody waits for")
+	}
+	if !w.r.wouldCycle(layers[59][1], layers[0][0]) {
+		t.Error("the cycle is not found")
 	}
 }
 

@@ -49,7 +49,7 @@ func (r *Resolver) checkLookup(q question, l *lookup) {
 	}
 	for _, s := range l.subs {
 		must(r.lookups[s.lookup.q] == s.lookup, "a lookup waits for one that is over")
-		must(!wouldCycle(l, s.lookup), "a lookup waits for itself")
+		must(!r.wouldCycle(l, s.lookup), "a lookup waits for itself")
 	}
 }
 

@@ -60,8 +60,10 @@ func classify(m *dnswire.Message, q question, zone dnsname.Name, limits *Limits)
 		}
 	}
 	rep.followAliases(sets, q, zone, limits.Aliases)
-	if rep.final { // YXDOMAIN on the way
-		rep.verdict = tooLong
+	if rep.final { // by a DNAME: YXDOMAIN, or the CNAME that was asked for
+		if rep.verdict = tooLong; rep.rcode == dnswire.RcodeNoError {
+			rep.verdict = answered
+		}
 		return rep.unlessRecursor(m)
 	}
 	if !rep.target.IsSubdomainOf(zone) || len(rep.aliases) > limits.Aliases || slices.Contains(rep.aliases, rep.target) {
@@ -140,12 +142,13 @@ func (rep *reply) lower(most rrcache.Limits) {
 // one leads back.
 func (rep *reply) followAliases(sets []rdata.RRset, q question, zone dnsname.Name, most int) {
 	for range most + 1 {
-		if find(sets, rep.target, q.t) != nil || q.t == rdata.TypeANY || !rep.target.IsSubdomainOf(zone) ||
-			slices.Contains(rep.aliases, rep.target) {
+		if q.t == rdata.TypeANY || !rep.target.IsSubdomainOf(zone) || slices.Contains(rep.aliases, rep.target) {
 			return
 		}
+		// RFC 6672 §2.4: below a DNAME is nothing else, so it comes first, before the
+		// CNAME that the server made of it, too.
 		if dname := findDNAME(sets, rep.target, zone); dname != nil {
-			if !rep.addDNAME(records(*dname, dname.TTL)[0], rep.target) {
+			if !rep.addDNAME(records(*dname, dname.TTL)[0], rep.target, q.t) {
 				return
 			}
 			rep.sets = append(rep.sets, *dname)
@@ -155,7 +158,7 @@ func (rep *reply) followAliases(sets []rdata.RRset, q question, zone dnsname.Nam
 			continue
 		}
 		cname := find(sets, rep.target, rdata.TypeCNAME)
-		if cname == nil {
+		if cname == nil || q.t == rdata.TypeCNAME || find(sets, rep.target, q.t) != nil {
 			return
 		}
 		cname.Data = cname.Data[:1] // RFC 2181 §10.1: there is only one

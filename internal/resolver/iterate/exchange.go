@@ -25,6 +25,7 @@ type exchange struct {
 	id     uint16 // of the message
 	tcp    bool
 	edns   bool
+	learns bool // whether the server can do without EDNS what it could not with
 	sent   time.Time
 	misses int // packets that were no reply to this query
 }
@@ -47,7 +48,7 @@ func (r *Resolver) again(l *lookup, old *exchange, tcp, edns bool) {
 	if tcp {
 		timeout = tcpTimeout
 	}
-	r.open(l, &exchange{place: old.place, tcp: tcp, edns: edns}, timeout)
+	r.open(l, &exchange{place: old.place, tcp: tcp, edns: edns, learns: old.learns || old.edns && !edns}, timeout)
 }
 
 // open sends the query of x, if somebody can pay for it; else l has come to
@@ -154,7 +155,7 @@ func (r *Resolver) arrived(x *exchange, msg []byte) {
 		r.again(l, x, x.tcp, false)
 		return
 	}
-	if !x.edns && m.Rcode != dnswire.RcodeFormErr {
+	if x.learns && m.Rcode != dnswire.RcodeFormErr {
 		r.hosts.get(x.to.Addr()).plainUntil = r.now.Add(plainTime)
 	}
 	r.accept(l, x, m, classify(m, l.q, l.cut.Zone, &r.limits))

@@ -33,6 +33,7 @@ type lookup struct {
 
 	exchange *exchange // the open one; nil while only subs are waited for
 	subs     []sub
+	walk     uint64  // Resolver.walk when leadsTo was last here
 	trouble  trouble // what went wrong, for the extended error
 	fallback *reply  // of a recursor among the servers of cut, if no other has an answer
 }
@@ -69,13 +70,20 @@ func (l *lookup) forget(s *lookup) {
 }
 
 // wouldCycle reports whether l, if it waited for s, would wait for itself
-// (TsuNAME: two zones whose servers are in each other).
-func wouldCycle(l, s *lookup) bool {
-	if l == s {
+// (TsuNAME: two zones whose servers are in each other). It looks at each lookup
+// once, however many ways lead there.
+func (r *Resolver) wouldCycle(l, s *lookup) bool {
+	r.walk++
+	return r.leadsTo(s, l)
+}
+
+func (r *Resolver) leadsTo(s, l *lookup) bool {
+	if s == l {
 		return true
 	}
+	s.walk = r.walk
 	for _, next := range s.subs {
-		if wouldCycle(l, next.lookup) {
+		if next.lookup.walk != r.walk && r.leadsTo(next.lookup, l) {
 			return true
 		}
 	}
@@ -97,13 +105,13 @@ func (r *Resolver) begin(l *lookup) {
 		return
 	}
 	// RFC 9609 §3: first ask one of the hints who the root's servers are.
-	p, isNew := r.lookups[priming], false
-	if p != nil && wouldCycle(l, p) { // the address of a hint, which has none, is looked up for priming
+	p := r.lookups[priming]
+	isNew := p == nil
+	if !isNew && r.wouldCycle(l, p) { // the address of a hint, which has none, is looked up for priming
 		r.giveUp(l)
 		return
 	}
-	isNew = p == nil
-	p = r.join(priming, waiter{lookup: l}, l.payer, l.depth)
+	p = r.join(priming, waiter{lookup: l}, l.payer, min(l.depth+1, r.limits.Depth))
 	l.subs = append(l.subs, sub{p, -1})
 	if isNew {
 		r.begin(p)
@@ -216,8 +224,10 @@ func (r *Resolver) accept(l *lookup, x *exchange, m *dnswire.Message, rep reply)
 			notAfter = time.Time{}
 		}
 		// A zone cut does not outlive the cut through which it was learnt. So a zone
-		// that its parent has dropped is gone when the parent's word is, whatever the
-		// zone's own servers say (ghost domains, CVE-2012-1033 and -2022-30698).
+		// that its parent has dropped is gone when the parent's word is over, whatever
+		// the zone's own servers say (ghost domains, CVE-2012-1033 and -2022-30698).
+		//
+		// Deviates from RFC 2181 §5.4.1: the parent's NS RRset leads to a zone's servers even when the zone's own, which has more trust, is known, because the zone's own would keep a zone alive that the parent has dropped.
 		r.enter(l, r.cache.PutDelegation(r.now, rep.zone, rep.servers, rep.ttl, notAfter))
 		return
 	case answered, aliased, noData, nxDomain, tooLong:

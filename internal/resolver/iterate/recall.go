@@ -63,16 +63,17 @@ func recall(cache *rrcache.Cache, now time.Time, q question) (result, bool) {
 	// one answers for names never asked for.
 	for n := q.name.Parent(); !n.IsZero(); n = n.Parent() {
 		if e := cache.Get(now, n, rdata.TypeDNAME); e != nil && e.Kind == rrcache.Positive {
-			return res, res.addDNAME(records(e.Set, e.TTL(now))[0], q.name)
+			ok := res.addDNAME(records(e.Set, e.TTL(now))[0], q.name, q.t)
+			return res, ok
 		}
 	}
 	return res, false
 }
 
 // addDNAME adds a DNAME and the CNAME that it makes for name, which is below its
-// owner (RFC 6672 §3.1). When the new name would be too long the chain ends
-// there with YXDOMAIN (§2.2).
-func (res *result) addDNAME(dname rdata.Record, name dnsname.Name) bool {
+// owner (RFC 6672 §3.1). That CNAME is the answer when CNAME is what was asked
+// for. When the new name would be too long the chain ends with YXDOMAIN (§2.2).
+func (res *result) addDNAME(dname rdata.Record, name dnsname.Name, t rdata.Type) bool {
 	to, ok := rdata.NameAt(dname.Data, 0)
 	if !ok {
 		return false
@@ -84,6 +85,10 @@ func (res *result) addDNAME(dname rdata.Record, name dnsname.Name) bool {
 		return true
 	}
 	cname := rdata.Record{Name: name, Type: rdata.TypeCNAME, Class: rdata.ClassIN, TTL: dname.TTL, Data: target.AppendWire(nil)}
+	if t == rdata.TypeCNAME {
+		res.final, res.records = true, []rdata.Record{cname}
+		return true
+	}
 	res.addAlias(cname, target)
 	return true
 }

@@ -111,6 +111,13 @@ func TestDNAME(t *testing.T) {
 	w.want(w.resolve("ns.old.example.com.", "A"), "NOERROR | ns.example.net. 86400 A 192.0.2.5; "+
 		"ns.old.example.com. 600 CNAME ns.example.net.; old.example.com. 600 DNAME example.net.")
 	w.wantAsked("192.0.2.5 ns.example.net. A")
+	// The CNAME that the DNAME makes is all that a question for CNAME wants.
+	for range 2 {
+		w.want(w.resolve("x.old.example.com.", "CNAME"), "NOERROR | old.example.com. 600 DNAME example.net.; x.old.example.com. 600 CNAME x.example.net.")
+	}
+	w.wantAsked()
+	w.restart(Limits{})
+	w.want(w.resolve("x.old.example.com.", "CNAME"), "NOERROR | old.example.com. 600 DNAME example.net.; x.old.example.com. 600 CNAME x.example.net.")
 }
 
 // RFC 6672 §2.2: a name that the substitution makes too long is YXDOMAIN.

@@ -51,6 +51,10 @@ type Resolver struct {
 	limits Limits
 	cache  *rrcache.Cache
 	hints  *rrcache.Delegation
+	// Servers at loopback addresses are asked: only when a root hint is one, as in
+	// a laboratory. Elsewhere such an address comes from somebody who wants this
+	// machine to talk to itself.
+	loopback bool
 
 	// Of the present Step.
 	now   time.Time
@@ -67,6 +71,7 @@ type Resolver struct {
 	familyOff  [2]time.Time // IPv4, IPv6: no route until then
 	hintsUntil time.Time    // priming failed: the hints serve as root until then
 	tracing    int          // clients that collect a trace
+	walk       uint64       // number of the last search for a cycle
 	counters   Counters
 }
 
@@ -88,12 +93,18 @@ func New(cfg Config) *Resolver {
 	if cfg.Port == 0 {
 		cfg.Port = 53
 	}
-	return &Resolver{
+	r := &Resolver{
 		cfg: cfg, limits: cfg.Limits.withDefaults(), cache: cfg.Cache, hints: hintCut(cfg.Hints),
 		clients: make(map[uint64]*client), timers: make(map[uint64]*client),
 		lookups: make(map[question]*lookup), exchanges: make(map[uint64]*exchange),
 		hosts: newHosts(),
 	}
+	for _, s := range r.hints.Servers {
+		for _, addr := range s.Addrs {
+			r.loopback = r.loopback || addr.IsLoopback()
+		}
+	}
+	return r
 }
 
 // Step takes one event in and appends to acts what is to be done about it. now

@@ -30,7 +30,8 @@ type place struct {
 	useless bool // it answered, but not to the point
 }
 
-// triesPerPlace is how often one address is asked for one zone by one lookup.
+// triesPerPlace is how often one address is asked for one zone by one lookup
+// (RFC 9520 §3.1: "MUST NOT retry more than twice").
 const triesPerPlace = 3
 
 // targetsAtOnce is how many server addresses one lookup looks up at a time: 2, so
@@ -61,18 +62,19 @@ func (r *Resolver) addKnown(l *lookup, i int, glue []netip.Addr) {
 		}
 		l.servers[i].asked |= askedA << family
 		if e.Kind == rrcache.Positive {
-			l.addPlaces(i, addresses(e.Set.Data), r.limits.ServersPerZone)
+			r.addPlaces(l, i, addresses(e.Set.Data))
 		}
 	}
-	l.addPlaces(i, glue, r.limits.ServersPerZone)
+	r.addPlaces(l, i, glue)
 }
 
-func (l *lookup) addPlaces(i int, addrs []netip.Addr, most int) {
+// addPlaces gives a server addresses, up to Limits.ServersPerZone.
+func (r *Resolver) addPlaces(l *lookup, i int, addrs []netip.Addr) {
 	for _, addr := range addrs {
-		if l.servers[i].addresses >= most {
+		if l.servers[i].addresses >= r.limits.ServersPerZone {
 			return
 		}
-		if !l.hasPlace(addr) {
+		if !l.hasPlace(addr) && (r.loopback || !addr.IsLoopback()) {
 			l.places = append(l.places, place{addr: addr, server: i})
 			l.servers[i].addresses++
 		}
@@ -88,14 +90,19 @@ func (l *lookup) hasPlace(addr netip.Addr) bool {
 	return false
 }
 
-// addresses reads A or AAAA RDATA, leaving out what can be no server's address.
+// addresses reads A or AAAA RDATA, leaving out what can be no server's address:
+// unspecified, multicast, link-local and reserved ones, and IPv4 within IPv6.
 func addresses(data [][]byte) []netip.Addr {
 	var out []netip.Addr
 	for _, d := range data {
 		addr, ok := netip.AddrFromSlice(d)
-		if addr = addr.Unmap(); ok && !addr.IsUnspecified() && !addr.IsMulticast() {
-			out = append(out, addr)
+		if !ok || addr.IsUnspecified() || addr.IsMulticast() || addr.IsLinkLocalUnicast() || addr.Is4In6() {
+			continue
 		}
+		if addr.Is4() && (d[0] == 0 || d[0] >= 240) { // RFC 1122 §3.2.1.3, RFC 1112 §4
+			continue
+		}
+		out = append(out, addr)
 	}
 	return out
 }
@@ -211,7 +218,7 @@ func (r *Resolver) startTarget(l *lookup, i int, q question) {
 	case r.isAlias(q.name): // RFC 2181 §10.3: a name server's name is no alias
 		l.servers[i].asked = askedAll
 		return
-	case known != nil && wouldCycle(l, known):
+	case known != nil && r.wouldCycle(l, known):
 		return
 	case l.depth >= r.limits.Depth:
 		l.limited = true
@@ -254,7 +261,10 @@ func (r *Resolver) targetDone(l, s *lookup) {
 		if len(res.chain) > 0 || res.rcode != 0 {
 			l.servers[i].asked = askedAll // an alias, or no such name: the other family is no better
 		} else if res.failure == nil {
-			l.addPlaces(i, addresses(dataOf(res.records)), r.limits.ServersPerZone)
+			if addrs := addresses(dataOf(res.records)); len(addrs) > 0 {
+				r.addPlaces(l, i, addrs)
+				l.servers[i].asked = askedAll // one family does, even if another server has the address too
+			}
 		} else if res.failure.limited {
 			l.limited = true
 		}

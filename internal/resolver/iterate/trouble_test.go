@@ -242,6 +242,13 @@ func TestServerWithoutEDNS(t *testing.T) {
 			w.asked = nil
 			w.want(w.resolve("mail.example.com.", "A"), "NOERROR | mail.example.com. 300 A 203.0.113.3")
 			w.wantAsked("192.0.2.3 mail.example.com. A/plain")
+			// Once an hour it is tried with EDNS again: it may have learnt.
+			w.pass(plainTime / 2)
+			w.resolve("a.example.com.", "A")
+			w.pass(plainTime / 2)
+			w.servers["192.0.2.3"], w.asked = honest, nil
+			w.resolve("b.example.com.", "A")
+			w.wantAsked("192.0.2.3 b.example.com. A")
 		}
 	}
 }

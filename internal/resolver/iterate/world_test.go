@@ -24,6 +24,7 @@ type world struct {
 	r       *Resolver
 	servers map[string]responder // by address
 	latency time.Duration
+	delay   func(to string) time.Duration // instead of latency, if set
 	pending []happening
 	sent    []Send
 	asked   []string // "address name type", with "/tcp" or "/plain" behind
@@ -109,8 +110,12 @@ func (w *world) send(s Send) {
 	if serve == nil {
 		return
 	}
+	latency := w.latency
+	if w.delay != nil {
+		latency = w.delay(s.To.Addr().String())
+	}
 	for _, msg := range serve(q, s.TCP) {
-		w.pending = append(w.pending, happening{w.now.Add(w.latency), s.Exchange, Arrived{s.Exchange, msg}})
+		w.pending = append(w.pending, happening{w.now.Add(latency), s.Exchange, Arrived{s.Exchange, msg}})
 	}
 }
 

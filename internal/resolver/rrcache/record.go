@@ -94,7 +94,12 @@ func (c *Cache) Put(now time.Time, set rdata.RRset, trust Trust) bool {
 		octets += 24 + len(data)
 	}
 	e := &Entry{Kind: Positive, Trust: trust, Set: set}
-	return c.putEntry(now, key{set.Name, set.Type, slotSet}, e, set.TTL, octets)
+	if !c.putEntry(now, key{set.Name, set.Type, slotSet}, e, set.TTL, octets) {
+		return false
+	}
+	// What has records exists: an older NXDOMAIN, about any type, is out of date.
+	c.shard(set.Name).drop(key{set.Name, 0, slotName}, func(old any) bool { return old.(*Entry).Trust <= trust })
+	return true
 }
 
 // PutNegative keeps a negative answer, as kind says, for the lesser of the SOA's

@@ -101,6 +101,19 @@ func TestTrust(t *testing.T) {
 	}
 }
 
+// A name that has records exists, for every type; weaker records do not say so.
+func TestRecordsEndNXDomain(t *testing.T) {
+	for trust, want := range map[Trust]bool{TrustNonAnswer: true, TrustAnswer: false} {
+		c := New(begin, Limits{})
+		c.PutNegative(begin, name("a.test."), 0, NXDomain, soa("test.", 100, 100), TrustAnswer)
+		c.Put(begin, addressSet("a.test.", 10, "192.0.2.1"), trust)
+		if got := c.Get(begin, name("a.test."), rdata.TypeMX) != nil; got != want {
+			t.Errorf("records of trust %d: NXDOMAIN is there %v, want %v", trust, got, want)
+		}
+		c.check()
+	}
+}
+
 // RFC 1034 §5.3.3: the best servers are those of the deepest zone known.
 func TestDelegation(t *testing.T) {
 	c := New(begin, Limits{})

@@ -108,6 +108,15 @@ func (s *shard) put(k key, value any, octets int, now, until instant, mayReplace
 	return true
 }
 
+// drop removes what is kept under k, if mayDrop agrees.
+func (s *shard) drop(k key, mayDrop func(old any) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if it := s.items[k]; it != nil && mayDrop(it.value) {
+		s.remove(it)
+	}
+}
+
 // evict removes one item: the first from the hand towards the newest that is
 // expired or was not used since the hand last came by (SIEVE). The shard must
 // have an item.

@@ -29,6 +29,8 @@ ns1          60   AAAA   2001:db8::1
 mail         60   A      192.0.2.2
 Upper        60   CNAME  MAIL
 www          60   CNAME  mail
+caps         60   CNAME  Any.WILD
+capital      60   DNAME  NEW
 leaves       60   CNAME  www.elsewhere.
 dangling     60   CNAME  nothing
 down         60   CNAME  www.child
@@ -115,6 +117,13 @@ A www.example. 60 IN CNAME mail.example.`},
 		{"RFC 4343: the target's case is kept and does not matter", "upper.example. A", `NOERROR AA
 A MAIL.example. 60 IN A 192.0.2.2
 A upper.example. 60 IN CNAME MAIL.example.`},
+		{"RFC 4343: not by a wildcard either", "caps.example. A", `NOERROR AA
+A Any.WILD.example. 60 IN A 192.0.2.4
+A caps.example. 60 IN CNAME Any.WILD.example.`},
+		{"RFC 4343: nor by a DNAME", "www.capital.example. A", `NOERROR AA
+A capital.example. 60 IN DNAME NEW.example.
+A www.capital.example. 60 IN CNAME www.new.example.
+A www.new.example. 60 IN A 192.0.2.6`},
 		{"RFC 1034 §4.3.2 step 3a: a target outside the zone ends the answer", "leaves.example. A", `NOERROR AA
 A leaves.example. 60 IN CNAME www.elsewhere.`},
 		{"RFC 6604 §3: the rcode is that of the chain's last name", "dangling.example. A", `NXDOMAIN AA

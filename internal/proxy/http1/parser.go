@@ -263,6 +263,9 @@ func (p *Parser) feedLength(b []byte) (int, Event, *Violation) {
 func (p *Parser) fail(status int, text string, offset int) *Violation {
 	p.violation = Violation{Status: status, Text: text, Offset: offset}
 	p.state = failed
+	if p.head == nil {
+		p.count, p.start = 0, startLine{} // half a head has no parts to ask for
+	}
 	return &p.violation
 }
 

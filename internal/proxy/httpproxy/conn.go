@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"runtime/debug"
 	"sync/atomic"
 	"syscall"
 )
@@ -76,6 +77,7 @@ func (c *client) spellPeer() peerText {
 
 // serve carries the requests of one connection, one after the other.
 func (c *client) serve() {
+	defer c.end()
 	for c.awaitRequest() {
 		if !c.request() {
 			break
@@ -83,6 +85,19 @@ func (c *client) serve() {
 	}
 	c.deadline.Store(0)
 	c.release()
+}
+
+// end closes the connection. A panic ends here too: it is a bug, but one
+// connection's bug must not end all others. Its buffers are left to the
+// collector, as nobody knows what state they are in.
+func (c *client) end() {
+	if bug := recover(); bug != nil {
+		c.server.log.Error("a bug ended a connection", "client", c.peer.String(), "panic", bug, "stack", string(debug.Stack()))
+		c.reset()
+		if oc := c.origin.Swap(nil); oc != nil {
+			oc.conn.Close()
+		}
+	}
 	c.conn.Close()
 	c.shard.closed.Add(1)
 	c.server.remove(c)

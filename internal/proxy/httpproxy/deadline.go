@@ -103,6 +103,22 @@ func (c *client) write(conn net.Conn, b []byte) error {
 	}
 }
 
+// pace is how fast a client sends or takes content. Only the time spent waiting
+// for the client counts: a response may come slowly from its origin.
+type pace struct {
+	waited time.Duration
+	octets int64
+}
+
+// isKept adds n octets that were waited for since began, and reports whether the
+// client is as fast as Limits.MinRate asks.
+func (p *pace) isKept(c *client, began time.Time, n int) bool {
+	p.waited += time.Since(began)
+	p.octets += int64(n)
+	l := &c.server.limits
+	return l.MinRate < 0 || p.waited <= l.MinRateGrace || float64(p.octets) >= float64(l.MinRate)*p.waited.Seconds()
+}
+
 var errClosedByPeer = io.EOF
 
 func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

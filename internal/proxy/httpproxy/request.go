@@ -113,8 +113,8 @@ func (c *client) holdContent(x *exchange) refusal {
 		x.sending = x.req.Framing() // Content-Length: 0 stays
 		return refusal{}
 	}
-	c.setDeadline(c.server.limits.Stall)
 	small := x.req.Framing() == http1.Length && x.req.ContentLength() <= int64(len(x.in)-x.at) && !x.req.ExpectsContinue()
+	var pace pace
 	for {
 		done, r := c.decodeHeld(x)
 		if r.isSet() {
@@ -135,14 +135,23 @@ func (c *client) holdContent(x *exchange) refusal {
 			x.upload = newUpload(c, x)
 			return refusal{}
 		}
-		if err := c.fill(); err != nil {
-			return c.clientFailed(err, "the request content did not come in time")
+		if r := c.fillContent(&pace); r.isSet() {
+			return r
 		}
-		if c.isTooSlow(x.began, int64(x.filled)) {
-			return refusal{status: 408, kind: "http_request_error", text: "the request content comes too slowly", close: true}
-		}
-		c.setDeadline(c.server.limits.Stall)
 	}
+}
+
+// fillContent reads more request content.
+func (c *client) fillContent(p *pace) refusal {
+	began, before := time.Now(), c.x.filled
+	c.setDeadline(c.server.limits.Stall)
+	if err := c.fill(); err != nil {
+		return c.clientFailed(err, "the request content did not come in time")
+	}
+	if !p.isKept(c, began, c.x.filled-before) {
+		return refusal{status: 408, kind: "http_request_error", text: "the request content comes too slowly", close: true}
+	}
+	return refusal{}
 }
 
 // decodeHeld moves the content that is in the buffer to [content, contentEnd)

@@ -40,7 +40,7 @@ func (c *client) relay(x *exchange, oc *originConn) (keep, keepOrigin bool, r re
 // relayContent passes content on as it comes: what one read of the origin
 // brings goes out in one write.
 func (c *client) relayContent(x *exchange, oc *originConn, framing http1.Framing) refusal {
-	w := contentWriter{client: c, x: x, chunked: framing == http1.Chunked, began: x.began}
+	w := contentWriter{client: c, x: x, chunked: framing == http1.Chunked}
 	for {
 		n, ev, v := x.resp.Feed(x.back[x.backAt:x.backTo])
 		if v != nil {
@@ -100,7 +100,7 @@ type contentWriter struct {
 	x       *exchange
 	chunked bool
 	chunk   int // where the open chunk's size stands; 0 is none
-	began   time.Time
+	pace    pace
 }
 
 // chunkHead is the room for the size of a chunk: four digits, as x.out is
@@ -180,6 +180,11 @@ func (w *contentWriter) send(b []byte) refusal {
 	c, x := w.client, w.x
 	c.setDeadline(c.server.limits.Stall)
 	x.status, x.started = x.resp.Status(), true
+	large := x.sent > smallBuffer // what is smaller the kernel takes at once
+	var began time.Time
+	if large {
+		began = time.Now()
+	}
 	if err := c.write(c.conn, b); err != nil {
 		if isTimeout(err) {
 			c.shard.timeouts.Add(1)
@@ -187,20 +192,10 @@ func (w *contentWriter) send(b []byte) refusal {
 		}
 		return gone("the client closed the connection within the response")
 	}
-	if x.sent > smallBuffer && c.isTooSlow(w.began, x.sent) {
+	if large && !w.pace.isKept(c, began, len(b)) {
 		return gone("the client takes the response too slowly")
 	}
 	return refusal{}
-}
-
-// isTooSlow reports whether n octets since began are less than the least rate.
-func (c *client) isTooSlow(began time.Time, n int64) bool {
-	l := &c.server.limits
-	if l.MinRate < 0 {
-		return false
-	}
-	took := time.Since(began)
-	return took > l.MinRateGrace && float64(n) < float64(l.MinRate)*took.Seconds()
 }
 
 // passInterim sends a 1xx response on. 100 goes only to a client that asked for

@@ -184,6 +184,23 @@ func TestSlowOrigins(t *testing.T) {
 			expectAfter(t, conn, 29*time.Second-tick, "HTTP/1.1 200 ")
 		})
 	})
+	t.Run("a stream of events is not the client's slowness", func(t *testing.T) {
+		const events = 2000
+		inBubble(t, Limits{}, func(conn net.Conn, r *bufio.Reader) {
+			readMessageHead(r)
+			io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n")
+			for range events {
+				time.Sleep(time.Second)
+				io.WriteString(conn, "data: x\n\n")
+			}
+		}, func(conn net.Conn) {
+			io.WriteString(conn, get(byeField))
+			got, err := io.ReadAll(conn)
+			if n := strings.Count(string(got), "data: x\n\n"); n != events || err != nil {
+				t.Errorf("got %d events, %v", n, err)
+			}
+		})
+	})
 	t.Run("a tunnel that is silent", func(t *testing.T) {
 		fields := "Connection: Upgrade\r\nUpgrade: x\r\n"
 		inBubble(t, Limits{Tunnel: time.Minute}, switching(fields), func(conn net.Conn) {

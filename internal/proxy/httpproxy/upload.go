@@ -23,6 +23,7 @@ type upload struct {
 	discard atomic.Bool // nobody wants the rest: read and drop some of it
 
 	// Owned by the goroutine; read by others after done.
+	pace     pace
 	base     int     // where in x.in the content is read to
 	failed   refusal // of the client
 	refused  bool    // the origin does not take the rest
@@ -101,19 +102,16 @@ func (u *upload) pump() refusal {
 
 // fill reads more from the client to behind its head, which stays.
 func (u *upload) fill() refusal {
-	c, x := u.client, u.x
+	x := u.x
 	if x.at > u.base {
 		x.filled = u.base + copy(x.in[u.base:], x.in[x.at:x.filled])
 		x.at = u.base
 	}
 	if !u.discard.Load() {
-		c.setDeadline(c.server.limits.Stall)
+		return u.client.fillContent(&u.pace)
 	}
-	if err := c.fill(); err != nil {
-		return c.clientFailed(err, "the request content did not come in time")
-	}
-	if c.isTooSlow(x.began, x.received+int64(x.filled)) {
-		return refusal{status: 408, kind: "http_request_error", text: "the request content comes too slowly", close: true}
+	if err := u.client.fill(); err != nil { // within the deadline of endUpload
+		return gone("the rest of the request content does not come")
 	}
 	return refusal{}
 }

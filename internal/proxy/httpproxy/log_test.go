@@ -1,0 +1,147 @@
+package httpproxy
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Each request leaves one line of JSON, whatever the client sent.
+func TestAccessLog(t *testing.T) {
+	var lines bytes.Buffer
+	g := startGateway(t, Config{AccessLog: &lines}, startOrigin(t, mirror))
+	g.ask("POST /a\"b?c=\\d HTTP/1.1\r\nHost: h:1\r\nUser-Agent: x\"\\\xc3\t\r\nContent-Length: 3\r\n\r\nabc" + get(byeField))
+	g.ask("GET / HTTP/1.1\r\nHost: x\r\nBad Field: 1\r\n\r\n")
+	g.ask("\x16\x03\x01")
+	g.ask("GET /%2f HTTP/1.1\r\nHost: x\r\n\r\n")
+	if err := g.server.Shutdown(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	var got []map[string]any
+	for d := json.NewDecoder(&lines); ; {
+		var line map[string]any
+		if err := d.Decode(&line); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatalf("not JSON: %v", err)
+		}
+		if _, err := time.Parse(time.RFC3339Nano, line["time"].(string)); err != nil || line["client"] != "127.0.0.1" {
+			t.Errorf("line %v: %v", line, err)
+		}
+		got = append(got, line)
+	}
+	if len(got) != 5 {
+		t.Fatalf("%d lines, want 5: %v", len(got), got)
+	}
+	for key, want := range map[string]any{"method": "POST", "host": "h:1", "target": "/a\"b?c=\\d", "version": "1.1", "status": 200.0,
+		"in": 3.0, "pool": "web", "member": "m0", "tries": 1.0, "agent": "x\"\\\u00c3"} {
+		if got[0][key] != want {
+			t.Errorf("%s: got %v, want %v", key, got[0][key], want)
+		}
+	}
+	if id, _ := got[0]["id"].(string); len(id) != 36 || id[14] != '7' {
+		t.Errorf("id %q is no UUID of version 7", id)
+	}
+	for _, line := range got[2:] {
+		if line["status"] != 400.0 || line["reason"] == "" {
+			t.Errorf("refused request: %v", line)
+		}
+	}
+}
+
+// stuckWriter does not return from Write before it is released.
+type stuckWriter struct {
+	entered, release chan struct{}
+	once             sync.Once
+}
+
+func (w *stuckWriter) Write(b []byte) (int, error) {
+	w.once.Do(func() { close(w.entered); <-w.release })
+	return 0, errors.New("disk full")
+}
+
+// A log that cannot be written costs lines, not requests.
+func TestAccessLogNeverBlocks(t *testing.T) {
+	w := &stuckWriter{entered: make(chan struct{}), release: make(chan struct{})}
+	g := startGateway(t, Config{AccessLog: w, Limits: Limits{AccessLogBuffer: 2000}}, startOrigin(t, answering(ok2)))
+	ask := func() {
+		if got := g.ask(strings.Repeat(get(""), 10)); strings.Count(got, "200 OK") != 10 {
+			t.Fatalf("got %q", got)
+		}
+	}
+	ask()
+	<-w.entered
+	for range 5 {
+		ask()
+	}
+	if n := g.server.Counters().LogDropped; n == 0 {
+		t.Error("no line was dropped, though the writer was stuck")
+	}
+	close(w.release)
+}
+
+func TestRequestIDs(t *testing.T) {
+	now := time.UnixMilli(0x0123456789ab)
+	seen := map[string]bool{}
+	for range 1000 {
+		id := string(appendUUIDv7(nil, now))
+		if !strings.HasPrefix(id, "01234567-89ab-7") || len(id) != 36 || strings.IndexByte("89ab", id[19]) < 0 || seen[id] {
+			t.Fatalf("%s is no new UUID of version 7", id)
+		}
+		seen[id] = true
+	}
+	for id, want := range map[string]bool{"a-b_c.d:e/f=+": true, "": false, "a b": false, "a\"": false, strings.Repeat("a", 129): false} {
+		if got := isRequestID([]byte(id)); got != want {
+			t.Errorf("%q: got %t, want %t", id, got, want)
+		}
+	}
+}
+
+func TestLatencyBuckets(t *testing.T) {
+	for i := range LatencyBuckets - 1 {
+		if got := bucketOf(LatencyBound(i)); got != i {
+			t.Errorf("%v: got bucket %d, want %d", LatencyBound(i), got, i)
+		}
+		if got := bucketOf(LatencyBound(i) + time.Microsecond); got != i+1 {
+			t.Errorf("just over %v: got bucket %d, want %d", LatencyBound(i), got, i+1)
+		}
+	}
+	if got := bucketOf(time.Hour * 1000); got != LatencyBuckets-1 {
+		t.Errorf("got %d", got)
+	}
+}
+
+func TestCounters(t *testing.T) {
+	g := startGateway(t, Config{}, startOrigin(t, mirror))
+	g.ask(get("") + "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello" + "GET /%00 HTTP/1.1\r\nHost: h\r\n\r\n")
+	if err := g.server.Shutdown(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	c := g.server.Counters()
+	sum := uint64(0)
+	for _, n := range c.Latency {
+		sum += n
+	}
+	if c.Accepted != 1 || c.Active != 0 || c.InFlight != 0 || c.Responses[2] != 2 || c.Responses[4] != 1 || c.Refused != 1 || c.BytesIn != 5 || c.BytesOut == 0 ||
+		c.OriginNew != 1 || c.OriginReused != 1 || sum != 3 || c.LatencySum <= 0 {
+		t.Errorf("got %+v", c)
+	}
+	p := g.table.Pools()[0]
+	if p.Requests[2].Load() != 2 || p.Name != "web" {
+		t.Errorf("pool: %d", p.Requests[2].Load())
+	}
+	if o := g.server.Origins(); len(o) != 1 || o[0].Requests != 2 || o[0].Opened != 1 || o[0].Reused != 1 {
+		t.Errorf("origins: %+v", o)
+	}
+	// The next table keeps the counters of pools that stay.
+	next, errs := NewTable(nil, g.table.pools, g.table)
+	if len(errs) > 0 || next.Pools()[0] != p {
+		t.Errorf("counters of a kept pool were lost")
+	}
+}

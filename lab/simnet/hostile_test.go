@@ -3,6 +3,7 @@ package simnet
 import (
 	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"testing"
 	"time"
@@ -166,5 +167,60 @@ func TestForgedReplies(t *testing.T) {
 	}
 	if forged == 0 || h.Stats().Strays == 0 {
 		t.Errorf("%d replies were forged and %d came from elsewhere: nothing was tested", forged, h.Stats().Strays)
+	}
+}
+
+// mangle makes a server whose replies are damaged at random: octets changed, the
+// end cut off or drawn out, whole messages doubled.
+func mangle(s Server, chance *rand.Rand) Server {
+	return func(now time.Time, query []byte, from netip.AddrPort) [][]byte {
+		replies := s(now, query, from)
+		for i, reply := range replies {
+			msg := append([]byte(nil), reply...)
+			for range chance.IntN(4) {
+				msg[chance.IntN(len(msg))] = byte(chance.IntN(256))
+			}
+			switch chance.IntN(8) {
+			case 0:
+				msg = msg[:chance.IntN(len(msg)+1)]
+			case 1:
+				msg = append(msg, msg[chance.IntN(len(msg)):]...)
+			}
+			replies[i] = msg
+		}
+		return replies
+	}
+}
+
+// Whatever damage replies come with, every question is answered in time and with
+// bounded work, and nothing is left over.
+func TestMangledReplies(t *testing.T) {
+	for seed := range uint64(10) {
+		n := New(Config{Seed: seed, Default: Path{Latency: time.Millisecond}})
+		smallInternet(t, n)
+		chance := rand.New(rand.NewPCG(seed, 5))
+		for _, level := range [][]string{rootServers, tldServers, ownServers, hostServers} {
+			for _, addr := range level {
+				at := netip.AddrPortFrom(netip.MustParseAddr(addr), 53)
+				mangled := mangle(n.streams[at], chance)
+				n.Serve(at, mangled, mangled)
+			}
+		}
+		h, core := resolverOn(n, seed, iterate.Limits{})
+		answers := 0
+		for i := range domains {
+			n.After(time.Duration(i)*50*time.Millisecond, func() {
+				h.Ask(iterate.Ask{Name: dnsname.MustParse(fmt.Sprintf("alias.d%d.com.", i)), Type: rdata.TypeA}, func(a iterate.Answer) {
+					answers++
+					if a.Sent > 100 || a.Elapsed > 10*time.Second {
+						t.Errorf("seed %d, domain %d: %d packets, %v", seed, i, a.Sent, a.Elapsed)
+					}
+				})
+			})
+		}
+		atRest(t, n, h, core)
+		if answers != domains {
+			t.Errorf("seed %d: %d of %d questions were answered", seed, answers, domains)
+		}
 	}
 }

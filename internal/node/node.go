@@ -30,6 +30,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -129,7 +130,7 @@ func (n *Node) build(cfg *config.Config, o Options) error {
 	if len(cfg.Listen.DNS) > 0 {
 		var err error
 		n.dns, err = dnsserver.Listen(dnsserver.Config{
-			Addresses: cfg.Listen.DNS, UDPWorkers: cfg.DNS.UDPWorkers, Handler: n.query, Log: n.log,
+			Addresses: cfg.Listen.DNS, UDPWorkers: udpWorkers(cfg.DNS), Handler: n.query, Log: n.log,
 			TCP: dnsserver.TCPLimits{
 				Connections: cfg.DNS.TCPConnections, PerClient: cfg.DNS.TCPPerClient,
 				Idle: time.Duration(cfg.DNS.TCPIdle), InFlight: cfg.DNS.TCPPipeline,
@@ -143,6 +144,14 @@ func (n *Node) build(cfg *config.Config, o Options) error {
 		return err
 	}
 	return n.buildAdmin(cfg.Listen.Admin)
+}
+
+// udpWorkers returns the number of loops for each UDP address.
+func udpWorkers(c config.DNS) int {
+	if c.UDPWorkers > 0 {
+		return c.UDPWorkers
+	}
+	return runtime.NumCPU()
 }
 
 func (n *Node) buildResolver(r config.Resolver) error {

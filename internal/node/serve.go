@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 
 	"pharos/internal/admin/config"
 	"pharos/internal/cluster/state"
@@ -16,11 +17,23 @@ import (
 
 // Serve runs a node with the given configuration file until ctx ends.
 func Serve(ctx context.Context, path string, reload <-chan struct{}) error {
+	spareProcessor()
 	n, err := New(Options{Config: path})
 	if err != nil {
 		return err
 	}
 	return n.Run(ctx, reload)
+}
+
+// spareProcessor gives the scheduler one processor more than there are cores, if
+// nobody has chosen their number. A UDP loop holds one while it works, and keeps
+// it for a while when it waits in the kernel; with as many loops as processors,
+// timers and connections would wait up to 10 ms for it. Measured: p99 of a TCP
+// round trip beside a loaded loop 29 ms without, 0.1 ms with it, at the same CPU.
+func spareProcessor() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(runtime.NumCPU() + 1)
+	}
 }
 
 // Check reads a configuration file and its zones as New does, without listening,

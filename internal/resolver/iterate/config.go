@@ -39,8 +39,10 @@ type Limits struct {
 	// Targets is the number of name server address lookups one question may
 	// start, over all delegations: 24. NXNSAttack lives off this number.
 	Targets int
-	// TargetsPerZone is the same for one delegation: 5, from Knot Resolver. At the
-	// limit the delegation counts as unreachable.
+	// TargetsPerZone is the same for one delegation: 5, from Knot Resolver; half as
+	// many in each level of lookups for such addresses, but at least one, so that a
+	// tree of delegations does not branch out. At the limit the delegation counts
+	// as unreachable.
 	TargetsPerZone int
 	// Depth is how deep lookups of name server addresses may nest: 6. Beyond it a
 	// name server counts as without address.

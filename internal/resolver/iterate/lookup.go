@@ -181,6 +181,7 @@ func (r *Resolver) next(l *lookup) {
 // primingSends is how many hints are tried before they are used unprimed: 4.
 const primingSends = 4
 
+// setTrouble keeps the first trouble, or that nobody answered, which counts more.
 func (l *lookup) setTrouble(code dnswire.EDE, text string) {
 	if l.trouble.text == "" || code == dnswire.EDENoReachableAuthority {
 		l.trouble = trouble{code, text}
@@ -210,46 +211,60 @@ func (r *Resolver) giveUp(l *lookup) {
 // accept takes the reply of a server of l's zone in.
 func (r *Resolver) accept(l *lookup, x *exchange, m *dnswire.Message, rep reply) {
 	step := Step{Server: x.to, ServerName: x.server, TCP: x.tcp, RTT: r.now.Sub(x.sent), Rcode: m.Rcode}
-	zone := l.cut.Zone
 	rep.lower(r.cache.Limits())
-	if rep.fallback != nil {
-		rep.fallback.lower(r.cache.Limits())
-	}
-	switch rep.verdict {
-	case referral:
-		step.Kind, step.Target = StepReferral, rep.zone
-		r.note(l, step)
-		notAfter := l.cut.Expires
-		if zone.IsRoot() {
-			notAfter = time.Time{}
+	if kind, useful := stepOf[rep.verdict]; useful {
+		step.Kind, step.Records, step.Target = kind, len(rep.records), rep.target
+		if rep.verdict == referral {
+			step.Target = rep.zone
 		}
-		// A zone cut does not outlive the cut through which it was learnt. So a zone
-		// that its parent has dropped is gone when the parent's word is over, whatever
-		// the zone's own servers say (ghost domains, CVE-2012-1033 and -2022-30698).
-		//
-		// Deviates from RFC 2181 §5.4.1: the parent's NS RRset leads to a zone's servers even when the zone's own, which has more trust, is known, because the zone's own would keep a zone alive that the parent has dropped.
-		r.enter(l, r.cache.PutDelegation(r.now, rep.zone, rep.servers, rep.ttl, notAfter))
+		r.note(l, step)
+		r.use(l, m, rep)
 		return
-	case answered, aliased, noData, nxDomain, tooLong:
+	}
+	r.reject(l, x, m, rep, step)
+}
+
+// stepOf has the verdicts that bring a lookup on.
+var stepOf = map[verdict]StepKind{
+	referral: StepReferral, answered: StepAnswer, aliased: StepAlias,
+	noData: StepNoData, nxDomain: StepNXDomain, tooLong: StepAnswer,
+}
+
+// use goes down a referral, or ends l with what the reply says.
+func (r *Resolver) use(l *lookup, m *dnswire.Message, rep reply) {
+	if rep.verdict != referral {
 		r.keep(rep)
 		if l.q == priming && rep.verdict == answered {
 			r.learnRoot(m)
 		}
-		step.Records, step.Target = len(rep.records), rep.target
-		step.Kind = [...]StepKind{answered: StepAnswer, aliased: StepAlias, noData: StepNoData, nxDomain: StepNXDomain, tooLong: StepAnswer}[rep.verdict]
-		r.note(l, step)
 		r.settle(l, rep.result)
 		return
 	}
-	p := &l.places[x.place]
-	p.useless = true
+	notAfter := l.cut.Expires
+	if l.cut.Zone.IsRoot() {
+		notAfter = time.Time{}
+	}
+	// A zone cut does not outlive the cut through which it was learnt. So a zone
+	// that its parent has dropped is gone when the parent's word is over, whatever
+	// the zone's own servers say (ghost domains, CVE-2012-1033 and -2022-30698).
+	//
+	// Deviates from RFC 2181 §5.4.1: the parent's NS RRset leads to a zone's servers even when the zone's own, which has more trust, is known, because the zone's own would keep a zone alive that the parent has dropped.
+	r.enter(l, r.cache.PutDelegation(r.now, rep.zone, rep.servers, rep.ttl, notAfter))
+}
+
+// reject notes what is wrong with the server that x asked, and goes on to
+// another.
+func (r *Resolver) reject(l *lookup, x *exchange, m *dnswire.Message, rep reply, step Step) {
+	l.places[x.place].useless = true
+	setLame := func() { r.hosts.get(x.to.Addr()).setLame(l.cut.Zone, r.now.Add(lameTime)) }
 	switch rep.verdict {
 	case lame:
 		r.counters.Lame++
-		if l.fallback == nil {
+		setLame()
+		if rep.fallback != nil && l.fallback == nil {
+			rep.fallback.lower(r.cache.Limits())
 			l.fallback = rep.fallback
 		}
-		r.hosts.get(x.to.Addr()).setLame(zone, r.now.Add(lameTime))
 		step.Kind = StepLame
 		l.setTrouble(dnswire.EDENotAuthoritative, fmt.Sprintf("%v at %v does not serve the zone", x.server, x.to.Addr()))
 	case invalid:
@@ -257,7 +272,7 @@ func (r *Resolver) accept(l *lookup, x *exchange, m *dnswire.Message, rep reply)
 		l.setTrouble(dnswire.EDEInvalidData, fmt.Sprintf("%v at %v: %s", x.server, x.to.Addr(), rep.note))
 	default:
 		if m.Rcode == dnswire.RcodeRefused {
-			r.hosts.get(x.to.Addr()).setLame(zone, r.now.Add(lameTime))
+			setLame()
 		}
 		step.Kind = StepRefused
 		l.setTrouble(dnswire.EDENetworkError, fmt.Sprintf("%v at %v said %v", x.server, x.to.Addr(), m.Rcode))

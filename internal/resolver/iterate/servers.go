@@ -176,7 +176,7 @@ func (r *Resolver) startTargets(l *lookup) {
 			}
 			// NXNSAttack: a delegation to many names without address costs this much
 			// and no more. That is the delegation's fault, so the failure counts.
-			if len(l.subs) >= targetsAtOnce || l.targets >= r.limits.TargetsPerZone {
+			if len(l.subs) >= targetsAtOnce || l.targets >= max(1, r.limits.TargetsPerZone>>l.depth) {
 				return
 			}
 			s.asked |= bit

@@ -12,14 +12,15 @@ import (
 // client is one client connection.
 type client struct {
 	// Constant after newClient.
-	server *Server
-	shard  *shard
-	conn   net.Conn
-	peer   netip.Addr
-	local  string // our address, for requests that name no host
-	peerAs peerText
-	raw    syscall.RawConn               // nil when conn has no descriptor
-	wait   func(descriptor uintptr) bool // for raw.Read: reads the first octets of a request
+	server     *Server
+	shard      *shard
+	conn       net.Conn
+	peer       netip.Addr
+	local      string // our address, for requests that name no host
+	peerAs     peerText
+	descriptor int                           // of conn; -1 when it has none
+	raw        syscall.RawConn               // nil when conn has no descriptor
+	wait       func(descriptor uintptr) bool // for raw.Read: reads the first octets of a request
 
 	// Owned by the connection's goroutine.
 	x       *exchange // nil while idle
@@ -47,7 +48,7 @@ const (
 )
 
 func newClient(s *Server, conn net.Conn) *client {
-	c := &client{server: s, conn: conn, shard: &s.shards[s.nextID.Add(1)%shardCount], local: conn.LocalAddr().String()}
+	c := &client{server: s, conn: conn, shard: &s.shards[s.nextID.Add(1)%shardCount], local: conn.LocalAddr().String(), descriptor: descriptorOf(conn)}
 	if a, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
 		c.peer = a.Addr().Unmap().WithZone("")
 	}
@@ -150,10 +151,12 @@ func (c *client) readFirstOctets() error {
 // done it, the octets are there, which saves an empty read and a wait (measured:
 // 6 to 12 % of the CPU per request at 64 connections on one core). With few
 // requests it would only wake idle processors up.
-func (c *client) letOthersRun() {
-	if c.server.inFlight.Load() > c.server.crowd {
-		runtime.Gosched()
+func (c *client) letOthersRun() bool {
+	if c.server.inFlight.Load() <= c.server.crowd {
+		return false
 	}
+	runtime.Gosched()
+	return true
 }
 
 // readFirst is called when octets may be there. It takes buffers from the pool

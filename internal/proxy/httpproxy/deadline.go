@@ -7,6 +7,7 @@ import (
 	"os"
 	"syscall"
 	"time"
+	"unsafe"
 )
 
 // Limits of time cost no system call and no timer per request. A connection
@@ -103,6 +104,32 @@ func (c *client) write(conn net.Conn, b []byte) error {
 	}
 }
 
+// writeNow is write that first tries without the runtime, which costs a fifth of
+// a microsecond less: mostly the kernel takes everything at once. The descriptor
+// (-1 for none) must be one that only this goroutine closes, or its number might
+// already be another connection's.
+func (c *client) writeNow(conn net.Conn, descriptor int, b []byte) error {
+	if descriptor >= 0 && len(b) > 0 {
+		n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, uintptr(descriptor), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
+		if errno == 0 {
+			if b = b[n:]; len(b) == 0 {
+				return nil
+			}
+		}
+	}
+	return c.write(conn, b)
+}
+
+// readNow is one read without waiting, under the same condition; 0 when there is
+// nothing, or an end or error that a real read will tell.
+func readNow(descriptor int, b []byte) int {
+	n, _, errno := syscall.RawSyscall(syscall.SYS_READ, uintptr(descriptor), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
+	if errno != 0 {
+		return 0
+	}
+	return int(n)
+}
+
 // pace is how fast a client sends or takes content. Only the time spent waiting
 // for the client counts: a response may come slowly from its origin.
 type pace struct {
@@ -136,9 +163,13 @@ func isTransient(err error) bool {
 // readDescriptor is read(2) without waiting.
 func readDescriptor(descriptor int, b []byte) (int, error) {
 	for {
-		n, err := syscall.Read(descriptor, b)
-		if err != syscall.EINTR {
-			return n, err
+		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, uintptr(descriptor), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
+		switch errno {
+		case 0:
+			return int(n), nil
+		case syscall.EINTR:
+			continue
 		}
+		return 0, errno
 	}
 }

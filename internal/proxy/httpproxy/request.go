@@ -285,7 +285,7 @@ func (c *client) sendRequest(x *exchange, oc *originConn) refusal {
 		message = x.out
 	}
 	x.backAt, x.backTo = 0, 0
-	if err := c.write(oc.conn, message); err != nil {
+	if err := c.writeNow(oc.conn, oc.descriptor, message); err != nil {
 		return c.originFailed(x, err)
 	}
 	if x.upload != nil {
@@ -298,7 +298,9 @@ func (c *client) sendRequest(x *exchange, oc *originConn) refusal {
 // interim ones on.
 func (c *client) awaitHead(x *exchange, oc *originConn) refusal {
 	c.setDeadline(c.server.limits.Response)
-	c.letOthersRun()
+	if c.letOthersRun() && x.upload == nil && oc.descriptor >= 0 {
+		x.backTo = readNow(oc.descriptor, x.back)
+	}
 	for interim := 0; ; interim++ {
 		x.resp.ResetResponse(c.server.http, x.req.MethodID() == http1.MethodHead)
 		for {

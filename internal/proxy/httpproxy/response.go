@@ -185,7 +185,7 @@ func (w *contentWriter) send(b []byte) refusal {
 	if large {
 		began = time.Now()
 	}
-	if err := c.write(c.conn, b); err != nil {
+	if err := c.writeNow(c.conn, c.descriptor, b); err != nil {
 		if isTimeout(err) {
 			c.shard.timeouts.Add(1)
 			return gone("the client does not take the response")

@@ -121,12 +121,10 @@ func (r *Resolver) begin(l *lookup) {
 // primed goes on with a lookup that waited for priming. If that has not led to
 // the root's servers, the hints serve for a while.
 func (r *Resolver) primed(l *lookup) {
-	cut := r.cache.Delegation(r.now, l.q.name)
-	if cut == nil {
-		cut = r.hints
+	if r.cache.Delegation(r.now, dnsname.Root) == nil {
 		r.hintsUntil = r.now.Add(primingRetry)
 	}
-	r.enter(l, cut)
+	r.begin(l)
 }
 
 // primingRetry is how long after priming failed the hints are used without

@@ -36,7 +36,7 @@ func (f *fake) set(answer func(q *dnswire.Message, tcp bool) *dnswire.Message) {
 }
 
 // listenAll returns servers on these addresses, all with one port that is free.
-func listenAll(t *testing.T, addrs ...string) (port uint16, servers map[string]*fake) {
+func listenAll(t testing.TB, addrs ...string) (port uint16, servers map[string]*fake) {
 	t.Helper()
 	for range 20 {
 		servers = map[string]*fake{}
@@ -328,6 +328,31 @@ func TestSocketLimit(t *testing.T) {
 	}
 }
 
+// Servers at IPv6 addresses are asked like others.
+func TestIPv6(t *testing.T) {
+	server, err := net.ListenUDP("udp6", &net.UDPAddr{IP: net.IPv6loopback})
+	if err != nil {
+		t.Skipf("this machine has no IPv6 loopback: %v", err)
+	}
+	f := &fake{udp: server}
+	defer server.Close()
+	f.set(func(q *dnswire.Message, _ bool) *dnswire.Message {
+		if q.Question.Type == rdata.TypeNS {
+			return &dnswire.Message{AA: true, Answer: []rdata.Record{ns(".", "a.root.")}}
+		}
+		return &dnswire.Message{AA: true, Answer: []rdata.Record{a("www.test.", "192.0.2.1")}}
+	})
+	go f.serveUDP()
+	d := New(Config{
+		Hints: []rdata.Record{ns(".", "a.root."), record("a.root.", rdata.TypeAAAA, net.IPv6loopback)},
+		Port:  server.LocalAddr().(*net.UDPAddr).AddrPort().Port(),
+	})
+	defer d.Close()
+	if got := resolve(t, d, "www.test."); len(got.Answer) != 1 {
+		t.Errorf("got %+v", got)
+	}
+}
+
 // Many at a time: answers come to whom they belong.
 func TestManyAtOnce(t *testing.T) {
 	d, _ := internet(t, Config{})
@@ -355,5 +380,34 @@ func TestExplain(t *testing.T) {
 		if got := errors.Is(explain(err), iterate.ErrNoRoute); got != want {
 			t.Errorf("%v: no route %v, want %v", err, got, want)
 		}
+	}
+}
+
+// BenchmarkResolve is uncached questions, 64 at a time, over real sockets, with
+// the fake server in the same process.
+func BenchmarkResolve(b *testing.B) {
+	port, servers := listenAll(b, rootAt)
+	servers[rootAt].set(func(q *dnswire.Message, _ bool) *dnswire.Message {
+		if q.Question.Type == rdata.TypeNS {
+			return &dnswire.Message{AA: true, Answer: []rdata.Record{ns(".", "a.root.")}, Additional: []rdata.Record{a("a.root.", rootAt)}}
+		}
+		r := a("www.test.", "192.0.2.1")
+		r.Name = q.Question.Name
+		return &dnswire.Message{AA: true, Answer: []rdata.Record{r}}
+	})
+	d := New(Config{Hints: []rdata.Record{ns(".", "a.root."), a("a.root.", rootAt)}, Port: port})
+	defer d.Close()
+	slots := make(chan struct{}, 64)
+	for i := 0; b.Loop(); i++ {
+		slots <- struct{}{}
+		d.Ask(dnsname.MustParse(fmt.Sprintf("n%d.test.", i)), rdata.TypeA, Options{}, func(got iterate.Answer) {
+			if len(got.Answer) != 1 {
+				b.Errorf("got %+v", got)
+			}
+			<-slots
+		})
+	}
+	for range cap(slots) {
+		slots <- struct{}{}
 	}
 }

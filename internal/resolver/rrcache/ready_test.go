@@ -196,6 +196,60 @@ func TestAnswerRefused(t *testing.T) {
 	}
 }
 
+// Whatever records an answer is made of, it says the same ready as it did before:
+// the reader of whole messages is the oracle.
+func TestReadySaysTheSame(t *testing.T) {
+	random := rand.New(rand.NewPCG(6, 7))
+	owners := []string{"a.test.", "b.a.test.", "other.example.", "test.", "."}
+	oneRecord := func() rdata.Record {
+		owner, other := name(owners[random.IntN(len(owners))]), name(owners[random.IntN(len(owners))])
+		r := rdata.Record{Name: owner, Class: rdata.ClassIN, TTL: rdata.TTL(50 + random.IntN(1000))}
+		switch random.IntN(6) {
+		case 0, 1:
+			r.Type, r.Data = rdata.TypeA, []byte{192, 0, 2, byte(random.IntN(256))}
+		case 2:
+			r.Type, r.Data = rdata.TypeAAAA, append(make([]byte, 15), byte(random.IntN(256)))
+		case 3:
+			r.Type, r.Data = rdata.TypeMX, other.AppendWire([]byte{0, 10})
+		case 4:
+			r.Type, r.Data = rdata.TypeTXT, append([]byte{3}, "abc"...)
+		case 5:
+			r.Type, r.Data = rdata.TypeSRV, other.AppendWire([]byte{0, 1, 0, 2, 0, 53})
+		}
+		return r
+	}
+	for range 2000 {
+		ready := Ready{Name: name("a.test."), Type: rdata.TypeA, Class: rdata.ClassIN, TTL: rdata.MaxTTL}
+		sections := []*[]rdata.Record{&ready.Answer, &ready.Authority, &ready.Additional}
+		for _, section := range sections {
+			for range random.IntN(6) {
+				*section = append(*section, oneRecord())
+			}
+		}
+		cache := New(begin, Limits{AnswerOctets: 64 << 10})
+		if !cache.PutAnswer(begin, ready) {
+			t.Fatal("not kept")
+		}
+		age := random.IntN(50)
+		m := mustParse(t, newClient(t, "a.test.", rdata.TypeA, true).ask(cache, begin.Add(time.Duration(age)*time.Second), 4096, random.Uint32()))
+		for i, got := range [][]rdata.Record{m.Answer, m.Authority, m.Additional} {
+			if got, want := lines(got, 0), lines(*sections[i], age); !slices.Equal(got, want) {
+				t.Fatalf("section %d:\ngot  %q\nwant %q", i, got, want)
+			}
+		}
+	}
+}
+
+// lines are records with their TTLs lessened by age, sorted.
+func lines(records []rdata.Record, age int) []string {
+	var out []string
+	for _, r := range records {
+		out = append(out, fmt.Sprintf("%v %d %v %x", r.Name, int(r.TTL)-age, r.Type, r.Data))
+	}
+	slices.Sort(out)
+	return out
+}
+
 // Against a naive map, within a bound that is too small for all: what is found is
 // right, the octets are counted right, and stay in the limit.
 func TestAnswersAgainstNaiveMap(t *testing.T) {

@@ -163,7 +163,7 @@ func (p *Parser) readField(b []byte, from, to int) *Violation {
 		if looksLikeFraming(name.of(b)) {
 			return p.fail(400, "a field name that some servers read as a framing field", from)
 		}
-		if !p.limits.KeepUnderscores {
+		if !p.limits.KeepUnderscores || isAlias(name.of(b)) {
 			p.facts.dropped++
 			return nil
 		}
@@ -211,6 +211,23 @@ func (p *Parser) splitField(b []byte, from, to int) (name, value span, underscor
 	}
 	vf, vt := trimOWS(b, i+1, to)
 	return span{uint16(from), uint16(i)}, span{uint16(vf), uint16(vt)}, seen&under != 0, nil
+}
+
+// isAlias reports whether name is a well-known name but for underscores in the
+// place of hyphens: what the gateway decides about X-Forwarded-For must not be
+// evaded with X_Forwarded_For, even where other underscores pass.
+func isAlias(name []byte) bool {
+	var room [32]byte
+	if len(name) > len(room) {
+		return false // longer than every well-known name
+	}
+	plain := room[:copy(room[:], name)]
+	for i, c := range plain {
+		if c == '_' {
+			plain[i] = '-'
+		}
+	}
+	return LookupField(plain) != FieldOther
 }
 
 // looksLikeFraming reports whether name is Content-Length or Transfer-Encoding

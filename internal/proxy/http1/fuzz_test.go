@@ -137,6 +137,19 @@ func TestFieldSlots(t *testing.T) {
 	}
 }
 
+func TestKeepUnderscores(t *testing.T) {
+	var p Parser
+	p.ResetRequest(Limits{KeepUnderscores: true})
+	p.Feed([]byte(h + "X_A: 1\r\nX_Forwarded_For: 2\r\nx-forwarded_proto: 3\r\nAuthorization_: 4\r\n\r\n"))
+	var names []string
+	for _, f := range p.Fields() {
+		names = append(names, string(p.Name(f)))
+	}
+	if got := strings.Join(names, " "); got != "Host X_A Authorization_" || p.Dropped() != 2 {
+		t.Errorf("got %s, %d dropped", got, p.Dropped())
+	}
+}
+
 // badValueOctet, eight octets at a time, against a loop over all.
 func TestBadValueOctet(t *testing.T) {
 	for at := range 20 {

@@ -89,12 +89,6 @@ func (l *logSink) run() {
 	}
 }
 
-// stamp is a time in text, kept for as long as its second lasts.
-type stamp struct {
-	second int64
-	text   [len("2006-01-02T15:04:05")]byte
-}
-
 // record counts the request and writes its line to the access log.
 func (c *client) record(x *exchange) {
 	took := time.Since(x.began)
@@ -126,7 +120,7 @@ func (c *client) record(x *exchange) {
 //	time client method host target version status in out seconds id pool member tries reason agent
 func (c *client) appendLine(b []byte, x *exchange, took time.Duration) []byte {
 	b = append(b, `{"time":"`...)
-	b = x.stamp.append(b, x.began)
+	b = x.stamp.appendLog(b, x.began)
 	b = append(append(append(b, `","client":"`...), c.peerAs.address...), '"')
 	if !x.req.InHead() && len(x.req.Method()) > 0 {
 		b = append(append(append(b, `,"method":"`...), x.req.Method()...), '"')
@@ -156,17 +150,6 @@ func (c *client) appendLine(b []byte, x *exchange, took time.Duration) []byte {
 		b = appendJSON(append(b, `,"agent":`...), agent)
 	}
 	return append(b, '}', '\n')
-}
-
-// append appends t in RFC 3339 with milliseconds, in UTC.
-func (s *stamp) append(b []byte, t time.Time) []byte {
-	if second := t.Unix(); second != s.second {
-		s.second = second
-		t.UTC().AppendFormat(s.text[:0], "2006-01-02T15:04:05")
-	}
-	ms := t.Nanosecond() / 1e6
-	b = append(b, s.text[:]...)
-	return append(b, '.', byte('0'+ms/100), byte('0'+ms/10%10), byte('0'+ms%10), 'Z')
 }
 
 // appendSeconds appends d as seconds with six decimals.

@@ -60,6 +60,7 @@ func (c *client) answer(x *exchange, r refusal) bool {
 func appendRefusal(b []byte, x *exchange, r refusal, keep bool) []byte {
 	reason := http.StatusText(r.status)
 	b = http1.AppendStatusLine(b, r.status, []byte(reason))
+	b = x.stamp.appendDate(b, x.began)
 	b = append(b, "Proxy-Status: pharos; error="...)
 	b = append(b, r.kind...)
 	b = append(b, "; details="...)

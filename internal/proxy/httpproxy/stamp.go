@@ -1,0 +1,34 @@
+package httpproxy
+
+import "time"
+
+// stamp is a time in text, kept for as long as its second lasts.
+type stamp struct {
+	second int64 // since 1970; 0 before the first use
+	log    [len("2006-01-02T15:04:05")]byte
+	http   [len("Mon, 02 Jan 2006 15:04:05 GMT")]byte
+}
+
+func (s *stamp) set(t time.Time) {
+	if second := t.Unix(); second != s.second {
+		s.second = second
+		t = t.UTC()
+		t.AppendFormat(s.log[:0], "2006-01-02T15:04:05")
+		t.AppendFormat(s.http[:0], "Mon, 02 Jan 2006 15:04:05 GMT")
+	}
+}
+
+// appendLog appends t in RFC 3339 with milliseconds, in UTC.
+func (s *stamp) appendLog(b []byte, t time.Time) []byte {
+	s.set(t)
+	ms := t.Nanosecond() / 1e6
+	b = append(b, s.log[:]...)
+	return append(b, '.', byte('0'+ms/100), byte('0'+ms/10%10), byte('0'+ms%10), 'Z')
+}
+
+// appendDate appends the Date field line (RFC 9110 §6.6.1).
+func (s *stamp) appendDate(b []byte, t time.Time) []byte {
+	s.set(t)
+	b = append(append(b, "Date: "...), s.http[:]...)
+	return append(b, '\r', '\n')
+}

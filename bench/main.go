@@ -1,0 +1,198 @@
+//go:build linux
+
+// Command bench measures Pharos beside the programs it is held against: one after
+// the other on one processor, under the same load from another, answers checked.
+//
+//	main.go     flags, order of the works, results
+//	arena.go    rounds: start, warm up, measure, end; medians over rounds
+//	auth.go     authoritative answers over UDP; loading a large zone
+//	cache.go    answers from a resolver's cache over UDP
+//	perf.go     where Pharos spends its time
+//	report.go   docs/PERFORMANCE.md and bench/results.json
+//
+// It owns what is measured and how it is told. Servers are run by package peer,
+// load is made by dnsload and httpload, zones by corpus.
+//
+// Concurrency: one work after the other. The load runs on a locked thread and
+// everything of this process on the same processor, which no server is on.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"pharos/bench/peer"
+	"pharos/bench/table"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// options are the flags.
+type options struct {
+	work    string
+	rounds  int
+	seconds float64
+	peers   string
+	pharos  string
+	output  string
+	quick   bool
+	profile bool
+	flows   int
+	window  int
+}
+
+func parse(args []string) (options, error) {
+	var o options
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.StringVar(&o.work, "work", "all", "what to measure: `auth|cache|all`")
+	f.IntVar(&o.rounds, "rounds", 3, "how often each server is measured; the median counts")
+	f.Float64Var(&o.seconds, "seconds", 3, "length of one measurement")
+	f.StringVar(&o.peers, "peers", "all", "`names` of the peers, separated by commas; all or none")
+	f.StringVar(&o.pharos, "pharos", "pharos", "the program under test, a `path` from the repository's root")
+	f.StringVar(&o.output, "o", "table", "what is printed: `table|json`")
+	f.BoolVar(&o.quick, "quick", false, "one short round over small zones; results are shown, not written to files")
+	f.BoolVar(&o.profile, "profile", false, "after Pharos was measured in the first round, record where it spends its time (needs perf)")
+	f.IntVar(&o.flows, "flows", 16, "sockets of the DNS load")
+	f.IntVar(&o.window, "window", 8, "questions under way on each of them")
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	if o.quick {
+		o.rounds, o.seconds = 1, min(o.seconds, 1)
+	}
+	switch {
+	case f.NArg() > 0:
+		return o, fmt.Errorf("%q is not a flag", f.Arg(0))
+	case o.work != "all" && !slices.ContainsFunc(works, func(w work) bool { return w.name == o.work }):
+		return o, fmt.Errorf("-work %s: want auth, cache or all", o.work)
+	case o.rounds < 1 || o.seconds <= 0:
+		return o, fmt.Errorf("-rounds and -seconds have to be above 0")
+	case o.output != "table" && o.output != "json":
+		return o, fmt.Errorf("-o %s: want table or json", o.output)
+	}
+	return o, nil
+}
+
+// work is one kind of load.
+type work struct {
+	name string
+	run  func(*arena) ([]table.Row, error)
+}
+
+var works = []work{{"auth", (*arena).auth}, {"cache", (*arena).cache}}
+
+// run measures what the arguments ask for. It ends every server it started, also
+// when it is interrupted.
+func run(args []string) error {
+	o, err := parse(args)
+	if err == flag.ErrHelp {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root, err := repository()
+	if err != nil {
+		return err
+	}
+	a, err := newArena(ctx, o, root)
+	if err != nil {
+		return err
+	}
+	defer a.close()
+	var rows []table.Row
+	for _, w := range works {
+		if o.work != "all" && o.work != w.name {
+			continue
+		}
+		r, err := w.run(a)
+		if err != nil {
+			return fmt.Errorf("%s: %w", w.name, err)
+		}
+		rows = append(rows, r...)
+	}
+	return a.report(rows)
+}
+
+// repository returns the folder with go.mod above the working directory.
+func repository() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		if parent := filepath.Dir(dir); parent != dir {
+			dir = parent
+			continue
+		}
+		return "", fmt.Errorf("no go.mod above the working directory: run bench inside the repository")
+	}
+}
+
+// report prints the results, and writes them to files if they are complete.
+func (a *arena) report(rows []table.Row) error {
+	now := time.Now().UTC()
+	records := table.Records(rows, now.Format(time.DateOnly))
+	section := a.section(rows, now)
+	if a.o.output == "json" {
+		text, err := json.MarshalIndent(records, "", "  ")
+		if err != nil {
+			return err
+		}
+		fmt.Println(string(text))
+	} else {
+		fmt.Print(section)
+	}
+	if a.o.quick || a.o.work != "all" || len(a.missing) > 0 || a.o.peers != "all" {
+		fmt.Fprintln(os.Stderr, "bench: docs/PERFORMANCE.md and bench/results.json stay as they are: only a whole run is written")
+		return nil
+	}
+	return a.write(section, records)
+}
+
+// required reports whether a missing peer is an error.
+func required() bool { return os.Getenv("CI") != "" || os.Getenv("PHAROS_REQUIRE_PEERS") != "" }
+
+// choose returns own and those of the peers that are asked for and installed.
+func (a *arena) choose(own peer.Program, peers ...peer.Program) ([]peer.Program, error) {
+	chosen := []peer.Program{own}
+	if _, ok := own.Find(); !ok {
+		return nil, fmt.Errorf("%s is not there: make build", own.Binary)
+	}
+	a.versions[own.Name] = own.FindVersion()
+	for _, p := range peers {
+		wanted := a.o.peers == "all" || slices.ContainsFunc(strings.Split(a.o.peers, ","), func(n string) bool { return strings.EqualFold(strings.TrimSpace(n), p.Name) })
+		if !wanted {
+			continue
+		}
+		if _, ok := p.Find(); !ok {
+			if required() {
+				return nil, fmt.Errorf("%s (%s) is not installed, and CI or PHAROS_REQUIRE_PEERS asks for it: make peers", p.Name, p.Binary)
+			}
+			a.missing = append(a.missing, p.Name)
+			continue
+		}
+		a.versions[p.Name] = p.FindVersion()
+		chosen = append(chosen, p)
+	}
+	return chosen, nil
+}

@@ -1,0 +1,91 @@
+package peer
+
+import (
+	"fmt"
+	"net"
+)
+
+// Resolvers. All have one thread, no validation, and a cache that holds the whole
+// work; what they do not know they ask the job's target, which is root server and
+// name server of everything.
+
+// PharosResolver is Pharos as a recursive resolver.
+func PharosResolver(binary string) Program {
+	p := Pharos(binary, func(j Job) string {
+		_, port, _ := net.SplitHostPort(j.Target)
+		return fmt.Sprintf(pharosCommon+"listen:\n  dns: [\"127.0.0.1:%d\"]\n  admin: \"127.0.0.1:%d\"\ndns: {udpWorkers: 1}\nresolver: {rootHints: root.hints, port: %s}\n",
+			j.Port, j.Admin, port)
+	})
+	files := p.Files
+	p.Files = func(j Job) (map[string]string, []string) {
+		f, args := files(j)
+		host, _, _ := net.SplitHostPort(j.Target)
+		f["root.hints"] = ". 3600000 NS ns.root-bench.\nns.root-bench. 3600000 A " + host + "\n"
+		return f, args
+	}
+	return p
+}
+
+// Unbound returns NLnet Labs' resolver.
+func Unbound() Program {
+	return Program{
+		Name: "Unbound", Binary: "unbound", Version: []string{"-V"},
+		Files: func(j Job) (map[string]string, []string) {
+			host, port, _ := net.SplitHostPort(j.Target)
+			return map[string]string{"unbound.conf": fmt.Sprintf(`server:
+    num-threads: 1
+    interface: 127.0.0.1
+    port: %[2]d
+    do-ip6: no
+    do-daemonize: no
+    username: ""
+    chroot: ""
+    directory: %[1]q
+    pidfile: ""
+    use-syslog: no
+    verbosity: 0
+    module-config: "iterator"
+    do-not-query-localhost: no
+    msg-cache-size: 64m
+    rrset-cache-size: 128m
+    msg-cache-slabs: 1
+    rrset-cache-slabs: 1
+    infra-cache-slabs: 1
+    key-cache-slabs: 1
+    so-rcvbuf: 1m
+    minimal-responses: yes
+stub-zone:
+    name: "."
+    stub-addr: %[3]s@%[4]s
+remote-control:
+    control-enable: no
+`, j.Dir, j.Port, host, port)}, []string{"-d", "-c", "unbound.conf"}
+		},
+	}
+}
+
+// Recursor returns PowerDNS's resolver.
+func Recursor() Program {
+	return Program{
+		Name: "PowerDNS", Binary: "pdns_recursor", Version: []string{"--version"},
+		Files: func(j Job) (map[string]string, []string) {
+			return map[string]string{"recursor.conf": fmt.Sprintf(`local-address=127.0.0.1
+local-port=%[2]d
+threads=1
+pdns-distributes-queries=no
+socket-dir=%[1]s
+daemon=no
+write-pid=no
+dnssec=off
+disable-packetcache=no
+max-cache-entries=1000000
+max-packetcache-entries=500000
+security-poll-suffix=
+dont-query=
+forward-zones=.=%[3]s
+loglevel=3
+quiet=yes
+`, j.Dir, j.Port, j.Target)}, []string{"--config-dir=" + j.Dir}
+		},
+	}
+}

@@ -22,7 +22,7 @@ type house struct {
 	Port    uint16           `json:"port"`
 	Garden  garden           `json:"garden"`
 	Gardens []garden         `json:"gardens" max:"3"`
-	hidden  int
+	_       int              // not a key: no one can set it
 }
 
 type garden struct {

@@ -35,6 +35,9 @@ func (r *Resources) CheckPart(report Report) {
 	r.checkPools(report)
 	steered := map[dnsname.Name]int{}
 	for i, s := range r.Steer {
+		if s.Name.IsWildcard() {
+			report(fmt.Sprintf("steer[%d].name", i), fmt.Sprintf("%s is a wildcard, which cannot be steered", s.Name), "name each steered name; a wildcard CNAME in the zone may point to one")
+		}
 		if j, twice := steered[s.Name]; twice && !s.Name.IsZero() {
 			report(fmt.Sprintf("steer[%d].name", i), fmt.Sprintf("%s is already steered by steer[%d]", s.Name, j), "remove one of them")
 			continue

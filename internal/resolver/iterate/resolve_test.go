@@ -101,6 +101,21 @@ func TestAliasAcrossZones(t *testing.T) {
 	w.wantAsked()
 }
 
+// A server may send an alias without what it leads to; that is asked for then.
+func TestBareAlias(t *testing.T) {
+	w := example(t)
+	w.servers["192.0.2.3"] = always(func(q, m *dnswire.Message) {
+		if m.Answer = rrs("www.example.com. 300 A 203.0.113.1"); q.Question.Name.Label() == "alias" {
+			m.Answer = rrs("alias.example.com. 120 CNAME www.example.com.")
+		}
+	})
+	w.want(w.resolve("alias.example.com.", "A"),
+		"NOERROR | alias.example.com. 120 CNAME www.example.com.; www.example.com. 300 A 203.0.113.1")
+	if got := w.count("192.0.2.3"); got != 2 {
+		t.Errorf("asked %d times, want 2", got)
+	}
+}
+
 // RFC 6672 §3.1: a DNAME makes a CNAME for every name below its owner; §2.3 lets
 // the cache use it for names that were never asked for.
 func TestDNAME(t *testing.T) {

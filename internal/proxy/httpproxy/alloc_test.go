@@ -68,6 +68,24 @@ func TestNoAllocs(t *testing.T) {
 	}
 }
 
+// BenchmarkKeepAlive is one request on kept connections over loopback, client
+// and origin included: for profiles, not for figures.
+func BenchmarkKeepAlive(b *testing.B) {
+	g := startGateway(b, Config{AccessLog: new(discardLog)}, startOrigin(b, fixedOrigin))
+	conn := g.dial()
+	request := []byte("GET /path?query HTTP/1.1\r\nHost: www.example.com\r\nUser-Agent: test\r\nAccept: */*\r\n\r\n")
+	answer := make([]byte, 4096)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := conn.Write(request); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := conn.Read(answer); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // An idle connection holds no buffers.
 func TestIdleConnectionHoldsNoBuffers(t *testing.T) {
 	g := startGateway(t, Config{}, startOrigin(t, answering(ok2)))

@@ -161,6 +161,31 @@ func TestEarlyResponse(t *testing.T) {
 	}
 }
 
+// An origin that answers and closes while much content is on its way: the answer
+// still arrives, though we cannot write to the origin any more.
+func TestEarlyResponseAndClose(t *testing.T) {
+	origin := startOrigin(t, func(conn net.Conn, r *bufio.Reader) {
+		readMessageHead(r)
+		io.WriteString(conn, "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno")
+		conn.(*net.TCPConn).CloseWrite()
+		io.CopyN(io.Discard, r, 1<<20) // what is on the way, so that the answer is not reset
+	})
+	g := startGateway(t, Config{}, origin)
+	conn := g.dial()
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n", 50<<20)
+		io.Copy(conn, &pattern{n: 50 << 20}) // fails when the gateway has had enough
+	}()
+	got := make([]byte, len("HTTP/1.1 413 "))
+	if _, err := io.ReadFull(conn, got); err != nil || string(got) != "HTTP/1.1 413 " {
+		t.Errorf("got %q, %v", got, err)
+	}
+	conn.Close()
+	<-sent
+}
+
 // The client leaves in the middle of its content: the origin must not see a
 // complete request.
 func TestClientLeavesWithinContent(t *testing.T) {

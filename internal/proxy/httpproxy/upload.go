@@ -93,6 +93,9 @@ func (u *upload) pump() refusal {
 			u.allRead.Store(true)
 			return u.send(nil, true)
 		case http1.NeedMore:
+			if u.dropped > u.client.server.limits.LingerBytes {
+				return refusal{} // enough: the connection ends with the response
+			}
 			if r := u.fill(); r.isSet() {
 				return r
 			}
@@ -120,9 +123,6 @@ func (u *upload) fill() refusal {
 func (u *upload) send(piece []byte, last bool) refusal {
 	if u.refused || u.discard.Load() {
 		u.dropped += int64(len(piece))
-		if u.dropped > u.client.server.limits.LingerBytes {
-			return gone("the rest of the request content is not read")
-		}
 		return refusal{}
 	}
 	b := piece
@@ -165,7 +165,7 @@ func (c *client) endUpload(x *exchange, oc *originConn, r *refusal) bool {
 	if u.failed.isSet() && r.isSet() && !u.discard.Load() && r.kind != "gone" {
 		*r = u.failed
 	}
-	return !u.failed.isSet() && !u.refused && !u.discard.Load()
+	return u.allRead.Load() && !u.failed.isSet() && !u.refused && !u.discard.Load()
 }
 
 // stopUpload makes the upload end: it no longer writes to the origin, and drops

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -123,8 +124,16 @@ func (n *Node) publish(cfg *config.Config, st *state.State) error {
 	n.current.Store(next)
 	next.pools.Refresh(n.prober.Status) // transitions that were told to prev meanwhile
 	n.reportProblems(next)
+	if next.read > largeRead {
+		go debug.FreeOSMemory() // ends by itself, some milliseconds later
+	}
 	return nil
 }
+
+// largeRead is after how many records read for one snapshot the memory that
+// reading took is given back to the system. Building a zone takes several times
+// what it takes when it is built; the collector would keep that for the next time.
+const largeRead = 100_000
 
 // reportProblems sets the problems that follow from a snapshot.
 func (n *Node) reportProblems(s *Snapshot) {

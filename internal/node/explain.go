@@ -79,14 +79,16 @@ func (n *Node) explainZone(ctx context.Context, s *Snapshot, e *explain.Explanat
 	switch {
 	case outcome.Kind == answer.Steered:
 		s.explainSteer(e, p.zone, outcome, q, from, &out)
-	case outcome.Kind == answer.Referral && p.recurse:
+	case outcome.Kind == answer.Referral && p.recurse && outcome.Aliases == 0:
+		n.learnCut(e.At, p.zone, outcome.Last.Cut)
 		n.explainResolve(ctx, e, q)
 		return
 	}
 	n.finishWith(e, out.Finish())
-	if outcome.Kind == answer.Partial && p.recurse {
+	if p.recurse && (outcome.Kind == answer.Partial || outcome.Kind == answer.Referral) {
+		n.learnCut(e.At, p.zone, outcome.Last.Cut)
 		if _, target := aliases(out.Finish()); !target.IsZero() {
-			e.Add(explain.Zone, fmt.Sprintf("the alias chain leaves the zone at %s", target))
+			e.Add(explain.Zone, fmt.Sprintf("the alias chain leaves what is ours at %s", target))
 			next := new(dnswire.Query)
 			next.Parse(dnswire.AppendQuery(nil, dnswire.QuerySpec{Name: target, Type: q.Type, Class: q.Class, RD: true, EDNS: true}))
 			chain := e.Result

@@ -2,6 +2,7 @@ package node
 
 import (
 	"net/netip"
+	"time"
 
 	"pharos/internal/authority/answer"
 	"pharos/internal/authority/zone"
@@ -10,6 +11,7 @@ import (
 	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/iterate"
 	"pharos/internal/resolver/outbound"
+	"pharos/internal/resolver/rrcache"
 	"pharos/internal/serve/dnsserver"
 	"pharos/internal/traffic/steer"
 )
@@ -100,21 +102,70 @@ func (n *Node) queryZone(s *Snapshot, p plan, r *dnsserver.Request) dnsserver.Ve
 	case answer.Steered:
 		s.steer(p.zone, outcome, &r.Query, r.Client.Addr(), &r.Out)
 	case answer.Referral:
-		if p.recurse {
-			r.Out.Rollback(start)
-			r.Out.SetAA(false)
-			r.Out.SetTC(false)
-			if n.cache.Answer(r.Now, &r.Query, &r.Out, r.Rotation) {
-				return dnsserver.Answered
-			}
-			return n.resolve(r)
+		if !p.recurse {
+			break
 		}
+		if outcome.Aliases > 0 {
+			n.learnCut(r.Now, p.zone, outcome.Last.Cut)
+			return n.resolveAlias(r)
+		}
+		r.Out.Rollback(start)
+		r.Out.SetAA(false)
+		r.Out.SetTC(false)
+		if n.cache.Answer(r.Now, &r.Query, &r.Out, r.Rotation) {
+			return dnsserver.Answered
+		}
+		n.learnCut(r.Now, p.zone, outcome.Last.Cut)
+		return n.resolve(r)
 	case answer.Partial:
 		if p.recurse && !outcome.Truncated {
 			return n.resolveAlias(r)
 		}
 	}
 	return dnsserver.Answered
+}
+
+// learnCut tells the resolver's cache of a delegation in a zone of ours, so that
+// it goes on from there. Nobody else needs to know of the zone: it may be a
+// private one, or the root.
+func (n *Node) learnCut(now time.Time, z *zone.Zone, cut zone.Node) {
+	set, ok := z.RRset(cut, rdata.TypeNS)
+	if !ok {
+		return
+	}
+	servers := make([]rrcache.Server, 0, set.Count)
+	at := set.Start(0)
+	for range set.Count {
+		data, target, next := set.Record(at)
+		at = next
+		if name, ok := rdata.NameAt(data, 0); ok {
+			servers = append(servers, rrcache.Server{Name: name, Addrs: addressesOf(z, target)})
+		}
+	}
+	n.cache.PutDelegation(now, z.Name(cut).Clone(), servers, set.TTL, time.Time{})
+}
+
+// addressesOf returns the addresses that a zone has at a node, which may be none.
+func addressesOf(z *zone.Zone, at zone.Node) []netip.Addr {
+	if at == 0 {
+		return nil
+	}
+	var addrs []netip.Addr
+	for _, t := range []rdata.Type{rdata.TypeA, rdata.TypeAAAA} {
+		set, ok := z.RRset(at, t)
+		if !ok {
+			continue
+		}
+		place := set.Start(0)
+		for range set.Count {
+			data, _, next := set.Record(place)
+			place = next
+			if addr, ok := netip.AddrFromSlice(data); ok {
+				addrs = append(addrs, addr)
+			}
+		}
+	}
+	return addrs
 }
 
 // resolveAlias hands the end of the alias chain in r.Out to the resolver.

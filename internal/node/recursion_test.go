@@ -36,9 +36,17 @@ resolver: {allow: []}
 zones: [{name: test, file: test.zone}]
 `, port)))
 
+	k := newFolder(t)
+	k.write("sub.zone", "$TTL 1h\n@ SOA ns host 1 1h 15m 1w 1h\n@ NS ns\nns A 127.0.0.3\nwww A 192.0.2.222\n")
+	start(t, k.write("pharos.yaml", fmt.Sprintf(`data: data
+listen: {dns: ["127.0.0.3:%d"], admin: "127.0.0.1:0"}
+resolver: {allow: []}
+zones: [{name: sub.example.com, file: sub.zone}]
+`, port)))
+
 	h := newFolder(t)
 	h.write("hints", ". 1d NS a.root.\na.root. 1d A 127.0.0.1\n")
-	h.write("example.zone", exampleZone)
+	h.write("example.zone", strings.ReplaceAll(exampleZone, "192.0.2.53", "127.0.0.3")+"deep CNAME www.sub\n")
 	n, _ := start(t, h.config(fmt.Sprintf("resolver: {allow: [\"127.0.0.0/8\"], rootHints: hints, port: %d}\nzones: [{name: example.com, file: example.zone}]\n", port)))
 	server := n.DNS()[0]
 
@@ -66,6 +74,13 @@ zones: [{name: test, file: test.zone}]
 	got := summary(ask(t, server, "away.example.com.", rdata.TypeA, true))
 	if !strings.Contains(got, "CNAME www.other.test.") || !strings.HasSuffix(got, "192.0.2.200") {
 		t.Errorf("alias out of our zone: %s", got)
+	}
+	// What our zone delegates is found from our zone, though the root knows nothing of it.
+	if got := summary(ask(t, server, "www.sub.example.com.", rdata.TypeA, true)); !strings.HasSuffix(got, "192.0.2.222") {
+		t.Errorf("below our delegation: %s", got)
+	}
+	if got := summary(ask(t, server, "deep.example.com.", rdata.TypeA, true)); !strings.Contains(got, "CNAME www.sub") || !strings.HasSuffix(got, "192.0.2.222") {
+		t.Errorf("alias below our delegation: %s", got)
 	}
 	if got := summary(ask(t, server, "www.example.com.", rdata.TypeA, true)); !strings.HasSuffix(got, "192.0.2.1") {
 		t.Errorf("own zone: %s", got)

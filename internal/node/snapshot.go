@@ -28,6 +28,7 @@ type Snapshot struct {
 	State    *state.State // with the resources that were compiled
 
 	served    []*servedZone // in the order of the configuration
+	read      int           // records read for this snapshot, not taken over
 	zones     *zone.Set
 	broken    map[dnsname.Name]bool // zones without anything to serve
 	steered   *steer.Table
@@ -133,6 +134,10 @@ func (s *Snapshot) compileZones(zones []config.Zone, steered []state.Steer, prev
 		if served.Zone == nil {
 			s.broken[served.Name] = true
 			continue
+		}
+		if served != old {
+			_, records, _ := served.Zone.Stats()
+			s.read += records
 		}
 		loaded = append(loaded, served.Zone)
 	}

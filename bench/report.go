@@ -20,6 +20,8 @@ import (
 var figures = []table.Figure{
 	{Work: authUDP, Metric: cpuPerAnswer.Name, Peer: "Knot", Most: 1.0},
 	{Work: cacheUDP, Metric: cpuPerAnswer.Name, Peer: "Unbound", Most: 0.8},
+	{Work: gatewayWork(64), Metric: cpuPerRequest.Name, Most: 1.1},
+	{Work: gatewayWork(512), Metric: cpuPerRequest.Name, Most: 1.1},
 }
 
 // section returns the generated part of docs/PERFORMANCE.md.

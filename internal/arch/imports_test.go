@@ -20,6 +20,7 @@ internal/dns/dnsname:
 internal/dns/rdata:             internal/dns/dnsname
 internal/dns/dnswire:           internal/dns/dnsname internal/dns/rdata
 internal/dns/zonefile:          internal/dns/dnsname internal/dns/rdata
+internal/dns/tsig:              internal/dns/dnsname internal/dns/rdata
 
 internal/authority/zone:        internal/dns/...
 internal/authority/answer:      internal/dns/... internal/authority/zone
@@ -68,7 +69,7 @@ const module = "pharos/"
 // pure packages decide. They take the time as an argument, and touch no clock,
 // network, file, goroutine or log.
 var pure = []string{
-	"internal/dns/dnsname", "internal/dns/rdata", "internal/dns/dnswire", "internal/dns/zonefile",
+	"internal/dns/dnsname", "internal/dns/rdata", "internal/dns/dnswire", "internal/dns/zonefile", "internal/dns/tsig",
 	"internal/authority/zone", "internal/authority/answer",
 	"internal/resolver/rrcache", "internal/resolver/iterate",
 	"internal/traffic/health", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/steer",

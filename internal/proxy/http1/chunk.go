@@ -48,9 +48,11 @@ func (p *Parser) readChunkLine(b []byte) (int, *Violation) {
 		return 0, p.fail(p.badFraming(), "the chunk size is not hexadecimal digits", digits)
 	}
 	// Extensions are read over (RFC 9112 §7.1.1: "MUST ignore" unknown ones) and
-	// never forwarded, but what is not allowed in a field is not allowed here.
-	if i := badValueOctet(line[digits:]); i >= 0 {
-		return 0, p.fail(p.badFraming(), "control character in a chunk extension", digits+i)
+	// never forwarded, but only what is printable ASCII may stand there.
+	for i, c := range line[digits:] {
+		if c < 0x20 && c != '\t' || c >= 0x7f {
+			return 0, p.fail(p.badFraming(), "a chunk extension is not printable ASCII", digits+i)
+		}
 	}
 	p.left, p.state = size, inChunk
 	if size == 0 {

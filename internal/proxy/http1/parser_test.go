@@ -208,7 +208,7 @@ var refused = []struct {
 
 var chunkRefused = []string{
 	"\r\n", "g\r\n", "-1\r\n", "+1\r\n", "0x1\r\n", "1 \r\n", " 1\r\n", "1\n", "1\rx\r\n", "1\r\nab", "1\r\na\n", "1\r\na\rX",
-	"11111111111111111\r\n", "8000000000000000\r\n", "1;" + strings.Repeat("x", 300), "1;a\x00\r\n", "1;a\rb\r\n",
+	"11111111111111111\r\n", "8000000000000000\r\n", "1;" + strings.Repeat("x", 300), "1;a\x00\r\n", "1;a\rb\r\n", "1;a\x85\r\n",
 	"0\r\nX : y\r\n\r\n", "0\r\n X: y\r\n", "0\r\nX\r\n", "0\r\nX: y\n", "0\r\nX: \x01\r\n\r\n", "0\r\n\n",
 	"0\r\n" + strings.Repeat("X: "+strings.Repeat("y", 1000)+"\r\n", 9),
 }

@@ -95,9 +95,7 @@ func (s *Server) Counters() Counters {
 		c.LatencySum += time.Duration(h.latencyNanos.Load())
 	}
 	c.InFlight = s.inFlight.Load()
-	s.mu.Lock()
-	c.Active = len(s.clients)
-	s.mu.Unlock()
+	c.Active = s.connections()
 	if s.access != nil {
 		c.LogDropped = s.access.dropped.Load()
 	}

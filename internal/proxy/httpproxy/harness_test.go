@@ -85,10 +85,7 @@ func (g *gateway) ask(request string) string {
 		g.t.Fatal(err)
 	}
 	conn.(*net.TCPConn).CloseWrite()
-	answer, err := io.ReadAll(conn)
-	if err != nil {
-		g.t.Logf("reading the answer: %v", err)
-	}
+	answer, _ := io.ReadAll(conn) // an error is the end, too; the tests look at what came
 	return string(answer)
 }
 

@@ -8,7 +8,7 @@ import (
 
 // Limits bounds what connections may cost. The zero value of a member stands
 // for its default. Times are kept by a clock that ticks ten times a second: a
-// limit is never early and at most 0.2 s late.
+// limit is never early and at most 0.2 s late, a second with 65,536 connections.
 type Limits struct {
 	// HTTP bounds one message head. Defaults: 8 KiB, 32 KiB, 100 fields.
 	HTTP http1.Limits
@@ -65,6 +65,8 @@ const (
 	// tick is the period of the coarse clock: ten wake-ups a second cost nothing
 	// to notice, and no limit needs to be finer.
 	tick = 100 * time.Millisecond
+	// perTick is how many connections are looked at per tick: about a millisecond.
+	perTick = 8192
 	// maxInterim is how many 1xx responses may precede a response: 100 and a few
 	// 103 are honest, an endless row of them is an attack on the client.
 	maxInterim = 8

@@ -35,8 +35,10 @@ func violation(v *http1.Violation) refusal {
 func (c *client) answer(x *exchange, r refusal) bool {
 	x.reason = r.text
 	if r.status == 0 || x.started {
-		c.shard.aborted.Add(1)
-		c.reset()
+		if x.started {
+			c.shard.aborted.Add(1)
+			c.reset()
+		}
 		return false
 	}
 	if r.kind == "http_request_error" {

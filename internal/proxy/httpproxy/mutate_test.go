@@ -1,0 +1,90 @@
+package httpproxy
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"io"
+	"math/rand/v2"
+	"testing"
+)
+
+// seeds are honest requests with every framing there is; their mutations are
+// mostly not.
+var seeds = []string{
+	"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhelloGET /b HTTP/1.1\r\nHost: a\r\n\r\n",
+	"POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n1;x\r\n!\r\n0\r\nT: u\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n",
+	"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 40\r\nX: Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n0123456",
+	"GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\nX-A: b\r\n\r\n",
+}
+
+// splices are what smuggling is made of.
+var splices = []string{"\r\n", "\r", "\n", "\n\n", " ", "\t", "\v", "\x00", "\x85", ":", ",", ";", "0", "+", "-", "0x", "chunked", "identity", "5",
+	"Content-Length: 3\r\n", "Transfer-Encoding: chunked\r\n", "Transfer-Encoding: identity\r\n", "Host: b\r\n", "Expect: 100-continue\r\n", "\r\n\r\n", "0\r\n\r\n", "ffffffffffffffff", "00000000000000000005"}
+
+func mutate(r *rand.Rand, in []byte) []byte {
+	out := bytes.Clone(in)
+	for range 1 + r.IntN(3) {
+		at := r.IntN(len(out) + 1)
+		switch r.IntN(4) {
+		case 0: // put something in
+			out = append(out[:at:at], append([]byte(splices[r.IntN(len(splices))]), out[at:]...)...)
+		case 1: // take something out
+			out = append(out[:at:at], out[min(at+1+r.IntN(4), len(out)):]...)
+		case 2: // change an octet
+			if at < len(out) {
+				out[at] ^= 1 << r.IntN(8)
+			}
+		case 3: // say something twice
+			end := min(at+r.IntN(30), len(out))
+			out = append(out[:end:end], out[at:]...)
+		}
+	}
+	return out
+}
+
+// TestMutatedFraming: whatever is made of honest requests and of the published
+// cases, the origin sees exactly the requests that the strict reader sees, and
+// nothing that is not one.
+func TestMutatedFraming(t *testing.T) {
+	inputs := [][]byte{}
+	for _, s := range seeds {
+		inputs = append(inputs, []byte(s))
+	}
+	if unzipped, err := gzip.NewReader(sharedFile(t, "conformance/request-framing.jsonl.gz")); err == nil {
+		for lines := json.NewDecoder(unzipped); ; {
+			var c struct {
+				Raw []byte `json:"raw_b64"`
+			}
+			if lines.Decode(&c) == io.EOF {
+				break
+			}
+			if len(inputs)%7 == 0 {
+				inputs = append(inputs, c.Raw)
+			} else {
+				inputs = append(inputs, []byte(seeds[len(inputs)%len(seeds)]))
+			}
+		}
+	}
+	rec := new(recorder)
+	g := startGateway(t, Config{}, startOrigin(t, rec.serve))
+	r := rand.New(rand.NewPCG(1, 2))
+	rejected, clean := 0, 0
+	for _, in := range inputs {
+		raw := mutate(r, in)
+		answer := g.ask(string(raw))
+		got, faults := rec.take()
+		if len(got) == 0 && len(faults) == 0 {
+			rejected++ // refused, or not even a whole head
+			continue
+		}
+		if fault := judge(raw, answer, got, faults); fault != "" {
+			t.Errorf("%s\nsent %q\nanswer %q", fault, raw, answer)
+		}
+		clean++
+	}
+	t.Logf("mutated requests: %d not forwarded, %d forwarded clean", rejected, clean)
+	if clean == 0 || rejected == 0 {
+		t.Error("the mutations prove nothing")
+	}
+}

@@ -129,10 +129,10 @@ func (n *Node) queryZone(s *Snapshot, p plan, r *dnsserver.Request) dnsserver.Ve
 // it goes on from there. Nobody else needs to know of the zone: it may be a
 // private one, or the root.
 func (n *Node) learnCut(now time.Time, z *zone.Zone, cut zone.Node) {
-	set, ok := z.RRset(cut, rdata.TypeNS)
-	if !ok {
+	if cut == 0 {
 		return
 	}
+	set, _ := z.RRset(cut, rdata.TypeNS)
 	servers := make([]rrcache.Server, 0, set.Count)
 	at := set.Start(0)
 	for range set.Count {

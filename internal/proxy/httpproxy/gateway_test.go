@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -205,6 +206,40 @@ func TestPoisonedOriginConnection(t *testing.T) {
 				t.Errorf("got %q, want the clean response", got)
 			}
 		})
+	}
+}
+
+// The same for octets that come later, while the connection is kept: a timeout
+// response of the origin, for example.
+func TestOctetsOnKeptConnection(t *testing.T) {
+	answered, poisoned := make(chan struct{}), make(chan struct{})
+	var conns atomic.Int32
+	origin := startOrigin(t, func(conn net.Conn, r *bufio.Reader) {
+		if conns.Add(1) > 1 {
+			answering("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nclean")(conn, r)
+			return
+		}
+		readMessageHead(r)
+		io.WriteString(conn, ok2)
+		<-answered
+		io.WriteString(conn, "HTTP/1.1 408 Request Timeout\r\nContent-Length: 6\r\n\r\npoison")
+		close(poisoned)
+		readMessageHead(r)
+	})
+	g := startGateway(t, Config{}, origin)
+	conn := g.dial()
+	r := bufio.NewReader(conn)
+	io.WriteString(conn, get(""))
+	readMessageHead(r)
+	r.Discard(2)
+	for len(g.server.Origins()) == 0 || g.server.Origins()[0].Kept == 0 {
+		runtime.Gosched() // the client may be told before the connection is kept
+	}
+	close(answered)
+	<-poisoned
+	io.WriteString(conn, get(byeField))
+	if got, _ := io.ReadAll(r); contentOf(string(got)) != "clean" {
+		t.Errorf("got %q, want the clean response", got)
 	}
 }
 

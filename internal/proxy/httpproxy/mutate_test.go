@@ -1,12 +1,18 @@
 package httpproxy
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
 	"io"
 	"math/rand/v2"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // seeds are honest requests with every framing there is; their mutations are
@@ -87,4 +93,66 @@ func TestMutatedFraming(t *testing.T) {
 	if clean == 0 || rejected == 0 {
 		t.Error("the mutations prove nothing")
 	}
+}
+
+// answers are honest responses, some with what must never be read behind them.
+var answers = []string{
+	ok2,
+	"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX: y\r\n\r\nhello",
+	"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nT: u\r\n\r\n",
+	"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n",
+	"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
+	ok2 + "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
+}
+
+// TestMutatedResponses: whatever an origin answers, the client reads a whole
+// response or sees the connection break; and the answer to the next request is
+// always the answer to the next request.
+func TestMutatedResponses(t *testing.T) {
+	const cases, atOnce = 600, 60
+	r := rand.New(rand.NewPCG(3, 4))
+	var running sync.WaitGroup
+	turn := make(chan struct{}, atOnce)
+	for range cases {
+		first := mutate(r, []byte(answers[r.IntN(len(answers))]))
+		turn <- struct{}{}
+		running.Go(func() {
+			defer func() { <-turn }()
+			var asked atomic.Int32
+			origin := startOrigin(t, func(conn net.Conn, r *bufio.Reader) {
+				for readMessageHead(r) != "" {
+					if asked.Add(1) == 1 {
+						conn.Write(first)
+					} else {
+						io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecond")
+					}
+				}
+			})
+			// POST, so that nothing is sent twice; the short limit ends the wait for
+			// what a mutation has cut away.
+			g := startGateway(t, Config{Limits: Limits{Response: time.Millisecond}}, origin)
+			conn := g.dial()
+			r := bufio.NewReader(conn)
+			ask := func() (string, bool) {
+				io.WriteString(conn, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
+				for {
+					resp, err := http.ReadResponse(r, nil)
+					if err != nil {
+						return "", false
+					}
+					content, err := io.ReadAll(resp.Body)
+					if resp.StatusCode >= 200 {
+						return string(content), err == nil && !resp.Close
+					}
+				}
+			}
+			if _, open := ask(); !open {
+				return
+			}
+			if got, _ := ask(); got != "second" {
+				t.Errorf("after %q the next answer is %q", first, got)
+			}
+		})
+	}
+	running.Wait()
 }

@@ -156,10 +156,14 @@ func (c *client) endUpload(x *exchange, oc *originConn, r *refusal) bool {
 	select {
 	case <-u.done:
 	default:
-		if r.status == 504 && !u.writing.Load() {
-			break // what made us wait too long was the client: its read ends as well
+		switch {
+		case r.status == 504 && !u.writing.Load():
+			// What made us wait too long was the client: its read ends as well.
+		case !r.isSet() && u.allRead.Load():
+			c.setDeadline(c.server.limits.Linger) // its last write is about to return
+		default:
+			c.stopUpload(u, oc, x.started && !r.isSet())
 		}
-		c.stopUpload(u, oc, x.started && !r.isSet())
 	}
 	<-u.done
 	if u.failed.isSet() && r.isSet() && !u.discard.Load() && r.kind != "gone" {

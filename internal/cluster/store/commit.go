@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -138,6 +139,15 @@ func (s *Store) try(ctx context.Context, client *clientv3.Client, base *state.Re
 	}
 	guard := clientv3.Compare(clientv3.ModRevision(headKey), "=", head)
 	response, err := client.Txn(ctx).If(guard).Then(ops...).Commit()
+	if errors.Is(err, rpctypes.ErrNoSpace) {
+		// etcd looks at the quota before it proposes, and again after it has
+		// applied. What only the second look refuses is there, and durable.
+		revision, there, lookErr := landed(ctx, client, head, ops)
+		if there {
+			return revision, effects, nil
+		}
+		err = cmp.Or(lookErr, err)
+	}
 	if err != nil {
 		return 0, nil, err
 	}
@@ -145,6 +155,28 @@ func (s *Store) try(ctx context.Context, client *clientv3.Client, base *state.Re
 		return 0, nil, errHeadMoved
 	}
 	return response.Header.Revision, effects, nil
+}
+
+// landed reports whether ops were applied when the head key was at revision
+// head, and the revision that they made. The head key is among ops.
+func landed(ctx context.Context, client *clientv3.Client, head int64, ops []clientv3.Op) (int64, bool, error) {
+	now, moved, err := list(ctx, client)
+	if err != nil || moved == head {
+		return 0, false, err
+	}
+	bodies := map[string]string{headKey: ""}
+	for _, c := range now.Changes {
+		if c.Revision == moved {
+			bodies[keyOf(c.Ref)] = string(c.Body)
+		}
+	}
+	for _, op := range ops {
+		body, there := bodies[string(op.KeyBytes())]
+		if there != op.IsPut() || body != string(op.ValueBytes()) {
+			return 0, false, nil
+		}
+	}
+	return moved, true, nil
 }
 
 // operations returns what turns the objects of before into those of after, one

@@ -44,6 +44,7 @@ type exchange struct {
 	counters *PoolCounters
 	member   *pool.Member
 	began    time.Time
+	asked    time.Time     // when the member at hand was turned to
 	upload   *upload       // nil unless the content is passed on while it comes
 	sending  http1.Framing // our framing of the request's content
 	upgrade  []byte        // protocol offered to the origin

@@ -215,13 +215,16 @@ func (c *client) askMembers(x *exchange) (keep bool, r refusal) {
 func (c *client) askMember(x *exchange, m *pool.Member) (keep bool, r refusal) {
 	m.Load.Active.Add(1)
 	defer m.Load.Active.Add(-1)
+	if x.asked = x.began; x.tries > 1 {
+		x.asked = time.Now()
+	}
 	o := c.server.originOf(m.Address)
 	o.requests.Add(1)
 	for fresh := false; ; fresh = true {
 		oc, reused, err := c.connect(o, fresh)
 		if err != nil {
 			r = connectFailed(err)
-			c.report(m, r, err.Error())
+			c.report(x, r, err.Error())
 			return false, r
 		}
 		var keepOrigin bool
@@ -243,7 +246,7 @@ func (c *client) askMember(x *exchange, m *pool.Member) (keep bool, r refusal) {
 		if r.blame {
 			o.failures.Add(1)
 		}
-		c.report(m, r, r.text)
+		c.report(x, r, r.text)
 		return keep, r
 	}
 }
@@ -388,14 +391,16 @@ func (c *client) clientFailed(err error, slow string) refusal {
 }
 
 // report passes on what the exchange shows of the member's health.
-func (c *client) report(m *pool.Member, r refusal, cause string) {
+func (c *client) report(x *exchange, r refusal, cause string) {
 	if r.isSet() && !r.blame {
 		return // the client's doing: no evidence about the member
 	}
+	m := x.member
 	if c.server.cfg.Report == nil || !m.Load.Noteworthy(!r.blame) {
 		return
 	}
-	result := health.Result{OK: !r.blame, At: time.Now(), Passive: true, Cause: "answered a request"}
+	now := time.Now()
+	result := health.Result{OK: !r.blame, At: now, Latency: now.Sub(x.asked), Passive: true, Cause: "answered a request"}
 	if r.blame {
 		result.Cause = cause
 	}

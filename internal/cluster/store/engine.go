@@ -73,10 +73,13 @@ type slogCore struct {
 	fields []zapcore.Field
 }
 
-// noise are warnings of etcd about how it is embedded here, which is on purpose.
+// noise are warnings of etcd about how it is embedded here, which is on purpose,
+// and about a new store, which has no version until its first commit is applied.
 var noise = []string{
 	"Running http and grpc server on single port. This is not recommended for production.",
 	"simple token is not cryptographically signed",
+	"Failed to detect schema version",
+	"failed to update storage version",
 }
 
 func (c *slogCore) Enabled(l zapcore.Level) bool { return l >= zapcore.WarnLevel }

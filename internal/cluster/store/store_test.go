@@ -1,9 +1,11 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -313,5 +315,18 @@ func BenchmarkCommit(b *testing.B) {
 		if _, _, err := s.Commit(b.Context(), noFile, PutWrite(pool("web", i%1000+1), Any)); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// A new store has nothing to complain about: an operator reads each warning.
+func TestNewStoreIsQuiet(t *testing.T) {
+	var log bytes.Buffer // read after Close, when nobody writes any more
+	s := open(t, Config{Dir: t.TempDir(), Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))})
+	commit(t, s, PutWrite(pool("web", 1), Any))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if log.Len() > 0 {
+		t.Errorf("the log of a new store:\n%s", log.String())
 	}
 }

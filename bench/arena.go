@@ -37,6 +37,7 @@ type arena struct {
 	dir      string         // for configurations, zones and logs; made anew by each run
 	measured *peer.Launcher // on serverCPU
 	aside    *peer.Launcher // on loadCPU
+	restore  func()         // gives priority back
 
 	// Found on the way.
 	versions map[string]string
@@ -53,7 +54,10 @@ func newArena(ctx context.Context, o options, root string) (*arena, error) {
 	if err := peer.PinProcess(loadCPU); err != nil {
 		return nil, err
 	}
-	a := &arena{ctx: ctx, o: o, root: root, versions: map[string]string{}, profiled: map[string]bool{}}
+	a := &arena{ctx: ctx, o: o, root: root, restore: func() {}, versions: map[string]string{}, profiled: map[string]bool{}}
+	if !o.quick {
+		a.restore = peer.Raise()
+	}
 	var err error
 	if a.measured, err = peer.NewLauncher(serverCPU); err != nil {
 		return nil, err
@@ -73,6 +77,7 @@ func (a *arena) close() {
 	a.measured.Close()
 	a.aside.Close()
 	_ = os.RemoveAll(a.dir)
+	a.restore()
 }
 
 // pharos returns the path of the program under test.

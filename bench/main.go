@@ -23,6 +23,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -36,7 +37,7 @@ import (
 )
 
 func main() {
-	if err := run(os.Args[1:]); err != nil {
+	if err := run(os.Args[1:], os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -96,9 +97,9 @@ type work struct {
 
 var works = []work{{"auth", (*arena).auth}, {"cache", (*arena).cache}, {"http", (*arena).http}}
 
-// run measures what the arguments ask for. It ends every server it started, also
+// run measures what the arguments ask for and prints it on stdout. It ends every server it started, also
 // when it is interrupted.
-func run(args []string) error {
+func run(args []string, stdout io.Writer) error {
 	o, err := parse(args)
 	if err == flag.ErrHelp {
 		return nil
@@ -128,7 +129,7 @@ func run(args []string) error {
 		}
 		rows = append(rows, r...)
 	}
-	return a.report(rows)
+	return a.report(rows, stdout)
 }
 
 // repository returns the folder with go.mod above the working directory.
@@ -150,7 +151,7 @@ func repository() (string, error) {
 }
 
 // report prints the results, and writes them to files if they are complete.
-func (a *arena) report(rows []table.Row) error {
+func (a *arena) report(rows []table.Row, stdout io.Writer) error {
 	now := time.Now().UTC()
 	records := table.Records(rows, now.Format(time.DateOnly))
 	section := a.section(rows, now)
@@ -159,9 +160,9 @@ func (a *arena) report(rows []table.Row) error {
 		if err != nil {
 			return err
 		}
-		fmt.Println(string(text))
+		fmt.Fprintln(stdout, string(text))
 	} else {
-		fmt.Print(section)
+		fmt.Fprint(stdout, section)
 	}
 	if a.o.quick || a.o.work != "all" || len(a.missing) > 0 || a.o.peers != "all" {
 		fmt.Fprintln(os.Stderr, "bench: docs/PERFORMANCE.md and bench/results.json stay as they are: only a whole run is written")

@@ -60,8 +60,8 @@ func (q *Query) check(msg []byte) string {
 	if n := int(binary.BigEndian.Uint16(msg[8:])); n < len(q.Authority) {
 		return fmt.Sprintf("%d authority records, want %d", n, len(q.Authority))
 	}
-	if !bytes.Equal(msg[headerLen:q.question], q.Msg[headerLen:q.question]) {
-		return "another question than was asked"
+	if n := binary.BigEndian.Uint16(msg[4:]); n != 1 || !bytes.Equal(msg[headerLen:q.question], q.Msg[headerLen:q.question]) {
+		return fmt.Sprintf("%d questions, want the one that was asked", n)
 	}
 	return ""
 }

@@ -43,7 +43,7 @@ type Config struct {
 	// a receive buffer of Linux's default size, which BIND and Knot leave as it is:
 	// 208 KiB hold some 250 small datagrams, and what is lost is not free.
 	Window  int           // questions under way per flow, a power of two up to 64; 0: 8
-	Timeout time.Duration // until a question counts as lost; 0: 500 ms
+	Timeout time.Duration // until a question counts as lost; 0: 2 s, as a stub resolver waits or longer
 	Sample  int           // every how many-th answer is compared in full; 0: 1024
 }
 
@@ -119,7 +119,7 @@ func New(cfg Config) (*Generator, error) {
 		cfg.Window = 8
 	}
 	if cfg.Timeout == 0 {
-		cfg.Timeout = 500 * time.Millisecond
+		cfg.Timeout = 2 * time.Second
 	}
 	if cfg.Sample == 0 {
 		cfg.Sample = 1024

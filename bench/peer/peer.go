@@ -3,6 +3,7 @@
 //
 //	peer.go      start, wait until it answers, measure, end
 //	launch.go    the threads that start processes
+//	priority.go  over the other work of the machine
 //	nameserver.go, recursor.go, gateway.go   how each program is configured
 //
 // It owns the processes and their folders, and ends every process it started by
@@ -70,17 +71,24 @@ func exists(path string) bool {
 }
 
 // FindVersion returns the first number with a dot that the program says of
-// itself.
+// itself, or the word after its name.
 func (p Program) FindVersion() string {
 	path, ok := p.Find()
 	if !ok {
 		return "not installed"
 	}
 	out, _ := exec.Command(path, p.Version...).CombinedOutput() // nsd -v ends with status 1
-	for _, word := range strings.FieldsFunc(string(out), func(r rune) bool { return strings.ContainsRune(" \n\t/,-", r) }) {
+	return versionIn(string(out))
+}
+
+func versionIn(out string) string {
+	for _, word := range strings.FieldsFunc(out, func(r rune) bool { return strings.ContainsRune(" \n\t/,-", r) }) {
 		if word[0] >= '0' && word[0] <= '9' && strings.Contains(word, ".") {
 			return word
 		}
+	}
+	if words := strings.Fields(out); len(words) > 1 {
+		return words[1]
 	}
 	return "unknown"
 }
@@ -158,4 +166,28 @@ func (s *Server) Stop() {
 	}
 	_ = syscall.Kill(-s.group, syscall.SIGKILL) // what is left of its group
 	<-s.exited
+	s.awaitGone()
+}
+
+// goneTimeout is how long the kernel may take to end a killed process that has
+// hundreds of megabytes to give back.
+const goneTimeout = 2 * time.Second
+
+// awaitGone waits until no process of the group is left, so that the next server
+// has the processor to itself.
+func (s *Server) awaitGone() {
+	deadline := time.NewTimer(goneTimeout)
+	defer deadline.Stop()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		if _, err := procstat.Root.Members(s.group); err != nil {
+			return
+		}
+		select {
+		case <-deadline.C:
+			return
+		case <-tick.C:
+		}
+	}
 }

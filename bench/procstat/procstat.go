@@ -28,7 +28,8 @@ type Proc string
 // Root is where Linux mounts it.
 const Root Proc = "/proc"
 
-// Members returns the processes of a process group.
+// Members returns the processes of a process group that have not ended; those
+// that only wait to be reaped have.
 func (p Proc) Members(group int) ([]int, error) {
 	entries, err := os.ReadDir(string(p))
 	if err != nil {
@@ -44,7 +45,7 @@ func (p Proc) Members(group int) ([]int, error) {
 		if err != nil {
 			continue // it has ended since
 		}
-		if of, err := groupOf(stat); err == nil && of == group {
+		if of, ended, err := groupOf(stat); err == nil && of == group && !ended {
 			pids = append(pids, pid)
 		}
 	}
@@ -58,19 +59,20 @@ func (p Proc) path(pid int, file string) string {
 	return filepath.Join(string(p), strconv.Itoa(pid), file)
 }
 
-// groupOf returns the process group in a line of /proc/PID/stat. The program's
-// name stands in parentheses and may hold anything, so fields are counted from
-// the last one that closes.
-func groupOf(stat []byte) (int, error) {
+// groupOf returns the process group in a line of /proc/PID/stat, and whether the
+// process has ended. The program's name stands in parentheses and may hold
+// anything, so fields are counted from the last one that closes.
+func groupOf(stat []byte) (group int, ended bool, err error) {
 	at := bytes.LastIndexByte(stat, ')')
 	if at < 0 {
-		return 0, errors.New("stat: no program name")
+		return 0, false, errors.New("stat: no program name")
 	}
-	fields := strings.Fields(string(stat[at+1:]))
+	fields := strings.Fields(string(stat[at+1:])) // state, parent, group
 	if len(fields) < 3 {
-		return 0, errors.New("stat: too few fields")
+		return 0, false, errors.New("stat: too few fields")
 	}
-	return strconv.Atoi(fields[2]) // state, parent, group
+	group, err = strconv.Atoi(fields[2])
+	return group, fields[0] == "Z" || fields[0] == "X", err
 }
 
 // CPU returns the time on a processor, user and system, of every thread of a

@@ -34,6 +34,8 @@ func group(t *testing.T) Proc {
 		"12/stat":              "12 (odd) name) 7 8) R 10 10 10 0",
 		"12/task/12/schedstat": "4000 0 1\n",
 		"12/smaps_rollup":      "Pss:      20 kB\n",
+		"14/stat":              "14 (zombie) Z 10 10 10 0",
+		"14/task/14/schedstat": "9999999 0 1\n",
 		"13/stat":              "13 (other) S 1 13 13 0",
 		"13/task/13/schedstat": "9999999 0 1\n",
 		"13/smaps_rollup":      "Pss:  99999 kB\n",
@@ -78,7 +80,7 @@ func TestUnreadableFiles(t *testing.T) {
 		t.Errorf("Memory = %d, want an error", got)
 	}
 	for _, line := range []string{"", "10 a S 1 10", "10 (a) S 1", "10 (a) S 1 x"} {
-		if got, err := groupOf([]byte(line)); err == nil {
+		if got, _, err := groupOf([]byte(line)); err == nil {
 			t.Errorf("groupOf(%q) = %d, want an error", line, got)
 		}
 	}

@@ -1,0 +1,90 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"pharos/bench/corpus"
+	"pharos/bench/table"
+)
+
+// TestQuick runs every work for a moment, with the peers that are installed: all
+// configurations are right, all answers are, and every server ends. The figures
+// mean nothing.
+func TestQuick(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a dozen servers")
+	}
+	if runtime.NumCPU() < 2 {
+		t.Skip("the bench needs two processors")
+	}
+	binary := filepath.Join(t.TempDir(), "pharos")
+	build := exec.Command("go", "build", "-o", binary, "../cmd/pharos")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Skipf("pharos does not build, which other tests say: %s", out)
+	}
+	var out strings.Builder
+	if err := run([]string{"-quick", "-seconds", "0.1", "-o", "json", "-pharos", binary}, &out); err != nil {
+		t.Fatal(err)
+	}
+	var records []table.Record
+	if err := json.Unmarshal([]byte(out.String()), &records); err != nil {
+		t.Fatalf("%v in %s", err, out.String())
+	}
+	for _, r := range records {
+		if r.Pharos < 0 || r.PeerValue < 0 || r.Date == "" || strings.Contains(r.Metric, "CPU us") && (r.Pharos == 0 || r.Ratio == 0) {
+			t.Errorf("%+v makes no sense", r)
+		}
+	}
+	if left, err := filepath.Glob("work/run-*"); err != nil || len(left) > 0 {
+		t.Errorf("the run left %v (%v)", left, err)
+	}
+}
+
+func TestFlags(t *testing.T) {
+	for _, bad := range []string{"-work dns", "-rounds 0", "-seconds 0", "-o yaml", "auth", "-nonsense"} {
+		if _, err := parse(strings.Fields(bad)); err == nil {
+			t.Errorf("%q is accepted", bad)
+		}
+	}
+	o, err := parse([]string{"-quick", "-rounds", "9", "-seconds", "9"})
+	if err != nil || o.rounds != 1 || o.seconds != 1 {
+		t.Errorf("-quick: %d rounds of %v s, %v", o.rounds, o.seconds, err)
+	}
+	if err := run([]string{"-work", "all", "-pharos", "/nonexistent/pharos", "-quick"}, io.Discard); err == nil || !strings.Contains(err.Error(), "make build") {
+		t.Errorf("without the program: %v", err)
+	}
+}
+
+// TestFiguresNameRows: a figure to reach speaks of a metric that is measured.
+func TestFiguresNameRows(t *testing.T) {
+	known := []string{authUDP, cacheUDP}
+	for _, n := range gatewayConnections {
+		known = append(known, gatewayWork(n))
+	}
+	for _, f := range figures {
+		if !slices.Contains(known, f.Work) || f.Metric != cpuPerAnswer.Name && f.Metric != cpuPerRequest.Name {
+			t.Errorf("figure %+v is of nothing that is measured", f)
+		}
+	}
+}
+
+// TestShapes: the works are as large as their names say.
+func TestShapes(t *testing.T) {
+	if n := (corpus.Zone{Origin: "a.", Shape: authShape}).Records(); n != 125_000 {
+		t.Errorf("the authoritative zone has %d records, its name says 125k", n)
+	}
+	if n := len(corpus.Zone{Origin: "a.", Shape: cacheShape}.Every(1)); n != 11_000 {
+		t.Errorf("%d cached answers, the name says 11,000", n)
+	}
+}

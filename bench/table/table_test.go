@@ -1,0 +1,97 @@
+package table
+
+import (
+	"encoding/json"
+	"flag"
+	"math"
+	"os"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "rewrite testdata/table.golden")
+
+var (
+	cost = Metric{Name: "us per answer", Digits: 2}
+	rate = Metric{Name: "answers per second", More: true}
+)
+
+// rows are three rounds of a work with two peers, and a work that nobody else did.
+func rows() []Row {
+	var s Samples
+	for _, round := range [][3]float64{{3.0, 4.2, 5.0}, {9.9, 4.0, 5.2}, {3.2, 4.1, 5.1}} {
+		for i, server := range []string{Own, "Knot", "NSD"} {
+			s.Add(server, cost.Name, round[i])
+			s.Add(server, rate.Name, 1e6/round[i])
+		}
+	}
+	var alone Samples
+	alone.Add(Own, cost.Name, 1)
+	return []Row{s.Row("answers", cost), s.Row("answers", rate), alone.Row("alone", cost), s.Row("nothing", Metric{Name: "not measured"})}
+}
+
+func TestGolden(t *testing.T) {
+	figures := []Figure{
+		{Work: "answers", Metric: cost.Name, Peer: "Knot", Most: 1},
+		{Work: "answers", Metric: cost.Name, Most: 0.5},
+		{Work: "answers", Metric: cost.Name, Peer: "BIND", Most: 1},
+	}
+	got := Markdown(rows()) + "\n" + Verdicts(figures, rows())
+	const path = "testdata/table.golden"
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestRecords(t *testing.T) {
+	records := Records(rows(), "2000-01-01")
+	if len(records) != 4 {
+		t.Fatalf("%d records, want one for each metric and peer: 4", len(records))
+	}
+	text, err := json.Marshal(records[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"work":"answers","metric":"us per answer","pharos":3.2,"peer":"Knot","peer_value":4.1,"ratio":0.78,"date":"2000-01-01"}`
+	if string(text) != want {
+		t.Errorf("got  %s\nwant %s", text, want)
+	}
+	if text, err := json.Marshal(Records(nil, "")); err != nil || string(text) != "[]" {
+		t.Errorf("no rows: %s, %v", text, err)
+	}
+}
+
+func TestMedian(t *testing.T) {
+	for want, values := range map[float64][]float64{2: {3, 1, 2}, 2.5: {1, 4, 3, 2}, 7: {7}} {
+		if got := Median(values); got != want {
+			t.Errorf("Median(%v) = %v, want %v", values, got, want)
+		}
+	}
+	if got := Median(nil); !math.IsNaN(got) {
+		t.Errorf("Median of nothing = %v", got)
+	}
+}
+
+func TestReplace(t *testing.T) {
+	document := "before\n" + Begin + "\nold\n" + End + "\nafter\n"
+	got, err := Replace(document, "new\n")
+	if want := "before\n" + Begin + "\n\nnew\n\n" + End + "\nafter\n"; err != nil || got != want {
+		t.Errorf("got %q, %v; want %q", got, err, want)
+	}
+	again, err := Replace(got, "new\n")
+	if err != nil || again != got {
+		t.Errorf("a second time changes it: %q", again)
+	}
+	if _, err := Replace("nothing", "new"); err == nil || !strings.Contains(err.Error(), Begin) {
+		t.Errorf("a document without marks: %v", err)
+	}
+}

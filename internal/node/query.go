@@ -29,6 +29,7 @@ import (
 // plan is who answers a query.
 type plan struct {
 	zone     *zone.Zone // of ours, nil if none is at or above the name
+	transfer bool       // not an answer but the zone: see transferOut
 	recurse  bool       // the resolver may be asked
 	fromHere bool       // RD=0 from a client that may recurse: what the cache has
 	rcode    dnswire.Rcode
@@ -42,15 +43,16 @@ func (s *Snapshot) decide(q *dnswire.Query, client netip.Addr) plan {
 	switch {
 	case q.Class != rdata.ClassIN && q.Class != rdata.ClassANY:
 		return plan{rcode: dnswire.RcodeRefused, ede: dnswire.EDENotSupported, why: "only class IN is served"}
-	case q.Type == rdata.TypeAXFR || q.Type == rdata.TypeIXFR:
-		return plan{rcode: dnswire.RcodeRefused, ede: dnswire.EDEProhibited, why: "zone transfers are not allowed"}
 	case q.Type.IsMeta() && q.Type != rdata.TypeANY:
+		if q.Type == rdata.TypeAXFR || q.Type == rdata.TypeIXFR {
+			return plan{transfer: true}
+		}
 		return plan{rcode: dnswire.RcodeFormErr, ede: dnswire.EDENotSupported, why: "not a type that can be asked for"}
 	}
 	allowed := s.recursion.Allows(client)
 	p := plan{zone: s.zones.Find(q.Name, q.Type), recurse: allowed && q.RD(), fromHere: allowed && !q.RD()}
 	if p.zone == nil && s.isBroken(q.Name) {
-		return plan{rcode: dnswire.RcodeServFail, ede: dnswire.EDENotReady, why: "the zone is configured here, but its file cannot be loaded"}
+		return plan{rcode: dnswire.RcodeServFail, ede: dnswire.EDENotReady, why: "the zone is configured here, but there is no version of it to serve"}
 	}
 	if p.zone == nil && !allowed {
 		p.rcode, p.ede, p.why = dnswire.RcodeRefused, dnswire.EDENotAuthoritative, "not a zone of this server, and no recursion for this client"
@@ -74,6 +76,9 @@ func (s *Snapshot) isBroken(n dnsname.Name) bool {
 // query answers one query. It is the Handler of the DNS listeners.
 func (n *Node) query(r *dnsserver.Request) dnsserver.Verdict {
 	s := n.current.Load()
+	if r.Query.TSIG != 0 || r.Query.Opcode() != dnswire.OpcodeQuery {
+		return n.queryPeer(s, r)
+	}
 	p := s.decide(&r.Query, r.Client.Addr())
 	r.Out.SetRA(p.recurse || p.fromHere)
 	switch {
@@ -88,6 +93,8 @@ func (n *Node) query(r *dnsserver.Request) dnsserver.Verdict {
 			return dnsserver.Answered
 		}
 		return n.resolve(r)
+	case p.transfer:
+		return n.transferOut(s, r, dnsname.Name{})
 	default:
 		return n.queryCache(r)
 	}

@@ -1,8 +1,12 @@
 package config
 
 import (
+	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"pharos/internal/cluster/document"
 	"pharos/internal/dns/dnsname"
@@ -29,6 +33,7 @@ func (c *checker) fail(path, text, remedy string) {
 // formed by itself.
 func (c *Config) check(to *checker) {
 	c.checkListen(to)
+	c.checkKeys(to)
 	c.checkZones(to)
 	c.Resources.Check(to.fail)
 	if len(c.Routes) > 0 && len(c.Listen.HTTP) == 0 {
@@ -69,5 +74,85 @@ func (c *Config) checkZones(to *checker) {
 			continue
 		}
 		first[z.Name] = i
+		c.checkZone(to, fmt.Sprintf("zones[%d]", i), z)
 	}
+}
+
+// checkZone checks that a zone has what its kind needs, and no more, and that the
+// keys it names exist.
+func (c *Config) checkZone(to *checker, path string, z Zone) {
+	switch z.Kind {
+	case "file":
+		if z.File == "" {
+			to.fail(path, `"file" is missing`, "add it, for example file: zones/example.com.zone")
+		}
+		if len(z.Primaries) > 0 {
+			to.fail(path+".primaries", "only a zone of kind secondary has primaries", "add kind: secondary, or remove them")
+		}
+	case "secondary":
+		if len(z.Primaries) == 0 {
+			to.fail(path, `a secondary zone needs "primaries"`, `add them, for example primaries: [{address: "192.0.2.1:53"}]`)
+		}
+		if z.File != "" {
+			to.fail(path+".file", "a zone of kind secondary has no file: it is kept in the data folder", "remove it")
+		}
+	}
+	for _, list := range []struct {
+		name  string
+		peers []Peer
+	}{{"primaries", z.Primaries}, {"notify", z.Notify}} {
+		for i, p := range list.peers {
+			at := fmt.Sprintf("%s.%s[%d]", path, list.name, i)
+			if p.Address.IsValid() && p.Address.Port() == 0 {
+				to.fail(at+".address", "port 0 cannot be reached", "name the server's port, which is 53 in general")
+			}
+			c.checkKeyName(to, at, p.Key)
+		}
+	}
+	for i, r := range z.Transfer {
+		at := fmt.Sprintf("%s.transfer[%d]", path, i)
+		if !r.Network.IsValid() && r.Key.IsZero() {
+			to.fail(at, "the rule names nobody", "add network or key")
+		}
+		c.checkKeyName(to, at, r.Key)
+	}
+}
+
+// checkKeyName checks that the key called name exists, if there is a name.
+func (c *Config) checkKeyName(to *checker, path string, name dnsname.Name) {
+	if !name.IsZero() && !slices.ContainsFunc(c.Keys, func(k Key) bool { return k.Name == name }) {
+		to.fail(path+".key", fmt.Sprintf("there is no key %s", name), "add it under keys")
+	}
+}
+
+func (c *Config) checkKeys(to *checker) {
+	first := map[dnsname.Name]int{}
+	for i, k := range c.Keys {
+		path := fmt.Sprintf("keys[%d]", i)
+		if j, twice := first[k.Name]; twice && !k.Name.IsZero() {
+			to.fail(path+".name", fmt.Sprintf("key %s is already keys[%d]", k.Name, j), "remove one of them")
+		} else {
+			first[k.Name] = i
+		}
+		if (k.Secret == "") == (k.SecretFile == "") {
+			to.fail(path, "a key needs either secret or secretFile", "make one with: head -c 32 /dev/urandom | base64")
+		}
+		if k.Secret != "" {
+			if _, err := DecodeSecret(k.Secret); err != nil {
+				to.fail(path+".secret", err.Error(), "make one with: head -c 32 /dev/urandom | base64")
+			}
+		}
+	}
+}
+
+// DecodeSecret reads the secret of a key. Its errors do not show the text.
+func DecodeSecret(text string) ([]byte, error) {
+	secret, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
+	if err != nil {
+		return nil, errors.New("the secret is not base64")
+	}
+	if len(secret) == 0 {
+		return nil, errors.New("the secret is empty")
+	}
+	return secret, nil
 }

@@ -26,6 +26,10 @@ type Config struct {
 	Listen Listen `json:"listen"`
 	// Zones are the zones that the node is an authoritative server for.
 	Zones []Zone `json:"zones" max:"100000"`
+	// Keys are secrets that the node shares with other servers (TSIG, RFC 8945).
+	Keys []Key `json:"keys" max:"10000"`
+	// Transfers bounds what is given to secondaries and taken from primaries.
+	Transfers Transfers `json:"transfers"`
 	// Resolver looks up the names that others are authoritative for.
 	Resolver Resolver `json:"resolver"`
 	// The pools, steered names and routes.
@@ -58,9 +62,73 @@ type Listen struct {
 type Zone struct {
 	// Name is the apex of the zone. Each zone stands once.
 	Name dnsname.Name `json:"name" required:"true" example:"example.com"`
-	// File is the master file of the zone (RFC 1035 §5). $INCLUDE reaches only
-	// files in the same folder and below.
-	File string `json:"file" format:"file" required:"true" example:"zones/example.com.zone"`
+	// Kind is where the zone comes from: file is a master file here, secondary is
+	// transferred from Primaries, kept in the data folder and served after a
+	// restart, until its SOA record says that it has expired.
+	Kind string `json:"kind" enum:"file,secondary" default:"file" example:"secondary"`
+	// File is the master file of the zone (RFC 1035 §5), of kind file. $INCLUDE
+	// reaches only files in the same folder and below.
+	File string `json:"file,omitzero" format:"file" example:"zones/example.com.zone"`
+	// Primaries are the servers that a zone of kind secondary is transferred from,
+	// tried in this order. NOTIFY is heard from their addresses and their keys.
+	Primaries []Peer `json:"primaries,omitzero" max:"16"`
+	// Transfer are the servers that may have the whole zone by AXFR and IXFR.
+	// Nobody else may.
+	Transfer []TransferRule `json:"transfer,omitzero" max:"1000"`
+	// Notify are the servers that are told when the zone has changed (RFC 1996).
+	Notify []Peer `json:"notify,omitzero" max:"256"`
+}
+
+// Peer is another server of a zone.
+type Peer struct {
+	// Address is where the server answers DNS queries.
+	Address netip.AddrPort `json:"address" required:"true" example:"192.0.2.1:53"`
+	// Key signs what is sent to the server, which then has to sign its answers.
+	// Left out: nothing is signed.
+	Key dnsname.Name `json:"key,omitzero" example:"transfer-key"`
+}
+
+// TransferRule names who may have a zone. With both keys, both must hold.
+type TransferRule struct {
+	// Network are the addresses that the request may come from.
+	Network netip.Prefix `json:"network,omitzero" example:"192.0.2.0/24"`
+	// Key is what the request must be signed with.
+	Key dnsname.Name `json:"key,omitzero" example:"transfer-key"`
+}
+
+// Key is a secret that the node shares with other servers. Both sides need the
+// same name, algorithm and secret. Protect the file that has it.
+type Key struct {
+	// Name is the name of the key, which requests carry.
+	Name dnsname.Name `json:"name" required:"true" example:"transfer-key"`
+	// Algorithm is what signatures are made with.
+	Algorithm string `json:"algorithm" enum:"hmac-sha1,hmac-sha224,hmac-sha256,hmac-sha384,hmac-sha512" default:"hmac-sha256" example:"hmac-sha512"`
+	// Secret is the secret in base64, as keymgr, tsig-keygen and others print it.
+	Secret string `json:"secret,omitzero" example:"K2tf3TRjvQkVCmJF3/Z9vA=="`
+	// SecretFile is a file that has the secret in base64 and nothing else. It is
+	// read with the configuration.
+	SecretFile string `json:"secretFile,omitzero" format:"file" example:"transfer.key"`
+}
+
+// Transfers bounds what is given to secondaries and taken from primaries.
+type Transfers struct {
+	// Outgoing is how many transfers are sent at a time. Beyond it SERVFAIL, and
+	// secondaries come again.
+	Outgoing int `json:"outgoing" default:"64" min:"1" max:"10000" example:"16"`
+	// OutgoingPerClient is how many of them one address may have.
+	OutgoingPerClient int `json:"outgoingPerClient" default:"8" min:"1" max:"10000" example:"2"`
+	// Journal is the memory for the differences between versions of one zone,
+	// which IXFR is answered from. The oldest make room; 0: AXFR only.
+	Journal Size `json:"journal" default:"16MiB" min:"0" max:"16GiB" example:"1MiB"`
+	// Incoming is how many transfers are received at a time; others wait.
+	Incoming int `json:"incoming" default:"16" min:"1" max:"10000" example:"4"`
+	// MaxRecords is how many records one transfer may have. Beyond it the version
+	// is refused, and the one before is served on.
+	MaxRecords int `json:"maxRecords" default:"100000000" min:"10" max:"4000000000" example:"1000000"`
+	// MaxSize is how many octets of messages one transfer may have; likewise.
+	MaxSize Size `json:"maxSize" default:"8GiB" min:"64KiB" max:"1TiB" example:"1GiB"`
+	// MaxTime is how long one transfer may take; likewise.
+	MaxTime Duration `json:"maxTime" default:"1h" min:"1s" max:"24h" example:"10m"`
 }
 
 // Resolver looks names up for clients, from the root down, and keeps what it

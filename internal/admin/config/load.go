@@ -98,6 +98,9 @@ func (c *Config) resolvePaths(folder string) {
 	for i := range c.Zones {
 		paths = append(paths, &c.Zones[i].File)
 	}
+	for i := range c.Keys {
+		paths = append(paths, &c.Keys[i].SecretFile)
+	}
 	for _, p := range paths {
 		isWord := p == &c.Gateway.AccessLog && (*p == "off" || *p == "stdout")
 		if *p != "" && !isWord && !filepath.IsAbs(*p) {

@@ -61,6 +61,10 @@ func (b *Builder) Reset(q *Query, buf []byte, limit int) {
 	b.primed, b.hasEDE = false, false
 }
 
+// Reserve keeps n octets of the limit free, for what the caller appends to the
+// finished response.
+func (b *Builder) Reserve(n int) { b.limit -= n }
+
 // SetRcode sets the response code; that of the Query to begin with.
 func (b *Builder) SetRcode(r Rcode) { b.rcode = r }
 

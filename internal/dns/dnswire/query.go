@@ -51,12 +51,12 @@ const (
 type Verdict uint8
 
 const (
-	Accept Verdict = iota // a well-formed query, to be answered on its merits
+	Accept Verdict = iota // a well-formed query or NOTIFY, to be answered on its merits
 	Reject                // to be answered with Query.Rcode and nothing else
 	Ignore                // to be met with silence
 )
 
-// Query is a view of one query message. Its fields are valid until the next
+// Query is a view of one query message, or of a NOTIFY. Its fields are valid until the next
 // Parse, and as long as the memory of the message is left alone.
 type Query struct {
 	Msg         []byte       // the whole message as received
@@ -64,6 +64,7 @@ type Query struct {
 	Type        rdata.Type
 	Class       rdata.Class
 	QuestionEnd int   // offset after the question; HeaderLen when there is none to echo
+	TSIG        int   // offset of the TSIG record, with which the message ends; 0 if it is not signed
 	Rcode       Rcode // the response code of a rejected query
 	EDNS        EDNS
 
@@ -106,18 +107,20 @@ func (q *Query) UDPLimit() int {
 // Parse reads msg into q and says what becomes of it. It allocates nothing.
 func (q *Query) Parse(msg []byte) Verdict {
 	q.Msg, q.Name, q.Type, q.Class = msg, dnsname.Name{}, 0, 0
-	q.QuestionEnd, q.Rcode, q.EDNS = HeaderLen, RcodeNoError, EDNS{}
+	q.QuestionEnd, q.TSIG, q.Rcode, q.EDNS = HeaderLen, 0, RcodeNoError, EDNS{}
 	// A response is never answered, lest two servers talk for ever; nor is what
 	// has no whole header.
 	if len(msg) < HeaderLen || msg[2]&flagQR != 0 {
 		return Ignore
 	}
-	if op := q.Opcode(); op != OpcodeQuery {
+	op := q.Opcode()
+	if op != OpcodeQuery && op != OpcodeNotify {
 		return q.reject(RcodeNotImp)
 	}
 	// RFC 9619: a QUERY has one question. Records in its answer section mean
-	// nothing; its authority section may have IXFR's SOA (RFC 1995 §3).
-	if binary.BigEndian.Uint16(msg[4:]) != 1 || binary.BigEndian.Uint16(msg[6:]) != 0 {
+	// nothing; its authority section may have IXFR's SOA (RFC 1995 §3). The answer
+	// section of a NOTIFY may have the new SOA (RFC 1996 §3.7).
+	if binary.BigEndian.Uint16(msg[4:]) != 1 || binary.BigEndian.Uint16(msg[6:]) != 0 && op == OpcodeQuery {
 		return q.reject(RcodeFormErr)
 	}
 	if !q.parseQuestion() {
@@ -165,9 +168,10 @@ func (q *Query) parseQuestion() bool {
 }
 
 // parseRecords walks over what follows the question, to find the OPT record and
-// to see that the message ends where its records do.
+// to see that the message ends where its records do. Those before the additional
+// section are not looked into.
 func (q *Query) parseRecords() Rcode {
-	authority := int(binary.BigEndian.Uint16(q.Msg[8:]))
+	authority := int(binary.BigEndian.Uint16(q.Msg[6:])) + int(binary.BigEndian.Uint16(q.Msg[8:]))
 	total := authority + int(binary.BigEndian.Uint16(q.Msg[10:]))
 	at, rcode := q.QuestionEnd, RcodeNoError
 	for i := range total {
@@ -181,7 +185,8 @@ func (q *Query) parseRecords() Rcode {
 		if end > len(q.Msg) {
 			return RcodeFormErr
 		}
-		if rdata.Type(binary.BigEndian.Uint16(fixed)) == rdata.TypeOPT {
+		switch rdata.Type(binary.BigEndian.Uint16(fixed)) {
+		case rdata.TypeOPT:
 			// RFC 6891 §6.1.1: one OPT, in the additional section, owned by the root.
 			if i < authority || q.EDNS.Present || q.Msg[owner] != 0 || !q.EDNS.parse(fixed, q.Msg[at+10:end]) {
 				return RcodeFormErr
@@ -189,6 +194,12 @@ func (q *Query) parseRecords() Rcode {
 			if q.EDNS.Version != 0 {
 				rcode = RcodeBadVers // RFC 6891 §6.1.3
 			}
+		case rdata.TypeTSIG:
+			// RFC 8945 §5.2: the last record of the additional section.
+			if i < authority || i != total-1 {
+				return RcodeFormErr
+			}
+			q.TSIG = owner
 		}
 		at = end
 	}

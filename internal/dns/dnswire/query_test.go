@@ -65,6 +65,13 @@ func TestVerdicts(t *testing.T) {
 		{"a response", edit(func(m []byte) []byte { m[2] |= flagQR; return m }), Ignore, 0},
 		{"opcode STATUS", edit(func(m []byte) []byte { m[2] |= 2 << 3; return m }), Reject, RcodeNotImp},
 		{"opcode 15", edit(func(m []byte) []byte { m[2] |= 15 << 3; return m }), Reject, RcodeNotImp},
+		{"opcode UPDATE", edit(func(m []byte) []byte { m[2] |= 5 << 3; return m }), Reject, RcodeNotImp},
+		{"opcode NOTIFY", edit(func(m []byte) []byte { m[2] |= 4 << 3; return m }), Accept, 0},
+		{"NOTIFY with an answer record, RFC 1996 §3.7", notify(t), Accept, 0},
+		{"NOTIFY with OPT in the answer section", edit(func(m []byte) []byte { m[2] |= 4 << 3; m[7], m[11] = 1, 0; return m }), Reject, RcodeFormErr},
+		{"TSIG", signed(t, plain), Accept, 0},
+		{"TSIG before another record", append(withOctet(signed(t, plain), 11, 2), base[len(plain):]...), Reject, RcodeFormErr},
+		{"TSIG in the authority section", withOctet(withOctet(signed(t, plain), 11, 0), 9, 1), Reject, RcodeFormErr},
 		{"no question", edit(func(m []byte) []byte { m[5] = 0; return m }), Reject, RcodeFormErr},
 		{"two questions, RFC 9619", edit(func(m []byte) []byte { m[5] = 2; return m }), Reject, RcodeFormErr},
 		{"an answer record", edit(func(m []byte) []byte { m[7], m[11] = 1, 0; return m }), Reject, RcodeFormErr},
@@ -80,6 +87,46 @@ func TestVerdicts(t *testing.T) {
 		if got := q.Parse(tt.msg); got != tt.want || q.Rcode != tt.rcode {
 			t.Errorf("%s: verdict %v %v, want %v %v", tt.name, got, q.Rcode, tt.want, tt.rcode)
 		}
+	}
+}
+
+// notify is a NOTIFY with the SOA record in its answer section.
+func notify(t testing.TB) []byte {
+	m := new(dns.Msg).SetNotify("a.example.")
+	soa, err := dns.NewRR("a.example. 60 IN SOA ns hostmaster 1 2 3 4 5")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Answer = []dns.RR{soa}
+	return pack(t, m)
+}
+
+// signed returns plain with a TSIG record; nothing here looks into it.
+func signed(t testing.TB, plain []byte) []byte {
+	m := new(dns.Msg)
+	if err := m.Unpack(plain); err != nil {
+		t.Fatal(err)
+	}
+	m.Extra = append(m.Extra, &dns.TSIG{Hdr: dns.RR_Header{Name: "key.", Rrtype: dns.TypeTSIG, Class: dns.ClassANY}, Algorithm: dns.HmacSHA256, MAC: "", OrigId: m.Id})
+	return pack(t, m)
+}
+
+// withOctet returns m with one octet set.
+func withOctet(m []byte, at int, octet byte) []byte {
+	m[at] = octet
+	return m
+}
+
+// TestTSIGOffset: where the signature begins is known, and is forgotten with the
+// next message.
+func TestTSIGOffset(t *testing.T) {
+	var q Query
+	plain := query(t, "a.example.", dns.TypeSOA, true)
+	if q.Parse(signed(t, plain)) != Accept || q.TSIG != len(plain) || !q.EDNS.Present {
+		t.Errorf("TSIG at %d, want %d", q.TSIG, len(plain))
+	}
+	if q.Parse(plain) != Accept || q.TSIG != 0 {
+		t.Errorf("unsigned query: TSIG at %d", q.TSIG)
 	}
 }
 

@@ -36,8 +36,9 @@ type Request struct {
 
 	server  *Server
 	from    origin
-	tail    []byte // what followed the question in Query.Msg, which Out may have overwritten
-	refused bool   // Defer refused this query
+	tail    []byte              // what followed the question in Query.Msg, which Out may have overwritten
+	seal    func([]byte) []byte // of Seal; nil otherwise
+	refused bool                // Defer refused this query
 }
 
 // Verdict is what a Handler decided.
@@ -48,6 +49,7 @@ const (
 	Answered Verdict = iota // Request.Out holds the answer: send it
 	Drop                    // send nothing
 	Later                   // Request.Defer was called: the answer follows
+	Sealed                  // as Answered, of a Request that Seal was called for
 )
 
 // Handler decides what becomes of a query. It must not block, and must not keep
@@ -59,6 +61,7 @@ var (
 	ErrShutdown = errors.New("dnsserver: answer not sent: the server is shut down")
 	ErrGone     = errors.New("dnsserver: answer not sent: the client has closed its connection")
 	ErrSpent    = errors.New("dnsserver: this query was answered before")
+	ErrStream   = errors.New("dnsserver: message not sent: only TCP carries an answer of several")
 	ErrSize     = errors.New("dnsserver: answer not sent: it is longer than the client's limit, or no message at all")
 )
 
@@ -71,6 +74,7 @@ type origin interface {
 // returnPath carries one deferred answer, or none.
 type returnPath interface {
 	send(msg []byte) error
+	sendMore(msg []byte) error
 	abandon()
 }
 
@@ -86,8 +90,19 @@ type Deferred struct {
 	transport Transport
 	server    *Server
 	path      returnPath
+	seal      func([]byte) []byte
 
 	spent atomic.Bool
+}
+
+// Seal has seal complete every message of the answer, just before it is sent: a
+// signature. It may add up to overhead octets, for which room is kept from now on.
+// The Handler then returns Sealed where it would have returned Answered; a Deferred
+// carries the seal with it. seal is not called by two goroutines at once.
+func (r *Request) Seal(overhead int, seal func(msg []byte) []byte) {
+	r.seal = seal
+	r.Limit -= overhead
+	r.Out.Reserve(overhead)
 }
 
 // Defer copies what outlives the loop; the Handler then returns Later. It
@@ -102,7 +117,7 @@ func (r *Request) Defer() *Deferred {
 	}
 	d := &Deferred{
 		client: r.Client, local: r.Local, limit: r.Limit, transport: r.Transport,
-		server: r.server, path: r.from.returnPath(),
+		server: r.server, path: r.from.returnPath(), seal: r.seal,
 	}
 	head := r.Query.Msg[:r.Query.QuestionEnd]
 	d.query.Parse(append(append(make([]byte, 0, len(r.Query.Msg)), head...), r.tail...))
@@ -141,12 +156,37 @@ func (d *Deferred) Send(msg []byte) error {
 		d.path.abandon()
 		return ErrShutdown
 	}
-	if err := d.path.send(msg); err != nil {
+	if err := d.path.send(d.sealed(msg)); err != nil {
 		counts.add(SendErrors, 1)
 		return err
 	}
 	counts.answered(msg)
 	return nil
+}
+
+func (d *Deferred) sealed(msg []byte) []byte {
+	if d.seal == nil {
+		return msg
+	}
+	return d.seal(msg)
+}
+
+// SendMore sends one message of an answer of several; Send sends the last, or
+// Drop gives the rest up. Unlike Send it waits until the kernel has taken the
+// message, at most TCPLimits.Write, after which the client is cut off: so whoever
+// makes the messages is never ahead of the client. Not to be called on a loop.
+func (d *Deferred) SendMore(msg []byte) error {
+	switch {
+	case d.spent.Load():
+		return ErrSpent
+	case d.transport != TCP:
+		return ErrStream
+	case len(msg) < dnswire.HeaderLen || len(msg) > d.limit:
+		return ErrSize
+	case d.server.deferrals.isClosed():
+		return ErrShutdown
+	}
+	return d.path.sendMore(d.sealed(msg))
 }
 
 // Drop gives the query up without an answer.

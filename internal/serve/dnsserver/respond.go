@@ -62,6 +62,8 @@ func (a *responder) respond(msg, buf []byte) ([]byte, fate) {
 	switch a.handle(buf) {
 	case Answered:
 		return r.Out.Finish(), answered
+	case Sealed:
+		return r.seal(r.Out.Finish()), answered
 	case Later:
 		a.counts.events[DeferredQueries]++
 		return nil, deferred
@@ -78,6 +80,9 @@ func (a *responder) reset(buf []byte) {
 		r.Limit = r.Query.UDPLimit()
 	}
 	r.refused = false
+	if r.seal != nil {
+		r.seal = nil
+	}
 	r.Out.Reset(&r.Query, buf, r.Limit)
 }
 
@@ -91,7 +96,7 @@ func (a *responder) handle(buf []byte) (v Verdict) {
 			r.server.logPanic(p)
 			r.Out.Reset(&r.Query, buf, r.Limit)
 			r.Out.SetRcode(dnswire.RcodeServFail)
-			v = Answered
+			v = Answered // unsealed: what the seal was for is what panicked
 		}
 	}()
 	v = r.server.handler(r)
@@ -99,6 +104,9 @@ func (a *responder) handle(buf []byte) (v Verdict) {
 		a.counts.events[DeferralsRefused]++
 		if v == Later { // nobody holds the query: nobody else would answer it
 			v = Answered
+			if r.seal != nil {
+				v = Sealed
+			}
 		}
 	}
 	return v

@@ -19,10 +19,12 @@ import (
 //
 //	reader (run): octets -> message -> begin -> Handler -+-> enqueue -> flush
 //	deferred (any goroutine):            Send -----------+
+//	                                     SendMore: enqueue, flush and wait
 //
 // Answers collect in out while somebody writes; whoever finds nobody writing does
 // it. So one write carries all answers to a pipelined burst (RFC 7766 §6.2.1.1),
-// and Send never waits for the client.
+// and Send never waits for the client; SendMore does, and nobody but its caller
+// with it.
 type tcpConn struct {
 	// Constant after newTCPConn.
 	server *Server
@@ -270,6 +272,26 @@ func (c *tcpConn) send(msg []byte) error {
 	return nil
 }
 
+// sendMore implements returnPath. The caller's goroutine does the writing, so it
+// is as fast as the client, and no faster.
+func (c *tcpConn) sendMore(msg []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.flushing && !c.dead {
+		c.room.Wait()
+	}
+	if c.dead {
+		return ErrGone
+	}
+	c.out = binary.BigEndian.AppendUint16(c.out, uint16(len(msg)))
+	c.out = append(c.out, msg...) // not in outCount: its query goes on
+	c.flushLocked()
+	if c.dead {
+		return ErrGone
+	}
+	return nil
+}
+
 // abandon implements returnPath.
 func (c *tcpConn) abandon() {
 	c.mu.Lock()
@@ -299,7 +321,7 @@ func (c *tcpConn) flushLocked() {
 		return
 	}
 	c.flushing = true
-	for c.outCount > 0 && !c.dead {
+	for len(c.out) > 0 && !c.dead {
 		buf, count := c.out, c.outCount
 		c.out, c.outCount, c.spare = c.spare[:0], 0, nil
 		c.mu.Unlock()
@@ -315,6 +337,7 @@ func (c *tcpConn) flushLocked() {
 		c.doneLocked(count)
 	}
 	c.flushing = false
+	c.room.Broadcast() // sendMore waits for its turn
 	if cap(c.out) > smallBuffer && c.outCount == 0 {
 		c.out = nil
 	}

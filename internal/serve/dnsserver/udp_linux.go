@@ -280,6 +280,9 @@ type udpReturn struct {
 	ctlLen  int
 }
 
+// sendMore implements returnPath. Deferred sees to it that it is never called.
+func (p *udpReturn) sendMore([]byte) error { return ErrStream }
+
 // send implements returnPath. It does not wait: when the send buffer is full the
 // answer is lost, as any datagram may be.
 func (p *udpReturn) send(msg []byte) error {

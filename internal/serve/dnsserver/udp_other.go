@@ -105,6 +105,9 @@ type udpReturn struct {
 	client netip.AddrPort
 }
 
+// sendMore implements returnPath. Deferred sees to it that it is never called.
+func (p *udpReturn) sendMore([]byte) error { return ErrStream }
+
 func (p *udpReturn) send(msg []byte) error {
 	_, err := p.sock.conn.WriteToUDPAddrPort(msg, p.client)
 	if errors.Is(err, net.ErrClosed) {

@@ -47,6 +47,7 @@ var errUsage = errors.New("usage")
 func Run(args []string, out, errOut io.Writer, p Programs) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // who asks a second time does not want to wait: the signal ends the process
 	root := newRoot(p)
 	root.SetArgs(args)
 	root.SetOut(out)
@@ -79,6 +80,11 @@ every decision.`,
   pharos explain www.example.com          # why does the node answer what it answers?`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		Args:          knownCommand,
+
+		DisableFlagsInUseLine:      true,
+		SuggestionsMinimumDistance: 2,
+		RunE:                       func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w: %w; see %q", errUsage, err, c.CommandPath()+" --help")
@@ -188,7 +194,20 @@ func configFlag(c *cobra.Command) *string {
 	return config
 }
 
-// noArgs and exactArgs are cobra's, with our exit code.
+// knownCommand refuses what the root command is given: only an unknown command
+// gets there.
+func knownCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	remedy := fmt.Sprintf("see %q", c.CommandPath()+" --help")
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		remedy = fmt.Sprintf("did you mean %q?", near[0])
+	}
+	return fmt.Errorf("%w: unknown command %q; %s", errUsage, args[0], remedy)
+}
+
+// noArgs is cobra's, with our exit code.
 func noArgs(c *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return fmt.Errorf("%w: %q takes no argument, got %q", errUsage, c.CommandPath(), args[0])
@@ -210,7 +229,7 @@ type output string
 
 func outputFlag(c *cobra.Command) *output {
 	o := output("text")
-	c.Flags().StringVarP((*string)(&o), "output", "o", "text", "`format`: text or json")
+	c.Flags().VarP(&o, "output", "o", "`format`: text or json")
 	err := c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	if err != nil {
 		panic("BUG: " + err.Error())
@@ -218,14 +237,23 @@ func outputFlag(c *cobra.Command) *output {
 	return &o
 }
 
-func (o output) print(w io.Writer, value any, text func(io.Writer) error) error {
-	switch o {
-	case "text":
-		return text(w)
-	case "json":
+func (o *output) String() string { return string(*o) }
+func (o *output) Type() string   { return "format" }
+
+// Set refuses other formats before the command does anything.
+func (o *output) Set(format string) error {
+	if format != "text" && format != "json" {
+		return errors.New("want text or json")
+	}
+	*o = output(format)
+	return nil
+}
+
+func (o *output) print(w io.Writer, value any, text func(io.Writer) error) error {
+	if *o == "json" {
 		enc := json.NewEncoder(w)
 		enc.SetIndent("", "  ")
 		return enc.Encode(value)
 	}
-	return fmt.Errorf("%w: -o %s: want text or json", errUsage, o)
+	return text(w)
 }

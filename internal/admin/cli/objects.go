@@ -34,10 +34,10 @@ them. What the configuration file itself names cannot be changed this way.`,
 	}
 	admin, output := adminFlag(c), outputFlag(c)
 	file := c.Flags().StringP("file", "f", "", "`document`; - reads standard input")
-	if err := c.MarkFlagRequired("file"); err != nil {
-		panic("BUG: " + err.Error())
-	}
 	c.RunE = func(c *cobra.Command, _ []string) error {
+		if *file == "" {
+			return fmt.Errorf("%w: name the document with -f; -f - reads standard input", errUsage)
+		}
 		document, err := readDocument(c, *file)
 		if err != nil {
 			return err

@@ -198,6 +198,9 @@ func aliases(msg []byte) (chain []rdata.Record, target dnsname.Name) {
 		return nil, dnsname.Name{}
 	}
 	last := m.Answer[len(m.Answer)-1]
+	for i := len(m.Answer) - 1; last.Type == rdata.TypeRRSIG && i > 0; i-- { // of the CNAME before it
+		last = m.Answer[i-1]
+	}
 	if last.Type != rdata.TypeCNAME {
 		return nil, dnsname.Name{}
 	}
@@ -220,7 +223,7 @@ func (s *Snapshot) steer(z *zone.Zone, outcome answer.Outcome, q *dnswire.Query,
 	var room [steer.DefaultLimit]steer.Answer
 	answers := steer.Steer(room[:0], rule.Question(q.Type), steer.Client{Addr: client}, rule.Pool.View(), nil)
 	if len(answers) == 0 {
-		answer.DenyType(q, z, out)
+		answer.DenyType(q, z, outcome, out)
 		return
 	}
 	start := out.Mark()

@@ -6,13 +6,16 @@
 // not choose the zone (zone.Set), assemble octets (package dnswire), or look into
 // other zones.
 //
+// What DNSSEC adds for clients that ask for it stands beside the algorithm, in
+// dnssec.go.
+//
 // Entry points: Answer; DenyType, where the caller has nothing for a steered name.
 //
 // Concurrency: Answer is a function of its arguments and keeps nothing. It does
 // not allocate.
 //
 // Sources: RFC 1034 §4.3.2 and §3.6.2, RFC 1035, RFC 2181 §5 and §9, RFC 2308,
-// RFC 4592, RFC 6604, RFC 6672, RFC 9471; RFC 4035 §3.1.4.1 (DS); RFC 3597.
+// RFC 4592, RFC 6604, RFC 6672, RFC 9471; RFC 4035 §3.1, RFC 5155 §7.2; RFC 3597.
 package answer
 
 import (
@@ -60,6 +63,7 @@ type response struct {
 	out      *dnswire.Builder
 	rotation uint32 // by how many places RRsets are rotated
 	outcome  Outcome
+	proofs   *proofs // nil if the client did not ask for DNSSEC, or the zone is not signed
 
 	// targets is where in the message the RDATA of the records of the RRset added
 	// last begins, for its targets to be pointed to; 0 where that is not known. More
@@ -74,6 +78,15 @@ type response struct {
 // caller's. The class of q is the caller's matter too: z is of class IN.
 func Answer(q *dnswire.Query, z *zone.Zone, rotation uint32, out *dnswire.Builder) Outcome {
 	r := response{q: q, z: z, out: out, rotation: rotation}
+	if q.EDNS.DO && z.IsSigned() {
+		return r.runSigned()
+	}
+	return r.run()
+}
+
+// run is Answer, without or with the proofs of r.
+func (r *response) run() Outcome {
+	q, z, out := r.q, r.z, r.out
 	found := z.Lookup(q.Name)
 	r.outcome.First, r.outcome.Last = found, found
 	switch {
@@ -86,6 +99,9 @@ func Answer(q *dnswire.Query, z *zone.Zone, rotation uint32, out *dnswire.Builde
 	}
 	if r.answer(q.Name, found) == alias {
 		r.follow(q.Name, found, nil)
+	}
+	if r.proofs != nil && r.outcome.Kind != Steered {
+		r.addProofs() // of an alias chain; others have been added
 	}
 	if r.outcome.Truncated {
 		out.SetTC(true)
@@ -113,9 +129,12 @@ func (r *response) answer(name dnsname.Name, found zone.Found) progress {
 		return r.answerNode(name, found.Exact)
 	case found.Wildcard != 0: // step 3c
 		r.outcome.Wildcard = true
+		if r.proofs != nil {
+			r.proveExpansion(name, found)
+		}
 		return r.answerNode(name, found.Wildcard)
 	default:
-		r.denyName()
+		r.denyName(name)
 	}
 	return done
 }
@@ -143,12 +162,13 @@ func (r *response) answerNode(name dnsname.Name, node zone.Node) progress {
 	case ok:
 		r.outcome.Kind = Positive
 		if r.require(dnswire.Answer, name, &set) {
+			r.addProofs()
 			r.addTargets(&set)
 		}
 	case r.z.HasCNAME(node):
 		return alias
 	default:
-		r.denyType()
+		r.denyType(name)
 	}
 	return done
 }
@@ -160,10 +180,15 @@ func isAddress(t rdata.Type) bool {
 }
 
 // DenyType makes out, an answer to q from z, say that the name exists without the
-// type asked for: for the caller that has no address for a Steered name.
-func DenyType(q *dnswire.Query, z *zone.Zone, out *dnswire.Builder) {
+// type asked for: for the caller that has no address for a Steered name, at which
+// the answer arrived as outcome says.
+func DenyType(q *dnswire.Query, z *zone.Zone, outcome Outcome, out *dnswire.Builder) {
 	r := response{q: q, z: z, out: out}
-	if r.denyType(); r.outcome.Truncated {
+	if q.EDNS.DO && z.IsSigned() {
+		r.proofs = new(proofs)
+	}
+	r.outcome.Last = outcome.Last
+	if r.denyType(z.Name(outcome.Last.Exact)); r.outcome.Truncated {
 		out.SetTC(true)
 	}
 }
@@ -171,12 +196,15 @@ func DenyType(q *dnswire.Query, z *zone.Zone, out *dnswire.Builder) {
 // answerAny answers with all RRsets of node (RFC 1035 §3.2.3).
 func (r *response) answerAny(name dnsname.Name, node zone.Node) progress {
 	if !r.z.HasData(node) {
-		r.denyType()
+		r.denyType(name)
 		return done
 	}
 	r.outcome.Kind = Positive
 	sets := r.z.RRsets(node)
 	for set, ok := sets.Next(); ok; set, ok = sets.Next() {
+		if set.Type == rdata.TypeRRSIG && r.proofs != nil {
+			continue // it is added with what it covers
+		}
 		if !r.require(dnswire.Answer, name, &set) {
 			break
 		}
@@ -196,25 +224,35 @@ func (r *response) answerSignatures(name dnsname.Name, node zone.Node) {
 	}
 }
 
-// denyName says that a name does not exist (RFC 2308 §2.1; RFC 6604 §3: at the
-// end of an alias chain, too).
-func (r *response) denyName() {
+// denyName says that name, which fell where r.outcome.Last says, does not exist
+// (RFC 2308 §2.1; RFC 6604 §3: at the end of an alias chain, too).
+func (r *response) denyName(name dnsname.Name) {
 	r.outcome.Kind = NXDomain
 	r.out.SetRcode(dnswire.RcodeNXDomain)
 	r.addSOA()
+	if r.proofs != nil {
+		r.proveNoName(name, r.outcome.Last)
+		r.addProofs()
+	}
 }
 
-// denyType says that a name exists without the type (RFC 2308 §2.2).
-func (r *response) denyType() {
+// denyType says that name, which fell where r.outcome.Last says, exists without
+// the type (RFC 2308 §2.2).
+func (r *response) denyType(name dnsname.Name) {
 	r.outcome.Kind = NoData
 	r.addSOA()
+	if r.proofs != nil {
+		r.proveNoType(name, r.outcome.Last)
+		r.addProofs()
+	}
 }
 
 // addSOA adds the SOA record for how long the denial may be cached (RFC 2308 §3).
 func (r *response) addSOA() {
 	var record [zone.MaxDenialLen]byte
 	originAt := dnswire.HeaderLen + r.q.Name.Len() - r.z.Origin().Len() // in the question, which begins every message
-	if !r.out.AddReady(dnswire.Authority, 1, r.z.AppendDenial(record[:0], originAt)) {
+	if !r.out.AddReady(dnswire.Authority, 1, r.z.AppendDenial(record[:0], originAt)) ||
+		r.proofs != nil && !r.addDenialSignatures(originAt) {
 		r.outcome.Truncated = true
 	}
 }

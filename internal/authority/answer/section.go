@@ -53,6 +53,10 @@ func (r *response) addPointed(s dnswire.Section, owner dnsname.Name, ownerAt int
 		}
 		at = next
 	}
+	if r.proofs != nil && !r.addSignatures(s, owner, ownerAt, set) {
+		r.out.Rollback(mark)
+		return false
+	}
 	return true
 }
 
@@ -67,6 +71,9 @@ func (r *response) refer(cut zone.Node) {
 	set, _ := r.z.RRset(cut, rdata.TypeNS)
 	if !r.require(dnswire.Authority, r.z.Name(cut), &set) {
 		return
+	}
+	if r.proofs != nil {
+		r.addDelegationSecurity(cut)
 	}
 	// RFC 9471 §3.1: all glue for in-domain name servers, or TC. The zone's other
 	// addresses of name servers come after it, as far as there is room (§3.2).
@@ -144,12 +151,17 @@ func contains(names []dnsname.Name, name dnsname.Name) bool {
 // RRset added last, which are those of node. It reports whether they all fitted.
 func (r *response) addAddresses(set *zone.RRset, i int, data []byte, node zone.Node) bool {
 	owner, ownerAt := r.targetName(set, data, node), 0
+	if r.proofs != nil && r.z.Name(node).IsWildcard() && owner.Len() != r.z.Name(node).Len() {
+		// A client that asks for DNSSEC could not use an expansion without its proof,
+		// which belongs into the authority section (RFC 4035 §3.1.3.3), before this one.
+		return true
+	}
 	// A target of another length is the "." of SVCB, which means the record's owner.
 	if i < len(r.targets) && r.targets[i] != 0 && set.TargetName(data).Len() == owner.Len() {
 		ownerAt = int(r.targets[i]) + set.TargetOffset()
 	}
 	sets := r.z.RRsets(node)
-	for addresses, ok := sets.Next(); ok && addresses.Type <= rdata.TypeAAAA; addresses, ok = sets.Next() {
+	for addresses, ok := sets.Next(); ok && (addresses.Type <= rdata.TypeAAAA || addresses.Type == rdata.TypeRRSIG); addresses, ok = sets.Next() {
 		if addresses.Type != rdata.TypeA && addresses.Type != rdata.TypeAAAA {
 			continue
 		}

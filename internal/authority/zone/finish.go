@@ -26,7 +26,9 @@ func (b *Builder) Finish() (*Zone, []Problem) {
 	}
 	z.table = newTable(len(order))
 	for _, i := range order {
-		insert(z.table, b.nodes[i].hash, uint32(b.nodes[i].node))
+		if b.nodes[i].flags&flagHash == 0 {
+			insert(z.table, b.nodes[i].hash, uint32(b.nodes[i].node))
+		}
 	}
 	soa, _ := z.RRset(apex, rdata.TypeSOA)
 	data, _, _ := soa.Record(0)
@@ -35,6 +37,7 @@ func (b *Builder) Finish() (*Zone, []Problem) {
 	z.negative = min(soa.TTL, rdata.TTL(binary.BigEndian.Uint32(numbers[16:])))
 	z.denial = newDenial(z.origin, z.negative, data)
 	b.link(z)
+	b.indexDenials(z, soa, order)
 	return z, b.problems.list
 }
 
@@ -98,6 +101,7 @@ func (b *Builder) compareRecords(x, y uint32) int {
 // order. It returns the octets they take.
 func (b *Builder) arrangeNode(i uint32, list []uint32) (size int) {
 	node := &b.nodes[i]
+	others := i == 0 // RRsets that are neither NSEC3 nor its signatures
 	for len(list) > 0 {
 		first := &b.records[list[0]]
 		t, count := first.rrtype, b.sameSet(list)
@@ -115,11 +119,20 @@ func (b *Builder) arrangeNode(i uint32, list []uint32) (size int) {
 		case t == rdata.TypeDNAME:
 			node.flags |= flagDNAME
 		}
+		others = others || first.rrtype != rdata.TypeNSEC3 && !covers(first, b.rdataOf(first), rdata.TypeNSEC3)
 		node.sets++
 		list = list[count:]
 	}
+	if !others && node.sets > 0 {
+		node.flags |= flagHash
+	}
 	b.checkNode(i)
 	return size
+}
+
+// covers reports whether r, with the RDATA data, is an RRSIG record of type t.
+func covers(r *stagedRecord, data []byte, t rdata.Type) bool {
+	return r.rrtype == rdata.TypeRRSIG && rdata.Type(binary.BigEndian.Uint16(data)) == t
 }
 
 // sameSet returns how many records at the start of list are of one RRset.
@@ -158,6 +171,7 @@ func (b *Builder) cover(i uint32) {
 	node := &b.nodes[i]
 	if i != 0 {
 		parent := &b.nodes[node.parent]
+		parent.flags &^= flagHash // it has a descendant, so it exists (RFC 5155 §7.2.8)
 		node.cover = parent.cover
 		if node.cover == 0 && parent.flags&flagDNAME != 0 {
 			node.cover = parent.node

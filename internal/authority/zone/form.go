@@ -65,14 +65,14 @@ func namesIn(l rdata.Layout, data []byte) (start, end int, ok bool) {
 }
 
 // setKey is what the records of one RRset have in common: their type, and for
-// RRSIG also the type they cover (RFC 4034 §3: they are no RRset in the sense of
-// RFC 2181, their TTL is that of the records they cover).
+// RRSIG the type they cover (RFC 4034 §3: they are no RRset in the sense of
+// RFC 2181, their TTL is that of the records they cover). In its order signatures
+// come right behind what they cover, where an answer finds them.
 func setKey(t rdata.Type, data []byte) uint32 {
-	key := uint32(t) << 16
 	if t == rdata.TypeRRSIG {
-		key |= uint32(data[0])<<8 | uint32(data[1])
+		return (uint32(data[0])<<8|uint32(data[1]))<<1 | 1
 	}
-	return key
+	return uint32(t) << 1
 }
 
 // compareRdata orders RDATA of one type canonically (RFC 4034 §6.3): as octets,

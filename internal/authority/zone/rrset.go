@@ -12,10 +12,11 @@ import (
 // in TTL.
 type RRset struct {
 	Type  rdata.Type
+	left  uint16 // RRsets of the node that follow in the arena
 	TTL   rdata.TTL
 	Count int
-	body  []byte
-	link  int // octets of the link behind each record
+	body  []byte // what the arena has behind it is within its capacity
+	link  int    // octets of the link behind each record
 }
 
 // setHeader is the length of an RRset in the arena before its body.
@@ -83,7 +84,21 @@ func (s *RRset) TargetName(data []byte) dnsname.Name {
 	return dnsname.View(data[start:end])
 }
 
-// RRsets is a cursor over the RRsets of a node, in ascending order of type.
+// Signatures returns the RRSIG records that cover s, which lie behind it.
+func (s *RRset) Signatures() (set RRset, ok bool) {
+	if s.left == 0 {
+		return RRset{}, false
+	}
+	behind := RRsets{arena: s.body[:cap(s.body)], at: len(s.body), left: int(s.left)}
+	set, _ = behind.Next()
+	return set, set.Type == rdata.TypeRRSIG && set.Covers() == s.Type
+}
+
+// Covers returns the type that an RRset of RRSIG records covers (RFC 4034 §3.1.1).
+func (s *RRset) Covers() rdata.Type { return rdata.Type(binary.BigEndian.Uint16(s.body[2:])) }
+
+// RRsets is a cursor over the RRsets of a node, in ascending order of type, but
+// RRSIG records behind what they cover.
 type RRsets struct {
 	arena []byte
 	at    int
@@ -112,15 +127,16 @@ func (c *RRsets) Next() (set RRset, ok bool) {
 	t := rdata.Type(binary.LittleEndian.Uint16(h))
 	return RRset{
 		Type:  t,
+		left:  uint16(c.left),
 		Count: int(binary.LittleEndian.Uint16(h[2:])),
 		TTL:   rdata.TTL(binary.LittleEndian.Uint32(h[4:])),
-		body:  c.arena[body:c.at:c.at],
+		body:  c.arena[body:c.at],
 		link:  linkLenOf(t),
 	}, true
 }
 
-// RRset returns the RRset of n with type t. Of RRSIG it is the first; the others
-// follow it in RRsets.
+// RRset returns the RRset of n with type t. Of RRSIG it is the first; RRsets has
+// the others.
 func (z *Zone) RRset(n Node, t rdata.Type) (set RRset, ok bool) {
 	sets := z.RRsets(n)
 	for ; sets.left > 0; sets.left-- {
@@ -129,7 +145,9 @@ func (z *Zone) RRset(n Node, t rdata.Type) (set RRset, ok bool) {
 			if got == t {
 				return sets.Next()
 			}
-			break
+			if got != rdata.TypeRRSIG {
+				break
+			}
 		}
 		sets.at += setHeader + int(binary.LittleEndian.Uint32(h[8:]))
 	}

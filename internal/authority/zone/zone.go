@@ -25,11 +25,17 @@
 // endian. cover is the topmost zone cut at or above the node, or the topmost
 // DNAME above it, whichever is higher; wildcard is the node's child "*"; link is
 // the node in which the target's addresses are. The table finds a node by the
-// hash of its name.
+// hash of its name. RRSIG records lie behind the RRset that they cover.
+//
+// A signed zone also has an index of its NSEC records by their owners, or of its
+// NSEC3 records by their hashes, to find the one that denies a name
+// (Zone.Denying, Zone.Matching, Zone.Covering). Owners of nothing but NSEC3 are
+// not in the table: to a question they do not exist (RFC 5155 §7.2.8).
 //
 // Sources: RFC 1034 §4.2 and §4.3.2, RFC 2181 §5 to §7, RFC 4592 (closest
 // encloser, empty non-terminals, wildcards), RFC 6672 (DNAME), RFC 4034 §6
-// (canonical order), RFC 4035 §3.1.4.1 (DS at the parent).
+// (canonical order), RFC 4035 §3.1.4.1 (DS at the parent), RFC 5155 (NSEC3),
+// RFC 9276 (its parameters).
 package zone
 
 import (
@@ -49,6 +55,9 @@ type Zone struct {
 	serial     rdata.Serial
 	negative   rdata.TTL
 	denial     denial
+	signatures RRset // RRSIG of the SOA record; without them the zone is not signed
+	nsec       nsecIndex
+	nsec3      nsec3Index
 	depth      int // labels that the deepest name has below the origin
 	names      int
 	records    int
@@ -79,6 +88,7 @@ const (
 	flagCNAME               // has CNAME
 	flagDNAME               // has DNAME
 	flagSteered             // its addresses come from elsewhere: see Builder.Steer
+	flagHash                // has NSEC3 and nothing else: no name that can be asked for
 )
 
 // Origin returns the name of the zone's apex.
@@ -97,7 +107,7 @@ func (z *Zone) Apex() Node { return apex }
 // Stats returns the number of names, with empty non-terminals, the number of
 // records, and the octets of memory that the zone takes.
 func (z *Zone) Stats() (names, records, sizeBytes int) {
-	return z.names, z.records, cap(z.arena) + 8*cap(z.table)
+	return z.names, z.records, cap(z.arena) + 8*cap(z.table) + z.nsec.size() + z.nsec3.size()
 }
 
 // Name returns the name of n. It looks at the zone's memory.
@@ -143,15 +153,32 @@ func (z *Zone) wildcard(n Node) Node {
 func (z *Zone) Records() iter.Seq[rdata.Record] {
 	return func(yield func(rdata.Record) bool) {
 		for n := apex; int(n)*nodeUnit < len(z.arena); {
-			sets := z.RRsets(n)
-			for set, ok := sets.Next(); ok; set, ok = sets.Next() {
-				if !z.yieldRRset(z.Name(n), set, yield) {
-					return
-				}
+			end, ok := z.yieldNode(n, yield)
+			if !ok {
+				return
 			}
-			n = Node(roundUp(sets.at) / nodeUnit)
+			n = Node(roundUp(end) / nodeUnit)
 		}
 	}
+}
+
+// yieldNode yields the records of n by type, which is the arena's order but for
+// RRSIG, and returns the offset of the node's end.
+func (z *Zone) yieldNode(n Node, yield func(rdata.Record) bool) (end int, ok bool) {
+	for _, part := range [...]func(t rdata.Type) bool{
+		func(t rdata.Type) bool { return t < rdata.TypeRRSIG },
+		func(t rdata.Type) bool { return t == rdata.TypeRRSIG },
+		func(t rdata.Type) bool { return t > rdata.TypeRRSIG },
+	} {
+		sets := z.RRsets(n)
+		for set, ok := sets.Next(); ok; set, ok = sets.Next() {
+			if part(set.Type) && !z.yieldRRset(z.Name(n), set, yield) {
+				return 0, false
+			}
+		}
+		end = sets.at
+	}
+	return end, true
 }
 
 func (z *Zone) yieldRRset(owner dnsname.Name, set RRset, yield func(rdata.Record) bool) bool {

@@ -1,0 +1,212 @@
+package answer
+
+import (
+	"pharos/internal/authority/zone"
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/dnswire"
+	"pharos/internal/dns/rdata"
+)
+
+// This file is what a signed zone adds to its answers for a client that asks for
+// DNSSEC (RFC 4035 §3.1): signatures beside every RRset, DS at referrals, and the
+// NSEC or NSEC3 records that prove what does not exist. All of it is in the zone
+// already; nothing is signed here.
+
+// maxProofs is how many denying records an answer can need: one for each name of
+// an alias chain that a wildcard answered for, and at its end four (RFC 5155
+// §7.2.5: the closest encloser, the next closer name, the wildcard; or DS).
+const maxProofs = maxAliases + 1 + 4
+
+// proofs are the nodes whose NSEC or NSEC3 records the authority section must
+// have, in the order in which the need was found, each once.
+type proofs struct {
+	nodes [maxProofs]zone.Node
+	count int
+	added int // how many of them are in the message
+}
+
+// need notes a node; 0 is none: the zone's chain is incomplete, and what it has
+// is all that can be given.
+func (p *proofs) need(n zone.Node) {
+	for _, other := range p.nodes[:p.count] {
+		if other == n {
+			return
+		}
+	}
+	if n != 0 && p.count < len(p.nodes) {
+		p.nodes[p.count] = n
+		p.count++
+	}
+}
+
+// runSigned is run with proofs, which live in its stack frame.
+func (r *response) runSigned() Outcome {
+	var p proofs
+	r.proofs = &p
+	return r.run()
+}
+
+// addProofs adds the denying records that are needed and not in the message yet.
+// RFC 4035 §3.1.3: they are required, as what they prove is.
+func (r *response) addProofs() {
+	if r.proofs == nil {
+		return
+	}
+	for p := r.proofs; p.added < p.count; p.added++ {
+		node := p.nodes[p.added]
+		set, ok := r.z.RRset(node, r.z.DenialType())
+		if ok && !r.require(dnswire.Authority, r.z.Name(node), &set) {
+			return
+		}
+	}
+}
+
+// addSignatures adds the RRSIG records of the RRset added last, or reports that
+// they do not fit (RFC 4035 §3.1.1). owner and ownerAt are those of the RRset.
+func (r *response) addSignatures(s dnswire.Section, owner dnsname.Name, ownerAt int, set *zone.RRset) bool {
+	signatures, ok := set.Signatures()
+	if !ok { // of another zone's data: NS at a cut, glue (RFC 4035 §2.2)
+		return true
+	}
+	at := 0
+	for range signatures.Count {
+		var data []byte
+		data, _, at = signatures.Record(at)
+		if dnswire.CanPointTo(ownerAt) {
+			ok = r.out.AddPointed(s, ownerAt, rdata.TypeRRSIG, rdata.ClassIN, signatures.TTL, data)
+		} else {
+			ok = r.out.Add(s, owner, rdata.TypeRRSIG, rdata.ClassIN, signatures.TTL, data)
+		}
+		if !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// addDenialSignatures adds the RRSIG records of the SOA record of a denial, whose
+// owner stands at originAt.
+func (r *response) addDenialSignatures(originAt int) bool {
+	signatures := r.z.DenialSignatures()
+	at := 0
+	for range signatures.Count {
+		var data []byte
+		data, _, at = signatures.Record(at)
+		if !r.out.AddPointed(dnswire.Authority, originAt, rdata.TypeRRSIG, rdata.ClassIN, signatures.TTL, data) {
+			return false
+		}
+	}
+	return true
+}
+
+// addDelegationSecurity says in a referral whether the zone below cut is signed:
+// its DS records, or the proof that there are none (RFC 4035 §3.1.4, RFC 5155
+// §7.2.7).
+func (r *response) addDelegationSecurity(cut zone.Node) {
+	if set, ok := r.z.RRset(cut, rdata.TypeDS); ok {
+		if !r.require(dnswire.Authority, r.z.Name(cut), &set) {
+			return
+		}
+	} else {
+		r.proveNode(cut)
+	}
+	r.addProofs()
+}
+
+// proveNoName proves that name, which fell to found, does not exist, nor a
+// wildcard that would answer for it.
+func (r *response) proveNoName(name dnsname.Name, found zone.Found) {
+	encloser := r.z.Name(found.Encloser)
+	var wire [dnsname.MaxLen]byte
+	switch r.z.DenialType() {
+	case rdata.TypeNSEC: // RFC 4035 §3.1.3.2
+		r.proofs.need(r.z.Denying(name))
+		r.proofs.need(r.z.Denying(wildcardOf(encloser, &wire)))
+	case rdata.TypeNSEC3: // RFC 5155 §7.2.2
+		encloser = r.proveEncloser(name, encloser)
+		r.proofs.need(r.z.Covering(r.z.Hash(wildcardOf(encloser, &wire))))
+	}
+}
+
+// proveNoType proves that name, which fell to found, exists without the type
+// asked for, or that the wildcard that answers for it does not have the type.
+func (r *response) proveNoType(name dnsname.Name, found zone.Found) {
+	if found.Exact != 0 {
+		r.proveNode(found.Exact)
+		return
+	}
+	// The next closer name was disproved when the wildcard was met.
+	switch r.z.DenialType() {
+	case rdata.TypeNSEC: // RFC 4035 §3.1.3.4
+		r.proveNode(found.Wildcard)
+	case rdata.TypeNSEC3: // RFC 5155 §7.2.5
+		r.proveEncloser(name, r.z.Name(found.Encloser))
+		r.proofs.need(r.z.Matching(r.z.Hash(r.z.Name(found.Wildcard))))
+	}
+}
+
+// proveNode proves which types node has.
+func (r *response) proveNode(node zone.Node) {
+	name := r.z.Name(node)
+	switch r.z.DenialType() {
+	case rdata.TypeNSEC:
+		// RFC 4035 §3.1.3.1. An empty non-terminal has no NSEC record: the one that
+		// covers it proves by its next name that it is one.
+		if _, ok := r.z.RRset(node, rdata.TypeNSEC); ok {
+			r.proofs.need(node)
+		} else {
+			r.proofs.need(r.z.Denying(name))
+		}
+	case rdata.TypeNSEC3:
+		// RFC 5155 §7.2.3 and §7.2.4. Only a delegation without DS, or an empty
+		// non-terminal above such, may have no NSEC3 record, by opt-out.
+		r.proveEncloser(name, name)
+	}
+}
+
+// proveExpansion proves that the wildcard which answers for name may do so,
+// because no closer match exists.
+func (r *response) proveExpansion(name dnsname.Name, found zone.Found) {
+	switch r.z.DenialType() {
+	case rdata.TypeNSEC: // RFC 4035 §3.1.3.3
+		r.proofs.need(r.z.Denying(name))
+	case rdata.TypeNSEC3: // RFC 5155 §7.2.6
+		r.proofs.need(r.z.Covering(r.z.Hash(nextCloser(name, r.z.Name(found.Encloser)))))
+	}
+}
+
+// proveEncloser is the closest encloser proof of RFC 5155 §7.2.1: the NSEC3 record
+// that matches the closest provable encloser of name, at or above the node
+// encloser, and the one that covers the next closer name, unless that encloser is
+// name itself. It returns that encloser.
+func (r *response) proveEncloser(name, encloser dnsname.Name) dnsname.Name {
+	node := r.z.Matching(r.z.Hash(encloser))
+	for node == 0 && encloser != r.z.Origin() {
+		encloser = encloser.Parent()
+		node = r.z.Matching(r.z.Hash(encloser))
+	}
+	r.proofs.need(node)
+	if encloser != name {
+		r.proofs.need(r.z.Covering(r.z.Hash(nextCloser(name, encloser))))
+	}
+	return encloser
+}
+
+// nextCloser returns the ancestor of name, or name itself, that has one label
+// more than encloser, which is above it.
+func nextCloser(name, encloser dnsname.Name) dnsname.Name {
+	for {
+		parent := name.Parent()
+		if parent.Len() <= encloser.Len() {
+			return name
+		}
+		name = parent
+	}
+}
+
+// wildcardOf returns the wildcard below encloser, which has room for one: a name
+// longer by two octets or more was asked for. The name is in the memory of wire.
+func wildcardOf(encloser dnsname.Name, wire *[dnsname.MaxLen]byte) dnsname.Name {
+	wire[0], wire[1] = 1, '*'
+	return dnsname.View(wire[:2+copy(wire[2:], encloser.Wire())])
+}

@@ -1,0 +1,167 @@
+package answer
+
+import (
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+
+	"pharos/internal/authority/zone"
+	"pharos/internal/dns/dnswire"
+)
+
+// askSecure asks z with DO=1.
+func askSecure(t testing.TB, z *zone.Zone, qname string, qtype uint16, limit int) *dns.Msg {
+	t.Helper()
+	m := new(dns.Msg).SetQuestion(dns.Fqdn(qname), qtype)
+	m.RecursionDesired = false
+	m.SetEdns0(uint16(limit), true)
+	wire, err := m.Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var q dnswire.Query
+	var out dnswire.Builder
+	if v := q.Parse(wire); v != dnswire.Accept {
+		t.Fatalf("query %s: verdict %v", qname, v)
+	}
+	out.Reset(&q, make([]byte, limit+dnswire.BufferSlack), limit)
+	outcome := Answer(&q, z, 0, &out)
+	response := out.Finish()
+	if len(response) > limit {
+		t.Fatalf("%s: %d octets, limit %d", qname, len(response), limit)
+	}
+	m = new(dns.Msg)
+	if err := m.Unpack(response); err != nil {
+		t.Fatalf("response to %s: %v\n%x", qname, err, response)
+	}
+	if m.Truncated != outcome.Truncated {
+		t.Errorf("%s: TC %v, outcome %+v", qname, m.Truncated, outcome)
+	}
+	if opt := m.IsEdns0(); opt == nil || !opt.Do() {
+		t.Errorf("%s: DO is not set (RFC 3225 §3)", qname)
+	}
+	return m
+}
+
+// withoutDNSSEC takes out what DO=1 adds, and OPT.
+func withoutDNSSEC(m *dns.Msg, qtype uint16) *dns.Msg {
+	m = m.Copy()
+	for _, section := range []*[]dns.RR{&m.Answer, &m.Ns, &m.Extra} {
+		*section = slices.DeleteFunc(*section, func(rr dns.RR) bool {
+			switch t := rr.Header().Rrtype; t {
+			case dns.TypeRRSIG, dns.TypeNSEC, dns.TypeNSEC3, dns.TypeDS:
+				return t != qtype && qtype != dns.TypeANY || section != &m.Answer
+			case dns.TypeOPT:
+				return true
+			}
+			return false
+		})
+	}
+	return m
+}
+
+// TestSignedRandomZones asks random zones, signed in every way, random questions
+// with DO=1: a validating resolver finds every answer proved, and without DNSSEC
+// records it is the answer to the question with DO=0.
+func TestSignedRandomZones(t *testing.T) {
+	for i, s := range signings {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			sign := newSigner(t, s, "test.")
+			rnd := rand.New(rand.NewPCG(7, uint64(i)))
+			kinds := map[string]int{}
+			for range 12 {
+				plain, name := randomSignable(rnd)
+				text := sign.sign(t, plain)
+				checkSigned(t, rnd, text, name, kinds)
+				if t.Failed() {
+					t.Fatalf("in\n%s", plain)
+				}
+			}
+			t.Logf("proved: %v", kinds)
+			for _, kind := range []string{"answer", "nodata", "nxdomain", "referral", "partial"} {
+				if kinds[kind] == 0 {
+					t.Errorf("no response was a %s", kind)
+				}
+			}
+		})
+	}
+}
+
+func checkSigned(t *testing.T, rnd *rand.Rand, text string, name func() string, kinds map[string]int) {
+	t.Helper()
+	z := buildZone(t, "test.", text)
+	v := newVerifier("test.", records(t, text))
+	types := []uint16{dns.TypeA, dns.TypeA, dns.TypeAAAA, dns.TypeNS, dns.TypeDS, dns.TypeMX, dns.TypeCNAME, dns.TypeTXT, dns.TypeSOA, dns.TypeANY, dns.TypeDNSKEY}
+	for range 150 {
+		qname, qtype := name(), types[rnd.IntN(len(types))]
+		if rnd.IntN(3) == 0 {
+			qname = "x" + qname
+		}
+		m := askSecure(t, z, qname, qtype, dnswire.MaxMessage)
+		got, err := v.verify(m, qtype)
+		if err != nil {
+			t.Errorf("%s %s: %v in\n%v", qname, dns.TypeToString[qtype], err, m)
+			return
+		}
+		kinds[got.Kind]++
+		if qtype != dns.TypeANY { // without DO, signatures are data among others
+			plain := ask(t, z, qname, qtype, 0, dnswire.MaxMessage)
+			plain.Extra = slices.DeleteFunc(plain.Extra, func(rr dns.RR) bool { // expansions, which DO=1 would have to prove
+				return !v.exists[strings.ToLower(rr.Header().Name)]
+			})
+			if got, want := show(withoutDNSSEC(m, qtype)), show(withoutDNSSEC(plain, qtype)); got != want || show(plain) != show(withoutDNSSEC(plain, qtype)) {
+				t.Errorf("%s %s: with DO=1\n%s\nwith DO=0\n%s", qname, dns.TypeToString[qtype], got, show(plain))
+			}
+		}
+	}
+}
+
+// TestSignedRootVerified asks the signed root zone of 2020 what resolvers ask it.
+func TestSignedRootVerified(t *testing.T) {
+	z := loadRoot(t, "root-2020-10-19-signed.zone.gz")
+	var zoneRecords []dns.RR
+	for r := range z.Records() {
+		rr, err := dns.NewRR(r.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		zoneRecords = append(zoneRecords, rr)
+	}
+	v := newVerifier(".", zoneRecords)
+	for _, tt := range []struct {
+		name string
+		t    uint16
+		kind string
+		ns   string // types in the authority section
+	}{
+		{".", dns.TypeSOA, "answer", ""},
+		{".", dns.TypeDNSKEY, "answer", ""},
+		{"com.", dns.TypeDS, "answer", ""},
+		{"com.", dns.TypeA, "referral", "DS NS RRSIG"},
+		{"www.example.com.", dns.TypeA, "referral", "DS NS RRSIG"},
+		{"x.ae.", dns.TypeA, "referral", "NS NSEC RRSIG"},
+		{"ae.", dns.TypeDS, "nodata", "NSEC RRSIG SOA"},
+		{".", dns.TypeMX, "nodata", "NSEC RRSIG SOA"},
+		{"nosuchtld.", dns.TypeA, "nxdomain", "NSEC RRSIG SOA"},
+		{"aa.", dns.TypeA, "nxdomain", "NSEC RRSIG SOA"},
+		{"a.b.zzzz.", dns.TypeA, "nxdomain", "NSEC RRSIG SOA"},
+	} {
+		m := askSecure(t, z, tt.name, tt.t, dnswire.MaxUDP)
+		got, err := v.verify(m, tt.t)
+		if err != nil || got.Kind != tt.kind {
+			t.Errorf("%s %s: %v %v, want %s", tt.name, dns.TypeToString[tt.t], got.Kind, err, tt.kind)
+		}
+		var types []string
+		for _, rr := range m.Ns {
+			types = append(types, dns.TypeToString[rr.Header().Rrtype])
+		}
+		slices.Sort(types)
+		if got := strings.Join(slices.Compact(types), " "); got != tt.ns {
+			t.Errorf("%s %s: authority %s, want %s", tt.name, dns.TypeToString[tt.t], got, tt.ns)
+		}
+	}
+}

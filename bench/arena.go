@@ -144,11 +144,13 @@ type contest struct {
 }
 
 // hold runs the rounds of a contest: every server once, then every server again,
-// so that what drifts over the minutes drifts for all.
+// so that what drifts over the minutes drifts for all. Each round begins with
+// another one, so that nobody always comes after the same.
 func (a *arena) hold(name string, c contest) (*table.Samples, error) {
 	samples := &table.Samples{}
 	for round := range c.rounds {
-		for _, p := range c.programs {
+		for i := range c.programs {
+			p := c.programs[(i+round)%len(c.programs)]
 			if err := a.visit(p, c, samples); err != nil {
 				return nil, fmt.Errorf("%s: %s: %w", name, p.Name, err)
 			}
@@ -167,6 +169,7 @@ func (a *arena) visit(p peer.Program, c contest, samples *table.Samples) error {
 	if err != nil {
 		return err
 	}
+	defer os.RemoveAll(s.Dir) // logs of millions of requests
 	defer s.Stop()
 	if err := s.Await(a.ctx, func() error { return c.ready(s) }); err != nil {
 		return err

@@ -3,8 +3,11 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"pharos/bench/httpload"
@@ -61,6 +64,9 @@ func (a *arena) http() ([]table.Row, error) {
 				if err := a.carry(loop, s, n, requests, perWork[n]); err != nil {
 					return fmt.Errorf("%d connections: %w", n, err)
 				}
+			}
+			if err := logged(s); err != nil {
+				return err
 			}
 			return resident(s, samples, memory.Name, 1<<20)
 		},
@@ -120,6 +126,18 @@ func (a *arena) idle(loop *httpload.Loop, s *peer.Server, requests [][]byte, sam
 	return nil
 }
 
+// logged reports an error unless the gateway has left lines about its requests, in
+// a file of its own or, as HAProxy, on standard output.
+func logged(s *peer.Server) error {
+	for _, name := range []string{"access.log", "output.log"} {
+		text, err := os.ReadFile(filepath.Join(s.Dir, name))
+		if err == nil && bytes.Count(text, []byte("/item/0")) > idleConnections {
+			return nil
+		}
+	}
+	return errors.New("it was to log every request and has not")
+}
+
 // carry puts a gateway under load from n connections and takes CPU time per
 // request, rate and response times.
 func (a *arena) carry(loop *httpload.Loop, s *peer.Server, n int, requests [][]byte, samples *table.Samples) error {
@@ -153,8 +171,8 @@ func (a *arena) carry(loop *httpload.Loop, s *peer.Server, n int, requests [][]b
 	samples.Add(s.Name, requestsPerSecond.Name, rate)
 	samples.Add(s.Name, latencyHalf.Name, float64(r.Latency.Quantile(0.5).Microseconds()))
 	samples.Add(s.Name, latencyMost.Name, float64(r.Latency.Quantile(0.99).Microseconds()))
-	a.say("%-9s %6.2f us per request, %6.0f/s, on its processor %3.0f %% of the time, %d connections",
-		s.Name, micros, rate, 100*spent.Seconds()/r.Elapsed.Seconds(), n)
+	a.say("%-9s %6.2f us per request, %6.0f/s, on its processor %3.0f %% of the time, %d connections, %d of %d requests failed",
+		s.Name, micros, rate, 100*spent.Seconds()/r.Elapsed.Seconds(), n, r.Refused+r.Unanswered, r.Sent)
 	return a.profile(s, gatewayWork(n), func(d time.Duration) error {
 		_, err := c.Run(a.ctx, d)
 		return err

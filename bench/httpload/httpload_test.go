@@ -144,8 +144,15 @@ func TestSeesWrongResponses(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if r.Err() == nil || r.Closed != 1 || r.First == "" {
-				t.Errorf("got %d wrong, %d closed, first %q", r.Wrong, r.Closed, r.First)
+			wrong, refused := 1, 0
+			switch name {
+			case "status":
+				wrong, refused = 0, 1
+			case "closed":
+				wrong = 0
+			}
+			if r.Err() == nil || r.Closed != 1 || r.Wrong != wrong || r.Refused != refused || r.First == "" {
+				t.Errorf("got %d wrong, %d refused, %d closed, first %q", r.Wrong, r.Refused, r.Closed, r.First)
 			}
 		})
 	}

@@ -97,6 +97,7 @@ func versionIn(out string) string {
 type Server struct {
 	Name string
 	Port int
+	Dir  string // where it runs and writes
 
 	group  int
 	exited chan struct{} // closed by the launcher when the process has ended

@@ -13,8 +13,8 @@ import (
 // work on the same processor costs the rate and, by emptying its caches, some CPU
 // time as well.
 const (
-	niceThreads = -10
-	niceSession = -10
+	niceThreads = -15
+	niceSession = -19
 )
 
 // autogroup is the share of this session, which the scheduler sets above the

@@ -24,6 +24,8 @@ internal/dns/tsig:              internal/dns/dnsname internal/dns/rdata
 
 internal/authority/zone:        internal/dns/...
 internal/authority/answer:      internal/dns/... internal/authority/zone
+internal/authority/journal:     internal/dns/... internal/authority/zone
+internal/authority/transfer:    internal/dns/... internal/authority/zone internal/authority/journal
 
 internal/resolver/rrcache:      internal/dns/...
 internal/resolver/iterate:      internal/dns/... internal/resolver/rrcache
@@ -70,7 +72,7 @@ const module = "pharos/"
 // network, file, goroutine or log.
 var pure = []string{
 	"internal/dns/dnsname", "internal/dns/rdata", "internal/dns/dnswire", "internal/dns/zonefile", "internal/dns/tsig",
-	"internal/authority/zone", "internal/authority/answer",
+	"internal/authority/zone", "internal/authority/answer", "internal/authority/journal", "internal/authority/transfer",
 	"internal/resolver/rrcache", "internal/resolver/iterate",
 	"internal/traffic/health", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/steer",
 	"internal/proxy/http1", "internal/proxy/route",

@@ -48,37 +48,57 @@ type fate struct {
 	as    rdata.Record // if added
 }
 
+// fates are those of all records that are told of. names has their owners, for
+// most names of a zone have none.
+type fates struct {
+	of    map[identity]fate
+	names map[dnsname.Name]bool
+}
+
+func (f *fates) set(id identity, to fate) {
+	f.of[id] = to
+	f.names[id.name] = true
+}
+
+func (f *fates) find(r rdata.Record) (fate, bool) {
+	if !f.names[r.Name] {
+		return fate{}, false
+	}
+	found, changed := f.of[identityOf(r)]
+	return found, changed
+}
+
 // Apply returns the records of the version that changes make of old. It fails if
 // they do not fit it: then the two servers have different versions with one
 // serial, and only AXFR helps.
 func Apply(old *zone.Zone, changes []Change) (iter.Seq[rdata.Record], error) {
-	fates := map[identity]fate{}
+	fates := fates{of: map[identity]fate{}, names: map[dnsname.Name]bool{}}
 	for _, c := range changes {
 		for _, r := range c.Deleted {
 			id := identityOf(r)
-			f, known := fates[id]
+			f, known := fates.of[id]
 			if known && !f.added {
 				return nil, misfit(r, c, "deletes the record %s %s twice")
 			}
-			fates[id] = fate{gone: !known || f.gone}
+			fates.set(id, fate{gone: !known || f.gone})
 		}
 		for _, r := range c.Added {
 			id := identityOf(r)
-			f := fates[id]
+			f := fates.of[id]
 			if f.added {
 				return nil, misfit(r, c, "adds the record %s %s twice")
 			}
-			fates[id] = fate{gone: f.gone, added: true, as: r}
+			fates.set(id, fate{gone: f.gone, added: true, as: r})
 		}
 	}
 	missing := 0
-	for _, f := range fates {
+	for _, f := range fates.of {
 		if f.gone {
 			missing++
 		}
 	}
 	for r := range old.Records() {
-		if f := fates[identityOf(r)]; f.gone {
+		if f, changed := fates.find(r); changed && f.gone {
 			missing--
 		}
 	}
@@ -93,7 +113,7 @@ func misfit(r rdata.Record, c Change, text string) error {
 }
 
 // applied yields the new version's records.
-func applied(old *zone.Zone, soa rdata.Record, fates map[identity]fate) iter.Seq[rdata.Record] {
+func applied(old *zone.Zone, soa rdata.Record, fates fates) iter.Seq[rdata.Record] {
 	return func(yield func(rdata.Record) bool) {
 		if !yield(soa) {
 			return
@@ -102,11 +122,11 @@ func applied(old *zone.Zone, soa rdata.Record, fates map[identity]fate) iter.Seq
 			if r.Type == rdata.TypeSOA && r.Name == old.Origin() {
 				continue
 			}
-			if _, changed := fates[identityOf(r)]; !changed && !yield(r) {
+			if _, changed := fates.find(r); !changed && !yield(r) {
 				return
 			}
 		}
-		for _, f := range fates {
+		for _, f := range fates.of {
 			if f.added && !yield(f.as) {
 				return
 			}

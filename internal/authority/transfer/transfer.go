@@ -29,7 +29,7 @@ import (
 
 // pieceOctets is how large the messages of a transfer are made: compression
 // pointers do not reach further (RFC 1035 §4.1.4), and it lets other answers of
-// the connection come between. A record that is larger gets a message of its own.
+// the connection come between. A record that is larger gets a larger message.
 const pieceOctets = 16 << 10
 
 // SOA returns the SOA record of z, in the zone's memory.

@@ -74,7 +74,7 @@ func TestSignedRandomZones(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(7, uint64(i)))
 			kinds := map[string]int{}
 			for range 12 {
-				plain, name := randomSignable(rnd)
+				plain, name := randomSignable(rnd, "test.")
 				text := sign.sign(t, plain)
 				checkSigned(t, rnd, text, name, kinds)
 				if t.Failed() {

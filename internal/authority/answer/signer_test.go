@@ -124,23 +124,23 @@ func records(t testing.TB, text string) []dns.RR {
 
 // randomSignable is randomZone without what a signer refuses or signs otherwise
 // than others: data below cuts and DNAMEs but for glue, NS at wildcards.
-func randomSignable(rnd *rand.Rand) (text string, name func() string) {
+func randomSignable(rnd *rand.Rand, origin string) (text string, name func() string) {
 	labels := []string{"a", "B", "*", "ns", "long-label-of-a-name-server", "-", "zz", "a\\001b"}
 	name = func() string {
-		n := "test."
+		n := origin
 		for range rnd.IntN(4) {
 			n = labels[rnd.IntN(len(labels))] + "." + n
 		}
 		return n
 	}
 	var b strings.Builder
-	b.WriteString("@ 60 IN SOA ns.test. h.provider.net. 1 2 3 4 30\n@ 60 IN NS ns.test.\nns.test. 60 IN A 192.0.2.1\n")
-	kinds := map[string]string{"test.": "A", "ns.test.": "A"}
+	b.WriteString("@ 60 IN SOA ns h.provider.net. 1 2 3 4 30\n@ 60 IN NS ns\nns 60 IN A 192.0.2.1\n")
+	kinds := map[string]string{origin: "A", "ns." + origin: "A"}
 	var owners []string
 	for range 4 + rnd.IntN(30) {
 		owner, t := name(), []string{"A", "A", "AAAA", "NS", "NS", "DS", "MX", "CNAME", "DNAME", "TXT"}[rnd.IntN(10)]
 		key := strings.ToLower(owner)
-		if _, taken := kinds[key]; taken || owner == "test." || strings.Contains(owner, "*") && (t == "NS" || t == "DS" || t == "DNAME") {
+		if _, taken := kinds[key]; taken || owner == origin || strings.Contains(owner, "*") && (t == "NS" || t == "DS" || t == "DNAME") {
 			continue
 		}
 		kinds[key] = t

@@ -21,6 +21,7 @@ internal/dns/rdata:             internal/dns/dnsname
 internal/dns/dnswire:           internal/dns/dnsname internal/dns/rdata
 internal/dns/zonefile:          internal/dns/dnsname internal/dns/rdata
 internal/dns/tsig:              internal/dns/dnsname internal/dns/rdata
+internal/dns/dnssec:            internal/dns/dnsname internal/dns/rdata internal/dns/dnswire
 
 internal/authority/zone:        internal/dns/...
 internal/authority/answer:      internal/dns/... internal/authority/zone
@@ -71,7 +72,7 @@ const module = "pharos/"
 // pure packages decide. They take the time as an argument, and touch no clock,
 // network, file, goroutine or log.
 var pure = []string{
-	"internal/dns/dnsname", "internal/dns/rdata", "internal/dns/dnswire", "internal/dns/zonefile", "internal/dns/tsig",
+	"internal/dns/dnsname", "internal/dns/rdata", "internal/dns/dnswire", "internal/dns/zonefile", "internal/dns/tsig", "internal/dns/dnssec",
 	"internal/authority/zone", "internal/authority/answer", "internal/authority/journal", "internal/authority/transfer",
 	"internal/resolver/rrcache", "internal/resolver/iterate",
 	"internal/traffic/health", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/steer",

@@ -72,22 +72,37 @@ type EDE uint16
 
 // The info codes in use here.
 const (
-	EDEOther                EDE = 0
-	EDEStaleAnswer          EDE = 3
-	EDEForgedAnswer         EDE = 4
-	EDECachedError          EDE = 13
-	EDENotReady             EDE = 14
-	EDEBlocked              EDE = 15
-	EDEProhibited           EDE = 18
-	EDENotAuthoritative     EDE = 20
-	EDENotSupported         EDE = 21
-	EDENoReachableAuthority EDE = 22
-	EDENetworkError         EDE = 23
-	EDEInvalidData          EDE = 24
+	EDEOther                      EDE = 0
+	EDEUnsupportedDNSKEYAlgorithm EDE = 1
+	EDEUnsupportedDSDigest        EDE = 2
+	EDEStaleAnswer                EDE = 3
+	EDEForgedAnswer               EDE = 4
+	EDEDNSSECIndeterminate        EDE = 5
+	EDEDNSSECBogus                EDE = 6
+	EDESignatureExpired           EDE = 7
+	EDESignatureNotYetValid       EDE = 8
+	EDEDNSKEYMissing              EDE = 9
+	EDERRSIGsMissing              EDE = 10
+	EDENoZoneKeyBitSet            EDE = 11
+	EDENSECMissing                EDE = 12
+	EDECachedError                EDE = 13
+	EDENotReady                   EDE = 14
+	EDEBlocked                    EDE = 15
+	EDEProhibited                 EDE = 18
+	EDENotAuthoritative           EDE = 20
+	EDENotSupported               EDE = 21
+	EDENoReachableAuthority       EDE = 22
+	EDENetworkError               EDE = 23
+	EDEInvalidData                EDE = 24
+	EDENSEC3Iterations            EDE = 27
 )
 
 var edeNames = map[EDE]string{
-	EDEOther: "Other Error", EDEStaleAnswer: "Stale Answer", EDEForgedAnswer: "Forged Answer",
+	EDEOther: "Other Error", EDEUnsupportedDNSKEYAlgorithm: "Unsupported DNSKEY Algorithm",
+	EDEUnsupportedDSDigest: "Unsupported DS Digest Type", EDEDNSSECIndeterminate: "DNSSEC Indeterminate",
+	EDEDNSSECBogus: "DNSSEC Bogus", EDESignatureExpired: "Signature Expired", EDESignatureNotYetValid: "Signature Not Yet Valid",
+	EDEDNSKEYMissing: "DNSKEY Missing", EDERRSIGsMissing: "RRSIGs Missing", EDENoZoneKeyBitSet: "No Zone Key Bit Set",
+	EDENSECMissing: "NSEC Missing", EDENSEC3Iterations: "Unsupported NSEC3 Iterations Value", EDEStaleAnswer: "Stale Answer", EDEForgedAnswer: "Forged Answer",
 	EDECachedError: "Cached Error", EDENotReady: "Not Ready", EDEBlocked: "Blocked",
 	EDEProhibited: "Prohibited", EDENotAuthoritative: "Not Authoritative", EDENotSupported: "Not Supported",
 	EDENoReachableAuthority: "No Reachable Authority", EDENetworkError: "Network Error", EDEInvalidData: "Invalid Data",

@@ -61,8 +61,8 @@ func parse(args []string) (options, error) {
 	var o options
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.StringVar(&o.work, "work", "all", "what to measure: `auth|cache|http|all`")
-	f.IntVar(&o.rounds, "rounds", 5, "how often each server is measured; the median counts")
-	f.Float64Var(&o.seconds, "seconds", 2, "length of one measurement")
+	f.IntVar(&o.rounds, "rounds", 11, "how often each server is measured; the median counts")
+	f.Float64Var(&o.seconds, "seconds", 0.8, "length of one measurement")
 	f.StringVar(&o.peers, "peers", "all", "`names` of the peers, separated by commas; all or none")
 	f.StringVar(&o.pharos, "pharos", "pharos", "the program under test, a `path` from the repository's root")
 	f.StringVar(&o.output, "o", "table", "what is printed: `table|json`")

@@ -28,7 +28,7 @@ var figures = []table.Figure{
 func (a *arena) section(rows []table.Row, now time.Time) string {
 	model, cores := procstat.Root.Machine()
 	var b strings.Builder
-	fmt.Fprintf(&b, "Measured %s on %s, %d processors, Linux %s, Go %s: %d rounds of %.0f s, medians.\n",
+	fmt.Fprintf(&b, "Measured %s on %s, %d processors, Linux %s, Go %s: %d rounds of %g s, medians.\n",
 		now.Format(time.DateOnly), model, cores, procstat.Root.Kernel(), strings.TrimPrefix(runtime.Version(), "go"), a.o.rounds, a.o.seconds)
 	var names []string
 	for name, version := range a.versions {

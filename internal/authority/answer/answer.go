@@ -77,10 +77,10 @@ type response struct {
 // It is steps 3 to 6 of RFC 1034 §4.3.2; step 2, the choice of the zone, was the
 // caller's. The class of q is the caller's matter too: z is of class IN.
 func Answer(q *dnswire.Query, z *zone.Zone, rotation uint32, out *dnswire.Builder) Outcome {
-	r := response{q: q, z: z, out: out, rotation: rotation}
 	if q.EDNS.DO && z.IsSigned() {
-		return r.runSigned()
+		return answerSigned(q, z, rotation, out)
 	}
+	r := response{q: q, z: z, out: out, rotation: rotation}
 	return r.run()
 }
 

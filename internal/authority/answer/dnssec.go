@@ -39,10 +39,10 @@ func (p *proofs) need(n zone.Node) {
 	}
 }
 
-// runSigned is run with proofs, which live in its stack frame.
-func (r *response) runSigned() Outcome {
+// answerSigned is Answer with proofs, which live in its stack frame.
+func answerSigned(q *dnswire.Query, z *zone.Zone, rotation uint32, out *dnswire.Builder) Outcome {
 	var p proofs
-	r.proofs = &p
+	r := response{q: q, z: z, out: out, rotation: rotation, proofs: &p}
 	return r.run()
 }
 

@@ -1,6 +1,7 @@
 package answer
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -10,21 +11,28 @@ import (
 
 	"pharos/internal/authority/zone"
 	"pharos/internal/dns/dnswire"
+	"pharos/internal/dns/rdata"
 )
 
-// askSecure asks z with DO=1.
-func askSecure(t testing.TB, z *zone.Zone, qname string, qtype uint16, limit int) *dns.Msg {
+// secureQuery returns a query message with DO=1.
+func secureQuery(t testing.TB, qname string, qtype uint16) []byte {
 	t.Helper()
 	m := new(dns.Msg).SetQuestion(dns.Fqdn(qname), qtype)
 	m.RecursionDesired = false
-	m.SetEdns0(uint16(limit), true)
+	m.SetEdns0(dnswire.MaxUDP, true)
 	wire, err := m.Pack()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return wire
+}
+
+// askSecure asks z with DO=1.
+func askSecure(t testing.TB, z *zone.Zone, qname string, qtype uint16, limit int) *dns.Msg {
+	t.Helper()
 	var q dnswire.Query
 	var out dnswire.Builder
-	if v := q.Parse(wire); v != dnswire.Accept {
+	if v := q.Parse(secureQuery(t, qname, qtype)); v != dnswire.Accept {
 		t.Fatalf("query %s: verdict %v", qname, v)
 	}
 	out.Reset(&q, make([]byte, limit+dnswire.BufferSlack), limit)
@@ -33,7 +41,7 @@ func askSecure(t testing.TB, z *zone.Zone, qname string, qtype uint16, limit int
 	if len(response) > limit {
 		t.Fatalf("%s: %d octets, limit %d", qname, len(response), limit)
 	}
-	m = new(dns.Msg)
+	m := new(dns.Msg)
 	if err := m.Unpack(response); err != nil {
 		t.Fatalf("response to %s: %v\n%x", qname, err, response)
 	}
@@ -162,6 +170,76 @@ func TestSignedRootVerified(t *testing.T) {
 		slices.Sort(types)
 		if got := strings.Join(slices.Compact(types), " "); got != tt.ns {
 			t.Errorf("%s %s: authority %s, want %s", tt.name, dns.TypeToString[tt.t], got, tt.ns)
+		}
+	}
+}
+
+// TestNoAllocsSigned: no kind of answer with DNSSEC allocates.
+func TestNoAllocsSigned(t *testing.T) {
+	plain := buildZone(t, "example.", dialogueZone)
+	for _, denial := range []rdata.Type{rdata.TypeNSEC, rdata.TypeNSEC3} {
+		z := pretendSigned(t, plain, denial, false)
+		for _, name := range []string{
+			"mail.example.", "nothing.example.", "wild.example.", "www.child.example.", "x.wild.example.", "x.alias.example.",
+			"www.old.example.", "upper.example.", "loop1.example.", "down.example.", "growing.example.", "other.", "example.",
+			"ent.deep.example.", "sibling.example.", strings.Repeat("abcdefghi.", 8) + "long.example.",
+		} {
+			for _, qtype := range []uint16{dns.TypeA, dns.TypeMX, dns.TypeNS, dns.TypeANY, dns.TypeRRSIG, dns.TypeDS} {
+				wire := secureQuery(t, name, qtype)
+				buf := make([]byte, dnswire.MaxUDP+dnswire.BufferSlack)
+				var q dnswire.Query
+				var out dnswire.Builder
+				if got := testing.AllocsPerRun(20, func() {
+					n := copy(buf, wire)
+					q.Parse(buf[:n])
+					out.Reset(&q, buf, dnswire.MaxUDP)
+					Answer(&q, z, 1, &out)
+					out.Finish()
+				}); got != 0 {
+					t.Fatalf("%s %s %s: %v allocations", denial, name, dns.TypeToString[qtype], got)
+				}
+			}
+		}
+	}
+}
+
+// BenchmarkAnswerSigned is BenchmarkAnswer with DO=1.
+func BenchmarkAnswerSigned(b *testing.B) {
+	plain := buildZone(b, "example.com.", benchmarkZone())
+	for _, bb := range []struct {
+		denial rdata.Type
+		optOut bool
+	}{{rdata.TypeNSEC, false}, {rdata.TypeNSEC3, false}, {rdata.TypeNSEC3, true}} {
+		z := pretendSigned(b, plain, bb.denial, bb.optOut)
+		for _, kind := range []struct{ kind, format string }{
+			{"hit", "host%d.example.com."},
+			{"nodata", "child%d.example.com."},
+			{"nxdomain", "nohost%d.example.com."},
+			{"referral", "www.child%d.example.com."},
+			{"wildcard", "any%d.wild.example.com."},
+		} {
+			const count = 8192
+			var queries [count][]byte
+			for i := range queries {
+				qtype := dns.TypeA
+				if kind.kind == "nodata" {
+					qtype = dns.TypeDS
+				}
+				queries[i] = secureQuery(b, fmt.Sprintf(kind.format, rand.IntN(25_000)), qtype)
+			}
+			b.Run(fmt.Sprintf("%s optout=%v/%s", bb.denial, bb.optOut, kind.kind), func(b *testing.B) {
+				var q dnswire.Query
+				var out dnswire.Builder
+				buf := make([]byte, dnswire.MaxUDP+dnswire.BufferSlack)
+				b.ReportAllocs()
+				for i := 0; b.Loop(); i++ {
+					n := copy(buf, queries[i%count])
+					q.Parse(buf[:n])
+					out.Reset(&q, buf, dnswire.MaxUDP)
+					Answer(&q, z, uint32(i), &out)
+					out.Finish()
+				}
+			})
 		}
 	}
 }

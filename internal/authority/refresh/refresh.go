@@ -1,12 +1,12 @@
 // Package refresh decides when a secondary asks its primaries, and when what it
 // has is too old to be served (RFC 1034 §4.3.5, RFC 1996 §3.11).
 //
-//	          Loaded, Ended(ok)                 Tick at Next
-//	  absent ------------------> fresh --------------------------> checking
-//	    ^                          ^  NOTIFY, operator: at once       |
-//	    |                          +----------- Ended(ok) ------------+
-//	    |        EXPIRE since the last good check      Ended(failed): again after RETRY
-//	    +-------------------------------------------------------------+
+//	        Loaded, Ended(ok)                 Tick at Next
+//	absent ------------------> fresh --------------------------> checking
+//	  ^                          ^  NOTIFY, operator: at once       |
+//	  |                          +----------- Ended(ok) ------------+
+//	  |        EXPIRE since the last good check      Ended(failed): again after RETRY
+//	  +-------------------------------------------------------------+
 //
 // It owns the times. It does not own how a primary is asked (package xfr), nor
 // what is done with a new version (package node).

@@ -1,0 +1,190 @@
+package xfr
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"pharos/internal/authority/transfer"
+	"pharos/internal/authority/zone"
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/dnswire"
+	"pharos/internal/dns/rdata"
+)
+
+// Limits bound one transfer.
+type Limits struct {
+	Records int
+	Octets  int64
+	Time    time.Duration
+}
+
+// Result is what a check of the primaries came to.
+type Result struct {
+	Zone    *zone.Zone    // the version to serve: the old one if it is the newest
+	Form    transfer.Form // how it came
+	From    netip.AddrPort
+	Records int
+	Octets  int64
+	Took    time.Duration
+}
+
+// check asks the primaries in turn until one of them has the newest version or
+// confirms that old, which may be nil, is it. With force the whole zone is
+// transferred whatever its serial.
+func check(ctx context.Context, name dnsname.Name, primaries []Peer, old *zone.Zone, force bool, limits Limits) (Result, error) {
+	var errs []error
+	for _, p := range primaries {
+		began := time.Now()
+		r, err := checkOne(ctx, name, p, old, force, limits)
+		if err == nil {
+			r.From, r.Took = p.Address, time.Since(began)
+			return r, nil
+		}
+		errs = append(errs, fmt.Errorf("primary %s: %w", p.Address, err))
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return Result{}, errors.Join(errs...)
+}
+
+func checkOne(ctx context.Context, name dnsname.Name, p Peer, old *zone.Zone, force bool, limits Limits) (Result, error) {
+	f := &fetcher{name: name, primary: p, old: old, limits: limits}
+	if old == nil || force {
+		f.force = true
+		return f.whole(ctx)
+	}
+	serial, err := f.serial(ctx)
+	switch {
+	case err != nil:
+		return Result{}, err
+	case serial == old.Serial():
+		return Result{Zone: old, Form: transfer.UpToDate}, nil
+	case !old.Serial().Less(serial): // RFC 1982
+		return Result{}, fmt.Errorf("has serial %d, and %d is served here: serials must go forward; \"pharos zone refresh --force\" takes it all the same", serial, old.Serial())
+	}
+	r, err := f.differences(ctx)
+	if err == nil {
+		return r, nil
+	}
+	if ctx.Err() != nil {
+		return Result{}, err
+	}
+	// RFC 1995 §4: whatever was wrong with IXFR, AXFR may go.
+	r, wholeErr := f.whole(ctx)
+	if wholeErr != nil {
+		return Result{}, fmt.Errorf("IXFR: %w; AXFR: %w", err, wholeErr)
+	}
+	return r, nil
+}
+
+// fetcher gets one zone from one primary.
+type fetcher struct {
+	name    dnsname.Name
+	primary Peer
+	old     *zone.Zone
+	force   bool // any serial will do
+	limits  Limits
+}
+
+// serial asks for the primary's SOA record (RFC 1034 §4.3.5).
+func (f *fetcher) serial(ctx context.Context) (rdata.Serial, error) {
+	m, err := f.primary.ask(ctx, query(f.name, rdata.TypeSOA, nil), udpTries)
+	if err != nil {
+		return 0, err
+	}
+	if m.Rcode != dnswire.RcodeNoError {
+		return 0, &transfer.Refused{Rcode: m.Rcode, EDE: m.EDE}
+	}
+	for _, r := range m.Answer {
+		if r.Type == rdata.TypeSOA && r.Name == f.name && m.AA && rdata.Validate(r.Type, r.Data) == nil {
+			return transfer.SerialOf(r), nil
+		}
+	}
+	return 0, errors.New("is not authoritative for the zone: it gives no SOA record with AA; has it loaded the zone?")
+}
+
+// differences gets the new version by IXFR.
+func (f *fetcher) differences(ctx context.Context) (Result, error) {
+	soa := transfer.SOA(f.old)
+	build := zone.NewBuilder(f.name)
+	r := &transfer.Receiver{Asked: rdata.TypeIXFR, Have: f.old.Serial(), Record: build.Add}
+	if err := f.receive(ctx, r, &soa); err != nil {
+		return Result{}, err
+	}
+	switch r.Form() {
+	case transfer.UpToDate:
+		return Result{}, transfer.ErrNoDifferences // its SOA record just said otherwise
+	case transfer.Incremental:
+		records, err := transfer.Apply(f.old, r.Changes())
+		if err != nil {
+			return Result{}, err
+		}
+		for record := range records {
+			build.Add(record)
+		}
+	}
+	return f.finish(build, r)
+}
+
+// whole gets the zone by AXFR.
+func (f *fetcher) whole(ctx context.Context) (Result, error) {
+	build := zone.NewBuilder(f.name)
+	r := &transfer.Receiver{Asked: rdata.TypeAXFR, Record: build.Add}
+	if err := f.receive(ctx, r, nil); err != nil {
+		return Result{}, err
+	}
+	return f.finish(build, r)
+}
+
+// receive runs one transfer to its end.
+func (f *fetcher) receive(ctx context.Context, r *transfer.Receiver, have *rdata.Record) error {
+	r.Zone, r.Limits = f.name, transfer.Limits{Records: f.limits.Records, Octets: f.limits.Octets}
+	if f.limits.Time > 0 {
+		limited, cancel := context.WithTimeoutCause(ctx, f.limits.Time, fmt.Errorf("not at its end after %v; raise transfers.maxTime if that is right", f.limits.Time))
+		defer cancel()
+		ctx = limited
+	}
+	s, err := f.primary.open(ctx, query(f.name, r.Asked, have))
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	for {
+		msg, err := s.next()
+		if err != nil {
+			if cause := context.Cause(ctx); cause != nil {
+				return cause
+			}
+			return err
+		}
+		done, err := r.Take(msg)
+		if err != nil {
+			return err
+		}
+		if done {
+			return s.complete()
+		}
+	}
+}
+
+// finish makes the zone of what was received, if it can be served.
+func (f *fetcher) finish(build *zone.Builder, r *transfer.Receiver) (Result, error) {
+	z, problems := build.Finish()
+	if z == nil {
+		for _, p := range problems {
+			if p.Severity == zone.Fatal {
+				return Result{}, fmt.Errorf("the version with serial %d cannot be served: %s", transfer.SerialOf(r.SOA()), p)
+			}
+		}
+		return Result{}, errors.New("the version cannot be served")
+	}
+	if !f.force && !f.old.Serial().Less(z.Serial()) {
+		return Result{}, fmt.Errorf("sent serial %d, and %d is served here: serials must go forward (RFC 1982)", z.Serial(), f.old.Serial())
+	}
+	records, octets := r.Received()
+	return Result{Zone: z, Form: r.Form(), Records: records, Octets: octets}, nil
+}

@@ -1,0 +1,393 @@
+// Package xfr gets secondary zones from their primaries, keeps them on disk, and
+// tells secondaries of changes.
+//
+// It owns connections to other servers, their timers, and the copies in the data
+// folder. When to ask is decided by package refresh, what to believe by packages
+// transfer and tsig; what is done with a version is the caller's (package node).
+//
+//	Secondaries  timer, NOTIFY, operator -> refresh.Step -> check: SOA, IXFR, AXFR
+//	             -> saveCopy (fsync) -> Publish
+//	Notifier     Announce -> NOTIFY to each server, again until it answers
+//
+// A version is on disk before it is published, and a copy is replaced at once or
+// not at all: a crash at any instant leaves the old version or the new one.
+//
+// Entry points: New, Secondaries.Set, Secondaries.Version, Secondaries.Notified,
+// Secondaries.Refresh, Secondaries.State; NewNotifier, Notifier.Announce.
+//
+// Concurrency: all methods may be called from anywhere. A zone has one timer, and
+// one goroutine while its primaries are asked; Config.Concurrent bounds how many
+// do so at a time. Publish is called without a lock held.
+//
+// Sources: RFC 1034 §4.3.5, RFC 1995, RFC 1996, RFC 5936, RFC 8945.
+package xfr
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"pharos/internal/authority/refresh"
+	"pharos/internal/authority/transfer"
+	"pharos/internal/authority/zone"
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/rdata"
+)
+
+// Config is what New needs.
+type Config struct {
+	Folder     string // for the copies; made when needed
+	Concurrent int    // transfers at a time
+	Limits     Limits // of each
+	// Publish is called when a zone has a new version, or, having expired, none.
+	Publish func(name dnsname.Name)
+	// Trouble is called when what an operator should know of a zone may have
+	// changed; see State.
+	Trouble func(name dnsname.Name)
+	Log     *slog.Logger
+}
+
+// Zone is a secondary zone.
+type Zone struct {
+	Name      dnsname.Name
+	Primaries []Peer
+}
+
+// State is how a secondary zone is.
+type State struct {
+	Serial    rdata.Serial // of the version served, if Present
+	Present   bool
+	Checking  bool
+	Last      Result    // of the last transfer that brought a version, by this process
+	LastAt    time.Time // its time
+	Confirmed time.Time // when a primary last confirmed the version
+	NextCheck time.Time
+	Expires   time.Time
+	Failures  int    // checks in a row
+	Problem   string // why the last check failed, or the copy could not be used
+}
+
+// Counts are the checks and transfers of all zones.
+type Counts struct {
+	Whole, Incremental, UpToDate, Failed, Expired uint64
+}
+
+// Secondaries are the secondary zones of a node.
+type Secondaries struct {
+	// Constant after New.
+	config Config
+	ctx    context.Context
+	cancel context.CancelFunc
+	slots  chan struct{} // one for each check under way
+	work   sync.WaitGroup
+
+	mu     sync.Mutex // guards what follows, and all entries
+	zones  map[dnsname.Name]*entry
+	counts Counts
+	closed bool
+}
+
+// entry is one zone. Its fields are guarded by Secondaries.mu, but zone is only
+// replaced by the check under way.
+type entry struct {
+	name      dnsname.Name
+	primaries []Peer
+	machine   *refresh.Machine
+	timer     *time.Timer
+	zone      *zone.Zone // the version there is; nil: none
+	force     bool       // the next check transfers whatever the serial
+	started   bool       // Set has seen it
+	removed   bool
+	loaded    time.Time // when the copy was confirmed, before started
+	state     State
+	abandon   context.CancelFunc // of the check under way
+}
+
+// New returns without any zone.
+func New(c Config) *Secondaries {
+	s := &Secondaries{config: c, slots: make(chan struct{}, max(1, c.Concurrent)), zones: map[dnsname.Name]*entry{}}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s
+}
+
+// Version returns the version of a zone to serve, or nil. If the zone is new, its
+// copy is read from disk.
+func (s *Secondaries) Version(name dnsname.Name) *zone.Zone {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.entryLocked(name).served()
+}
+
+func (e *entry) served() *zone.Zone {
+	if e.started && !e.machine.Present() {
+		return nil
+	}
+	return e.zone
+}
+
+// entryLocked returns the entry of a zone, made from its copy if it is new.
+func (s *Secondaries) entryLocked(name dnsname.Name) *entry {
+	if e := s.zones[name]; e != nil {
+		return e
+	}
+	e := &entry{name: name.Clone(), machine: refresh.New(rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))}
+	s.zones[e.name] = e
+	z, confirmed, err := loadCopy(s.config.Folder, name)
+	switch {
+	case err == nil:
+		e.zone, e.loaded = z, confirmed
+		if now := time.Now(); now.After(confirmed.Add(soaOf(z).Expire)) {
+			e.zone = nil // not even until Set says so
+		}
+	case errors.Is(err, fs.ErrNotExist):
+	default:
+		path := copyPath(s.config.Folder, name)
+		e.state.Problem = fmt.Sprintf("%s: %v; it is kept as %s.damaged, and the zone is transferred anew", path, err, path)
+		s.config.Log.Warn("copy of a secondary zone cannot be used", "zone", name.String(), "file", path, "error", err)
+		os.Rename(path, path+".damaged")
+	}
+	return e
+}
+
+// soaOf returns what package refresh needs of z.
+func soaOf(z *zone.Zone) refresh.SOA {
+	data := transfer.SOA(z).Data
+	numbers := data[len(data)-20:]
+	seconds := func(at int) time.Duration { return time.Duration(binary.BigEndian.Uint32(numbers[at:])) * time.Second }
+	return refresh.SOA{Serial: z.Serial(), Refresh: seconds(4), Retry: seconds(8), Expire: seconds(12)}
+}
+
+// Set says which zones there are. New ones are asked for at once, those that are
+// not among zones are forgotten; their copies stay on disk.
+func (s *Secondaries) Set(zones []Zone) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	wanted := map[dnsname.Name]bool{}
+	now := time.Now()
+	for _, z := range zones {
+		wanted[z.Name] = true
+		e := s.entryLocked(z.Name)
+		moved := e.started && !slices.EqualFunc(e.primaries, z.Primaries, samePeer)
+		e.primaries = z.Primaries
+		switch {
+		case !e.started:
+			e.started = true
+			if e.zone != nil {
+				s.stepLocked(e, now, refresh.Loaded{SOA: soaOf(e.zone), Confirmed: e.loaded})
+			} else {
+				s.stepLocked(e, now, refresh.Started{})
+			}
+		case moved:
+			s.stepLocked(e, now, refresh.Asked{})
+		}
+	}
+	for name, e := range s.zones {
+		if !wanted[name] {
+			s.removeLocked(e)
+		}
+	}
+}
+
+func samePeer(a, b Peer) bool {
+	if a.Address != b.Address || (a.Key == nil) != (b.Key == nil) {
+		return false
+	}
+	return a.Key == nil || a.Key.Name == b.Key.Name && a.Key.Algorithm == b.Key.Algorithm && string(a.Key.Secret) == string(b.Key.Secret)
+}
+
+func (s *Secondaries) removeLocked(e *entry) {
+	e.removed = true
+	if e.timer != nil {
+		e.timer.Stop()
+	}
+	if e.abandon != nil {
+		e.abandon()
+	}
+	delete(s.zones, e.name)
+}
+
+// Notified takes a NOTIFY for a zone. It does not wait.
+func (s *Secondaries) Notified(name dnsname.Name, serial rdata.Serial, hasSerial bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.zones[name]; e != nil && e.started {
+		s.stepLocked(e, time.Now(), refresh.Notified{Serial: serial, HasSerial: hasSerial})
+	}
+}
+
+// Refresh has the primaries of a zone asked now. With force the whole zone is
+// transferred, whatever its serial. It reports whether there is such a zone.
+func (s *Secondaries) Refresh(name dnsname.Name, force bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.zones[name]
+	if e == nil || !e.started {
+		return false
+	}
+	e.force = e.force || force
+	s.stepLocked(e, time.Now(), refresh.Asked{})
+	return true
+}
+
+// State returns how a zone is.
+func (s *Secondaries) State(name dnsname.Name) (State, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.zones[name]
+	if e == nil {
+		return State{}, false
+	}
+	st := e.state
+	if st.Present = e.served() != nil; st.Present {
+		st.Serial = e.zone.Serial()
+	}
+	st.Checking, st.Failures = e.machine.Checking(), e.machine.Failures()
+	st.Confirmed, st.NextCheck, st.Expires = e.machine.Confirmed(), e.machine.NextCheck(), e.machine.Expires()
+	return st, true
+}
+
+// Counts returns what has been counted.
+func (s *Secondaries) Counts() Counts {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.counts
+}
+
+// Close ends all checks and timers, and waits for them.
+func (s *Secondaries) Close() {
+	s.mu.Lock()
+	s.closed = true
+	for _, e := range s.zones {
+		if e.timer != nil {
+			e.timer.Stop()
+		}
+	}
+	s.mu.Unlock()
+	s.cancel()
+	s.work.Wait()
+}
+
+// stepLocked gives an event to a zone's machine, performs its actions and sets its
+// timer.
+func (s *Secondaries) stepLocked(e *entry, now time.Time, ev refresh.Event) {
+	if s.closed || e.removed {
+		return
+	}
+	var room [2]refresh.Action
+	for _, action := range e.machine.Step(now, ev, room[:0]) {
+		switch action {
+		case refresh.Check:
+			ctx, cancel := context.WithCancel(s.ctx)
+			e.abandon = cancel
+			primaries, old, force := e.primaries, e.zone, e.force
+			e.force = false
+			s.work.Go(func() { // ends with the check, or when Close or Set abandons it
+				defer cancel()
+				s.check(ctx, e, primaries, old, force)
+			})
+		case refresh.Expire:
+			s.counts.Expired++
+			s.config.Log.Error("secondary zone has expired: it is not served any more", "zone", e.name.String(), "confirmed", e.machine.Confirmed())
+			s.work.Go(func() { s.config.Publish(e.name) }) // ends when it is published
+		}
+	}
+	next := e.machine.Next()
+	if next.IsZero() {
+		return // a check is under way
+	}
+	if e.timer == nil {
+		e.timer = time.AfterFunc(next.Sub(now), func() { s.tick(e) })
+	} else {
+		e.timer.Reset(next.Sub(now))
+	}
+}
+
+func (s *Secondaries) tick(e *entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stepLocked(e, time.Now(), refresh.Tick{})
+}
+
+// check asks the primaries of a zone and takes over what comes of it.
+func (s *Secondaries) check(ctx context.Context, e *entry, primaries []Peer, old *zone.Zone, force bool) {
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	case <-ctx.Done():
+		return
+	}
+	r, err := check(ctx, e.name, primaries, old, force, s.config.Limits)
+	now := time.Now()
+	if err == nil && ctx.Err() == nil {
+		err = s.keep(r, old, now)
+	}
+	if ctx.Err() != nil { // closed, or not our zone any more
+		return
+	}
+	s.ended(e, r, old, err, now)
+}
+
+// keep puts what a check found on disk.
+func (s *Secondaries) keep(r Result, old *zone.Zone, now time.Time) error {
+	if r.Zone == old {
+		if err := confirmCopy(s.config.Folder, r.Zone.Origin(), now); err == nil {
+			return nil
+		} // it is not there any more: write it again
+	}
+	if err := saveCopy(s.config.Folder, r.Zone, now); err != nil {
+		return fmt.Errorf("the new version is not published, for it cannot be kept: %w; free space on the disk of %s and see that the folder can be written", err, s.config.Folder)
+	}
+	return nil
+}
+
+// ended takes over the end of a check.
+func (s *Secondaries) ended(e *entry, r Result, old *zone.Zone, err error, now time.Time) {
+	s.mu.Lock()
+	wasPresent := e.machine.Present()
+	ev := refresh.Ended{Failed: err != nil}
+	e.state.Problem = ""
+	switch {
+	case err != nil:
+		s.counts.Failed++
+		e.state.Problem = err.Error()
+	case r.Zone == old:
+		s.counts.UpToDate++
+	default:
+		if s.counts.Whole++; r.Form == transfer.Incremental {
+			s.counts.Whole--
+			s.counts.Incremental++
+		}
+		e.zone, e.state.Last, e.state.LastAt = r.Zone, r, now
+		e.state.Last.Zone = nil
+	}
+	if err == nil {
+		ev.SOA = soaOf(r.Zone)
+	}
+	s.stepLocked(e, now, ev)
+	s.mu.Unlock()
+	s.logEnd(e.name, r, old, err)
+	if err == nil && (r.Zone != old || !wasPresent) {
+		s.config.Publish(e.name)
+	}
+	s.config.Trouble(e.name)
+}
+
+func (s *Secondaries) logEnd(name dnsname.Name, r Result, old *zone.Zone, err error) {
+	switch {
+	case err != nil:
+		s.config.Log.Warn("secondary zone not refreshed", "zone", name.String(), "error", err)
+	case r.Zone == old:
+		s.config.Log.Debug("secondary zone is up to date", "zone", name.String(), "serial", uint32(r.Zone.Serial()), "primary", r.From.String())
+	default:
+		s.config.Log.Info("secondary zone received", "zone", name.String(), "serial", uint32(r.Zone.Serial()), "form", r.Form.String(),
+			"primary", r.From.String(), "records", r.Records, "octets", r.Octets, "took", r.Took)
+	}
+}

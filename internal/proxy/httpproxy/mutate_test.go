@@ -9,8 +9,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -118,10 +118,9 @@ func TestMutatedResponses(t *testing.T) {
 		turn <- struct{}{}
 		running.Go(func() {
 			defer func() { <-turn }()
-			var asked atomic.Int32
 			origin := startOrigin(t, func(conn net.Conn, r *bufio.Reader) {
-				for readMessageHead(r) != "" {
-					if asked.Add(1) == 1 {
+				for head := readMessageHead(r); head != ""; head = readMessageHead(r) {
+					if strings.Contains(head, " /first ") {
 						conn.Write(first)
 					} else {
 						io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecond")
@@ -133,8 +132,8 @@ func TestMutatedResponses(t *testing.T) {
 			g := startGateway(t, Config{Limits: Limits{Response: time.Millisecond}}, origin)
 			conn := g.dial()
 			r := bufio.NewReader(conn)
-			ask := func() (string, bool) {
-				io.WriteString(conn, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
+			ask := func(path string) (string, bool) {
+				io.WriteString(conn, "POST "+path+" HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
 				for {
 					resp, err := http.ReadResponse(r, nil)
 					if err != nil {
@@ -146,10 +145,12 @@ func TestMutatedResponses(t *testing.T) {
 					}
 				}
 			}
-			if _, open := ask(); !open {
+			if _, open := ask("/first"); !open {
 				return
 			}
-			if got, _ := ask(); got != "second" {
+			// On a busy machine the origin may need longer than the short limit: then the
+			// answer is the gateway's own.
+			if got, _ := ask("/second"); got != "second" && !strings.HasPrefix(got, "504 ") {
 				t.Errorf("after %q the next answer is %q", first, got)
 			}
 		})

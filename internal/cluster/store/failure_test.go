@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"testing"
 
+	"go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
 
 	"pharos/internal/cluster/state"
@@ -209,6 +210,26 @@ func TestDamaged(t *testing.T) {
 	}
 }
 
+// A database that something else has open is not damaged: nobody should restore
+// a backup over it.
+func TestDatabaseLocked(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, Config{Dir: dir})
+	commit(t, s, PutWrite(pool("web", 1), Any))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := bbolt.Open(filepath.Join(dir, "etcd", "member", "snap", "db"), 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	err = failure(t, Config{Dir: dir})
+	if text := err.Error(); !strings.Contains(text, "locked; stop what has it open") || strings.Contains(text, "backup") {
+		t.Errorf("error = %v, want that the database is locked", err)
+	}
+}
+
 // A store that has reached its quota refuses more, and takes changes again when
 // objects were deleted. History does not count.
 //
@@ -290,7 +311,13 @@ func TestDiskFull(t *testing.T) {
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
 	}
-	again := open(t, Config{Dir: dir})
+	// What failed in etcd may hold its files as long as this process lives, so
+	// the next process is one with a copy of them.
+	next := filepath.Join(t.TempDir(), "store")
+	if err := os.CopyFS(next, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	again := open(t, Config{Dir: next})
 	if _, there, err := again.Get(testContext(t), poolRef("acknowledged")); !there {
 		t.Errorf("after a full disk an acknowledged object is lost: %v", err)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	boltErrors "go.etcd.io/bbolt/errors"
 )
 
 // maxVerify is the largest database whose every page is looked at before etcd
@@ -41,6 +42,9 @@ func verify(dir string) (err error) {
 		}
 	}()
 	db, err := bbolt.Open(name, 0o600, &bbolt.Options{ReadOnly: true, Timeout: time.Second})
+	if errors.Is(err, boltErrors.ErrTimeout) {
+		return &dirError{dir, "stop what has it open, and start again", errors.New("the database is locked")}
+	}
 	if err != nil {
 		return fmt.Errorf("%w: %v", errDamaged, err)
 	}

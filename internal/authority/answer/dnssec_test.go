@@ -243,3 +243,91 @@ func BenchmarkAnswerSigned(b *testing.B) {
 		}
 	}
 }
+
+// TestSignedSizes asks with every limit: an RRset comes with all of its signatures
+// or not at all, and TC says when one that is required is absent: a proof too
+// (RFC 4035 §3.1.1, §3.1.3).
+func TestSignedSizes(t *testing.T) {
+	plain := buildZone(t, "example.", sizeZone())
+	for _, denial := range []rdata.Type{rdata.TypeNSEC, rdata.TypeNSEC3} {
+		z := pretendSigned(t, plain, denial, false)
+		for _, question := range []struct {
+			name  string
+			qtype uint16
+			proof string // a type that an answer without TC must have
+		}{
+			{"many.example.", dns.TypeAAAA, "RRSIG"}, {"mx.example.", dns.TypeMX, "RRSIG"}, {"alias.example.", dns.TypeAAAA, "CNAME"},
+			{"www.child.example.", dns.TypeA, denial.String()}, {"nothing.example.", dns.TypeA, denial.String()}, {"many.example.", dns.TypeTXT, denial.String()},
+		} {
+			complete := false
+			for limit := dnswire.MaxUDP512; limit < 3600; limit += 7 {
+				m := askSecure(t, z, question.name, question.qtype, limit)
+				checkWhole(t, m)
+				if has := hasRecord(m, question.proof); !m.Truncated && !has {
+					t.Fatalf("%s, limit %d: neither TC nor %s:\n%v", question.name, limit, question.proof, m)
+				}
+				if complete && m.Truncated {
+					t.Fatalf("%s: limit %d truncates, a smaller one did not", question.name, limit)
+				}
+				complete = !m.Truncated
+			}
+			if !complete {
+				t.Errorf("%s %s: never complete", denial, question.name)
+			}
+		}
+	}
+}
+
+// checkWhole: each RRset but NS at a cut and glue has a signature in its section,
+// and there is none without what it covers.
+func checkWhole(t *testing.T, m *dns.Msg) {
+	t.Helper()
+	for i, section := range [][]dns.RR{m.Answer, m.Ns, m.Extra} {
+		sets, covered := map[string]bool{}, map[string]bool{}
+		for _, rr := range section {
+			switch rr := rr.(type) {
+			case *dns.OPT:
+			case *dns.RRSIG:
+				covered[setID(rr.Hdr.Name, rr.TypeCovered)] = true
+			default:
+				if owner := strings.ToLower(rr.Header().Name); !strings.HasSuffix(owner, "child.example.") || rr.Header().Rrtype == dns.TypeNSEC {
+					sets[setID(owner, rr.Header().Rrtype)] = true
+				}
+			}
+		}
+		for id := range sets {
+			if !covered[id] {
+				t.Fatalf("section %d: %s without a signature in\n%v", i, id, m)
+			}
+		}
+		for id := range covered {
+			if !sets[id] {
+				t.Fatalf("section %d: a signature of %s without it", i, id)
+			}
+		}
+	}
+}
+
+func hasRecord(m *dns.Msg, rrtype string) bool {
+	for _, rr := range append(slices.Clone(m.Answer), m.Ns...) {
+		if dns.TypeToString[rr.Header().Rrtype] == rrtype {
+			return true
+		}
+	}
+	return false
+}
+
+// TestHashOwner: RFC 5155 §7.2.8: the owner of an NSEC3 record is denied as any name
+// that does not exist.
+func TestHashOwner(t *testing.T) {
+	z := pretendSigned(t, buildZone(t, "example.", dialogueZone), rdata.TypeNSEC3, false)
+	owner := strings.ToLower(dns.HashName("example.", dns.SHA1, 0, "")) + ".example."
+	for _, qtype := range []uint16{dns.TypeNSEC3, dns.TypeRRSIG, dns.TypeA} {
+		if m := askSecure(t, z, owner, qtype, dnswire.MaxUDP); m.Rcode != dns.RcodeNameError || !hasRecord(m, "NSEC3") {
+			t.Errorf("%s: %v", dns.TypeToString[qtype], m)
+		}
+		if m := ask(t, z, owner, qtype, 0, dnswire.MaxUDP); m.Rcode != dns.RcodeNameError || hasRecord(m, "NSEC3") {
+			t.Errorf("%s with DO=0: %v", dns.TypeToString[qtype], m)
+		}
+	}
+}

@@ -107,6 +107,7 @@ type entry struct {
 	started   bool       // Set has seen it
 	removed   bool
 	loaded    time.Time // when the copy was confirmed, before started
+	stale     bool      // it had expired when it was loaded
 	state     State
 	abandon   context.CancelFunc // of the check under way
 }
@@ -127,7 +128,7 @@ func (s *Secondaries) Version(name dnsname.Name) *zone.Zone {
 }
 
 func (e *entry) served() *zone.Zone {
-	if e.started && !e.machine.Present() {
+	if e.started && !e.machine.Present() || !e.started && e.stale {
 		return nil
 	}
 	return e.zone
@@ -144,9 +145,7 @@ func (s *Secondaries) entryLocked(name dnsname.Name) *entry {
 	switch {
 	case err == nil:
 		e.zone, e.loaded = z, confirmed
-		if now := time.Now(); now.After(confirmed.Add(soaOf(z).Expire)) {
-			e.zone = nil // not even until Set says so
-		}
+		e.stale = time.Now().After(confirmed.Add(soaOf(z).Expire))
 	case errors.Is(err, fs.ErrNotExist):
 	default:
 		path := copyPath(s.config.Folder, name)

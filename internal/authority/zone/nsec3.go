@@ -5,6 +5,7 @@ import (
 	"crypto/sha1"
 	"encoding/binary"
 	"strings"
+	"unsafe"
 
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
@@ -60,8 +61,11 @@ type Hash [HashLen]byte
 // Hash returns the hash of n by the parameters of the zone (RFC 5155 §5). The
 // zone's DenialType must be NSEC3.
 func (z *Zone) Hash(n dnsname.Name) Hash {
-	var input [dnsname.MaxLen + 255]byte // a name or hash, and the salt
 	salt := z.nsec3.salt
+	if len(salt) == 0 && z.nsec3.iterations == 0 { // as RFC 9276 §3.1 wants it
+		return encodeHash(sha1.Sum(unsafe.Slice(unsafe.StringData(n.Wire()), n.Len())))
+	}
+	var input [dnsname.MaxLen + 255]byte // a name or hash, and the salt
 	length := copy(input[:], n.Wire())
 	digest := sha1.Sum(input[:length+copy(input[length:], salt)])
 	if z.nsec3.iterations > 0 {

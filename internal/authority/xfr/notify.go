@@ -1,0 +1,217 @@
+package xfr
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"pharos/internal/authority/transfer"
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/dnswire"
+	"pharos/internal/dns/rdata"
+)
+
+const (
+	// notifyTries and firstPause: RFC 1996 §3.6 leaves them to us. The pauses double,
+	// so a server that restarts within two minutes is told.
+	notifyTries = 7
+	firstPause  = time.Second
+	// notifyWorkers bounds how many NOTIFY messages are under way; others wait.
+	notifyWorkers = 64
+)
+
+// Notice is what became of telling a server about a zone.
+type Notice struct {
+	Zone   dnsname.Name
+	To     netip.AddrPort
+	Serial rdata.Serial // told of
+	Since  time.Time    // when it was first told
+	Tries  int
+	Done   bool   // the server has answered, or we have given up: then Problem says why
+	Error  string // of the last try
+}
+
+// Problem returns what an operator should know, or nothing.
+func (n Notice) Problem() string {
+	if !n.Done || n.Error == "" {
+		return ""
+	}
+	return fmt.Sprintf("server %s was told %d times of serial %d of zone %s, in vain: %s", n.To, n.Tries, n.Serial, n.Zone, n.Error)
+}
+
+// Notifier tells secondaries that zones have changed (RFC 1996).
+type Notifier struct {
+	// Constant after NewNotifier.
+	ctx     context.Context
+	cancel  context.CancelFunc
+	slots   chan struct{}
+	log     *slog.Logger
+	trouble func(zone dnsname.Name)
+	work    sync.WaitGroup
+
+	mu      sync.Mutex // guards what follows
+	notices map[target]*told
+	sent    uint64 // messages
+	failed  uint64 // servers given up
+}
+
+// target is a zone and a server to tell.
+type target struct {
+	zone dnsname.Name
+	to   netip.AddrPort
+}
+
+// told is a Notice and what is being done about it.
+type told struct {
+	Notice
+	abandon context.CancelFunc
+}
+
+// NewNotifier returns a Notifier. trouble is called, without a lock held, when the
+// Problem of a notice about zone may have changed.
+func NewNotifier(log *slog.Logger, trouble func(zone dnsname.Name)) *Notifier {
+	n := &Notifier{slots: make(chan struct{}, notifyWorkers), log: log, trouble: trouble, notices: map[target]*told{}}
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	return n
+}
+
+// Announce tells the servers that the zone of soa has changed. What they were
+// still to be told before is dropped: the newest is all that counts. Servers that
+// are not in the list any more are forgotten.
+func (n *Notifier) Announce(soa rdata.Record, servers []Peer) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	soa.Name, soa.Data = soa.Name.Clone(), slices.Clone(soa.Data)
+	n.forgetLocked(soa.Name, servers)
+	for _, server := range servers {
+		ctx, cancel := context.WithCancel(n.ctx)
+		t := &told{Notice{Zone: soa.Name, To: server.Address, Serial: transfer.SerialOf(soa), Since: time.Now()}, cancel}
+		n.notices[target{soa.Name, server.Address}] = t
+		n.work.Go(func() { // ends with the answer, after notifyTries, or when Announce or Close abandons it
+			defer cancel()
+			n.tell(ctx, t, soa, server)
+		})
+	}
+}
+
+// Forget drops a zone.
+func (n *Notifier) Forget(zone dnsname.Name) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.forgetLocked(zone, nil)
+}
+
+// forgetLocked abandons what is said about zone now. Those not among servers are
+// not listed any more.
+func (n *Notifier) forgetLocked(zone dnsname.Name, servers []Peer) {
+	for at, t := range n.notices {
+		if at.zone != zone {
+			continue
+		}
+		t.abandon()
+		if !slices.ContainsFunc(servers, func(p Peer) bool { return p.Address == at.to }) {
+			delete(n.notices, at)
+		}
+	}
+}
+
+// tell sends NOTIFY until the server answers.
+func (n *Notifier) tell(ctx context.Context, t *told, soa rdata.Record, server Peer) {
+	msg := notifyMessage(soa)
+	for try, pause := 1, firstPause; ; try, pause = try+1, 2*pause {
+		err := n.tellOnce(ctx, server, msg)
+		if ctx.Err() != nil {
+			return
+		}
+		n.mu.Lock()
+		n.sent++
+		t.Tries, t.Error = try, ""
+		if err != nil {
+			t.Error = err.Error()
+		}
+		if t.Done = err == nil || try == notifyTries; t.Done && err != nil {
+			n.failed++
+		}
+		n.mu.Unlock()
+		if t.Done {
+			break
+		}
+		wait := time.NewTimer(pause)
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+			wait.Stop()
+			return
+		}
+	}
+	if problem := t.Problem(); problem != "" {
+		n.log.Warn("secondary not told of a change", "zone", t.Zone.String(), "server", t.To.String(), "error", t.Error)
+	} else {
+		n.log.Info("secondary told of a change", "zone", t.Zone.String(), "server", t.To.String(), "serial", uint32(t.Serial), "tries", t.Tries)
+	}
+	n.trouble(t.Zone)
+}
+
+func (n *Notifier) tellOnce(ctx context.Context, server Peer, msg []byte) error {
+	select {
+	case n.slots <- struct{}{}:
+		defer func() { <-n.slots }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	m, err := server.ask(ctx, msg, 1)
+	switch {
+	case err != nil:
+		return err
+	case m.Opcode != dnswire.OpcodeNotify:
+		return errors.New("the answer is not to a NOTIFY")
+	case m.Rcode != dnswire.RcodeNoError:
+		return fmt.Errorf("it answers %s; is this server one of its primaries for the zone?", m.Rcode)
+	}
+	return nil
+}
+
+// notifyMessage returns a NOTIFY with the new SOA record as a hint (RFC 1996
+// §3.7).
+func notifyMessage(soa rdata.Record) []byte {
+	m := dnswire.Message{
+		ID: newID(), Opcode: dnswire.OpcodeNotify, AA: true, HasQuestion: true,
+		Question: dnswire.Question{Name: soa.Name, Type: rdata.TypeSOA, Class: rdata.ClassIN},
+		Answer:   []rdata.Record{soa},
+	}
+	return m.Append(nil)
+}
+
+// Notices returns what became of each notice, by zone and server; with a zone, of
+// those about it.
+func (n *Notifier) Notices(zone dnsname.Name) []Notice {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	all := []Notice{}
+	for at, t := range n.notices {
+		if zone.IsZero() || at.zone == zone {
+			all = append(all, t.Notice)
+		}
+	}
+	slices.SortFunc(all, func(a, b Notice) int { return cmp.Or(a.Zone.Compare(b.Zone), a.To.Compare(b.To)) })
+	return all
+}
+
+// Counts returns how many messages were sent, and how many servers were given up.
+func (n *Notifier) Counts() (sent, failed uint64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.sent, n.failed
+}
+
+// Close drops all that is still to be told, and waits for what is under way.
+func (n *Notifier) Close() {
+	n.cancel()
+	n.work.Wait()
+}

@@ -54,12 +54,17 @@ func version() string {
 	return "(devel)"
 }
 
-// ready returns nil when everything configured is served as it should be.
+// ready returns nil when clients may be sent to this node. That an older version
+// is served, the store is gone or a pool is down is no reason against it: such
+// problems often meet all nodes at once, and then nobody would be left.
 func (n *Node) ready() error {
+	if n.stopping.Load() {
+		return errors.New("the node is stopping")
+	}
 	var errs []error
-	for _, p := range n.problems.list() {
-		if p.Severity == "error" {
-			errs = append(errs, errors.New(p.Code+": "+p.Text))
+	for _, z := range n.current.Load().served {
+		if z.Zone == nil {
+			errs = append(errs, fmt.Errorf("zone %s: there is no version of it to serve; \"pharos status\" shows why", z.Name))
 		}
 	}
 	return errors.Join(errs...)

@@ -85,6 +85,7 @@ type Node struct {
 	applied  revisions
 
 	verdictsChanged atomic.Bool // since they were last saved
+	stopping        atomic.Bool
 
 	// mu makes changes follow each other: load, compile, save, swap. Nothing on the
 	// way of a query or a request takes it.
@@ -237,6 +238,7 @@ func (n *Node) Run(ctx context.Context, reload <-chan struct{}) error {
 	n.log.Info("serving", "config", n.path, "listeners", n.listeners())
 	<-ctx.Done()
 	n.log.Info("stopping")
+	n.stopping.Store(true)
 	stop()
 	err := n.stop()
 	parts.Wait()

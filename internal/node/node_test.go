@@ -349,3 +349,37 @@ pools: [{name: web, check: {type: none}, members: [{name: a, address: "192.0.2.8
 		}
 	}
 }
+
+// TestReady: a node is out of use only when it has nothing to say, not when a
+// change was refused; else one bad change would put all nodes out of use.
+func TestReady(t *testing.T) {
+	f := newFolder(t)
+	f.write("good.zone", exampleZone)
+	f.write("late.zone", "@ SOA broken")
+	config := f.config(`zones: [{name: example.com, file: good.zone}, {name: example.net, file: late.zone}]
+pools: [{name: web, check: {type: tcp, interval: 10ms}, members: [{name: a, address: "127.0.0.1:1"}]}]
+`)
+	n, stop := start(t, config)
+	if err := n.ready(); err == nil || !strings.Contains(err.Error(), "zone example.net.: there is no version") {
+		t.Errorf("with a zone that never loaded: %v", err)
+	}
+	f.write("late.zone", exampleZone)
+	if _, err := n.reload(); err != nil {
+		t.Fatal(err)
+	}
+	f.write("good.zone", "@ SOA broken")
+	if _, err := n.reload(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() string { return n.hasProblem(poolAllDown) })
+	if problems := n.Status().Problems; len(problems) < 2 {
+		t.Fatalf("problems: %+v, want the zone and the pool", problems)
+	}
+	if err := n.ready(); err != nil {
+		t.Errorf("while the old zone is served: %v, want ready", err)
+	}
+	stop()
+	if err := n.ready(); err == nil || !strings.Contains(err.Error(), "stopping") {
+		t.Errorf("after the end: %v", err)
+	}
+}

@@ -3,7 +3,7 @@
 //
 //	GET    /                     a page with pools, zones and problems
 //	GET    /healthz              200 while the process serves
-//	GET    /readyz               200 when it answers and nothing is lost; 503 and the reason otherwise
+//	GET    /readyz               200 when clients may be sent here; 503 and the reason otherwise
 //	GET    /metrics              Prometheus
 //	GET    /api/status           Status
 //	GET    /api/pools            []Pool

@@ -38,6 +38,9 @@ type Builder struct {
 	hasEDE  bool
 	ede     EDE
 	edeText string
+
+	options    [maxOptions]byte // for OPT, but for the extended error
+	optionsLen int
 }
 
 // Reset begins the response to q in buf: the header with q's id, opcode, RD and
@@ -58,7 +61,7 @@ func (b *Builder) Reset(q *Query, buf []byte, limit int) {
 	}
 	b.flags = [2]byte{q.Msg[2] & (0x78 | flagRD), q.Msg[3] & flagCD}
 	b.counts, b.rcode = [3]uint16{}, q.Rcode
-	b.primed, b.hasEDE = false, false
+	b.primed, b.hasEDE, b.optionsLen = false, false, 0
 }
 
 // Reserve keeps n octets of the limit free, for what the caller appends to the
@@ -227,15 +230,14 @@ func (b *Builder) appendOPT(msg []byte, rcode Rcode) []byte {
 		do = 0x80
 	}
 	msg = append(msg, 0, 0, byte(rdata.TypeOPT), MaxUDP>>8, MaxUDP&0xFF, byte(rcode>>4), 0, do, 0, 0, 0)
-	if optionLen := 6 + len(b.edeText); b.hasEDE && len(msg)-optLen+optionLen <= b.limit {
-		binary.BigEndian.PutUint16(msg[len(msg)-2:], uint16(optionLen))
+	start := len(msg)
+	if optionLen := 6 + len(b.edeText); b.hasEDE && start-optLen+optionLen <= b.limit {
 		msg = binary.BigEndian.AppendUint16(msg, optionEDE)
 		msg = binary.BigEndian.AppendUint16(msg, uint16(2+len(b.edeText)))
 		msg = binary.BigEndian.AppendUint16(msg, uint16(b.ede))
 		msg = append(msg, b.edeText...)
 	}
+	msg = append(msg, b.options[:b.optionsLen]...) // there is room: AddOption has kept it
+	binary.BigEndian.PutUint16(msg[start-2:], uint16(len(msg)-start))
 	return msg
 }
-
-// optionEDE is the EDNS option code of RFC 8914 §2.
-const optionEDE = 15

@@ -16,7 +16,8 @@
 // Concurrency: a Query and a Builder belong to one goroutine and are reused from
 // message to message; a Message is a value.
 //
-// Sources: RFC 1035 §4, RFC 6891, RFC 8914, RFC 9619, RFC 3597 §4, RFC 6895 §2.
+// Sources: RFC 1035 §4, RFC 6891, RFC 8914, RFC 9619, RFC 3597 §4, RFC 6895 §2;
+// RFC 5001, RFC 7828, RFC 7873 (options).
 package dnswire
 
 import (
@@ -52,7 +53,7 @@ type Verdict uint8
 
 const (
 	Accept Verdict = iota // a well-formed query or NOTIFY, to be answered on its merits
-	Reject                // to be answered with Query.Rcode and nothing else
+	Reject                // to be answered with Query.Rcode and no records
 	Ignore                // to be met with silence
 )
 
@@ -65,7 +66,7 @@ type Query struct {
 	Class       rdata.Class
 	QuestionEnd int   // offset after the question; HeaderLen when there is none to echo
 	TSIG        int   // offset of the TSIG record, with which the message ends; 0 if it is not signed
-	Rcode       Rcode // the response code of a rejected query
+	Rcode       Rcode // the response code of a rejected query; it may be NoError (RFC 7873 §5.4)
 	EDNS        EDNS
 
 	lower [dnsname.MaxLen]byte
@@ -78,6 +79,11 @@ type EDNS struct {
 	Version uint8
 	UDPSize uint16 // the sender's limit for UDP, as sent
 	Options []byte // the options, checked to be well formed; a view of the message
+
+	// Options that servers know; others are ignored (RFC 6891 §6.1.2).
+	NSID      bool   // RFC 5001: the server's name is wanted
+	Keepalive bool   // RFC 7828: the server's idle timeout is wanted
+	Cookie    []byte // RFC 7873: the client's cookie, and the server's if it has one; a view of the message
 }
 
 // ID returns the message's id.
@@ -120,13 +126,22 @@ func (q *Query) Parse(msg []byte) Verdict {
 	// RFC 9619: a QUERY has one question. Records in its answer section mean
 	// nothing; its authority section may have IXFR's SOA (RFC 1995 §3). The answer
 	// section of a NOTIFY may have the new SOA (RFC 1996 §3.7).
-	if binary.BigEndian.Uint16(msg[4:]) != 1 || binary.BigEndian.Uint16(msg[6:]) != 0 && op == OpcodeQuery {
+	questions := binary.BigEndian.Uint16(msg[4:])
+	if questions > 1 || questions == 0 && op != OpcodeQuery || binary.BigEndian.Uint16(msg[6:]) != 0 && op == OpcodeQuery {
 		return q.reject(RcodeFormErr)
 	}
-	if !q.parseQuestion() {
+	if questions == 1 && !q.parseQuestion() {
 		return q.reject(RcodeFormErr)
 	}
-	if rcode := q.parseRecords(); rcode != RcodeNoError {
+	rcode := q.parseRecords()
+	if questions == 0 && rcode == RcodeNoError {
+		// RFC 7873 §5.4: a query without a question is for a server cookie only.
+		if q.EDNS.Cookie == nil {
+			rcode = RcodeFormErr
+		}
+		return q.reject(rcode)
+	}
+	if rcode != RcodeNoError {
 		return q.reject(rcode)
 	}
 	return Accept
@@ -224,7 +239,7 @@ func (e *EDNS) parse(fixed, options []byte) bool {
 			return false
 		}
 		length := 4 + int(binary.BigEndian.Uint16(options[2:]))
-		if length > len(options) {
+		if length > len(options) || !e.note(binary.BigEndian.Uint16(options), options[4:length]) {
 			return false
 		}
 		options = options[length:]
@@ -258,7 +273,7 @@ func (q *Query) Keep() *Query {
 		Msg: append([]byte(nil), q.Msg[:q.QuestionEnd]...), Type: q.Type, Class: q.Class,
 		QuestionEnd: q.QuestionEnd, Rcode: q.Rcode, EDNS: q.EDNS, lower: q.lower,
 	}
-	k.EDNS.Options = nil
+	k.EDNS.Options, k.EDNS.Cookie = nil, nil
 	if !q.Name.IsZero() {
 		k.Name = dnsname.View(k.lower[:q.Name.Len()])
 	}

@@ -171,8 +171,8 @@ func (a *arena) carry(loop *httpload.Loop, s *peer.Server, n int, requests [][]b
 	samples.Add(s.Name, requestsPerSecond.Name, rate)
 	samples.Add(s.Name, latencyHalf.Name, float64(r.Latency.Quantile(0.5).Microseconds()))
 	samples.Add(s.Name, latencyMost.Name, float64(r.Latency.Quantile(0.99).Microseconds()))
-	a.say("%-9s %6.2f us per request, %6.0f/s, on its processor %3.0f %% of the time, %d connections, %d of %d requests failed",
-		s.Name, micros, rate, 100*spent.Seconds()/r.Elapsed.Seconds(), n, r.Refused+r.Unanswered, r.Sent)
+	a.say("%-9s %6.2f us per request, %6.0f/s, on its processor %3.0f %% of the time, %d connections, 99 %% within %v, %d of %d requests failed",
+		s.Name, micros, rate, 100*spent.Seconds()/r.Elapsed.Seconds(), n, r.Latency.Quantile(0.99), r.Refused+r.Unanswered, r.Sent)
 	return a.profile(s, gatewayWork(n), func(d time.Duration) error {
 		_, err := c.Run(a.ctx, d)
 		return err

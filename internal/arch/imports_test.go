@@ -27,6 +27,8 @@ internal/authority/zone:        internal/dns/...
 internal/authority/answer:      internal/dns/... internal/authority/zone
 internal/authority/journal:     internal/dns/... internal/authority/zone
 internal/authority/transfer:    internal/dns/... internal/authority/zone internal/authority/journal
+internal/authority/refresh:     internal/dns/rdata
+internal/authority/xfr:         internal/dns/... internal/authority/...
 
 internal/resolver/rrcache:      internal/dns/...
 internal/resolver/iterate:      internal/dns/... internal/resolver/rrcache
@@ -48,6 +50,8 @@ internal/cluster/snapshot:
 internal/cluster/store:         internal/cluster/state internal/cluster/document
 
 internal/serve/admission:
+internal/serve/cookie:
+internal/serve/ratelimit:
 internal/serve/dnsserver:       internal/dns/...
 
 internal/admin/config:          internal/dns/dnsname internal/cluster/document internal/cluster/state
@@ -73,12 +77,12 @@ const module = "pharos/"
 // network, file, goroutine or log.
 var pure = []string{
 	"internal/dns/dnsname", "internal/dns/rdata", "internal/dns/dnswire", "internal/dns/zonefile", "internal/dns/tsig", "internal/dns/dnssec",
-	"internal/authority/zone", "internal/authority/answer", "internal/authority/journal", "internal/authority/transfer",
+	"internal/authority/zone", "internal/authority/answer", "internal/authority/journal", "internal/authority/transfer", "internal/authority/refresh",
 	"internal/resolver/rrcache", "internal/resolver/iterate",
 	"internal/traffic/health", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/steer",
 	"internal/proxy/http1", "internal/proxy/route",
 	"internal/cluster/document", "internal/cluster/state",
-	"internal/serve/admission",
+	"internal/serve/admission", "internal/serve/cookie", "internal/serve/ratelimit",
 }
 
 // thirdParty says which modules from outside the pure packages may use, over

@@ -14,6 +14,7 @@ import (
 	"pharos/internal/admin/api"
 	"pharos/internal/admin/telemetry"
 	"pharos/internal/cluster/state"
+	"pharos/internal/dns/dnsname"
 	"pharos/internal/traffic/health"
 	"pharos/internal/traffic/pool"
 )
@@ -32,6 +33,7 @@ func (n *Node) buildAdmin(addr netip.AddrPort) error {
 		Status: n.Status, Ready: n.ready, Pools: n.Pools, Zones: n.Zones,
 		Explain: n.Explain, Objects: n.Objects, Apply: n.Apply, Delete: n.Delete,
 		Reload:  func(context.Context) (api.Applied, error) { return n.reload() },
+		Zone:    api.ZoneCalls{Check: n.CheckZone, Notify: n.NotifyZone, Refresh: n.RefreshZone},
 		Metrics: telemetry.Handler(n.samples),
 	})}
 	return nil
@@ -112,7 +114,15 @@ func checkText(c health.Check) string {
 func (n *Node) Zones() []api.Zone {
 	all := []api.Zone{}
 	for _, z := range n.current.Load().served {
-		out := api.Zone{Name: z.Name.String(), File: z.File, Loaded: z.Loaded}
+		out := api.Zone{Name: z.Name.String(), Kind: "file", File: z.File, Loaded: z.Loaded}
+		out.Journal, _ = z.journal.Stats()
+		if z.isSecondary() {
+			out.Kind = "secondary"
+			out.Secondary, out.Problem = n.secondary(z.Name)
+		}
+		for _, t := range n.notifier.Notices(z.Name) {
+			out.Told = append(out.Told, api.Told{Server: t.To.String(), Serial: uint32(t.Serial), Since: t.Since, Tries: t.Tries, Done: t.Done, Error: t.Error})
+		}
 		if z.Zone != nil {
 			out.Serial = uint32(z.Zone.Serial())
 			out.Names, out.Records, _ = z.Zone.Stats()
@@ -123,6 +133,19 @@ func (n *Node) Zones() []api.Zone {
 		all = append(all, out)
 	}
 	return all
+}
+
+// secondary returns how a secondary zone follows its primaries.
+func (n *Node) secondary(name dnsname.Name) (*api.Secondary, string) {
+	st, _ := n.secondaries.State(name)
+	out := &api.Secondary{
+		Present: st.Present, Checking: st.Checking, Received: st.LastAt,
+		Confirmed: st.Confirmed, NextCheck: st.NextCheck, Expires: st.Expires, Failures: st.Failures,
+	}
+	if !st.LastAt.IsZero() {
+		out.Form, out.From = st.Last.Form.String(), st.Last.From.String()
+	}
+	return out, st.Problem
 }
 
 // Objects returns what was applied at run time, of one kind or of all.

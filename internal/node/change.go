@@ -115,7 +115,7 @@ func needsRestart(old, now *config.Config) string {
 // nobody else has n yet.
 func (n *Node) publish(cfg *config.Config, st *state.State) error {
 	prev := n.current.Load()
-	next, err := compile(cfg, st, n.prober.Status, prev)
+	next, err := compile(cfg, st, before{prev, n.prober.Status, n.secondaries.Version})
 	if err != nil {
 		return err
 	}
@@ -123,6 +123,7 @@ func (n *Node) publish(cfg *config.Config, st *state.State) error {
 	next.pools.Refresh(n.prober.Status)
 	n.current.Store(next)
 	next.pools.Refresh(n.prober.Status) // transitions that were told to prev meanwhile
+	n.follow(prev, next)
 	n.reportProblems(next)
 	if next.read > largeRead {
 		go debug.FreeOSMemory() // ends by itself, some milliseconds later
@@ -169,6 +170,12 @@ func (n *Node) reportProblems(s *Snapshot) {
 	for _, p := range s.State.Problems() {
 		unused = append(unused, p.Ref.String())
 		n.problem(objectUnused, p.Ref.String(), p.Error())
+	}
+	for _, z := range s.served {
+		n.reportTransfers(z.Name)
+	}
+	for _, c := range []code{transferFailed, zoneAbsent, notifyFailed} {
+		n.problems.keep(c, zones)
 	}
 	n.problems.keep(zoneRefused, zones)
 	n.problems.keep(zoneWarning, zones)

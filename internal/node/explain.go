@@ -62,6 +62,14 @@ func (n *Node) explainName(ctx context.Context, s *Snapshot, e *explain.Explanat
 	case p.rcode != dnswire.RcodeNoError:
 		e.Add(explain.Zone, p.why)
 		e.Outcome = p.rcode.String()
+	case p.transfer:
+		if _, why := s.admitTransfer(q, from, dnsname.Name{}); why != nil {
+			e.Add(explain.Zone, "without a key: "+why.why)
+			e.Outcome = why.rcode.String()
+			return
+		}
+		e.Add(explain.Zone, "the whole zone may be transferred to this address, without a key")
+		e.Outcome = dnswire.RcodeNoError.String()
 	case p.zone != nil:
 		n.explainZone(ctx, s, e, p, q, from)
 	default:

@@ -17,6 +17,7 @@ func (n *Node) samples(emit func(telemetry.Sample)) {
 	n.sampleResolver(emit)
 	n.sampleGateway(emit)
 	n.sampleHealth(emit)
+	n.sampleTransfers(emit)
 	n.sampleNode(emit)
 }
 
@@ -112,6 +113,36 @@ func (n *Node) sampleHealth(emit func(telemetry.Sample)) {
 			emit(gauge("member_active", "Requests on a member now.", float64(m.Load.Active.Load()), "pool", v.Name, "member", m.Name))
 		}
 		emit(gauge("pool_all_down", "1 while no member is healthy and all are used.", one(v.AllDown), "pool", v.Name))
+	}
+}
+
+func (n *Node) sampleTransfers(emit func(telemetry.Sample)) {
+	o, in := &n.outgoing, n.secondaries.Counts()
+	for _, e := range []struct {
+		direction, outcome string
+		value              uint64
+	}{
+		{"out", "whole", o.whole.Load()}, {"out", "differences", o.incremental.Load()}, {"out", "current", o.current.Load()},
+		{"out", "refused", o.refused.Load()}, {"out", "failed", o.failed.Load()}, {"out", "bad_signature", o.badKeys.Load()},
+		{"in", "whole", in.Whole}, {"in", "differences", in.Incremental}, {"in", "current", in.UpToDate},
+		{"in", "failed", in.Failed}, {"in", "expired", in.Expired},
+	} {
+		emit(counter("transfers_total", "Zone transfers and requests for them, by direction and outcome.", e.value, "direction", e.direction, "outcome", e.outcome))
+	}
+	emit(gauge("transfers_out", "Zone transfers to secondaries that are under way.", float64(o.underWay())))
+	sent, failed := n.notifier.Counts()
+	emit(counter("notify_sent_total", "NOTIFY messages sent to secondaries.", sent))
+	emit(counter("notify_failed_total", "Secondaries that were told in vain of a change.", failed))
+	for _, z := range n.current.Load().served {
+		if !z.isSecondary() {
+			continue
+		}
+		st, _ := n.secondaries.State(z.Name)
+		emit(gauge("zone_present", "1 while a secondary zone has a version to serve.", one(st.Present), "zone", z.Name.String()))
+		emit(gauge("zone_refresh_failures", "Failed checks of a secondary zone's primaries in a row.", float64(st.Failures), "zone", z.Name.String()))
+		if st.Present {
+			emit(gauge("zone_expires_seconds", "Time until a secondary zone expires, if no primary confirms it.", time.Until(st.Expires).Seconds(), "zone", z.Name.String()))
+		}
 	}
 }
 

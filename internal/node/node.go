@@ -6,6 +6,7 @@
 //
 //	query.go     the way of a query      socket -> zone, pool, cache, resolver -> socket
 //	change.go    the way of a change     file, store -> compile -> fsync -> swap
+//	transfer.go  the way of a zone to secondaries; secondary.go: from primaries
 //	snapshot.go  what both meet in: everything that answers, immutable
 //	explain.go   the same decisions, told
 //
@@ -36,6 +37,7 @@ import (
 	"time"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/authority/xfr"
 	"pharos/internal/cluster/snapshot"
 	"pharos/internal/cluster/store"
 	"pharos/internal/dns/dnsname"
@@ -79,6 +81,10 @@ type Node struct {
 	snapshots *snapshot.Folder
 	builders  sync.Pool // of *lateBuilder
 
+	secondaries *xfr.Secondaries
+	notifier    *xfr.Notifier
+	outgoing    outgoing
+
 	current  atomic.Pointer[Snapshot]
 	store    atomic.Pointer[store.Store] // nil until it is open
 	problems problemList
@@ -92,6 +98,7 @@ type Node struct {
 	mu    sync.Mutex
 	file  stamp // of the configuration file last read, be it refused
 	saved int64 // revision of the last snapshot on disk
+	live  bool  // Run has begun: other servers are asked and told
 }
 
 // New reads the configuration, compiles the first snapshot and binds every
@@ -122,6 +129,7 @@ func New(o Options) (*Node, error) {
 func (n *Node) build(cfg *config.Config, o Options) error {
 	n.prober = probe.New(probe.Config{OnTransition: n.onTransition})
 	n.restoreVerdicts(cfg.Data)
+	n.buildTransfers(cfg)
 	if err := n.publish(cfg, n.loadState(cfg)); err != nil {
 		return err
 	}
@@ -234,6 +242,7 @@ func (n *Node) Run(ctx context.Context, reload <-chan struct{}) error {
 	parts.Go(func() { n.serveAdmin() })
 	background, stop := context.WithCancel(context.Background())
 	parts.Go(func() { n.watchFiles(background, reload) })
+	n.goLive()
 	parts.Go(func() { n.followStore(background) }) // beside the data plane, never before it
 	n.log.Info("serving", "config", n.path, "listeners", n.listeners())
 	<-ctx.Done()
@@ -282,6 +291,8 @@ func (n *Node) stop() error {
 		shut("gateway", time.Duration(n.current.Load().Config.Gateway.Timeouts.Drain), n.gateway.Shutdown)
 	}
 	shut("admin", stopTimeout, n.admin.Shutdown)
+	n.notifier.Close()
+	n.secondaries.Close()
 	listeners.Wait()
 	n.saveVerdicts(n.data())
 	n.release()
@@ -292,6 +303,10 @@ func (n *Node) stop() error {
 func (n *Node) release() {
 	if n.prober != nil {
 		n.prober.Close()
+	}
+	if n.secondaries != nil {
+		n.notifier.Close()
+		n.secondaries.Close()
 	}
 	if n.resolver != nil {
 		n.resolver.Close()

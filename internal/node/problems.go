@@ -17,6 +17,9 @@ const (
 	configRefused  code = "config-refused"   // the configuration file is not what is served
 	zoneRefused    code = "zone-refused"     // a zone's file is not what is served
 	zoneWarning    code = "zone-warning"     // a zone is served, but somebody should look
+	zoneAbsent     code = "zone-absent"      // a secondary zone has no version to serve
+	transferFailed code = "transfer-failed"  // a secondary zone is served, but cannot be refreshed
+	notifyFailed   code = "notify-failed"    // a secondary could not be told of a change
 	poolAllDown    code = "pool-all-down"    // no member is healthy, so all are used
 	storeLost      code = "store-lost"       // what is changed at run time cannot be read or written
 	objectUnused   code = "object-unused"    // an applied object clashes with the file
@@ -25,7 +28,7 @@ const (
 )
 
 // severities of the codes that are not errors.
-var warnings = []code{zoneWarning, objectUnused, listenerFailed}
+var warnings = []code{zoneWarning, transferFailed, notifyFailed, objectUnused, listenerFailed}
 
 // subject is what a problem is about: a zone, a pool, or nothing.
 type subject struct {

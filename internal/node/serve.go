@@ -43,7 +43,7 @@ func Check(path string, report io.Writer) error {
 	if err != nil {
 		return err
 	}
-	s, err := compile(cfg, state.New(&cfg.Resources), nil, nil)
+	s, err := compile(cfg, state.New(&cfg.Resources), before{})
 	if err != nil {
 		return err
 	}
@@ -56,6 +56,10 @@ func Check(path string, report io.Writer) error {
 	for _, z := range s.served {
 		if z.Err != nil {
 			errs = append(errs, z.Err)
+			continue
+		}
+		if z.isSecondary() {
+			fmt.Fprintf(report, "zone %s: secondary, comes from its primaries when the node runs\n", z.Name)
 			continue
 		}
 		names, records, _ := z.Zone.Stats()

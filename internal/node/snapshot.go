@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"pharos/internal/cluster/state"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
+	"pharos/internal/dns/tsig"
 	"pharos/internal/proxy/httpproxy"
 	"pharos/internal/proxy/route"
 	"pharos/internal/serve/admission"
@@ -28,7 +30,9 @@ type Snapshot struct {
 	State    *state.State // with the resources that were compiled
 
 	served    []*servedZone // in the order of the configuration
-	read      int           // records read for this snapshot, not taken over
+	apexes    map[dnsname.Name]*apex
+	keys      map[dnsname.Name]*tsig.Key
+	read      int // records read for this snapshot, not taken over
 	zones     *zone.Set
 	broken    map[dnsname.Name]bool // zones without anything to serve
 	steered   *steer.Table
@@ -37,19 +41,34 @@ type Snapshot struct {
 	recursion *admission.ACL
 }
 
+// apex is a zone of the configuration by its name: what is said of it, and what is
+// served.
+type apex struct {
+	config *config.Zone
+	served *servedZone
+}
+
+// before is what a snapshot is compiled beside; its parts may be nil.
+type before struct {
+	prev     *Snapshot
+	status   func(health.Target) health.Status
+	received func(dnsname.Name) *zone.Zone // the version of a secondary zone
+}
+
 // compile makes the snapshot of a configuration and the applied resources. What
-// did not change is taken over from prev, which may be nil. A zone that cannot be
+// did not change is taken over from the snapshot before. A zone that cannot be
 // loaded does not fail the snapshot: the old version is served on, or the zone
 // counts as broken; see servedZone.Err.
-func compile(cfg *config.Config, st *state.State, status func(health.Target) health.Status, prev *Snapshot) (*Snapshot, error) {
-	s := &Snapshot{Revision: 1, Config: cfg, State: st, broken: map[dnsname.Name]bool{}}
+func compile(cfg *config.Config, st *state.State, from before) (*Snapshot, error) {
+	prev := from.prev
+	s := &Snapshot{Revision: 1, Config: cfg, State: st}
 	var prevPools *pool.Registry
 	if prev != nil {
 		s.Revision, prevPools = prev.Revision+1, prev.pools
 	}
 	resources := st.Resources()
 	var err error
-	if s.pools, err = pool.NewRegistry(poolSpecs(resources.Pools), status, prevPools); err != nil {
+	if s.pools, err = pool.NewRegistry(poolSpecs(resources.Pools), from.status, prevPools); err != nil {
 		return nil, err
 	}
 	if s.recursion, err = admission.AllowOnly(cfg.Resolver.Allow); err != nil {
@@ -59,7 +78,10 @@ func compile(cfg *config.Config, st *state.State, status func(health.Target) hea
 		return nil, err
 	}
 	s.steered = compileSteer(resources.Steer, s.pools)
-	s.compileZones(cfg.Zones, resources.Steer, prev)
+	if s.keys, err = compileKeys(cfg.Keys); err != nil {
+		return nil, err
+	}
+	s.compileZones(cfg, resources.Steer, from)
 	return s, nil
 }
 
@@ -115,33 +137,102 @@ func compileSteer(names []state.Steer, pools *pool.Registry) *steer.Table {
 
 // compileZones loads the zones whose files or steered names have changed, and
 // takes over the others.
-func (s *Snapshot) compileZones(zones []config.Zone, steered []state.Steer, prev *Snapshot) {
-	before := map[dnsname.Name]*servedZone{}
-	if prev != nil {
-		for _, z := range prev.served {
-			before[z.Name] = z
+func (s *Snapshot) compileZones(cfg *config.Config, steered []state.Steer, from before) {
+	olds := map[dnsname.Name]*servedZone{}
+	if from.prev != nil {
+		for _, z := range from.prev.served {
+			olds[z.Name] = z
 		}
 	}
-	mine := steeredByZone(zones, steered)
-	var loaded []*zone.Zone
-	for _, c := range zones {
-		old := before[c.Name]
-		served := old
-		if old == nil || old.File != c.File || old.Steered != joinNames(mine[c.Name]) || changed(old.stamps) {
-			served = loadZone(c, mine[c.Name], old)
+	mine := steeredByZone(cfg.Zones, steered)
+	for _, c := range cfg.Zones {
+		s.served = append(s.served, compileZone(cfg, c, mine[c.Name], olds[c.Name], from.received))
+	}
+	s.index()
+}
+
+// compileZone returns the zone of c as it is served now, which is old if nothing
+// has changed.
+func compileZone(cfg *config.Config, c config.Zone, steered []dnsname.Name, old *servedZone, received func(dnsname.Name) *zone.Zone) *servedZone {
+	served := old
+	switch {
+	case c.Kind == "secondary":
+		if old != nil && !old.isSecondary() {
+			old = nil
 		}
-		s.served = append(s.served, served)
-		if served.Zone == nil {
-			s.broken[served.Name] = true
+		var version *zone.Zone
+		if received != nil {
+			version = received(c.Name)
+		}
+		served = serveReceived(c, steered, old, version)
+	case old == nil || old.File != c.File || old.Steered != joinNames(steered) || changed(old.stamps):
+		served = loadZone(c, steered, old)
+	}
+	if len(c.Transfer) > 0 || len(c.Notify) > 0 {
+		served.keepJournal(old, int(cfg.Transfers.Journal))
+	}
+	return served
+}
+
+// index makes what is looked up by name, of s.served.
+func (s *Snapshot) index() {
+	s.broken, s.apexes = map[dnsname.Name]bool{}, make(map[dnsname.Name]*apex, len(s.served))
+	var loaded []*zone.Zone
+	for i, z := range s.served {
+		s.apexes[z.Name] = &apex{&s.Config.Zones[i], z}
+		if z.Zone == nil {
+			s.broken[z.Name] = true
 			continue
 		}
-		if served != old {
-			_, records, _ := served.Zone.Stats()
-			s.read += records
-		}
-		loaded = append(loaded, served.Zone)
+		loaded = append(loaded, z.Zone)
 	}
 	s.zones = zone.NewSet(loaded...)
+}
+
+// withReceived returns s with the version of one secondary zone that is there
+// now; nil if nothing of it has changed.
+func (s *Snapshot) withReceived(name dnsname.Name, received func(dnsname.Name) *zone.Zone) *Snapshot {
+	at := slices.IndexFunc(s.served, func(z *servedZone) bool { return z.Name == name })
+	if at < 0 || !s.served[at].isSecondary() {
+		return nil
+	}
+	c := s.Config.Zones[at]
+	steered := steeredByZone(s.Config.Zones, s.State.Resources().Steer)[name]
+	served := compileZone(s.Config, c, steered, s.served[at], received)
+	if served == s.served[at] {
+		return nil
+	}
+	next := *s
+	next.Revision++
+	next.served = slices.Clone(s.served)
+	next.served[at] = served
+	next.index()
+	return &next
+}
+
+// compileKeys reads the secrets.
+func compileKeys(keys []config.Key) (map[dnsname.Name]*tsig.Key, error) {
+	all := make(map[dnsname.Name]*tsig.Key, len(keys))
+	for i, k := range keys {
+		text := k.Secret
+		if k.SecretFile != "" {
+			octets, err := os.ReadFile(k.SecretFile)
+			if err != nil {
+				return nil, fmt.Errorf("keys[%d].secretFile: %w", i, err)
+			}
+			text = string(octets)
+		}
+		secret, err := config.DecodeSecret(text)
+		if err != nil {
+			return nil, fmt.Errorf("keys[%d]: %w", i, err)
+		}
+		algorithm, err := tsig.ParseAlgorithm(k.Algorithm)
+		if err != nil {
+			return nil, fmt.Errorf("keys[%d].algorithm: %w", i, err)
+		}
+		all[k.Name] = &tsig.Key{Name: k.Name, Algorithm: algorithm, Secret: secret}
+	}
+	return all, nil
 }
 
 // steeredByZone returns, for each zone, the steered names that it has to leave to
@@ -181,5 +272,5 @@ func (s *Snapshot) homeless() []dnsname.Name {
 // watched reports whether a file of the configuration or of a zone has changed
 // since the snapshot was made.
 func (s *Snapshot) watched(cfg stamp) bool {
-	return cfg != stampOf(cfg.path) || slices.ContainsFunc(s.served, func(z *servedZone) bool { return changed(z.stamps) })
+	return cfg != stampOf(cfg.path) || slices.ContainsFunc(s.served, func(z *servedZone) bool { return !z.isSecondary() && changed(z.stamps) })
 }

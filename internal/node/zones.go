@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/authority/journal"
 	"pharos/internal/authority/zone"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/zonefile"
@@ -22,15 +23,20 @@ const maxZoneErrors = 20
 // servedZone is a zone of the configuration as it is served, or why it is not.
 type servedZone struct {
 	Name     dnsname.Name
-	File     string
+	File     string     // empty for a secondary zone
 	Zone     *zone.Zone // nil if it could never be loaded
 	Loaded   time.Time
 	Steered  string   // the steered names compiled into it, joined
 	Err      error    // of the last attempt; the old Zone goes on being served
 	Warnings []string // of the last good attempt
 
-	stamps []stamp // the files it was read from
+	stamps   []stamp          // the files it was read from
+	received *zone.Zone       // of a secondary zone: what Zone was made of
+	journal  *journal.Journal // what led to Zone, for IXFR
 }
+
+// isSecondary reports whether the zone comes from other servers.
+func (z *servedZone) isSecondary() bool { return z.File == "" }
 
 // stamp tells whether a file has changed.
 type stamp struct {
@@ -75,12 +81,57 @@ func loadZone(c config.Zone, steered []dnsname.Name, old *servedZone) *servedZon
 	if err != nil || z == nil {
 		s.Err = fmt.Errorf("zone %s: %w", c.Name, err)
 		if old != nil {
-			s.Zone, s.Loaded, s.Warnings = old.Zone, old.Loaded, old.Warnings
+			s.Zone, s.Loaded, s.Warnings, s.journal = old.Zone, old.Loaded, old.Warnings, old.journal
 		}
 		return s
 	}
 	s.Zone = z
 	return s
+}
+
+// serveReceived serves the version of a secondary zone that package xfr has, which
+// is nil before the first transfer and after expiry.
+func serveReceived(c config.Zone, steered []dnsname.Name, old *servedZone, received *zone.Zone) *servedZone {
+	if old != nil && old.received == received && old.Steered == joinNames(steered) {
+		return old
+	}
+	s := &servedZone{Name: c.Name, Steered: joinNames(steered), Loaded: time.Now(), received: received, Zone: received}
+	if received == nil || len(steered) == 0 {
+		return s
+	}
+	build := zone.NewBuilder(c.Name)
+	for _, n := range steered {
+		build.Steer(n)
+	}
+	for r := range received.Records() {
+		build.Add(r)
+	}
+	s.Zone, _ = build.Finish() // package xfr has built it of the same records
+	return s
+}
+
+// keepJournal gives s the differences that lead to it from old, for IXFR, within
+// limit octets. Secondaries see a change by its serial alone, so one without the
+// other is warned of.
+func (s *servedZone) keepJournal(old *servedZone, limit int) {
+	if old == nil || old.Zone == nil || s.Zone == nil || s == old {
+		return
+	}
+	_, _, size := s.Zone.Stats()
+	from, to := old.Zone.Serial(), s.Zone.Serial()
+	switch {
+	case s.Zone == old.Zone:
+		s.journal = old.journal
+	case from.Less(to):
+		d, _ := journal.Between(old.Zone, s.Zone, min(limit, size))
+		s.journal = old.journal.With(d, limit)
+	case from == to && journal.Same(old.Zone, s.Zone):
+		s.journal = old.journal
+	case from == to:
+		s.Warnings = append(s.Warnings, fmt.Sprintf("the records have changed but not the serial, %d: secondaries do not see the change; raise it", to))
+	default:
+		s.Warnings = append(s.Warnings, fmt.Sprintf("the serial went from %d to %d, which is backwards (RFC 1982): secondaries do not see the change; raise it above %d", from, to, from))
+	}
 }
 
 func joinNames(names []dnsname.Name) string {

@@ -8,6 +8,9 @@
 //	GET    /api/status           Status
 //	GET    /api/pools            []Pool
 //	GET    /api/zones            []Zone
+//	GET    /api/zones/NAME/check      ZoneCheck: which serials other servers have
+//	POST   /api/zones/NAME/notify     tell the secondaries: Applied
+//	POST   /api/zones/NAME/refresh    ask the primaries, ?force=true: transfer whatever the serial: Applied
 //	GET    /api/explain          ?name=&type= or ?url=&method=, and &from=: Explanation
 //	GET    /api/objects          ?kind=: []Object, what is changed at run time
 //	POST   /api/objects          a YAML document of pools, steer and routes: Applied
@@ -50,6 +53,7 @@ type Calls struct {
 	Ready   func() error // nil when ready
 	Pools   func() []Pool
 	Zones   func() []Zone
+	Zone    ZoneCalls
 	Explain func(context.Context, ExplainRequest) (*explain.Explanation, error)
 	Objects func(ctx context.Context, kind string) ([]Object, error)
 	Apply   func(ctx context.Context, document []byte) (Applied, error)
@@ -101,15 +105,65 @@ type Member struct {
 	Eligible bool      `json:"eligible"`
 }
 
+// ZoneCalls are what can be asked about one zone.
+type ZoneCalls struct {
+	Check   func(ctx context.Context, name string) (ZoneCheck, error)
+	Notify  func(ctx context.Context, name string) (Applied, error)
+	Refresh func(ctx context.Context, name string, force bool) (Applied, error)
+}
+
 // Zone is a zone as it is served.
 type Zone struct {
 	Name    string    `json:"name"`
+	Kind    string    `json:"kind"` // "file", "secondary"
 	Serial  uint32    `json:"serial"`
 	Names   int       `json:"names"`
 	Records int       `json:"records"`
-	File    string    `json:"file"`
+	File    string    `json:"file,omitempty"`
 	Loaded  time.Time `json:"loaded"`
+	Journal int       `json:"journal"` // differences that IXFR can be answered from
 	Problem string    `json:"problem,omitempty"`
+
+	Secondary *Secondary `json:"secondary,omitempty"`
+	Told      []Told     `json:"told,omitempty"`
+}
+
+// Secondary is how a secondary zone follows its primaries.
+type Secondary struct {
+	Present   bool      `json:"present"`  // there is a version, and it has not expired
+	Checking  bool      `json:"checking"` // a primary is being asked
+	Form      string    `json:"form,omitempty"`
+	From      string    `json:"from,omitempty"` // of the last transfer
+	Received  time.Time `json:"received,omitzero"`
+	Confirmed time.Time `json:"confirmed,omitzero"` // by a primary
+	NextCheck time.Time `json:"next_check,omitzero"`
+	Expires   time.Time `json:"expires,omitzero"`
+	Failures  int       `json:"failures"` // in a row
+}
+
+// Told is what became of telling a server of a change (NOTIFY).
+type Told struct {
+	Server string    `json:"server"`
+	Serial uint32    `json:"serial"`
+	Since  time.Time `json:"since"`
+	Tries  int       `json:"tries"`
+	Done   bool      `json:"done"`
+	Error  string    `json:"error,omitempty"`
+}
+
+// ZoneCheck is which serial each server of a zone has now.
+type ZoneCheck struct {
+	Name    string        `json:"name"`
+	Serial  uint32        `json:"serial"` // served here
+	Servers []ServerCheck `json:"servers"`
+}
+
+// ServerCheck is what one server said.
+type ServerCheck struct {
+	Role    string `json:"role"` // "primary", "secondary"
+	Address string `json:"address"`
+	Serial  uint32 `json:"serial"`
+	Problem string `json:"problem,omitempty"`
 }
 
 // ExplainRequest is a question to be explained: Name and Type, or URL.
@@ -156,6 +210,15 @@ func Handler(calls Calls) http.Handler {
 	mux.HandleFunc("GET /api/status", reply(func(*http.Request) (any, error) { return calls.Status(), nil }))
 	mux.HandleFunc("GET /api/pools", reply(func(*http.Request) (any, error) { return calls.Pools(), nil }))
 	mux.HandleFunc("GET /api/zones", reply(func(*http.Request) (any, error) { return calls.Zones(), nil }))
+	mux.HandleFunc("GET /api/zones/{name}/check", reply(func(r *http.Request) (any, error) {
+		return calls.Zone.Check(r.Context(), r.PathValue("name"))
+	}))
+	mux.HandleFunc("POST /api/zones/{name}/notify", reply(func(r *http.Request) (any, error) {
+		return calls.Zone.Notify(r.Context(), r.PathValue("name"))
+	}))
+	mux.HandleFunc("POST /api/zones/{name}/refresh", reply(func(r *http.Request) (any, error) {
+		return calls.Zone.Refresh(r.Context(), r.PathValue("name"), r.FormValue("force") == "true")
+	}))
 	mux.HandleFunc("GET /api/explain", reply(calls.explain))
 	mux.HandleFunc("GET /api/objects", reply(func(r *http.Request) (any, error) {
 		return calls.Objects(r.Context(), r.FormValue("kind"))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -22,6 +23,15 @@ func example() Calls {
 			return []Pool{{Name: "web", Members: []Member{{Name: "a", State: "down", Cause: "refused"}}}}
 		},
 		Zones: func() []Zone { return []Zone{{Name: "example.com."}} },
+		Zone: ZoneCalls{
+			Check: func(_ context.Context, name string) (ZoneCheck, error) { return ZoneCheck{Name: name, Serial: 7}, nil },
+			Notify: func(_ context.Context, name string) (Applied, error) {
+				return Applied{Changed: []string{"told " + name}}, nil
+			},
+			Refresh: func(_ context.Context, name string, force bool) (Applied, error) {
+				return Applied{Changed: []string{fmt.Sprintf("asked %s %v", name, force)}}, nil
+			},
+		},
 		Explain: func(_ context.Context, r ExplainRequest) (*explain.Explanation, error) {
 			return &explain.Explanation{Question: r.Name + r.URL, Client: r.From.String()}, nil
 		},
@@ -63,6 +73,10 @@ func TestCalls(t *testing.T) {
 		{"GET", "/api/status", "", 200, `"pool-all-down"`},
 		{"GET", "/api/pools", "", 200, `"cause": "refused"`},
 		{"GET", "/api/zones", "", 200, `"example.com."`},
+		{"GET", "/api/zones/example.com/check", "", 200, `"serial": 7`},
+		{"POST", "/api/zones/example.com/notify", "", 200, "told example.com"},
+		{"POST", "/api/zones/2.0%2F25.example.com/refresh", "", 200, "asked 2.0/25.example.com false"},
+		{"POST", "/api/zones/example.com/refresh?force=true", "", 200, "asked example.com true"},
 		{"GET", "/api/objects", "", 200, `[]`},
 		{"GET", "/api/explain?name=www.example.com&from=192.0.2.7", "", 200, `"client": "192.0.2.7"`},
 		{"GET", "/api/explain?name=www.example.com&from=nobody", "", 400, "no IP address"},

@@ -42,8 +42,8 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 <table><tr><th>member<th>address<th class="n">weight<th>state<th>for<th>cause</tr>
 {{range .Members}}<tr><td>{{.Name}}<td>{{.Address}}<td class="n">{{.Weight}}<td class="{{.State}}">{{.State}}{{if not .Eligible}} (not served){{end}}<td>{{ago $.Now .Since}}<td>{{.Cause}}</tr>
 {{end}}</table>{{end}}
-{{with .Zones}}<h2>Zones</h2><table><tr><th>zone<th class="n">serial<th class="n">names<th class="n">records<th>file<th></tr>
-{{range .}}<tr><td>{{.Name}}<td class="n">{{.Serial}}<td class="n">{{.Names}}<td class="n">{{.Records}}<td>{{.File}}<td class="down">{{.Problem}}</tr>
+{{with .Zones}}<h2>Zones</h2><table><tr><th>zone<th class="n">serial<th class="n">names<th class="n">records<th>from<th></tr>
+{{range .}}<tr><td>{{.Name}}<td class="n">{{.Serial}}<td class="n">{{.Names}}<td class="n">{{.Records}}<td>{{with .Secondary}}secondary{{if .From}} of {{.From}}{{end}}{{else}}{{.File}}{{end}}<td class="down">{{.Problem}}</tr>
 {{end}}</table>{{end}}
 <p><small><a href="/api/status">status</a> &middot; <a href="/api/pools">pools</a> &middot; <a href="/api/zones">zones</a> &middot; <a href="/metrics">metrics</a> &middot; why: <code>pharos explain NAME</code></small></p>
 </body></html>

@@ -92,7 +92,7 @@ every decision.`,
 	root.AddCommand(
 		newServe(p), newCheck(p), newLab(p),
 		newQuery(), newExplain(),
-		newStatus(), newPools(), newZones(),
+		newStatus(), newPools(), newZones(), newZone(),
 		newApply(), newGet(), newDelete(), newReload(),
 		newVersion(),
 	)

@@ -78,9 +78,13 @@ func newZones() *cobra.Command {
 			return err
 		}
 		return output.print(c.OutOrStdout(), zones, func(w io.Writer) error {
-			return table(w, "ZONE\tSERIAL\tNAMES\tRECORDS\tFILE\tPROBLEM", func(row func(...any)) {
+			return table(w, "ZONE\tKIND\tSERIAL\tNAMES\tRECORDS\tFROM\tLAST TRANSFER\tNEXT REFRESH\tPROBLEM", func(row func(...any)) {
 				for _, z := range zones {
-					row(z.Name, z.Serial, z.Names, z.Records, z.File, z.Problem)
+					from, last, next := z.File, "-", "-"
+					if s := z.Secondary; s != nil {
+						from, last, next = lastTransfer(s)
+					}
+					row(z.Name, z.Kind, z.Serial, z.Names, z.Records, from, last, next, z.Problem)
 				}
 			})
 		})

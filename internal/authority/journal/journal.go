@@ -8,7 +8,7 @@
 //	record   length of the owner u8 | owner | type u16 | TTL u32 | length u16 | RDATA
 //	Difference.octets   the deleted records | the added records    without SOA
 //
-// Entry points: Between, Journal.With, Journal.Since.
+// Entry points: Between, Same, Journal.With, Journal.Since.
 //
 // Concurrency: a Difference and a Journal never change after they are made and
 // may be shared.
@@ -83,6 +83,12 @@ func Between(old, now *zone.Zone, limit int) (d *Difference, ok bool) {
 	d.added = len(deleted)
 	d.octets = slices.Concat(deleted, added)
 	return d, true
+}
+
+// Same reports whether two versions have the same records.
+func Same(a, b *zone.Zone) bool {
+	x, y := soaOf(a), soaOf(b)
+	return same(x, y) && compare(a, b, func(rdata.Record, bool) bool { return false })
 }
 
 func soaOf(z *zone.Zone) rdata.Record {

@@ -188,3 +188,8 @@ func (f *fetcher) finish(build *zone.Builder, r *transfer.Receiver) (Result, err
 	records, octets := r.Received()
 	return Result{Zone: z, Form: r.Form(), Records: records, Octets: octets}, nil
 }
+
+// Serial asks a server for the serial of the version that it has of a zone.
+func Serial(ctx context.Context, p Peer, name dnsname.Name) (rdata.Serial, error) {
+	return (&fetcher{name: name, primary: p}).serial(ctx)
+}

@@ -1,0 +1,119 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"pharos/internal/admin/api"
+)
+
+// newZone returns the commands about one zone of a running node.
+func newZone() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "zone",
+		Short: "Tell, ask and compare the other servers of a zone",
+		Args:  knownCommand,
+		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(newZoneNotify(), newZoneRefresh(), newZoneCheck())
+	return c
+}
+
+func zonePath(name, call string) string { return "/api/zones/" + url.PathEscape(name) + "/" + call }
+
+func newZoneNotify() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "notify NAME",
+		Short: "Tell the secondaries of a zone which serial it has",
+		Long: `Send NOTIFY to every server under the zone's key notify, as is done by itself when
+the zone changes. A server that does not answer is told again, for about a minute.`,
+		Args: argsBetween(1, 1, "one zone NAME"),
+	}
+	admin, output := adminFlag(c), outputFlag(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		var applied api.Applied
+		if err := admin.call(c.Context(), http.MethodPost, zonePath(args[0], "notify"), nil, &applied); err != nil {
+			return err
+		}
+		return output.print(c.OutOrStdout(), applied, writeApplied(applied))
+	}
+	return c
+}
+
+func newZoneRefresh() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "refresh NAME",
+		Short: "Ask the primaries of a secondary zone for a newer version now",
+		Long: `Ask the primaries of a secondary zone whether they have a newer version, and
+transfer it. With --force the whole zone is transferred whatever its serial: for
+when the two sides have come to differ, or the primary's serial went backwards.`,
+		Args: argsBetween(1, 1, "one zone NAME"),
+	}
+	admin, output := adminFlag(c), outputFlag(c)
+	force := c.Flags().Bool("force", false, "transfer the whole zone, whatever its serial")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		path := zonePath(args[0], "refresh")
+		if *force {
+			path += "?force=true"
+		}
+		var applied api.Applied
+		if err := admin.call(c.Context(), http.MethodPost, path, nil, &applied); err != nil {
+			return err
+		}
+		return output.print(c.OutOrStdout(), applied, writeApplied(applied))
+	}
+	return c
+}
+
+func newZoneCheck() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "check NAME",
+		Short: "Show which serial of a zone each of its servers has",
+		Long: `Ask the primaries of a zone, and the servers it notifies, for its SOA record now,
+and show what each of them has beside what is served here.`,
+		Args: argsBetween(1, 1, "one zone NAME"),
+	}
+	admin, output := adminFlag(c), outputFlag(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		var check api.ZoneCheck
+		if err := admin.get(c.Context(), zonePath(args[0], "check"), &check); err != nil {
+			return err
+		}
+		return output.print(c.OutOrStdout(), check, func(w io.Writer) error {
+			return table(w, "SERVER\tROLE\tSERIAL\tPROBLEM", func(row func(...any)) {
+				row("this node", "-", check.Serial, "")
+				for _, s := range check.Servers {
+					if s.Problem == "" && s.Serial != check.Serial {
+						s.Problem = "has another version"
+					}
+					row(s.Address, s.Role, s.Serial, s.Problem)
+				}
+			})
+		})
+	}
+	return c
+}
+
+// lastTransfer tells where a secondary zone came from, when, and when its
+// primaries are asked next.
+func lastTransfer(s *api.Secondary) (from, last, next string) {
+	from, last, next = "its copy on disk", "-", "-"
+	if !s.Present {
+		from = "nowhere yet"
+	}
+	if s.From != "" {
+		from, last = s.From, fmt.Sprintf("%s, %s ago", s.Form, since(s.Received))
+	}
+	switch {
+	case s.Checking:
+		next = "now"
+	case !s.NextCheck.IsZero():
+		next = "in " + time.Until(s.NextCheck).Round(time.Second).String()
+	}
+	return from, last, next
+}

@@ -1,0 +1,213 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"pharos/internal/admin/api"
+	"pharos/internal/admin/config"
+	"pharos/internal/authority/transfer"
+	"pharos/internal/authority/xfr"
+	"pharos/internal/dns/dnsname"
+)
+
+// This file is the way of a zone from other servers, and what they are told:
+//
+//	timer, NOTIFY, operator -> xfr.Secondaries -> copy on disk -> zoneReceived
+//	                        -> the snapshot with this zone replaced -> swap
+//	any swap with a new serial -> xfr.Notifier
+
+// buildTransfers makes what talks to other servers. Nothing is said before goLive.
+func (n *Node) buildTransfers(cfg *config.Config) {
+	t := cfg.Transfers
+	n.secondaries = xfr.New(xfr.Config{
+		Folder: filepath.Join(cfg.Data, "zones"), Concurrent: t.Incoming, Log: n.log,
+		Limits:  xfr.Limits{Records: t.MaxRecords, Octets: int64(t.MaxSize), Time: time.Duration(t.MaxTime)},
+		Publish: n.zoneReceived, Trouble: n.reportTransfers,
+	})
+	n.notifier = xfr.NewNotifier(n.log, n.reportTransfers)
+}
+
+// goLive begins to ask primaries and to tell secondaries.
+func (n *Node) goLive() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.live = true
+	n.follow(nil, n.current.Load())
+}
+
+// follow takes what is not in the snapshot itself from prev, which may be nil, to
+// next: which zones are fetched, and who is told of what has changed. n.mu is held.
+func (n *Node) follow(prev, next *Snapshot) {
+	if !n.live {
+		return
+	}
+	if prev == nil || prev.Config != next.Config {
+		var zones []xfr.Zone
+		for _, z := range next.Config.Zones {
+			if z.Kind == "secondary" {
+				zones = append(zones, xfr.Zone{Name: z.Name, Primaries: next.peers(z.Primaries)})
+			}
+		}
+		n.secondaries.Set(zones)
+	}
+	for _, a := range next.apexes {
+		if len(a.config.Notify) > 0 && a.served.Zone != nil && !sameSerial(prev, a) {
+			n.notifier.Announce(transfer.SOA(a.served.Zone), next.peers(a.config.Notify))
+		}
+	}
+	if prev == nil {
+		return
+	}
+	for name, a := range prev.apexes {
+		if now := next.apexes[name]; len(a.config.Notify) > 0 && (now == nil || len(now.config.Notify) == 0) {
+			n.notifier.Forget(name)
+		}
+	}
+}
+
+// sameSerial reports whether the version of a was served before.
+func sameSerial(prev *Snapshot, a *apex) bool {
+	if prev == nil {
+		return false // nobody knows what was told before the start
+	}
+	before := prev.apexes[a.served.Name]
+	return before != nil && before.served.Zone != nil && before.served.Zone.Serial() == a.served.Zone.Serial()
+}
+
+// peers returns servers of the configuration with their keys.
+func (s *Snapshot) peers(list []config.Peer) []xfr.Peer {
+	all := make([]xfr.Peer, len(list))
+	for i, p := range list {
+		all[i] = xfr.Peer{Address: p.Address, Key: s.keys[p.Key]}
+	}
+	return all
+}
+
+// zoneReceived publishes the version of a secondary zone that there is now.
+func (n *Node) zoneReceived(name dnsname.Name) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	prev := n.current.Load()
+	next := prev.withReceived(name, n.secondaries.Version)
+	if next == nil {
+		return
+	}
+	n.current.Store(next)
+	n.follow(prev, next)
+	n.reportTransfers(name)
+}
+
+// reportTransfers sets the problems of a zone's transfers and notices.
+func (n *Node) reportTransfers(name dnsname.Name) {
+	absent, failed := "", ""
+	st, _ := n.secondaries.State(name)
+	a := n.current.Load().apexes[name]
+	switch {
+	case a == nil || !a.served.isSecondary():
+	case !st.Present && !st.Confirmed.IsZero():
+		absent = fmt.Sprintf("zone %s has expired: no primary has confirmed it since %s, so it is answered SERVFAIL: %s", name, st.Confirmed.UTC().Format(time.DateTime), st.Problem)
+	case !st.Present:
+		absent = fmt.Sprintf("zone %s has not been transferred yet, so it is answered SERVFAIL", name)
+		if st.Problem != "" {
+			absent += ": " + st.Problem
+		}
+	case st.Problem != "":
+		failed = fmt.Sprintf("zone %s: serial %d is served on until %s: %s", name, st.Serial, st.Expires.UTC().Format(time.DateTime), st.Problem)
+	}
+	n.problem(zoneAbsent, name.String(), absent)
+	n.problem(transferFailed, name.String(), failed)
+	var told []string
+	for _, notice := range n.notifier.Notices(name) {
+		if text := notice.Problem(); text != "" {
+			told = append(told, text)
+		}
+	}
+	n.problem(notifyFailed, name.String(), strings.Join(told, "; "))
+}
+
+// findZone returns the zone that an operator means.
+func (n *Node) findZone(name string) (*Snapshot, *apex, error) {
+	s := n.current.Load()
+	parsed, err := dnsname.Parse(name)
+	if err != nil {
+		return nil, nil, &api.Refused{Status: http.StatusBadRequest, Err: err}
+	}
+	a := s.apexes[parsed]
+	if a == nil {
+		return nil, nil, &api.Refused{Status: http.StatusNotFound, Err: fmt.Errorf("there is no zone %s; \"pharos zones\" shows those there are", parsed)}
+	}
+	return s, a, nil
+}
+
+// NotifyZone tells the secondaries of a zone which serial it has, now.
+func (n *Node) NotifyZone(_ context.Context, name string) (api.Applied, error) {
+	s, a, err := n.findZone(name)
+	switch {
+	case err != nil:
+		return api.Applied{}, err
+	case len(a.config.Notify) == 0:
+		return api.Applied{}, &api.Refused{Status: http.StatusUnprocessableEntity, Err: fmt.Errorf("zone %s names nobody to tell; add servers under its key notify", a.served.Name)}
+	case a.served.Zone == nil:
+		return api.Applied{}, &api.Refused{Status: http.StatusUnprocessableEntity, Err: fmt.Errorf("zone %s has no version to tell of", a.served.Name)}
+	}
+	n.notifier.Announce(transfer.SOA(a.served.Zone), s.peers(a.config.Notify))
+	applied := api.Applied{Revision: s.Revision}
+	for _, p := range a.config.Notify {
+		applied.Changed = append(applied.Changed, fmt.Sprintf("%s is told of serial %d", p.Address, a.served.Zone.Serial()))
+	}
+	return applied, nil
+}
+
+// RefreshZone has the primaries of a secondary zone asked now. With force, the
+// whole zone is transferred whatever its serial.
+func (n *Node) RefreshZone(_ context.Context, name string, force bool) (api.Applied, error) {
+	s, a, err := n.findZone(name)
+	if err != nil {
+		return api.Applied{}, err
+	}
+	if !n.secondaries.Refresh(a.served.Name, force) {
+		return api.Applied{}, &api.Refused{Status: http.StatusUnprocessableEntity, Err: fmt.Errorf("zone %s is no secondary zone; \"pharos reload\" reads its file again", a.served.Name)}
+	}
+	return api.Applied{Revision: s.Revision, Changed: []string{fmt.Sprintf("zone %s: its primaries are asked; \"pharos zones\" shows what comes of it", a.served.Name)}}, nil
+}
+
+// CheckZone asks the other servers of a zone for their serials.
+func (n *Node) CheckZone(ctx context.Context, name string) (api.ZoneCheck, error) {
+	s, a, err := n.findZone(name)
+	if err != nil {
+		return api.ZoneCheck{}, err
+	}
+	out := api.ZoneCheck{Name: a.served.Name.String()}
+	if a.served.Zone != nil {
+		out.Serial = uint32(a.served.Zone.Serial())
+	}
+	primaries, told := s.peers(a.config.Primaries), s.peers(a.config.Notify)
+	servers := append(primaries, told...)
+	out.Servers = make([]api.ServerCheck, len(servers))
+	var asking sync.WaitGroup
+	for i, p := range servers {
+		at := &out.Servers[i]
+		at.Role, at.Address = "primary", p.Address.String()
+		if i >= len(primaries) {
+			at.Role = "secondary"
+		}
+		asking.Go(func() { // ends with the answer, or by the time limits of a query
+			serial, err := xfr.Serial(ctx, p, a.served.Name)
+			if at.Serial = uint32(serial); err != nil {
+				at.Problem = err.Error()
+			}
+		})
+	}
+	asking.Wait()
+	if ctx.Err() != nil {
+		return api.ZoneCheck{}, errors.New("the call was given up")
+	}
+	return out, nil
+}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,6 +33,20 @@ func TestIncludeIsConfined(t *testing.T) {
 		}
 		if err != nil && (strings.Contains(err.Error(), "stolen") || !strings.Contains(err.Error(), "example.zone:10:")) {
 			t.Errorf("$INCLUDE %s: message %q", include, err)
+		}
+	}
+}
+
+// TestZoneFileCannotBeOpened: the message has the whole path and the remedy.
+func TestZoneFileCannotBeOpened(t *testing.T) {
+	f := newFolder(t)
+	for file, where := range map[string]string{
+		"nothing.zone":     "zone file " + filepath.Join(f.path, "nothing.zone"),
+		"nowhere/any.zone": "folder of the zone file " + filepath.Join(f.path, "nowhere"),
+	} {
+		err := Check(f.config("zones: [{name: example.com, file: "+file+"}]"), io.Discard)
+		if err == nil || !strings.Contains(err.Error(), where+": no such file or directory; put it there, or correct zones[].file") {
+			t.Errorf("%s: %v", file, err)
 		}
 	}
 }

@@ -69,7 +69,7 @@ func Check(path string, report io.Writer) error {
 		}
 	}
 	for _, name := range s.homeless() {
-		fmt.Fprintf(report, "warning: steer: %s lies in none of the zones, so nobody will be referred here for it\n", name)
+		fmt.Fprintf(report, "warning: steer: %s lies in none of the zones, so it is not answered\n", name)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err

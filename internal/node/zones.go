@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -151,12 +152,12 @@ func readZone(origin dnsname.Name, folder, file string, steered []dnsname.Name, 
 	}
 	root, err := os.OpenRoot(folder)
 	if err != nil {
-		return nil, nil, fmt.Errorf("folder of the zone file: %w", err)
+		return nil, nil, explainOpen("folder of the zone file", folder, err)
 	}
 	defer root.Close()
 	f, err := openPlain(root, file)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, explainOpen("zone file", filepath.Join(folder, file), err)
 	}
 	defer f.Close()
 	build := zone.NewBuilder(origin)
@@ -185,6 +186,24 @@ func readZone(origin dnsname.Name, folder, file string, steered []dnsname.Name, 
 	}
 	z, problems := build.Finish()
 	return z, problems, nil
+}
+
+// explainOpen says what could not be opened, where that is, and the remedy.
+func explainOpen(what, path string, err error) error {
+	if abs, absErr := filepath.Abs(path); absErr == nil {
+		path = abs
+	}
+	remedy := ""
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		remedy = "; put it there, or correct zones[].file, which begins at the folder of the configuration file"
+	case errors.Is(err, fs.ErrPermission):
+		remedy = "; give the user that runs pharos the right to read it"
+	}
+	if open := (*fs.PathError)(nil); errors.As(err, &open) {
+		err = open.Err // the path is named once
+	}
+	return fmt.Errorf("%s %s: %w%s", what, path, err, remedy)
 }
 
 // openPlain opens a file below root, unpacking it if its name ends in .gz.

@@ -109,8 +109,9 @@ type Member struct {
 // Steer is a name that is answered with the addresses of a pool's healthy
 // members: A with those of IPv4, AAAA with those of IPv6.
 type Steer struct {
-	// Name is the owner name that is answered. It may lie in one of the zones,
-	// and then goes before what the zone holds at that name. Each name stands once.
+	// Name is the owner name that is answered. It lies in one of the zones, where
+	// it goes before what the zone holds at that name; outside of them it is not
+	// answered. Each name stands once.
 	Name dnsname.Name `json:"name" required:"true" example:"www.example.com"`
 	// Pool is the pool whose members are the answer.
 	Pool string `json:"pool" format:"identifier" required:"true" example:"web"`

@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // client is one client connection.
@@ -108,11 +109,11 @@ func (c *client) end() {
 // connection is to end. While it waits, the connection holds no buffers.
 func (c *client) awaitRequest() bool {
 	if c.x != nil && c.x.unread() > 0 {
-		return !c.server.draining.Load() // the next request came with the last one
+		return true // the next request came with the last one
 	}
 	c.setDeadline(c.server.limits.Idle)
 	c.state.Store(idle)
-	if c.server.draining.Load() { // Shutdown may have passed before the store
+	if c.server.lastCall.Load() { // Shutdown may have passed before the store
 		c.closeIfIdle()
 		return false
 	}
@@ -176,6 +177,13 @@ func (c *client) readFirst(descriptor uintptr) bool {
 	}
 	x.filled = max(n, 0)
 	return true
+}
+
+// isLongIdle reports whether the connection has waited for a request for longer
+// than grace.
+func (c *client) isLongIdle(grace time.Duration) bool {
+	since := c.deadline.Load() - int64(c.server.limits.Idle+tick)
+	return c.state.Load() == idle && c.server.now.Load()-since > int64(grace)
 }
 
 // closeIfIdle closes a connection that waits for a request.

@@ -45,6 +45,10 @@ type Limits struct {
 	// the answer before the connection is reset. Defaults 2 s and 256 KiB.
 	Linger      time.Duration
 	LingerBytes int64
+	// DrainGrace is how long Shutdown leaves a connection open that has carried a
+	// request a moment ago, for the next one of its client, which may be on its way.
+	// Default 1 s. At it: closed.
+	DrainGrace time.Duration
 	// MaxContent is the largest request content in octets; 0 is no limit. At it: 413.
 	MaxContent int64
 	// Tries is how many members one request may be sent to. Default 3.
@@ -102,6 +106,7 @@ func (l Limits) withDefaults() Limits {
 	orDuration(&l.MinRateGrace, 30*time.Second)
 	orDuration(&l.Tunnel, time.Hour)
 	orDuration(&l.Linger, 2*time.Second)
+	orDuration(&l.DrainGrace, time.Second)
 	if l.LingerBytes == 0 {
 		l.LingerBytes = 256 << 10
 	}

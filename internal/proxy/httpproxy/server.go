@@ -85,8 +85,9 @@ type Server struct {
 	stopped sync.WaitGroup // the watcher of the clock and the log writer
 
 	// Atomic.
-	now      atomic.Int64 // coarse: nanoseconds since began, moved by the watcher
-	draining atomic.Bool
+	now      atomic.Int64                               // coarse: nanoseconds since began, moved by the watcher
+	draining atomic.Bool                                // Shutdown has begun: each response says "Connection: close"
+	lastCall atomic.Bool                                // its grace is over: nobody waits for a request any more
 	cut      atomic.Bool                                // Shutdown's patience is over: everything is overdue
 	origins  atomic.Pointer[map[netip.AddrPort]*origin] // copied on write, with mu held
 	shards   [shardCount]shard
@@ -214,9 +215,10 @@ func (s *Server) dropListener(l net.Listener) {
 	delete(s.listeners, l)
 }
 
-// Shutdown stops accepting, closes idle connections at once, lets requests in
-// flight be answered with "Connection: close", and returns when the last is
-// done. When ctx ends first, what is left is cut off and ctx's error returned.
+// Shutdown stops accepting, and lets requests in flight be answered with
+// "Connection: close". Connections that have been idle for a while are closed at
+// once, the others after Limits.DrainGrace: a client that was told nothing may just
+// be sending its next request (RFC 9112 §9.5). It returns when the last is done. When ctx ends first, what is left is cut off and ctx's error returned.
 // The Server cannot be used again.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
@@ -225,20 +227,15 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		l.Close()
 	}
 	for c := range s.clients {
-		c.closeIfIdle()
+		if c.isLongIdle(s.limits.DrainGrace) {
+			c.closeIfIdle()
+		}
 	}
 	if len(s.clients) == 0 {
 		s.closeEmpty()
 	}
 	s.mu.Unlock()
-	var err error
-	select {
-	case <-s.empty:
-	case <-ctx.Done():
-		err = ctx.Err()
-		s.cutOff()
-		<-s.empty
-	}
+	err := s.awaitEmpty(ctx)
 	if first {
 		close(s.stop)
 		if s.access != nil {
@@ -248,6 +245,35 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.stopped.Wait()
 	return err
+}
+
+// awaitEmpty returns when the last client is gone: by itself, after the grace, or
+// cut off when ctx ends.
+func (s *Server) awaitEmpty(ctx context.Context) error {
+	grace := time.NewTimer(s.limits.DrainGrace)
+	defer grace.Stop()
+	for {
+		select {
+		case <-s.empty:
+			return nil
+		case <-grace.C:
+			s.closeIdle()
+		case <-ctx.Done():
+			s.cutOff()
+			<-s.empty
+			return ctx.Err()
+		}
+	}
+}
+
+// closeIdle closes the connections that wait for a request, and those that will.
+func (s *Server) closeIdle() {
+	s.lastCall.Store(true)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.clients {
+		c.closeIfIdle()
+	}
 }
 
 // cutOff interrupts whatever connections wait for, so that their goroutines end.

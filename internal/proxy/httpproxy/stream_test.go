@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -306,7 +307,7 @@ func TestUpgradeRefused(t *testing.T) {
 // with "Connection: close", new connections are refused.
 func TestDrain(t *testing.T) {
 	began, release := make(chan struct{}), make(chan struct{})
-	g := startGateway(t, Config{}, startOrigin(t, func(conn net.Conn, r *bufio.Reader) {
+	g := startGateway(t, Config{Limits: Limits{DrainGrace: time.Millisecond}}, startOrigin(t, func(conn net.Conn, r *bufio.Reader) {
 		readMessageHead(r)
 		close(began)
 		<-release
@@ -334,6 +335,38 @@ func TestDrain(t *testing.T) {
 	if err != nil || !strings.HasPrefix(string(got), "HTTP/1.1 200 ") || !strings.Contains(string(got), "\r\nConnection: close\r\n") {
 		t.Errorf("got %q, %v", got, err)
 	}
+	if err := <-down; err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+}
+
+// TestDrainGrace: a client that keeps its connection, and was told nothing of the
+// end, has its next request answered, and is told then.
+func TestDrainGrace(t *testing.T) {
+	g := startGateway(t, Config{Limits: Limits{DrainGrace: time.Minute}}, startOrigin(t, func(conn net.Conn, r *bufio.Reader) {
+		for readMessageHead(r) != "" {
+			io.WriteString(conn, ok2)
+		}
+	}))
+	conn := g.dial()
+	r := bufio.NewReader(conn)
+	io.WriteString(conn, get(""))
+	if resp, err := http.ReadResponse(r, nil); err != nil || resp.Close {
+		t.Fatalf("before the end: %v, %v", resp, err)
+	} else {
+		io.ReadAll(resp.Body)
+	}
+	down := make(chan error)
+	go func() { down <- g.server.Shutdown(context.Background()) }()
+	for !g.server.draining.Load() {
+		runtime.Gosched()
+	}
+	io.WriteString(conn, get(""))
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil || resp.StatusCode != 200 || !resp.Close {
+		t.Fatalf("while draining: %v, %v; want 200 and Connection: close", resp, err)
+	}
+	io.ReadAll(resp.Body)
 	if err := <-down; err != nil {
 		t.Errorf("Shutdown: %v", err)
 	}

@@ -47,7 +47,7 @@ func TestAnswers(t *testing.T) {
 	if missing := n.hasProblem(zoneRefused); missing != "" {
 		t.Error(missing)
 	}
-	if err := n.ready(); err == nil || !strings.Contains(err.Error(), "missing.zone") {
+	if err := n.ready(); err == nil || !strings.Contains(err.Error(), "zone broken.test.: there is no version") {
 		t.Errorf("ready: %v, want the zone that is missing", err)
 	}
 }

@@ -224,6 +224,7 @@ func (n *Node) watchFiles(ctx context.Context, reload <-chan struct{}) {
 		case <-reload:
 		case <-tick.C:
 			n.saveVerdicts(n.data())
+			n.followAccessLog()
 			n.mu.Lock()
 			same := !n.current.Load().watched(n.file)
 			n.mu.Unlock()
@@ -234,6 +235,15 @@ func (n *Node) watchFiles(ctx context.Context, reload <-chan struct{}) {
 		if _, err := n.reload(); err != nil {
 			n.log.Warn("configuration refused", "error", err)
 		}
+	}
+}
+
+func (n *Node) followAccessLog() {
+	if n.access == nil {
+		return
+	}
+	if err := n.access.follow(); err != nil {
+		n.log.Warn("access log not made again; lines go to the file that was moved", "error", err)
 	}
 }
 

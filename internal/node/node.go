@@ -77,7 +77,7 @@ type Node struct {
 	gatewayOn []net.Listener
 	admin     *http.Server
 	adminOn   net.Listener
-	access    io.Closer // of the access log's file; nil without one
+	access    *logFile // nil without one
 	snapshots *snapshot.Folder
 	builders  sync.Pool // of *lateBuilder
 
@@ -209,12 +209,11 @@ func (n *Node) openAccessLog(name string, stdout io.Writer) (io.Writer, error) {
 		}
 		return stdout, nil
 	}
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
-	if err != nil {
+	var err error
+	if n.access, err = openLogFile(name); err != nil {
 		return nil, err
 	}
-	n.access = f
-	return f, nil
+	return n.access, nil
 }
 
 func gatewayLimits(g config.Gateway) httpproxy.Limits {

@@ -225,7 +225,7 @@ func TestDatabaseLocked(t *testing.T) {
 	}
 	defer db.Close()
 	err = failure(t, Config{Dir: dir})
-	if text := err.Error(); !strings.Contains(text, "locked; stop what has it open") || strings.Contains(text, "backup") {
+	if text := err.Error(); !strings.Contains(text, "locked; start pharos again, or stop what else has it open") || strings.Contains(text, "backup") {
 		t.Errorf("error = %v, want that the database is locked", err)
 	}
 }

@@ -43,7 +43,7 @@ func verify(dir string) (err error) {
 	}()
 	db, err := bbolt.Open(name, 0o600, &bbolt.Options{ReadOnly: true, Timeout: time.Second})
 	if errors.Is(err, boltErrors.ErrTimeout) {
-		return &dirError{dir, "stop what has it open, and start again", errors.New("the database is locked")}
+		return &dirError{dir, "start pharos again, or stop what else has it open", errors.New("the database is locked")}
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %v", errDamaged, err)

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"runtime/debug"
 	"time"
 
 	"pharos/internal/admin/api"
@@ -43,17 +42,10 @@ func (n *Node) buildAdmin(addr netip.AddrPort) error {
 func (n *Node) Status() api.Status {
 	s := n.current.Load()
 	return api.Status{
-		Version: version(), Started: n.started, Revision: s.Revision, Store: n.storeStatus(), Config: n.path,
+		Version: api.Version(), Started: n.started, Revision: s.Revision, Store: n.storeStatus(), Config: n.path,
 		Listeners: n.listeners(), Zones: len(s.served), Pools: len(s.pools.Pools()), Routes: s.gateway.Routes().Len(),
 		Problems: n.problems.list(),
 	}
-}
-
-func version() string {
-	if build, ok := debug.ReadBuildInfo(); ok && build.Main.Version != "" {
-		return build.Main.Version
-	}
-	return "(devel)"
 }
 
 // ready returns nil when clients may be sent to this node. That an older version

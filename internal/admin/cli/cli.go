@@ -20,10 +20,11 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"pharos/internal/admin/api"
 )
 
 // Programs are the parts of the program that a command starts.
@@ -168,22 +169,13 @@ func newVersion() *cobra.Command {
 	c := &cobra.Command{Use: "version", Short: "Print the version", Args: noArgs}
 	output := outputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		v := map[string]string{"version": Version(), "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH}
+		v := map[string]string{"version": api.Version(), "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH}
 		return output.print(c.OutOrStdout(), v, func(w io.Writer) error {
 			_, err := fmt.Fprintf(w, "pharos %s %s %s\n", v["version"], v["go"], v["platform"])
 			return err
 		})
 	}
 	return c
-}
-
-// Version returns the version of the program as its build has recorded it.
-func Version() string {
-	build, ok := debug.ReadBuildInfo()
-	if !ok || build.Main.Version == "" {
-		return "(devel)"
-	}
-	return build.Main.Version
 }
 
 func configFlag(c *cobra.Command) *string {

@@ -67,6 +67,7 @@ lab/simnet:                     internal/dns/... internal/resolver/... internal/
 lab/scenario:                   internal/dns/... internal/resolver/... internal/authority/... lab/simnet
 lab/scenarios:                  internal/dns/... lab/scenario
 lab/demo:                       internal/...
+lab/peers:
 cmd/pharos:                     internal/admin/cli internal/node lab/demo
 bench:                          internal/dns/... bench/...
 `

@@ -1,7 +1,6 @@
 package xfr
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,16 +54,10 @@ type Notifier struct {
 	trouble func(zone dnsname.Name)
 	work    sync.WaitGroup
 
-	mu      sync.Mutex // guards what follows
-	notices map[target]*told
-	sent    uint64 // messages
-	failed  uint64 // servers given up
-}
-
-// target is a zone and a server to tell.
-type target struct {
-	zone dnsname.Name
-	to   netip.AddrPort
+	mu      sync.Mutex                                // guards what follows
+	notices map[dnsname.Name]map[netip.AddrPort]*told // by zone and server; no empty ones
+	sent    uint64                                    // messages
+	failed  uint64                                    // servers given up
 }
 
 // told is a Notice and what is being done about it.
@@ -76,7 +69,7 @@ type told struct {
 // NewNotifier returns a Notifier. trouble is called, without a lock held, when the
 // Problem of a notice about zone may have changed.
 func NewNotifier(log *slog.Logger, trouble func(zone dnsname.Name)) *Notifier {
-	n := &Notifier{slots: make(chan struct{}, notifyWorkers), log: log, trouble: trouble, notices: map[target]*told{}}
+	n := &Notifier{slots: make(chan struct{}, notifyWorkers), log: log, trouble: trouble, notices: map[dnsname.Name]map[netip.AddrPort]*told{}}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	return n
 }
@@ -88,11 +81,14 @@ func (n *Notifier) Announce(soa rdata.Record, servers []Peer) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	soa.Name, soa.Data = soa.Name.Clone(), slices.Clone(soa.Data)
-	n.forgetLocked(soa.Name, servers)
+	n.forgetLocked(soa.Name)
 	for _, server := range servers {
 		ctx, cancel := context.WithCancel(n.ctx)
 		t := &told{Notice{Zone: soa.Name, To: server.Address, Serial: transfer.SerialOf(soa), Since: time.Now()}, cancel}
-		n.notices[target{soa.Name, server.Address}] = t
+		if n.notices[soa.Name] == nil {
+			n.notices[soa.Name] = map[netip.AddrPort]*told{}
+		}
+		n.notices[soa.Name][server.Address] = t
 		n.work.Go(func() { // ends with the answer, after notifyTries, or when Announce or Close abandons it
 			defer cancel()
 			n.tell(ctx, t, soa, server)
@@ -104,21 +100,15 @@ func (n *Notifier) Announce(soa rdata.Record, servers []Peer) {
 func (n *Notifier) Forget(zone dnsname.Name) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.forgetLocked(zone, nil)
+	n.forgetLocked(zone)
 }
 
-// forgetLocked abandons what is said about zone now. Those not among servers are
-// not listed any more.
-func (n *Notifier) forgetLocked(zone dnsname.Name, servers []Peer) {
-	for at, t := range n.notices {
-		if at.zone != zone {
-			continue
-		}
+// forgetLocked abandons what is being said about zone, and all that was.
+func (n *Notifier) forgetLocked(zone dnsname.Name) {
+	for _, t := range n.notices[zone] {
 		t.abandon()
-		if !slices.ContainsFunc(servers, func(p Peer) bool { return p.Address == at.to }) {
-			delete(n.notices, at)
-		}
 	}
+	delete(n.notices, zone)
 }
 
 // tell sends NOTIFY until the server answers.
@@ -188,18 +178,15 @@ func notifyMessage(soa rdata.Record) []byte {
 	return m.Append(nil)
 }
 
-// Notices returns what became of each notice, by zone and server; with a zone, of
-// those about it.
+// Notices returns what became of each notice about zone, by server.
 func (n *Notifier) Notices(zone dnsname.Name) []Notice {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	all := []Notice{}
-	for at, t := range n.notices {
-		if zone.IsZero() || at.zone == zone {
-			all = append(all, t.Notice)
-		}
+	var all []Notice
+	for _, t := range n.notices[zone] {
+		all = append(all, t.Notice)
 	}
-	slices.SortFunc(all, func(a, b Notice) int { return cmp.Or(a.Zone.Compare(b.Zone), a.To.Compare(b.To)) })
+	slices.SortFunc(all, func(a, b Notice) int { return a.To.Compare(b.To) })
 	return all
 }
 

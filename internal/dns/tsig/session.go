@@ -49,7 +49,7 @@ func Verify(msg []byte, keyOf func(dnsname.Name) *Key, now time.Time) (*Session,
 	if !hmac.Equal(mac.Sum(nil)[:len(r.mac)], r.mac) {
 		return s, s.refuse(BadSig, 0)
 	}
-	s.key, s.last = key, r.mac
+	s.key, s.last = key, append([]byte(nil), r.mac...) // the response may be made in the request's memory
 	if skew := r.signed().Sub(now); skew.Abs() > r.fudge() {
 		// RFC 8945 §5.2.3: signed, with the server's time.
 		s.other = binary.BigEndian.AppendUint64(nil, uint64(now.Unix())&unixBits)[2:]

@@ -73,6 +73,7 @@ type Node struct {
 	cache     *rrcache.Cache
 	resolver  *outbound.Driver
 	dns       *dnsserver.Server // nil without an address
+	edns      edns
 	gateway   *httpproxy.Server // nil without an address
 	gatewayOn []net.Listener
 	admin     *http.Server
@@ -136,10 +137,14 @@ func (n *Node) build(cfg *config.Config, o Options) error {
 	if err := n.buildResolver(cfg.Resolver); err != nil {
 		return err
 	}
+	var err error
+	if n.edns, err = newEDNS(cfg.DNS, n.started); err != nil {
+		return fmt.Errorf("dns: %w", err)
+	}
 	if len(cfg.Listen.DNS) > 0 {
-		var err error
 		n.dns, err = dnsserver.Listen(dnsserver.Config{
 			Addresses: cfg.Listen.DNS, UDPWorkers: udpWorkers(cfg.DNS), Handler: n.query, Log: n.log,
+			Prepare: n.prepare, Limit: n.limit,
 			TCP: dnsserver.TCPLimits{
 				Connections: cfg.DNS.TCPConnections, PerClient: cfg.DNS.TCPPerClient,
 				Idle: time.Duration(cfg.DNS.TCPIdle), InFlight: cfg.DNS.TCPPipeline,

@@ -277,6 +277,7 @@ func (n *Node) sendResolved(d *dnsserver.Deferred, chain []rdata.Record, a itera
 	b := n.builders.Get().(*lateBuilder)
 	defer n.builders.Put(b)
 	b.out.Reset(d.Query(), b.buf[:], d.Limit())
+	n.edns.addOptions(d.Query(), d.Client().Addr(), d.Transport(), time.Now(), &b.out)
 	if len(chain) > 0 {
 		a.Answer = append(chain[:len(chain):len(chain)], a.Answer...)
 		b.out.SetAA(true) // RFC 1035 §4.1.1: about the question's name, which is ours

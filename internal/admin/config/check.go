@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -34,6 +35,7 @@ func (c *checker) fail(path, text, remedy string) {
 func (c *Config) check(to *checker) {
 	c.checkListen(to)
 	c.checkKeys(to)
+	c.checkDNS(to)
 	c.checkZones(to)
 	c.Resources.Check(to.fail)
 	if len(c.Routes) > 0 && len(c.Listen.HTTP) == 0 {
@@ -62,6 +64,18 @@ func (c *Config) checkListen(to *checker) {
 		claim("listen.admin", c.Listen.Admin)
 	}
 }
+
+func (c *Config) checkDNS(to *checker) {
+	if n := len(c.DNS.NSID); n > maxNSID {
+		to.fail("dns.nsid", fmt.Sprintf("%d octets, but every answer has to have room for it", n), fmt.Sprintf("choose a name of at most %d", maxNSID))
+	}
+	if secret, err := hex.DecodeString(c.DNS.CookieSecret); c.DNS.CookieSecret != "" && (err != nil || len(secret) != 16) {
+		to.fail("dns.cookieSecret", "not 32 hexadecimal digits", "make one with: openssl rand -hex 16")
+	}
+}
+
+// maxNSID is what the DNS listeners keep room for in every answer, in octets.
+const maxNSID = 64
 
 func (c *Config) checkZones(to *checker) {
 	first := map[dnsname.Name]int{}

@@ -168,6 +168,22 @@ type DNS struct {
 	// TCPPipeline is how many queries of one TCP connection are worked on at a
 	// time; the next ones wait in the socket.
 	TCPPipeline int `json:"tcpPipeline" default:"64" min:"1" max:"65535" example:"16"`
+	// NSID is the name of this server in answers to those who ask for it
+	// (RFC 5001), to tell the servers behind one address apart. Up to 64 octets.
+	// Empty: it is not told.
+	NSID string `json:"nsid" default:"" example:"ns1.fra"`
+	// CookieSecret is what server cookies are made with (RFC 9018), 32 hexadecimal
+	// digits. Servers behind one address need the same, be they Pharos, BIND, Knot
+	// or NSD. Empty: a random one for each start.
+	CookieSecret string `json:"cookieSecret" default:"" example:"e5e973e5a6b2a43f48e7dc849e37bfcf"`
+	// RateLimit is how many answers of one kind (with records, without, no such
+	// name, errors) go in a second over UDP to one IPv4 /24 or IPv6 /56. Of those
+	// too many half are dropped, half tell the client to use TCP. Clients with a
+	// good cookie, and those that may use the resolver, have no limit. 0: nobody
+	// has one.
+	RateLimit int `json:"rateLimit" default:"0" min:"0" max:"1000000" example:"50"`
+	// RateLimitExempt are the networks that RateLimit is not for.
+	RateLimitExempt []netip.Prefix `json:"rateLimitExempt" default:"" max:"10000" example:"192.0.2.0/24"`
 }
 
 // Gateway bounds what the HTTP listeners take on.

@@ -117,6 +117,12 @@ type Mark struct {
 // Mark returns the present state.
 func (b *Builder) Mark() Mark { return Mark{len(b.msg), b.counts} }
 
+// Truncate takes back all records, so that the client asks again over TCP.
+func (b *Builder) Truncate() {
+	b.msg, b.counts, b.hasEDE = b.msg[:b.query.QuestionEnd], [3]uint16{}, false
+	b.SetTC(true)
+}
+
 // Rollback takes back every record added since m was taken.
 func (b *Builder) Rollback(m Mark) { b.msg, b.counts = b.msg[:m.length], m.counts }
 

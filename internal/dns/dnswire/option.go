@@ -23,11 +23,14 @@ func (e *EDNS) note(code uint16, data []byte) bool {
 		e.Keepalive = true
 		return len(data) == 0 || len(data) == 2
 	case OptionCookie:
+		// RFC 7873 §5.2.2: 8 octets, or 8 and a server's 8 to 32.
+		if len(data) != 8 && (len(data) < 16 || len(data) > 40) {
+			e.Cookie = nil
+			return false
+		}
 		if e.Cookie == nil { // RFC 7873 §5.2: the first counts
 			e.Cookie = data
 		}
-		// RFC 7873 §5.2.2: 8 octets, or 8 and a server's 8 to 32.
-		return len(data) == 8 || 16 <= len(data) && len(data) <= 40
 	}
 	return true
 }

@@ -203,7 +203,11 @@ func (q *Query) parseRecords() Rcode {
 		switch rdata.Type(binary.BigEndian.Uint16(fixed)) {
 		case rdata.TypeOPT:
 			// RFC 6891 §6.1.1: one OPT, in the additional section, owned by the root.
-			if i < authority || q.EDNS.Present || q.Msg[owner] != 0 || !q.EDNS.parse(fixed, q.Msg[at+10:end]) {
+			if i < authority || q.EDNS.Present || q.Msg[owner] != 0 {
+				q.EDNS = EDNS{} // what cannot be understood is not answered with OPT
+				return RcodeFormErr
+			}
+			if !q.EDNS.parse(fixed, q.Msg[at+10:end]) {
 				return RcodeFormErr
 			}
 			if q.EDNS.Version != 0 {
@@ -235,11 +239,12 @@ func (e *EDNS) parse(fixed, options []byte) bool {
 		Options: options,
 	}
 	for len(options) > 0 {
-		if len(options) < 4 {
+		if len(options) < 4 || 4+int(binary.BigEndian.Uint16(options[2:])) > len(options) {
+			*e = EDNS{}
 			return false
 		}
 		length := 4 + int(binary.BigEndian.Uint16(options[2:]))
-		if length > len(options) || !e.note(binary.BigEndian.Uint16(options), options[4:length]) {
+		if !e.note(binary.BigEndian.Uint16(options), options[4:length]) {
 			return false
 		}
 		options = options[length:]

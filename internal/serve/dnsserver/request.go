@@ -33,6 +33,7 @@ type Request struct {
 	Limit     int             // octets that an answer to this client by this transport may have
 	Rotation  uint32          // one more for each query of a loop: to rotate RRsets with
 	Transport Transport
+	HasCookie bool // Config.Prepare found a good one, so the client's address is not forged
 
 	server  *Server
 	from    origin

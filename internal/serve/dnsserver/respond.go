@@ -51,7 +51,7 @@ func (a *responder) respond(msg, buf []byte) ([]byte, fate) {
 	case dnswire.Reject:
 		a.counts.events[Malformed]++
 		a.reset(buf)
-		return r.Out.Finish(), answered
+		return a.finish()
 	}
 	r.tail = msg[r.Query.QuestionEnd:]
 	if r.Transport == UDP { // built in place
@@ -61,7 +61,7 @@ func (a *responder) respond(msg, buf []byte) ([]byte, fate) {
 	r.Rotation++
 	switch a.handle(buf) {
 	case Answered:
-		return r.Out.Finish(), answered
+		return a.finish()
 	case Sealed:
 		return r.seal(r.Out.Finish()), answered
 	case Later:
@@ -72,6 +72,16 @@ func (a *responder) respond(msg, buf []byte) ([]byte, fate) {
 	return nil, silent
 }
 
+// finish ends the answer, unless it is one too many.
+func (a *responder) finish() ([]byte, fate) {
+	r := &a.req
+	if r.server.limit != nil && r.Transport == UDP && r.server.limit(r) == Drop {
+		a.counts.events[Dropped]++
+		return nil, silent
+	}
+	return r.Out.Finish(), answered
+}
+
 // reset sets the limit of the query just parsed and begins its answer.
 func (a *responder) reset(buf []byte) {
 	r := &a.req
@@ -79,11 +89,14 @@ func (a *responder) reset(buf []byte) {
 	if r.Transport == UDP {
 		r.Limit = r.Query.UDPLimit()
 	}
-	r.refused = false
+	r.refused, r.HasCookie = false, false
 	if r.seal != nil {
 		r.seal = nil
 	}
 	r.Out.Reset(&r.Query, buf, r.Limit)
+	if r.server.prepare != nil && r.Query.EDNS.Present {
+		r.server.prepare(r)
+	}
 }
 
 // handle calls the Handler. One query that makes it panic must not stop the
@@ -94,7 +107,7 @@ func (a *responder) handle(buf []byte) (v Verdict) {
 		if p := recover(); p != nil {
 			a.counts.events[Panics]++
 			r.server.logPanic(p)
-			r.Out.Reset(&r.Query, buf, r.Limit)
+			r.Out.Reset(&r.Query, buf, r.Limit) // without options: they may lie where records were put
 			r.Out.SetRcode(dnswire.RcodeServFail)
 			v = Answered // unsealed: what the seal was for is what panicked
 		}

@@ -44,7 +44,9 @@ type Config struct {
 	MaxDeferred int              // deferred queries outstanding; 0: DefaultMaxDeferred
 	TCP         TCPLimits
 	Handler     Handler
-	Log         *slog.Logger // nil: slog.Default
+	Prepare     func(r *Request)         // adds EDNS options to an answer before there are records in it; nil: none
+	Limit       func(r *Request) Verdict // the last word on a finished answer over UDP: Answered or Drop; nil: all are sent
+	Log         *slog.Logger             // nil: slog.Default
 }
 
 // DefaultMaxDeferred bounds the queries that wait for an answer from elsewhere,
@@ -55,6 +57,8 @@ const DefaultMaxDeferred = 16384
 type Server struct {
 	// Constant after Listen.
 	handler   Handler
+	prepare   func(r *Request)
+	limit     func(r *Request) Verdict
 	log       *slog.Logger
 	addrs     []netip.AddrPort
 	workers   []*udpWorker
@@ -86,6 +90,8 @@ func Listen(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		handler: cfg.Handler,
+		prepare: cfg.Prepare,
+		limit:   cfg.Limit,
 		log:     cfg.Log,
 		limits:  cfg.TCP.withDefaults(),
 		stop:    make(chan struct{}),

@@ -1,0 +1,99 @@
+package node
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	randv2 "math/rand/v2"
+	"net/netip"
+	"time"
+
+	"pharos/internal/admin/config"
+	"pharos/internal/dns/dnswire"
+	"pharos/internal/serve/admission"
+	"pharos/internal/serve/cookie"
+	"pharos/internal/serve/dnsserver"
+	"pharos/internal/serve/ratelimit"
+)
+
+// edns is what answers say of this server and to its clients, whatever the
+// question: who it is, how long a connection may rest, and a cookie; and how many
+// answers a network gets that has shown none. Constant after New.
+type edns struct {
+	nsid      []byte
+	keepalive [2]byte // RFC 7828 §3.1: in units of 100 ms
+	secret    cookie.Secret
+	limiter   *ratelimit.Limiter // nil: no limit
+	exempt    *admission.ACL
+}
+
+func newEDNS(cfg config.DNS, now time.Time) (edns, error) {
+	e := edns{nsid: []byte(cfg.NSID)}
+	binary.BigEndian.PutUint16(e.keepalive[:], uint16(min(time.Duration(cfg.TCPIdle)/(100*time.Millisecond), 1<<16-1)))
+	var err error
+	if cfg.CookieSecret == "" {
+		rand.Read(e.secret[:]) // which never fails
+	} else if e.secret, err = cookie.ParseSecret(cfg.CookieSecret); err != nil {
+		return e, err
+	}
+	if cfg.RateLimit > 0 {
+		e.limiter = ratelimit.New(cfg.RateLimit, now)
+	}
+	e.exempt, err = admission.AllowOnly(cfg.RateLimitExempt)
+	return e, err
+}
+
+// prepare adds the options of an answer. It is the Prepare of the DNS listeners.
+func (n *Node) prepare(r *dnsserver.Request) {
+	r.HasCookie = n.edns.addOptions(&r.Query, r.Client.Addr(), r.Transport, r.Now, &r.Out)
+}
+
+// addOptions adds to out, an answer to q that has no records yet, what the client
+// asks for. It reports whether the client has shown a good cookie.
+func (e *edns) addOptions(q *dnswire.Query, client netip.Addr, transport dnsserver.Transport, now time.Time, out *dnswire.Builder) (hasCookie bool) {
+	if q.EDNS.Version != 0 { // RFC 6891 §6.1.3: what its options mean is not known here
+		return false
+	}
+	if q.EDNS.Cookie != nil {
+		var answer [cookie.Len]byte
+		answer, hasCookie = e.secret.Answer(q.EDNS.Cookie, client, uint32(now.Unix()))
+		out.AddOption(dnswire.OptionCookie, answer[:])
+	}
+	if q.EDNS.NSID && len(e.nsid) > 0 {
+		out.AddOption(dnswire.OptionNSID, e.nsid)
+	}
+	if q.EDNS.Keepalive && transport == dnsserver.TCP { // RFC 7828 §3.2.1: ignored over UDP
+		out.AddOption(dnswire.OptionKeepalive, e.keepalive[:])
+	}
+	return hasCookie
+}
+
+// limit bounds the answers that go to a network over UDP. It is the Limit of the
+// DNS listeners. Answers of the resolver that come later are not among them: it
+// works only for the clients it is opened to.
+func (n *Node) limit(r *dnsserver.Request) dnsserver.Verdict {
+	e, client := &n.edns, r.Client.Addr()
+	if e.limiter == nil || r.HasCookie || e.exempt.Allows(client) || n.current.Load().recursion.Allows(client) {
+		return dnsserver.Answered
+	}
+	switch e.limiter.Take(r.Now, client, classOf(&r.Out), randv2.Uint32()) {
+	case ratelimit.Drop:
+		return dnsserver.Drop
+	case ratelimit.Truncate:
+		r.Out.Truncate()
+	}
+	return dnsserver.Answered
+}
+
+// classOf returns the class of an answer for its limit.
+func classOf(out *dnswire.Builder) ratelimit.Class {
+	switch {
+	case out.Rcode() == dnswire.RcodeNXDomain:
+		return ratelimit.NXDomain
+	case out.Rcode() != dnswire.RcodeNoError:
+		return ratelimit.Failure
+	case out.Count(dnswire.Answer) > 0:
+		return ratelimit.Answer
+	default:
+		return ratelimit.Empty
+	}
+}

@@ -1,0 +1,167 @@
+// Package ratelimit bounds how many answers over UDP go to one network, so that
+// queries with a forged source address cannot make this server flood the victim.
+//
+// It owns the accounts and the decision. It does not own the answer, nor who is
+// exempt: clients over TCP, with a good cookie or in networks that the
+// configuration names never come here.
+//
+// An account is one network and one class of answer. It is a token bucket, kept as
+// the time at which it will be full again (the generic cell rate algorithm), in
+// one word of a table of fixed size:
+//
+//	tag of the account (16 bits) | microseconds since New (48 bits: 8 years)
+//
+// Eight words are a cache line and a set: an account may be in any of the words of
+// its set. When all are others', the one that is full soonest makes room.
+//
+// Entry points: New, Limiter.Take.
+//
+// Concurrency: all methods may be called from any number of goroutines; there is
+// no lock and nothing is allocated. Two that meet at one word try again.
+//
+// Sources: the response rate limiting of BIND, NSD and Knot (ISC-TN-2012-1).
+package ratelimit
+
+import (
+	"hash/maphash"
+	"net/netip"
+	"sync/atomic"
+	"time"
+)
+
+// Networks whose clients share accounts. An attacker can forge any address in the
+// victim's network, and a site has a /56 of IPv6 in general.
+const (
+	prefix4 = 24
+	prefix6 = 56
+)
+
+// Slip is one of how many answers too many is sent, truncated: a client whose
+// address was forged can still come by TCP. The others are dropped.
+const Slip = 2
+
+// Class is what sort of answer is counted. A forger chooses which sort he makes, and
+// a client that needs one sort should not suffer for another.
+type Class uint8
+
+// The classes.
+const (
+	Answer   Class = iota // with records in the answer section
+	Empty                 // referrals and NODATA
+	NXDomain              // names that do not exist
+	Failure               // all other response codes
+	Classes               // their number
+)
+
+// String returns the name of c as metrics spell it.
+func (c Class) String() string { return [...]string{"answer", "empty", "nxdomain", "failure"}[c] }
+
+// Verdict is what becomes of an answer.
+type Verdict uint8
+
+// The verdicts.
+const (
+	Send     Verdict = iota // as it is
+	Truncate                // without records and with TC
+	Drop                    // not at all
+)
+
+const (
+	ways    = 8       // words in a set
+	sets    = 1 << 14 // 131,072 accounts in 1 MiB: at the limit, those that are nearly full are forgotten
+	tagBits = 16
+	timeMax = 1<<(64-tagBits) - 1
+)
+
+// Limiter keeps the accounts.
+type Limiter struct {
+	// Constant after New.
+	interval uint64 // microseconds in which an account gains an answer
+	burst    uint64 // and those in which it gains all that it can hold
+	start    time.Time
+	seed     maphash.Seed
+
+	table   [sets * ways]atomic.Uint64
+	dropped [Classes]atomic.Uint64
+	slipped [Classes]atomic.Uint64
+}
+
+// New returns a Limiter that lets so many answers of each class go to a network in
+// a second, from 1 to 1,000,000. now is any time not after the first call of Take.
+func New(perSecond int, now time.Time) *Limiter {
+	l := &Limiter{interval: uint64(time.Second.Microseconds()) / uint64(perSecond), start: now, seed: maphash.MakeSeed()}
+	l.burst = l.interval * uint64(perSecond-1)
+	return l
+}
+
+// Take takes one answer of class c to client out of its account. roll is a random
+// number, which decides what becomes of one too many.
+func (l *Limiter) Take(now time.Time, client netip.Addr, c Class, roll uint32) Verdict {
+	if l.take(uint64(max(now.Sub(l.start).Microseconds(), 0))&timeMax, l.account(client, c)) {
+		return Send
+	}
+	if roll%Slip == 0 {
+		l.slipped[c].Add(1)
+		return Truncate
+	}
+	l.dropped[c].Add(1)
+	return Drop
+}
+
+// Counts returns how many answers of class c were dropped, and how many truncated.
+func (l *Limiter) Counts(c Class) (dropped, slipped uint64) {
+	return l.dropped[c].Load(), l.slipped[c].Load()
+}
+
+// account returns the hash of a client's network and a class.
+func (l *Limiter) account(client netip.Addr, c Class) uint64 {
+	client = client.Unmap()
+	var key [16 + 1]byte
+	key[16] = byte(c)
+	if client.Is4() {
+		a := client.As4()
+		copy(key[:prefix4/8], a[:])
+		key[15] = 4 // no network of IPv6 has the same key: its octets here are 0
+	} else {
+		a := client.As16()
+		copy(key[:prefix6/8], a[:])
+	}
+	return maphash.Bytes(l.seed, key[:])
+}
+
+// take reports whether the account has an answer left, and takes it.
+func (l *Limiter) take(now, account uint64) bool {
+	tag := account >> (64 - tagBits)
+	first := account % sets * ways
+	for {
+		word, old := l.word(first, tag)
+		full := now // when the account will be full
+		if old>>(64-tagBits) == tag {
+			full = max(now, old&timeMax)
+		}
+		if full-now > l.burst {
+			return false
+		}
+		if word.CompareAndSwap(old, tag<<(64-tagBits)|(full+l.interval)&timeMax) {
+			return true
+		}
+	}
+}
+
+// word returns the word of the account with the tag in the set that begins at
+// first, or the one that makes room for it, and its value.
+func (l *Limiter) word(first, tag uint64) (*atomic.Uint64, uint64) {
+	var soonest *atomic.Uint64
+	var least uint64
+	for i := range uint64(ways) {
+		word := &l.table[first+i]
+		value := word.Load()
+		if value>>(64-tagBits) == tag && value != 0 {
+			return word, value
+		}
+		if soonest == nil || value&timeMax < least&timeMax {
+			soonest, least = word, value
+		}
+	}
+	return soonest, least
+}

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"pharos/internal/admin/config"
 )
 
 // ednsSecret is the cookie secret of the servers in these tests.
@@ -296,4 +298,14 @@ zone "example.com" { type primary; file %q; };
 		return ""
 	})
 	return server
+}
+
+// mustEDNS returns the options of a server with ednsSecret.
+func mustEDNS(t *testing.T) edns {
+	t.Helper()
+	e, err := newEDNS(config.DNS{CookieSecret: ednsSecret}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
 }

@@ -8,6 +8,7 @@ import (
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/proxy/httpproxy"
 	"pharos/internal/serve/dnsserver"
+	"pharos/internal/serve/ratelimit"
 	"pharos/internal/traffic/health"
 )
 
@@ -46,6 +47,19 @@ func (n *Node) sampleDNS(emit func(telemetry.Sample)) {
 	}
 	emit(gauge("dns_tcp_connections", "Open DNS connections over TCP.", float64(n.dns.Connections())))
 	emit(gauge("dns_deferred", "Queries that wait for the resolver.", float64(n.dns.Outstanding())))
+	n.sampleRateLimit(emit)
+}
+
+func (n *Node) sampleRateLimit(emit func(telemetry.Sample)) {
+	if n.edns.limiter == nil {
+		return
+	}
+	const help = "Answers over UDP that were too many for their network, by class and by what became of them."
+	for c := range ratelimit.Classes {
+		dropped, slipped := n.edns.limiter.Counts(c)
+		emit(counter("dns_rate_limited_total", help, dropped, "class", c.String(), "action", "drop"))
+		emit(counter("dns_rate_limited_total", help, slipped, "class", c.String(), "action", "truncate"))
+	}
 }
 
 func (n *Node) sampleResolver(emit func(telemetry.Sample)) {

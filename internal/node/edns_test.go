@@ -309,3 +309,17 @@ func mustEDNS(t *testing.T) edns {
 	}
 	return e
 }
+
+// TestANY: RFC 8482 §4.1: over UDP one RRset, over TCP all.
+func TestANY(t *testing.T) {
+	f := newFolder(t)
+	f.write("example.zone", exampleZone)
+	n, _ := start(t, f.config(`zones: [{name: example.com, file: example.zone}]`))
+	for network, want := range map[string]int{"udp": 1, "tcp": 2} {
+		m := new(dns.Msg).SetQuestion("example.com.", dns.TypeANY)
+		r, _, err := (&dns.Client{Net: network}).Exchange(m, n.DNS()[0].String())
+		if err != nil || len(r.Answer) != want {
+			t.Errorf("%s: %v %v, want %d records", network, err, r, want)
+		}
+	}
+}

@@ -104,7 +104,11 @@ func (n *Node) query(r *dnsserver.Request) dnsserver.Verdict {
 // delegation or at the end of an alias, is the resolver's if it may be asked.
 func (n *Node) queryZone(s *Snapshot, p plan, r *dnsserver.Request) dnsserver.Verdict {
 	start := r.Out.Mark()
-	outcome := answer.Answer(&r.Query, p.zone, r.Rotation, &r.Out)
+	find := answer.Answer
+	if r.Query.Type == rdata.TypeANY && r.Transport == dnsserver.UDP {
+		find = answer.AnswerOne
+	}
+	outcome := find(&r.Query, p.zone, r.Rotation, &r.Out)
 	switch outcome.Kind {
 	case answer.Steered:
 		s.steer(p.zone, outcome, &r.Query, r.Client.Addr(), &r.Out)

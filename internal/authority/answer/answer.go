@@ -9,7 +9,7 @@
 // What DNSSEC adds for clients that ask for it stands beside the algorithm, in
 // dnssec.go.
 //
-// Entry points: Answer; DenyType, where the caller has nothing for a steered name.
+// Entry points: Answer; AnswerOne, for ANY over UDP; DenyType, where the caller has nothing for a steered name.
 //
 // Concurrency: Answer is a function of its arguments and keeps nothing. It does
 // not allocate.
@@ -64,6 +64,7 @@ type response struct {
 	rotation uint32 // by how many places RRsets are rotated
 	outcome  Outcome
 	proofs   *proofs // nil if the client did not ask for DNSSEC, or the zone is not signed
+	one      bool    // ANY is answered with one RRset
 
 	// targets is where in the message the RDATA of the records of the RRset added
 	// last begins, for its targets to be pointed to; 0 where that is not known. More
@@ -78,9 +79,20 @@ type response struct {
 // caller's. The class of q is the caller's matter too: z is of class IN.
 func Answer(q *dnswire.Query, z *zone.Zone, rotation uint32, out *dnswire.Builder) Outcome {
 	if q.EDNS.DO && z.IsSigned() {
-		return answerSigned(q, z, rotation, out)
+		return answerSigned(q, z, rotation, out, false)
 	}
 	r := response{q: q, z: z, out: out, rotation: rotation}
+	return r.run()
+}
+
+// AnswerOne is Answer, but ANY is answered with one RRset (RFC 8482 §4.1): for
+// clients over UDP, whose addresses may be forged. It is what BIND calls
+// minimal-any; over TCP both answer with all.
+func AnswerOne(q *dnswire.Query, z *zone.Zone, rotation uint32, out *dnswire.Builder) Outcome {
+	if q.EDNS.DO && z.IsSigned() {
+		return answerSigned(q, z, rotation, out, true)
+	}
+	r := response{q: q, z: z, out: out, rotation: rotation, one: true}
 	return r.run()
 }
 
@@ -193,7 +205,8 @@ func DenyType(q *dnswire.Query, z *zone.Zone, outcome Outcome, out *dnswire.Buil
 	}
 }
 
-// answerAny answers with all RRsets of node (RFC 1035 §3.2.3).
+// answerAny answers with all RRsets of node (RFC 1035 §3.2.3), or with the first, by
+// type, that is no signature (RFC 8482 §4.1).
 func (r *response) answerAny(name dnsname.Name, node zone.Node) progress {
 	if !r.z.HasData(node) {
 		r.denyType(name)
@@ -202,10 +215,10 @@ func (r *response) answerAny(name dnsname.Name, node zone.Node) progress {
 	r.outcome.Kind = Positive
 	sets := r.z.RRsets(node)
 	for set, ok := sets.Next(); ok; set, ok = sets.Next() {
-		if set.Type == rdata.TypeRRSIG && r.proofs != nil {
-			continue // it is added with what it covers
+		if set.Type == rdata.TypeRRSIG && (r.proofs != nil || r.one) {
+			continue // it is added with what it covers, or not at all
 		}
-		if !r.require(dnswire.Answer, name, &set) {
+		if !r.require(dnswire.Answer, name, &set) || r.one {
 			break
 		}
 	}

@@ -331,3 +331,46 @@ func TestHashOwner(t *testing.T) {
 		}
 	}
 }
+
+// TestMinimalANY: RFC 8482 §4.1: one RRset is an answer to ANY, with its signatures
+// if they are wanted.
+func TestMinimalANY(t *testing.T) {
+	plain := buildZone(t, "example.", dialogueZone)
+	signed := pretendSigned(t, plain, rdata.TypeNSEC, false)
+	for _, tt := range []struct {
+		name   string
+		z      *zone.Zone
+		do     bool
+		answer string // types
+		kind   Kind
+	}{
+		{"mixed.example.", plain, false, "A", Positive},
+		{"mixed.example.", signed, false, "A", Positive},
+		{"mixed.example.", signed, true, "A RRSIG", Positive},
+		{"www.example.", signed, true, "CNAME RRSIG", Positive},
+		{"x.wild.example.", plain, false, "A", Positive},
+		{"deep.example.", plain, false, "", NoData},
+		{"nothing.example.", plain, false, "", NXDomain},
+	} {
+		wire := query(t, tt.name, dns.TypeANY)
+		if tt.do {
+			wire = secureQuery(t, tt.name, dns.TypeANY)
+		}
+		var q dnswire.Query
+		var out dnswire.Builder
+		q.Parse(wire)
+		out.Reset(&q, make([]byte, 4096), dnswire.MaxUDP)
+		outcome := AnswerOne(&q, tt.z, 0, &out)
+		m := new(dns.Msg)
+		if err := m.Unpack(out.Finish()); err != nil {
+			t.Fatal(err)
+		}
+		var types []string
+		for _, rr := range m.Answer {
+			types = append(types, dns.TypeToString[rr.Header().Rrtype])
+		}
+		if got := strings.Join(types, " "); got != tt.answer || outcome.Kind != tt.kind {
+			t.Errorf("%s, DO %v: %q %v, want %q %v", tt.name, tt.do, got, outcome.Kind, tt.answer, tt.kind)
+		}
+	}
+}

@@ -121,7 +121,7 @@ func serialAt(server netip.AddrPort) uint32 {
 // waitForSerial waits until a server has a version of the zone.
 func waitForSerial(t *testing.T, server netip.AddrPort, want uint32, log func() string) {
 	t.Helper()
-	deadline, tick := time.After(30*time.Second), time.NewTicker(20*time.Millisecond)
+	deadline, tick := time.After(20*time.Second), time.NewTicker(20*time.Millisecond)
 	defer tick.Stop()
 	for got := uint32(0); got != want; got = serialAt(server) {
 		select {
@@ -221,7 +221,8 @@ func TestPeersAsSecondaries(t *testing.T) {
 		waitForSerial(t, theirs, 2, s.Log) // REFRESH is an hour: it was NOTIFY
 		wantSameRecords(t, at, theirs, key, nil)
 		eventually(t, func() string {
-			if n.outgoing.incremental.Load() == 0 {
+			// All signatures of a zone signed anew differ, which is more than the zone.
+			if n.outgoing.incremental.Load() == 0 && !strings.Contains(t.Name(), "DNSSEC") {
 				return fmt.Sprintf("no IXFR with differences; %d whole\n%s", n.outgoing.whole.Load(), s.Log())
 			}
 			for _, told := range n.notifier.Notices(n.current.Load().served[0].Name) {

@@ -69,7 +69,7 @@ func knotConfig(o Options) string {
 		if z.Text != "" {
 			b.WriteString("    zonefile-load: difference\n    acl: signed\n")
 		} else {
-			fmt.Fprintf(&b, "    master: primary%d\n    acl: [signed, look]\n    refresh-min-interval: 1\n    retry-min-interval: 1\n", i)
+			fmt.Fprintf(&b, "    master: primary%d\n    acl: [signed, look]\n    refresh-min-interval: 2\n    retry-min-interval: 1\n", i)
 		}
 		if z.Notify.IsValid() {
 			fmt.Fprintf(&b, "    notify: notify%d\n", i)
@@ -87,6 +87,7 @@ func nsdConfig(o Options) string {
   username: ""
   chroot: ""
   zonesdir: %q
+  database: ""
   pidfile: ""
   zonelistfile: %q
   xfrdfile: %q

@@ -1,10 +1,14 @@
 package scenario
 
 import (
+	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/dnssec"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/rrcache"
 )
@@ -86,6 +90,9 @@ type World struct {
 	NoIPv4, NoIPv6 bool
 	Sends          int // outgoing queries that one question may cost; 0 is the standard
 	Cache          rrcache.Limits
+	Anchors        []rdata.Record // trust anchors; validation is on if there are any
+	Insecure       []dnsname.Name // names at and below which nothing is validated
+	Begin          time.Time      // when the scenario begins, by its signatures; zero: any time
 }
 
 // harmless are settings that change how Unbound works inside, how it writes its
@@ -96,22 +103,20 @@ var harmless = map[string]bool{
 	"log-servfail": true, "log-time-ascii": true, "log-queries": true, "log-replies": true,
 	"iter-scrub-promiscuous": true,
 	"harden-referral-path":   true, "harden-unknown-additional": true, "harden-below-nxdomain": true,
-	"num-queries-per-thread": true, "discard-timeout": true, "val-override-date": true,
-	"val-override-timestamp": true, "aggressive-nsec": true, "outbound-msg-retry": true,
+	"num-queries-per-thread": true, "discard-timeout": true, "aggressive-nsec": true, "outbound-msg-retry": true,
 	"qname-minimisation": true, "query-minimization": true, "name": true,
 	"use-caps-for-id": true, "infra-cache-numhosts": true, "msg-cache-size": true,
 	"do-not-query-localhost": true, "do-not-query-address": true, "ede": true,
 	"infra-host-ttl": true, "jostle-timeout": true, "val-log-level": true,
 	"edns-buffer-size": true, "unblock-lan-zones": true, "stub-prime": true, "stub-first": true,
-	"msg-cache-slabs": true, "rrset-cache-slabs": true, "rrset-cache-size": true,
+	"val-max-restart": true, "prefetch-key": true, "msg-cache-slabs": true, "rrset-cache-slabs": true, "rrset-cache-size": true,
 }
 
 // needs are settings of abilities that are another part's or not there yet: the
 // class and the ability.
 var needs = map[string][2]string{
-	"trust-anchor":           {"dnssec", "DNSSEC validation"},
-	"trust-anchor-file":      {"dnssec", "DNSSEC validation"},
-	"domain-insecure":        {"dnssec", "DNSSEC validation"},
+	"harden-dnssec-stripped": {"policy", "believing a signed zone without its keys (harden-dnssec-stripped: no)"},
+	"trust-anchor-file":      {"whitebox", "a trust anchor file made for Unbound"},
 	"AUTOTRUST_FILE":         {"whitebox", "a trust anchor file made for Unbound (RFC 5011)"},
 	"TEMPFILE_CONTENTS":      {"whitebox", "a file made for Unbound"},
 	"serve-expired":          {"stale", "answers from expired records (RFC 8767)"},
@@ -185,6 +190,24 @@ func (s *Scenario) apply(w *World, set Setting, zones map[int]string) error {
 		}
 	case "cache-max-negative-ttl":
 		w.Cache.MaxNegativeTTL = parseTTL(set.Value)
+	case "trust-anchor":
+		record, err := ParseRecord(strings.ReplaceAll(strings.ReplaceAll(set.Value, "(", ""), ")", ""), ".", 0)
+		if err != nil {
+			return fmt.Errorf("line %d: trust-anchor: %w", set.Line, err)
+		}
+		w.Anchors = append(w.Anchors, record)
+	case "domain-insecure":
+		name, err := dnsname.Parse(set.Value)
+		if err != nil {
+			return fmt.Errorf("line %d: domain-insecure: %w", set.Line, err)
+		}
+		w.Insecure = append(w.Insecure, name)
+	case "val-override-date", "val-override-timestamp":
+		return s.applyTime(w, set)
+	case "local-zone":
+		if !strings.HasSuffix(set.Value, " nodefault") { // test. and the like are resolved here anyway
+			return &Unsupported{"config", "local-zone " + set.Value, set.Line}
+		}
 	case "access-control":
 		if !strings.HasSuffix(set.Value, " allow_snoop") && !strings.HasSuffix(set.Value, " allow") {
 			return &Unsupported{"config", "access-control " + set.Value, set.Line}
@@ -198,7 +221,7 @@ func (s *Scenario) apply(w *World, set Setting, zones map[int]string) error {
 			return &Unsupported{"config", "module-config " + set.Value, set.Line}
 		}
 	default:
-		if need, ok := needs[set.Key]; ok && !no {
+		if need, ok := needs[set.Key]; ok && (!no || set.Key == "harden-dnssec-stripped") {
 			return &Unsupported{need[0], need[1], set.Line}
 		} else if !ok && !harmless[set.Key] && !no {
 			return &Unsupported{"config", "setting " + set.Key, set.Line}
@@ -220,6 +243,40 @@ func (s *Scenario) applyRoot(w *World, set Setting, zones map[int]string) error 
 	}
 	w.Roots = append(w.Roots, a)
 	return nil
+}
+
+// applyTime reads YYYYMMDDhhmmss, or the seconds since 1970.
+func (s *Scenario) applyTime(w *World, set Setting) error {
+	begin, err := time.Parse("20060102150405", set.Value)
+	if seconds, notNumber := strconv.ParseInt(set.Value, 10, 64); err != nil && notNumber == nil {
+		begin, err = time.Unix(seconds, 0), nil
+	}
+	if err != nil {
+		return fmt.Errorf("line %d: %s: %w", set.Line, set.Key, err)
+	}
+	if begin.Unix() < 0 { // -1: dates do not count; so any at which the signatures are valid
+		begin = s.lastInception().Add(time.Minute)
+	}
+	w.Begin = begin.UTC()
+	return nil
+}
+
+// lastInception returns the moment from which on all signatures of the servers'
+// messages are valid, expired ones aside.
+func (s *Scenario) lastInception() time.Time {
+	var last int64
+	for _, r := range s.Ranges {
+		for _, e := range r.Entries {
+			for _, records := range [...][]rdata.Record{e.Message.Answer, e.Message.Authority} {
+				for _, record := range records {
+					if sig, ok := dnssec.ParseSignature(record.Data); ok && record.Type == rdata.TypeRRSIG {
+						last = max(last, int64(sig.Inception))
+					}
+				}
+			}
+		}
+	}
+	return time.Unix(last, 0)
 }
 
 func parseTTL(text string) rdata.TTL {

@@ -160,7 +160,7 @@ func TestParseErrors(t *testing.T) {
 
 func TestUnsupported(t *testing.T) {
 	for _, c := range []struct{ config, steps, class string }{
-		{"server:\n\ttrust-anchor: \"example.com. DS 1 3 1 00\"\n", "", "dnssec"},
+		{"server:\n\ttrust-anchor-file: \"root.key\"\n", "", "whitebox"},
 		{"server:\n\tserve-expired: yes\n", "", "stale"},
 		{"server:\n\tserve-expired: no\n", "", ""},
 		{"server:\n\tlocal-zone: \"x\" static\n", "", "config"},

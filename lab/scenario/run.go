@@ -88,6 +88,9 @@ func (s *Scenario) Run(o Options) (Result, error) {
 	if o.Start.IsZero() {
 		o.Start = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC) // any fixed moment
 	}
+	if !w.Begin.IsZero() {
+		o.Start = w.Begin
+	}
 	if w.Sends > 0 {
 		o.Limits.Sends = w.Sends
 	}
@@ -99,7 +102,7 @@ func (s *Scenario) Run(o Options) (Result, error) {
 	r.resolver = iterate.New(iterate.Config{
 		Hints: hints(w.Roots), NoIPv4: w.NoIPv4, NoIPv6: w.NoIPv6, Limits: o.Limits,
 		Rand:  rand.New(rand.NewPCG(o.Seed, 0x9e3779b97f4a7c15)), // the second word is arbitrary and fixed
-		Cache: cache,
+		Cache: cache, Validate: len(w.Anchors) > 0, Anchors: w.Anchors, Negative: w.Insecure, Policy: policy,
 	})
 	err = r.play()
 	return r.result, err

@@ -63,7 +63,7 @@ func (d *Denial) Missing(what string, name dnsname.Name) *Fault {
 	case d.Empty():
 		return fault(dnswire.EDENSECMissing, "%v: no NSEC or NSEC3 record of %v proves that %s", name, d.zone, what)
 	}
-	return fault(dnswire.EDENSECMissing, "%v: the NSEC or NSEC3 records of %v do not prove that %s", name, d.zone, what)
+	return fault(dnswire.EDEDNSSECBogus, "%v: the NSEC or NSEC3 records of %v do not prove that %s", name, d.zone, what)
 }
 
 // NXDomain asks whether name does not exist, nor a wildcard that would stand for
@@ -136,9 +136,11 @@ func (d *Denial) NoDS(name dnsname.Name) Finding {
 	return d.otherwise()
 }
 
-// otherwise is the finding when nothing has been found.
+// otherwise is the finding when nothing has been found. Where there are other
+// records too, a signed one with many iterations may be an old one that somebody
+// has kept, to have a bogus denial taken for an insecure one.
 func (d *Denial) otherwise() Finding {
-	if d.excess {
+	if d.excess && len(d.hashed) == 0 && len(d.plain) == 0 {
 		return Excessive
 	}
 	return Unproven

@@ -157,7 +157,7 @@ func (w world) denial(t *testing.T, hashed bool) *Denial {
 // exactly when it is, and a type exactly when it is.
 func TestDenialAgainstTree(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 7))
-	for range 600 {
+	for range 200 {
 		w := randomWorld(r)
 		for _, hashed := range []bool{false, true} {
 			d := w.denial(t, hashed)
@@ -198,7 +198,7 @@ func TestDenialAgainstTree(t *testing.T) {
 // TestWildcardAgainstTree: a wildcard may stand for a name exactly when it does.
 func TestWildcardAgainstTree(t *testing.T) {
 	r := rand.New(rand.NewPCG(8, 8))
-	for range 600 {
+	for range 200 {
 		w := randomWorld(r)
 		for _, hashed := range []bool{false, true} {
 			d := w.denial(t, hashed)

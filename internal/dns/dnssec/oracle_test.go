@@ -361,3 +361,30 @@ func BenchmarkVerify(b *testing.B) {
 		})
 	}
 }
+
+// TestPKCS1AgainstOracle: the own check of PKCS #1 agrees with the standard library's.
+func TestPKCS1AgainstOracle(t *testing.T) {
+	for algorithm, h := range map[uint8]crypto.Hash{RSASHA1: crypto.SHA1, RSASHA256: crypto.SHA256, RSASHA512: crypto.SHA512} {
+		key := newSigner(t, "example.", algorithm)
+		n, e := parseRSA(key.keys(t)[0].PublicKey)
+		sum := digest(h, []byte("signed"))
+		sig, err := key.priv.Sign(nil, sum, h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !checkPKCS1(h, n, e, sum, sig) {
+			t.Errorf("algorithm %d: refused", algorithm)
+		}
+		for i := range sig {
+			sig[i] ^= 1
+			if checkPKCS1(h, n, e, sum, sig) {
+				t.Errorf("algorithm %d: octet %d does not matter", algorithm, i)
+			}
+			sig[i] ^= 1
+		}
+		sum[0] ^= 1
+		if checkPKCS1(h, n, e, sum, sig) || checkPKCS1(h, n, e, sum, sig[1:]) {
+			t.Errorf("algorithm %d: another digest or length does not matter", algorithm)
+		}
+	}
+}

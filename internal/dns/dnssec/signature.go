@@ -128,11 +128,11 @@ func (v *Verifier) screen(sig Signature, set rdata.RRset, keys []Key) (*Fault, i
 }
 
 // mayBeSynthesised reports whether RRsets of type t can come from a wildcard.
-// What describes the zone itself can not: RFC 4592 §4 for SOA, NS and DNAME it
-// leaves open, so these two are not in the list.
+// What describes the zone itself can not, nor what reshapes it: RFC 4592 §4.4 leaves
+// open what a DNAME at a wildcard would mean.
 func mayBeSynthesised(t rdata.Type) bool {
 	switch t {
-	case rdata.TypeSOA, rdata.TypeDNSKEY, rdata.TypeDS, rdata.TypeNSEC, rdata.TypeNSEC3, rdata.TypeNSEC3PARAM:
+	case rdata.TypeSOA, rdata.TypeDNSKEY, rdata.TypeDS, rdata.TypeNSEC, rdata.TypeNSEC3, rdata.TypeNSEC3PARAM, rdata.TypeDNAME:
 		return false
 	}
 	return true

@@ -7,6 +7,7 @@ import (
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
+	"pharos/internal/resolver/rrcache"
 )
 
 // Answer is what the resolver has to say to a question. Its records are complete
@@ -17,12 +18,15 @@ type Answer struct {
 	Answer     []rdata.Record
 	Authority  []rdata.Record
 	Additional []rdata.Record          // glue, in referrals only
-	Errors     []dnswire.ExtendedError // why it is SERVFAIL; at most one
+	Errors     []dnswire.ExtendedError // why it is SERVFAIL, or why it could not be validated; at most one
 	Cached     bool                    // nothing was sent for it
 	Referral   bool                    // FromCache only: the best known delegation, not an answer
 	Sent       int                     // outgoing queries it cost
 	Elapsed    time.Duration
-	Trace      []Step // if Ask.Trace
+	State      rrcache.State // what validation says; Indeterminate when it is off or was not wanted
+	AD         bool          // the client is to be told that it is Secure
+	Why        string        // of an insecure answer: what proves it; of a bogus one see Errors
+	Trace      []Step        // if Ask.Trace
 }
 
 // Write puts a into out, which must have been Reset to the query it answers:
@@ -31,6 +35,7 @@ type Answer struct {
 func (a *Answer) Write(out *dnswire.Builder) {
 	out.SetRcode(a.Rcode)
 	out.SetRA(true)
+	out.SetAD(a.AD)
 	for _, e := range a.Errors {
 		out.SetEDE(e.Code, e.Text)
 	}
@@ -71,6 +76,8 @@ const (
 	StepPlain                      // again without EDNS
 	StepNeedServer                 // the address of name server Target is looked up first
 	StepGaveUp                     // see Note
+	StepTrust                      // the keys of zone Target, or that it needs none: see State, Note
+	StepJudged                     // what came is secure, insecure or bogus: see State, Note
 )
 
 // Step is one step of a resolution, in the order in which they happened.
@@ -88,5 +95,6 @@ type Step struct {
 	Rcode      dnswire.Rcode // of replies
 	Target     dnsname.Name  // of referrals, aliases and needed servers
 	Records    int           // of answers
+	State      rrcache.State // of trust and judgement
 	Note       string
 }

@@ -23,7 +23,12 @@ func (r *Resolver) check() {
 
 func (r *Resolver) checkClient(token uint64, c *client) {
 	must(c.ask.Token == token && !c.done, "a client that is done is still there")
-	must(c.waits != nil && r.lookups[c.waits.q] == c.waits, "a client waits for nothing")
+	must((c.waits != nil) != (c.checks != nil && len(c.fetch) > 0), "a client waits for nothing, or twice")
+	must(c.waits == nil || r.lookups[c.waits.q] == c.waits, "a client waits for what is over")
+	for _, l := range c.fetch {
+		must(r.lookups[l.q] == l, "a client's validation waits for what is over")
+	}
+	must(c.retries <= r.limits.Retries && c.budget.Signatures >= 0 && c.budget.Hashes >= 0, "validation cost too much")
 	must(c.timer != 0 && r.timers[c.timer] == c, "a client has no timer")
 	must(c.sent <= r.limits.Sends, "a client paid for too many queries")
 	must(c.targets <= r.limits.Targets, "a client paid for too many server addresses")
@@ -42,7 +47,7 @@ func (r *Resolver) checkLookup(q question, l *lookup) {
 	for _, w := range l.waiters {
 		switch {
 		case w.client != nil:
-			must(w.client.waits == l, "a lookup has a waiter that waits for another")
+			must(w.client.waits == l || w.client.fetches(l), "a lookup has a waiter that waits for another")
 		default:
 			must(!w.lookup.done && w.lookup.waitsFor(l), "a lookup has a waiter that does not wait for it")
 		}

@@ -30,13 +30,15 @@ const (
 type reply struct {
 	verdict verdict
 	result
-	aa      bool
-	t       rdata.Type    // the type asked for
-	sets    []rdata.RRset // to keep: aliases and answer
-	zone    dnsname.Name  // of a referral
-	servers []rrcache.Server
-	ttl     rdata.TTL
-	note    string
+	aa        bool
+	t         rdata.Type   // the type asked for
+	zone      dnsname.Name // of a referral
+	ds        *rrcache.Signed
+	servers   []rrcache.Server
+	ttl       rdata.TTL
+	signed    map[question][][]byte // all signatures of the reply
+	authority []rdata.RRset         // all RRsets of the authority section
+	note      string
 	// What a lame server said that was of use for all that.
 	fallback *reply
 }
@@ -52,7 +54,12 @@ func classify(m *dnswire.Message, q question, zone dnsname.Name, limits *Limits)
 	default:
 		return rep
 	}
-	sets := group(m.Answer, limits.Records)
+	sets, sigs := group(m.Answer, limits.Records), indexSignatures(m)
+	if q.t == rdata.TypeRRSIG {
+		sets = append(sets, signatureSet(m.Answer, q.name, limits.Records)...)
+	}
+	rep.signed = sigs
+	rep.findDenial(m.Authority, zone, limits)
 	for _, set := range sets {
 		if len(set.Data) > limits.Records {
 			rep.verdict, rep.note = invalid, fmt.Sprintf("%d records of %v %v", len(set.Data), set.Name, set.Type)
@@ -75,7 +82,7 @@ func classify(m *dnswire.Message, q question, zone dnsname.Name, limits *Limits)
 		rep.verdict, rep.final = answered, true
 		return rep.unlessRecursor(m)
 	}
-	rep.findSOA(group(m.Authority, limits.Records), zone)
+	rep.findSOA(zone)
 	if m.Rcode == dnswire.RcodeNXDomain { // RFC 2308 §2.1: it is about the end of the chain
 		rep.verdict, rep.final, rep.rcode = nxDomain, true, dnswire.RcodeNXDomain
 		return rep.unlessRecursor(m)
@@ -97,10 +104,13 @@ func (rep reply) withoutRecords(m *dnswire.Message, q question, zone dnsname.Nam
 		rep.verdict = aliased
 		return rep.unlessRecursor(m)
 	}
-	authority := group(m.Authority, limits.Records)
+	authority := rep.authority
 	if cut := findCut(authority, q, zone); cut != nil {
 		rep.verdict, rep.zone = referral, cut.Name
 		rep.servers, rep.ttl = glued(*cut, group(m.Additional, limits.Records), zone, limits.ServersPerZone)
+		if ds := find(authority, cut.Name, rdata.TypeDS); ds != nil {
+			rep.ds = &rrcache.Signed{RRset: *ds, Sigs: rep.signed[question{ds.Name, ds.Type}]}
+		}
 		return rep
 	}
 	for _, set := range authority {
@@ -110,7 +120,7 @@ func (rep reply) withoutRecords(m *dnswire.Message, q question, zone dnsname.Nam
 			return rep
 		}
 	}
-	if !m.AA {
+	if !m.AA && len(rep.denial) == 0 { // a denial speaks for itself
 		rep.verdict = lame
 		return rep
 	}
@@ -151,7 +161,7 @@ func (rep *reply) followAliases(sets []rdata.RRset, q question, zone dnsname.Nam
 			if !rep.addDNAME(records(*dname, dname.TTL)[0], rep.target, q.t) {
 				return
 			}
-			rep.sets = append(rep.sets, *dname)
+			rep.addPart(*dname)
 			if rep.final {
 				return
 			}
@@ -161,12 +171,12 @@ func (rep *reply) followAliases(sets []rdata.RRset, q question, zone dnsname.Nam
 		if cname == nil || q.t == rdata.TypeCNAME || find(sets, rep.target, q.t) != nil {
 			return
 		}
+		rep.addPart(*cname)
 		cname.Data = cname.Data[:1] // RFC 2181 §10.1: there is only one
 		target, ok := rdata.NameAt(cname.Data[0], 0)
 		if !ok {
 			return
 		}
-		rep.sets = append(rep.sets, *cname)
 		rep.addAlias(records(*cname, cname.TTL)[0], target)
 	}
 }
@@ -176,16 +186,17 @@ func (rep *reply) collect(sets []rdata.RRset, q question) {
 	for _, set := range sets {
 		if set.Name == rep.target && (set.Type == q.t || q.t == rdata.TypeANY) {
 			rep.records = append(rep.records, records(set, set.TTL)...)
-			rep.sets = append(rep.sets, set)
+			rep.addPart(set)
 		}
 	}
 }
 
 // findSOA takes the SOA record of the zone that says no.
-func (rep *reply) findSOA(authority []rdata.RRset, zone dnsname.Name) {
-	for _, set := range authority {
+func (rep *reply) findSOA(zone dnsname.Name) {
+	for _, set := range rep.authority {
 		if set.Type == rdata.TypeSOA && set.Name.IsSubdomainOf(zone) && rep.target.IsSubdomainOf(set.Name) && isSOA(set.Data[0]) {
 			rep.soa, rep.hasSOA = records(set, set.TTL)[0], true
+			rep.soaSigs = rep.signed[question{set.Name, set.Type}]
 			rep.soa.TTL = rrcache.NegativeTTL(rep.soa)
 		}
 	}
@@ -259,6 +270,7 @@ func hintCut(hints []rdata.Record) *rrcache.Delegation {
 }
 
 // group makes RRsets of class IN from records, in the order of first appearance.
+// Signatures are no RRset of their own (RFC 4034 §3): see indexSignatures.
 // RFC 2181 §5.2: of differing TTLs the least counts; §5: no record twice. Records
 // whose RDATA can not be of their type are left out. Of one RRset not more than
 // most and one more records are taken, and not more than groupMost RRsets: the
@@ -266,7 +278,7 @@ func hintCut(hints []rdata.Record) *rrcache.Delegation {
 func group(in []rdata.Record, most int) []rdata.RRset {
 	var sets []rdata.RRset
 	for _, record := range in {
-		if record.Class != rdata.ClassIN || record.Type.IsMeta() || !fits(record) {
+		if record.Class != rdata.ClassIN || record.Type.IsMeta() || record.Type == rdata.TypeRRSIG || !fits(record) {
 			continue
 		}
 		set := find(sets, record.Name, record.Type)

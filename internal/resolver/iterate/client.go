@@ -2,9 +2,11 @@ package iterate
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/dnssec"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/rrcache"
@@ -12,7 +14,8 @@ import (
 
 // client is one question of a client, and the budget of all that is done for it.
 //
-// Invariant: a client that is not done waits for a lookup and has a timer.
+// Invariant: a client that is not done waits for a lookup, or its checks wait for
+// some, and has a timer.
 // Invariant: sent <= Limits.Sends, targets <= Limits.Targets, aliases <= Limits.Aliases.
 type client struct {
 	ask     Ask
@@ -24,10 +27,19 @@ type client struct {
 	chain   []rdata.Record // the aliases up to there
 	aliases int            // CNAME and DNAME records followed
 	waits   *lookup
-	retried bool // a lookup that others paid for ran out of means; this client tried on its own
+	checks  *check    // validation of what the lookup brought; nil while waits is not
+	fetch   []*lookup // DS and DNSKEY lookups that checks waits for
+	retried bool      // a lookup that others paid for ran out of means; this client tried on its own
 
 	sent    int // outgoing queries paid
 	targets int // name server address lookups paid
+	budget  dnssec.Budget
+	retries int              // made because something was bogus
+	parts   []rrcache.Signed // what chain and answer are made of
+	sigs    []rdata.Record   // what they are signed with, for who wants to know
+	proof   []rdata.Record   // denials behind chain
+	state   rrcache.State    // of the chain so far; Secure to begin with
+	why     *dnssec.Fault    // of an insecure chain
 	trace   []Step
 }
 
@@ -45,7 +57,8 @@ func (r *Resolver) ask(ev Ask) {
 	if ev.Class == 0 {
 		ev.Class = rdata.ClassIN
 	}
-	c := &client{ask: ev, started: r.now, name: ev.Name}
+	c := &client{ask: ev, started: r.now, name: ev.Name, state: rrcache.Secure,
+		budget: dnssec.Budget{Signatures: r.limits.Signatures, Hashes: r.limits.Hashes}}
 	if _, taken := r.clients[ev.Token]; taken {
 		panic("BUG: a token is asked twice at a time")
 	}
@@ -74,21 +87,26 @@ func (r *Resolver) ask(ev Ask) {
 func (r *Resolver) advance(c *client) {
 	for {
 		known, ok := r.recall(question{c.name, c.ask.Type})
-		if !ok {
+		if !ok || known.isPartial() {
 			break
 		}
 		if c.ask.Trace {
 			c.note(r, Step{Kind: StepCacheHit, Name: c.name, Type: c.ask.Type, Target: known.target,
 				Rcode: known.rcode, Records: len(known.records)})
 		}
-		if r.take(c, known) {
+		if r.consider(c, known) {
 			return
 		}
 	}
-	if f := r.cache.Failure(r.now, c.name, c.ask.Type); f != nil {
+	if f := r.cache.Failure(r.now, c.name, c.ask.Type); f != nil && !(c.ask.CD && isBogus(f.EDE.Code)) {
 		r.failClient(c, failure{ede: dnswire.EDECachedError, text: f.EDE.Text, limited: true})
 		return
 	}
+	r.look(c)
+}
+
+// look starts a lookup for c.name, or joins the one that is there.
+func (r *Resolver) look(c *client) {
 	q := question{c.name, c.ask.Type}
 	isNew := r.lookups[q] == nil
 	l := r.join(q, waiter{client: c}, c, 0)
@@ -111,7 +129,7 @@ func (r *Resolver) resume(c *client, l *lookup) {
 		r.failClient(c, *f)
 		return
 	}
-	if !r.take(c, l.result) {
+	if !r.consider(c, l.result) {
 		r.advance(c)
 	}
 }
@@ -128,7 +146,11 @@ func (r *Resolver) take(c *client, res result) bool {
 			return true
 		}
 	}
-	c.chain = append(c.chain, res.chain...)
+	c.addChain(res)
+	c.state = worse(c.state, res.state)
+	if c.ask.DO && c.ask.Type != rdata.TypeRRSIG {
+		c.proof = append(c.proof, res.proof(r.cache.Limits().MaxTTL)...)
+	}
 	if !res.final {
 		if c.name = res.target; c.hasOwner(c.name) {
 			r.failClient(c, failure{ede: dnswire.EDEOther, text: fmt.Sprintf("alias loop at %v", c.name)})
@@ -140,8 +162,40 @@ func (r *Resolver) take(c *client, res result) bool {
 	if res.hasSOA {
 		a.Authority = []rdata.Record{res.soa}
 	}
+	if c.ask.DO && c.ask.Type != rdata.TypeRRSIG {
+		c.sigs = c.signatures(r.cache.Limits().MaxTTL)
+	}
+	a.Answer, a.Authority = append(a.Answer, c.sigs...), append(a.Authority, c.proof...)
+	r.tellState(c, &a)
 	r.reply(c, a)
 	return true
+}
+
+// addChain adds the aliases of a result, a DNAME that has been used before not a
+// second time.
+func (c *client) addChain(res result) {
+	for _, record := range res.chain {
+		if record.Type == rdata.TypeDNAME && slices.ContainsFunc(c.chain, func(have rdata.Record) bool {
+			return have.Type == rdata.TypeDNAME && have.Name == record.Name
+		}) {
+			continue
+		}
+		c.chain = append(c.chain, record)
+	}
+	for _, part := range res.parts {
+		if !slices.ContainsFunc(c.parts, func(have rrcache.Signed) bool { return have.Name == part.Name && have.Type == part.Type }) {
+			c.parts = append(c.parts, part)
+		}
+	}
+}
+
+// signatures returns the RRSIG records of the answer section.
+func (c *client) signatures(most rdata.TTL) []rdata.Record {
+	var out []rdata.Record
+	for _, part := range c.parts {
+		out = appendSignatures(out, part.Name, min(part.TTL, most), part.Sigs)
+	}
+	return out
 }
 
 // hasOwner reports whether the chain has already been at this name.
@@ -165,6 +219,9 @@ func (r *Resolver) failClient(c *client, f failure) {
 		})
 	}
 	r.counters.Failures++
+	if isBogus(f.ede) {
+		r.counters.Bogus++
+	}
 	r.reply(c, Answer{Rcode: dnswire.RcodeServFail, Errors: []dnswire.ExtendedError{{Code: f.ede, Text: f.text}}})
 }
 
@@ -180,6 +237,7 @@ func (r *Resolver) reply(c *client, a Answer) {
 		c.waits = nil
 		r.part(l, waiter{client: c})
 	}
+	r.endCheck(c)
 	if c.ask.Trace {
 		r.tracing--
 	}
@@ -195,16 +253,18 @@ func (r *Resolver) keepReady(c *client, a Answer) {
 	}
 	ready := rrcache.Ready{
 		Name: c.ask.Name, Type: c.ask.Type, Class: c.ask.Class, DO: c.ask.DO, CD: c.ask.CD,
-		Rcode: a.Rcode, Answer: a.Answer, Authority: a.Authority, TTL: rdata.MaxTTL,
+		Rcode: a.Rcode, Answer: a.Answer, Authority: a.Authority, TTL: rdata.MaxTTL, Secure: a.State == rrcache.Secure && !c.ask.CD,
+	}
+	if len(a.Errors) > 0 {
+		ready.Failure = &a.Errors[0]
 	}
 	switch {
-	case len(a.Errors) > 0:
+	case a.Rcode == dnswire.RcodeServFail:
 		if a.Errors[0].Code == dnswire.EDECachedError {
 			return // its time must not begin anew
 		}
-		ready.Failure = &a.Errors[0]
 		ready.TTL = rdata.TTL(r.cache.Limits().FailureTime / time.Second)
-	case len(a.Answer) == len(c.chain) && len(a.Authority) == 0:
+	case len(a.Answer) == len(c.chain)+len(c.sigs) && len(a.Authority) == len(c.proof):
 		return // a negative answer without SOA is not kept (RFC 2308 §5)
 	}
 	r.cache.PutAnswer(r.now, ready)

@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/dnssec"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/rrcache"
 )
@@ -24,6 +26,16 @@ type Config struct {
 	Rand *rand.Rand
 	// Cache keeps what was learnt. Required.
 	Cache *rrcache.Cache
+	// Validate asks for signatures, and believes only what a chain of trust leads to
+	// or what is proven to need none.
+	Validate bool
+	// Anchors are the DS and DNSKEY records that chains of trust begin with; empty:
+	// those of the root (see RootAnchors).
+	Anchors []rdata.Record
+	// Negative are names at and below which nothing is validated (RFC 7646).
+	Negative []dnsname.Name
+	// Policy says which algorithms count; the zero Policy is for the Internet.
+	Policy dnssec.Policy
 }
 
 // Limits bound the work that one client's question can cause. What happens at a
@@ -58,6 +70,16 @@ type Limits struct {
 	// NearMisses is the number of replies with a wrong id or question after which
 	// an exchange is taken up again over TCP, as somebody is guessing: 3.
 	NearMisses int
+	// Signatures is the number of signature checks that one question may cost: 32,
+	// as in Knot Resolver. An answer through three zones, all keys new, has about 12.
+	Signatures int
+	// Hashes is the number of NSEC3 hashes of names that one question may cost: 64;
+	// Unbound suspends after 8, PowerDNS allows 600. A denial of a name with ten
+	// labels has about 12.
+	Hashes int
+	// Retries is how often one question may ask other servers because what came was
+	// bogus: 3. Unbound has 5.
+	Retries int
 	// Records is the number of records of one RRset that is accepted: 256, as
 	// PowerDNS has it. A larger one makes the reply useless.
 	Records int
@@ -70,6 +92,7 @@ func (l Limits) withDefaults() Limits {
 	}{
 		{&l.Sends, 100}, {&l.Aliases, 11}, {&l.Targets, 24}, {&l.TargetsPerZone, 5}, {&l.Depth, 6},
 		{&l.SendsPerZone, 12}, {&l.ServersPerZone, 13}, {&l.NearMisses, 3}, {&l.Records, 256},
+		{&l.Signatures, 32}, {&l.Hashes, 64}, {&l.Retries, 3},
 	} {
 		if *field.value <= 0 {
 			*field.value = field.standard

@@ -21,6 +21,7 @@ type Ask struct {
 	Type   rdata.Type
 	Class  rdata.Class // 0 is taken as IN
 	CD, DO bool
+	AD     bool // the client understands AD (RFC 6840 §5.7)
 	Trace  bool // collect Answer.Trace
 }
 

@@ -72,6 +72,7 @@ func (r *Resolver) open(l *lookup, x *exchange, timeout time.Duration) bool {
 	}
 	msg := dnswire.AppendQuery(nil, dnswire.QuerySpec{
 		ID: x.id, Name: l.q.name, Type: l.q.t, Class: rdata.ClassIN, EDNS: x.edns,
+		DO: x.edns && r.cfg.Validate, // RFC 4035 §3.2.1
 	})
 	r.note(l, Step{Kind: StepSent, Server: x.to, ServerName: x.server, TCP: x.tcp})
 	r.do(Send{Exchange: x.number, To: x.to, TCP: x.tcp, Msg: msg, Timeout: timeout})

@@ -77,7 +77,7 @@ func FuzzClassify(f *testing.F) {
 		q := question{m.Question.Name, m.Question.Type}
 		for zone := q.name; !zone.IsZero(); zone = zone.Parent() {
 			rep := classify(m, q, zone, &limits)
-			for _, set := range rep.sets {
+			for _, set := range rep.parts {
 				if !set.Name.IsSubdomainOf(zone) || len(set.Data) == 0 {
 					t.Fatalf("zone %v may not speak of %v", zone, set.Name)
 				}

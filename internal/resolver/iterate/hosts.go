@@ -22,6 +22,7 @@ const (
 	deadFirst = time.Second      // for how long; twice that with every further timeout
 	deadMost  = 60 * time.Second // but no longer
 	lameTime  = 5 * time.Minute  // how long a server that does not serve a zone is asked for it last
+	bogusTime = time.Minute      // how long a server that gave what is bogus for a zone is asked for it late
 	plainTime = time.Hour        // how long a server that does not understand EDNS gets none
 
 	maxHosts = 16384 // servers remembered; the longest known are forgotten first
@@ -36,6 +37,7 @@ type host struct {
 	deadUntil    time.Time
 	plainUntil   time.Time
 	lame         []lameZone
+	suspect      []lameZone // zones for which it gave what is bogus
 }
 
 type lameZone struct {
@@ -123,10 +125,21 @@ func (h *host) dead(now time.Time) bool { return h != nil && now.Before(h.deadUn
 func (h *host) plain(now time.Time) bool { return h != nil && now.Before(h.plainUntil) }
 
 func (h *host) isLame(zone dnsname.Name, now time.Time) bool {
-	if h == nil {
-		return false
-	}
-	for _, l := range h.lame {
+	return h != nil && isMarked(h.lame, zone, now)
+}
+
+func (h *host) setLame(zone dnsname.Name, until time.Time) { h.lame = mark(h.lame, zone, until) }
+
+func (h *host) isSuspect(zone dnsname.Name, now time.Time) bool {
+	return h != nil && isMarked(h.suspect, zone, now)
+}
+
+func (h *host) setSuspect(zone dnsname.Name, until time.Time) {
+	h.suspect = mark(h.suspect, zone, until)
+}
+
+func isMarked(list []lameZone, zone dnsname.Name, now time.Time) bool {
+	for _, l := range list {
 		if l.zone == zone && now.Before(l.until) {
 			return true
 		}
@@ -134,15 +147,15 @@ func (h *host) isLame(zone dnsname.Name, now time.Time) bool {
 	return false
 }
 
-func (h *host) setLame(zone dnsname.Name, until time.Time) {
-	for i := range h.lame {
-		if h.lame[i].zone == zone {
-			h.lame[i].until = until
-			return
+func mark(list []lameZone, zone dnsname.Name, until time.Time) []lameZone {
+	for i := range list {
+		if list[i].zone == zone {
+			list[i].until = until
+			return list
 		}
 	}
-	if len(h.lame) == maxLame {
-		h.lame = append(h.lame[:0], h.lame[1:]...)
+	if len(list) == maxLame {
+		list = append(list[:0], list[1:]...)
 	}
-	h.lame = append(h.lame, lameZone{zone, until})
+	return append(list, lameZone{zone, until})
 }

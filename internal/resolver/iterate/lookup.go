@@ -160,15 +160,17 @@ func (r *Resolver) next(l *lookup) {
 		return
 	}
 	best := r.pick(l)
-	// The addresses at hand were all tried once: those of the other servers are
-	// worth a lookup now.
-	if best < 0 || l.places[best].tries > 0 {
+	// The addresses at hand were all tried once, or are those of liars: the other
+	// servers' are worth a lookup now.
+	suspect := best >= 0 && r.hosts.look(l.places[best].addr).isSuspect(l.cut.Zone, r.now)
+	if best < 0 || suspect || l.places[best].tries > 0 {
 		r.startTargets(l)
 		if l.done || l.exchange != nil {
 			return
 		}
 	}
 	switch {
+	case suspect && len(l.subs) > 0: // goes on when they are known
 	case best >= 0:
 		r.send(l, best)
 	case len(l.subs) == 0:
@@ -210,6 +212,7 @@ func (r *Resolver) giveUp(l *lookup) {
 func (r *Resolver) accept(l *lookup, x *exchange, m *dnswire.Message, rep reply) {
 	step := Step{Server: x.to, ServerName: x.server, TCP: x.tcp, RTT: r.now.Sub(x.sent), Rcode: m.Rcode}
 	rep.lower(r.cache.Limits())
+	rep.from, rep.result.zone, rep.others = x.to.Addr(), l.cut.Zone, r.hasOthers(l, x)
 	if kind, useful := stepOf[rep.verdict]; useful {
 		step.Kind, step.Records, step.Target = kind, len(rep.records), rep.target
 		if rep.verdict == referral {
@@ -247,7 +250,12 @@ func (r *Resolver) use(l *lookup, m *dnswire.Message, rep reply) {
 	// the zone's own servers say (ghost domains, CVE-2012-1033 and -2022-30698).
 	//
 	// Deviates from RFC 2181 §5.4.1: the parent's NS RRset leads to a zone's servers even when the zone's own, which has more trust, is known, because the zone's own would keep a zone alive that the parent has dropped.
-	r.enter(l, r.cache.PutDelegation(r.now, rep.zone, rep.servers, rep.ttl, notAfter))
+	r.keepDS(rep)
+	put := r.cache.PutDelegation
+	if l.cut.Local {
+		put = r.cache.PutLocalDelegation
+	}
+	r.enter(l, put(r.now, rep.zone, rep.servers, rep.ttl, notAfter))
 }
 
 // reject notes what is wrong with the server that x asked, and goes on to
@@ -261,6 +269,7 @@ func (r *Resolver) reject(l *lookup, x *exchange, m *dnswire.Message, rep reply,
 		setLame()
 		if rep.fallback != nil && l.fallback == nil {
 			rep.fallback.lower(r.cache.Limits())
+			rep.fallback.from, rep.fallback.result.zone, rep.fallback.others = rep.from, l.cut.Zone, rep.others
 			l.fallback = rep.fallback
 		}
 		step.Kind = StepLame
@@ -285,17 +294,23 @@ func (r *Resolver) keep(rep reply) {
 	if rep.aa {
 		trust = rrcache.TrustAnswer
 	}
-	for _, set := range rep.sets {
-		r.cache.Put(r.now, set, trust)
+	for _, part := range rep.parts {
+		var denial []rrcache.Signed
+		if isExpanded(part) {
+			denial = rep.denial
+		}
+		r.cache.PutSigned(r.now, part, denial, trust)
 	}
 	if !rep.hasSOA {
 		return // RFC 2308 §5: without SOA a negative answer is not cached
 	}
+	e := rrcache.Entry{Kind: rrcache.NoData, SOA: rep.soa, Sigs: rep.soaSigs, Denial: rep.denial, Trust: trust}
 	switch rep.verdict {
-	case noData:
-		r.cache.PutNegative(r.now, rep.target, rep.t, rrcache.NoData, rep.soa, trust)
 	case nxDomain:
-		r.cache.PutNegative(r.now, rep.target, rep.t, rrcache.NXDomain, rep.soa, trust)
+		e.Kind = rrcache.NXDomain
+		fallthrough
+	case noData:
+		r.cache.PutDenied(r.now, rep.target, rep.t, e, rep.soa.TTL)
 	}
 }
 

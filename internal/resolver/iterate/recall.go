@@ -1,6 +1,7 @@
 package iterate
 
 import (
+	"net/netip"
 	"time"
 
 	"pharos/internal/dns/dnsname"
@@ -21,6 +22,14 @@ type result struct {
 	soa     rdata.Record
 	hasSOA  bool
 	failure *failure
+
+	parts   []rrcache.Signed // the RRsets of chain and records; not a CNAME that a DNAME makes
+	soaSigs [][]byte
+	denial  []rrcache.Signed // NSEC and NSEC3 RRsets that came with it
+	state   rrcache.State    // what is known already; see validate.go
+	from    netip.Addr       // the server that said it; not valid if it is from the cache
+	zone    dnsname.Name     // which zone that server was asked for
+	others  bool             // there are other servers of the zone
 }
 
 // addAlias adds a CNAME to the chain.
@@ -28,6 +37,14 @@ func (res *result) addAlias(cname rdata.Record, target dnsname.Name) {
 	res.chain = append(res.chain, cname)
 	res.aliases = append(res.aliases, cname.Name)
 	res.target = target
+}
+
+// recallPart adds the RRset of a cache entry as what the result is made of.
+func (res *result) recallPart(e *rrcache.Entry, now time.Time) {
+	set := e.Set
+	set.TTL = e.TTL(now)
+	res.parts = append(res.parts, rrcache.Signed{RRset: set, Sigs: e.Sigs})
+	res.denial, res.state = e.Denial, e.State
 }
 
 // recall looks q up in the cache: one step of the chain, or its end.
@@ -43,12 +60,14 @@ func recall(cache *rrcache.Cache, now time.Time, q question) (result, bool) {
 		switch e.Kind {
 		case rrcache.Positive:
 			res.records = records(e.Set, e.TTL(now))
+			res.recallPart(e, now)
 		default:
 			if e.Kind == rrcache.NXDomain {
 				res.rcode = dnswire.RcodeNXDomain
 			}
-			res.soa, res.hasSOA = e.SOA, true
+			res.soa, res.hasSOA = e.SOA, !e.SOA.Name.IsZero()
 			res.soa.TTL = e.TTL(now)
+			res.soaSigs, res.denial, res.state = e.Sigs, e.Denial, e.State
 		}
 		return res, true
 	}
@@ -56,18 +75,38 @@ func recall(cache *rrcache.Cache, now time.Time, q question) (result, bool) {
 		cname := records(e.Set, e.TTL(now))[0]
 		if target, ok := rdata.NameAt(cname.Data, 0); ok {
 			res.addAlias(cname, target)
+			res.recallPart(e, now)
 			return res, true
 		}
+	}
+	if nx, ok := recallCut(cache, now, q); ok {
+		return nx, true
 	}
 	// RFC 6672 §2.3: a DNAME stands for everything below its owner, so a cached
 	// one answers for names never asked for.
 	for n := q.name.Parent(); !n.IsZero(); n = n.Parent() {
 		if e := cache.Get(now, n, rdata.TypeDNAME); e != nil && e.Kind == rrcache.Positive {
 			ok := res.addDNAME(records(e.Set, e.TTL(now))[0], q.name, q.t)
+			res.recallPart(e, now)
 			return res, ok
 		}
 	}
 	return res, false
+}
+
+// recallCut looks for a proof that a name above does not exist: then what is below
+// does not either (RFC 8020 §2). Only a validated one counts, for whoever can forge
+// another could take a whole domain away with it.
+func recallCut(cache *rrcache.Cache, now time.Time, q question) (result, bool) {
+	for n := q.name.Parent(); !n.IsZero(); n = n.Parent() {
+		if e := cache.Get(now, n, 0); e != nil && e.Kind == rrcache.NXDomain && e.State == rrcache.Secure {
+			res := result{target: q.name, final: true, rcode: dnswire.RcodeNXDomain, soa: e.SOA, hasSOA: true,
+				soaSigs: e.Sigs, denial: e.Denial, state: e.State}
+			res.soa.TTL = e.TTL(now)
+			return res, true
+		}
+	}
+	return result{}, false
 }
 
 // addDNAME adds a DNAME and the CNAME that it makes for name, which is below its
@@ -107,9 +146,14 @@ func records(set rdata.RRset, ttl rdata.TTL) []rdata.Record {
 // it knows (RFC 1034 §4.3.2: "best local data"); false if it has neither.
 func (r *Resolver) FromCache(now time.Time, name dnsname.Name, t rdata.Type) (Answer, bool) {
 	a := Answer{Cached: true}
+	if f := r.cache.Failure(now, name, t); f != nil {
+		a.Rcode, a.Errors = f.Rcode, []dnswire.ExtendedError{f.EDE}
+		return a, true
+	}
 	for range r.limits.Aliases {
 		res, ok := recall(r.cache, now, question{name, t})
-		if !ok {
+		// What has not been validated yet is not for those who want it to be.
+		if !ok || res.isPartial() || r.cfg.Validate && res.state == rrcache.Indeterminate {
 			break
 		}
 		a.Answer = append(a.Answer, res.chain...)

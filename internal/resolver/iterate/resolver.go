@@ -68,6 +68,8 @@ type Resolver struct {
 	last      uint64 // exchange number given out last
 
 	hosts      hosts
+	anchors    anchors
+	chains     keyring
 	familyOff  [2]time.Time // IPv4, IPv6: no route until then
 	hintsUntil time.Time    // priming failed: the hints serve as root until then
 	tracing    int          // clients that collect a trace
@@ -83,6 +85,9 @@ type Counters struct {
 	Ignored                uint64 // packets that were no reply to their exchange's question
 	Lame                   uint64
 	Failures               uint64 // questions answered SERVFAIL
+	Secure, Insecure       uint64 // questions answered after validation
+	Bogus                  uint64 // failures because of validation
+	Signatures, Hashes     uint64 // checks and NSEC3 hashes done
 }
 
 // New returns a Resolver that has asked nothing yet.
@@ -97,7 +102,7 @@ func New(cfg Config) *Resolver {
 		cfg: cfg, limits: cfg.Limits.withDefaults(), cache: cfg.Cache, hints: hintCut(cfg.Hints),
 		clients: make(map[uint64]*client), timers: make(map[uint64]*client),
 		lookups: make(map[question]*lookup), exchanges: make(map[uint64]*exchange),
-		hosts: newHosts(),
+		hosts: newHosts(), anchors: newAnchors(cfg), chains: newKeyring(),
 	}
 	for _, s := range r.hints.Servers {
 		for _, addr := range s.Addrs {
@@ -169,9 +174,13 @@ type wake struct {
 
 func (r *Resolver) wakeUp(w wake) {
 	if c := w.to.client; c != nil {
-		if !c.done && c.waits == w.from {
+		switch {
+		case c.done:
+		case c.waits == w.from:
 			c.waits = nil
 			r.resume(c, w.from)
+		case c.fetches(w.from):
+			r.fetched(c, w.from)
 		}
 		return
 	}

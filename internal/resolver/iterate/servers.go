@@ -134,6 +134,8 @@ func (r *Resolver) pick(l *lookup) int {
 		price := h.price(r)
 		if h.isLame(l.cut.Zone, r.now) {
 			price += lamePrice
+		} else if h.isSuspect(l.cut.Zone, r.now) {
+			price += suspectPrice
 		} else if h.dead(r.now) {
 			price += deadPrice
 		} else if explore && r.cfg.Rand.IntN(seen) == 0 {
@@ -147,11 +149,12 @@ func (r *Resolver) pick(l *lookup) int {
 }
 
 // exploreOneIn: one pick in so many takes any server. The prices put servers that
-// did not answer lately behind all others, and those that answered that they do
+// did not answer lately behind all others, then those whose answers were bogus, and those that answered that they do
 // not serve the zone behind these.
 const (
 	exploreOneIn = 16
 	deadPrice    = time.Hour
+	suspectPrice = 90 * time.Minute
 	lamePrice    = 2 * time.Hour
 )
 

@@ -51,6 +51,10 @@ func (s Step) String() string {
 		fmt.Fprintf(&b, "the address of name server %s is needed first", s.Target)
 	case StepGaveUp:
 		b.WriteString("gave up")
+	case StepTrust:
+		fmt.Fprintf(&b, "zone %s is %s", s.Target, s.State)
+	case StepJudged:
+		fmt.Fprintf(&b, "%s %s is %s", s.Name, s.Type, s.State)
 	}
 	if s.RTT > 0 {
 		fmt.Fprintf(&b, "  [%v]", s.RTT.Round(time.Microsecond))

@@ -43,7 +43,7 @@ func (t *readyTable) assemble(r Ready) *readyEntry {
 		return nil
 	}
 	t.builder.Reset(&q, t.scratch[:readyMost], readyMost)
-	e := &readyEntry{name: r.Name.Clone().Wire(), kind: readyKind(r.Type, r.Class, r.DO, r.CD), rcode: r.Rcode, failure: r.Failure}
+	e := &readyEntry{name: r.Name.Clone().Wire(), kind: readyKind(r.Type, r.Class, r.DO, r.CD), rcode: r.Rcode, failure: r.Failure, secure: r.Secure}
 	for s, records := range [...][]rdata.Record{r.Answer, r.Authority, r.Additional} {
 		for _, record := range records {
 			if !t.builder.Add(dnswire.Section(s), record.Name, record.Type, record.Class, record.TTL, record.Data) {

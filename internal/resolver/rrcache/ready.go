@@ -36,6 +36,7 @@ type Ready struct {
 	Rcode                         dnswire.Rcode
 	Answer, Authority, Additional []rdata.Record
 	Failure                       *dnswire.ExtendedError // why it is SERVFAIL
+	Secure                        bool                   // every record is: AD may be set
 	TTL                           rdata.TTL              // upper bound of its life, beside the TTLs of the records
 }
 
@@ -49,6 +50,7 @@ type readyEntry struct {
 	counts      [3]uint16
 	rcode       dnswire.Rcode
 	failure     *dnswire.ExtendedError
+	secure      bool
 	// The records of body[turnFrom:turnFrom+turnCount*turnSize] have one size and
 	// may stand in any order; turnCount is 0 if there is nothing to turn.
 	turnFrom, turnSize, turnCount int
@@ -157,6 +159,9 @@ func (c *Cache) Answer(now time.Time, q *dnswire.Query, out *dnswire.Builder, ro
 	out.SetRA(true)
 	if e.failure != nil {
 		out.SetEDE(e.failure.Code, e.failure.Text)
+	}
+	if e.secure && (q.EDNS.DO || q.AD()) { // RFC 6840 §5.7, §5.8
+		out.SetAD(true)
 	}
 	from := out.Mark()
 	start := out.Len()

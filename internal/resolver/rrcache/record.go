@@ -33,14 +33,58 @@ const (
 	NXDomain             // no such name, for every type (RFC 2308 §2.1)
 )
 
+// State is what validation has made of something (RFC 4035 §4.3).
+type State uint8
+
+// The states, from the least said to the worst: of two, the greater one holds for
+// what is made of both, but for Indeterminate.
+const (
+	Indeterminate State = iota // not validated, or not yet
+	Secure                     // a chain of signatures leads to it from a trust anchor
+	Insecure                   // a chain proves that it need not be signed, or no anchor is above it
+	Bogus                      // it should be signed, and is not, or wrongly
+)
+
+// String returns the state as RFC 4035 §4.3 names it.
+func (s State) String() string {
+	return [...]string{"indeterminate", "secure", "insecure", "bogus"}[s]
+}
+
+// Signed is an RRset with the RDATA of the RRSIG records that came with it.
+type Signed struct {
+	rdata.RRset
+	Sigs [][]byte
+}
+
+func (s Signed) octets() int {
+	octets := s.Name.Len()
+	for _, all := range [...][][]byte{s.Data, s.Sigs} {
+		for _, data := range all {
+			octets += 24 + len(data)
+		}
+	}
+	return octets
+}
+
 // Entry is one belief about a name. It is immutable.
 type Entry struct {
-	Kind  Kind
-	Trust Trust
-	Set   rdata.RRset  // of a Positive; its TTL is the one it came with, capped
-	SOA   rdata.Record // of a negative answer
-	until instant
-	epoch time.Time
+	Kind   Kind
+	Trust  Trust
+	State  State
+	Set    rdata.RRset  // of a Positive; its TTL is the one it came with, capped
+	Sigs   [][]byte     // RDATA of the RRSIG records of Set, or of SOA
+	SOA    rdata.Record // of a negative answer; the zero Record if it came without
+	Denial []Signed     // the NSEC or NSEC3 RRsets that came with it
+	until  instant
+	epoch  time.Time
+}
+
+func (e *Entry) octets() int {
+	octets := Signed{e.Set, e.Sigs}.octets() + e.SOA.Name.Len() + len(e.SOA.Data)
+	for _, s := range e.Denial {
+		octets += 96 + s.octets()
+	}
+	return octets
 }
 
 // TTL returns what is left of the entry's life, in seconds, rounded up.
@@ -61,6 +105,9 @@ type Delegation struct {
 	Zone    dnsname.Name
 	Servers []Server
 	Expires time.Time
+	// Local: a zone of our own says so, or one that was found through it. No chain of
+	// trust leads there from outside.
+	Local bool
 }
 
 // Failure is a resolution that came to nothing (RFC 9520).
@@ -85,16 +132,18 @@ func (c *Cache) Get(now time.Time, name dnsname.Name, t rdata.Type) *Entry {
 // more, are still alive (RFC 2181 §5.4.1), nor with TTL 0, which is for the
 // answer at hand only (RFC 1035 §3.2.1).
 func (c *Cache) Put(now time.Time, set rdata.RRset, trust Trust) bool {
+	return c.PutSigned(now, Signed{RRset: set}, nil, trust)
+}
+
+// PutSigned is Put for an RRset with signatures, and with the NSEC or NSEC3 RRsets
+// that must be kept with it, if it was made from a wildcard.
+func (c *Cache) PutSigned(now time.Time, set Signed, denial []Signed, trust Trust) bool {
 	if set.Type.IsMeta() || len(set.Data) == 0 {
 		return false
 	}
 	set.TTL = min(set.TTL, c.limits.MaxTTL)
-	octets := set.Name.Len()
-	for _, data := range set.Data {
-		octets += 24 + len(data)
-	}
-	e := &Entry{Kind: Positive, Trust: trust, Set: set}
-	if !c.putEntry(now, key{set.Name, set.Type, slotSet}, e, set.TTL, octets) {
+	e := &Entry{Kind: Positive, Trust: trust, Set: set.RRset, Sigs: set.Sigs, Denial: denial}
+	if !c.putEntry(now, key{set.Name, set.Type, slotSet}, e, set.TTL) {
 		return false
 	}
 	// What has records exists: an older NXDOMAIN, about any type, is out of date.
@@ -106,15 +155,49 @@ func (c *Cache) Put(now time.Time, set rdata.RRset, trust Trust) bool {
 // TTL and its MINIMUM field (RFC 2308 §5). soa must be a valid SOA record; its
 // TTL in the Entry is what was chosen. For NXDomain t does not matter.
 func (c *Cache) PutNegative(now time.Time, name dnsname.Name, t rdata.Type, kind Kind, soa rdata.Record, trust Trust) bool {
-	k := key{name, t, slotSet}
-	if kind == NXDomain {
-		k = key{name, 0, slotName}
-	} else if t.IsMeta() {
+	soa.TTL = NegativeTTL(soa)
+	return c.PutDenied(now, name, t, Entry{Kind: kind, SOA: soa, Trust: trust}, soa.TTL)
+}
+
+// PutDenied keeps a negative answer with what came to prove it: Kind, SOA, Sigs,
+// Denial and Trust of e, for ttl.
+func (c *Cache) PutDenied(now time.Time, name dnsname.Name, t rdata.Type, e Entry, ttl rdata.TTL) bool {
+	k := negativeKey(name, t, e.Kind)
+	if e.Kind == NoData && t.IsMeta() {
 		return false
 	}
-	soa.TTL = min(NegativeTTL(soa), c.limits.MaxNegativeTTL)
-	e := &Entry{Kind: kind, Trust: trust, SOA: soa}
-	return c.putEntry(now, k, e, soa.TTL, name.Len()+soa.Name.Len()+len(soa.Data))
+	ttl = min(ttl, c.limits.MaxNegativeTTL)
+	e.SOA.TTL = ttl
+	return c.putEntry(now, k, &e, ttl)
+}
+
+func negativeKey(name dnsname.Name, t rdata.Type, kind Kind) key {
+	if kind == NXDomain {
+		return key{name, 0, slotName}
+	}
+	return key{name, t, slotSet}
+}
+
+// Judge notes what validation has made of e, an entry for name and t, and that it
+// is to be believed for no longer than ttl. Nothing happens if the cache has
+// another entry there by now.
+func (c *Cache) Judge(now time.Time, name dnsname.Name, t rdata.Type, e *Entry, state State, ttl rdata.TTL) {
+	k, at := negativeKey(name, t, e.Kind), c.instant(now)
+	judged := *e
+	judged.State = state
+	judged.until = min(e.until, at+time.Duration(ttl)*time.Second)
+	s := c.shard(name)
+	if have, _ := s.get(k, at).(*Entry); have == e {
+		s.put(k, &judged, judged.octets(), at, judged.until, nil)
+	}
+}
+
+// Forget drops what is known about the records of type t at name, for another
+// server to say it better.
+func (c *Cache) Forget(name dnsname.Name, t rdata.Type) {
+	always := func(any) bool { return true }
+	c.shard(name).drop(key{name, t, slotSet}, always)
+	c.shard(name).drop(key{name, 0, slotName}, always)
 }
 
 // NegativeTTL returns how long a negative answer with this SOA record may be
@@ -126,11 +209,14 @@ func NegativeTTL(soa rdata.Record) rdata.TTL {
 	return min(soa.TTL, rdata.TTL(binary.BigEndian.Uint32(soa.Data[len(soa.Data)-4:])))
 }
 
-func (c *Cache) putEntry(now time.Time, k key, e *Entry, ttl rdata.TTL, octets int) bool {
+// putEntry keeps e, but not over something alive that is more trusted, or has been
+// validated while e has not.
+func (c *Cache) putEntry(now time.Time, k key, e *Entry, ttl rdata.TTL) bool {
 	at := c.instant(now)
 	e.epoch, e.until = c.epoch, at+time.Duration(ttl)*time.Second
-	return c.shard(k.name).put(k, e, octets, at, e.until, func(old any) bool {
-		return e.Trust >= old.(*Entry).Trust
+	return c.shard(k.name).put(k, e, e.octets(), at, e.until, func(old any) bool {
+		o := old.(*Entry)
+		return e.Trust >= o.Trust && (o.State != Secure || e.State == Secure)
 	})
 }
 
@@ -138,15 +224,24 @@ func (c *Cache) putEntry(now time.Time, k key, e *Entry, ttl rdata.TTL, octets i
 // zero), and returns it as kept; with TTL 0 it is returned but not kept. servers
 // is kept and must not be written to afterwards.
 func (c *Cache) PutDelegation(now time.Time, zone dnsname.Name, servers []Server, ttl rdata.TTL, notAfter time.Time) *Delegation {
-	d := &Delegation{Zone: zone, Servers: servers, Expires: now.Add(lifetime(ttl, c.limits.MaxTTL))}
+	return c.putDelegation(now, &Delegation{Zone: zone, Servers: servers}, ttl, notAfter)
+}
+
+// PutLocalDelegation is PutDelegation for a zone cut that has Local set.
+func (c *Cache) PutLocalDelegation(now time.Time, zone dnsname.Name, servers []Server, ttl rdata.TTL, notAfter time.Time) *Delegation {
+	return c.putDelegation(now, &Delegation{Zone: zone, Servers: servers, Local: true}, ttl, notAfter)
+}
+
+func (c *Cache) putDelegation(now time.Time, d *Delegation, ttl rdata.TTL, notAfter time.Time) *Delegation {
+	d.Expires = now.Add(lifetime(ttl, c.limits.MaxTTL))
 	if !notAfter.IsZero() && notAfter.Before(d.Expires) {
 		d.Expires = notAfter
 	}
-	octets := zone.Len()
-	for _, s := range servers {
+	octets := d.Zone.Len()
+	for _, s := range d.Servers {
 		octets += 40 + s.Name.Len() + 24*len(s.Addrs)
 	}
-	c.shard(zone).put(key{zone, 0, slotCut}, d, octets, c.instant(now), c.instant(d.Expires), nil)
+	c.shard(d.Zone).put(key{d.Zone, 0, slotCut}, d, octets, c.instant(now), c.instant(d.Expires), nil)
 	return d
 }
 

@@ -1,0 +1,79 @@
+package iterate
+
+import (
+	"encoding/hex"
+
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/rdata"
+)
+
+// rootDS are the root's trust anchors as IANA publishes them in root-anchors.xml:
+// the keys in use since 2017 (20326) and from 2026 on (38696).
+var rootDS = [...]string{
+	"4f660802" + "e06d44b80b8f1d39a95c0b0d7c65d08458e880409bbc683457104237c7f8ec8d",
+	"97280802" + "683d2d0acb8c9b712a1948b27f741219298d0a450d612c483af444a4c0fb2b16",
+}
+
+// RootAnchors returns the built-in trust anchors: DS records of the root.
+func RootAnchors() []rdata.Record {
+	var out []rdata.Record
+	for _, text := range rootDS {
+		data, err := hex.DecodeString(text)
+		if err != nil {
+			panic("BUG: " + err.Error())
+		}
+		out = append(out, rdata.Record{Name: dnsname.Root, Type: rdata.TypeDS, Class: rdata.ClassIN, Data: data})
+	}
+	return out
+}
+
+// anchor is what is believed of one zone without proof.
+type anchor struct {
+	zone     dnsname.Name
+	ds, keys [][]byte // RDATA of DS and DNSKEY records
+}
+
+// anchors are the beginnings of chains of trust, and where there shall be none.
+type anchors struct {
+	by       map[dnsname.Name]*anchor
+	negative map[dnsname.Name]bool
+}
+
+func newAnchors(cfg Config) anchors {
+	a := anchors{by: make(map[dnsname.Name]*anchor), negative: make(map[dnsname.Name]bool)}
+	for _, name := range cfg.Negative {
+		a.negative[name] = true
+	}
+	if len(cfg.Anchors) == 0 {
+		cfg.Anchors = RootAnchors()
+	}
+	for _, record := range cfg.Anchors {
+		at := a.by[record.Name]
+		if at == nil {
+			at = &anchor{zone: record.Name}
+			a.by[record.Name] = at
+		}
+		switch record.Type {
+		case rdata.TypeDS:
+			at.ds = append(at.ds, record.Data)
+		case rdata.TypeDNSKEY:
+			at.keys = append(at.keys, record.Data)
+		}
+	}
+	return a
+}
+
+// above returns the nearest anchor at or above name. There is none below a
+// negative trust anchor: then negative is that one's name (RFC 7646 §2.3: a
+// positive anchor below a negative one counts).
+func (a *anchors) above(name dnsname.Name) (at *anchor, negative dnsname.Name) {
+	for n := name; !n.IsZero(); n = n.Parent() {
+		if a.negative[n] {
+			return nil, n
+		}
+		if at := a.by[n]; at != nil {
+			return at, dnsname.Name{}
+		}
+	}
+	return nil, dnsname.Name{}
+}

@@ -87,7 +87,7 @@ func (r *Resolver) ask(ev Ask) {
 func (r *Resolver) advance(c *client) {
 	for {
 		known, ok := r.recall(question{c.name, c.ask.Type})
-		if !ok || known.isPartial() {
+		if !ok || known.isPartial() || r.isDistrusted(c, known) {
 			break
 		}
 		if c.ask.Trace {
@@ -103,6 +103,12 @@ func (r *Resolver) advance(c *client) {
 		return
 	}
 	r.look(c)
+}
+
+// isDistrusted reports whether what the cache has would have to be validated, but
+// that this came to nothing not long ago: then the failure is the answer.
+func (r *Resolver) isDistrusted(c *client, known result) bool {
+	return r.cfg.Validate && !c.ask.CD && known.state == rrcache.Indeterminate && r.cache.Failure(r.now, c.name, c.ask.Type) != nil
 }
 
 // look starts a lookup for c.name, or joins the one that is there.

@@ -299,7 +299,10 @@ func sections(aa bool, answer, authority, additional []rdata.Record) responder {
 // authority is an honest server of one zone (RFC 1034 §4.3.2, without wildcards):
 // referrals with glue, CNAME and DNAME within the zone, negative answers.
 func authority(origin string, lines ...string) responder {
-	zone, all := dnsname.MustParse(origin), rrs(lines...)
+	return serveZone(dnsname.MustParse(origin), rrs(lines...))
+}
+
+func serveZone(zone dnsname.Name, all []rdata.Record) responder {
 	at := func(n dnsname.Name, t rdata.Type) (out []rdata.Record) {
 		for _, r := range all {
 			if r.Name == n && r.Type == t {

@@ -61,6 +61,22 @@ func (r *response) addProofs() {
 	}
 }
 
+// addSigned is addPointed with the signatures: all of it or nothing.
+func (r *response) addSigned(s dnswire.Section, owner dnsname.Name, ownerAt int, set *zone.RRset) bool {
+	mark, start := r.out.Mark(), r.out.Len()
+	if !r.addRecords(s, owner, ownerAt, set) {
+		return false
+	}
+	if !dnswire.CanPointTo(ownerAt) {
+		ownerAt = start
+	}
+	if !r.addSignatures(s, owner, ownerAt, set) {
+		r.out.Rollback(mark)
+		return false
+	}
+	return true
+}
+
 // addSignatures adds the RRSIG records of the RRset added last, or reports that
 // they do not fit (RFC 4035 §3.1.1). owner and ownerAt are those of the RRset.
 func (r *response) addSignatures(s dnswire.Section, owner dnsname.Name, ownerAt int, set *zone.RRset) bool {

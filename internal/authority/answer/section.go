@@ -28,8 +28,17 @@ func (r *response) add(s dnswire.Section, owner dnsname.Name, set *zone.RRset) b
 }
 
 // addPointed is add for an owner that stands at the offset ownerAt of the message;
-// 0 if that is not known. It notes where the targets of the records stand.
+// 0 if that is not known.
 func (r *response) addPointed(s dnswire.Section, owner dnsname.Name, ownerAt int, set *zone.RRset) bool {
+	if r.proofs != nil {
+		return r.addSigned(s, owner, ownerAt, set)
+	}
+	return r.addRecords(s, owner, ownerAt, set)
+}
+
+// addRecords is addPointed for the records alone. It notes where their targets
+// stand.
+func (r *response) addRecords(s dnswire.Section, owner dnsname.Name, ownerAt int, set *zone.RRset) bool {
 	mark := r.out.Mark()
 	at := set.Start(r.rotation)
 	for i := range set.Count {
@@ -52,10 +61,6 @@ func (r *response) addPointed(s dnswire.Section, owner dnsname.Name, ownerAt int
 			r.targets[i] = uint16(target)
 		}
 		at = next
-	}
-	if r.proofs != nil && !r.addSignatures(s, owner, ownerAt, set) {
-		r.out.Rollback(mark)
-		return false
 	}
 	return true
 }

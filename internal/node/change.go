@@ -95,11 +95,18 @@ func needsRestart(old, now *config.Config) string {
 		old, now any
 	}{
 		{"listen", old.Listen, now.Listen}, {"data", old.Data, now.Data}, {"dns", old.DNS, now.DNS},
+		{"transfers.incoming", old.Transfers.Incoming, now.Transfers.Incoming},
+		{"transfers.maxRecords", old.Transfers.MaxRecords, now.Transfers.MaxRecords},
+		{"transfers.maxSize", old.Transfers.MaxSize, now.Transfers.MaxSize},
+		{"transfers.maxTime", old.Transfers.MaxTime, now.Transfers.MaxTime},
 		{"gateway", old.Gateway, now.Gateway}, {"store", old.Store, now.Store}, {"log", old.Log, now.Log},
 		{"resolver.rootHints", old.Resolver.RootHints, now.Resolver.RootHints},
 		{"resolver.port", old.Resolver.Port, now.Resolver.Port},
 		{"resolver.cacheSize", old.Resolver.CacheSize, now.Resolver.CacheSize},
 		{"resolver.timeout", old.Resolver.Timeout, now.Resolver.Timeout},
+		{"resolver.validate", old.Resolver.Validate, now.Resolver.Validate},
+		{"resolver.trustAnchors", old.Resolver.TrustAnchors, now.Resolver.TrustAnchors},
+		{"resolver.negativeTrustAnchors", old.Resolver.NegativeTrustAnchors, now.Resolver.NegativeTrustAnchors},
 	} {
 		if fmt.Sprint(part.old) != fmt.Sprint(part.now) {
 			keys = append(keys, part.key)
@@ -208,7 +215,11 @@ func (n *Node) problem(c code, name, text string) {
 func (n *Node) onTransition(t health.Target, change health.Transition, status health.Status) {
 	n.log.Info("health changed", "target", t.Address.String(), "from", change.From.String(), "to", change.To.String(), "cause", change.Cause)
 	n.verdictsChanged.Store(true)
-	for _, p := range n.current.Load().pools.Apply(t, status) {
+	current := n.current.Load()
+	if current == nil {
+		return // the first snapshot is about to be published, and will ask
+	}
+	for _, p := range current.pools.Apply(t, status) {
 		n.reportPool(p.Name(), p.View().AllDown)
 	}
 }

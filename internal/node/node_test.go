@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -16,6 +17,7 @@ import (
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/serve/dnsserver"
+	"pharos/internal/traffic/health"
 )
 
 func TestAnswers(t *testing.T) {
@@ -381,5 +383,15 @@ pools: [{name: web, check: {type: tcp, interval: 10ms}, members: [{name: a, addr
 	stop()
 	if err := n.ready(); err == nil || !strings.Contains(err.Error(), "stopping") {
 		t.Errorf("after the end: %v", err)
+	}
+}
+
+// TestVerdictBeforeSnapshot: a probe may end before the first snapshot is
+// published; its verdict is in the views that follow.
+func TestVerdictBeforeSnapshot(t *testing.T) {
+	n := &Node{log: slog.New(slog.DiscardHandler)}
+	n.onTransition(health.Target{}, health.Transition{}, health.Status{})
+	if n.current.Load() != nil {
+		t.Error("a verdict made a snapshot")
 	}
 }

@@ -13,7 +13,7 @@ import (
 func PharosResolver(binary string) Program {
 	p := Pharos(binary, func(j Job) string {
 		_, port, _ := net.SplitHostPort(j.Target)
-		return fmt.Sprintf(pharosCommon+"listen:\n  dns: [\"127.0.0.1:%d\"]\n  admin: \"127.0.0.1:%d\"\ndns: {udpWorkers: 1}\nresolver: {rootHints: root.hints, port: %s}\n",
+		return fmt.Sprintf(pharosCommon+"listen:\n  dns: [\"127.0.0.1:%d\"]\n  admin: \"127.0.0.1:%d\"\ndns: {udpWorkers: 1}\nresolver: {rootHints: root.hints, port: %s, validate: false}\n",
 			j.Port, j.Admin, port)
 	})
 	files := p.Files

@@ -54,7 +54,7 @@ internal/serve/cookie:
 internal/serve/ratelimit:
 internal/serve/dnsserver:       internal/dns/...
 
-internal/admin/config:          internal/dns/dnsname internal/cluster/document internal/cluster/state
+internal/admin/config:          internal/dns/dnsname internal/dns/rdata internal/cluster/document internal/cluster/state
 internal/admin/explain:         internal/dns/...
 internal/admin/telemetry:
 internal/admin/api:             internal/admin/explain internal/admin/telemetry

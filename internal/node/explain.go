@@ -20,6 +20,7 @@ import (
 	"pharos/internal/proxy/route"
 	"pharos/internal/resolver/iterate"
 	"pharos/internal/resolver/outbound"
+	"pharos/internal/resolver/rrcache"
 	"pharos/internal/traffic/pool"
 	"pharos/internal/traffic/steer"
 )
@@ -178,6 +179,13 @@ func (n *Node) explainResolve(ctx context.Context, e *explain.Explanation, q *dn
 		return
 	}
 	n.explainSteps(e, a)
+	if a.State != rrcache.Indeterminate {
+		text := fmt.Sprintf("DNSSEC: the answer is %s", a.State)
+		if a.Why != "" {
+			text += ": " + a.Why
+		}
+		e.Add(explain.Resolve, text)
+	}
 	e.Outcome, e.Result = a.Rcode.String(), nil
 	for _, r := range a.Answer {
 		e.Result = append(e.Result, r.String())

@@ -70,6 +70,12 @@ func (n *Node) sampleResolver(emit func(telemetry.Sample)) {
 	emit(gauge("cache_octets", "Memory of the resolver's cache, by level.", float64(s.AnswerOctets), "level", "answers"))
 	emit(counter("cache_evictions_total", "Entries that made room for others, by level.", s.RecordEvicted, "level", "records"))
 	emit(counter("cache_evictions_total", "Entries that made room for others, by level.", s.AnswerEvicted, "level", "answers"))
+	c, _, _ := n.resolver.Counters()
+	const states = "Questions that the resolver answered after validation, by what it came to."
+	emit(counter("resolver_validated_total", states, c.Secure, "state", "secure"))
+	emit(counter("resolver_validated_total", states, c.Insecure, "state", "insecure"))
+	emit(counter("resolver_validated_total", states, c.Bogus, "state", "bogus"))
+	emit(counter("resolver_signature_checks_total", "Signatures that the resolver has checked.", c.Signatures))
 }
 
 func (n *Node) sampleGateway(emit func(telemetry.Sample)) {

@@ -153,7 +153,7 @@ func (n *Node) learnCut(now time.Time, z *zone.Zone, cut zone.Node) {
 			servers = append(servers, rrcache.Server{Name: name, Addrs: addressesOf(z, target)})
 		}
 	}
-	n.cache.PutDelegation(now, z.Name(cut).Clone(), servers, set.TTL, time.Time{})
+	n.cache.PutLocalDelegation(now, z.Name(cut).Clone(), servers, set.TTL, time.Time{})
 }
 
 // addressesOf returns the addresses that a zone has at a node, which may be none.
@@ -267,7 +267,7 @@ func (n *Node) resolve(r *dnsserver.Request) dnsserver.Verdict {
 // and what is found.
 func (n *Node) ask(d *dnsserver.Deferred, name dnsname.Name, chain []rdata.Record) {
 	q := d.Query()
-	options := outbound.Options{CD: q.CD(), DO: q.EDNS.DO}
+	options := outbound.Options{CD: q.CD(), DO: q.EDNS.DO, AD: q.AD()}
 	if !n.resolver.Ask(name, q.Type, options, func(a iterate.Answer) { n.sendResolved(d, chain, a) }) {
 		n.sendResolved(d, chain, iterate.Answer{
 			Rcode:  dnswire.RcodeServFail,
@@ -285,6 +285,7 @@ func (n *Node) sendResolved(d *dnsserver.Deferred, chain []rdata.Record, a itera
 	if len(chain) > 0 {
 		a.Answer = append(chain[:len(chain):len(chain)], a.Answer...)
 		b.out.SetAA(true) // RFC 1035 §4.1.1: about the question's name, which is ours
+		a.AD = false      // and which nobody has validated
 	}
 	a.Write(&b.out)
 	if err := d.Send(b.out.Finish()); err != nil {

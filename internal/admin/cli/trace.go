@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"pharos/internal/dns/dnsname"
@@ -18,6 +19,7 @@ import (
 type traced struct {
 	Question string        `json:"question"`
 	Rcode    string        `json:"rcode"`
+	Security string        `json:"security,omitempty"`
 	Answer   []string      `json:"answer,omitempty"`
 	Errors   []string      `json:"errors,omitempty"`
 	Sent     int           `json:"queries_sent"`
@@ -34,7 +36,8 @@ func (l *lookup) runTrace(ctx context.Context, w io.Writer, output output) error
 			return err
 		}
 	}
-	driver := outbound.New(outbound.Config{Hints: hints, Port: l.port})
+	// Other roots than the Internet's are not signed by its keys.
+	driver := outbound.New(outbound.Config{Hints: hints, Port: l.port, Validate: len(hints) == 0})
 	defer driver.Close()
 	ctx, cancel := context.WithTimeout(ctx, max(l.timeout, 12*time.Second)) // the resolver gives up by itself after 10 s
 	defer cancel()
@@ -45,6 +48,9 @@ func (l *lookup) runTrace(ctx context.Context, w io.Writer, output output) error
 	t := traced{
 		Question: fmt.Sprintf("%s %s", l.name, l.qtype), Rcode: answer.Rcode.String(),
 		Answer: lines(answer.Answer), Sent: answer.Sent, Took: answer.Elapsed,
+	}
+	if len(hints) == 0 && len(answer.Errors) == 0 {
+		t.Security = strings.TrimSuffix(answer.State.String()+": "+answer.Why, ": ")
 	}
 	for _, e := range answer.Errors {
 		t.Errors = append(t.Errors, fmt.Sprintf("%s: %s", e.Code, e.Text))
@@ -57,6 +63,9 @@ func (l *lookup) runTrace(ctx context.Context, w io.Writer, output output) error
 			fmt.Fprintf(w, "%3d. %s\n", i+1, s)
 		}
 		fmt.Fprintf(w, ";; %s, %d queries in %v\n", t.Rcode, t.Sent, t.Took.Round(10*time.Microsecond))
+		if t.Security != "" {
+			fmt.Fprintf(w, ";; DNSSEC: %s\n", t.Security)
+		}
 		for _, e := range t.Errors {
 			fmt.Fprintf(w, ";; extended error: %s\n", e)
 		}

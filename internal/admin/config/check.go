@@ -36,6 +36,7 @@ func (c *Config) check(to *checker) {
 	c.checkListen(to)
 	c.checkKeys(to)
 	c.checkDNS(to)
+	c.checkResolver(to)
 	c.checkZones(to)
 	c.Resources.Check(to.fail)
 	if len(c.Routes) > 0 && len(c.Listen.HTTP) == 0 {

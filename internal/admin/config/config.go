@@ -149,6 +149,16 @@ type Resolver struct {
 	CacheSize Size `json:"cacheSize" default:"256MiB" min:"1MiB" max:"1TiB" example:"1GiB"`
 	// Timeout is how long one client query may be worked on before SERVFAIL.
 	Timeout Duration `json:"timeout" default:"5s" min:"100ms" max:"1m" example:"3s"`
+	// Validate has answers proven by DNSSEC: what is signed wrongly is SERVFAIL,
+	// with the reason as extended error. Turn it off only for a private root that
+	// is not signed.
+	Validate bool `json:"validate" default:"true" example:"false"`
+	// TrustAnchors are DS or DNSKEY records in master file form that chains of
+	// trust begin with, in place of the root's built-in ones (keys 20326 and 38696).
+	TrustAnchors []string `json:"trustAnchors" default:"" max:"100" example:". DS 20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D"`
+	// NegativeTrustAnchors are names at and below which nothing is validated
+	// (RFC 7646): for a domain whose owner has broken it, until it is mended.
+	NegativeTrustAnchors []dnsname.Name `json:"negativeTrustAnchors" default:"" max:"1000" example:"broken.example.com"`
 }
 
 // DNS bounds what the DNS listeners take on.

@@ -45,6 +45,10 @@ type Config struct {
 	Port           uint16
 	NoIPv4, NoIPv6 bool
 	Limits         iterate.Limits
+	// Validate, Anchors, Negative: see iterate.Config.
+	Validate bool
+	Anchors  []rdata.Record
+	Negative []dnsname.Name
 	// Cache is where to keep what is learnt; nil: a new one of standard size.
 	Cache *rrcache.Cache
 	// Clients is the number of questions that may be in work or waiting at a time:
@@ -60,6 +64,7 @@ type Config struct {
 type Options struct {
 	Class  rdata.Class // 0: IN
 	CD, DO bool
+	AD     bool // the client understands AD
 	Trace  bool
 }
 
@@ -132,6 +137,7 @@ func New(cfg Config) *Driver {
 		resolver: iterate.New(iterate.Config{
 			Hints: cfg.Hints, Port: cfg.Port, NoIPv4: cfg.NoIPv4, NoIPv6: cfg.NoIPv6, Limits: cfg.Limits,
 			Rand: rand.New(rand.NewChaCha8(seed)), Cache: cfg.Cache,
+			Validate: cfg.Validate, Anchors: cfg.Anchors, Negative: cfg.Negative,
 		}),
 		clients: int64(cfg.Clients), exchanges: int64(cfg.Exchanges),
 		asks:   make(chan ask, cfg.Clients),
@@ -175,7 +181,7 @@ func (d *Driver) Ask(name dnsname.Name, t rdata.Type, o Options, done func(itera
 		d.waiting.Add(-1)
 		return false
 	}
-	d.asks <- ask{iterate.Ask{Name: name, Type: t, Class: o.Class, CD: o.CD, DO: o.DO, Trace: o.Trace}, done}
+	d.asks <- ask{iterate.Ask{Name: name, Type: t, Class: o.Class, CD: o.CD, DO: o.DO, AD: o.AD, Trace: o.Trace}, done}
 	return true
 }
 

@@ -1,0 +1,61 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/rdata"
+)
+
+// Anchors returns the records of TrustAnchors.
+func (r Resolver) Anchors() ([]rdata.Record, error) {
+	var out []rdata.Record
+	for i, text := range r.TrustAnchors {
+		record, err := parseAnchor(text)
+		if err != nil {
+			return nil, fmt.Errorf("resolver.trustAnchors[%d]: %w", i, err)
+		}
+		out = append(out, record)
+	}
+	return out, nil
+}
+
+// parseAnchor reads "owner [TTL] [IN] DS|DNSKEY RDATA" (RFC 1035 §5.1).
+func parseAnchor(text string) (rdata.Record, error) {
+	fields := strings.Fields(text)
+	if len(fields) < 3 {
+		return rdata.Record{}, fmt.Errorf("%q is no record", text)
+	}
+	owner, err := dnsname.Parse(fields[0])
+	if err != nil {
+		return rdata.Record{}, err
+	}
+	for i, word := range fields[1:] {
+		t, ok := rdata.ParseType(word)
+		if !ok {
+			continue // TTL and class
+		}
+		if t != rdata.TypeDS && t != rdata.TypeDNSKEY {
+			return rdata.Record{}, fmt.Errorf("%v is no type of a trust anchor: want DS or DNSKEY", t)
+		}
+		data, err := rdata.ParseText(t, owner, strings.Join(fields[i+2:], " "))
+		if err != nil {
+			return rdata.Record{}, err
+		}
+		return rdata.Record{Name: owner, Type: t, Class: rdata.ClassIN, Data: data}, nil
+	}
+	return rdata.Record{}, fmt.Errorf("%q has no type: want DS or DNSKEY", text)
+}
+
+// checkResolver finds trust anchors that are none.
+func (c *Config) checkResolver(to *checker) {
+	for i, text := range c.Resolver.TrustAnchors {
+		if _, err := parseAnchor(text); err != nil {
+			to.fail(fmt.Sprintf("resolver.trustAnchors[%d]", i), err.Error(), `write a DS or DNSKEY record, as in ". DS 20326 8 2 E06D..."`)
+		}
+	}
+	if !c.Resolver.Validate && len(c.Resolver.TrustAnchors) > 0 {
+		to.fail("resolver.trustAnchors", "trust anchors are of no use while resolver.validate is false", "remove one of the two")
+	}
+}

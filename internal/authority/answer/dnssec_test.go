@@ -374,3 +374,35 @@ func TestMinimalANY(t *testing.T) {
 		}
 	}
 }
+
+// FuzzAnswerSigned asks signed zones made from a seed any question with DO=1, within
+// any limit.
+func FuzzAnswerSigned(f *testing.F) {
+	f.Add(uint64(1), []byte("\x01a\x04test\x00"), uint16(1), uint16(512))
+	f.Add(uint64(2), []byte("\x01*\x01a\x04test\x00"), uint16(255), uint16(1232))
+	f.Add(uint64(3), []byte("\x01b\x01a\x04test\x00"), uint16(43), uint16(65000))
+	f.Add(uint64(5), []byte("\x01x\x01b\x01*\x04test\x00"), uint16(46), uint16(600))
+	f.Fuzz(func(t *testing.T, seed uint64, qname []byte, qtype, limit uint16) {
+		plain, _ := randomSignable(rand.New(rand.NewPCG(seed, 0)), "test.")
+		denial := []rdata.Type{rdata.TypeNSEC, rdata.TypeNSEC3}[seed%2]
+		z := pretendSigned(t, buildZone(t, "test.", plain), denial, seed%4 == 1)
+		msg := append([]byte{0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1}, qname...)
+		msg = append(msg, byte(qtype>>8), byte(qtype), 0, 1, 0, 0, 41, 4, 208, 0, 0, 0x80, 0, 0, 0)
+		var q dnswire.Query
+		var out dnswire.Builder
+		if q.Parse(msg) != dnswire.Accept {
+			return
+		}
+		size := max(int(limit), dnswire.MaxUDP512)
+		out.Reset(&q, make([]byte, size+dnswire.BufferSlack), size)
+		outcome := Answer(&q, z, uint32(seed), &out)
+		wire := out.Finish()
+		m := new(dns.Msg)
+		if err := m.Unpack(wire); err != nil || len(wire) > size {
+			t.Fatalf("%d octets, limit %d: %v: %x", len(wire), size, err, wire)
+		}
+		if outcome.Kind == NXDomain && !outcome.Truncated && !hasRecord(m, denial.String()) {
+			t.Fatalf("a denial without proof: %v", m)
+		}
+	})
+}

@@ -1,8 +1,10 @@
 package answer
 
 import (
+	"compress/gzip"
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -295,4 +297,43 @@ func showSecure(m *dns.Msg) string {
 	lines := strings.Split(strings.ToLower(show(m)), "\n")
 	slices.Sort(lines[1:]) // as BIND may send a denial twice, in different case
 	return strings.Join(slices.Compact(lines), "\n")
+}
+
+// TestPeersRoot asks the same of the signed root zone of 2020.
+func TestPeersRoot(t *testing.T) {
+	for _, p := range peerServers {
+		requireTool(t, p.program)
+	}
+	zr, err := gzip.NewReader(openShared(t, "data/root-2020-10-19-signed.zone.gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(zr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	z := peerZone{origin: ".", text: string(text), file: filepath.Join(t.TempDir(), "root.zone")}
+	if err := os.WriteFile(z.file, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var owners []string
+	for _, rr := range records(t, z.text) {
+		owners = append(owners, rr.Header().Name)
+	}
+	rnd := rand.New(rand.NewPCG(17, 18))
+	z.name = func() string {
+		switch name := owners[rnd.IntN(len(owners))]; rnd.IntN(3) {
+		case 0:
+			return name
+		case 1:
+			return dns.Fqdn(strings.TrimSuffix("www.example."+name, ".")) // below it
+		default:
+			return dns.Fqdn(string(rune('a'+rnd.IntN(26))) + strings.TrimPrefix(name, "."))
+		}
+	}
+	for _, p := range peerServers {
+		conn := p.start(t, []peerZone{z})
+		t.Run(p.name, func(t *testing.T) { comparePeer(t, p.name, conn, []peerZone{z, z, z}) })
+		conn.Close()
+	}
 }

@@ -31,6 +31,7 @@ func TestMain(m *testing.M) {
 //
 //	freeports NAME...     sets variables to ports that were free a moment ago
 //	waitready ADDRESS     waits until the admin listener there says it serves
+//	waitready ADDRESS PATH TEXT  waits until it has TEXT at PATH
 //	origin NAME TEXT      starts an origin server; NAME becomes its address
 //	readme FILE LANGUAGE  writes the README's first block of a language to FILE
 //	fetch URL HOST        prints the response to GET URL with the field Host
@@ -57,17 +58,21 @@ func freePorts(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 func waitReady(ts *testscript.TestScript, _ bool, args []string) {
+	path, want := "/api/status", `"store": "ready"`
+	if len(args) == 3 {
+		path, want = args[1], args[2]
+	}
 	deadline, tick := time.After(20*time.Second), time.NewTicker(10*time.Millisecond)
 	defer tick.Stop()
 	for {
-		resp, err := http.Get("http://" + args[0] + "/api/status")
+		resp, err := http.Get("http://" + args[0] + path)
 		if err == nil {
 			var status strings.Builder
 			fmt.Fprint(&status, resp.StatusCode)
 			body := make([]byte, 4096)
 			n, _ := resp.Body.Read(body)
 			resp.Body.Close()
-			if strings.Contains(string(body[:n]), `"store": "ready"`) {
+			if strings.Contains(string(body[:n]), want) {
 				return
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"runtime/debug"
 	"time"
 
 	"pharos/internal/authority/transfer"
@@ -51,7 +52,14 @@ func check(ctx context.Context, name dnsname.Name, primaries []Peer, old *zone.Z
 	return Result{}, errors.Join(errs...)
 }
 
-func checkOne(ctx context.Context, name dnsname.Name, p Peer, old *zone.Zone, force bool, limits Limits) (Result, error) {
+// checkOne asks one primary. What it sends may at worst make this check fail, not
+// the program.
+func checkOne(ctx context.Context, name dnsname.Name, p Peer, old *zone.Zone, force bool, limits Limits) (r Result, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			r, err = Result{}, fmt.Errorf("BUG: what it sent made the receiver panic: %v\n%s", cause, debug.Stack())
+		}
+	}()
 	f := &fetcher{name: name, primary: p, old: old, limits: limits}
 	if old == nil || force {
 		f.force = true
@@ -66,8 +74,7 @@ func checkOne(ctx context.Context, name dnsname.Name, p Peer, old *zone.Zone, fo
 	case !old.Serial().Less(serial): // RFC 1982
 		return Result{}, fmt.Errorf("has serial %d, and %d is served here: serials must go forward; \"pharos zone refresh --force\" takes it all the same", serial, old.Serial())
 	}
-	r, err := f.differences(ctx)
-	if err == nil {
+	if r, err = f.differences(ctx); err == nil {
 		return r, nil
 	}
 	if ctx.Err() != nil {

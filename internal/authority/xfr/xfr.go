@@ -122,9 +122,10 @@ func New(c Config) *Secondaries {
 // Version returns the version of a zone to serve, or nil. If the zone is new, its
 // copy is read from disk.
 func (s *Secondaries) Version(name dnsname.Name) *zone.Zone {
+	e := s.entry(name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.entryLocked(name).served()
+	return e.served()
 }
 
 func (e *entry) served() *zone.Zone {
@@ -134,13 +135,28 @@ func (e *entry) served() *zone.Zone {
 	return e.zone
 }
 
-// entryLocked returns the entry of a zone, made from its copy if it is new.
-func (s *Secondaries) entryLocked(name dnsname.Name) *entry {
+// entry returns the entry of a zone, made from its copy if it is new. The copy is
+// read without the lock, which a NOTIFY on a listener's loop waits for.
+func (s *Secondaries) entry(name dnsname.Name) *entry {
+	s.mu.Lock()
+	e := s.zones[name]
+	s.mu.Unlock()
+	if e != nil {
+		return e
+	}
+	made := s.load(name.Clone())
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if e := s.zones[name]; e != nil {
 		return e
 	}
-	e := &entry{name: name.Clone(), machine: refresh.New(rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))}
-	s.zones[e.name] = e
+	s.zones[made.name] = made
+	return made
+}
+
+// load makes the entry of a zone from its copy, if there is one.
+func (s *Secondaries) load(name dnsname.Name) *entry {
+	e := &entry{name: name, machine: refresh.New(rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))}
 	z, confirmed, err := loadCopy(s.config.Folder, name)
 	switch {
 	case err == nil:
@@ -167,13 +183,19 @@ func soaOf(z *zone.Zone) refresh.SOA {
 // Set says which zones there are. New ones are asked for at once, those that are
 // not among zones are forgotten; their copies stay on disk.
 func (s *Secondaries) Set(zones []Zone) {
+	for _, z := range zones {
+		s.entry(z.Name)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	wanted := map[dnsname.Name]bool{}
 	now := time.Now()
 	for _, z := range zones {
 		wanted[z.Name] = true
-		e := s.entryLocked(z.Name)
+		e := s.zones[z.Name]
+		if e == nil {
+			continue // another Set has just removed it
+		}
 		moved := e.started && !slices.EqualFunc(e.primaries, z.Primaries, samePeer)
 		e.primaries = z.Primaries
 		switch {

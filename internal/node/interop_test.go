@@ -121,7 +121,7 @@ func serialAt(server netip.AddrPort) uint32 {
 // waitForSerial waits until a server has a version of the zone.
 func waitForSerial(t *testing.T, server netip.AddrPort, want uint32, log func() string) {
 	t.Helper()
-	deadline, tick := time.After(20*time.Second), time.NewTicker(20*time.Millisecond)
+	deadline, tick := time.After(time.Minute), time.NewTicker(20*time.Millisecond)
 	defer tick.Stop()
 	for got := uint32(0); got != want; got = serialAt(server) {
 		select {

@@ -55,10 +55,32 @@ func (r *response) addProofs() {
 	for p := r.proofs; p.added < p.count; p.added++ {
 		node := p.nodes[p.added]
 		set, ok := r.z.RRset(node, r.z.DenialType())
-		if ok && !r.require(dnswire.Authority, r.z.Name(node), &set) {
+		switch {
+		case !ok:
+		case set.Type == rdata.TypeNSEC3 && set.Count == 1 && !r.z.Origin().IsRoot():
+			if !r.addHashed(r.z.Name(node), &set) {
+				r.outcome.Truncated = true
+				return
+			}
+		case !r.require(dnswire.Authority, r.z.Name(node), &set):
 			return
 		}
 	}
+}
+
+// addHashed is addSigned for the NSEC3 record of set. Its owner has one label more
+// than the origin, which stands in the question, so it needs no search.
+func (r *response) addHashed(owner dnsname.Name, set *zone.RRset) bool {
+	mark, start := r.out.Mark(), r.out.Len()
+	originLen := r.z.Origin().Len()
+	data, _, _ := set.Record(0)
+	record := rdata.Record{Name: owner, Type: set.Type, Class: rdata.ClassIN, TTL: set.TTL, Data: data}
+	if !r.out.AddBelow(dnswire.Authority, record, originLen, dnswire.HeaderLen+r.q.Name.Len()-originLen) ||
+		!r.addSignatures(dnswire.Authority, owner, start, set) {
+		r.out.Rollback(mark)
+		return false
+	}
+	return true
 }
 
 // addSigned is addPointed with the signatures: all of it or nothing.

@@ -21,3 +21,23 @@ func (b *Builder) AddPointed(s Section, ownerAt int, t rdata.Type, c rdata.Class
 	binary.BigEndian.PutUint16(b.msg[start:], 0xC000|uint16(ownerAt))
 	return true
 }
+
+// AddBelow is Add for a record whose owner ends in a name of suffixLen octets, which
+// the caller knows to stand at the offset suffixAt of the message, and whose RDATA is
+// not compressed (RFC 3597 §4). It spares the search for the name; the
+// labels before the suffix are written out. CanPointTo(suffixAt) must hold.
+func (b *Builder) AddBelow(s Section, r rdata.Record, suffixLen, suffixAt int) bool {
+	labels := r.Name.Wire()[:r.Name.Len()-suffixLen]
+	if len(b.msg)+len(labels)+2+10+len(r.Data) > b.limit {
+		return false
+	}
+	msg := append(b.msg, labels...)
+	msg = binary.BigEndian.AppendUint16(msg, 0xC000|uint16(suffixAt))
+	msg = binary.BigEndian.AppendUint16(msg, uint16(r.Type))
+	msg = binary.BigEndian.AppendUint16(msg, uint16(r.Class))
+	msg = binary.BigEndian.AppendUint32(msg, uint32(r.TTL))
+	msg = binary.BigEndian.AppendUint16(msg, uint16(len(r.Data)))
+	b.msg = append(msg, r.Data...)
+	b.counts[s]++
+	return true
+}

@@ -33,3 +33,30 @@ func TestAddPointed(t *testing.T) {
 		t.Error("pointers have 14 bits and lead behind the header")
 	}
 }
+
+// TestAddBelow: the record is the one that Add writes, and is refused just where it
+// would pass the limit.
+func TestAddBelow(t *testing.T) {
+	var q Query
+	if q.Parse(query(t, "www.example.", dns.TypeA, false)) != Accept {
+		t.Fatal("query")
+	}
+	record := rdata.Record{Name: dnsname.MustParse("abc.example."), Type: rdata.TypeNSEC3, Class: rdata.ClassIN, TTL: 7, Data: []byte{1, 0, 0, 0, 0, 1, 9}}
+	suffix := dnsname.MustParse("example.").Len()
+	const size = HeaderLen + 17 + 4 + 2 + 10 + 7 // header, question, "abc", pointer, fields, RDATA
+	for limit, want := range map[int]bool{size - 1: false, size: true, 512: true} {
+		var b Builder
+		b.Reset(&q, make([]byte, 1000), limit)
+		if got := b.AddBelow(Authority, record, suffix, HeaderLen+4); got != want {
+			t.Errorf("limit %d: %v, want %v", limit, got, want)
+			continue
+		}
+		m, err := ParseMessage(b.Finish())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := len(m.Authority); got != 0 != want || want && m.Authority[0].String() != record.String() {
+			t.Errorf("limit %d: %v", limit, m.Authority)
+		}
+	}
+}

@@ -166,10 +166,7 @@ func (n *Node) reportProblems(s *Snapshot) {
 		}
 		n.problem(zoneWarning, name, text)
 	}
-	for _, name := range s.homeless() {
-		zones = append(zones, name.String())
-		n.problem(zoneWarning, name.String(), fmt.Sprintf("steered name %s lies in none of the zones of this node, so it is not answered", name))
-	}
+	n.problem(steerHomeless, "", s.homelessText())
 	for _, p := range s.pools.Pools() {
 		pools = append(pools, p.Name())
 		n.reportPool(p.View().Name, p.View().AllDown)

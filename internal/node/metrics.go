@@ -176,7 +176,7 @@ func (n *Node) sampleNode(emit func(telemetry.Sample)) {
 		}
 	}
 	for _, p := range n.problems.list() {
-		emit(gauge("problem", "1 for each problem there is.", 1, "code", p.Code, "severity", p.Severity, "text", p.Text))
+		emit(gauge("problem", "1 for each problem there is.", 1, "code", p.Code, "severity", p.Severity, "about", p.About))
 	}
 }
 

@@ -25,10 +25,11 @@ const (
 	objectUnused   code = "object-unused"    // an applied object clashes with the file
 	snapshotFailed code = "snapshot-failed"  // a change is served but would be lost in a crash
 	listenerFailed code = "listener-changed" // listen.* cannot change without a restart
+	steerHomeless  code = "steer-homeless"   // steered names lie in no zone of ours
 )
 
 // severities of the codes that are not errors.
-var warnings = []code{zoneWarning, transferFailed, notifyFailed, objectUnused, listenerFailed}
+var warnings = []code{zoneWarning, transferFailed, notifyFailed, objectUnused, listenerFailed, steerHomeless}
 
 // subject is what a problem is about: a zone, a pool, or nothing.
 type subject struct {
@@ -59,7 +60,7 @@ func (l *problemList) set(c code, name, text string, now time.Time) bool {
 	if l.all == nil {
 		l.all = make(map[subject]api.Problem)
 	}
-	p := api.Problem{Code: string(c), Severity: "error", Text: text, Since: now}
+	p := api.Problem{Code: string(c), About: name, Severity: "error", Text: text, Since: now}
 	if slices.Contains(warnings, c) {
 		p.Severity = "warning"
 	}
@@ -72,10 +73,14 @@ func (l *problemList) set(c code, name, text string, now time.Time) bool {
 
 // keep removes the problems of code c about other things than names.
 func (l *problemList) keep(c code, names []string) {
+	stay := make(map[string]bool, len(names))
+	for _, name := range names {
+		stay[name] = true
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for key := range l.all {
-		if key.code == c && !slices.Contains(names, key.name) {
+		if key.code == c && !stay[key.name] {
 			delete(l.all, key)
 		}
 	}

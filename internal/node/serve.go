@@ -68,8 +68,8 @@ func Check(path string, report io.Writer) error {
 			fmt.Fprintf(report, "zone %s: %s\n", z.Name, w)
 		}
 	}
-	for _, name := range s.homeless() {
-		fmt.Fprintf(report, "warning: steer: %s lies in none of the zones, so it is not answered\n", name)
+	if text := s.homelessText(); text != "" {
+		fmt.Fprintf(report, "warning: %s\n", text)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err

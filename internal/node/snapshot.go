@@ -257,16 +257,25 @@ func steeredByZone(zones []config.Zone, steered []state.Steer) map[dnsname.Name]
 	return mine
 }
 
-// homeless returns the steered names that lie in no zone of ours: nobody is
-// referred to this server for them, and they cannot be answered.
-func (s *Snapshot) homeless() []dnsname.Name {
-	var names []dnsname.Name
+// homelessText says which steered names lie in no zone of ours, or nothing if all
+// do: nobody is referred to this server for them, and they cannot be answered.
+func (s *Snapshot) homelessText() string {
+	var first dnsname.Name
+	count := 0
 	for _, st := range s.State.Resources().Steer {
 		if s.zones.Find(st.Name, rdata.TypeA) == nil && !s.isBroken(st.Name) {
-			names = append(names, st.Name)
+			if count++; count == 1 {
+				first = st.Name
+			}
 		}
 	}
-	return names
+	switch count {
+	case 0:
+		return ""
+	case 1:
+		return fmt.Sprintf("steer: %s lies in none of the zones, so it is not answered", first)
+	}
+	return fmt.Sprintf("steer: %s and %d other names lie in none of the zones, so they are not answered", first, count-1)
 }
 
 // watched reports whether a file of the configuration or of a zone has changed

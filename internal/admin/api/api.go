@@ -78,8 +78,9 @@ type Status struct {
 
 // Problem is something an operator should know.
 type Problem struct {
-	Code     string    `json:"code"`     // stable, for alerts: "pool-all-down"
-	Severity string    `json:"severity"` // "warning", "error"
+	Code     string    `json:"code"`            // stable, for alerts: "pool-all-down"
+	About    string    `json:"about,omitempty"` // the zone, pool or object; empty: the node
+	Severity string    `json:"severity"`        // "warning", "error"
 	Text     string    `json:"text"`
 	Since    time.Time `json:"since"`
 }

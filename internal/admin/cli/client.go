@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"time"
@@ -37,6 +38,9 @@ func (c *client) get(ctx context.Context, path string, into any) error {
 }
 
 func (c *client) call(ctx context.Context, method, path string, body []byte, into any) error {
+	if _, _, err := net.SplitHostPort(c.address); err != nil {
+		return fmt.Errorf("%w: --admin %s: want ADDRESS:PORT, as in listen.admin", errUsage, c.address)
+	}
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+c.address+path, bytes.NewReader(body))

@@ -47,7 +47,8 @@ func (n *Node) queryPeer(s *Snapshot, r *dnsserver.Request) dnsserver.Verdict {
 			return answered
 		}
 		key = session.Key()
-		r.Query.TSIG = 0 // that is settled
+		r.Query.TSIG = 0   // that is settled
+		r.HasCookie = true // who has a key is no stranger either
 	}
 	verdict := dnsserver.Answered
 	switch {

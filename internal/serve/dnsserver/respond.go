@@ -63,7 +63,11 @@ func (a *responder) respond(msg, buf []byte) ([]byte, fate) {
 	case Answered:
 		return a.finish()
 	case Sealed:
-		return r.seal(r.Out.Finish()), answered
+		answer, fate := a.finish()
+		if fate == answered {
+			answer = r.seal(answer)
+		}
+		return answer, fate
 	case Later:
 		a.counts.events[DeferredQueries]++
 		return nil, deferred

@@ -162,3 +162,22 @@ func TestSeal(t *testing.T) {
 		receive("deferred", true, 512)
 	}
 }
+
+// TestSealedAnswersAreLimited: a seal is no way around the limit of answers.
+func TestSealedAnswersAreLimited(t *testing.T) {
+	s := listen(t, Config{
+		Handler: func(r *Request) Verdict {
+			r.Seal(1, func(msg []byte) []byte { return append(msg, 0) })
+			return Sealed
+		},
+		Limit: func(*Request) Verdict { return Drop },
+	})
+	s.serve(t)
+	dial(t, "udp", s.Addrs()[0]).send(query(t, 1, "www.example.", 0))
+	s.want(t, UDP, Dropped, 1)
+	c := dial(t, "tcp", s.Addrs()[0])
+	c.send(query(t, 1, "www.example.", 0))
+	if _, err := c.receive(); err != nil {
+		t.Errorf("over TCP: %v", err)
+	}
+}

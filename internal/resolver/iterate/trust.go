@@ -293,7 +293,7 @@ func (v *validator) descendDenied(cur *trust, q question, res result) descent {
 	case dnssec.Excessive:
 		t.why = excessive(q.name)
 	case dnssec.NoCut:
-		v.k.markNegative(v, q.name, q.t, &res, rrcache.Secure, ttl)
+		v.markNoDS(d, q, &res, ttl)
 		return v.noCut(cur, q.name, t.until)
 	default:
 		if fault == nil || v.c.budget.Exceeded {
@@ -301,8 +301,22 @@ func (v *validator) descendDenied(cur *trust, q question, res result) descent {
 		}
 		return descent{kind: stepTrust, trust: &trust{zone: q.name, state: rrcache.Bogus, why: fault, culprit: q}}
 	}
-	v.k.markNegative(v, q.name, q.t, &res, rrcache.Secure, ttl)
+	v.markNoDS(d, q, &res, ttl)
 	return v.remember(q.name, t)
+}
+
+// markNoDS notes in the cache that a denial of DS is secure, if it is as the reply
+// has it: that a name is not in another zone does not mean that it does not exist.
+func (v *validator) markNoDS(d *dnssec.Denial, q question, res *result, ttl rdata.TTL) {
+	proven := dnssec.Unproven
+	if res.rcode == dnswire.RcodeNXDomain {
+		proven = d.NXDomain(q.name)
+	} else {
+		proven = d.NoData(q.name, q.t)
+	}
+	if proven == dnssec.Proven {
+		v.markNegative(q.name, q.t, res, rrcache.Secure, ttl)
+	}
 }
 
 // anchored returns the trust in an anchor's zone. toward is where the chain is

@@ -556,14 +556,22 @@ func (v *validator) markDenial(state rrcache.State, ttl rdata.TTL) {
 		return
 	}
 	res := &v.k.res
-	v.k.markNegative(v, res.target, v.k.q.t, res, state, min(ttl, res.soa.TTL))
+	v.markNegative(res.target, v.k.q.t, res, state, min(ttl, res.soa.TTL))
 }
 
-func (k *check) markNegative(v *validator, name dnsname.Name, t rdata.Type, res *result, state rrcache.State, ttl rdata.TTL) {
+func (v *validator) markNegative(name dnsname.Name, t rdata.Type, res *result, state rrcache.State, ttl rdata.TTL) {
 	e := v.r.cache.Get(v.r.now, name, t)
-	if e != nil && e.Kind != rrcache.Positive && bytes.Equal(e.SOA.Data, res.soa.Data) {
+	if e == nil || e.Kind == rrcache.Positive || (e.Kind == rrcache.NXDomain) != (res.rcode == dnswire.RcodeNXDomain) {
+		return
+	}
+	if bytes.Equal(e.SOA.Data, res.soa.Data) && slices.EqualFunc(e.Denial, res.denial, sameSigned) {
 		v.r.cache.Judge(v.r.now, name, t, e, state, ttl)
 	}
+}
+
+// sameSigned reports whether two RRsets are one and the same.
+func sameSigned(a, b rrcache.Signed) bool {
+	return a.Name == b.Name && a.Type == b.Type && slices.EqualFunc(a.Data, b.Data, bytes.Equal)
 }
 
 // lower caps the TTL of a verified part (RFC 4035 §5.3.3), and of the records of the

@@ -485,3 +485,26 @@ func BenchmarkColdValidation(b *testing.B) {
 		})
 	}
 }
+
+// That there is no DS at a name is proven for an empty non-terminal too. It must not
+// make an NXDOMAIN secure that came with that proof, under which all below would
+// vanish (RFC 8020).
+func TestNoDSIsNotNXDomain(t *testing.T) {
+	w := newSignedWorld(t)
+	ent := dnsname.MustParse("ent.example.com.")
+	w.example.change = func(q, m *dnswire.Message) {
+		switch {
+		case q.Question.Name == ent:
+			m.Rcode = dnswire.RcodeNXDomain
+		case q.Question.Type == rdata.TypeTXT: // so that the cuts above are looked for
+			m.Answer = slices.DeleteFunc(m.Answer, func(r rdata.Record) bool { return r.Type == rdata.TypeRRSIG })
+		}
+	}
+	w.wantBogus(w.query("a.ent.example.com.", "TXT"), dnswire.EDERRSIGsMissing, "")
+	if w.count("ent.example.com. DS") == 0 {
+		t.Fatalf("asked %q", w.asked)
+	}
+	w.example.change = nil
+	w.pass(6 * time.Second)
+	w.wantState(w.query("a.ent.example.com.", "TXT"), rrcache.Secure, "NOERROR | a.ent.example.com.")
+}

@@ -395,3 +395,21 @@ func TestVerdictBeforeSnapshot(t *testing.T) {
 		t.Error("a verdict made a snapshot")
 	}
 }
+
+// TestReadIsCounted: what was read anew for a snapshot is counted, what was taken
+// over is not: it decides whether memory is given back.
+func TestReadIsCounted(t *testing.T) {
+	f := newFolder(t)
+	f.write("example.zone", exampleZone)
+	n, err := New(Options{Config: f.config(`zones: [{name: example.com, file: example.zone}]`), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	if got := n.current.Load().read; got != 8 {
+		t.Errorf("read %d records, want 8", got)
+	}
+	if _, err := n.reload(); err != nil || n.current.Load().read != 0 {
+		t.Errorf("after a reload of nothing: read %d, %v", n.current.Load().read, err)
+	}
+}

@@ -146,7 +146,12 @@ func (s *Snapshot) compileZones(cfg *config.Config, steered []state.Steer, from 
 	}
 	mine := steeredByZone(cfg.Zones, steered)
 	for _, c := range cfg.Zones {
-		s.served = append(s.served, compileZone(cfg, c, mine[c.Name], olds[c.Name], from.received))
+		served := compileZone(cfg, c, mine[c.Name], olds[c.Name], from.received)
+		if served != olds[c.Name] && served.Zone != nil {
+			_, records, _ := served.Zone.Stats()
+			s.read += records
+		}
+		s.served = append(s.served, served)
 	}
 	s.index()
 }

@@ -279,11 +279,7 @@ func (v *validator) descendDenied(cur *trust, q question, res result) descent {
 	if d, ok := v.signed(cur, q.name, signer, isSigned); !ok {
 		return d
 	}
-	d, fault := v.denial(res.denial, cur)
-	ttl := rdata.MaxTTL
-	for _, set := range res.denial {
-		ttl = min(ttl, set.TTL)
-	}
+	d, fault, ttl := v.denial(res.denial, cur)
 	t := &trust{zone: q.name, state: rrcache.Insecure, until: v.r.until(ttl)}
 	switch d.NoDS(q.name) {
 	case dnssec.Delegation:

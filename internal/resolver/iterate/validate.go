@@ -366,15 +366,17 @@ func (v *validator) judgePart(part *rrcache.Signed) judgement {
 	if part.Type == rdata.TypeRRSIG { // signatures are not signed
 		return judgement{state: rrcache.Insecure}
 	}
-	if !isSigned {
+	var t *trust
+	if isSigned {
+		if t = v.signerTrust(sideOf(part.Name, part.Type), signer); t == nil {
+			return waiting
+		}
+	}
+	if !isSigned || t.state == rrcache.Indeterminate {
 		j := v.judgeUnsigned(sideOf(part.Name, part.Type), &dnssec.Fault{Code: dnswire.EDERRSIGsMissing,
 			Text: fmt.Sprintf("%v %v is not signed, but its zone is", part.Name, part.Type)})
 		v.mark(part, j.state, part.TTL)
 		return j
-	}
-	t := v.trustOf(signer, true)
-	if t == nil {
-		return waiting
 	}
 	if t.state != rrcache.Secure {
 		v.mark(part, t.state, part.TTL)
@@ -393,6 +395,25 @@ func (v *validator) judgePart(part *rrcache.Signed) judgement {
 	v.lower(part, verdict.TTL)
 	v.mark(part, j.state, verdict.TTL)
 	return j
+}
+
+// noSigner is the trust in a signer that has no say.
+var noSigner = &trust{}
+
+// signerTrust returns the trust in the signer of what is at name; nil while it is
+// waited for; noSigner if nothing at name is validated, or if the signer lies above
+// the name's trust anchor and is not secure by another. Else an island of trust could
+// be left by the claim that an insecure zone above it has signed.
+func (v *validator) signerTrust(name, signer dnsname.Name) *trust {
+	from, none := v.beginning(name)
+	if none != nil {
+		return noSigner
+	}
+	t := v.trustOf(signer, true)
+	if t != nil && t.state != rrcache.Secure && !signer.IsSubdomainOf(from.zone) {
+		return noSigner
+	}
+	return t
 }
 
 // judgeUnsigned decides on what has no signatures at name: proven to need none, or
@@ -432,7 +453,7 @@ func (v *validator) knownInsecure(name dnsname.Name) bool {
 
 // judgeWildcard wants the proof that a wildcard may stand for name (RFC 4035 §5.3.4).
 func (v *validator) judgeWildcard(name, encloser dnsname.Name, t *trust) judgement {
-	d, _ := v.denial(v.k.res.denial, t)
+	d, _, _ := v.denial(v.k.res.denial, t)
 	return v.found(d, d.Wildcard(name, encloser), "nothing nearer than a wildcard exists", name)
 }
 
@@ -459,26 +480,33 @@ func excessive(name dnsname.Name) *dnssec.Fault {
 }
 
 // denial verifies the NSEC and NSEC3 RRsets among sets with t's keys. Those that do
-// not verify prove nothing; the first fault is returned.
-func (v *validator) denial(sets []rrcache.Signed, t *trust) (*dnssec.Denial, *dnssec.Fault) {
+// not verify prove nothing; the first fault is returned, and the TTL of those that
+// do.
+func (v *validator) denial(sets []rrcache.Signed, t *trust) (d *dnssec.Denial, first *dnssec.Fault, ttl rdata.TTL) {
 	var good []rdata.RRset
-	var first *dnssec.Fault
+	ttl = rdata.MaxTTL
 	for _, set := range sets {
 		verdict := v.verifier.Verify(set.RRset, set.Sigs, t.keys, t.zone)
 		if verdict.Fault == nil {
-			good = append(good, set.RRset)
+			good, ttl = append(good, set.RRset), min(ttl, verdict.TTL)
 		} else if first == nil {
 			first = verdict.Fault
 		}
 	}
-	return dnssec.NewDenial(t.zone, good, v.verifier.Budget), first
+	return dnssec.NewDenial(t.zone, good, v.verifier.Budget), first, ttl
 }
 
 // judgeDenial validates NODATA and NXDOMAIN at the end of the chain.
 func (v *validator) judgeDenial() judgement {
 	res, q := &v.k.res, question{v.k.res.target, v.k.q.t}
 	signer, isSigned := denialSigner(res, q)
-	if !isSigned {
+	var t *trust
+	if isSigned {
+		if t = v.signerTrust(sideOf(q.name, q.t), signer); t == nil {
+			return waiting
+		}
+	}
+	if !isSigned || t.state == rrcache.Indeterminate {
 		f := &dnssec.Fault{Code: dnswire.EDENSECMissing,
 			Text: fmt.Sprintf("%v %v is denied without NSEC or NSEC3 records, but its zone is signed", q.name, q.t)}
 		if res.hasSOA {
@@ -487,10 +515,6 @@ func (v *validator) judgeDenial() judgement {
 		j := v.judgeUnsigned(sideOf(q.name, q.t), f)
 		v.markDenial(j.state, rdata.MaxTTL)
 		return j
-	}
-	t := v.trustOf(signer, true)
-	if t == nil {
-		return waiting
 	}
 	if t.state != rrcache.Secure {
 		v.markDenial(t.state, rdata.MaxTTL)
@@ -505,7 +529,8 @@ func (v *validator) judgeDenial() judgement {
 		}
 		ttl = verdict.TTL
 	}
-	d, fault := v.denial(res.denial, t)
+	d, fault, least := v.denial(res.denial, t)
+	ttl = min(ttl, least)
 	var j judgement
 	if res.rcode == dnswire.RcodeNXDomain {
 		j = v.found(d, d.NXDomain(q.name), "it does not exist", q.name)

@@ -361,6 +361,19 @@ func TestIsland(t *testing.T) {
 	w.example.to = worldBegin.Add(-time.Minute)
 	w.begin(func(c *Config) { c.Anchors = []rdata.Record{wireRecord(t, w.example.key)} })
 	w.wantBogus(w.query("www.example.com.", "A"), dnswire.EDESignatureExpired, "")
+
+	// The claim that the zone above has signed, which no anchor is over, leads nowhere.
+	w.example.to = worldBegin.Add(time.Hour)
+	w.example.change = func(q, m *dnswire.Message) {
+		if q.Question.Type == rdata.TypeA {
+			m.Answer = rrs("www.example.com. 300 A 203.0.113.66")
+			m.Answer = append(m.Answer, w.com.sign(m.Answer))
+		}
+	}
+	w.begin(func(c *Config) { c.Anchors = []rdata.Record{wireRecord(t, w.example.key)} })
+	if a := w.query("www.example.com.", "A"); a.Rcode != dnswire.RcodeServFail {
+		t.Errorf("%v: %s", a.State, render(a))
+	}
 }
 
 // What a zone of our own delegates is not validated from outside.

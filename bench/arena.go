@@ -214,6 +214,29 @@ var (
 // warmUp is how long a server is under load before it is measured.
 const warmUp = 300 * time.Millisecond
 
+// result is what a load generator found.
+type result interface{ Err() error }
+
+// measure runs a load on s, first for a while that does not count, and returns
+// what came of it and the CPU time it took.
+func measure[R result](a *arena, s *peer.Server, run func(context.Context, time.Duration) (R, error)) (r R, spent time.Duration, err error) {
+	if r, err = run(a.ctx, warmUp); err != nil || r.Err() != nil {
+		return r, 0, errors.Join(err, r.Err())
+	}
+	before, err := s.CPU()
+	if err != nil {
+		return r, 0, err
+	}
+	if r, err = run(a.ctx, a.seconds()); err != nil {
+		return r, 0, err
+	}
+	after, err := s.CPU()
+	if err != nil {
+		return r, 0, err
+	}
+	return r, after - before, r.Err()
+}
+
 // load puts a DNS server under load and takes its CPU time per answer and rate.
 func (a *arena) load(s *peer.Server, queries []dnsload.Query, samples *table.Samples) error {
 	g, err := dnsload.New(dnsload.Config{Server: address(s), Queries: queries, Flows: a.o.flows, Window: a.o.window})
@@ -221,25 +244,10 @@ func (a *arena) load(s *peer.Server, queries []dnsload.Query, samples *table.Sam
 		return err
 	}
 	defer g.Close()
-	if r, err := g.Run(a.ctx, warmUp); err != nil || r.Err() != nil {
-		return errors.Join(err, r.Err())
-	}
-	before, err := s.CPU()
+	r, spent, err := measure(a, s, g.Run)
 	if err != nil {
 		return err
 	}
-	r, err := g.Run(a.ctx, a.seconds())
-	if err != nil {
-		return err
-	}
-	after, err := s.CPU()
-	if err != nil {
-		return err
-	}
-	if err := r.Err(); err != nil {
-		return err
-	}
-	spent := after - before
 	micros := float64(spent) / 1e3 / float64(r.Answered)
 	rate := float64(r.Answered) / r.Elapsed.Seconds()
 	samples.Add(s.Name, cpuPerAnswer.Name, micros)

@@ -146,25 +146,10 @@ func (a *arena) carry(loop *httpload.Loop, s *peer.Server, n int, requests [][]b
 		return err
 	}
 	defer c.Close()
-	if r, err := c.Run(a.ctx, warmUp); err != nil || r.Err() != nil {
-		return errors.Join(err, r.Err())
-	}
-	before, err := s.CPU()
+	r, spent, err := measure(a, s, c.Run)
 	if err != nil {
 		return err
 	}
-	r, err := c.Run(a.ctx, a.seconds())
-	if err != nil {
-		return err
-	}
-	after, err := s.CPU()
-	if err != nil {
-		return err
-	}
-	if err := r.Err(); err != nil {
-		return err
-	}
-	spent := after - before
 	micros := float64(spent) / 1e3 / float64(r.Answered)
 	rate := float64(r.Answered) / r.Elapsed.Seconds()
 	samples.Add(s.Name, cpuPerRequest.Name, micros)

@@ -177,7 +177,7 @@ func (n *Node) buildResolver(r config.Resolver) error {
 		return err
 	}
 	if r.RootHints != "" {
-		if c.Hints, err = readHints(r.RootHints); err != nil {
+		if c.Hints, err = outbound.ReadHints(r.RootHints); err != nil {
 			return fmt.Errorf("resolver.rootHints: %w", err)
 		}
 	}

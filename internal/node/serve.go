@@ -10,9 +10,7 @@ import (
 
 	"pharos/internal/admin/config"
 	"pharos/internal/cluster/state"
-	"pharos/internal/dns/dnsname"
-	"pharos/internal/dns/rdata"
-	"pharos/internal/dns/zonefile"
+	"pharos/internal/resolver/outbound"
 )
 
 // Serve runs a node with the given configuration file until ctx ends.
@@ -49,7 +47,7 @@ func Check(path string, report io.Writer) error {
 	}
 	var errs []error
 	if cfg.Resolver.RootHints != "" {
-		if _, err := readHints(cfg.Resolver.RootHints); err != nil {
+		if _, err := outbound.ReadHints(cfg.Resolver.RootHints); err != nil {
 			errs = append(errs, fmt.Errorf("resolver.rootHints: %w", err))
 		}
 	}
@@ -77,24 +75,4 @@ func Check(path string, report io.Writer) error {
 	r := s.State.Resources()
 	fmt.Fprintf(report, "%s is good: %d zones, %d pools, %d steered names, %d routes\n", path, len(s.served), len(r.Pools), len(r.Steer), len(r.Routes))
 	return nil
-}
-
-// readHints reads a file with the names and addresses of the root servers.
-func readHints(path string) ([]rdata.Record, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	var records []rdata.Record
-	for r, err := range zonefile.Read(f, zonefile.Options{Origin: dnsname.Root, File: path}) {
-		if err != nil {
-			return nil, err
-		}
-		records = append(records, r)
-	}
-	if len(records) == 0 {
-		return nil, fmt.Errorf("%s: no records; want NS records of the root and the addresses of their servers", path)
-	}
-	return records, nil
 }

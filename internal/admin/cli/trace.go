@@ -4,14 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
-	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
-	"pharos/internal/dns/zonefile"
 	"pharos/internal/resolver/outbound"
 )
 
@@ -32,7 +28,7 @@ func (l *lookup) runTrace(ctx context.Context, w io.Writer, output output) error
 	var hints []rdata.Record
 	if l.hints != "" {
 		var err error
-		if hints, err = readHints(l.hints); err != nil {
+		if hints, err = outbound.ReadHints(l.hints); err != nil {
 			return err
 		}
 	}
@@ -74,21 +70,4 @@ func (l *lookup) runTrace(ctx context.Context, w io.Writer, output output) error
 		}
 		return nil
 	})
-}
-
-// readHints reads a hints file (RFC 9609 calls it "root hints"): a master file.
-func readHints(file string) ([]rdata.Record, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	var records []rdata.Record
-	for r, err := range zonefile.Read(f, zonefile.Options{Origin: dnsname.Root, File: filepath.Base(file)}) {
-		if err != nil {
-			return nil, err
-		}
-		records = append(records, r)
-	}
-	return records, nil
 }

@@ -34,6 +34,7 @@ bench: build peers
 	$(GO) run ./bench
 
 build:
+	@test -x pharos || echo "Building ./pharos; with nothing built before, this takes one to two minutes."
 	CGO_ENABLED=0 $(GO) build -trimpath -o pharos ./cmd/pharos
 
 peers:

@@ -1,7 +1,8 @@
 package scenario
 
 import (
-	"crypto/dsa" //nolint:staticcheck // RFC 8624 §3.1 forbids it; the public scenarios of 2007 are signed with it
+	//lint:ignore SA1019 RFC 8624 §3.1 forbids DSA; the public scenarios of 2007 are signed with it
+	"crypto/dsa"
 	"crypto/sha1"
 	"encoding/asn1"
 	"math/big"

@@ -275,7 +275,6 @@ func (z *signedZone) nsec3At(types map[dnsname.Name][]uint16, name dnsname.Name)
 type signedWorld struct {
 	*world
 	root, com, example *signedZone
-	cfg                func(*Config)
 }
 
 func newSignedWorld(t *testing.T) *signedWorld {

@@ -75,12 +75,14 @@ type slogCore struct {
 }
 
 // noise are warnings of etcd about how it is embedded here, which is on purpose,
-// and about a new store, which has no version until its first commit is applied.
+// and about a store that is new, or closed at once: it has no version until its
+// first commit is applied.
 var noise = []string{
 	"Running http and grpc server on single port. This is not recommended for production.",
 	"simple token is not cryptographically signed",
 	"Failed to detect schema version",
 	"failed to update storage version",
+	"failed to update cluster version",
 }
 
 // pendingNoise is part of a warning of every new store whose first campaign is

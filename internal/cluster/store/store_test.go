@@ -326,7 +326,13 @@ func TestNewStoreIsQuiet(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if log.Len() > 0 {
-		t.Errorf("the log of a new store:\n%s", log.String())
+	for line := range strings.Lines(log.String()) {
+		isSlowness := false // of the machine, which is worth a warning
+		for _, text := range []string{"slow fdatasync", "took too long", "heartbeat on time", "ReadIndex response took"} {
+			isSlowness = isSlowness || strings.Contains(line, text)
+		}
+		if !isSlowness {
+			t.Errorf("the log of a new store: %s", line)
+		}
 	}
 }

@@ -93,7 +93,7 @@ every decision.`,
 	root.AddCommand(
 		newServe(p), newCheck(p), newLab(p),
 		newQuery(), newExplain(),
-		newStatus(), newPools(), newZones(), newZone(),
+		newStatus(), newPools(), newZoneList("zones"), newZone(),
 		newApply(), newGet(), newDelete(), newReload(),
 		newVersion(),
 	)

@@ -69,8 +69,10 @@ func since(t time.Time) string {
 	return time.Since(t).Round(time.Second).String()
 }
 
-func newZones() *cobra.Command {
-	c := &cobra.Command{Use: "zones", Short: "Show the zones of a running node", Args: noArgs}
+// newZoneList returns the list of zones: "pharos zone list", and "pharos zones"
+// for short.
+func newZoneList(use string) *cobra.Command {
+	c := &cobra.Command{Use: use, Short: "Show the zones of a running node", Args: noArgs}
 	admin, output := adminFlag(c), outputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		var zones []api.Zone

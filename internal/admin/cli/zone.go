@@ -12,15 +12,22 @@ import (
 	"pharos/internal/admin/api"
 )
 
-// newZone returns the commands about one zone of a running node.
+// newZone returns the commands about zones. Each constructor is in the file of
+// its subject: zone.go the zones of a node and their other servers.
 func newZone() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "zone",
-		Short: "Tell, ask and compare the other servers of a zone",
+		Short: "See, compare and change zones",
 		Args:  knownCommand,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newZoneNotify(), newZoneRefresh(), newZoneCheck())
+
+	// A running node's zones, and their other servers.
+	c.AddCommand(newZoneList("list"))
+	c.AddCommand(newZoneNotify())
+	c.AddCommand(newZoneRefresh())
+	c.AddCommand(newZoneCheck())
+
 	return c
 }
 

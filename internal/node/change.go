@@ -122,7 +122,7 @@ func needsRestart(old, now *config.Config) string {
 // nobody else has n yet.
 func (n *Node) publish(cfg *config.Config, st *state.State) error {
 	prev := n.current.Load()
-	next, err := compile(cfg, st, before{prev, n.prober.Status, n.secondaries.Version})
+	next, err := compile(cfg, st, n.beside(prev))
 	if err != nil {
 		return err
 	}
@@ -147,24 +147,8 @@ const largeRead = 100_000
 func (n *Node) reportProblems(s *Snapshot) {
 	var zones, pools, unused []string
 	for _, z := range s.served {
-		name := z.Name.String()
-		zones = append(zones, name)
-		text := ""
-		if z.Err != nil {
-			text = z.Err.Error()
-			if z.Zone != nil {
-				text += fmt.Sprintf("; serial %d is served on", z.Zone.Serial())
-			}
-		}
-		n.problem(zoneRefused, name, text)
-		text = ""
-		if len(z.Warnings) > 0 {
-			text = fmt.Sprintf("zone %s: %s", name, z.Warnings[0])
-			if more := len(z.Warnings) - 1; more > 0 {
-				text += fmt.Sprintf("; and %d more, see pharos check", more)
-			}
-		}
-		n.problem(zoneWarning, name, text)
+		zones = append(zones, z.Name.String())
+		n.reportZone(z)
 	}
 	n.problem(steerHomeless, "", s.homelessText())
 	for _, p := range s.pools.Pools() {
@@ -185,6 +169,26 @@ func (n *Node) reportProblems(s *Snapshot) {
 	n.problems.keep(zoneWarning, zones)
 	n.problems.keep(poolAllDown, pools)
 	n.problems.keep(objectUnused, unused)
+}
+
+// reportZone sets the problems of the version of a zone that is served, or is not.
+func (n *Node) reportZone(z *servedZone) {
+	name, text := z.Name.String(), ""
+	if z.Err != nil {
+		text = z.Err.Error()
+		if z.Zone != nil {
+			text += fmt.Sprintf("; serial %d is served on", z.Zone.Serial())
+		}
+	}
+	n.problem(zoneRefused, name, text)
+	text = ""
+	if len(z.Warnings) > 0 {
+		text = fmt.Sprintf("zone %s: %s", name, z.Warnings[0])
+		if more := len(z.Warnings) - 1; more > 0 {
+			text += fmt.Sprintf("; and %d more, see pharos check", more)
+		}
+	}
+	n.problem(zoneWarning, name, text)
 }
 
 func (n *Node) reportPool(name string, allDown bool) {

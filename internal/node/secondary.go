@@ -19,7 +19,7 @@ import (
 
 // This file is the way of a zone from other servers, and what they are told:
 //
-//	timer, NOTIFY, operator -> xfr.Secondaries -> copy on disk -> zoneReceived
+//	timer, NOTIFY, operator -> xfr.Secondaries -> copy on disk -> zoneChanged (versions.go)
 //	                        -> the snapshot with this zone replaced -> swap
 //	any swap with a new serial -> xfr.Notifier
 
@@ -29,7 +29,7 @@ func (n *Node) buildTransfers(cfg *config.Config) {
 	n.secondaries = xfr.New(xfr.Config{
 		Folder: filepath.Join(cfg.Data, "zones"), Concurrent: t.Incoming, Log: n.log,
 		Limits:  xfr.Limits{Records: t.MaxRecords, Octets: int64(t.MaxSize), Time: time.Duration(t.MaxTime)},
-		Publish: n.zoneReceived, Trouble: n.reportTransfers,
+		Publish: n.zoneChanged, Trouble: n.reportTransfers,
 	})
 	n.notifier = xfr.NewNotifier(n.log, n.reportTransfers)
 }
@@ -88,20 +88,6 @@ func (s *Snapshot) peers(list []config.Peer) []xfr.Peer {
 		all[i] = xfr.Peer{Address: p.Address, Key: s.keys[p.Key]}
 	}
 	return all
-}
-
-// zoneReceived publishes the version of a secondary zone that there is now.
-func (n *Node) zoneReceived(name dnsname.Name) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	prev := n.current.Load()
-	next := prev.withReceived(name, n.secondaries.Version)
-	if next == nil {
-		return
-	}
-	n.current.Store(next)
-	n.follow(prev, next)
-	n.reportTransfers(name)
 }
 
 // reportTransfers sets the problems of a zone's transfers and notices.

@@ -50,9 +50,10 @@ type apex struct {
 
 // before is what a snapshot is compiled beside; its parts may be nil.
 type before struct {
-	prev     *Snapshot
-	status   func(health.Target) health.Status
-	received func(dnsname.Name) *zone.Zone // the version of a secondary zone
+	prev   *Snapshot
+	status func(health.Target) health.Status
+	kept   keepers
+	stages []stage
 }
 
 // compile makes the snapshot of a configuration and the applied resources. What
@@ -145,8 +146,9 @@ func (s *Snapshot) compileZones(cfg *config.Config, steered []state.Steer, from 
 		}
 	}
 	mine := steeredByZone(cfg.Zones, steered)
-	for _, c := range cfg.Zones {
-		served := compileZone(cfg, c, mine[c.Name], olds[c.Name], from.received)
+	for i := range cfg.Zones {
+		c := &cfg.Zones[i]
+		served := from.serve(cfg, c, mine[c.Name], olds[c.Name])
 		if served != olds[c.Name] && served.Zone != nil {
 			_, records, _ := served.Zone.Stats()
 			s.read += records
@@ -154,29 +156,6 @@ func (s *Snapshot) compileZones(cfg *config.Config, steered []state.Steer, from 
 		s.served = append(s.served, served)
 	}
 	s.index()
-}
-
-// compileZone returns the zone of c as it is served now, which is old if nothing
-// has changed.
-func compileZone(cfg *config.Config, c config.Zone, steered []dnsname.Name, old *servedZone, received func(dnsname.Name) *zone.Zone) *servedZone {
-	served := old
-	switch {
-	case c.Kind == "secondary":
-		if old != nil && !old.isSecondary() {
-			old = nil
-		}
-		var version *zone.Zone
-		if received != nil {
-			version = received(c.Name)
-		}
-		served = serveReceived(c, steered, old, version)
-	case old == nil || old.File != c.File || old.Steered != joinNames(steered) || changed(old.stamps):
-		served = loadZone(c, steered, old)
-	}
-	if len(c.Transfer) > 0 || len(c.Notify) > 0 {
-		served.keepJournal(old, int(cfg.Transfers.Journal))
-	}
-	return served
 }
 
 // index makes what is looked up by name, of s.served.
@@ -194,16 +173,15 @@ func (s *Snapshot) index() {
 	s.zones = zone.NewSet(loaded...)
 }
 
-// withReceived returns s with the version of one secondary zone that is there
-// now; nil if nothing of it has changed.
-func (s *Snapshot) withReceived(name dnsname.Name, received func(dnsname.Name) *zone.Zone) *Snapshot {
+// withVersion returns s with the version of one zone that its keeper and the
+// stages have now; nil if nothing of it has changed.
+func (s *Snapshot) withVersion(name dnsname.Name, from before) *Snapshot {
 	at := slices.IndexFunc(s.served, func(z *servedZone) bool { return z.Name == name })
-	if at < 0 || !s.served[at].isSecondary() {
+	if at < 0 {
 		return nil
 	}
-	c := s.Config.Zones[at]
 	steered := steeredByZone(s.Config.Zones, s.State.Resources().Steer)[name]
-	served := compileZone(s.Config, c, steered, s.served[at], received)
+	served := from.serve(s.Config, &s.Config.Zones[at], steered, s.served[at])
 	if served == s.served[at] {
 		return nil
 	}
@@ -286,5 +264,5 @@ func (s *Snapshot) homelessText() string {
 // watched reports whether a file of the configuration or of a zone has changed
 // since the snapshot was made.
 func (s *Snapshot) watched(cfg stamp) bool {
-	return cfg != stampOf(cfg.path) || slices.ContainsFunc(s.served, func(z *servedZone) bool { return !z.isSecondary() && changed(z.stamps) })
+	return cfg != stampOf(cfg.path) || slices.ContainsFunc(s.served, func(z *servedZone) bool { return z.Kind == "file" && changed(z.stamps) })
 }

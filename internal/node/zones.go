@@ -24,20 +24,26 @@ const maxZoneErrors = 20
 // servedZone is a zone of the configuration as it is served, or why it is not.
 type servedZone struct {
 	Name     dnsname.Name
-	File     string     // empty for a secondary zone
+	Kind     string
+	File     string     // of kind file
 	Zone     *zone.Zone // nil if it could never be loaded
 	Loaded   time.Time
 	Steered  string   // the steered names compiled into it, joined
 	Err      error    // of the last attempt; the old Zone goes on being served
-	Warnings []string // of the last good attempt
+	Warnings []string // of the version that is served
 
-	stamps   []stamp          // the files it was read from
-	received *zone.Zone       // of a secondary zone: what Zone was made of
-	journal  *journal.Journal // what led to Zone, for IXFR
+	// What Zone was made of; see versions.go.
+	stamps         []stamp // the files it was read from
+	source         journal.Version
+	sourceErr      error // of the last attempt to read the files
+	sourceWarnings []string
+	steered        steering // the last steering, so that it is not done again
+
+	journal *journal.Journal // what led to Zone, for IXFR
 }
 
 // isSecondary reports whether the zone comes from other servers.
-func (z *servedZone) isSecondary() bool { return z.File == "" }
+func (z *servedZone) isSecondary() bool { return z.Kind == "secondary" }
 
 // stamp tells whether a file has changed.
 type stamp struct {
@@ -63,51 +69,27 @@ func changed(stamps []stamp) bool {
 	return len(stamps) == 0
 }
 
-// loadZone reads and compiles one zone. steered are the names in it that are
-// answered from pools. If that fails, the result has the zone of old, and Err.
-func loadZone(c config.Zone, steered []dnsname.Name, old *servedZone) *servedZone {
-	s := &servedZone{Name: c.Name, File: c.File, Steered: joinNames(steered), Loaded: time.Now()}
+// readFile reads the zone of a master file. If that fails, the result has
+// sourceErr and no source.
+func readFile(c *config.Zone) *servedZone {
+	s := &servedZone{Name: c.Name, Kind: c.Kind, File: c.File, Loaded: time.Now()}
 	folder, file := filepath.Split(c.File)
 	s.stamps = []stamp{stampOf(c.File)}
-	z, problems, err := readZone(c.Name, folder, file, steered, func(path string) {
+	z, problems, err := readZone(c.Name, folder, file, func(path string) {
 		s.stamps = append(s.stamps, stampOf(filepath.Join(folder, path)))
 	})
 	for _, p := range problems {
 		if p.Severity == zone.Fatal {
 			err = errors.Join(err, errors.New(p.String()))
 		} else {
-			s.Warnings = append(s.Warnings, p.String())
+			s.sourceWarnings = append(s.sourceWarnings, p.String())
 		}
 	}
 	if err != nil || z == nil {
-		s.Err = fmt.Errorf("zone %s: %w", c.Name, err)
-		if old != nil {
-			s.Zone, s.Loaded, s.Warnings, s.journal = old.Zone, old.Loaded, old.Warnings, old.journal
-		}
+		s.sourceErr = fmt.Errorf("zone %s: %w", c.Name, err)
 		return s
 	}
-	s.Zone = z
-	return s
-}
-
-// serveReceived serves the version of a secondary zone that package xfr has, which
-// is nil before the first transfer and after expiry.
-func serveReceived(c config.Zone, steered []dnsname.Name, old *servedZone, received *zone.Zone) *servedZone {
-	if old != nil && old.received == received && old.Steered == joinNames(steered) {
-		return old
-	}
-	s := &servedZone{Name: c.Name, Steered: joinNames(steered), Loaded: time.Now(), received: received, Zone: received}
-	if received == nil || len(steered) == 0 {
-		return s
-	}
-	build := zone.NewBuilder(c.Name)
-	for _, n := range steered {
-		build.Steer(n)
-	}
-	for r := range received.Records() {
-		build.Add(r)
-	}
-	s.Zone, _ = build.Finish() // package xfr has built it of the same records
+	s.source.Zone = z
 	return s
 }
 
@@ -115,7 +97,7 @@ func serveReceived(c config.Zone, steered []dnsname.Name, old *servedZone, recei
 // limit octets. Secondaries see a change by its serial alone, so one without the
 // other is warned of.
 func (s *servedZone) keepJournal(old *servedZone, limit int) {
-	if old == nil || old.Zone == nil || s.Zone == nil || s == old {
+	if s.journal != nil || old == nil || old.Zone == nil || s.Zone == nil {
 		return
 	}
 	_, _, size := s.Zone.Stats()
@@ -146,7 +128,7 @@ func joinNames(names []dnsname.Name) string {
 // readZone reads a master file, plain or compressed with gzip. What it includes
 // must lie in its folder or below: os.Root sees to it that no path and no
 // symbolic link leads out. included is called for each such file.
-func readZone(origin dnsname.Name, folder, file string, steered []dnsname.Name, included func(string)) (*zone.Zone, []zone.Problem, error) {
+func readZone(origin dnsname.Name, folder, file string, included func(string)) (*zone.Zone, []zone.Problem, error) {
 	if folder == "" {
 		folder = "."
 	}
@@ -161,9 +143,6 @@ func readZone(origin dnsname.Name, folder, file string, steered []dnsname.Name, 
 	}
 	defer f.Close()
 	build := zone.NewBuilder(origin)
-	for _, n := range steered {
-		build.Steer(n)
-	}
 	var mistakes []error
 	options := zonefile.Options{
 		Origin: origin, File: filepath.Join(folder, file),

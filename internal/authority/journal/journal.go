@@ -8,7 +8,7 @@
 //	record   length of the owner u8 | owner | type u16 | TTL u32 | length u16 | RDATA
 //	Difference.octets   the deleted records | the added records    without SOA
 //
-// Entry points: Between, Same, Journal.With, Journal.Since.
+// Entry points: Between, Same, Journal.With, Journal.Since; Version.
 //
 // Concurrency: a Difference and a Journal never change after they are made and
 // may be shared.
@@ -27,6 +27,13 @@ import (
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 )
+
+// Version is a zone and what is known of how it came to be. Its zero value stands
+// for a zone that has no version.
+type Version struct {
+	Zone    *zone.Zone
+	Journal *Journal // leads to Zone; nil if nobody has kept account
+}
 
 // Difference is how one version of a zone becomes the next. It has memory of its
 // own, so that it does not keep the versions alive.

@@ -1,0 +1,161 @@
+package node
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"pharos/internal/admin/config"
+	"pharos/internal/authority/journal"
+	"pharos/internal/authority/zone"
+	"pharos/internal/dns/dnsname"
+)
+
+// This file is the way of a version of a zone, from where it comes to what is
+// served:
+//
+//	source   a master file, or a keeper: a driver whose versions come and go by
+//	         themselves, and that calls zoneChanged when they do
+//	steer    the steered names of the zone are marked in it
+//	stages   each may put another version in its place, or refuse it
+//	served   in the next snapshot; with what led to it, for IXFR
+//
+// All of it runs under Node.mu and is quick. What takes long (signing, asking
+// others) is given to a driver: its stage goes on with what the driver has now,
+// and the driver calls zoneChanged when it has more.
+
+// keepers are where versions come from, by the kind of zone. Kind file has none.
+type keepers map[string]func(dnsname.Name) journal.Version
+
+// stage is one step of the way. For one version it returns the same result again
+// until something has changed. With an error, what was served before is served on.
+type stage func(c *config.Zone, old *servedZone, v journal.Version) (journal.Version, error)
+
+// beside returns what a snapshot after prev is compiled beside.
+func (n *Node) beside(prev *Snapshot) before {
+	return before{
+		prev: prev, status: n.prober.Status,
+		kept: keepers{
+			"secondary": func(name dnsname.Name) journal.Version { return journal.Version{Zone: n.secondaries.Version(name)} },
+		},
+		stages: []stage{},
+	}
+}
+
+// zoneChanged publishes the version of a zone that there is now. Keepers and the
+// drivers behind the stages call it, without a lock of theirs held.
+func (n *Node) zoneChanged(name dnsname.Name) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	prev := n.current.Load()
+	if prev == nil {
+		return // the first snapshot is about to be compiled, and will ask
+	}
+	next := prev.withVersion(name, n.beside(prev))
+	if next == nil {
+		return
+	}
+	n.current.Store(next)
+	n.follow(prev, next)
+	n.reportZone(next.apexes[name].served)
+	n.reportTransfers(name)
+}
+
+// serve returns the zone of c as it is to be served now, which is old if nothing
+// has changed.
+func (from before) serve(cfg *config.Config, c *config.Zone, steered []dnsname.Name, old *servedZone) *servedZone {
+	if old != nil && old.Kind != c.Kind {
+		old = nil
+	}
+	s := from.source(c, old)
+	s.Err, s.Warnings = s.sourceErr, slices.Clone(s.sourceWarnings)
+	s.Zone, s.journal, s.Steered = nil, nil, joinNames(steered)
+	if s.source.Zone != nil {
+		from.advance(c, s, steered, old)
+	}
+	if isSame(s, old) {
+		return old
+	}
+	if len(c.Transfer) > 0 || len(c.Notify) > 0 {
+		s.keepJournal(old, int(cfg.Transfers.Journal))
+	}
+	return s
+}
+
+// isSame reports whether nothing that anybody sees is different in s.
+func isSame(s, old *servedZone) bool {
+	return old != nil && s.Zone == old.Zone && s.source == old.source && s.Steered == old.Steered &&
+		slices.Equal(s.stamps, old.stamps) && fmt.Sprint(s.Err) == fmt.Sprint(old.Err)
+}
+
+// source returns the zone with its source's version, not yet served.
+func (from before) source(c *config.Zone, old *servedZone) *servedZone {
+	if c.Kind != "file" {
+		s := &servedZone{Name: c.Name, Kind: c.Kind, Loaded: time.Now()}
+		if keeper := from.kept[c.Kind]; keeper != nil {
+			s.source = keeper(c.Name)
+		}
+		if old != nil && old.source.Zone == s.source.Zone {
+			s.Loaded = old.Loaded
+		}
+		return s
+	}
+	if old != nil && old.File == c.File && !changed(old.stamps) {
+		s := *old
+		return &s
+	}
+	s := readFile(c)
+	if s.sourceErr != nil && old != nil {
+		s.source, s.sourceWarnings, s.Loaded = old.source, old.sourceWarnings, old.Loaded
+	}
+	return s
+}
+
+// advance takes the source's version of s to what is served. If a stage refuses
+// it, what was served before is served on.
+func (from before) advance(c *config.Zone, s *servedZone, steered []dnsname.Name, old *servedZone) {
+	v := s.source
+	if old != nil {
+		s.steered = old.steered
+	}
+	v.Zone = s.steered.apply(v.Zone, s.Steered, steered)
+	for _, run := range from.stages {
+		var err error
+		if v, err = run(c, old, v); err == nil {
+			continue
+		}
+		s.Err = fmt.Errorf("zone %s: %w", c.Name, err)
+		if old != nil {
+			s.Zone, s.Loaded, s.journal = old.Zone, old.Loaded, old.journal
+		}
+		return
+	}
+	s.Zone, s.journal = v.Zone, v.Journal
+}
+
+// steering is a version without and with its steered names.
+type steering struct {
+	names    string
+	from, to *zone.Zone
+}
+
+// apply returns z with the steered names marked, which is z if there are none.
+func (s *steering) apply(z *zone.Zone, joined string, names []dnsname.Name) *zone.Zone {
+	switch {
+	case z == nil || len(names) == 0:
+		*s = steering{}
+		return z
+	case s.from == z && s.names == joined:
+		return s.to
+	}
+	build := zone.NewBuilder(z.Origin())
+	for _, n := range names {
+		build.Steer(n)
+	}
+	for r := range z.Records() {
+		build.Add(r)
+	}
+	marked, _ := build.Finish() // the source has built it of the same records
+	*s = steering{joined, z, marked}
+	return marked
+}

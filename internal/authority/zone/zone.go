@@ -152,12 +152,22 @@ func (z *Zone) wildcard(n Node) Node {
 // canonical RDATA within a type. Names and RDATA look at the zone's memory.
 func (z *Zone) Records() iter.Seq[rdata.Record] {
 	return func(yield func(rdata.Record) bool) {
-		for n := apex; int(n)*nodeUnit < len(z.arena); {
-			end, ok := z.yieldNode(n, yield)
-			if !ok {
+		for n := range z.nodes() {
+			if _, ok := z.yieldNode(n, yield); !ok {
 				return
 			}
-			n = Node(roundUp(end) / nodeUnit)
+		}
+	}
+}
+
+// nodes returns all nodes in the canonical order of their names.
+func (z *Zone) nodes() iter.Seq[Node] {
+	return func(yield func(Node) bool) {
+		for n := apex; int(n)*nodeUnit < len(z.arena) && yield(n); {
+			sets := z.RRsets(n)
+			for _, ok := sets.Next(); ok; _, ok = sets.Next() {
+			}
+			n = Node(roundUp(sets.at) / nodeUnit)
 		}
 	}
 }

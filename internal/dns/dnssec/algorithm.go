@@ -11,6 +11,8 @@ import (
 	_ "crypto/sha256"
 	_ "crypto/sha512"
 	"math/big"
+
+	"github.com/cloudflare/circl/sign/ed448"
 )
 
 // Algorithm numbers (IANA "DNS Security Algorithm Numbers").
@@ -22,6 +24,7 @@ const (
 	ECDSAP256    = 13
 	ECDSAP384    = 14
 	Ed25519      = 15
+	Ed448        = 16
 )
 
 // Digest types of DS records (IANA "DS RR Type Digest Algorithms").
@@ -32,9 +35,9 @@ const (
 )
 
 // Policy says which algorithms count. The zero Policy is the one for the Internet:
-// 8, 10, 13, 14 and 15. A zone signed with others only is insecure (RFC 4035 §5.2), as
+// 8, 10 and 13 to 16. A zone signed with others only is insecure (RFC 4035 §5.2), as
 // if it was not signed: so are 5 and 7, because SHA-1 collides (RFC 9905 lets a
-// validator treat them so), and 16, which the standard library lacks.
+// validator treat them so).
 type Policy struct {
 	// SHA1 lets algorithms 5 and 7 count.
 	SHA1 bool
@@ -48,7 +51,7 @@ type Policy struct {
 // Supports reports whether signatures of an algorithm can be checked.
 func (p Policy) Supports(algorithm uint8) bool {
 	switch algorithm {
-	case RSASHA256, RSASHA512, ECDSAP256, ECDSAP384, Ed25519:
+	case RSASHA256, RSASHA512, ECDSAP256, ECDSAP384, Ed25519, Ed448:
 		return true
 	case RSASHA1, RSASHA1NSEC3:
 		return p.SHA1
@@ -67,8 +70,8 @@ func (Policy) SupportsDigest(digest uint8) bool {
 	return digest == DigestSHA1 || digest == DigestSHA256 || digest == DigestSHA384
 }
 
-// check reports whether signature is key's for the octets signed.
-func (p Policy) check(key Key, signed, signature []byte) bool {
+// Check reports whether signature is key's for the octets signed.
+func (p Policy) Check(key Key, signed, signature []byte) bool {
 	switch key.Algorithm {
 	case RSASHA1, RSASHA1NSEC3:
 		return p.SHA1 && p.checkRSA(crypto.SHA1, key.PublicKey, signed, signature)
@@ -82,6 +85,8 @@ func (p Policy) check(key Key, signed, signature []byte) bool {
 		return checkECDSA(elliptic.P384(), crypto.SHA384, key.PublicKey, signed, signature)
 	case Ed25519: // RFC 8080 §3 and §4
 		return len(key.PublicKey) == ed25519.PublicKeySize && ed25519.Verify(key.PublicKey, signed, signature)
+	case Ed448: // likewise, with an empty context
+		return len(key.PublicKey) == ed448.PublicKeySize && ed448.Verify(ed448.PublicKey(key.PublicKey), signed, signature, "")
 	}
 	if p.Extra == nil {
 		return false

@@ -9,20 +9,15 @@ import (
 	"pharos/internal/dns/rdata"
 )
 
-// appendSigned appends what sig signs (RFC 4034 §3.1.8.1):
+// AppendSigned appends what sig signs (RFC 4034 §3.1.8.1):
 //
 //	RRSIG RDATA without signature | RR(1) | RR(2) ...
 //	RR(i) = owner | type | class | original TTL | length | RDATA in canonical form
 //
 // with the RRs in canonical order (§6.3), none twice.
-func appendSigned(b []byte, sig Signature, set rdata.RRset) []byte {
-	b = append(b, sig.head...)
-	b = sig.Signer.AppendWire(b)
-	all := make([][]byte, len(set.Data))
-	for i, data := range set.Data {
-		all[i] = canonical(set.Type, data)
-	}
-	slices.SortFunc(all, bytes.Compare)
+func AppendSigned(b []byte, sig Signature, set rdata.RRset) []byte {
+	b = sig.AppendUnsigned(b)
+	all := Canonical(set.Type, set.Data)
 	owner := signedOwner(sig, set.Name)
 	for i, data := range all {
 		if i > 0 && bytes.Equal(data, all[i-1]) {
@@ -41,10 +36,23 @@ func appendSigned(b []byte, sig Signature, set rdata.RRset) []byte {
 // signedOwner returns the owner as it was signed: that of the wildcard when sig
 // has fewer labels (RFC 4035 §5.3.2).
 func signedOwner(sig Signature, owner dnsname.Name) []byte {
-	if sig.Labels < labelCount(owner) {
+	if sig.Labels < LabelCount(owner) {
 		return owner.Ancestor(sig.Labels).AppendWire([]byte{1, '*'})
 	}
 	return owner.AppendWire(nil)
+}
+
+// Canonical returns the RDATA of an RRset in canonical form and order (RFC 4034 §6.2
+// and §6.3). Duplicates stay.
+func Canonical(t rdata.Type, set [][]byte) [][]byte {
+	all := make([][]byte, len(set))
+	for i, data := range set {
+		all[i] = canonical(t, data)
+	}
+	if len(all) > 1 {
+		slices.SortFunc(all, bytes.Compare)
+	}
+	return all
 }
 
 // canonical returns RDATA with the letters of its names in lower case, for the types

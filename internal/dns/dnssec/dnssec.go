@@ -5,7 +5,8 @@
 // not own the chain of trust: which key is believed, and what is looked up to
 // find out, is for package iterate.
 //
-//	Key, DS, Signature   RDATA taken apart: ParseKey, ParseDS, ParseSignature
+//	Key, DS, Signature   RDATA taken apart and put together: ParseKey, ParseDS, MakeDS, ParseSignature
+//	AppendSigned         the octets that a signature signs, for who checks and who makes one
 //	Verifier.Verify      an RRset against its RRSIG records and the keys of a zone
 //	Verifier.Match       the keys of a DNSKEY RRset that DS records speak of
 //	Denial               what verified NSEC or NSEC3 records of a zone prove

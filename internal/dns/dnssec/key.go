@@ -75,8 +75,26 @@ func ParseDS(data []byte) (DS, bool) {
 
 var digests = map[uint8]crypto.Hash{DigestSHA1: crypto.SHA1, DigestSHA256: crypto.SHA256, DigestSHA384: crypto.SHA384}
 
-// isOf reports whether d is the digest of owner's key k (RFC 4034 §5.1.4).
-func (d DS) isOf(owner dnsname.Name, k Key) bool {
+// MakeDS returns the DS record of owner's key with DNSKEY RDATA key; ok is false for
+// an unknown digest type.
+func MakeDS(owner dnsname.Name, key []byte, digestType uint8) (d DS, ok bool) {
+	k, valid := ParseKey(key)
+	h, ok := digests[digestType]
+	if !ok || !valid {
+		return DS{}, false
+	}
+	return DS{k.Tag, k.Algorithm, digestType, digest(h, append(owner.AppendWire(nil), key...))}, true
+}
+
+// AppendRDATA appends d in wire form.
+func (d DS) AppendRDATA(b []byte) []byte {
+	b = binary.BigEndian.AppendUint16(b, d.Tag)
+	b = append(b, d.Algorithm, d.DigestType)
+	return append(b, d.Digest...)
+}
+
+// IsOf reports whether d is the digest of owner's key k (RFC 4034 §5.1.4).
+func (d DS) IsOf(owner dnsname.Name, k Key) bool {
 	h, ok := digests[d.DigestType]
 	return ok && d.Tag == k.Tag && d.Algorithm == k.Algorithm &&
 		bytes.Equal(d.Digest, digest(h, append(owner.AppendWire(nil), k.RDATA...)))
@@ -143,7 +161,7 @@ func (v *Verifier) Match(set rdata.RRset, sigs [][]byte, ds []DS) ([]Key, Verdic
 			if tried++; tried > MaxCollisions {
 				break
 			}
-			if !d.isOf(set.Name, k) {
+			if !d.IsOf(set.Name, k) {
 				continue
 			}
 			if !k.isZoneKey() {

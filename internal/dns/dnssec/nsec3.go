@@ -63,12 +63,13 @@ func (d *Denial) hash(name dnsname.Name) []byte {
 	if !d.budget.hash() {
 		return nil
 	}
-	h := hashName(name, d.hashed[0].salt, d.hashed[0].iterations)
+	h := HashName(name, d.hashed[0].salt, d.hashed[0].iterations)
 	d.hashes[name] = h
 	return h
 }
 
-func hashName(name dnsname.Name, salt []byte, iterations int) []byte {
+// HashName is the hash of NSEC3 (RFC 5155 §5).
+func HashName(name dnsname.Name, salt []byte, iterations int) []byte {
 	buf := append(name.AppendWire(make([]byte, 0, dnsname.MaxLen+len(salt))), salt...)
 	sum := sha1.Sum(buf)
 	for range iterations {

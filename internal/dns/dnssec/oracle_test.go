@@ -300,7 +300,7 @@ func TestMatch(t *testing.T) {
 	if ds, _ := (Policy{}).Usable(both); len(ds) != 1 || ds[0].DigestType != DigestSHA256 {
 		t.Errorf("RFC 4509 §3: SHA-1 is used beside SHA-256: %v", ds)
 	}
-	for algorithm, want := range map[uint8]dnswire.EDE{3: 1, RSASHA1: 1, RSASHA1NSEC3: 1, 16: 1, 253: 1} {
+	for algorithm, want := range map[uint8]dnswire.EDE{3: 1, RSASHA1: 1, RSASHA1NSEC3: 1, 17: 1, 253: 1} {
 		if ds, why := (Policy{}).Usable([][]byte{{0, 1, algorithm, 2, 9}}); len(ds) != 0 || why == nil || why.Code != want {
 			t.Errorf("algorithm %d: %v, %+v", algorithm, ds, why)
 		}

@@ -19,7 +19,6 @@ type Signature struct {
 	Tag                   uint16
 	Signer                dnsname.Name
 	Octets                []byte
-	head                  []byte // RDATA up to the signer's name
 }
 
 const signatureHead = 18
@@ -38,12 +37,24 @@ func ParseSignature(data []byte) (Signature, bool) {
 		OriginalTTL: rdata.TTL(binary.BigEndian.Uint32(data[4:])),
 		Expiration:  rdata.Serial(binary.BigEndian.Uint32(data[8:])), Inception: rdata.Serial(binary.BigEndian.Uint32(data[12:])),
 		Tag: binary.BigEndian.Uint16(data[16:]), Signer: signer,
-		Octets: data[signatureHead+length:], head: data[:signatureHead],
+		Octets: data[signatureHead+length:],
 	}, true
 }
 
-// labelCount counts as RFC 4034 §3.1.3 does: neither the root nor a wildcard label.
-func labelCount(n dnsname.Name) int {
+// AppendUnsigned appends the RDATA of s up to its last field, the octets of the
+// signature: what is signed with the records (RFC 4034 §3.1.8.1).
+func (s Signature) AppendUnsigned(b []byte) []byte {
+	b = binary.BigEndian.AppendUint16(b, uint16(s.Covered))
+	b = append(b, s.Algorithm, byte(s.Labels))
+	for _, v := range [...]uint32{uint32(s.OriginalTTL), uint32(s.Expiration), uint32(s.Inception)} {
+		b = binary.BigEndian.AppendUint32(b, v)
+	}
+	b = binary.BigEndian.AppendUint16(b, s.Tag)
+	return s.Signer.AppendWire(b)
+}
+
+// LabelCount counts as RFC 4034 §3.1.3 does: neither the root nor a wildcard label.
+func LabelCount(n dnsname.Name) int {
 	if n.IsWildcard() {
 		return n.Labels() - 1
 	}
@@ -91,8 +102,8 @@ func (v *Verifier) Verify(set rdata.RRset, sigs [][]byte, keys []Key, zone dnsna
 			if !v.Budget.signature() {
 				return Verdict{Fault: fault(dnswire.EDEDNSSECBogus, "more signature checks than one question may cost")}
 			}
-			octets = appendSigned(octets[:0], sig, set)
-			if v.Policy.check(k, octets, sig.Octets) {
+			octets = AppendSigned(octets[:0], sig, set)
+			if v.Policy.Check(k, octets, sig.Octets) {
 				return v.verdict(sig, set)
 			}
 		}
@@ -104,7 +115,7 @@ func (v *Verifier) Verify(set rdata.RRset, sigs [][]byte, keys []Key, zone dnsna
 // screen checks what can be checked without arithmetic. Of several faults the one
 // with the highest rank is told.
 func (v *Verifier) screen(sig Signature, set rdata.RRset, keys []Key) (*Fault, int) {
-	name, now := labelCount(set.Name), rdata.Serial(v.Now.Unix())
+	name, now := LabelCount(set.Name), rdata.Serial(v.Now.Unix())
 	switch {
 	case !v.Policy.Supports(sig.Algorithm):
 		return fault(dnswire.EDEUnsupportedDNSKEYAlgorithm, "%v %v is signed with algorithm %d, which is not supported", set.Name, set.Type, sig.Algorithm), 1
@@ -150,7 +161,7 @@ func (v *Verifier) verdict(sig Signature, set rdata.RRset) Verdict {
 	out := Verdict{Expires: moment(v.Now, sig.Expiration)}
 	left := max(0, out.Expires.Sub(v.Now)/time.Second)
 	out.TTL = min(set.TTL, sig.OriginalTTL, rdata.TTL(min(int64(left), int64(rdata.MaxTTL))))
-	if sig.Labels < labelCount(set.Name) {
+	if sig.Labels < LabelCount(set.Name) {
 		out.Encloser = set.Name.Ancestor(sig.Labels)
 	}
 	return out
@@ -159,5 +170,5 @@ func (v *Verifier) verdict(sig Signature, set rdata.RRset) Verdict {
 // IsExpanded reports whether an RRSIG record says that its RRset, owned by owner, was
 // made from a wildcard. It is a claim until it is verified.
 func IsExpanded(owner dnsname.Name, sig []byte) bool {
-	return len(sig) >= signatureHead && int(sig[3]) < labelCount(owner)
+	return len(sig) >= signatureHead && int(sig[3]) < LabelCount(owner)
 }

@@ -216,7 +216,7 @@ func TestUnsupported(t *testing.T) {
 	for _, test := range []struct {
 		algorithm, digest byte
 		want              dnswire.EDE
-	}{{16, 2, dnswire.EDEUnsupportedDNSKEYAlgorithm}, {5, 2, dnswire.EDEUnsupportedDNSKEYAlgorithm}, {15, 3, dnswire.EDEUnsupportedDSDigest}} {
+	}{{17, 2, dnswire.EDEUnsupportedDNSKEYAlgorithm}, {5, 2, dnswire.EDEUnsupportedDNSKEYAlgorithm}, {15, 3, dnswire.EDEUnsupportedDSDigest}} {
 		w := newSignedWorld(t)
 		for _, r := range w.com.at(dnsname.MustParse("example.com."), rdata.TypeDS) {
 			r.Data[2], r.Data[3] = test.algorithm, test.digest

@@ -1,16 +1,23 @@
 package dnswire
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"pharos/internal/dns/rdata"
+)
 
 // Option is the code of an EDNS option.
 type Option uint16
 
 // The options that are known here.
 const (
-	OptionNSID      Option = 3  // RFC 5001
-	OptionCookie    Option = 10 // RFC 7873
-	OptionKeepalive Option = 11 // RFC 7828
-	optionEDE              = 15 // RFC 8914 §2
+	OptionNSID        Option = 3  // RFC 5001
+	OptionSubnet      Option = 8  // RFC 7871
+	OptionExpire      Option = 9  // RFC 7314
+	OptionCookie      Option = 10 // RFC 7873
+	OptionKeepalive   Option = 11 // RFC 7828
+	OptionZoneVersion Option = 19 // RFC 9660
+	optionEDE                = 15 // RFC 8914 §2
 )
 
 // note remembers an option of a query. It reports false for one that is malformed.
@@ -31,17 +38,47 @@ func (e *EDNS) note(code uint16, data []byte) bool {
 		if e.Cookie == nil { // RFC 7873 §5.2: the first counts
 			e.Cookie = data
 		}
+	case OptionSubnet:
+		if _, ok := ParseSubnet(data); !ok || e.Subnet != nil {
+			e.Subnet = nil
+			return false // RFC 7871 §7.2.1; of two, which counts is anybody's guess
+		}
+		e.Subnet = data
+	case OptionExpire: // RFC 7314 §3.1: empty; what else it may contain is ignored
+		e.Expire = true
+	case OptionZoneVersion:
+		e.ZoneVersion = true
+		return len(data) == 0 // RFC 9660 §2: a query has no version
 	}
 	return true
 }
 
 // maxOptions is the room for options in a response: a cookie of 24 octets, a
-// timeout, and a server's name of MaxNSID.
-const maxOptions = 4 + 24 + 4 + 2 + 4 + MaxNSID
+// timeout, a server's name of MaxNSID, a client's subnet, the time to expiry, and
+// a zone's version.
+const maxOptions = 4 + 24 + 4 + 2 + 4 + MaxNSID + 4 + maxSubnet + 4 + 4 + 4 + 6
 
 // MaxNSID is how many octets a server's name may have; RFC 5001 §2.3 has no limit,
 // but every answer has to leave room for it.
 const MaxNSID = 64
+
+// AddExpire adds for how many seconds the zone in the answer may yet be served
+// (RFC 7314 §3.2).
+func (b *Builder) AddExpire(seconds uint32) bool {
+	var data [4]byte
+	binary.BigEndian.PutUint32(data[:], seconds)
+	return b.AddOption(OptionExpire, data[:])
+}
+
+// AddZoneVersion adds the serial of the zone that the answer is made from, whose
+// apex has so many labels (RFC 9660 §2).
+func (b *Builder) AddZoneVersion(labels int, serial rdata.Serial) bool {
+	data := [6]byte{byte(labels), zoneVersionSerial}
+	binary.BigEndian.PutUint32(data[2:], uint32(serial))
+	return b.AddOption(OptionZoneVersion, data[:])
+}
+
+const zoneVersionSerial = 0 // RFC 9660 §3: type SOA-SERIAL
 
 // AddOption adds an option to the OPT record of the response. It lessens the room
 // for records, so it comes before them. Without EDNS in the query, or without

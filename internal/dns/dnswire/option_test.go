@@ -88,10 +88,13 @@ func TestResponseOptions(t *testing.T) {
 	buf := make([]byte, MaxUDP512+BufferSlack)
 	b.Reset(&q, buf, MaxUDP512)
 	if !b.AddOption(OptionCookie, make([]byte, 24)) || !b.AddOption(OptionKeepalive, []byte{0, 100}) || !b.AddOption(OptionNSID, bytes.Repeat([]byte("n"), MaxNSID)) {
-		t.Fatal("the three options do not fit")
+		t.Fatal("the three options of any answer do not fit")
+	}
+	if !b.AddSubnet(make([]byte, maxSubnet), 0) || !b.AddExpire(1) || !b.AddZoneVersion(1, 1) {
+		t.Fatal("the three options about the zone do not fit")
 	}
 	if b.AddOption(OptionNSID, nil) {
-		t.Error("a fourth option fits")
+		t.Error("a seventh option fits")
 	}
 	b.SetEDE(EDEOther, strings.Repeat("e", 30))
 	count := 0
@@ -103,8 +106,8 @@ func TestResponseOptions(t *testing.T) {
 	if err := m.Unpack(wire); err != nil || len(wire) > MaxUDP512 || len(m.Answer) != count {
 		t.Fatalf("%d octets: %v", len(wire), err)
 	}
-	if got := len(m.IsEdns0().Option); got != 3 {
-		t.Errorf("%d options, want 3 without room for the extended error", got)
+	if got := len(m.IsEdns0().Option); got != 6 {
+		t.Errorf("%d options, want 6 without room for the extended error", got)
 	}
 	b.Reset(&q, buf, MaxUDP512)
 	b.SetEDE(EDEOther, "reason")

@@ -17,7 +17,7 @@
 // message to message; a Message is a value.
 //
 // Sources: RFC 1035 §4, RFC 6891, RFC 8914, RFC 9619, RFC 3597 §4, RFC 6895 §2;
-// RFC 5001, RFC 7828, RFC 7873 (options).
+// RFC 5001, RFC 7314, RFC 7828, RFC 7871, RFC 7873, RFC 9660 (options).
 package dnswire
 
 import (
@@ -81,9 +81,12 @@ type EDNS struct {
 	Options []byte // the options, checked to be well formed; a view of the message
 
 	// Options that servers know; others are ignored (RFC 6891 §6.1.2).
-	NSID      bool   // RFC 5001: the server's name is wanted
-	Keepalive bool   // RFC 7828: the server's idle timeout is wanted
-	Cookie    []byte // RFC 7873: the client's cookie, and the server's if it has one; a view of the message
+	NSID        bool   // RFC 5001: the server's name is wanted
+	Keepalive   bool   // RFC 7828: the server's idle timeout is wanted
+	Expire      bool   // RFC 7314: the time until the zone expires is wanted
+	ZoneVersion bool   // RFC 9660: the zone's serial is wanted
+	Cookie      []byte // RFC 7873: the client's cookie, and the server's if it has one; a view of the message
+	Subnet      []byte // RFC 7871: for whom the question is, for ParseSubnet; a view of the message
 }
 
 // ID returns the message's id.
@@ -278,7 +281,7 @@ func (q *Query) Keep() *Query {
 		Msg: append([]byte(nil), q.Msg[:q.QuestionEnd]...), Type: q.Type, Class: q.Class,
 		QuestionEnd: q.QuestionEnd, Rcode: q.Rcode, EDNS: q.EDNS, lower: q.lower,
 	}
-	k.EDNS.Options, k.EDNS.Cookie = nil, nil
+	k.EDNS.Options, k.EDNS.Cookie, k.EDNS.Subnet = nil, nil, nil
 	if !q.Name.IsZero() {
 		k.Name = dnsname.View(k.lower[:q.Name.Len()])
 	}

@@ -95,8 +95,11 @@ func shapeOf(t Type) []kind {
 	if int(t) < len(shapes) {
 		return shapes[t]
 	}
-	if t == TypeDLV || t == TypeTA {
+	switch t {
+	case TypeDLV, TypeTA:
 		return shapeDigest
+	case TypeALIAS:
+		return shapeName
 	}
 	return nil
 }

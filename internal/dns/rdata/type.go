@@ -103,6 +103,7 @@ const (
 	TypeWALLET     Type = 262
 	TypeTA         Type = 32768
 	TypeDLV        Type = 32769
+	TypeALIAS      Type = 65401 // private use, and PowerDNS's choice: addresses are those of the target
 )
 
 // typeReserved is the highest type number, which RFC 6895 §3.1 reserves;
@@ -116,6 +117,7 @@ func (t Type) IsMeta() bool { return t == 0 || t == TypeOPT || 128 <= t && t <= 
 // newTypes has the mnemonics of the IANA registry that miekg/dns does not know.
 var newTypes = map[Type]string{
 	TypeNSAP: "NSAP", TypeDSYNC: "DSYNC", TypeHHIT: "HHIT", TypeBRID: "BRID", TypeWALLET: "WALLET",
+	TypeALIAS: "ALIAS",
 }
 
 // String returns the mnemonic of t, or TYPEnnn (RFC 3597 §5).

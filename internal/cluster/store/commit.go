@@ -65,15 +65,33 @@ func (s *Store) Commit(ctx context.Context, base *state.Resources, writes ...Wri
 		return 0, nil, s.explain(ctx, err)
 	}
 	defer done()
-	s.commitMu.Lock()
-	defer s.commitMu.Unlock()
+	made, err := await(ctx, func() (commitment, error) {
+		select {
+		case s.turn <- struct{}{}:
+			defer func() { <-s.turn }()
+			return s.commit(ctx, client, base, writes)
+		case <-ctx.Done():
+			return commitment{}, ctx.Err()
+		}
+	})
+	return made.revision, made.effects, s.explainCommit(ctx, err)
+}
+
+// commitment is what came of a commit.
+type commitment struct {
+	revision int64
+	effects  []state.Effect
+}
+
+// commit makes the attempts at a commit. It has its turn.
+func (s *Store) commit(ctx context.Context, client *clientv3.Client, base *state.Resources, writes []Write) (commitment, error) {
 	healed := false
 	for range maxAttempts {
 		revision, effects, err := s.try(ctx, client, base, writes, false)
 		if errors.Is(err, rpctypes.ErrNoSpace) && !healed {
 			healed = true
 			if err := s.heal(ctx, client); err != nil {
-				return 0, nil, s.explain(ctx, err)
+				return commitment{}, err
 			}
 			continue
 		}
@@ -83,10 +101,10 @@ func (s *Store) Commit(ctx context.Context, base *state.Resources, writes ...Wri
 			revision, effects, err = s.try(ctx, client, base, writes, true)
 		}
 		if !errors.Is(err, errHeadMoved) {
-			return revision, effects, s.explainCommit(ctx, err)
+			return commitment{revision, effects}, err
 		}
 	}
-	return 0, nil, fmt.Errorf("%w: others are changing the store all the time; try again", ErrConflict)
+	return commitment{}, fmt.Errorf("%w: others are changing the store all the time; try again", ErrConflict)
 }
 
 // explainCommit is explain for errors that may be ours already.
@@ -110,7 +128,7 @@ func onlyDeletes(writes []Write) bool {
 	return true
 }
 
-// try makes one attempt at a commit. commitMu is held.
+// try makes one attempt at a commit.
 func (s *Store) try(ctx context.Context, client *clientv3.Client, base *state.Resources, writes []Write, keepHead bool) (int64, []state.Effect, error) {
 	current, head, err := list(ctx, client)
 	if err != nil {
@@ -239,7 +257,7 @@ func (s *Store) Get(ctx context.Context, r state.Ref) (state.Change, bool, error
 		return state.Change{}, false, s.explain(ctx, err)
 	}
 	defer done()
-	response, err := client.Get(ctx, keyOf(r))
+	response, err := await(ctx, func() (*clientv3.GetResponse, error) { return client.Get(ctx, keyOf(r)) })
 	if err != nil || len(response.Kvs) == 0 {
 		return state.Change{}, false, s.explain(ctx, err)
 	}
@@ -254,7 +272,7 @@ func (s *Store) List(ctx context.Context) (Update, error) {
 		return Update{}, s.explain(ctx, err)
 	}
 	defer done()
-	u, _, err := list(ctx, client)
+	u, err := await(ctx, func() (Update, error) { u, _, err := list(ctx, client); return u, err })
 	return u, s.explain(ctx, err)
 }
 

@@ -1,6 +1,8 @@
 package store
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -48,7 +50,7 @@ func (s *Store) engineConfig() *embed.Config {
 	self := url.URL{Scheme: "http", Host: "127.0.0.1:1"}
 	c.AdvertiseClientUrls, c.AdvertisePeerUrls = []url.URL{self}, []url.URL{self}
 	c.InitialCluster = c.Name + "=" + self.String()
-	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(&slogCore{log: s.config.Log},
+	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(&slogCore{log: s.config.Log, life: s.life},
 		zap.WithFatalHook(fatalHook{s}), zap.WithPanicHook(fatalHook{s})))
 	return c
 }
@@ -68,21 +70,23 @@ func (h fatalHook) OnWrite(entry *zapcore.CheckedEntry, fields []zapcore.Field) 
 	runtime.Goexit()
 }
 
-// slogCore writes etcd's log lines of level warning and above to ours.
+// slogCore writes etcd's log lines of level warning and above to ours; once the
+// store is being closed only errors: that etcd's parts then miss each other is
+// nothing that an operator could act on.
 type slogCore struct {
 	log    *slog.Logger
+	life   context.Context // of the store
 	fields []zapcore.Field
 }
 
 // noise are warnings of etcd about how it is embedded here, which is on purpose,
-// and about a store that is new, or closed at once: it has no version until its
-// first commit is applied.
+// and about a store that is new: it has no version until its first commit is
+// applied.
 var noise = []string{
 	"Running http and grpc server on single port. This is not recommended for production.",
 	"simple token is not cryptographically signed",
 	"Failed to detect schema version",
 	"failed to update storage version",
-	"failed to update cluster version",
 }
 
 // pendingNoise is part of a warning of every new store whose first campaign is
@@ -93,10 +97,15 @@ func isNoise(message string) bool {
 	return slices.Contains(noise, message) || strings.Contains(message, pendingNoise)
 }
 
-func (c *slogCore) Enabled(l zapcore.Level) bool { return l >= zapcore.WarnLevel }
+func (c *slogCore) Enabled(l zapcore.Level) bool {
+	if errors.Is(context.Cause(c.life), ErrClosed) {
+		return l >= zapcore.ErrorLevel
+	}
+	return l >= zapcore.WarnLevel
+}
 
 func (c *slogCore) With(fields []zapcore.Field) zapcore.Core {
-	return &slogCore{log: c.log, fields: slices.Concat(c.fields, fields)}
+	return &slogCore{log: c.log, life: c.life, fields: slices.Concat(c.fields, fields)}
 }
 
 func (c *slogCore) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {

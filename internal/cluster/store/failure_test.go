@@ -55,7 +55,7 @@ func writeUntilKilled(dir string) {
 func TestKill(t *testing.T) {
 	for _, acknowledgements := range []int{1, 40, 200} {
 		dir := t.TempDir()
-		child := exec.Command(os.Args[0])
+		child := exec.CommandContext(testContext(t), os.Args[0]) // one that hangs is killed as well
 		child.Env = append(os.Environ(), childDir+"="+dir)
 		stdout, err := child.StdoutPipe()
 		if err != nil {

@@ -37,7 +37,7 @@ func (s *Store) Follow(ctx context.Context, after int64, apply func(Update)) err
 	}
 	defer done()
 	for {
-		u, _, err := list(ctx, client)
+		u, err := await(ctx, func() (Update, error) { u, _, err := list(ctx, client); return u, err })
 		if err != nil {
 			return s.ended(ctx, err)
 		}

@@ -86,10 +86,11 @@ type Store struct {
 	etcd   *embed.Etcd
 	client *clientv3.Client
 
-	// commitMu makes commits of this process wait for each other instead of
-	// failing each other's guard.
-	commitMu sync.Mutex
-	seen     *state.State // guarded by commitMu: of the last commit, so that a list costs only what is new
+	// turn makes commits of this process wait for each other instead of failing each
+	// other's guard: who commits has put something into it. A mutex could be waited
+	// for longer than a context lasts.
+	turn chan struct{}
+	seen *state.State // guarded by turn: of the last commit, so that a list costs only what is new
 }
 
 // Open opens the store in c.Dir, or makes a new one. It checks that the folder
@@ -115,7 +116,7 @@ func Open(c Config) (*Store, error) {
 	}
 	s := &Store{
 		config: c, lock: lock, seen: state.New(&state.Resources{}),
-		ready: make(chan struct{}), exited: make(chan struct{}),
+		ready: make(chan struct{}), exited: make(chan struct{}), turn: make(chan struct{}, 1),
 	}
 	s.closeOnce = sync.OnceValue(s.close)
 	s.life, s.end = context.WithCancelCause(context.Background())
@@ -218,4 +219,27 @@ func (s *Store) use(ctx context.Context) (c *clientv3.Client, bound context.Cont
 	bound, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(s.life, func() { cancel(s.Err()) })
 	return s.client, bound, func() { stop(); cancel(nil) }, nil
+}
+
+// await returns what call returns, or the cause of ctx's end if that comes first.
+// A part of etcd that has given up (see fatalHook) may have kept a lock, and those
+// who wait for it do not look at their context. Then call goes on by itself, for
+// as long as the process lasts; so it must not write to what its caller reads.
+func await[T any](ctx context.Context, call func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() { // ends with call
+		value, err := call()
+		done <- result{value, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		var none T
+		return none, context.Cause(ctx)
+	}
 }

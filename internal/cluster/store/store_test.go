@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -156,15 +157,18 @@ func TestFollow(t *testing.T) {
 	ctx, cancel := context.WithCancel(testContext(t))
 	const rounds = 100
 	followed, updates, last := state.New(noFile), 0, int64(0)
-	go func() { // ends after its rounds
+	var writer sync.WaitGroup
+	defer writer.Wait()
+	writer.Go(func() {
 		for i := range rounds {
-			if _, _, err := s.Commit(ctx, noFile, PutWrite(pool("p", i+1), Any), PutWrite(pool("q", i+1), Any)); err != nil {
+			// Not with ctx: the follower may see the last commit before Commit returns.
+			if _, _, err := s.Commit(testContext(t), noFile, PutWrite(pool("p", i+1), Any), PutWrite(pool("q", i+1), Any)); err != nil {
 				t.Error(err)
 				cancel()
 				return
 			}
 		}
-	}()
+	})
 	err := s.Follow(ctx, 0, func(u Update) {
 		if updates++; updates == 1 && !u.Reset {
 			t.Error("the first update is no Reset")
@@ -335,4 +339,37 @@ func TestNewStoreIsQuiet(t *testing.T) {
 			t.Errorf("the log of a new store: %s", line)
 		}
 	}
+}
+
+// What etcd never answers ends with the context, and does not keep others from
+// their turn for longer than theirs.
+func TestAwait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		stuck := make(chan int)
+		_, err := await(ctx, func() (int, error) { return <-stuck, nil })
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error = %v, want that of the context", err)
+		}
+		close(stuck)
+		synctest.Wait()
+		if n, err := await(t.Context(), func() (int, error) { return 7, nil }); n != 7 || err != nil {
+			t.Errorf("await = %d, %v, want 7", n, err)
+		}
+	})
+}
+
+// A commit that waits for its turn ends with its context.
+func TestCommitTurn(t *testing.T) {
+	s := open(t, Config{Dir: t.TempDir()})
+	commit(t, s, PutWrite(pool("web", 1), Any))
+	s.turn <- struct{}{} // of somebody who never comes back
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if _, _, err := s.Commit(ctx, noFile, PutWrite(pool("web", 2), Any)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error = %v, want that of the context", err)
+	}
+	<-s.turn
+	commit(t, s, PutWrite(pool("web", 3), Any))
 }

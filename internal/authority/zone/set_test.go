@@ -2,7 +2,9 @@ package zone
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"pharos/internal/dns/dnsname"
@@ -76,8 +78,8 @@ func TestSet(t *testing.T) {
 func TestSetReplaces(t *testing.T) {
 	first, second := empty(t, dnsname.MustParse("example.")), empty(t, dnsname.MustParse("example."))
 	s := NewSet(first, second)
-	if got := s.Find(dnsname.MustParse("www.example."), rdata.TypeA); got != second || len(s.Zones()) != 1 {
-		t.Errorf("found %p of %v, want %p", got, s.Zones(), second)
+	if got := s.Find(dnsname.MustParse("www.example."), rdata.TypeA); got != second || s.Len() != 1 {
+		t.Errorf("found %p of %v, want %p", got, slices.Collect(s.All()), second)
 	}
 }
 
@@ -113,6 +115,65 @@ func TestSetOracle(t *testing.T) {
 				t.Fatalf("Find(%s, %s) = %v, want %v", n, qtype, got, want)
 			}
 		}
+	}
+}
+
+// TestSetChanges: a set made by changes finds what a set made at once finds, and the sets before do not change.
+func TestSetChanges(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(5, 6))
+	now := map[dnsname.Name]*Zone{}
+	s := NewSet()
+	check := func(s *Set, want map[dnsname.Name]*Zone) {
+		t.Helper()
+		fresh := NewSet(slices.Collect(maps.Values(want))...)
+		if s.Len() != len(want) || fresh.lowest != s.lowest || fresh.depths != s.depths {
+			t.Fatalf("%d zones down to %d, want %d down to %d", s.Len(), s.lowest, len(want), fresh.lowest)
+		}
+		seen := 0
+		for z := range s.All() {
+			if seen++; want[z.Origin()] != z || s.Get(z.Origin()) != z {
+				t.Fatalf("zone %s is not the one expected", z.Origin())
+			}
+		}
+		if seen != len(want) {
+			t.Fatalf("%d zones, want %d", seen, len(want))
+		}
+	}
+	top := dnsname.MustParse("example.")
+	for i := range 3000 {
+		before, beforeMap := s, maps.Clone(now)
+		origin, _ := top.Child(fmt.Sprint(rnd.IntN(1500)))
+		if rnd.IntN(3) == 0 {
+			origin, _ = origin.Child("deep")
+		}
+		if rnd.IntN(3) == 0 {
+			s = s.Without(origin)
+			delete(now, origin)
+		} else {
+			z := &Zone{origin: origin}
+			s = s.With(z)
+			now[origin] = z
+		}
+		if i%100 == 0 {
+			check(s, now)
+			check(before, beforeMap)
+		}
+	}
+	check(s, now)
+}
+
+// BenchmarkSetWith replaces one of 1,000,000 zones.
+func BenchmarkSetWith(b *testing.B) {
+	top := dnsname.MustParse("example.")
+	s := newSet(1_000_000)
+	for i := range 1_000_000 {
+		origin, _ := top.Child(fmt.Sprint(i))
+		s.put(&Zone{origin: origin}, hashName(origin.Wire()))
+	}
+	z := &Zone{origin: dnsname.MustParse("7.example.")}
+	b.ReportAllocs()
+	for b.Loop() {
+		s = s.With(z)
 	}
 }
 

@@ -28,6 +28,7 @@ internal/authority/answer:      internal/dns/... internal/authority/zone
 internal/authority/journal:     internal/dns/... internal/authority/zone
 internal/authority/transfer:    internal/dns/... internal/authority/zone internal/authority/journal
 internal/authority/refresh:     internal/dns/rdata
+internal/authority/update:      internal/dns/... internal/authority/zone
 internal/authority/xfr:         internal/dns/... internal/authority/...
 
 internal/resolver/rrcache:      internal/dns/...
@@ -79,6 +80,7 @@ const module = "pharos/"
 var pure = []string{
 	"internal/dns/dnsname", "internal/dns/rdata", "internal/dns/dnswire", "internal/dns/zonefile", "internal/dns/tsig", "internal/dns/dnssec",
 	"internal/authority/zone", "internal/authority/answer", "internal/authority/journal", "internal/authority/transfer", "internal/authority/refresh",
+	"internal/authority/update",
 	"internal/resolver/rrcache", "internal/resolver/iterate",
 	"internal/traffic/health", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/steer",
 	"internal/proxy/http1", "internal/proxy/route",

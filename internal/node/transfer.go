@@ -27,8 +27,8 @@ import (
 // The zone is immutable, so a transfer sends one version however long it takes,
 // and holds nobody else up.
 
-// queryPeer answers what other servers send: what is signed (RFC 8945), and
-// NOTIFY.
+// queryPeer answers what other servers send: what is signed (RFC 8945), NOTIFY
+// and UPDATE.
 func (n *Node) queryPeer(s *Snapshot, r *dnsserver.Request) dnsserver.Verdict {
 	var key dnsname.Name
 	answered := dnsserver.Answered
@@ -54,6 +54,8 @@ func (n *Node) queryPeer(s *Snapshot, r *dnsserver.Request) dnsserver.Verdict {
 	switch {
 	case r.Query.Opcode() == dnswire.OpcodeNotify:
 		n.notified(s, r, key)
+	case r.Query.Opcode() == dnswire.OpcodeUpdate:
+		r.Out.SetRcode(dnswire.RcodeNotImp)
 	case r.Query.Type == rdata.TypeAXFR || r.Query.Type == rdata.TypeIXFR:
 		verdict = n.transferOut(s, r, key)
 	default:

@@ -129,16 +129,19 @@ func (m *Message) parseRecord(msg []byte, at int, s Section, records *[]rdata.Re
 		m.parseEDE()
 		return end, nil
 	}
-	data, err := rdata.Unpack(make([]byte, 0, length), t, msg, at, length)
-	if err != nil {
-		return 0, fmt.Errorf("%v %v: %w", name, t, err)
+	class := rdata.Class(binary.BigEndian.Uint16(fixed[2:]))
+	var data []byte
+	if length > 0 || class != rdata.ClassANY && class != rdata.ClassNONE { // RFC 2136 §2.4: those may be without
+		if data, err = rdata.Unpack(make([]byte, 0, length), t, msg, at, length); err != nil {
+			return 0, fmt.Errorf("%v %v: %w", name, t, err)
+		}
 	}
 	ttl := rdata.TTL(binary.BigEndian.Uint32(fixed[4:]))
 	if ttl > rdata.MaxTTL { // RFC 2181 §8
 		ttl = 0
 	}
 	*records = append(*records, rdata.Record{
-		Name: name, Type: t, Class: rdata.Class(binary.BigEndian.Uint16(fixed[2:])), TTL: ttl, Data: data,
+		Name: name, Type: t, Class: class, TTL: ttl, Data: data,
 	})
 	return end, nil
 }

@@ -52,13 +52,13 @@ const (
 type Verdict uint8
 
 const (
-	Accept Verdict = iota // a well-formed query or NOTIFY, to be answered on its merits
+	Accept Verdict = iota // a well-formed query, NOTIFY or UPDATE, to be answered on its merits
 	Reject                // to be answered with Query.Rcode and no records
 	Ignore                // to be met with silence
 )
 
-// Query is a view of one query message, or of a NOTIFY. Its fields are valid until the next
-// Parse, and as long as the memory of the message is left alone.
+// Query is a view of one query message, or of a NOTIFY or an UPDATE, whose zone is its
+// question (RFC 2136 §2.3). Its fields are valid until the next Parse, and as long as the memory of the message is left alone.
 type Query struct {
 	Msg         []byte       // the whole message as received
 	Name        dnsname.Name // QNAME in lower case: memory of this Query, Clone it to keep it
@@ -123,12 +123,13 @@ func (q *Query) Parse(msg []byte) Verdict {
 		return Ignore
 	}
 	op := q.Opcode()
-	if op != OpcodeQuery && op != OpcodeNotify {
+	if op != OpcodeQuery && op != OpcodeNotify && op != OpcodeUpdate {
 		return q.reject(RcodeNotImp)
 	}
 	// RFC 9619: a QUERY has one question. Records in its answer section mean
 	// nothing; its authority section may have IXFR's SOA (RFC 1995 §3). The answer
-	// section of a NOTIFY may have the new SOA (RFC 1996 §3.7).
+	// section of a NOTIFY may have the new SOA (RFC 1996 §3.7). An UPDATE has its
+	// prerequisites and its changes in the place of answer and authority.
 	questions := binary.BigEndian.Uint16(msg[4:])
 	if questions > 1 || questions == 0 && op != OpcodeQuery || binary.BigEndian.Uint16(msg[6:]) != 0 && op == OpcodeQuery {
 		return q.reject(RcodeFormErr)

@@ -65,7 +65,7 @@ func TestVerdicts(t *testing.T) {
 		{"a response", edit(func(m []byte) []byte { m[2] |= flagQR; return m }), Ignore, 0},
 		{"opcode STATUS", edit(func(m []byte) []byte { m[2] |= 2 << 3; return m }), Reject, RcodeNotImp},
 		{"opcode 15", edit(func(m []byte) []byte { m[2] |= 15 << 3; return m }), Reject, RcodeNotImp},
-		{"opcode UPDATE", edit(func(m []byte) []byte { m[2] |= 5 << 3; return m }), Reject, RcodeNotImp},
+		{"opcode UPDATE", edit(func(m []byte) []byte { m[2] |= 5 << 3; return m }), Accept, RcodeNoError},
 		{"opcode NOTIFY", edit(func(m []byte) []byte { m[2] |= 4 << 3; return m }), Accept, 0},
 		{"NOTIFY with an answer record, RFC 1996 §3.7", notify(t), Accept, 0},
 		{"NOTIFY with OPT in the answer section", edit(func(m []byte) []byte { m[2] |= 4 << 3; m[7], m[11] = 1, 0; return m }), Reject, RcodeFormErr},

@@ -53,7 +53,8 @@ internal/cluster/store:         internal/cluster/state internal/cluster/document
 internal/serve/admission:
 internal/serve/cookie:
 internal/serve/ratelimit:
-internal/serve/dnsserver:       internal/dns/...
+internal/serve/proxyheader:
+internal/serve/dnsserver:       internal/dns/... internal/serve/proxyheader
 
 internal/admin/config:          internal/dns/dnsname internal/dns/rdata internal/cluster/document internal/cluster/state
 internal/admin/explain:         internal/dns/...
@@ -85,7 +86,7 @@ var pure = []string{
 	"internal/traffic/health", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/steer",
 	"internal/proxy/http1", "internal/proxy/route",
 	"internal/cluster/document", "internal/cluster/state",
-	"internal/serve/admission", "internal/serve/cookie", "internal/serve/ratelimit",
+	"internal/serve/admission", "internal/serve/cookie", "internal/serve/ratelimit", "internal/serve/proxyheader",
 }
 
 // thirdParty says which modules from outside the pure packages may use, over

@@ -61,7 +61,7 @@ func (e *edns) addOptions(q *dnswire.Query, client netip.Addr, transport dnsserv
 	if q.EDNS.NSID && len(e.nsid) > 0 {
 		out.AddOption(dnswire.OptionNSID, e.nsid)
 	}
-	if q.EDNS.Keepalive && transport == dnsserver.TCP { // RFC 7828 §3.2.1: ignored over UDP
+	if q.EDNS.Keepalive && (transport == dnsserver.TCP || transport == dnsserver.DoT) { // RFC 7828 §3.2.1: ignored over UDP
 		out.AddOption(dnswire.OptionKeepalive, e.keepalive[:])
 	}
 	return hasCookie

@@ -34,7 +34,7 @@ func (n *Node) sampleDNS(emit func(telemetry.Sample)) {
 	if n.dns == nil {
 		return
 	}
-	for _, t := range []dnsserver.Transport{dnsserver.UDP, dnsserver.TCP} {
+	for _, t := range dnsserver.Transports() {
 		counts := n.dns.Counts(t)
 		for _, c := range dnsserver.Counters() {
 			emit(counter("dns_events_total", "Events at the DNS listeners, by kind.", counts.Of(c), "transport", t.String(), "event", c.String()))
@@ -44,8 +44,10 @@ func (n *Node) sampleDNS(emit func(telemetry.Sample)) {
 				emit(counter("dns_answers_total", "DNS answers, by response code.", v, "transport", t.String(), "rcode", r.String()))
 			}
 		}
+		if t != dnsserver.UDP {
+			emit(gauge("dns_connections", "Open connections of DNS clients.", float64(n.dns.Connections(t)), "transport", t.String()))
+		}
 	}
-	emit(gauge("dns_tcp_connections", "Open DNS connections over TCP.", float64(n.dns.Connections())))
 	emit(gauge("dns_deferred", "Queries that wait for the resolver.", float64(n.dns.Outstanding())))
 	n.sampleRateLimit(emit)
 }

@@ -145,7 +145,7 @@ func (n *Node) build(cfg *config.Config, o Options) error {
 		n.dns, err = dnsserver.Listen(dnsserver.Config{
 			Addresses: cfg.Listen.DNS, UDPWorkers: udpWorkers(cfg.DNS), Handler: n.query, Log: n.log,
 			Prepare: n.prepare, Limit: n.limit,
-			TCP: dnsserver.TCPLimits{
+			TCP: dnsserver.Limits{
 				Connections: cfg.DNS.TCPConnections, PerClient: cfg.DNS.TCPPerClient,
 				Idle: time.Duration(cfg.DNS.TCPIdle), InFlight: cfg.DNS.TCPPipeline,
 			},

@@ -130,9 +130,9 @@ func (n *Node) transferOut(s *Snapshot, r *dnsserver.Request, key dnsname.Name) 
 			records, form = transfer.Differences(z, list), transfer.Incremental
 		}
 	}
-	if r.Transport == dnsserver.UDP {
+	if !r.Transport.IsStream() {
 		if q.Type == rdata.TypeAXFR {
-			return refuse(refusal{dnswire.RcodeRefused, dnswire.EDENotSupported, "AXFR needs TCP (RFC 5936 §4.2)"})
+			return refuse(refusal{dnswire.RcodeRefused, dnswire.EDENotSupported, "AXFR needs TCP, TLS or QUIC (RFC 5936 §4.2, RFC 9103, RFC 9250)"})
 		}
 		return n.differencesOverUDP(r, z, records, form)
 	}

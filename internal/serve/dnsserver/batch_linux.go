@@ -113,6 +113,11 @@ func (b *batch) processOne(i int) bool {
 		a.counts.events[Ignored]++
 		return false
 	}
+	if proxies := a.req.server.proxies; proxies != nil && proxies(a.req.Client.Addr()) {
+		if msg = a.fromProxy(msg, buf); msg == nil {
+			return false
+		}
+	}
 	answer, _ := a.respond(msg, buf)
 	if answer == nil {
 		return false

@@ -21,7 +21,7 @@ func bindPair(addr netip.AddrPort, workers int) (*net.TCPListener, []*udpSocket,
 	for try := 1; ; try++ {
 		ln, err := bindTCP(addr)
 		if err != nil {
-			return nil, nil, listenError(TCP, addr, err)
+			return nil, nil, ListenError(TCP, addr, err)
 		}
 		bound := netip.AddrPortFrom(addr.Addr(), ln.Addr().(*net.TCPAddr).AddrPort().Port())
 		sockets, err := bindUDPSockets(bound, workers)
@@ -30,7 +30,7 @@ func bindPair(addr netip.AddrPort, workers int) (*net.TCPListener, []*udpSocket,
 		}
 		ln.Close()
 		if addr.Port() != 0 || try == portTries || !errors.Is(err, syscall.EADDRINUSE) {
-			return nil, nil, listenError(UDP, bound, err)
+			return nil, nil, ListenError(UDP, bound, err)
 		}
 	}
 }
@@ -69,34 +69,40 @@ func network(t Transport, addr netip.AddrPort) string {
 	return t.String() + "6"
 }
 
+// listenKeys are the keys of the configuration that name the addresses.
+var listenKeys = [numTransports]string{"listen.dns", "listen.dns", "listen.dot", "listen.doh", "listen.doh3", "listen.doq"}
+
 // overlap returns an error when two of our own addresses stand in each other's way,
 // which the kernel would report as somebody else's doing.
-func overlap(addrs []netip.AddrPort) error {
+func overlap(t Transport, addrs []netip.AddrPort) error {
 	for i, a := range addrs {
 		for _, b := range addrs[:i] {
 			x, y := a.Addr().Unmap(), b.Addr().Unmap()
 			covers := x == y || x.Is4() == y.Is4() && (x.IsUnspecified() || y.IsUnspecified())
 			if covers && a.Port() == b.Port() && a.Port() != 0 {
-				return fmt.Errorf("listen on %v: %v is in the list too and takes its queries: remove one of them from listen.dns", a, b)
+				return fmt.Errorf("listen on %v: %v is in the list too and takes its queries: remove one of them from %s", a, b, listenKeys[t])
 			}
 		}
 	}
 	return nil
 }
 
-// listenError says where binding failed, why, and what to do about it.
-func listenError(t Transport, addr netip.AddrPort, err error) error {
-	flag := map[Transport]string{UDP: "u", TCP: "t"}[t]
+// ListenError says where binding failed, why, and what to do about it.
+func ListenError(t Transport, addr netip.AddrPort, err error) error {
+	flag, key := "t", listenKeys[t]
+	if t == UDP || t == DoQ || t == DoH3 {
+		flag = "u"
+	}
 	remedy := ""
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		remedy = fmt.Sprintf("another program has this port; find it with `ss -ln%sp sport = :%d` (as root), stop it, or choose another address in listen.dns", flag, addr.Port())
+		remedy = fmt.Sprintf("another program has this port; find it with `ss -ln%sp sport = :%d` (as root), stop it, or choose another address in %s", flag, addr.Port(), key)
 	case errors.Is(err, fs.ErrPermission) && addr.Port() < 1024:
-		remedy = "ports below 1024 need a privilege: run as root, or `setcap cap_net_bind_service=+ep` the pharos binary, or choose a port above 1023 in listen.dns"
+		remedy = "ports below 1024 need a privilege: run as root, or `setcap cap_net_bind_service=+ep` the pharos binary, or choose a port above 1023 in " + key
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		remedy = "this machine does not have that address (see `ip address`); correct it in listen.dns, or use a wildcard such as 0.0.0.0 or [::]"
+		remedy = fmt.Sprintf("this machine does not have that address (see `ip address`); correct it in %s, or use a wildcard such as 0.0.0.0 or [::]", key)
 	case errors.Is(err, syscall.EAFNOSUPPORT):
-		remedy = "this machine's kernel does not speak this kind of address; take it out of listen.dns"
+		remedy = "this machine's kernel does not speak this kind of address; take it out of " + key
 	default:
 		return fmt.Errorf("listen on %v/%v: %w", addr, t, err)
 	}

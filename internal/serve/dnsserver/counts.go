@@ -23,16 +23,20 @@ const (
 	SendErrors                        // answers that could not be sent: refused by the kernel, client gone
 	ReceiveErrors                     // failed attempts to receive or to accept
 	Panics                            // Handler calls that panicked
-	Connections                       // TCP connections accepted
-	ConnectionsRefused                // TCP connections closed at once, because of a limit
-	ConnectionsEvicted                // idle TCP connections closed to make room
-	SlowClients                       // TCP connections closed because the client sent or took data too slowly
+	Connections                       // connections accepted
+	ConnectionsRefused                // connections closed at once, because of a limit
+	ConnectionsEvicted                // idle connections closed to make room
+	ConnectionsSpent                  // connections closed after Limits.Queries
+	SlowClients                       // connections closed because the client sent or took data too slowly
+	HandshakesFailed                  // connections closed because TLS could not be agreed on, or not in time
+	ProxyRefused                      // datagrams and connections with a header of a proxy that is not trusted, or without one from one that is
 	numCounters
 )
 
 var counterNames = [numCounters]string{
 	"queries", "answers", "truncated", "malformed", "ignored", "dropped", "deferred", "deferrals_refused",
-	"send_errors", "receive_errors", "panics", "connections", "connections_refused", "connections_evicted", "slow_clients",
+	"send_errors", "receive_errors", "panics", "connections", "connections_refused", "connections_evicted",
+	"connections_spent", "slow_clients", "handshakes_failed", "proxy_refused",
 }
 
 // String returns the name of c as metrics spell it.
@@ -124,8 +128,11 @@ func isTruncated(msg []byte) bool { return msg[2]&0x02 != 0 }
 // Counts returns the counters of transport t, summed over its loops.
 func (s *Server) Counts(t Transport) Counts {
 	var c Counts
-	if t == TCP {
-		s.tcpCounts.addTo(&c)
+	if e := s.entrances[t]; e != nil {
+		e.counts.addTo(&c)
+		return c
+	}
+	if t != UDP {
 		return c
 	}
 	for _, w := range s.workers {
@@ -137,8 +144,8 @@ func (s *Server) Counts(t Transport) Counts {
 // countsOf returns where deferred answers are counted; for UDP that is the first
 // loop's, which is enough for what is rare beside direct answers.
 func (s *Server) countsOf(t Transport) *sharedCounts {
-	if t == UDP && len(s.workers) > 0 {
+	if t == UDP {
 		return &s.workers[0].shared
 	}
-	return &s.tcpCounts
+	return &s.entrances[t].counts
 }

@@ -120,7 +120,7 @@ func (s *stage) serve(t testing.TB) {
 // check holds the server to its invariants.
 func (s *stage) check(t testing.TB) {
 	t.Helper()
-	if err := s.conns.check(); err != nil {
+	if err := s.Server.check(); err != nil {
 		t.Error(err)
 	}
 }

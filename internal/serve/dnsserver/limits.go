@@ -2,8 +2,9 @@ package dnsserver
 
 import "time"
 
-// TCPLimits bound what TCP clients can hold. Zero fields take the default.
-type TCPLimits struct {
+// Limits bound what the clients of one Entrance can hold. Zero fields take the
+// default.
+type Limits struct {
 	// Connections is the number of connections at a time. At the limit the one
 	// that has been idle for longest is closed for the new one, which is what
 	// RFC 7766 §6.2.3 lets a server do; if none is idle, the new one is refused.
@@ -12,6 +13,9 @@ type TCPLimits struct {
 	// one IPv6 /64. At the limit the new one is refused: the others are the
 	// client's own to close.
 	PerClient int
+	// Queries is the number of queries that one connection may bring. After them it
+	// is closed in order, and the client opens another. 0: any number.
+	Queries int
 	// InFlight is the number of queries of one connection that wait for an answer
 	// or whose answer waits to be sent. At the limit no more is read from the
 	// connection until one is done.
@@ -21,12 +25,15 @@ type TCPLimits struct {
 	Idle time.Duration
 	// Read is for how long a message may take from its first octet to its last.
 	Read time.Duration
+	// Handshake is for how long a client may take to be let in: for the header of a
+	// proxy and for TLS, each.
+	Handshake time.Duration
 	// Write is for how long a client may take to accept the answers that are
 	// ready for it. It is then cut off.
 	Write time.Duration
 }
 
-// Defaults of TCPLimits. All are chosen, not derived: 2,048 connections of 5 KB
+// Defaults of Limits. All are chosen, not derived: 2,048 connections of 5 KB
 // (measured, idle) are 10 MB; 128 for a client leave room for a resolver farm behind one address;
 // 64 queries in flight are what one UDP batch has; 10 s of idleness let a resolver
 // come back without a handshake; 5 s are ample for a message and, per write, for
@@ -38,10 +45,13 @@ const (
 	DefaultTCPIdle        = 10 * time.Second
 	DefaultTCPRead        = 5 * time.Second
 	DefaultTCPWrite       = 5 * time.Second
+	DefaultHandshake      = 5 * time.Second
 )
 
-func (l TCPLimits) withDefaults() TCPLimits {
-	return TCPLimits{
+func (l Limits) withDefaults() Limits {
+	return Limits{
+		Queries:     max(l.Queries, 0),
+		Handshake:   orDefault(l.Handshake, DefaultHandshake),
 		Connections: orDefault(l.Connections, DefaultTCPConnections),
 		PerClient:   orDefault(l.PerClient, DefaultTCPPerClient),
 		InFlight:    orDefault(l.InFlight, DefaultTCPInFlight),

@@ -1,6 +1,7 @@
 package dnsserver
 
 import (
+	"crypto/tls"
 	"errors"
 	"net/netip"
 	"sync"
@@ -9,18 +10,6 @@ import (
 
 	"pharos/internal/dns/dnswire"
 )
-
-// Transport is how a query came.
-type Transport uint8
-
-// The transports.
-const (
-	UDP Transport = iota
-	TCP
-)
-
-// String returns "udp" or "tcp".
-func (t Transport) String() string { return [...]string{"udp", "tcp"}[t] }
 
 // Request is one query on its way. It belongs to the loop that received it and is
 // valid until the Handler returns.
@@ -33,7 +22,8 @@ type Request struct {
 	Limit     int             // octets that an answer to this client by this transport may have
 	Rotation  uint32          // one more for each query of a loop: to rotate RRsets with
 	Transport Transport
-	HasCookie bool // Config.Prepare found a good one, so the client's address is not forged
+	TLS       *tls.ConnectionState // of the client's connection, with the certificates it has shown; nil: not encrypted
+	HasCookie bool                 // Config.Prepare found a good one, so the client's address is not forged
 
 	server  *Server
 	from    origin
@@ -62,7 +52,7 @@ var (
 	ErrShutdown = errors.New("dnsserver: answer not sent: the server is shut down")
 	ErrGone     = errors.New("dnsserver: answer not sent: the client has closed its connection")
 	ErrSpent    = errors.New("dnsserver: this query was answered before")
-	ErrStream   = errors.New("dnsserver: message not sent: only TCP carries an answer of several")
+	ErrStream   = errors.New("dnsserver: message not sent: this transport does not carry an answer of several")
 	ErrSize     = errors.New("dnsserver: answer not sent: it is longer than the client's limit, or no message at all")
 )
 
@@ -174,13 +164,13 @@ func (d *Deferred) sealed(msg []byte) []byte {
 
 // SendMore sends one message of an answer of several; Send sends the last, or
 // Drop gives the rest up. Unlike Send it waits until the kernel has taken the
-// message, at most TCPLimits.Write, after which the client is cut off: so whoever
+// message, at most Limits.Write, after which the client is cut off: so whoever
 // makes the messages is never ahead of the client. Not to be called on a loop.
 func (d *Deferred) SendMore(msg []byte) error {
 	switch {
 	case d.spent.Load():
 		return ErrSpent
-	case d.transport != TCP:
+	case !d.transport.IsStream():
 		return ErrStream
 	case len(msg) < dnswire.HeaderLen || len(msg) > d.limit:
 		return ErrSize

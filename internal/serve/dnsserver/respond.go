@@ -4,6 +4,7 @@ import (
 	"runtime/debug"
 
 	"pharos/internal/dns/dnswire"
+	"pharos/internal/serve/proxyheader"
 )
 
 // responder is what happens to every query, whatever brought it. It belongs to one
@@ -49,6 +50,11 @@ func (a *responder) respond(msg, buf []byte) ([]byte, fate) {
 		a.counts.events[Ignored]++
 		return nil, alien
 	case dnswire.Reject:
+		if r.Transport == UDP && proxyheader.Is(msg) {
+			a.counts.events[ProxyRefused]++
+			a.counts.events[Dropped]++
+			return nil, silent
+		}
 		a.counts.events[Malformed]++
 		a.reset(buf)
 		return a.finish()
@@ -74,6 +80,23 @@ func (a *responder) respond(msg, buf []byte) ([]byte, fate) {
 	}
 	a.counts.events[Dropped]++
 	return nil, silent
+}
+
+// fromProxy reads the header of a datagram from a proxy that is trusted, and
+// returns the query behind it, moved to the front of buf, or nil: the specification
+// forbids to guess, so without a header nothing is heard from a proxy.
+func (a *responder) fromProxy(msg, buf []byte) []byte {
+	h, length, err := proxyheader.Parse(msg)
+	if err != nil {
+		a.counts.events[Queries]++
+		a.counts.events[ProxyRefused]++
+		a.counts.events[Dropped]++
+		return nil
+	}
+	if h.Client.IsValid() {
+		a.req.Client, a.req.Local = h.Client, h.Local
+	}
+	return buf[:copy(buf, msg[length:])]
 }
 
 // finish ends the answer, unless it is one too many.

@@ -8,11 +8,15 @@
 //	UDP   N sockets per address (SO_REUSEPORT), one locked thread each:
 //	      recvmmsg(64) -> Handler, in place in the receive buffer -> sendmmsg
 //	TCP   one goroutine per connection: length, message -> Handler -> answers,
-//	      several queries in flight, out of order when deferred
-//	both  Request.Defer takes the query off the loop; Deferred.Send answers it
+//	      several queries in flight, out of order when deferred; DoT is the same
+//	      over TLS
+//	else  another driver (packages doh and doq) has an Entrance, a Visit for each
+//	      connection, and gives each message to Visit.Ask
+//	all   Request.Defer takes the query off the loop; Deferred.Send answers it
 //	      later, from any goroutine, by the same socket
 //
-// Entry points: Listen, Server.Serve, Server.Shutdown, Handler, Request.Defer.
+// Entry points: Listen, Server.Open, Server.Serve, Server.Shutdown, Handler,
+// Request.Defer; Entrance.Admit and Visit.Ask for other drivers.
 //
 // Concurrency: the Handler is called from many goroutines at once, one call at a
 // time for each Request. A Handler must not block: on UDP it runs on the loop that
@@ -22,8 +26,8 @@
 // with one P more than it has UDP loops per core, or timers and network goroutines
 // wait up to 10 ms for it.
 //
-// Sources: RFC 1035 §4.2, RFC 6891, RFC 7766, RFC 8914,
-// RFC 9210, RFC 9715.
+// Sources: RFC 1035 §4.2, RFC 6891, RFC 7766, RFC 7858, RFC 8914, RFC 9210,
+// RFC 9715, the PROXY protocol version 2.
 package dnsserver
 
 import (
@@ -42,11 +46,12 @@ type Config struct {
 	Addresses   []netip.AddrPort // port 0 picks a free port, the same for UDP and TCP
 	UDPWorkers  int              // sockets and loops per address; 0: GOMAXPROCS
 	MaxDeferred int              // deferred queries outstanding; 0: DefaultMaxDeferred
-	TCP         TCPLimits
+	TCP         Limits
 	Handler     Handler
-	Prepare     func(r *Request)         // adds EDNS options to an answer before there are records in it; nil: none
-	Limit       func(r *Request) Verdict // the last word on a finished answer over UDP: Answered or Drop; nil: all are sent
-	Log         *slog.Logger             // nil: slog.Default
+	Proxies     func(peer netip.Addr) bool // who sends a PROXY header before each connection and in each datagram; nil: nobody
+	Prepare     func(r *Request)           // adds EDNS options to an answer before there are records in it; nil: none
+	Limit       func(r *Request) Verdict   // the last word on a finished answer over UDP: Answered or Drop; nil: all are sent
+	Log         *slog.Logger               // nil: slog.Default
 }
 
 // DefaultMaxDeferred bounds the queries that wait for an answer from elsewhere,
@@ -59,16 +64,14 @@ type Server struct {
 	handler   Handler
 	prepare   func(r *Request)
 	limit     func(r *Request) Verdict
+	proxies   func(peer netip.Addr) bool
 	log       *slog.Logger
-	addrs     []netip.AddrPort
 	workers   []*udpWorker
-	listeners []*tcpListener
-	limits    TCPLimits
-	tcpCounts sharedCounts
+	tcp       *Entrance
+	entrances [numTransports]*Entrance // constant after Serve; tcp among them; nil: not open
+	parts     []Part                   // constant after Serve
 
-	conns     connTable
 	deferrals deferrals
-	rotation  atomic.Uint32 // of queries over TCP; UDP loops have their own
 	panics    atomic.Uint64
 
 	stop  chan struct{}  // closed by the first Shutdown, before anything else
@@ -79,13 +82,14 @@ type Server struct {
 	stopped bool
 }
 
-// Listen binds every address for UDP and TCP. It answers nothing before Serve.
+// Listen binds every address for UDP and TCP. It answers nothing before Serve;
+// before that, Open adds other ways in.
 // The error says which address, why, and what to do.
 func Listen(cfg Config) (*Server, error) {
-	if cfg.Handler == nil || len(cfg.Addresses) == 0 {
-		return nil, errors.New("dnsserver: Listen needs a Handler and at least one address")
+	if cfg.Handler == nil {
+		return nil, errors.New("dnsserver: Listen needs a Handler")
 	}
-	if err := overlap(cfg.Addresses); err != nil {
+	if err := overlap(UDP, cfg.Addresses); err != nil {
 		return nil, err
 	}
 	s := &Server{
@@ -93,13 +97,13 @@ func Listen(cfg Config) (*Server, error) {
 		prepare: cfg.Prepare,
 		limit:   cfg.Limit,
 		log:     cfg.Log,
-		limits:  cfg.TCP.withDefaults(),
+		proxies: cfg.Proxies,
 		stop:    make(chan struct{}),
 	}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
-	s.conns.init(s.limits, &s.tcpCounts)
+	s.tcp = s.newEntrance(TCP, cfg.TCP)
 	s.deferrals.max = orDefault(cfg.MaxDeferred, DefaultMaxDeferred)
 	for _, addr := range cfg.Addresses {
 		if err := s.listen(addr, udpWorkers(cfg.UDPWorkers)); err != nil {
@@ -116,10 +120,7 @@ func (s *Server) listen(addr netip.AddrPort, workers int) error {
 	if err != nil {
 		return err
 	}
-	local := ln.Addr().(interface{ AddrPort() netip.AddrPort }).AddrPort()
-	local = netip.AddrPortFrom(local.Addr().Unmap(), local.Port())
-	s.addrs = append(s.addrs, local)
-	s.listeners = append(s.listeners, &tcpListener{server: s, ln: ln, local: local})
+	s.tcp.add(ln)
 	for _, sock := range sockets {
 		s.workers = append(s.workers, newUDPWorker(s, sock))
 	}
@@ -128,7 +129,7 @@ func (s *Server) listen(addr netip.AddrPort, workers int) error {
 
 // Addrs returns the addresses listened on, in the order of Config.Addresses, with
 // their real ports.
-func (s *Server) Addrs() []netip.AddrPort { return append([]netip.AddrPort(nil), s.addrs...) }
+func (s *Server) Addrs() []netip.AddrPort { return s.tcp.Addrs() }
 
 // Serve answers queries until Shutdown has ended the last loop.
 func (s *Server) Serve() {
@@ -144,8 +145,11 @@ func (s *Server) Serve() {
 		w.running.Store(true)
 		s.loops.Go(w.run)
 	}
-	for _, l := range s.listeners { // ended by closing the listener, in Shutdown
+	for l := range s.listeners { // ended by closing the listener, in Shutdown
 		s.loops.Go(l.run)
+	}
+	for _, p := range s.parts { // ended by Part.Stop, in Shutdown
+		s.loops.Go(p.Run)
 	}
 	s.mu.Unlock()
 	s.loops.Wait()
@@ -164,7 +168,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if err == nil {
 		err = waitFor(ctx, s.deferrals.wait)
 	}
-	s.conns.killAll()
+	for _, e := range s.entrances {
+		if e != nil {
+			e.conns.killAll()
+		}
+	}
 	s.deferrals.close()
 	s.closeSockets()
 	return err
@@ -178,19 +186,40 @@ func (s *Server) beginStop() {
 	}
 	s.stopped = true
 	close(s.stop)
-	for _, l := range s.listeners {
+	for l := range s.listeners {
 		l.ln.Close()
+	}
+	for _, p := range s.parts {
+		p.Stop()
 	}
 	for _, w := range s.workers {
 		w.stop()
 	}
-	s.conns.drainAll(time.Now())
+	for _, e := range s.entrances {
+		if e != nil {
+			e.conns.drainAll(time.Now())
+		}
+	}
+}
+
+// listeners yields the listeners of all entrances.
+func (s *Server) listeners(yield func(*tcpListener) bool) {
+	for _, e := range s.entrances {
+		if e == nil {
+			continue
+		}
+		for _, l := range e.listeners {
+			if !yield(l) {
+				return
+			}
+		}
+	}
 }
 
 // closeSockets closes what no loop uses any more. A loop that a Handler still
 // holds keeps its socket: a descriptor closed under it could become another file.
 func (s *Server) closeSockets() {
-	for _, l := range s.listeners {
+	for l := range s.listeners {
 		l.ln.Close()
 	}
 	for _, w := range s.workers {
@@ -215,8 +244,13 @@ func waitFor(ctx context.Context, wait func()) error {
 	}
 }
 
-// Connections returns the number of open TCP connections.
-func (s *Server) Connections() int { return s.conns.len() }
+// Connections returns the number of open connections of a transport.
+func (s *Server) Connections(t Transport) int {
+	if e := s.entrances[t]; e != nil {
+		return e.conns.len()
+	}
+	return 0
+}
 
 // Outstanding returns the number of deferred queries without an answer yet.
 func (s *Server) Outstanding() int { return s.deferrals.len() }

@@ -410,7 +410,7 @@ func TestListenErrors(t *testing.T) {
 		}
 	}
 	// Root may bind any port, so what others see is made by hand.
-	err := listenError(UDP, netip.MustParseAddrPort("127.0.0.1:53"), &net.OpError{Op: "listen", Err: syscall.EACCES})
+	err := ListenError(UDP, netip.MustParseAddrPort("127.0.0.1:53"), &net.OpError{Op: "listen", Err: syscall.EACCES})
 	for _, want := range []string{"127.0.0.1:53/udp", "permission denied", "setcap cap_net_bind_service=+ep", "above 1023"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("error %q does not say %q", err, want)

@@ -58,7 +58,7 @@ func TestStream(t *testing.T) {
 // TestStreamWaitsForItsClient: a client that does not read holds the sender back,
 // and is cut off after Write.
 func TestStreamWaitsForItsClient(t *testing.T) {
-	s := start(t, Config{TCP: TCPLimits{Write: 50 * time.Millisecond}})
+	s := start(t, Config{TCP: Limits{Write: 50 * time.Millisecond}})
 	c := dial(t, "tcp", s.Addrs()[0])
 	c.send(query(t, 1, "later.example.", 0))
 	d := <-s.deferred
@@ -80,7 +80,7 @@ func TestStreamWaitsForItsClient(t *testing.T) {
 	}
 	d.Drop()
 	s.want(t, TCP, SlowClients, 1)
-	waitUntil(t, "connection forgotten", func() bool { return s.Connections() == 0 })
+	waitUntil(t, "connection forgotten", func() bool { return s.Connections(TCP) == 0 })
 	s.check(t)
 }
 

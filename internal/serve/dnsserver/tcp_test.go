@@ -12,7 +12,7 @@ import (
 // TestPipelining: RFC 7766 §6.2.1.1: queries follow each other without waiting,
 // however the octets are cut.
 func TestPipelining(t *testing.T) {
-	s := start(t, Config{TCP: TCPLimits{InFlight: 7}})
+	s := start(t, Config{TCP: Limits{InFlight: 7}})
 	const count = 100
 	var stream []byte
 	for id := range uint16(count) {
@@ -40,7 +40,7 @@ func TestPipelining(t *testing.T) {
 // TestInFlightLimit: a connection with too many queries outstanding is not read
 // until one is answered.
 func TestInFlightLimit(t *testing.T) {
-	s := start(t, Config{TCP: TCPLimits{InFlight: 2}})
+	s := start(t, Config{TCP: Limits{InFlight: 2}})
 	c := dial(t, "tcp", s.Addrs()[0])
 	c.send(query(t, 0, "later.example.", 0), query(t, 1, "later.example.", 0), query(t, 2, "www.example.", 0))
 	held := []*Deferred{<-s.deferred, <-s.deferred}
@@ -83,14 +83,14 @@ func TestHalfClosed(t *testing.T) {
 		}
 	}
 	c.wantClosed()
-	waitUntil(t, "connection forgotten", func() bool { return s.Connections() == 0 })
+	waitUntil(t, "connection forgotten", func() bool { return s.Connections(TCP) == 0 })
 	s.check(t)
 }
 
 // TestSlowReader: a client that takes no answers is cut off, and its queries are
 // forgotten.
 func TestSlowReader(t *testing.T) {
-	s := start(t, Config{TCP: TCPLimits{Write: 50 * time.Millisecond}})
+	s := start(t, Config{TCP: Limits{Write: 50 * time.Millisecond}})
 	c := dial(t, "tcp", s.Addrs()[0])
 	if err := c.Conn.(*net.TCPConn).SetReadBuffer(4096); err != nil {
 		t.Fatal(err)
@@ -105,14 +105,14 @@ func TestSlowReader(t *testing.T) {
 		}
 	}
 	s.want(t, TCP, SlowClients, 1)
-	waitUntil(t, "connection forgotten", func() bool { return s.Connections() == 0 })
+	waitUntil(t, "connection forgotten", func() bool { return s.Connections(TCP) == 0 })
 	s.check(t)
 }
 
 // TestSlowWriter: a message that is begun and not finished does not hold a
 // connection.
 func TestSlowWriter(t *testing.T) {
-	s := start(t, Config{TCP: TCPLimits{Read: 30 * time.Millisecond}})
+	s := start(t, Config{TCP: Limits{Read: 30 * time.Millisecond}})
 	msg := query(t, 0, "www.example.", 0)
 	for cut := 1; cut < 2+len(msg); cut += 7 {
 		c := dial(t, "tcp", s.Addrs()[0])
@@ -129,7 +129,7 @@ func TestSlowWriter(t *testing.T) {
 // outstanding is not idle.
 func TestIdle(t *testing.T) {
 	const idle = 40 * time.Millisecond
-	s := start(t, Config{TCP: TCPLimits{Idle: idle}})
+	s := start(t, Config{TCP: Limits{Idle: idle}})
 	c := dial(t, "tcp", s.Addrs()[0])
 	c.send(query(t, 0, "later.example.", 0))
 	d := <-s.deferred
@@ -195,10 +195,10 @@ func TestLargestMessage(t *testing.T) {
 }
 
 func (s *stage) isIdle() bool {
-	s.conns.mu.Lock()
-	defer s.conns.mu.Unlock()
-	for c := range s.conns.conns {
-		if c.idleSince.Load() == 0 {
+	s.tcp.conns.mu.Lock()
+	defer s.tcp.conns.mu.Unlock()
+	for c := range s.tcp.conns.conns {
+		if c.idleAt() == 0 {
 			return false
 		}
 	}
@@ -208,7 +208,7 @@ func (s *stage) isIdle() bool {
 // TestConnectionLimit: the connection idle for longest gives way to a new one; if
 // none is idle, the new one is refused.
 func TestConnectionLimit(t *testing.T) {
-	s := start(t, Config{TCP: TCPLimits{Connections: 2}})
+	s := start(t, Config{TCP: Limits{Connections: 2}})
 	open := func(name string) *client {
 		c := dial(t, "tcp", s.Addrs()[0])
 		c.send(query(t, 1, name, 0))
@@ -238,14 +238,14 @@ func TestConnectionLimit(t *testing.T) {
 		c.next()
 	}
 	s.check(t)
-	if got := s.Connections(); got != 2 {
+	if got := s.Connections(TCP); got != 2 {
 		t.Errorf("connections: got %d, want 2", got)
 	}
 }
 
 // TestClientLimit: one client cannot have all connections.
 func TestClientLimit(t *testing.T) {
-	s := start(t, Config{TCP: TCPLimits{PerClient: 1}, Addresses: []netip.AddrPort{loopback4, loopback6}})
+	s := start(t, Config{TCP: Limits{PerClient: 1}, Addresses: []netip.AddrPort{loopback4, loopback6}})
 	for _, addr := range s.Addrs() {
 		c := dial(t, "tcp", addr)
 		c.send(query(t, 1, "www.example.", 0))
@@ -270,11 +270,11 @@ func TestClientGone(t *testing.T) {
 	c := dial(t, "tcp", s.Addrs()[0])
 	c.send(query(t, 1, "later.example.", 0))
 	d := <-s.deferred
-	s.conns.killAll() // as when the client had reset it
+	s.tcp.conns.killAll() // as when the client had reset it
 	if err := d.Send(answerTo(d)); err != ErrGone {
 		t.Errorf("got %v, want %v", err, ErrGone)
 	}
-	waitUntil(t, "connection forgotten", func() bool { return s.Connections() == 0 })
+	waitUntil(t, "connection forgotten", func() bool { return s.Connections(TCP) == 0 })
 	s.check(t)
 }
 

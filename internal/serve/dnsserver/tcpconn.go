@@ -13,10 +13,13 @@ import (
 	"time"
 
 	"pharos/internal/dns/dnswire"
+	"pharos/internal/serve/proxyheader"
 )
 
-// tcpConn is one TCP connection.
+// tcpConn is one connection that carries messages with their lengths: TCP, or TLS
+// over it.
 //
+//	letIn: header of a proxy, TLS
 //	reader (run): octets -> message -> begin -> Handler -+-> enqueue -> flush
 //	deferred (any goroutine):            Send -----------+
 //	                                     SendMore: enqueue, flush and wait
@@ -27,15 +30,16 @@ import (
 // with it.
 type tcpConn struct {
 	// Constant after newTCPConn.
-	server *Server
-	nc     *net.TCPConn
-	client netip.AddrPort
-	local  netip.AddrPort
-	key    netip.Addr // what the client is counted by
+	entrance *Entrance
+	nc       *net.TCPConn
+	proxied  bool // a header of a proxy comes first
+
+	arrival // written by letIn, and then constant; conn also under mu
 
 	// Owned by the reader. in[start:end] has been received and not yet taken.
 	in         []byte
 	start, end int
+	queries    int // taken so far
 
 	// idleSince is when the last query in flight was done with, or 0 while there
 	// is one; in Unix nanoseconds. Atomic.
@@ -63,13 +67,12 @@ type connWork struct {
 
 var connWorks = sync.Pool{New: func() any { return new(connWork) }}
 
-func newTCPConn(s *Server, nc *net.TCPConn) *tcpConn {
+func newTCPConn(e *Entrance, nc *net.TCPConn, proxied bool) *tcpConn {
 	c := &tcpConn{
-		server: s, nc: nc,
-		client: plain(nc.RemoteAddr()), local: plain(nc.LocalAddr()),
-		in: make([]byte, smallBuffer),
+		entrance: e, nc: nc, proxied: proxied,
+		arrival: arrival{conn: nc, client: plain(nc.RemoteAddr()), local: plain(nc.LocalAddr())},
+		in:      make([]byte, smallBuffer),
 	}
-	c.key = clientKey(c.client.Addr())
 	c.room.L = &c.mu
 	c.idleSince.Store(time.Now().UnixNano())
 	return c
@@ -85,25 +88,59 @@ func plain(addr net.Addr) netip.AddrPort {
 // the framing, is too slow or idle for too long, or when the server shuts down;
 // answers still owed are sent first.
 func (c *tcpConn) run() {
-	for {
-		msg, err := c.next()
-		if err != nil {
-			if errors.Is(err, errSlow) {
-				c.server.tcpCounts.add(SlowClients, 1)
-			}
-			break
-		}
-		if !c.begin() || !c.serve(msg) {
-			break
-		}
-		if !c.hasMessage() {
-			c.flush()
+	if c.letIn() {
+		for c.more() {
 		}
 	}
 	c.finish()
 }
 
-var errSlow = errors.New("message not complete in time")
+// letIn does what comes before the first query.
+func (c *tcpConn) letIn() bool {
+	e := c.entrance
+	if !c.proxied && e.tls == nil {
+		return true
+	}
+	a := c.arrival
+	if e.letIn(&a, c.proxied, c) != nil {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.arrival = a
+	if c.draining { // whose deadline was not heeded
+		c.nc.SetReadDeadline(time.Now().Add(drainTime))
+	}
+	return !c.dead
+}
+
+// more takes one message, and reports whether another may follow.
+func (c *tcpConn) more() bool {
+	e := c.entrance
+	msg, err := c.next()
+	switch {
+	case errors.Is(err, errSlow):
+		e.counts.add(SlowClients, 1)
+	case errors.Is(err, errProxy):
+		e.counts.add(ProxyRefused, 1)
+	}
+	if err != nil || !c.begin() || !c.serve(msg) {
+		return false
+	}
+	if c.queries++; c.queries == e.limits.Queries {
+		e.counts.add(ConnectionsSpent, 1)
+		return false
+	}
+	if !c.hasMessage() {
+		c.flush()
+	}
+	return true
+}
+
+var (
+	errSlow  = errors.New("message not complete in time")
+	errProxy = errors.New("header of a proxy that is not trusted")
+)
 
 // next returns the next message, a view of c.in until the next call.
 func (c *tcpConn) next() ([]byte, error) {
@@ -115,13 +152,16 @@ func (c *tcpConn) next() ([]byte, error) {
 			c.start += 2 + length
 			return msg, nil
 		}
+		if c.queries == 0 && proxyheader.Is(c.in[c.start:c.end]) {
+			return nil, errProxy
+		}
 		c.makeRoom()
 		begun := c.end > c.start
 		if begun && deadline.IsZero() {
-			deadline = time.Now().Add(c.server.limits.Read)
+			deadline = time.Now().Add(c.entrance.limits.Read)
 		}
 		c.setReadDeadline(deadline)
-		n, err := c.nc.Read(c.in[c.end:])
+		n, err := c.conn.Read(c.in[c.end:])
 		c.end += n
 		if err != nil && n == 0 {
 			if !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -173,7 +213,7 @@ func (c *tcpConn) setReadDeadline(deadline time.Time) {
 		if idle := c.idleSince.Load(); idle != 0 {
 			since = time.Unix(0, idle)
 		}
-		deadline = since.Add(c.server.limits.Idle)
+		deadline = since.Add(c.entrance.limits.Idle)
 	}
 	c.nc.SetReadDeadline(deadline)
 }
@@ -185,7 +225,7 @@ func (c *tcpConn) isIdleTooLong() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	idle := c.idleSince.Load()
-	return idle != 0 && time.Since(time.Unix(0, idle)) >= c.server.limits.Idle
+	return idle != 0 && time.Since(time.Unix(0, idle)) >= c.entrance.limits.Idle
 }
 
 func (c *tcpConn) isDraining() bool {
@@ -199,7 +239,7 @@ func (c *tcpConn) isDraining() bool {
 func (c *tcpConn) begin() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for c.inFlight >= c.server.limits.InFlight && !c.dead {
+	for c.inFlight >= c.entrance.limits.InFlight && !c.dead {
 		if c.outCount > 0 && !c.flushing {
 			c.flushLocked()
 			continue
@@ -220,9 +260,9 @@ func (c *tcpConn) serve(msg []byte) bool {
 	work := connWorks.Get().(*connWork)
 	defer connWorks.Put(work)
 	a := &work.responder
-	a.init(c.server, TCP)
-	a.req.from, a.req.Client, a.req.Local = c, c.client, c.local
-	a.req.Now, a.req.Rotation = time.Now(), c.server.rotation.Add(1)
+	a.init(c.entrance.server, c.entrance.transport)
+	a.req.from, a.req.Client, a.req.Local, a.req.TLS = c, c.client, c.local, c.tls
+	a.req.Now, a.req.Rotation = time.Now(), c.entrance.rotation.Add(1)
 	answer, fate := a.respond(msg, work.buf[2:])
 	switch fate {
 	case answered:
@@ -234,7 +274,7 @@ func (c *tcpConn) serve(msg []byte) bool {
 	case silent, alien:
 		c.abandon()
 	}
-	c.server.tcpCounts.flush(&a.counts)
+	c.entrance.counts.flush(&a.counts)
 	return fate != alien
 }
 
@@ -325,8 +365,8 @@ func (c *tcpConn) flushLocked() {
 		buf, count := c.out, c.outCount
 		c.out, c.outCount, c.spare = c.spare[:0], 0, nil
 		c.mu.Unlock()
-		c.nc.SetWriteDeadline(time.Now().Add(c.server.limits.Write))
-		_, err := c.nc.Write(buf)
+		c.nc.SetWriteDeadline(time.Now().Add(c.entrance.limits.Write))
+		_, err := c.conn.Write(buf)
 		c.mu.Lock()
 		if cap(buf) <= smallBuffer {
 			c.spare = buf
@@ -345,7 +385,7 @@ func (c *tcpConn) flushLocked() {
 
 func (c *tcpConn) writeFailedLocked(err error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		c.server.tcpCounts.add(SlowClients, 1)
+		c.entrance.counts.add(SlowClients, 1)
 	}
 	c.killLocked()
 }
@@ -374,9 +414,13 @@ func (c *tcpConn) evict() bool {
 		return false
 	}
 	c.dead = true
-	c.nc.Close()
+	go c.conn.Close() // ends at once, or within seconds when TLS cannot say goodbye
 	return true
 }
+
+func (c *tcpConn) address() netip.Addr { return c.client.Addr() }
+
+func (c *tcpConn) idleAt() int64 { return c.idleSince.Load() }
 
 // drain lets the reader take what the client has already sent, and then see the
 // end of the stream.
@@ -399,20 +443,21 @@ func (c *tcpConn) finish() {
 		}
 		c.room.Wait()
 	}
-	if !c.dead {
-		c.dead = true
-		c.nc.Close()
-	}
+	first := !c.dead
+	c.dead = true
 	c.mu.Unlock()
-	c.server.conns.remove(c)
+	if first {
+		c.conn.Close()
+	}
+	c.entrance.conns.remove(c)
 }
 
 // check returns what is wrong with the connection, for tests.
 func (c *tcpConn) check() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.outCount > c.inFlight || c.inFlight < 0 || c.inFlight > c.server.limits.InFlight {
-		return fmt.Errorf("%v: %d answers ready of %d queries in flight, at most %d allowed", c.client, c.outCount, c.inFlight, c.server.limits.InFlight)
+	if c.outCount > c.inFlight || c.inFlight < 0 || c.inFlight > c.entrance.limits.InFlight {
+		return fmt.Errorf("%v: %d answers ready of %d queries in flight, at most %d allowed", c.client, c.outCount, c.inFlight, c.entrance.limits.InFlight)
 	}
 	if idle := c.idleSince.Load() != 0; idle != (c.inFlight == 0) {
 		return fmt.Errorf("%v: idle %v with %d queries in flight", c.client, idle, c.inFlight)

@@ -79,6 +79,7 @@ func (w *udpWorker) run() {
 // serve answers the message of n octets in the buffer.
 func (w *udpWorker) serve(n int) {
 	a := &w.responder
+	a.req.Local = w.sock.local
 	a.req.Now, a.req.Client = time.Now(), netip.AddrPortFrom(w.client.Addr().Unmap().WithZone(""), w.client.Port())
 	defer func() { w.shared.flush(&a.counts) }()
 	if w.client.Port() == 0 {
@@ -86,7 +87,13 @@ func (w *udpWorker) serve(n int) {
 		a.counts.events[Ignored]++
 		return
 	}
-	answer, _ := a.respond(w.buf[:n], w.buf[:])
+	msg := w.buf[:n]
+	if proxies := w.server.proxies; proxies != nil && proxies(a.req.Client.Addr()) {
+		if msg = a.fromProxy(msg, w.buf[:]); msg == nil {
+			return
+		}
+	}
+	answer, _ := a.respond(msg, w.buf[:])
 	if answer == nil {
 		return
 	}

@@ -26,6 +26,7 @@ internal/dns/dnssec:            internal/dns/dnsname internal/dns/rdata internal
 internal/authority/zone:        internal/dns/...
 internal/authority/answer:      internal/dns/... internal/authority/zone
 internal/authority/journal:     internal/dns/... internal/authority/zone
+internal/authority/gate:        internal/dns/... internal/authority/zone internal/authority/journal
 internal/authority/transfer:    internal/dns/... internal/authority/zone internal/authority/journal
 internal/authority/refresh:     internal/dns/rdata
 internal/authority/update:      internal/dns/... internal/authority/zone
@@ -82,6 +83,7 @@ var pure = []string{
 	"internal/dns/dnsname", "internal/dns/rdata", "internal/dns/dnswire", "internal/dns/zonefile", "internal/dns/tsig", "internal/dns/dnssec",
 	"internal/authority/zone", "internal/authority/answer", "internal/authority/journal", "internal/authority/transfer", "internal/authority/refresh",
 	"internal/authority/update",
+	"internal/authority/gate",
 	"internal/resolver/rrcache", "internal/resolver/iterate",
 	"internal/traffic/health", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/steer",
 	"internal/proxy/http1", "internal/proxy/route",

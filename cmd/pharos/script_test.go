@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,12 +37,13 @@ func TestMain(m *testing.M) {
 //	readme FILE LANGUAGE  writes the README's first block of a language to FILE
 //	fetch URL HOST        prints the response to GET URL with the field Host
 //	edit FILE OLD NEW     replaces OLD by NEW in FILE
+//	touch FILE            makes FILE newer than it was
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"freeports": freePorts, "waitready": waitReady, "origin": origin, "readme": readme, "fetch": fetch, "edit": edit,
+			"freeports": freePorts, "waitready": waitReady, "origin": origin, "readme": readme, "fetch": fetch, "edit": edit, "touch": touch,
 		},
 	})
 }
@@ -135,4 +137,12 @@ func edit(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(file, []byte(changed), 0o644))
 	later := st.ModTime().Add(time.Second)
 	ts.Check(os.Chtimes(file, later, later))
+}
+
+// touched counts the calls of touch, so that each makes a file newer.
+var touched atomic.Int64
+
+func touch(ts *testscript.TestScript, _ bool, args []string) {
+	later := time.Now().Add(time.Duration(touched.Add(1)) * time.Second)
+	ts.Check(os.Chtimes(ts.MkAbs(args[0]), later, later))
 }

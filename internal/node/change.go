@@ -80,7 +80,7 @@ func (n *Node) reload() (api.Applied, error) {
 			applied.Changed = append(applied.Changed, "zone "+z.Name.String())
 		}
 		if z.Err != nil {
-			applied.Warnings = append(applied.Warnings, z.Err.Error())
+			applied.Refused = append(applied.Refused, z.Err.Error())
 		}
 	}
 	n.log.Info("configuration read", "revision", now.Revision, "zones_changed", len(applied.Changed))

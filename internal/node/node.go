@@ -100,6 +100,8 @@ type Node struct {
 	file  stamp // of the configuration file last read, be it refused
 	saved int64 // revision of the last snapshot on disk
 	live  bool  // Run has begun: other servers are asked and told
+
+	accepted map[dnsname.Name]rdata.Serial // versions that the gate lets pass, while AcceptZone runs
 }
 
 // New reads the configuration, compiles the first snapshot and binds every

@@ -72,7 +72,7 @@ func TestReload(t *testing.T) {
 	})
 	f.write("example.zone", exampleZone+"oops\n")
 	applied, err := n.reload()
-	if err != nil || len(applied.Warnings) != 1 || !strings.Contains(applied.Warnings[0], "example.zone:10:") {
+	if err != nil || len(applied.Refused) != 1 || !strings.Contains(applied.Refused[0], "example.zone:10:") {
 		t.Errorf("reload of a broken zone: %+v, %v", applied, err)
 	}
 	if got := address(); !strings.HasSuffix(got, "192.0.2.2") {

@@ -54,6 +54,8 @@ type before struct {
 	status func(health.Target) health.Status
 	kept   keepers
 	stages []stage
+
+	accepted map[dnsname.Name]rdata.Serial // what AcceptZone lets pass now
 }
 
 // compile makes the snapshot of a configuration and the applied resources. What

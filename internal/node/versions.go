@@ -18,6 +18,7 @@ import (
 //	         themselves, and that calls zoneChanged when they do
 //	steer    the steered names of the zone are marked in it
 //	stages   each may put another version in its place, or refuse it
+//	gate     may this go live beside what is served now? See gate.go
 //	served   in the next snapshot; with what led to it, for IXFR
 //
 // All of it runs under Node.mu and is quick. What takes long (signing, asking
@@ -38,7 +39,7 @@ func (n *Node) beside(prev *Snapshot) before {
 		kept: keepers{
 			"secondary": func(name dnsname.Name) journal.Version { return journal.Version{Zone: n.secondaries.Version(name)} },
 		},
-		stages: []stage{},
+		stages: []stage{}, accepted: n.accepted,
 	}
 }
 
@@ -121,16 +122,24 @@ func (from before) advance(c *config.Zone, s *servedZone, steered []dnsname.Name
 	v.Zone = s.steered.apply(v.Zone, s.Steered, steered)
 	for _, run := range from.stages {
 		var err error
-		if v, err = run(c, old, v); err == nil {
-			continue
+		if v, err = run(c, old, v); err != nil {
+			s.refuse(old, err)
+			return
 		}
-		s.Err = fmt.Errorf("zone %s: %w", c.Name, err)
-		if old != nil {
-			s.Zone, s.Loaded, s.journal = old.Zone, old.Loaded, old.journal
-		}
+	}
+	if err := s.pass(c, old, v, from.accepted); err != nil {
+		s.refuse(old, err)
 		return
 	}
 	s.Zone, s.journal = v.Zone, v.Journal
+}
+
+// refuse leaves what was served before.
+func (s *servedZone) refuse(old *servedZone, err error) {
+	s.Err = fmt.Errorf("zone %s: %w", s.Name, err)
+	if old != nil {
+		s.Zone, s.Loaded, s.journal = old.Zone, old.Loaded, old.journal
+	}
 }
 
 // steering is a version without and with its steered names.

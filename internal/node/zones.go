@@ -38,6 +38,7 @@ type servedZone struct {
 	sourceErr      error // of the last attempt to read the files
 	sourceWarnings []string
 	steered        steering // the last steering, so that it is not done again
+	gated          gating   // likewise
 
 	journal *journal.Journal // what led to Zone, for IXFR
 }
@@ -94,8 +95,7 @@ func readFile(c *config.Zone) *servedZone {
 }
 
 // keepJournal gives s the differences that lead to it from old, for IXFR, within
-// limit octets. Secondaries see a change by its serial alone, so one without the
-// other is warned of.
+// limit octets. A serial that does not go forward has none: see zones[].gate.serial.
 func (s *servedZone) keepJournal(old *servedZone, limit int) {
 	if s.journal != nil || old == nil || old.Zone == nil || s.Zone == nil {
 		return
@@ -110,10 +110,6 @@ func (s *servedZone) keepJournal(old *servedZone, limit int) {
 		s.journal = old.journal.With(d, limit)
 	case from == to && journal.Same(old.Zone, s.Zone):
 		s.journal = old.journal
-	case from == to:
-		s.Warnings = append(s.Warnings, fmt.Sprintf("the records have changed but not the serial, %d: secondaries do not see the change; raise it", to))
-	default:
-		s.Warnings = append(s.Warnings, fmt.Sprintf("the serial went from %d to %d, which is backwards (RFC 1982): secondaries do not see the change; raise it above %d", from, to, from))
 	}
 }
 

@@ -10,6 +10,7 @@
 //	GET    /api/zones            []Zone
 //	GET    /api/zones/NAME/check      ZoneCheck: which serials other servers have
 //	POST   /api/zones/NAME/notify     tell the secondaries: Applied
+//	POST   /api/zones/NAME/accept     serve the version ?serial= that the gate refused: Applied
 //	POST   /api/zones/NAME/refresh    ask the primaries, ?force=true: transfer whatever the serial: Applied
 //	GET    /api/explain          ?name=&type= or ?url=&method=, and &from=: Explanation
 //	GET    /api/objects          ?kind=: []Object, what is changed at run time
@@ -37,6 +38,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -111,6 +113,7 @@ type ZoneCalls struct {
 	Check   func(ctx context.Context, name string) (ZoneCheck, error)
 	Notify  func(ctx context.Context, name string) (Applied, error)
 	Refresh func(ctx context.Context, name string, force bool) (Applied, error)
+	Accept  func(ctx context.Context, name string, serial uint32) (Applied, error)
 }
 
 // Zone is a zone as it is served.
@@ -187,6 +190,7 @@ type Applied struct {
 	Changed  []string `json:"changed"`  // "pool web", ...; empty when all was so already
 	Revision uint64   `json:"revision"` // of the snapshot that has the change
 	Warnings []string `json:"warnings,omitempty"`
+	Refused  []string `json:"refused,omitempty"` // what was asked for and is not in force, with the reason
 }
 
 // Refused is an error that is the caller's: the status is 4xx.
@@ -219,6 +223,13 @@ func Handler(calls Calls) http.Handler {
 	}))
 	mux.HandleFunc("POST /api/zones/{name}/refresh", reply(func(r *http.Request) (any, error) {
 		return calls.Zone.Refresh(r.Context(), r.PathValue("name"), r.FormValue("force") == "true")
+	}))
+	mux.HandleFunc("POST /api/zones/{name}/accept", reply(func(r *http.Request) (any, error) {
+		serial, err := strconv.ParseUint(r.FormValue("serial"), 10, 32)
+		if err != nil {
+			return nil, refuse(http.StatusBadRequest, "serial: %q is no serial number", r.FormValue("serial"))
+		}
+		return calls.Zone.Accept(r.Context(), r.PathValue("name"), uint32(serial))
 	}))
 	mux.HandleFunc("GET /api/explain", reply(calls.explain))
 	mux.HandleFunc("GET /api/objects", reply(func(r *http.Request) (any, error) {

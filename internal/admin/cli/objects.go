@@ -136,7 +136,7 @@ func newReload() *cobra.Command {
 		Short: "Make a running node read its configuration and zones again",
 		Long: `Make a running node read its configuration and zones again, and wait for the
 outcome: a version with a mistake is refused, with the mistake, and the old one
-goes on serving.`,
+goes on serving. The exit code is 1 if anything was refused, be it one zone.`,
 		Args: noArgs,
 	}
 	admin, output := adminFlag(c), outputFlag(c)
@@ -145,7 +145,10 @@ goes on serving.`,
 		if err := admin.call(c.Context(), http.MethodPost, "/api/reload", nil, &applied); err != nil {
 			return err
 		}
-		return output.print(c.OutOrStdout(), applied, writeApplied(applied))
+		if err := output.print(c.OutOrStdout(), applied, writeApplied(applied)); err != nil || len(applied.Refused) == 0 {
+			return err
+		}
+		return fmt.Errorf("refused; what was served before is served on:\n  %s", strings.Join(applied.Refused, "\n  "))
 	}
 	return c
 }

@@ -27,6 +27,7 @@ func newZone() *cobra.Command {
 	c.AddCommand(newZoneNotify())
 	c.AddCommand(newZoneRefresh())
 	c.AddCommand(newZoneCheck())
+	c.AddCommand(newZoneAccept())
 
 	return c
 }
@@ -69,6 +70,27 @@ when the two sides have come to differ, or the primary's serial went backwards.`
 			path += "?force=true"
 		}
 		var applied api.Applied
+		if err := admin.call(c.Context(), http.MethodPost, path, nil, &applied); err != nil {
+			return err
+		}
+		return output.print(c.OutOrStdout(), applied, writeApplied(applied))
+	}
+	return c
+}
+
+func newZoneAccept() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "accept NAME SERIAL",
+		Short: "Serve a version that the publication gate refused",
+		Long: `Serve the version of a zone that was refused because too much of it changed at
+once, or for another rule under the zone's key gate. It holds for this version
+only; "pharos status" shows what was refused, and why.`,
+		Args: argsBetween(2, 2, "a zone NAME and a SERIAL"),
+	}
+	admin, output := adminFlag(c), outputFlag(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		var applied api.Applied
+		path := zonePath(args[0], "accept") + "?serial=" + url.QueryEscape(args[1])
 		if err := admin.call(c.Context(), http.MethodPost, path, nil, &applied); err != nil {
 			return err
 		}

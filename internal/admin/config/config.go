@@ -77,6 +77,36 @@ type Zone struct {
 	Transfer []TransferRule `json:"transfer,omitzero" max:"1000"`
 	// Notify are the servers that are told when the zone has changed (RFC 1996).
 	Notify []Peer `json:"notify,omitzero" max:"256"`
+	// Gate is what a version of the zone has to pass before it is served. Until it
+	// does, the version before it is served on, and what is wrong is a problem.
+	Gate Gate `json:"gate,omitzero"`
+}
+
+// Gate is what a version of a zone has to pass before it is served. Each key is
+// what is done about what it finds: off, warn (say it, and serve the version) or
+// refuse. What cannot be served at all is always refused: a zone without SOA or NS
+// records, a CNAME beside other data.
+type Gate struct {
+	// Serial finds a change under a serial that does not go forward (RFC 1982),
+	// which secondaries do not see. auto warns for a zone of kind file that has
+	// transfer or notify, and refuses for a zone that is changed by commands.
+	// Transfers have a check of their own: see pharos zone refresh --force.
+	Serial string `json:"serial" enum:"auto,off,warn,refuse" default:"auto" example:"refuse"`
+	// Glue finds name servers within the zone that have no address in it.
+	Glue string `json:"glue" enum:"off,warn,refuse" default:"warn" example:"refuse"`
+	// Aliases finds name servers and mail exchangers that are aliases (RFC 2181
+	// §10.3), and names below a DNAME (RFC 6672 §2.4).
+	Aliases string `json:"aliases" enum:"off,warn,refuse" default:"warn" example:"off"`
+	// Signatures finds RRsets of a signed zone whose signatures have expired or are
+	// not valid yet, and signatures of SOA, NS and DNSKEY that are not by the zone's
+	// keys.
+	Signatures string `json:"signatures" enum:"off,warn,refuse" default:"warn" example:"refuse"`
+	// MaxChange is how much of the zone may be deleted, or added, in one step, in
+	// percent of its records; more is refused until "pharos zone accept". What
+	// DNSSEC adds by itself does not count. 0: any amount.
+	MaxChange int `json:"maxChange" default:"0" min:"0" max:"100" example:"20"`
+	// MinRecords is how many records a version has at least; likewise.
+	MinRecords int `json:"minRecords" default:"0" min:"0" max:"4000000000" example:"10"`
 }
 
 // Peer is another server of a zone.

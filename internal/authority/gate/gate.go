@@ -12,7 +12,7 @@
 //	aliases     name servers and mail exchangers that are aliases, names below a DNAME
 //	signatures  expired or not yet valid, and those of the apex that do not verify
 //
-// With the difference between two versions known, only what it touches is looked
+// With the differences between two versions known, only what they touch is looked
 // at, so that a small change to a large zone stays cheap.
 //
 // Entry point: Check.
@@ -25,6 +25,7 @@ package gate
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"time"
 
 	"pharos/internal/authority/journal"
@@ -55,9 +56,9 @@ type Rules struct {
 	MaxChange float64
 	// MinRecords is how many records a version has at least; 0: any number.
 	MinRecords int
-	// Accepted is a version that the operator has looked at: to its serial nothing
-	// is refused, everything is said.
-	Accepted *rdata.Serial
+	// Accepted says that the operator has looked at this version: everything is
+	// said, nothing is refused.
+	Accepted bool
 }
 
 // Finding is one objection.
@@ -94,16 +95,17 @@ func Refusals(findings []Finding) error {
 const maxFindings = 20
 
 // Check says what there is against next taking the place of old, which is nil for
-// the first version. diff leads from old to next; nil if it is not known.
-func Check(old, next *zone.Zone, diff *journal.Difference, rules Rules, now time.Time) []Finding {
-	c := &checker{old: old, next: next, diff: diff, rules: rules, now: now, counts: map[string]int{}}
-	if old == nil || diff != nil && (diff.From != old.Serial() || diff.To != next.Serial()) {
-		c.diff = nil
+// the first version. diffs lead from old to next, in this order; none if that is not
+// known.
+func Check(old, next *zone.Zone, diffs []*journal.Difference, rules Rules, now time.Time) []Finding {
+	c := &checker{old: old, next: next, diffs: diffs, rules: rules, now: now, counts: map[string]int{}}
+	if old == nil || len(diffs) > 0 && (diffs[0].From != old.Serial() || diffs[len(diffs)-1].To != next.Serial()) {
+		c.diffs = nil
 	}
 	c.checkSerial()
 	c.checkChange()
 	c.checkSize()
-	if c.diff != nil {
+	if len(c.diffs) > 0 {
 		c.checkTouched()
 	} else {
 		c.checkAll()
@@ -114,7 +116,7 @@ func Check(old, next *zone.Zone, diff *journal.Difference, rules Rules, now time
 
 type checker struct {
 	old, next *zone.Zone
-	diff      *journal.Difference
+	diffs     []*journal.Difference
 	rules     Rules
 	now       time.Time
 	findings  []Finding
@@ -133,9 +135,8 @@ func (c *checker) add(s Strength, rule string, n dnsname.Name, t rdata.Type, for
 	case count == maxFindings:
 		format += "; there are more of this kind, not shown"
 	}
-	accepted := c.rules.Accepted != nil && *c.rules.Accepted == c.next.Serial()
 	c.findings = append(c.findings, Finding{
-		Refused: s == Refuse && !accepted, Rule: rule, Name: n.Clone(), Type: t, Text: fmt.Sprintf(format, args...),
+		Refused: s == Refuse && !c.rules.Accepted, Rule: rule, Name: n.Clone(), Type: t, Text: fmt.Sprintf(format, args...),
 	})
 }
 
@@ -167,20 +168,23 @@ func isContent(r rdata.Record) bool {
 
 // changed returns how many records were deleted and added.
 func (c *checker) changed() (deleted, added int) {
-	if c.diff == nil {
+	if len(c.diffs) == 0 {
 		return journal.Count(c.old, c.next, isContent)
 	}
-	for r := range c.diff.Deleted() {
-		if isContent(r) {
-			deleted++
-		}
-	}
-	for r := range c.diff.Added() {
-		if isContent(r) {
-			added++
-		}
+	for _, d := range c.diffs {
+		deleted += count(d.Deleted())
+		added += count(d.Added())
 	}
 	return deleted, added
+}
+
+func count(records iter.Seq[rdata.Record]) (n int) {
+	for r := range records {
+		if isContent(r) {
+			n++
+		}
+	}
+	return n
 }
 
 // checkChange: a truncated export or a wrong template changes half of a zone.

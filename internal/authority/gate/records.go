@@ -2,6 +2,7 @@ package gate
 
 import (
 	"encoding/binary"
+	"iter"
 
 	"pharos/internal/authority/zone"
 	"pharos/internal/dns/dnsname"
@@ -33,7 +34,7 @@ func (c *checker) checkAll() {
 	c.checkTimes(last, covered, sigs)
 }
 
-// checkTouched looks at the names that a difference has records of, and at the
+// checkTouched looks at the names that the differences have records of, and at the
 // delegations above them, whose glue they may be. An address that leaves may also
 // have been that of a name server elsewhere in the zone; that is not looked for,
 // as it would take a walk over all of it.
@@ -47,11 +48,13 @@ func (c *checker) checkTouched() {
 		}
 	}
 	visit(c.next.Apex())
-	for _, records := range [...]func(func(rdata.Record) bool){c.diff.Deleted(), c.diff.Added()} {
-		for r := range records {
-			f := c.next.Lookup(r.Name)
-			visit(f.Exact)
-			visit(f.Cut)
+	for _, d := range c.diffs {
+		for _, records := range [...]iter.Seq[rdata.Record]{d.Deleted(), d.Added()} {
+			for r := range records {
+				f := c.next.Lookup(r.Name)
+				visit(f.Exact)
+				visit(f.Cut)
+			}
 		}
 	}
 }

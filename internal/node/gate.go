@@ -1,0 +1,119 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"pharos/internal/admin/api"
+	"pharos/internal/admin/config"
+	"pharos/internal/authority/gate"
+	"pharos/internal/authority/journal"
+	"pharos/internal/authority/zone"
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/rdata"
+)
+
+// gating is what the gate said of a version, so that it is not asked again.
+type gating struct {
+	version, against *zone.Zone
+	rules            gate.Rules
+	findings         []gate.Finding
+}
+
+// pass asks the gate whether v may take the place of what is served, and puts its
+// findings under the warnings. The error has what the version is refused for.
+func (s *servedZone) pass(c *config.Zone, old *servedZone, v journal.Version, accepted map[dnsname.Name]rdata.Serial) error {
+	rules := gateRules(c)
+	serial, ok := accepted[c.Name]
+	rules.Accepted = ok && serial == v.Zone.Serial()
+	var against *zone.Zone
+	s.gated = gating{}
+	if old != nil {
+		against, s.gated = old.Zone, old.gated
+	}
+	// What is served has passed, and what was said then stays true.
+	served := s.gated.version == v.Zone && against == v.Zone
+	if known := s.gated.version == v.Zone && s.gated.against == against && s.gated.rules == rules; !served && !known {
+		s.gated = gating{v.Zone, against, rules, gate.Check(against, v.Zone, leading(v.Journal, against), rules, time.Now())}
+	}
+	for _, f := range s.gated.findings {
+		if text := f.String(); !f.Refused && !slices.Contains(s.Warnings, text) {
+			s.Warnings = append(s.Warnings, text)
+		}
+	}
+	return gate.Refusals(s.gated.findings)
+}
+
+// leading returns the differences that lead from a version on; none if that is
+// not known.
+func leading(j *journal.Journal, from *zone.Zone) []*journal.Difference {
+	if from == nil {
+		return nil
+	}
+	list, _ := j.Since(from.Serial())
+	return list
+}
+
+// gateRules returns the rules of a zone.
+func gateRules(c *config.Zone) gate.Rules {
+	return gate.Rules{
+		Serial: serialStrength(c), Glue: strength(c.Gate.Glue), Aliases: strength(c.Gate.Aliases),
+		Signatures: strength(c.Gate.Signatures), MaxChange: float64(c.Gate.MaxChange) / 100, MinRecords: c.Gate.MinRecords,
+	}
+}
+
+// serialStrength resolves "auto": who writes a file may forget its serial, which
+// other servers load all the same; a program that changes a zone never may. A
+// transfer with a serial that does not go forward is refused by package xfr,
+// unless an operator forces it.
+func serialStrength(c *config.Zone) gate.Strength {
+	switch {
+	case c.Gate.Serial != "auto" && c.Gate.Serial != "":
+		return strength(c.Gate.Serial)
+	case c.Kind == "secondary":
+		return gate.Off
+	case c.Kind != "file":
+		return gate.Refuse
+	case len(c.Transfer) > 0 || len(c.Notify) > 0:
+		return gate.Warn
+	}
+	return gate.Off
+}
+
+func strength(word string) gate.Strength {
+	return map[string]gate.Strength{"warn": gate.Warn, "refuse": gate.Refuse}[word]
+}
+
+// AcceptZone serves the version of a zone that the gate has refused, once.
+func (n *Node) AcceptZone(_ context.Context, name string, serial uint32) (api.Applied, error) {
+	_, a, err := n.findZone(name)
+	if err != nil {
+		return api.Applied{}, err
+	}
+	apex := a.served.Name
+	n.accept(apex, rdata.Serial(serial), true)
+	n.zoneChanged(apex)
+	n.accept(apex, 0, false)
+	s := n.current.Load()
+	now := s.apexes[apex]
+	if now == nil || now.served.Err != nil || now.served.Zone == nil || now.served.Zone.Serial() != rdata.Serial(serial) {
+		return api.Applied{}, &api.Refused{Status: http.StatusUnprocessableEntity, Err: fmt.Errorf("zone %s has no version with serial %d that waits to be accepted; \"pharos status\" shows what was refused and why", apex, serial)}
+	}
+	return api.Applied{Revision: s.Revision, Changed: []string{fmt.Sprintf("zone %s: serial %d is served", apex, serial)}}, nil
+}
+
+// accept lets one version of a zone pass the gate, or no longer.
+func (n *Node) accept(name dnsname.Name, serial rdata.Serial, may bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.accepted, name)
+	if n.accepted == nil {
+		n.accepted = map[dnsname.Name]rdata.Serial{}
+	}
+	if may {
+		n.accepted[name] = serial
+	}
+}

@@ -30,6 +30,7 @@ internal/authority/gate:        internal/dns/... internal/authority/zone interna
 internal/authority/transfer:    internal/dns/... internal/authority/zone internal/authority/journal
 internal/authority/refresh:     internal/dns/rdata
 internal/authority/update:      internal/dns/... internal/authority/zone
+internal/authority/kasp:        internal/dns/...
 internal/authority/xfr:         internal/dns/... internal/authority/...
 
 internal/resolver/rrcache:      internal/dns/...
@@ -84,6 +85,7 @@ var pure = []string{
 	"internal/authority/zone", "internal/authority/answer", "internal/authority/journal", "internal/authority/transfer", "internal/authority/refresh",
 	"internal/authority/update",
 	"internal/authority/gate",
+	"internal/authority/kasp",
 	"internal/resolver/rrcache", "internal/resolver/iterate",
 	"internal/traffic/health", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/steer",
 	"internal/proxy/http1", "internal/proxy/route",

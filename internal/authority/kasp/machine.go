@@ -2,7 +2,6 @@ package kasp
 
 import (
 	"cmp"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/dnssec"
 )
 
 // Limits of a zone's keys.
@@ -216,21 +216,17 @@ func (m *Machine) Submitted() error {
 
 // Tag returns the key tag (RFC 4034 appendix B); 0 before the key is made.
 func (k *Key) Tag() uint16 {
-	sum := uint32(0)
-	for i, octet := range k.DNSKEY {
-		sum += uint32(octet) << (8 * (1 - i&1))
+	if !k.isMade() {
+		return 0
 	}
-	return uint16(sum + sum>>16)
+	return dnssec.KeyTag(k.DNSKEY)
 }
 
-// DigestSHA256 is the digest type of the DS records asked for (RFC 8624 §3.3).
-const DigestSHA256 = 2
-
-// DS returns the RDATA of the key's DS and CDS record (RFC 4034 §5.1).
+// DS returns the RDATA of the key's DS and CDS record, with a digest that every
+// validator knows (RFC 8624 §3.3).
 func (k *Key) DS(zone dnsname.Name) []byte {
-	sum := sha256.Sum256(append(zone.AppendWire(nil), k.DNSKEY...))
-	out := binary.BigEndian.AppendUint16(nil, k.Tag())
-	return append(append(out, k.Algorithm, DigestSHA256), sum[:]...)
+	ds, _ := dnssec.MakeDS(zone, k.DNSKEY, dnssec.DigestSHA256)
+	return ds.AppendRDATA(nil)
 }
 
 func (m *Machine) dsSet(ids []ID) [][]byte {

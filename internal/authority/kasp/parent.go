@@ -1,11 +1,10 @@
 package kasp
 
 import (
-	"bytes"
-	"crypto/sha1"
-	"crypto/sha512"
 	"slices"
 	"time"
+
+	"pharos/internal/dns/dnssec"
 )
 
 // Parent is what the parent's servers were seen to show.
@@ -64,8 +63,12 @@ func (m *Machine) startFading(c *ParentContent) {
 // identify returns the keys that DS records speak of, and whether there are
 // others.
 func (m *Machine) identify(set [][]byte) (keys []ID, unknown bool) {
-	for _, ds := range set {
-		i := slices.IndexFunc(m.memory.Keys, func(k Key) bool { return k.isMade() && m.isDSOf(ds, &k) })
+	for _, data := range set {
+		ds, ok := dnssec.ParseDS(data)
+		i := slices.IndexFunc(m.memory.Keys, func(k Key) bool {
+			made, valid := dnssec.ParseKey(k.DNSKEY)
+			return ok && valid && ds.IsOf(m.zone, made)
+		})
 		if i < 0 {
 			unknown = true
 			continue
@@ -74,25 +77,6 @@ func (m *Machine) identify(set [][]byte) (keys []ID, unknown bool) {
 	}
 	slices.Sort(keys)
 	return slices.Compact(keys), unknown
-}
-
-func (m *Machine) isDSOf(ds []byte, k *Key) bool {
-	want := k.DS(m.zone)
-	if len(ds) < 5 || !bytes.Equal(ds[:3], want[:3]) {
-		return false
-	}
-	octets := append(m.zone.AppendWire(nil), k.DNSKEY...)
-	switch ds[3] {
-	case 1:
-		sum := sha1.Sum(octets)
-		return bytes.Equal(ds[4:], sum[:])
-	case DigestSHA256:
-		return bytes.Equal(ds, want)
-	case 4:
-		sum := sha512.Sum384(octets)
-		return bytes.Equal(ds[4:], sum[:])
-	}
-	return false
 }
 
 // wantedAtParent returns what the parent is asked for; none: to have no DS.

@@ -20,6 +20,12 @@ func appendBitmap(dst []byte, fields []Field) (out []byte, bad int) {
 	if !slices.IsSorted(types) {
 		slices.Sort(types)
 	}
+	return AppendBitmap(dst, types), -1
+}
+
+// AppendBitmap appends the type bit maps of RFC 4034 §4.1.2 for types in ascending
+// order.
+func AppendBitmap(dst []byte, types []Type) []byte {
 	for i := 0; i < len(types); {
 		window := types[i] >> 8
 		var bits [32]byte
@@ -32,7 +38,7 @@ func appendBitmap(dst []byte, fields []Field) (out []byte, bad int) {
 		dst = append(dst, byte(window), byte(last+1))
 		dst = append(dst, bits[:last+1]...)
 	}
-	return dst, -1
+	return dst
 }
 
 // checkBitmap reports what is wrong with type bit maps (RFC 4034 §4.1.2).

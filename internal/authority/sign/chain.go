@@ -1,0 +1,117 @@
+package sign
+
+import (
+	"encoding/base32"
+	"strings"
+
+	"pharos/internal/authority/zone"
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/dnssec"
+	"pharos/internal/dns/rdata"
+)
+
+// typesAt appends the types that the record of n in the chain lists, in ascending
+// order, for the RRsets content of n (RFC 4034 §4.1.2, RFC 5155 §3.2.1).
+func (s *signing) typesAt(n zone.Node, content []rdata.RRset, types []rdata.Type) []rdata.Type {
+	cut, plain := s.z.IsCut(n), s.p.NSEC3 == nil
+	signed := plain // NSEC is itself signed; NSEC3 has another owner
+	add := func(t rdata.Type) {
+		if cut && t != rdata.TypeNS && t != rdata.TypeDS {
+			return // RFC 4035 §2.3: what else is there is the child's
+		}
+		signed = signed || !cut || t == rdata.TypeDS
+		types = append(types, t)
+	}
+	steered := s.z.IsSteered(n)
+	place := func(t rdata.Type) { // a type that the zone need not have
+		if len(types) == 0 || types[len(types)-1] < t {
+			add(t)
+		}
+	}
+	for _, set := range content {
+		if steered && set.Type > rdata.TypeA {
+			place(rdata.TypeA)
+		}
+		if steered && set.Type > rdata.TypeAAAA {
+			place(rdata.TypeAAAA)
+		}
+		add(set.Type)
+	}
+	if steered {
+		place(rdata.TypeA)
+		place(rdata.TypeAAAA)
+	}
+	if signed {
+		types = insertType(types, rdata.TypeRRSIG)
+	}
+	if plain {
+		types = insertType(types, rdata.TypeNSEC)
+	}
+	return types
+}
+
+// insertType inserts t into ascending types.
+func insertType(types []rdata.Type, t rdata.Type) []rdata.Type {
+	types = append(types, t)
+	for i := len(types) - 1; i > 0 && types[i-1] > t; i-- {
+		types[i-1], types[i] = types[i], types[i-1]
+	}
+	return types
+}
+
+// nsec returns the NSEC RRset of a name (RFC 4034 §4).
+func (s *signing) nsec(owner, next dnsname.Name, types []rdata.Type) rdata.RRset {
+	data := rdata.AppendBitmap(next.AppendWire(make([]byte, 0, next.Len()+16)), types)
+	return rdata.RRset{Name: owner, Type: rdata.TypeNSEC, Class: rdata.ClassIN, TTL: s.denialTTL, Data: [][]byte{data}}
+}
+
+// hashed is a name's place in a chain of NSEC3 records.
+type hashed struct {
+	hash [hashLen]byte
+	node zone.Node
+}
+
+const hashLen = 20 // octets of SHA-1
+
+var base32hex = base32.HexEncoding.WithPadding(base32.NoPadding)
+
+func (s *signing) hash(n dnsname.Name) (h [hashLen]byte) {
+	copy(h[:], dnssec.HashName(n, s.p.NSEC3.Salt, int(s.p.NSEC3.Iterations)))
+	return h
+}
+
+// label returns a hash as the leftmost label of an owner (RFC 5155 §3.3).
+func label(h [hashLen]byte) string { return strings.ToLower(base32hex.EncodeToString(h[:])) }
+
+// nsec3 returns the NSEC3 RRset of a hash (RFC 5155 §3).
+func (s *signing) nsec3(owner, next [hashLen]byte, types []rdata.Type) (rdata.RRset, error) {
+	name, err := s.origin.Child(label(owner))
+	if err != nil {
+		return rdata.RRset{}, err
+	}
+	flags := byte(0)
+	if s.p.NSEC3.OptOut {
+		flags = 1
+	}
+	data := s.p.NSEC3.append(make([]byte, 0, 48+len(s.p.NSEC3.Salt)), flags)
+	data = append(append(data, hashLen), next[:]...)
+	data = rdata.AppendBitmap(data, types)
+	return rdata.RRset{Name: name, Type: rdata.TypeNSEC3, Class: rdata.ClassIN, TTL: s.denialTTL, Data: [][]byte{data}}, nil
+}
+
+// before returns the node that a name of the zone has in old, if it is looked at for
+// signatures.
+func (s *signing) before(n dnsname.Name) zone.Node {
+	if !s.reuse {
+		return 0
+	}
+	return s.old.Lookup(n).Exact
+}
+
+// beforeHashed is before for the owner of an NSEC3 record, which no question finds.
+func (s *signing) beforeHashed(h [hashLen]byte) zone.Node {
+	if !s.reuse || s.old.DenialType() != rdata.TypeNSEC3 {
+		return 0
+	}
+	return s.old.Matching(zone.Hash([]byte(label(h))))
+}

@@ -29,6 +29,7 @@ internal/authority/journal:     internal/dns/... internal/authority/zone
 internal/authority/gate:        internal/dns/... internal/authority/zone internal/authority/journal
 internal/authority/transfer:    internal/dns/... internal/authority/zone internal/authority/journal
 internal/authority/refresh:     internal/dns/rdata
+internal/authority/sign:        internal/dns/... internal/authority/zone
 internal/authority/update:      internal/dns/... internal/authority/zone
 internal/authority/kasp:        internal/dns/...
 internal/authority/xfr:         internal/dns/... internal/authority/...
@@ -82,7 +83,7 @@ const module = "pharos/"
 // network, file, goroutine or log.
 var pure = []string{
 	"internal/dns/dnsname", "internal/dns/rdata", "internal/dns/dnswire", "internal/dns/zonefile", "internal/dns/tsig", "internal/dns/dnssec",
-	"internal/authority/zone", "internal/authority/answer", "internal/authority/journal", "internal/authority/transfer", "internal/authority/refresh",
+	"internal/authority/zone", "internal/authority/answer", "internal/authority/journal", "internal/authority/transfer", "internal/authority/refresh", "internal/authority/sign",
 	"internal/authority/update",
 	"internal/authority/gate",
 	"internal/authority/kasp",
@@ -97,7 +98,9 @@ var pure = []string{
 // golang.org/x.
 var thirdParty = map[string][]string{
 	"internal/dns/rdata":  {"github.com/miekg/dns"},
-	"internal/dns/dnssec": {"github.com/cloudflare/circl/sign/ed448"}, // Ed448
+	"internal/dns/dnssec": {"github.com/cloudflare/circl/sign/ed448"}, // the standard library lacks it
+
+	"internal/authority/sign": {"github.com/cloudflare/circl/sign/ed448"},
 }
 
 func parsePolicy(t *testing.T) map[string][]string {

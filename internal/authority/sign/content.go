@@ -3,7 +3,6 @@ package sign
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
 	"slices"
 	"time"
 
@@ -124,34 +123,6 @@ func hasMade(z *zone.Zone) bool {
 		}
 	}
 	return false
-}
-
-// steer returns z with nodes for the steered names. Those that are in z have them already.
-func steer(z *zone.Zone, names []dnsname.Name) (*zone.Zone, error) {
-	missing := slices.DeleteFunc(slices.Clone(names), func(n dnsname.Name) bool {
-		found := z.Lookup(n)
-		return found.Encloser == 0 || found.Exact != 0 && z.IsSteered(found.Exact)
-	})
-	if len(missing) == 0 {
-		return z, nil
-	}
-	b := zone.NewBuilder(z.Origin())
-	for r := range z.Records() {
-		b.Add(r)
-	}
-	for n := range z.Nodes() {
-		if z.IsSteered(n) {
-			b.Steer(z.Name(n))
-		}
-	}
-	for _, n := range missing {
-		b.Steer(n)
-	}
-	steered, problems := b.Finish()
-	if steered == nil {
-		return nil, fmt.Errorf("steered names in zone %s: %v", z.Origin(), problems)
-	}
-	return steered, nil
 }
 
 // setsOf appends the RRsets of n, of which the data are views, to sets.

@@ -42,17 +42,14 @@ const jobNodes = 128
 
 // NewPlan prepares to sign z. Signatures of old, a version signed before (nil: none),
 // stay where they fit and are not due. z may be signed already: that is left behind,
-// but for its DNSKEY, CDS and CDNSKEY records.
+// but for its DNSKEY, CDS and CDNSKEY records. Of a steered name the chain says that it
+// has A and AAAA.
 func NewPlan(z, old *zone.Zone, params Params, now time.Time) (*Plan, error) {
 	stripped, problems := Strip(z)
 	if stripped == nil {
 		return nil, fmt.Errorf("zone %s without signatures: %v", z.Origin(), problems)
 	}
-	steered, err := steer(stripped, params.Steered)
-	if err != nil {
-		return nil, err
-	}
-	s, err := newSigning(steered, old, params, now)
+	s, err := newSigning(stripped, old, params, now)
 	if err != nil {
 		return nil, fmt.Errorf("signing zone %s: %w", z.Origin(), err)
 	}

@@ -12,13 +12,12 @@
 //	Plan      a whole zone: NewPlan, Work (on as many goroutines as there are cores), Finish
 //	Update    what becomes of a signed version when the unsigned one has changed
 //	Due       the names whose signatures are to be made again
-//	Verify    what is wrong with a signed zone, whoever signed it
 //
 // Signing uses no random source: ECDSA is that of RFC 6979, so the same zone, Params
 // and moment give the same signatures.
 //
-// Concurrency: Keys and Params are not changed here and may be shared. Plan.Work and
-// Check.Work may be called by any number of goroutines at once, everything else by one at a time.
+// Concurrency: Keys and Params are not changed here and may be shared. Plan.Work may be
+// called by any number of goroutines at once, everything else by one at a time.
 //
 // Sources: RFC 4034, RFC 4035 §2, RFC 5155 §7.1, RFC 5702, RFC 6605, RFC 6781 §4.4,
 // RFC 7344, RFC 8078, RFC 8080, RFC 8901, RFC 8976, RFC 9077, RFC 9276.
@@ -29,7 +28,6 @@ import (
 	"fmt"
 	"time"
 
-	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 )
 
@@ -104,9 +102,6 @@ type Params struct {
 	// ZONEMD are the hash algorithms of the digests of the zone (RFC 8976) that it
 	// gets: 1 is SHA-384, 2 is SHA-512.
 	ZONEMD []uint8
-	// Steered are names with addresses that are not in the zone: they exist, and the
-	// chain says that they have A and AAAA.
-	Steered []dnsname.Name
 	// Signatures are RRSIG RDATA of DNSKEY, CDS and CDNSKEY, made where the private keys
 	// are, for keys with SignKeys that have none here.
 	Signatures [][]byte
@@ -126,6 +121,7 @@ const (
 // Errors of Params that a caller may want to tell apart.
 var (
 	ErrNoKeys = errors.New("no key signs the DNSKEY RRset, or none signs the zone; give a key both, or a key for each")
+	ErrWhole  = errors.New("more than the touched names changes; the zone is to be signed whole")
 	ErrTimes  = errors.New("signatures would be due as soon as they are made; make the lifetime longer than refresh and jitter together")
 )
 

@@ -104,6 +104,8 @@ func needsRestart(old, now *config.Config) string {
 		{"resolver.port", old.Resolver.Port, now.Resolver.Port},
 		{"resolver.cacheSize", old.Resolver.CacheSize, now.Resolver.CacheSize},
 		{"resolver.timeout", old.Resolver.Timeout, now.Resolver.Timeout},
+		{"resolver.minimise", old.Resolver.Minimise, now.Resolver.Minimise},
+		{"resolver.mixCase", old.Resolver.MixCase, now.Resolver.MixCase},
 		{"resolver.validate", old.Resolver.Validate, now.Resolver.Validate},
 		{"resolver.trustAnchors", old.Resolver.TrustAnchors, now.Resolver.TrustAnchors},
 		{"resolver.negativeTrustAnchors", old.Resolver.NegativeTrustAnchors, now.Resolver.NegativeTrustAnchors},

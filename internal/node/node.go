@@ -173,7 +173,7 @@ func udpWorkers(c config.DNS) int {
 func (n *Node) buildResolver(r config.Resolver) error {
 	n.cache = rrcache.New(n.started, rrcache.Limits{RecordOctets: int(r.CacheSize / 2), AnswerOctets: int(r.CacheSize / 2)})
 	c := outbound.Config{Port: r.Port, Cache: n.cache, Limits: iterate.Limits{Time: time.Duration(r.Timeout)},
-		Validate: r.Validate, Negative: r.NegativeTrustAnchors}
+		Minimise: r.Minimise, MixCase: r.MixCase, Validate: r.Validate, Negative: r.NegativeTrustAnchors}
 	var err error
 	if c.Anchors, err = r.Anchors(); err != nil {
 		return err

@@ -88,6 +88,7 @@ func splitSetting(text string) (key, value string, ok bool) {
 type World struct {
 	Roots          []netip.Addr // addresses of the root servers in the hints
 	NoIPv4, NoIPv6 bool
+	Minimise       bool // QNAME minimisation (RFC 9156)
 	Sends          int // outgoing queries that one question may cost; 0 is the standard
 	Cache          rrcache.Limits
 	Anchors        []rdata.Record // trust anchors; validation is on if there are any
@@ -104,7 +105,7 @@ var harmless = map[string]bool{
 	"iter-scrub-promiscuous": true,
 	"harden-referral-path":   true, "harden-unknown-additional": true, "harden-below-nxdomain": true,
 	"num-queries-per-thread": true, "discard-timeout": true, "aggressive-nsec": true, "outbound-msg-retry": true,
-	"qname-minimisation": true, "query-minimization": true, "name": true,
+	"name": true,
 	"use-caps-for-id": true, "infra-cache-numhosts": true, "msg-cache-size": true,
 	"do-not-query-localhost": true, "do-not-query-address": true, "ede": true,
 	"infra-host-ttl": true, "jostle-timeout": true, "val-log-level": true,
@@ -181,6 +182,8 @@ func (s *Scenario) apply(w *World, set Setting, zones map[int]string) error {
 		w.NoIPv4 = !yes
 	case "do-ip6":
 		w.NoIPv6 = !yes
+	case "qname-minimisation", "query-minimization":
+		w.Minimise = yes || strings.EqualFold(set.Value, "on")
 	case "max-global-quota":
 		w.Sends, _ = strconv.Atoi(set.Value)
 	case "cache-max-ttl":

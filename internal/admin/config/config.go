@@ -179,6 +179,14 @@ type Resolver struct {
 	CacheSize Size `json:"cacheSize" default:"256MiB" min:"1MiB" max:"1TiB" example:"1GiB"`
 	// Timeout is how long one client query may be worked on before SERVFAIL.
 	Timeout Duration `json:"timeout" default:"5s" min:"100ms" max:"1m" example:"3s"`
+	// Minimise shows each server only as much of a name as it needs to know (QNAME
+	// minimisation, RFC 9156). A server that answers less than the whole name with
+	// an error, or not at all, is shown the whole.
+	Minimise bool `json:"minimise" default:"true" example:"false"`
+	// MixCase writes names in queries in a random mixture of upper and lower case,
+	// which replies have to repeat, so that they are harder to forge. A server that
+	// does not repeat it is asked over TCP.
+	MixCase bool `json:"mixCase" default:"true" example:"false"`
 	// Validate has answers proven by DNSSEC: what is signed wrongly is SERVFAIL,
 	// with the reason as extended error. Turn it off only for a private root that
 	// is not signed.

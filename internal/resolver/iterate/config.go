@@ -34,6 +34,11 @@ type Config struct {
 	Anchors []rdata.Record
 	// Negative are names at and below which nothing is validated (RFC 7646).
 	Negative []dnsname.Name
+	// Minimise shows each server no more of a name than it needs to know (RFC 9156).
+	Minimise bool
+	// MixCase writes the names of queries in a random mixture of upper and lower
+	// case, which the reply has to repeat. A server that does not is asked over TCP.
+	MixCase bool
 	// Policy says which algorithms count; the zero Policy is for the Internet.
 	Policy dnssec.Policy
 }

@@ -30,7 +30,7 @@ type Ask struct {
 // message ends it is for the machine to say, with Close.
 type Arrived struct {
 	Exchange uint64
-	Msg      []byte // not kept after Step returns
+	Msg      []byte // may be changed, and is not kept after Step returns
 }
 
 // Expired says that the Timeout of a Send or Wait is over; that exchange is

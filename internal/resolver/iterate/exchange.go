@@ -1,6 +1,7 @@
 package iterate
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -22,7 +23,9 @@ type exchange struct {
 	place  int // index in lookup.places
 	server dnsname.Name
 	to     netip.AddrPort
-	id     uint16 // of the message
+	q      question // what is asked: the lookup's, or less of it
+	id     uint16   // of the message
+	mixed  []byte   // the name as it was written, if in mixed case
 	tcp    bool
 	edns   bool
 	learns bool // whether the server can do without EDNS what it could not with
@@ -63,6 +66,7 @@ func (r *Resolver) open(l *lookup, x *exchange, timeout time.Duration) bool {
 	p := l.places[x.place]
 	x.number, x.lookup, x.sent = r.number(), l, r.now
 	x.server, x.to = l.servers[p.server].name, netip.AddrPortFrom(p.addr, r.cfg.Port)
+	x.q = r.askNext(l)
 	x.id = uint16(r.cfg.Rand.Uint32()) // RFC 5452 §9.2: unpredictable
 	r.exchanges[x.number] = x
 	l.exchange = x
@@ -71,12 +75,24 @@ func (r *Resolver) open(l *lookup, x *exchange, timeout time.Duration) bool {
 		r.counters.SentTCP++
 	}
 	msg := dnswire.AppendQuery(nil, dnswire.QuerySpec{
-		ID: x.id, Name: l.q.name, Type: l.q.t, Class: rdata.ClassIN, EDNS: x.edns,
+		ID: x.id, Name: x.q.name, Type: x.q.t, Class: rdata.ClassIN, EDNS: x.edns,
 		DO: x.edns && r.cfg.Validate, // RFC 4035 §3.2.1
 	})
-	r.note(l, Step{Kind: StepSent, Server: x.to, ServerName: x.server, TCP: x.tcp})
+	if r.cfg.MixCase && !x.tcp && !r.hosts.look(p.addr).lowersCase(r.now) {
+		mixCase(msg, r.cfg.Rand)
+		x.mixed = msg[dnswire.HeaderLen : dnswire.HeaderLen+x.q.name.Len()]
+	}
+	r.note(l, Step{Kind: StepSent, Server: x.to, ServerName: x.server, TCP: x.tcp, Note: x.note()})
 	r.do(Send{Exchange: x.number, To: x.to, TCP: x.tcp, Msg: msg, Timeout: timeout})
 	return true
+}
+
+// note says what is asked if it is not the whole question.
+func (x *exchange) note() string {
+	if x.q == x.lookup.q {
+		return ""
+	}
+	return fmt.Sprintf("asked for %v %v only", x.q.name, x.q.t)
 }
 
 // close ends an exchange that the driver still has open.
@@ -98,6 +114,9 @@ func (r *Resolver) timedOut(x *exchange) {
 	r.hosts.get(x.to.Addr()).timedOut(r.now, x.sent)
 	if x.tcp {
 		l.places[x.place].useless = true
+	}
+	if x.q != l.q && l.sends > 1 {
+		l.shown.whole = true // RFC 9156 §3: some drop what they do not expect
 	}
 	l.setTrouble(dnswire.EDENoReachableAuthority, fmt.Sprintf("%v at %v did not answer", x.server, x.to.Addr()))
 	r.note(l, Step{Kind: StepTimeout, Server: x.to, ServerName: x.server, TCP: x.tcp, RTT: r.now.Sub(x.sent)})
@@ -132,6 +151,10 @@ func (r *Resolver) arrived(x *exchange, msg []byte) {
 		r.missed(x, "not a reply to the query")
 		return
 	}
+	if !x.repeatsCase(msg) {
+		r.lostCase(x)
+		return
+	}
 	// TC is looked at before the rest, which may be cut anywhere (RFC 2181 §9).
 	if msg[2]&0x02 != 0 && !x.tcp {
 		r.close(x)
@@ -139,6 +162,9 @@ func (r *Resolver) arrived(x *exchange, msg []byte) {
 		r.note(l, Step{Kind: StepTruncated, Server: x.to, ServerName: x.server})
 		r.again(l, x, true, x.edns) // RFC 7766 §5
 		return
+	}
+	if x.mixed != nil && msg[5] != 0 {
+		plainCase(msg, x.q.name)
 	}
 	m, err := dnswire.ParseMessage(msg)
 	if err == nil && m.TC { // over TCP there is no more to be had
@@ -159,7 +185,7 @@ func (r *Resolver) arrived(x *exchange, msg []byte) {
 	if x.learns && m.Rcode != dnswire.RcodeFormErr {
 		r.hosts.get(x.to.Addr()).plainUntil = r.now.Add(plainTime)
 	}
-	r.accept(l, x, m, classify(m, l.q, l.cut.Zone, &r.limits))
+	r.accept(l, x, m, classify(m, x.q, l.cut.Zone, &r.limits))
 }
 
 var errTruncated = errors.New("truncated over TCP")
@@ -214,8 +240,29 @@ func (x *exchange) matches(msg []byte) bool {
 	}
 	name, end, err := dnsname.FromWire(msg[dnswire.HeaderLen:])
 	end += dnswire.HeaderLen
-	q := x.lookup.q
-	return err == nil && name == q.name && end+4 <= len(msg) &&
-		rdata.Type(binary.BigEndian.Uint16(msg[end:])) == q.t &&
+	return err == nil && name == x.q.name && end+4 <= len(msg) &&
+		rdata.Type(binary.BigEndian.Uint16(msg[end:])) == x.q.t &&
 		rdata.Class(binary.BigEndian.Uint16(msg[end+2:])) == rdata.ClassIN
 }
+
+// repeatsCase reports whether msg, which matches, repeats the name as it was
+// written. A reply without question has nothing to repeat.
+func (x *exchange) repeatsCase(msg []byte) bool {
+	return x.mixed == nil || msg[5] == 0 || bytes.Equal(msg[dnswire.HeaderLen:][:len(x.mixed)], x.mixed)
+}
+
+// lostCase takes in a reply that does not repeat the case of the name: it is
+// forged, or comes from a server that does not keep it. TCP tells; it can not be
+// forged from afar. Such a server is not asked in mixed case again for a while.
+func (r *Resolver) lostCase(x *exchange) {
+	l := x.lookup
+	r.counters.Ignored++
+	r.note(l, Step{Kind: StepIgnored, Server: x.to, ServerName: x.server, Note: "the name comes back in another case: again over TCP"})
+	r.close(x)
+	r.hosts.get(x.to.Addr()).caseUntil = r.now.Add(caseTime)
+	r.again(l, x, true, x.edns)
+}
+
+// caseTime is how long a server counts as one that does not keep the case of
+// names: 1 hour. Each time it costs one query over TCP.
+const caseTime = time.Hour

@@ -36,6 +36,7 @@ type host struct {
 	lastTimeout  time.Time
 	deadUntil    time.Time
 	plainUntil   time.Time
+	caseUntil    time.Time
 	lame         []lameZone
 	suspect      []lameZone // zones for which it gave what is bogus
 }
@@ -123,6 +124,8 @@ func (h *host) price(r *Resolver) time.Duration {
 func (h *host) dead(now time.Time) bool { return h != nil && now.Before(h.deadUntil) }
 
 func (h *host) plain(now time.Time) bool { return h != nil && now.Before(h.plainUntil) }
+
+func (h *host) lowersCase(now time.Time) bool { return h != nil && now.Before(h.caseUntil) }
 
 func (h *host) isLame(zone dnsname.Name, now time.Time) bool {
 	return h != nil && isMarked(h.lame, zone, now)

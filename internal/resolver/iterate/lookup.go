@@ -30,6 +30,7 @@ type lookup struct {
 	sends   int                 // queries sent to servers of this cut
 	targets int                 // address lookups started for this cut
 	limited bool                // a limit kept a server of this cut from being tried
+	shown   disclosure          // how much of the name the servers of cut get to see
 
 	exchange *exchange // the open one; nil while only subs are waited for
 	subs     []sub
@@ -137,6 +138,7 @@ func (r *Resolver) enter(l *lookup, cut *rrcache.Delegation) {
 		r.part(s.lookup, waiter{lookup: l})
 	}
 	l.cut, l.subs, l.sends, l.targets, l.limited, l.trouble, l.fallback = cut, nil, 0, 0, false, trouble{}, nil
+	l.shown.labels, l.shown.whole = 0, false
 	l.servers, l.places = l.servers[:0], l.places[:0]
 	for _, s := range cut.Servers[:min(len(cut.Servers), r.limits.ServersPerZone)] {
 		l.servers = append(l.servers, server{name: s.Name})
@@ -213,12 +215,24 @@ func (r *Resolver) accept(l *lookup, x *exchange, m *dnswire.Message, rep reply)
 	step := Step{Server: x.to, ServerName: x.server, TCP: x.tcp, RTT: r.now.Sub(x.sent), Rcode: m.Rcode}
 	rep.lower(r.cache.Limits())
 	rep.from, rep.result.zone, rep.others = x.to.Addr(), l.cut.Zone, r.hasOthers(l, x)
-	if kind, useful := stepOf[rep.verdict]; useful {
+	kind, useful := stepOf[rep.verdict]
+	isPart := x.q != l.q && rep.verdict != referral
+	if useful || isPart {
 		step.Kind, step.Records, step.Target = kind, len(rep.records), rep.target
 		if rep.verdict == referral {
 			step.Target = rep.zone
 		}
+		if isPart && !useful {
+			step.Kind = StepRefused
+		}
+		if x.q != l.q {
+			step.Note = x.note()
+		}
 		r.note(l, step)
+		if isPart {
+			r.learnt(l, rep)
+			return
+		}
 		r.use(l, m, rep)
 		return
 	}

@@ -45,7 +45,8 @@ type Config struct {
 	Port           uint16
 	NoIPv4, NoIPv6 bool
 	Limits         iterate.Limits
-	// Validate, Anchors, Negative: see iterate.Config.
+	// Minimise, MixCase, Validate, Anchors, Negative: see iterate.Config.
+	Minimise, MixCase bool
 	Validate bool
 	Anchors  []rdata.Record
 	Negative []dnsname.Name
@@ -137,6 +138,7 @@ func New(cfg Config) *Driver {
 		resolver: iterate.New(iterate.Config{
 			Hints: cfg.Hints, Port: cfg.Port, NoIPv4: cfg.NoIPv4, NoIPv6: cfg.NoIPv6, Limits: cfg.Limits,
 			Rand: rand.New(rand.NewChaCha8(seed)), Cache: cfg.Cache,
+			Minimise: cfg.Minimise, MixCase: cfg.MixCase,
 			Validate: cfg.Validate, Anchors: cfg.Anchors, Negative: cfg.Negative,
 		}),
 		clients: int64(cfg.Clients), exchanges: int64(cfg.Exchanges),

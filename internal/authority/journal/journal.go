@@ -8,7 +8,11 @@
 //	record   length of the owner u8 | owner | type u16 | TTL u32 | length u16 | RDATA
 //	Difference.octets   the deleted records | the added records    without SOA
 //
-// Entry points: Between, Same, Journal.With, Journal.Since; Version.
+// It also has the form in which they are kept on disk (entry.go, frame.go), which
+// package ledger writes and reads.
+//
+// Entry points: Between, BetweenAt, Same, Journal.With, Journal.Extend,
+// Journal.Since, Difference.Apply, Difference.Revert; Version; Entry, ScanFrames.
 //
 // Concurrency: a Difference and a Journal never change after they are made and
 // may be shared.

@@ -1,0 +1,131 @@
+package journal
+
+import (
+	"fmt"
+	"slices"
+
+	"pharos/internal/authority/zone"
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/rdata"
+)
+
+// BetweenAt is Between for versions that differ at no owner name but names, and at
+// the SOA record; whichever way their serials go. It takes no longer the larger the
+// zone is.
+func BetweenAt(old, now *zone.Zone, names []dnsname.Name) *Difference {
+	d := &Difference{From: old.Serial(), To: now.Serial(), OldSOA: soaOf(old), NewSOA: soaOf(now)}
+	names = slices.Clone(names)
+	slices.SortFunc(names, dnsname.Name.Compare)
+	var deleted, added []byte
+	for _, n := range slices.Compact(names) {
+		a, b := recordsAt(old, n), recordsAt(now, n)
+		if slices.EqualFunc(a, b, same) {
+			continue
+		}
+		for _, r := range without(a, b) {
+			deleted = pack(deleted, r)
+			d.deletes++
+		}
+		for _, r := range without(b, a) {
+			added = pack(added, r)
+			d.adds++
+		}
+	}
+	d.added = len(deleted)
+	d.octets = slices.Concat(deleted, added)
+	return d
+}
+
+// recordsAt returns the records of a name, without the zone's SOA record.
+func recordsAt(z *zone.Zone, n dnsname.Name) []rdata.Record {
+	node := z.Lookup(n).Exact
+	if node == 0 {
+		return nil
+	}
+	var list []rdata.Record
+	sets := z.RRsets(node)
+	for set, ok := sets.Next(); ok; set, ok = sets.Next() {
+		if set.Type == rdata.TypeSOA && node == z.Apex() {
+			continue
+		}
+		at := 0
+		for range set.Count {
+			var data []byte
+			data, _, at = set.Record(at)
+			list = append(list, rdata.Record{Name: n, Type: set.Type, Class: rdata.ClassIN, TTL: set.TTL, Data: data})
+		}
+	}
+	return list
+}
+
+// IsEmpty reports whether nothing has changed but, perhaps, the serial in the SOA
+// record.
+func (d *Difference) IsEmpty() bool {
+	return d.deletes == 0 && d.adds == 0 && d.OldSOA.TTL == d.NewSOA.TTL && string(withoutSerial(d.OldSOA)) == string(withoutSerial(d.NewSOA))
+}
+
+// withoutSerial returns the RDATA of an SOA record without the serial, which
+// stands 20 octets before the end.
+func withoutSerial(soa rdata.Record) []byte {
+	at := len(soa.Data) - 20
+	return append(slices.Clone(soa.Data[:at]), soa.Data[at+4:]...)
+}
+
+// Apply makes the changes of d to the old version.
+func (d *Difference) Apply(e *zone.Editor) error {
+	return replace(e, d, d.OldSOA, d.NewSOA, d.octets[:d.added], d.octets[d.added:])
+}
+
+// Revert takes the changes of d back from the new version.
+func (d *Difference) Revert(e *zone.Editor) error {
+	return replace(e, d, d.NewSOA, d.OldSOA, d.octets[d.added:], d.octets[:d.added])
+}
+
+func replace(e *zone.Editor, d *Difference, oldSOA, newSOA rdata.Record, deleted, added []byte) error {
+	if !e.Delete(oldSOA) {
+		return fmt.Errorf("the difference between serial %d and %d does not fit: the version has another SOA record", d.From, d.To)
+	}
+	for r := range unpack(deleted) {
+		if !e.Delete(r) {
+			return fmt.Errorf("the difference between serial %d and %d does not fit: the version has no record %s %s to delete", d.From, d.To, r.Name, r.Type)
+		}
+	}
+	e.Add(newSOA)
+	for r := range unpack(added) {
+		e.Add(r)
+	}
+	return nil
+}
+
+// Compare calls found for each record, but the SOA records, that only one of two
+// versions of a zone has, in the order of names, until found returns false.
+func Compare(old, now *zone.Zone, found func(r rdata.Record, isAdded bool) bool) {
+	compare(old, now, found)
+}
+
+// Extend is With for several differences, oldest first, at the cost of one.
+func (j *Journal) Extend(limit int, list ...*Difference) *Journal {
+	if len(list) == 0 {
+		return j
+	}
+	next := new(Journal)
+	if j != nil {
+		next.differences = slices.Concat(j.differences, list)
+	} else {
+		next.differences = list
+	}
+	// As many as fit and join up, seen from the newest.
+	first := len(next.differences)
+	for first > 0 {
+		d := next.differences[first-1]
+		if next.size+d.Size() > limit || first < len(next.differences) && next.differences[first].From != d.To {
+			break
+		}
+		next.size += d.Size()
+		first--
+	}
+	if next.differences = next.differences[first:]; len(next.differences) == 0 {
+		return nil
+	}
+	return next
+}

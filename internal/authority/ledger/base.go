@@ -1,0 +1,181 @@
+package ledger
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"pharos/internal/authority/journal"
+	"pharos/internal/authority/zone"
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/rdata"
+)
+
+// The base of a zone: one version whole; docs/formats/zone-ledger.md.
+const (
+	baseMagic  = "PHAROSZB"
+	baseFormat = 1
+	baseHeader = 96
+	baseSum    = 64 // offset of the checksum
+)
+
+// base is a version of a zone as it is kept whole.
+type base struct {
+	zone    *zone.Zone
+	version uint64
+	sum     uint64
+	time    time.Time
+	size    int64
+}
+
+// writeBase writes the records behind the place of the header, and then the header,
+// which has to know them.
+func writeBase(f file, b base) (size int64, err error) {
+	sum := sha256.New()
+	w := bufio.NewWriterSize(io.MultiWriter(io.NewOffsetWriter(f, baseHeader), sum), 1<<18)
+	var records, octets uint64
+	var buf []byte
+	for r := range b.zone.Records() {
+		buf = journal.AppendRecord(buf[:0], r)
+		records++
+		octets += uint64(len(buf))
+		if _, err := w.Write(buf); err != nil {
+			return 0, err
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return 0, err
+	}
+	h := make([]byte, baseHeader)
+	copy(h, baseMagic)
+	binary.BigEndian.PutUint32(h[8:], baseFormat)
+	binary.BigEndian.PutUint32(h[12:], uint32(b.zone.Serial()))
+	binary.BigEndian.PutUint64(h[16:], records)
+	binary.BigEndian.PutUint64(h[24:], octets)
+	binary.BigEndian.PutUint64(h[32:], b.version)
+	binary.BigEndian.PutUint64(h[40:], b.sum)
+	binary.BigEndian.PutUint64(h[48:], uint64(b.time.UnixNano()))
+	sum.Write(h[:baseSum])
+	sum.Sum(h[:baseSum])
+	_, err = f.WriteAt(h, 0)
+	return baseHeader + int64(octets), err
+}
+
+// readBase reads a base; the error is fs.ErrNotExist if there is none.
+func readBase(d disk, path string, name dnsname.Name) (base, error) {
+	f, err := d.Open(path, os.O_RDONLY)
+	if err != nil {
+		return base{}, err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return base{}, err
+	}
+	h := make([]byte, baseHeader)
+	if _, err := io.ReadFull(f, h); err != nil || string(h[:8]) != baseMagic {
+		return base{}, fmt.Errorf("%w: its header is not one", errDamaged)
+	}
+	if v := binary.BigEndian.Uint32(h[8:]); v != baseFormat {
+		return base{}, fmt.Errorf("%w: format %d, this one reads %d", errFormat, v, baseFormat)
+	}
+	b := base{version: binary.BigEndian.Uint64(h[32:]), sum: binary.BigEndian.Uint64(h[40:]), time: time.Unix(0, int64(binary.BigEndian.Uint64(h[48:]))), size: size}
+	if octets := binary.BigEndian.Uint64(h[24:]); octets != uint64(size-baseHeader) {
+		return base{}, fmt.Errorf("%w: it has %d octets of records, not %d as its header says", errDamaged, size-baseHeader, octets)
+	}
+	sum := sha256.New()
+	build := zone.NewBuilder(name)
+	content, err := readRecords(bufio.NewReaderSize(io.TeeReader(f, sum), 1<<18), build, binary.BigEndian.Uint64(h[16:]))
+	if err != nil {
+		return base{}, err
+	}
+	sum.Write(h[:baseSum])
+	if string(sum.Sum(nil)) != string(h[baseSum:]) || content != b.sum {
+		return base{}, fmt.Errorf("%w: its checksum does not fit", errDamaged)
+	}
+	var problems []zone.Problem
+	if b.zone, problems = build.Finish(); b.zone == nil {
+		return base{}, fmt.Errorf("%w: %v", errDamaged, problems)
+	}
+	return b, nil
+}
+
+// readRecords adds the records to b, and returns their sum.
+func readRecords(r *bufio.Reader, b *zone.Builder, count uint64) (sum uint64, err error) {
+	cut := fmt.Errorf("%w: it is cut off", errDamaged)
+	var buf [dnsname.MaxLen + 8]byte
+	data := make([]byte, 1<<16)
+	for range count {
+		length, err := r.ReadByte()
+		if err != nil {
+			return 0, cut
+		}
+		fixed := buf[:int(length)+8]
+		if _, err := io.ReadFull(r, fixed); err != nil {
+			return 0, cut
+		}
+		owner, used, err := dnsname.FromWire(fixed)
+		if err != nil || used != int(length) {
+			return 0, fmt.Errorf("%w: a bad name", errDamaged)
+		}
+		fixed = fixed[length:]
+		rest := data[:binary.BigEndian.Uint16(fixed[6:])]
+		if _, err := io.ReadFull(r, rest); err != nil {
+			return 0, cut
+		}
+		record := rdata.Record{
+			Name: owner, Type: rdata.Type(binary.BigEndian.Uint16(fixed)), Class: rdata.ClassIN,
+			TTL: rdata.TTL(binary.BigEndian.Uint32(fixed[2:])), Data: rest,
+		}
+		sum += journal.SumRecord(record)
+		b.Add(record)
+	}
+	if _, err := r.ReadByte(); err != io.EOF {
+		return 0, fmt.Errorf("%w: it goes on after its last record", errDamaged)
+	}
+	return sum, nil
+}
+
+// loadBase reads the newest base of a zone that can be used. There may be an older
+// one to begin with when a disk returns other octets than were written: the log
+// often goes back to it.
+func (l *Ledger) loadBase(e *entry) (b base, found bool, problem error) {
+	for _, suffix := range []string{".base", ".base.1"} {
+		path := l.path(e, suffix)
+		b, err := readBase(l.disk, path, e.name)
+		switch {
+		case err == nil:
+			return b, true, problem
+		case errors.Is(err, fs.ErrNotExist):
+		default:
+			problem = errors.Join(problem, fmt.Errorf("%s: %w", path, err))
+		}
+	}
+	return base{}, false, problem
+}
+
+// saveBase makes b the base of a zone, and the one there was the one before. It is
+// durable when nil is returned; with an error nobody knows which of them is there.
+func (l *Ledger) saveBase(e *entry, b base) (size int64, err error) {
+	path := l.path(e, ".base")
+	err = writeWhole(l.disk, path+".new", func(f file) error {
+		size, err = writeBase(f, b)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	if err := l.disk.Rename(path, path+".1"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, err
+	}
+	if err := l.disk.Rename(path+".new", path); err != nil {
+		return 0, err
+	}
+	return size, l.disk.SyncFolder(l.zonesFolder())
+}

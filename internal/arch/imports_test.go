@@ -47,6 +47,7 @@ internal/traffic/probe:         internal/traffic/health internal/traffic/pool
 
 internal/proxy/http1:
 internal/proxy/route:           internal/proxy/http1
+internal/proxy/tlscert:
 internal/proxy/httpproxy:       internal/proxy/http1 internal/proxy/route internal/traffic/balance internal/traffic/pool internal/traffic/health
 
 internal/cluster/document:      internal/dns/dnsname

@@ -44,7 +44,7 @@ func (n *Node) Status() api.Status {
 	return api.Status{
 		Version: api.Version(), Started: n.started, Revision: s.Revision, Store: n.storeStatus(), Config: n.path,
 		Listeners: n.listeners(), Zones: len(s.served), Pools: len(s.pools.Pools()), Routes: s.gateway.Routes().Len(),
-		Problems: n.problems.list(),
+		Problems: n.problems.list(), Certificates: n.certificateList(),
 	}
 }
 

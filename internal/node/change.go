@@ -73,6 +73,7 @@ func (n *Node) reload() (api.Applied, error) {
 	}
 	n.problem(configRefused, "", "")
 	n.problem(listenerFailed, "", needsRestart(before.Config, cfg))
+	n.followCertificates(cfg, time.Now(), true)
 	now := n.current.Load()
 	applied := api.Applied{Revision: now.Revision}
 	for _, z := range now.served {
@@ -95,6 +96,7 @@ func needsRestart(old, now *config.Config) string {
 		old, now any
 	}{
 		{"listen", old.Listen, now.Listen}, {"data", old.Data, now.Data}, {"dns", old.DNS, now.DNS},
+		{"tls.minVersion", old.TLS.MinVersion, now.TLS.MinVersion},
 		{"transfers.incoming", old.Transfers.Incoming, now.Transfers.Incoming},
 		{"transfers.maxRecords", old.Transfers.MaxRecords, now.Transfers.MaxRecords},
 		{"transfers.maxSize", old.Transfers.MaxSize, now.Transfers.MaxSize},
@@ -240,6 +242,7 @@ func (n *Node) watchFiles(ctx context.Context, reload <-chan struct{}) {
 			n.saveVerdicts(n.data())
 			n.followAccessLog()
 			n.mu.Lock()
+			n.followCertificates(n.current.Load().Config, time.Now(), false)
 			same := !n.current.Load().watched(n.file)
 			n.mu.Unlock()
 			if same {

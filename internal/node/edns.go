@@ -20,7 +20,8 @@ import (
 // answers a network gets that has shown none. Constant after New.
 type edns struct {
 	nsid      []byte
-	keepalive [2]byte // RFC 7828 §3.1: in units of 100 ms
+	keepalive [2]byte // over TCP; RFC 7828 §3.1: in units of 100 ms
+	overTLS   [2]byte // over DoT
 	secret    cookie.Secret
 	limiter   *ratelimit.Limiter // nil: no limit
 	exempt    *admission.ACL
@@ -29,6 +30,7 @@ type edns struct {
 func newEDNS(cfg config.DNS, now time.Time) (edns, error) {
 	e := edns{nsid: []byte(cfg.NSID)}
 	binary.BigEndian.PutUint16(e.keepalive[:], uint16(min(time.Duration(cfg.TCPIdle)/(100*time.Millisecond), 1<<16-1)))
+	binary.BigEndian.PutUint16(e.overTLS[:], uint16(min(time.Duration(cfg.Encrypted.Idle)/(100*time.Millisecond), 1<<16-1)))
 	var err error
 	if cfg.CookieSecret == "" {
 		rand.Read(e.secret[:]) // which never fails
@@ -61,8 +63,14 @@ func (e *edns) addOptions(q *dnswire.Query, client netip.Addr, transport dnsserv
 	if q.EDNS.NSID && len(e.nsid) > 0 {
 		out.AddOption(dnswire.OptionNSID, e.nsid)
 	}
-	if q.EDNS.Keepalive && (transport == dnsserver.TCP || transport == dnsserver.DoT) { // RFC 7828 §3.2.1: ignored over UDP
+	switch { // RFC 7828 §3.2.1: ignored over UDP
+	case q.EDNS.Keepalive && transport == dnsserver.TCP:
 		out.AddOption(dnswire.OptionKeepalive, e.keepalive[:])
+	case q.EDNS.Keepalive && transport == dnsserver.DoT:
+		out.AddOption(dnswire.OptionKeepalive, e.overTLS[:])
+	}
+	if transport.IsEncrypted() { // RFC 8467 §4.1; RFC 7830 §4 lets a server pad unasked
+		out.SetPadding(dnswire.PaddingBlock)
 	}
 	return hasCookie
 }

@@ -43,6 +43,7 @@ import (
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/proxy/httpproxy"
+	"pharos/internal/proxy/tlscert"
 	"pharos/internal/resolver/iterate"
 	"pharos/internal/resolver/outbound"
 	"pharos/internal/resolver/rrcache"
@@ -74,6 +75,7 @@ type Node struct {
 	resolver  *outbound.Driver
 	dns       *dnsserver.Server // nil without an address
 	edns      edns
+	encrypted []reachable
 	gateway   *httpproxy.Server // nil without an address
 	gatewayOn []net.Listener
 	admin     *http.Server
@@ -85,6 +87,8 @@ type Node struct {
 	secondaries *xfr.Secondaries
 	notifier    *xfr.Notifier
 	outgoing    outgoing
+
+	certificates tlscert.Store
 
 	current  atomic.Pointer[Snapshot]
 	store    atomic.Pointer[store.Store] // nil until it is open
@@ -143,18 +147,8 @@ func (n *Node) build(cfg *config.Config, o Options) error {
 	if n.edns, err = newEDNS(cfg.DNS, n.started); err != nil {
 		return fmt.Errorf("dns: %w", err)
 	}
-	if len(cfg.Listen.DNS) > 0 {
-		n.dns, err = dnsserver.Listen(dnsserver.Config{
-			Addresses: cfg.Listen.DNS, UDPWorkers: udpWorkers(cfg.DNS), Handler: n.query, Log: n.log,
-			Prepare: n.prepare, Limit: n.limit,
-			TCP: dnsserver.Limits{
-				Connections: cfg.DNS.TCPConnections, PerClient: cfg.DNS.TCPPerClient,
-				Idle: time.Duration(cfg.DNS.TCPIdle), InFlight: cfg.DNS.TCPPipeline,
-			},
-		})
-		if err != nil {
-			return fmt.Errorf("listen.dns: %w", err)
-		}
+	if err := n.listenDNS(cfg); err != nil {
+		return err
 	}
 	if err := n.buildGateway(cfg, o.Stdout); err != nil {
 		return err
@@ -371,6 +365,7 @@ func (n *Node) listeners() []string {
 	for _, a := range n.DNS() {
 		all = append(all, "dns "+a.String())
 	}
+	all = append(all, n.listening()...)
 	for _, a := range n.HTTP() {
 		all = append(all, "http "+a)
 	}

@@ -14,22 +14,24 @@ import (
 type code string
 
 const (
-	configRefused  code = "config-refused"   // the configuration file is not what is served
-	zoneRefused    code = "zone-refused"     // a zone's file is not what is served
-	zoneWarning    code = "zone-warning"     // a zone is served, but somebody should look
-	zoneAbsent     code = "zone-absent"      // a secondary zone has no version to serve
-	transferFailed code = "transfer-failed"  // a secondary zone is served, but cannot be refreshed
-	notifyFailed   code = "notify-failed"    // a secondary could not be told of a change
-	poolAllDown    code = "pool-all-down"    // no member is healthy, so all are used
-	storeLost      code = "store-lost"       // what is changed at run time cannot be read or written
-	objectUnused   code = "object-unused"    // an applied object clashes with the file
-	snapshotFailed code = "snapshot-failed"  // a change is served but would be lost in a crash
-	listenerFailed code = "listener-changed" // listen.* cannot change without a restart
-	steerHomeless  code = "steer-homeless"   // steered names lie in no zone of ours
+	configRefused      code = "config-refused"      // the configuration file is not what is served
+	zoneRefused        code = "zone-refused"        // a zone's file is not what is served
+	zoneWarning        code = "zone-warning"        // a zone is served, but somebody should look
+	zoneAbsent         code = "zone-absent"         // a secondary zone has no version to serve
+	transferFailed     code = "transfer-failed"     // a secondary zone is served, but cannot be refreshed
+	notifyFailed       code = "notify-failed"       // a secondary could not be told of a change
+	poolAllDown        code = "pool-all-down"       // no member is healthy, so all are used
+	storeLost          code = "store-lost"          // what is changed at run time cannot be read or written
+	objectUnused       code = "object-unused"       // an applied object clashes with the file
+	snapshotFailed     code = "snapshot-failed"     // a change is served but would be lost in a crash
+	certificateRefused code = "certificate-refused" // a certificate's files cannot be used
+	certificateEnding  code = "certificate-ending"  // a certificate is near its end, or past it
+	listenerFailed     code = "listener-changed"    // listen.* cannot change without a restart
+	steerHomeless      code = "steer-homeless"      // steered names lie in no zone of ours
 )
 
 // severities of the codes that are not errors.
-var warnings = []code{zoneWarning, transferFailed, notifyFailed, objectUnused, listenerFailed, steerHomeless}
+var warnings = []code{certificateEnding, zoneWarning, transferFailed, notifyFailed, objectUnused, listenerFailed, steerHomeless}
 
 // subject is what a problem is about: a zone, a pool, or nothing.
 type subject struct {

@@ -76,6 +76,17 @@ type Status struct {
 	Pools     int       `json:"pools"`
 	Routes    int       `json:"routes"`
 	Problems  []Problem `json:"problems"`
+
+	Certificates []Certificate `json:"certificates,omitempty"`
+}
+
+// Certificate is a certificate that encrypted listeners show.
+type Certificate struct {
+	File        string    `json:"file"`
+	Names       []string  `json:"names"`
+	Until       time.Time `json:"until"`
+	Fingerprint string    `json:"fingerprint"` // SHA-256 of the certificate, hexadecimal
+	Pin         string    `json:"pin"`         // SHA-256 of its public key, base64
 }
 
 // Problem is something an operator should know.

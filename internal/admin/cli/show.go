@@ -25,6 +25,9 @@ func newStatus() *cobra.Command {
 		return output.print(c.OutOrStdout(), s, func(w io.Writer) error {
 			fmt.Fprintf(w, "pharos %s, up %v, snapshot %d, store %s\n", s.Version, time.Since(s.Started).Round(time.Second), s.Revision, s.Store)
 			fmt.Fprintf(w, "%d zones, %d pools, %d routes; listening on %s\n", s.Zones, s.Pools, s.Routes, strings.Join(s.Listeners, ", "))
+			for _, x := range s.Certificates {
+				fmt.Fprintf(w, "certificate %s for %s, until %s\n  SHA-256 %s, pin %s\n", x.File, strings.Join(x.Names, ", "), x.Until.UTC().Format(time.DateTime), x.Fingerprint, x.Pin)
+			}
 			if len(s.Problems) == 0 {
 				fmt.Fprintln(w, "no problems")
 			}

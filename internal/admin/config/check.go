@@ -44,29 +44,47 @@ func (c *Config) check(to *checker) {
 	}
 }
 
-// checkListen finds addresses that two listeners want. DNS over TCP, the
-// gateway and the admin listener all need a TCP port.
+// checkListen finds addresses that two listeners want.
 func (c *Config) checkListen(to *checker) {
-	taken := map[netip.AddrPort]string{}
-	claim := func(path string, a netip.AddrPort) {
-		if other, ok := taken[a]; ok && a.Port() != 0 {
-			to.fail(path, fmt.Sprintf("%s is already used by %s", a, other), "choose another address or port")
-			return
+	taken, said := map[string]string{}, map[string]bool{}
+	claim := func(protocol, path string, list []netip.AddrPort) {
+		for i, a := range list {
+			at := fmt.Sprintf("%s[%d]", path, i)
+			if path == "listen.admin" {
+				at = path
+			}
+			key := protocol + " " + a.String()
+			if other, ok := taken[key]; ok && a.Port() != 0 && !said[at] {
+				said[at] = true
+				to.fail(at, fmt.Sprintf("%s is already used by %s", a, other), "choose another address or port")
+			} else if !ok {
+				taken[key] = at
+			}
 		}
-		taken[a] = path
 	}
-	for i, a := range c.Listen.DNS {
-		claim(fmt.Sprintf("listen.dns[%d]", i), a)
+	l := &c.Listen
+	claim("tcp", "listen.dns", l.DNS)
+	claim("udp", "listen.dns", l.DNS)
+	claim("tcp", "listen.dot", l.DoT)
+	claim("tcp", "listen.doh", l.DoH)
+	claim("udp", "listen.doh3", l.DoH3)
+	claim("udp", "listen.doq", l.DoQ)
+	claim("tcp", "listen.http", l.HTTP)
+	if l.Admin.IsValid() {
+		claim("tcp", "listen.admin", []netip.AddrPort{l.Admin})
 	}
-	for i, a := range c.Listen.HTTP {
-		claim(fmt.Sprintf("listen.http[%d]", i), a)
-	}
-	if c.Listen.Admin.IsValid() {
-		claim("listen.admin", c.Listen.Admin)
+	if l.HasEncrypted() && len(c.TLS.Certificates) == 0 && !c.TLS.SelfSigned {
+		to.fail("listen", "encrypted listeners need a certificate", "add tls: {certificates: [{certificate: FILE, key: FILE}]}, or, to try them out, tls: {selfSigned: true}")
 	}
 }
 
+// HasEncrypted reports whether there is a listener that needs a certificate.
+func (l *Listen) HasEncrypted() bool { return len(l.DoT)+len(l.DoH)+len(l.DoH3)+len(l.DoQ) > 0 }
+
 func (c *Config) checkDNS(to *checker) {
+	if p := c.DNS.Encrypted.Path; !strings.HasPrefix(p, "/") || strings.ContainsAny(p, "{}?# ") {
+		to.fail("dns.encrypted.path", fmt.Sprintf("%q is no path of a URI", p), "begin it with a slash, as in /dns-query")
+	}
 	if n := len(c.DNS.NSID); n > maxNSID {
 		to.fail("dns.nsid", fmt.Sprintf("%d octets, but every answer has to have room for it", n), fmt.Sprintf("choose a name of at most %d", maxNSID))
 	}

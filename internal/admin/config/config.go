@@ -36,6 +36,8 @@ type Config struct {
 	state.Resources
 	// DNS bounds what the DNS listeners take on.
 	DNS DNS `json:"dns"`
+	// TLS is what encrypted listeners show to clients.
+	TLS TLS `json:"tls"`
 	// Gateway bounds what the HTTP listeners take on.
 	Gateway Gateway `json:"gateway"`
 	// Store keeps what is applied at run time.
@@ -51,6 +53,16 @@ type Config struct {
 type Listen struct {
 	// DNS are the addresses for DNS over UDP and TCP.
 	DNS []netip.AddrPort `json:"dns" default:"127.0.0.1:53,[::1]:53" max:"64" example:"192.0.2.1:53"`
+	// DoT are the addresses for DNS over TLS (RFC 7858), in general port 853.
+	DoT []netip.AddrPort `json:"dot" default:"" max:"64" example:"0.0.0.0:853"`
+	// DoH are the addresses for DNS over HTTPS (RFC 8484) on HTTP/2, in general
+	// port 443. The path is dns.encrypted.path.
+	DoH []netip.AddrPort `json:"doh" default:"" max:"64" example:"0.0.0.0:443"`
+	// DoH3 are the addresses for the same on HTTP/3: UDP, in general the ports of
+	// DoH, whose answers then tell clients of it.
+	DoH3 []netip.AddrPort `json:"doh3" default:"" max:"64" example:"0.0.0.0:443"`
+	// DoQ are the addresses for DNS over QUIC (RFC 9250): UDP, in general port 853.
+	DoQ []netip.AddrPort `json:"doq" default:"" max:"64" example:"0.0.0.0:853"`
 	// HTTP are the addresses of the gateway. Without one there is no gateway.
 	HTTP []netip.AddrPort `json:"http" default:"" max:"64" example:"0.0.0.0:80"`
 	// Admin is the address of status, metrics and commands. Whoever reaches it
@@ -216,6 +228,14 @@ type DNS struct {
 	// TCPPipeline is how many queries of one TCP connection are worked on at a
 	// time; the next ones wait in the socket.
 	TCPPipeline int `json:"tcpPipeline" default:"64" min:"1" max:"65535" example:"16"`
+	// TCPQueries is how many queries one TCP connection may bring before it is
+	// closed, and its client opens another. 0: any number.
+	TCPQueries int `json:"tcpQueries" default:"0" min:"0" max:"1000000000" example:"10000"`
+	// Encrypted bounds what listen.dot, listen.doh, listen.doh3 and listen.doq take
+	// on, each by itself.
+	Encrypted Encrypted `json:"encrypted"`
+	// Proxy says who may speak for clients.
+	Proxy Proxy `json:"proxy"`
 	// NSID is the name of this server in answers to those who ask for it
 	// (RFC 5001), to tell the servers behind one address apart. Up to 64 octets.
 	// Empty: it is not told.
@@ -232,6 +252,60 @@ type DNS struct {
 	RateLimit int `json:"rateLimit" default:"0" min:"0" max:"1000000" example:"50"`
 	// RateLimitExempt are the networks that RateLimit is not for.
 	RateLimitExempt []netip.Prefix `json:"rateLimitExempt" default:"" max:"10000" example:"192.0.2.0/24"`
+}
+
+// Encrypted bounds what the encrypted DNS listeners take on, each by itself.
+type Encrypted struct {
+	// Connections is how many connections are open at most. At the limit the one
+	// that has been idle longest is closed.
+	Connections int `json:"connections" default:"2048" min:"1" max:"1000000" example:"10000"`
+	// PerClient is how many of them one IPv4 address or one IPv6 /64 may have.
+	// At the limit new ones are refused.
+	PerClient int `json:"perClient" default:"128" min:"1" max:"1000000" example:"8"`
+	// Idle is how long a connection stays open without a query. To come back costs
+	// a client more than over TCP.
+	Idle Duration `json:"idle" default:"30s" min:"100ms" max:"1h" example:"10s"`
+	// Pipeline is how many queries of one connection are worked on at a time: the
+	// streams of DoH, DoH3 and DoQ.
+	Pipeline int `json:"pipeline" default:"100" min:"1" max:"10000" example:"16"`
+	// Queries is how many queries one connection may bring before it is closed, and
+	// its client opens another. 0: any number.
+	Queries int `json:"queries" default:"0" min:"0" max:"1000000000" example:"10000"`
+	// Path is where DoH and DoH3 answer (RFC 8484 §4.1).
+	Path string `json:"path" default:"/dns-query" example:"/dns-query"`
+}
+
+// Proxy says who may speak for clients.
+type Proxy struct {
+	// Trusted are the networks of proxies that send a PROXY header (version 2)
+	// before each connection over TCP, DoT and DoH, and in each datagram over UDP.
+	// The client in it counts for access, limits, views and logs. From these
+	// networks nothing without a header is heard; from all others nothing with one.
+	Trusted []netip.Prefix `json:"trusted" default:"" max:"1000" example:"10.0.0.0/24"`
+}
+
+// TLS is what encrypted listeners show to clients. Files are read again when they
+// change, without a connection noticing.
+type TLS struct {
+	// Certificates are shown by the name that a client asks for; the first also to
+	// those that ask for none or another.
+	Certificates []Certificate `json:"certificates" max:"1000"`
+	// SelfSigned makes a certificate that is signed by nobody but itself, to try
+	// things out with: it is kept in the data folder, "pharos status" shows its
+	// fingerprint, and clients have to be told not to check it or to expect that.
+	SelfSigned bool `json:"selfSigned" default:"false" example:"true"`
+	// MinVersion is the oldest version of TLS for DoT and DoH. QUIC, and the
+	// transfer of zones over TLS, always need 1.3.
+	MinVersion string `json:"minVersion" enum:"1.2,1.3" default:"1.2" example:"1.3"`
+}
+
+// Certificate is a certificate and its key.
+type Certificate struct {
+	// Certificate is a PEM file with the server's certificate and then those that
+	// lead from it to the root.
+	Certificate string `json:"certificate" required:"true" format:"file" example:"tls/ns1.example.com.crt"`
+	// Key is a PEM file with the private key.
+	Key string `json:"key" required:"true" format:"file" example:"tls/ns1.example.com.key"`
 }
 
 // Gateway bounds what the HTTP listeners take on.

@@ -98,6 +98,9 @@ func (c *Config) resolvePaths(folder string) {
 	for i := range c.Zones {
 		paths = append(paths, &c.Zones[i].File)
 	}
+	for i := range c.TLS.Certificates {
+		paths = append(paths, &c.TLS.Certificates[i].Certificate, &c.TLS.Certificates[i].Key)
+	}
 	for i := range c.Keys {
 		paths = append(paths, &c.Keys[i].SecretFile)
 	}

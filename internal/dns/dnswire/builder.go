@@ -29,6 +29,7 @@ const questionPointer = 0xC000 | HeaderLen
 type Builder struct {
 	msg     []byte // Invariant: HeaderLen <= len(msg) <= limit, between calls
 	limit   int    // octets, less what Finish adds
+	whole   int    // octets, with all that is added
 	query   *Query
 	names   compressor
 	counts  [3]uint16
@@ -38,6 +39,9 @@ type Builder struct {
 	hasEDE  bool
 	ede     EDE
 	edeText string
+
+	padding  int // of the response to a multiple of this; 0: none
+	reserved int // octets that the caller appends after Finish
 
 	options    [maxOptions]byte // for OPT, but for the extended error
 	optionsLen int
@@ -56,6 +60,7 @@ func (b *Builder) Reset(q *Query, buf []byte, limit int) {
 	}
 	b.query = q
 	b.limit = min(limit, cap(buf))
+	b.whole, b.padding, b.reserved = b.limit, 0, 0
 	if q.EDNS.Present {
 		b.limit -= optLen
 	}
@@ -66,7 +71,10 @@ func (b *Builder) Reset(q *Query, buf []byte, limit int) {
 
 // Reserve keeps n octets of the limit free, for what the caller appends to the
 // finished response.
-func (b *Builder) Reserve(n int) { b.limit -= n }
+func (b *Builder) Reserve(n int) {
+	b.limit -= n
+	b.reserved += n
+}
 
 // SetRcode sets the response code; that of the Query to begin with.
 func (b *Builder) SetRcode(r Rcode) { b.rcode = r }
@@ -244,6 +252,9 @@ func (b *Builder) appendOPT(msg []byte, rcode Rcode) []byte {
 		msg = append(msg, b.edeText...)
 	}
 	msg = append(msg, b.options[:b.optionsLen]...) // there is room: AddOption has kept it
+	if b.padding > 0 {
+		msg = b.pad(msg)
+	}
 	binary.BigEndian.PutUint16(msg[start-2:], uint16(len(msg)-start))
 	return msg
 }

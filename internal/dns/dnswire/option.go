@@ -16,6 +16,7 @@ const (
 	OptionExpire      Option = 9  // RFC 7314
 	OptionCookie      Option = 10 // RFC 7873
 	OptionKeepalive   Option = 11 // RFC 7828
+	optionPadding            = 12 // RFC 7830
 	OptionZoneVersion Option = 19 // RFC 9660
 	optionEDE                = 15 // RFC 8914 §2
 )
@@ -79,6 +80,31 @@ func (b *Builder) AddZoneVersion(labels int, serial rdata.Serial) bool {
 }
 
 const zoneVersionSerial = 0 // RFC 9660 §3: type SOA-SERIAL
+
+// PaddingBlock is what the length of a padded response is a multiple of, in octets
+// (RFC 8467 §4.1).
+const PaddingBlock = 468
+
+// SetPadding has Finish fill the response up to a multiple of block, so that its
+// length says little of what is in it (RFC 7830). Without EDNS in the query it does
+// nothing (RFC 7830 §4).
+func (b *Builder) SetPadding(block int) { b.padding = block }
+
+// pad appends the padding option, for which there may be no room.
+func (b *Builder) pad(msg []byte) []byte {
+	length := len(msg) + 4 + b.reserved
+	target := min((length+b.padding-1)/b.padding*b.padding, b.whole)
+	if length > target {
+		return msg
+	}
+	fill := target - length
+	msg = binary.BigEndian.AppendUint16(msg, optionPadding)
+	msg = binary.BigEndian.AppendUint16(msg, uint16(fill))
+	start := len(msg)
+	msg = msg[:start+fill] // within whole, and so within the buffer
+	clear(msg[start:])     // RFC 7830 §3: zeroes
+	return msg
+}
 
 // AddOption adds an option to the OPT record of the response. It lessens the room
 // for records, so it comes before them. Without EDNS in the query, or without

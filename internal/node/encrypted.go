@@ -1,0 +1,201 @@
+package node
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"pharos/internal/admin/api"
+	"pharos/internal/admin/config"
+	"pharos/internal/proxy/tlscert"
+	"pharos/internal/serve/admission"
+	"pharos/internal/serve/dnsserver"
+)
+
+// This file joins the encrypted ways to the same Handler as all others, and keeps
+// the certificates that they show:
+//
+//	file, tick, reload -> tlscert.Store -> each TLS handshake
+//	DoT -> dnsserver -> query
+
+// listenDNS binds every address at which DNS is spoken, in whatever form.
+func (n *Node) listenDNS(cfg *config.Config) error {
+	if len(cfg.Listen.DNS) == 0 && !cfg.Listen.HasEncrypted() {
+		return nil
+	}
+	proxies, err := admission.AllowOnly(cfg.DNS.Proxy.Trusted)
+	if err != nil {
+		return fmt.Errorf("dns.proxy.trusted: %w", err)
+	}
+	c := dnsserver.Config{
+		Addresses: cfg.Listen.DNS, UDPWorkers: udpWorkers(cfg.DNS), Handler: n.query, Log: n.log,
+		Prepare: n.prepare, Limit: n.limit,
+		TCP: dnsserver.Limits{
+			Connections: cfg.DNS.TCPConnections, PerClient: cfg.DNS.TCPPerClient, Queries: cfg.DNS.TCPQueries,
+			Idle: time.Duration(cfg.DNS.TCPIdle), InFlight: cfg.DNS.TCPPipeline,
+		},
+	}
+	if len(cfg.DNS.Proxy.Trusted) > 0 {
+		c.Proxies = proxies.Allows
+	}
+	if n.dns, err = dnsserver.Listen(c); err != nil {
+		return fmt.Errorf("listen.dns: %w", err)
+	}
+	if !cfg.Listen.HasEncrypted() {
+		return nil
+	}
+	if err := n.loadCertificates(cfg); err != nil {
+		return fmt.Errorf("tls: %w", err)
+	}
+	return n.listenEncrypted(cfg)
+}
+
+// listenEncrypted adds the encrypted ways in.
+func (n *Node) listenEncrypted(cfg *config.Config) error {
+	if len(cfg.Listen.DoT) > 0 {
+		e, err := n.dns.Open(dnsserver.EntranceConfig{
+			Transport: dnsserver.DoT, Addresses: cfg.Listen.DoT, Limits: encryptedLimits(cfg.DNS.Encrypted),
+			TLS: n.tlsConfig(cfg.TLS, "dot"),
+		})
+		if err != nil {
+			return fmt.Errorf("listen.dot: %w", err)
+		}
+		n.encrypted = append(n.encrypted, reachable{"dot", e.Addrs()})
+	}
+	return nil
+}
+
+// reachable is what listens in one encrypted form.
+type reachable struct {
+	form  string
+	addrs []netip.AddrPort
+}
+
+// Encrypted returns the addresses of a form of DNS: dot, doh, doh3 or doq.
+func (n *Node) Encrypted(form string) []netip.AddrPort {
+	for _, r := range n.encrypted {
+		if r.form == form {
+			return r.addrs
+		}
+	}
+	return nil
+}
+
+func encryptedLimits(e config.Encrypted) dnsserver.Limits {
+	return dnsserver.Limits{
+		Connections: e.Connections, PerClient: e.PerClient, Queries: e.Queries,
+		Idle: time.Duration(e.Idle), InFlight: e.Pipeline,
+	}
+}
+
+// tlsConfig returns what TLS is agreed on with: one for the life of a listener, so
+// that session tickets outlive a change of certificates. Their keys are changed
+// each day by package tls.
+func (n *Node) tlsConfig(c config.TLS, protocols ...string) *tls.Config {
+	t := &tls.Config{
+		MinVersion: tls.VersionTLS12, NextProtos: protocols, GetCertificate: n.certificates.Get,
+		DynamicRecordSizingDisabled: true, // pipelined answers leave in one record
+	}
+	if c.MinVersion == "1.3" {
+		t.MinVersion = tls.VersionTLS13
+	}
+	return t
+}
+
+// loadCertificates reads what is to be shown. The error says what could not be
+// used.
+func (n *Node) loadCertificates(cfg *config.Config) error {
+	var sources []tlscert.Source
+	for _, c := range cfg.TLS.Certificates {
+		sources = append(sources, tlscert.Source{Certificate: c.Certificate, Key: c.Key})
+	}
+	var selfErr error
+	if cfg.TLS.SelfSigned {
+		names, addrs := ownNames(cfg)
+		var self tlscert.Source
+		if self, selfErr = tlscert.SelfSigned(filepath.Join(cfg.Data, "tls"), names, addrs, time.Now()); selfErr == nil {
+			sources = append(sources, self)
+		}
+	}
+	return errors.Join(n.certificates.Set(sources), selfErr)
+}
+
+// ownNames returns what a self-signed certificate is made out to.
+func ownNames(cfg *config.Config) ([]string, []netip.Addr) {
+	names := []string{"localhost"}
+	if host, err := os.Hostname(); err == nil && host != "localhost" {
+		names = append(names, host)
+	}
+	addrs := []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback()}
+	for _, list := range [][]netip.AddrPort{cfg.Listen.DNS, cfg.Listen.DoT, cfg.Listen.DoH, cfg.Listen.DoH3, cfg.Listen.DoQ} {
+		for _, a := range list {
+			addrs = append(addrs, a.Addr().Unmap().WithZone(""))
+		}
+	}
+	slices.SortFunc(addrs, netip.Addr.Compare)
+	addrs = slices.DeleteFunc(slices.Compact(addrs), netip.Addr.IsUnspecified)
+	return names, addrs
+}
+
+// followCertificates reads certificates again when reload says so, when their
+// files have changed, or when the self-signed one is about to end; and reports how
+// they are.
+func (n *Node) followCertificates(cfg *config.Config, now time.Time, reload bool) {
+	if !cfg.Listen.HasEncrypted() {
+		return
+	}
+	ending := cfg.TLS.SelfSigned && slices.ContainsFunc(n.certificates.Status(), func(s tlscert.Status) bool {
+		return s.Until.Sub(now) < tlscert.RenewBefore
+	})
+	var failed error
+	if reload || ending || n.certificates.Changed() {
+		failed = n.loadCertificates(cfg)
+		n.log.Info("certificates read", "ok", failed == nil)
+	}
+	var about []string
+	for _, s := range n.certificates.Status() {
+		about = append(about, s.Certificate)
+		n.problem(certificateRefused, s.Certificate, s.Problem)
+		text := ""
+		if left := s.Until.Sub(now); !s.Until.IsZero() && left < tlscert.RenewBefore {
+			text = fmt.Sprintf("certificate %s ends at %s; put a new one in its place", s.Certificate, s.Until.UTC().Format(time.DateTime))
+			if left < 0 {
+				text = fmt.Sprintf("certificate %s has ended at %s: clients refuse it; put a new one in its place", s.Certificate, s.Until.UTC().Format(time.DateTime))
+			}
+		}
+		n.problem(certificateEnding, s.Certificate, text)
+	}
+	if len(about) == 0 && failed != nil {
+		about = append(about, "tls")
+		n.problem(certificateRefused, "tls", failed.Error())
+	}
+	n.problems.keep(certificateRefused, about)
+	n.problems.keep(certificateEnding, about)
+}
+
+// certificateList returns the certificates for status.
+func (n *Node) certificateList() []api.Certificate {
+	var all []api.Certificate
+	for _, s := range n.certificates.Status() {
+		all = append(all, api.Certificate{
+			File: s.Certificate, Names: s.Names, Until: s.Until, Fingerprint: s.Fingerprint, Pin: s.Pin,
+		})
+	}
+	return all
+}
+
+// listening returns the encrypted listeners as status shows them.
+func (n *Node) listening() []string {
+	var all []string
+	for _, r := range n.encrypted {
+		for _, a := range r.addrs {
+			all = append(all, r.form+" "+a.String())
+		}
+	}
+	return all
+}

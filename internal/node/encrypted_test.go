@@ -1,0 +1,174 @@
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// encryptedNode runs a node with every encrypted listener and a self-signed
+// certificate.
+func encryptedNode(t *testing.T, f folder, rest string) *Node {
+	t.Helper()
+	f.write("example.zone", exampleZone)
+	n, _ := start(t, f.write("pharos.yaml", `data: data
+store: {enabled: false}
+listen: {dns: ["127.0.0.1:0"], dot: ["127.0.0.1:0"], admin: "127.0.0.1:0"}
+resolver: {allow: []}
+zones: [{name: example.test, file: example.zone}]
+`+rest))
+	return n
+}
+
+// run runs a client of DNS and returns what it prints.
+func run(t *testing.T, program string, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, program, args...).CombinedOutput()
+	if err != nil {
+		return fmt.Sprintf("%s\n%v", out, err)
+	}
+	return string(out)
+}
+
+func at(a netip.AddrPort) []string {
+	return []string{"@" + a.Addr().String(), "-p", fmt.Sprint(a.Port())}
+}
+
+// TestDoTClients: what operators ask with gets answers over TLS, padded.
+func TestDoTClients(t *testing.T) {
+	needPeers(t, "kdig", "dig")
+	n := encryptedNode(t, newFolder(t), "tls: {selfSigned: true}\n")
+	server := at(n.Encrypted("dot")[0])
+	out := run(t, "kdig", append(server, "+tls", "+norec", "www.example.test", "A")...)
+	for _, want := range []string{"TLS session (TLS1.3)", "192.0.2.1", "PADDING"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("kdig: no %q in\n%s", want, out)
+		}
+	}
+	out = run(t, "dig", append(server, "+tls", "+norec", "www.example.test", "A")...)
+	if !strings.Contains(out, "192.0.2.1") || !strings.Contains(out, "(TLS)") {
+		t.Errorf("dig:\n%s", out)
+	}
+	pin := n.certificates.Status()[0].Pin
+	if out = run(t, "kdig", append(server, "+tls-pin="+pin, "+norec", "www.example.test", "A")...); !strings.Contains(out, "192.0.2.1") {
+		t.Errorf("with the pin that status shows:\n%s", out)
+	}
+}
+
+// TestCertificateReload: a new certificate is shown to new connections, those that
+// are open stay, and a file that cannot be used changes nothing but the problems.
+func TestCertificateReload(t *testing.T) {
+	f := newFolder(t)
+	crt, key := makeCertificate(t, f, "one", "ns.example.test")
+	n := encryptedNode(t, f, "tls: {certificates: [{certificate: one.crt, key: one.key}]}\n")
+	server := n.Encrypted("dot")[0].String()
+	config := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"dot"}}
+	open, err := tls.Dial("tcp", server, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	ask := func(when string) {
+		t.Helper()
+		c := &dns.Conn{Conn: open}
+		if err := c.WriteMsg(new(dns.Msg).SetQuestion("www.example.test.", dns.TypeA)); err != nil {
+			t.Fatalf("%s: %v", when, err)
+		}
+		if m, err := c.ReadMsg(); err != nil || len(m.Answer) != 1 {
+			t.Fatalf("%s: %v %v", when, m, err)
+		}
+	}
+	shown := func() string {
+		c, err := tls.Dial("tcp", server, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		return c.ConnectionState().PeerCertificates[0].DNSNames[0]
+	}
+	ask("before")
+	newCrt, newKey := makeCertificate(t, f, "two", "new.example.test")
+	moveFile(t, newCrt, crt)
+	moveFile(t, newKey, key)
+	if _, err := n.reload(); err != nil {
+		t.Fatal(err)
+	}
+	if got := shown(); got != "new.example.test" {
+		t.Errorf("after reload: %s is shown", got)
+	}
+	ask("after the certificate changed")
+
+	f.write("one.crt", "not a certificate")
+	eventually(t, func() string { // the watcher sees it by itself
+		for _, p := range n.problems.list() {
+			if p.Code == string(certificateRefused) && strings.Contains(p.Text, "is shown on") {
+				return ""
+			}
+		}
+		return fmt.Sprint(n.problems.list())
+	})
+	if got := shown(); got != "new.example.test" {
+		t.Errorf("with a bad file: %s is shown", got)
+	}
+	ask("with a bad file")
+}
+
+// TestCertificateEnds: an operator hears of the end of a certificate 14 days before.
+func TestCertificateEnds(t *testing.T) {
+	f := newFolder(t)
+	makeCertificate(t, f, "one", "ns.example.test")
+	n := encryptedNode(t, f, "tls: {certificates: [{certificate: one.crt, key: one.key}]}\n")
+	until := n.certificates.Status()[0].Until
+	for _, tt := range []struct {
+		now  time.Time
+		want string
+	}{{until.Add(-15 * 24 * time.Hour), ""}, {until.Add(-13 * 24 * time.Hour), "put a new one"}, {until.Add(time.Hour), "clients refuse it"}} {
+		n.mu.Lock()
+		n.followCertificates(n.current.Load().Config, tt.now, false)
+		n.mu.Unlock()
+		got := ""
+		for _, p := range n.problems.list() {
+			if p.Code == string(certificateEnding) {
+				got = p.Text
+			}
+		}
+		if (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) {
+			t.Errorf("at %v: problem %q, want %q", tt.now, got, tt.want)
+		}
+	}
+}
+
+func moveFile(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.Rename(from, to); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// makeCertificate makes a self-signed certificate for a name, of 100 days.
+func makeCertificate(t *testing.T, f folder, file, name string) (crt, key string) {
+	t.Helper()
+	needPeers(t, "openssl")
+	crt, key = filepath.Join(f.path, file+".crt"), filepath.Join(f.path, file+".key")
+	if out := run(t, "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "100",
+		"-subj", "/CN="+name, "-addext", "subjectAltName=DNS:"+name, "-keyout", key, "-out", crt); !exists(crt) {
+		t.Fatal(out)
+	}
+	return crt, key
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}

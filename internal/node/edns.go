@@ -22,7 +22,7 @@ type edns struct {
 	nsid      []byte
 	keepalive [2]byte // over TCP; RFC 7828 §3.1: in units of 100 ms
 	overTLS   [2]byte // over DoT
-	secret    cookie.Secret
+	secrets   cookie.Secrets
 	limiter   *ratelimit.Limiter // nil: no limit
 	exempt    *admission.ACL
 }
@@ -33,15 +33,34 @@ func newEDNS(cfg config.DNS, now time.Time) (edns, error) {
 	binary.BigEndian.PutUint16(e.overTLS[:], uint16(min(time.Duration(cfg.Encrypted.Idle)/(100*time.Millisecond), 1<<16-1)))
 	var err error
 	if cfg.CookieSecret == "" {
-		rand.Read(e.secret[:]) // which never fails
-	} else if e.secret, err = cookie.ParseSecret(cfg.CookieSecret); err != nil {
+		rand.Read(e.secrets.Current[:]) // which never fails
+	} else if e.secrets.Current, err = cookie.ParseSecret(cfg.CookieSecret); err != nil {
 		return e, err
 	}
+	if e.secrets.HasOther = cfg.CookieSecretPrevious != ""; e.secrets.HasOther {
+		if e.secrets.Other, err = cookie.ParseSecret(cfg.CookieSecretPrevious); err != nil {
+			return e, err
+		}
+	}
 	if cfg.RateLimit > 0 {
-		e.limiter = ratelimit.New(cfg.RateLimit, now)
+		e.limiter = ratelimit.New(rateLimits(cfg), now)
 	}
 	e.exempt, err = admission.AllowOnly(cfg.RateLimitExempt)
 	return e, err
+}
+
+// rateLimits returns how much is too much.
+func rateLimits(cfg config.DNS) ratelimit.Config {
+	r := cfg.RateLimits
+	c := ratelimit.Config{Slip: r.Slip, IPv4Prefix: r.IPv4Prefix, IPv6Prefix: r.IPv6Prefix, PerSecond: [ratelimit.Classes]int{
+		ratelimit.Answer: r.Answer, ratelimit.Empty: r.Empty, ratelimit.NXDomain: r.NXDomain, ratelimit.Failure: r.Failure,
+	}}
+	for class, limit := range c.PerSecond {
+		if limit == 0 {
+			c.PerSecond[class] = cfg.RateLimit
+		}
+	}
+	return c
 }
 
 // prepare adds the options of an answer. It is the Prepare of the DNS listeners.
@@ -57,7 +76,7 @@ func (e *edns) addOptions(q *dnswire.Query, client netip.Addr, transport dnsserv
 	}
 	if q.EDNS.Cookie != nil {
 		var answer [cookie.Len]byte
-		answer, hasCookie = e.secret.Answer(q.EDNS.Cookie, client, uint32(now.Unix()))
+		answer, hasCookie = e.secrets.Answer(q.EDNS.Cookie, client, uint32(now.Unix()))
 		out.AddOption(dnswire.OptionCookie, answer[:])
 	}
 	if q.EDNS.NSID && len(e.nsid) > 0 {
@@ -76,14 +95,12 @@ func (e *edns) addOptions(q *dnswire.Query, client netip.Addr, transport dnsserv
 }
 
 // limit bounds the answers that go to a network over UDP. It is the Limit of the
-// DNS listeners. Answers of the resolver that come later are not among them: it
-// works only for the clients it is opened to.
+// DNS listeners.
 func (n *Node) limit(r *dnsserver.Request) dnsserver.Verdict {
-	e, client := &n.edns, r.Client.Addr()
-	if e.limiter == nil || r.HasCookie || e.exempt.Allows(client) || n.current.Load().recursion.Allows(client) {
+	if n.edns.limiter == nil || r.HasCookie {
 		return dnsserver.Answered
 	}
-	switch e.limiter.Take(r.Now, client, classOf(&r.Out), randv2.Uint32()) {
+	switch n.take(r.Now, r.Client.Addr(), classOf(r.Out.Rcode(), r.Out.Count(dnswire.Answer))) {
 	case ratelimit.Drop:
 		return dnsserver.Drop
 	case ratelimit.Truncate:
@@ -92,14 +109,39 @@ func (n *Node) limit(r *dnsserver.Request) dnsserver.Verdict {
 	return dnsserver.Answered
 }
 
+// limitLate is limit for an answer that was deferred.
+func (n *Node) limitLate(d *dnsserver.Deferred, msg []byte) dnsserver.Verdict {
+	if n.edns.limiter == nil || d.HasCookie() {
+		return dnsserver.Answered
+	}
+	answers := int(binary.BigEndian.Uint16(msg[6:]))
+	switch n.take(time.Now(), d.Client().Addr(), classOf(dnswire.Rcode(msg[3]&0xF), answers)) {
+	case ratelimit.Drop:
+		return dnsserver.Drop
+	case ratelimit.Truncate:
+		return dnsserver.Cut
+	}
+	return dnsserver.Answered
+}
+
+// take takes one answer to a client without a cookie out of its network's account.
+// Those that may use the resolver have no limit: it works for nobody else.
+func (n *Node) take(now time.Time, client netip.Addr, c ratelimit.Class) ratelimit.Verdict {
+	e := &n.edns
+	if e.exempt.Allows(client) || n.current.Load().recursion.Allows(client) {
+		return ratelimit.Send
+	}
+	return e.limiter.Take(now, client, c, randv2.Uint32())
+}
+
 // classOf returns the class of an answer for its limit.
-func classOf(out *dnswire.Builder) ratelimit.Class {
+func classOf(rcode dnswire.Rcode, answers int) ratelimit.Class {
 	switch {
-	case out.Rcode() == dnswire.RcodeNXDomain:
+	case rcode == dnswire.RcodeNXDomain:
 		return ratelimit.NXDomain
-	case out.Rcode() != dnswire.RcodeNoError:
+	case rcode != dnswire.RcodeNoError:
 		return ratelimit.Failure
-	case out.Count(dnswire.Answer) > 0:
+	case answers > 0:
 		return ratelimit.Answer
 	default:
 		return ratelimit.Empty

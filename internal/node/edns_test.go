@@ -133,7 +133,6 @@ dns: {nsid: interop, cookieSecret: `+ednsSecret+`, tcpIdle: 30s}`))
 // ednsDivergences are the cases in which we answer in another way, and why.
 var ednsDivergences = map[string]string{
 	"dig +subnet=192.0.2.0/24":  "RFC 7871 §7.2.1: only a server whose answers depend on the network says so; BIND says that they do not",
-	"dig +expire":               "RFC 7314 §2: optional, and asked for by secondaries only",
 	"OPT in the answer section": "the question of what is no query is not echoed",
 }
 

@@ -53,7 +53,7 @@ func (n *Node) Explain(ctx context.Context, r api.ExplainRequest) (*explain.Expl
 func (n *Node) explainName(ctx context.Context, s *Snapshot, e *explain.Explanation, name dnsname.Name, qtype rdata.Type, from netip.Addr) {
 	q := new(dnswire.Query)
 	q.Parse(dnswire.AppendQuery(nil, dnswire.QuerySpec{Name: name, Type: qtype, Class: rdata.ClassIN, RD: true, EDNS: true}))
-	p := s.decide(q, from)
+	p := s.decide(q, from, dnsname.Name{})
 	if p.recurse {
 		e.Add(explain.Admission, fmt.Sprintf("%s may use the resolver", from))
 	} else {

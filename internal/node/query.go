@@ -32,15 +32,18 @@ type plan struct {
 	transfer bool       // not an answer but the zone: see transferOut
 	recurse  bool       // the resolver may be asked
 	fromHere bool       // RD=0 from a client that may recurse: what the cache has
+	identity string     // of class CH: what is told, if anything
 	rcode    dnswire.Rcode
 	ede      dnswire.EDE
 	why      string // of a refusal: constant text, for EDE and explain
 }
 
-// decide says who answers q. It is the one place where that is decided; explain
-// asks it too.
-func (s *Snapshot) decide(q *dnswire.Query, client netip.Addr) plan {
+// decide says who answers q, which is signed with key if that is set. It is the one
+// place where that is decided; explain asks it too.
+func (s *Snapshot) decide(q *dnswire.Query, client netip.Addr, key dnsname.Name) plan {
 	switch {
+	case q.Class == rdata.ClassCH:
+		return s.decideChaos(q)
 	case q.Class != rdata.ClassIN && q.Class != rdata.ClassANY:
 		return plan{rcode: dnswire.RcodeRefused, ede: dnswire.EDENotSupported, why: "only class IN is served"}
 	case q.Type.IsMeta() && q.Type != rdata.TypeANY:
@@ -56,6 +59,9 @@ func (s *Snapshot) decide(q *dnswire.Query, client netip.Addr) plan {
 	}
 	if p.zone == nil && !allowed {
 		p.rcode, p.ede, p.why = dnswire.RcodeRefused, dnswire.EDENotAuthoritative, "not a zone of this server, and no recursion for this client"
+	}
+	if p.zone != nil && !s.mayQuery(p.zone, client, key) {
+		return plan{rcode: dnswire.RcodeRefused, ede: dnswire.EDEProhibited, why: "the zone is not for this client"}
 	}
 	return p
 }
@@ -76,10 +82,20 @@ func (s *Snapshot) isBroken(n dnsname.Name) bool {
 // query answers one query. It is the Handler of the DNS listeners.
 func (n *Node) query(r *dnsserver.Request) dnsserver.Verdict {
 	s := n.current.Load()
+	if len(s.access) > 0 {
+		if a := s.refuses(r.Client.Addr(), r.Local); a != nil {
+			return a.refuse(r)
+		}
+	}
 	if r.Query.TSIG != 0 || r.Query.Opcode() != dnswire.OpcodeQuery {
 		return n.queryPeer(s, r)
 	}
-	p := s.decide(&r.Query, r.Client.Addr())
+	return n.answer(s, r, dnsname.Name{})
+}
+
+// answer answers a query that is signed with key if that is set.
+func (n *Node) answer(s *Snapshot, r *dnsserver.Request, key dnsname.Name) dnsserver.Verdict {
+	p := s.decide(&r.Query, r.Client.Addr(), key)
 	r.Out.SetRA(p.recurse || p.fromHere)
 	switch {
 	case p.rcode != dnswire.RcodeNoError:
@@ -94,7 +110,10 @@ func (n *Node) query(r *dnsserver.Request) dnsserver.Verdict {
 		}
 		return n.resolve(r)
 	case p.transfer:
-		return n.transferOut(s, r, dnsname.Name{})
+		return n.transferOut(s, r, key)
+	case p.identity != "":
+		addIdentity(&r.Query, p.identity, &r.Out)
+		return dnsserver.Answered
 	default:
 		return n.queryCache(r)
 	}
@@ -103,12 +122,15 @@ func (n *Node) query(r *dnsserver.Request) dnsserver.Verdict {
 // queryZone answers from a zone of ours. What lies beyond the zone, below a
 // delegation or at the end of an alias, is the resolver's if it may be asked.
 func (n *Node) queryZone(s *Snapshot, p plan, r *dnsserver.Request) dnsserver.Verdict {
-	start := r.Out.Mark()
-	find := answer.Answer
-	if r.Query.Type == rdata.TypeANY && r.Transport == dnsserver.UDP {
-		find = answer.AnswerOne
+	if r.Query.EDNS.ZoneVersion || r.Query.EDNS.Expire {
+		n.addZoneOptions(s, p.zone, &r.Query, &r.Out)
 	}
-	outcome := find(&r.Query, p.zone, r.Rotation, &r.Out)
+	start := r.Out.Mark()
+	options := answer.Options{
+		One:     r.Query.Type == rdata.TypeANY && r.Transport == dnsserver.UDP,
+		Minimal: s.Config.DNS.MinimalResponses,
+	}
+	outcome := answer.With(options, &r.Query, p.zone, r.Rotation, &r.Out)
 	switch outcome.Kind {
 	case answer.Steered:
 		s.steer(p.zone, outcome, &r.Query, r.Client.Addr(), &r.Out)

@@ -67,7 +67,7 @@ func flood(t *testing.T, server string, count int, change func(m *dns.Msg)) (ans
 func goodCookie(t *testing.T, client *net.UDPAddr) []byte {
 	t.Helper()
 	e := mustEDNS(t)
-	answer, _ := e.secret.Answer(clientCookie, client.AddrPort().Addr(), uint32(time.Now().Unix()))
+	answer, _ := e.secrets.Answer(clientCookie, client.AddrPort().Addr(), uint32(time.Now().Unix()))
 	return answer[:]
 }
 

@@ -29,16 +29,18 @@ type Snapshot struct {
 	Config   *config.Config
 	State    *state.State // with the resources that were compiled
 
-	served    []*servedZone // in the order of the configuration
-	apexes    map[dnsname.Name]*apex
-	keys      map[dnsname.Name]*tsig.Key
-	read      int // records read for this snapshot, not taken over
-	zones     *zone.Set
-	broken    map[dnsname.Name]bool // zones without anything to serve
-	steered   *steer.Table
-	pools     *pool.Registry
-	gateway   *httpproxy.Table
-	recursion *admission.ACL
+	served     []*servedZone // in the order of the configuration
+	apexes     map[dnsname.Name]*apex
+	keys       map[dnsname.Name]*tsig.Key
+	read       int // records read for this snapshot, not taken over
+	zones      *zone.Set
+	broken     map[dnsname.Name]bool // zones without anything to serve
+	steered    *steer.Table
+	pools      *pool.Registry
+	gateway    *httpproxy.Table
+	recursion  *admission.ACL
+	access     []access                               // who may ask, by listener
+	restricted map[dnsname.Name][]config.TransferRule // zones that not everybody may ask about
 }
 
 // apex is a zone of the configuration by its name: what is said of it, and what is
@@ -77,6 +79,10 @@ func compile(cfg *config.Config, st *state.State, from before) (*Snapshot, error
 	if s.recursion, err = admission.AllowOnly(cfg.Resolver.Allow); err != nil {
 		return nil, fmt.Errorf("resolver.allow: %w", err)
 	}
+	if s.access, err = compileAccess(cfg.DNS.Access); err != nil {
+		return nil, err
+	}
+	s.restricted = cfg.Restricted()
 	if s.gateway, err = compileRoutes(resources.Routes, s.pools, prev); err != nil {
 		return nil, err
 	}

@@ -59,7 +59,7 @@ func (n *Node) queryPeer(s *Snapshot, r *dnsserver.Request) dnsserver.Verdict {
 	case r.Query.Type == rdata.TypeAXFR || r.Query.Type == rdata.TypeIXFR:
 		verdict = n.transferOut(s, r, key)
 	default:
-		verdict = n.query(r)
+		verdict = n.answer(s, r, key)
 	}
 	if verdict == dnsserver.Answered {
 		return answered
@@ -73,12 +73,7 @@ func (s *Snapshot) key(name dnsname.Name) *tsig.Key { return s.keys[name] }
 // mayTransfer reports whether a client, whose request is signed with key if that
 // is set, may have the zone.
 func (a *apex) mayTransfer(client netip.Addr, key dnsname.Name) bool {
-	for _, rule := range a.config.Transfer {
-		if (!rule.Network.IsValid() || rule.Network.Contains(client)) && (rule.Key.IsZero() || rule.Key == key) {
-			return true
-		}
-	}
-	return false
+	return anyRule(a.config.Transfer, client, key)
 }
 
 // refusal is why a request of another server is not carried out.
@@ -124,6 +119,7 @@ func (n *Node) transferOut(s *Snapshot, r *dnsserver.Request, key dnsname.Name) 
 		}
 		if !have.Less(z.Serial()) { // RFC 1995 §2
 			n.outgoing.current.Add(1)
+			n.addExpire(s, z, q, &r.Out)
 			return addRecords(r, transfer.Current(z))
 		}
 		if list, ok := a.served.journal.Since(have); ok {
@@ -147,7 +143,7 @@ func (n *Node) transferOut(s *Snapshot, r *dnsserver.Request, key dnsname.Name) 
 	}
 	go func() { // ends with the last message, or when its connection does
 		defer n.outgoing.leave(client)
-		n.sendZone(d, z, records, form)
+		n.sendZone(s, d, z, delivery{records, form})
 	}()
 	return dnsserver.Later
 }
@@ -195,12 +191,19 @@ func (n *Node) differencesOverUDP(r *dnsserver.Request, z *zone.Zone, records it
 	return addRecords(r, transfer.Current(z))
 }
 
+// delivery is what a client gets of a zone.
+type delivery struct {
+	records iter.Seq[rdata.Record]
+	form    transfer.Form
+}
+
 // sendZone sends records to a client, message by message, as fast as it takes
 // them.
-func (n *Node) sendZone(d *dnsserver.Deferred, z *zone.Zone, records iter.Seq[rdata.Record], form transfer.Form) {
+func (n *Node) sendZone(s *Snapshot, d *dnsserver.Deferred, z *zone.Zone, what delivery) {
 	began, messages, octets := time.Now(), 0, 0
 	err := errors.New("a record is larger than a message can be")
-	for msg, last := range transfer.Messages(d.Query(), records, d.Limit()) {
+	first := func(out *dnswire.Builder) { n.addExpire(s, z, d.Query(), out) }
+	for msg, last := range transfer.Messages(d.Query(), what.records, d.Limit(), first) {
 		messages++
 		octets += len(msg)
 		if last {
@@ -212,14 +215,14 @@ func (n *Node) sendZone(d *dnsserver.Deferred, z *zone.Zone, records iter.Seq[rd
 			break
 		}
 	}
-	log := n.log.With("zone", z.Origin().String(), "serial", uint32(z.Serial()), "form", form.String(), "client", d.Client().String(), "messages", messages, "octets", octets, "took", time.Since(began))
+	log := n.log.With("zone", z.Origin().String(), "serial", uint32(z.Serial()), "form", what.form.String(), "client", d.Client().String(), "messages", messages, "octets", octets, "took", time.Since(began))
 	if err != nil {
 		d.Drop()
 		n.outgoing.failed.Add(1)
 		log.Warn("zone not sent to its end", "error", err)
 		return
 	}
-	if form == transfer.Incremental {
+	if what.form == transfer.Incremental {
 		n.outgoing.incremental.Add(1)
 	} else {
 		n.outgoing.whole.Add(1)

@@ -36,6 +36,7 @@ func (c *Config) check(to *checker) {
 	c.checkListen(to)
 	c.checkKeys(to)
 	c.checkDNS(to)
+	c.checkAnswers(to)
 	c.checkResolver(to)
 	c.checkZones(to)
 	c.Resources.Check(to.fail)
@@ -142,6 +143,7 @@ func (c *Config) checkZone(to *checker, path string, z Zone) {
 			c.checkKeyName(to, at, p.Key)
 		}
 	}
+	c.checkQuery(to, path, z.Query)
 	for i, r := range z.Transfer {
 		at := fmt.Sprintf("%s.transfer[%d]", path, i)
 		if !r.Network.IsValid() && r.Key.IsZero() {

@@ -87,6 +87,10 @@ type Zone struct {
 	// Transfer are the servers that may have the whole zone by AXFR and IXFR.
 	// Nobody else may.
 	Transfer []TransferRule `json:"transfer,omitzero" max:"1000"`
+	// Query are those who may ask about names in the zone; everybody if there are
+	// none. Others get REFUSED with the extended error Prohibited. Transfer, primaries
+	// and updates have rules of their own, which this does not touch.
+	Query []TransferRule `json:"query,omitzero" max:"1000"`
 	// Notify are the servers that are told when the zone has changed (RFC 1996).
 	Notify []Peer `json:"notify,omitzero" max:"256"`
 	// Gate is what a version of the zone has to pass before it is served. Until it
@@ -252,6 +256,7 @@ type DNS struct {
 	RateLimit int `json:"rateLimit" default:"0" min:"0" max:"1000000" example:"50"`
 	// RateLimitExempt are the networks that RateLimit is not for.
 	RateLimitExempt []netip.Prefix `json:"rateLimitExempt" default:"" max:"10000" example:"192.0.2.0/24"`
+	Answers
 }
 
 // Encrypted bounds what the encrypted DNS listeners take on, each by itself.

@@ -9,7 +9,7 @@
 // What DNSSEC adds for clients that ask for it stands beside the algorithm, in
 // dnssec.go.
 //
-// Entry points: Answer; AnswerOne, for ANY over UDP; DenyType, where the caller has nothing for a steered name.
+// Entry points: Answer, With; DenyType, where the caller has nothing for a steered name.
 //
 // Concurrency: Answer is a function of its arguments and keeps nothing. It does
 // not allocate.
@@ -64,12 +64,22 @@ type response struct {
 	rotation uint32 // by how many places RRsets are rotated
 	outcome  Outcome
 	proofs   *proofs // nil if the client did not ask for DNSSEC, or the zone is not signed
-	one      bool    // ANY is answered with one RRset
+	Options
 
 	// targets is where in the message the RDATA of the records of the RRset added
 	// last begins, for its targets to be pointed to; 0 where that is not known. More
 	// than the name servers of the root have no place; their names are searched.
 	targets [13]uint16
+}
+
+// Options are choices of what an answer has.
+type Options struct {
+	// One has ANY answered with one RRset (RFC 8482 §4.1): for clients over UDP, whose
+	// addresses may be forged. It is what BIND calls minimal-any; over TCP both answer
+	// with all.
+	One bool
+	// Minimal leaves out what the additional section can do without: all but glue.
+	Minimal bool
 }
 
 // Answer answers q from z, in out, which must have been Reset for q. RRsets of
@@ -78,21 +88,15 @@ type response struct {
 // It is steps 3 to 6 of RFC 1034 §4.3.2; step 2, the choice of the zone, was the
 // caller's. The class of q is the caller's matter too: z is of class IN.
 func Answer(q *dnswire.Query, z *zone.Zone, rotation uint32, out *dnswire.Builder) Outcome {
-	if q.EDNS.DO && z.IsSigned() {
-		return answerSigned(q, z, rotation, out, false)
-	}
-	r := response{q: q, z: z, out: out, rotation: rotation}
-	return r.run()
+	return With(Options{}, q, z, rotation, out)
 }
 
-// AnswerOne is Answer, but ANY is answered with one RRset (RFC 8482 §4.1): for
-// clients over UDP, whose addresses may be forged. It is what BIND calls
-// minimal-any; over TCP both answer with all.
-func AnswerOne(q *dnswire.Query, z *zone.Zone, rotation uint32, out *dnswire.Builder) Outcome {
+// With is Answer with options.
+func With(o Options, q *dnswire.Query, z *zone.Zone, rotation uint32, out *dnswire.Builder) Outcome {
 	if q.EDNS.DO && z.IsSigned() {
-		return answerSigned(q, z, rotation, out, true)
+		return answerSigned(o, q, z, rotation, out)
 	}
-	r := response{q: q, z: z, out: out, rotation: rotation, one: true}
+	r := response{q: q, z: z, out: out, rotation: rotation, Options: o}
 	return r.run()
 }
 
@@ -215,10 +219,10 @@ func (r *response) answerAny(name dnsname.Name, node zone.Node) progress {
 	r.outcome.Kind = Positive
 	sets := r.z.RRsets(node)
 	for set, ok := sets.Next(); ok; set, ok = sets.Next() {
-		if set.Type == rdata.TypeRRSIG && (r.proofs != nil || r.one) {
+		if set.Type == rdata.TypeRRSIG && (r.proofs != nil || r.One) {
 			continue // it is added with what it covers, or not at all
 		}
-		if !r.require(dnswire.Answer, name, &set) || r.one {
+		if !r.require(dnswire.Answer, name, &set) || r.One {
 			break
 		}
 	}

@@ -40,9 +40,9 @@ func (p *proofs) need(n zone.Node) {
 }
 
 // answerSigned is Answer with proofs, which live in its stack frame.
-func answerSigned(q *dnswire.Query, z *zone.Zone, rotation uint32, out *dnswire.Builder, one bool) Outcome {
+func answerSigned(o Options, q *dnswire.Query, z *zone.Zone, rotation uint32, out *dnswire.Builder) Outcome {
 	var p proofs
-	r := response{q: q, z: z, out: out, rotation: rotation, proofs: &p, one: one}
+	r := response{q: q, z: z, out: out, rotation: rotation, proofs: &p, Options: o}
 	return r.run()
 }
 

@@ -360,7 +360,7 @@ func TestMinimalANY(t *testing.T) {
 		var out dnswire.Builder
 		q.Parse(wire)
 		out.Reset(&q, make([]byte, 4096), dnswire.MaxUDP)
-		outcome := AnswerOne(&q, tt.z, 0, &out)
+		outcome := With(Options{One: true}, &q, tt.z, 0, &out)
 		m := new(dns.Msg)
 		if err := m.Unpack(out.Finish()); err != nil {
 			t.Fatal(err)

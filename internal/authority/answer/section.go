@@ -125,22 +125,99 @@ const maxTargets = 32
 // addTargets adds the addresses of the targets of an RRset in the answer section
 // (RFC 1035 §3.3, RFC 2782, RFC 9460 §4.1), each once, as far as there is room.
 func (r *response) addTargets(set *zone.RRset) {
-	if !set.HasTargets() {
+	if !set.HasTargets() || r.Minimal {
 		return
 	}
+	if r.addTargetAddresses(set, 0) && isService(set.Type) {
+		in := services{nodes: [1 + maxServiceAliases]zone.Node{r.outcome.Last.Exact}, count: 1}
+		r.addAliasTargets(*set, &in)
+	}
+}
+
+// addTargetAddresses does so for the RRset added last, and reports whether they all
+// fitted. Those of the node known are in the message already.
+func (r *response) addTargetAddresses(set *zone.RRset, known zone.Node) bool {
 	var seen [maxTargets]dnsname.Name
 	at := set.Start(r.rotation)
 	for i := range min(set.Count, maxTargets) {
 		data, node, next := set.Record(at)
 		at = next
-		if node == 0 {
+		if node == 0 || node == known {
 			continue
 		}
 		seen[i] = r.targetName(set, data, node)
 		if !contains(seen[:i], seen[i]) && !r.addAddresses(set, i, data, node) {
-			return
+			return false
 		}
 	}
+	return true
+}
+
+func isService(t rdata.Type) bool { return t == rdata.TypeSVCB || t == rdata.TypeHTTPS }
+
+// maxServiceAliases is how many AliasMode records are followed for one answer: enough
+// for a zone that means well, as clients may give up sooner (RFC 9460 §3).
+const maxServiceAliases = 4
+
+// services are the nodes whose service bindings are in the message.
+type services struct {
+	nodes [1 + maxServiceAliases]zone.Node
+	count int
+}
+
+// enter adds n, if it is new and there is room.
+func (s *services) enter(n zone.Node) bool {
+	for _, other := range s.nodes[:s.count] {
+		if other == n {
+			return false
+		}
+	}
+	if s.count == len(s.nodes) {
+		return false
+	}
+	s.nodes[s.count] = n
+	s.count++
+	return true
+}
+
+// addAliasTargets adds, for the AliasMode records of an RRset of service bindings,
+// the RRset of the same type that their targets have, and what that needs in turn
+// (RFC 9460 §4.1), as far as there is room. in is what the message has.
+func (r *response) addAliasTargets(set zone.RRset, in *services) {
+	at := set.Start(r.rotation)
+	for range min(set.Count, maxTargets) {
+		data, addresses, next := set.Record(at)
+		at = next
+		node, ok := r.aliasTarget(data)
+		if !ok {
+			continue
+		}
+		bindings, ok := r.z.RRset(node, set.Type)
+		if !ok || !in.enter(node) {
+			continue
+		}
+		if addresses == 0 {
+			addresses = node // which has none
+		}
+		if !r.add(dnswire.Additional, r.z.Name(node), &bindings) || !r.addTargetAddresses(&bindings, addresses) {
+			return
+		}
+		r.addAliasTargets(bindings, in)
+	}
+}
+
+// aliasTarget returns the node of the target of an AliasMode record, which has
+// priority 0 (RFC 9460 §2.4.2), if it is data of this zone. The target "." is no
+// service (§2.5.1).
+func (r *response) aliasTarget(data []byte) (zone.Node, bool) {
+	if data[0] != 0 || data[1] != 0 || data[2] == 0 {
+		return 0, false
+	}
+	var wire [dnsname.MaxLen]byte
+	target := wire[:copy(wire[:], data[2:])]
+	dnsname.Lower(target)
+	found := r.z.Lookup(dnsname.View(target))
+	return found.Exact, found.Exact != 0 && found.Cut == 0
 }
 
 func contains(names []dnsname.Name, name dnsname.Name) bool {

@@ -19,6 +19,7 @@
 package transfer
 
 import (
+	"encoding/binary"
 	"iter"
 
 	"pharos/internal/authority/journal"
@@ -58,6 +59,12 @@ func Whole(z *zone.Zone) iter.Seq[rdata.Record] {
 	}
 }
 
+// ExpireOf returns the field EXPIRE of the SOA record of z, in seconds.
+func ExpireOf(z *zone.Zone) uint32 {
+	data := SOA(z).Data
+	return binary.BigEndian.Uint32(data[len(data)-8:]) // before MINIMUM, the last
+}
+
 // Differences yields the records of an IXFR that leads to z (RFC 1995 §4).
 func Differences(z *zone.Zone, list []*journal.Difference) iter.Seq[rdata.Record] {
 	return func(yield func(rdata.Record) bool) {
@@ -91,11 +98,14 @@ func Current(z *zone.Zone) iter.Seq[rdata.Record] {
 // Messages yields the response to q that carries records, in messages of up to
 // limit octets, with whether each is the last. A message is good until the next
 // one is asked for. If a record does not fit any message, the sequence ends
-// without a last one.
-func Messages(q *dnswire.Query, records iter.Seq[rdata.Record], limit int) iter.Seq2[[]byte, bool] {
+// without a last one. first, which may be nil, adds options to the first message.
+func Messages(q *dnswire.Query, records iter.Seq[rdata.Record], limit int, first func(out *dnswire.Builder)) iter.Seq2[[]byte, bool] {
 	return func(yield func(msg []byte, last bool) bool) {
 		w := &pieces{query: q, limit: limit, buf: make([]byte, dnswire.MaxMessage+dnswire.BufferSlack)}
 		w.begin(min(limit, pieceOctets))
+		if first != nil {
+			first(&w.out)
+		}
 		for r := range records {
 			if w.add(r) {
 				continue

@@ -57,7 +57,7 @@ func sent(t testing.TB, q *dnswire.Query, seq func(func(rdata.Record) bool), lim
 	t.Helper()
 	var all [][]byte
 	ended := false
-	for msg, last := range Messages(q, seq, limit) {
+	for msg, last := range Messages(q, seq, limit, nil) {
 		if len(msg) > limit || ended {
 			t.Fatalf("%d octets of %d, after the last: %v", len(msg), limit, ended)
 		}
@@ -200,7 +200,7 @@ func TestMessages(t *testing.T) {
 	if sizes != 1 {
 		t.Errorf("%d messages over the size of a piece, want 1", sizes)
 	}
-	for _, last := range Messages(query(t, rdata.TypeAXFR, true), Whole(z), 30000) {
+	for _, last := range Messages(query(t, rdata.TypeAXFR, true), Whole(z), 30000, nil) {
 		if last {
 			t.Error("a last message, though a record was left out")
 		}

@@ -162,7 +162,7 @@ func (p *primary) answer(q *dnswire.Query, send func([]byte) error, conn net.Con
 			seq = transfer.Differences(z, []*journal.Difference{d})
 		}
 	}
-	for msg := range transfer.Messages(q, seq, 2000) {
+	for msg := range transfer.Messages(q, seq, 2000, nil) {
 		if send(seal(msg)) != nil {
 			return
 		}
@@ -592,7 +592,7 @@ func TestForgedAnswers(t *testing.T) {
 		q.Parse(buf[:n])
 		session, _ := tsig.Verify(q.Msg, func(dnsname.Name) *tsig.Key { return key }, time.Now())
 		say := func(serial uint32) []byte {
-			for msg := range transfer.Messages(q, transfer.Current(parse(t, serial)), 512) {
+			for msg := range transfer.Messages(q, transfer.Current(parse(t, serial)), 512, nil) {
 				return bytes.Clone(msg)
 			}
 			return nil

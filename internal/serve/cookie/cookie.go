@@ -10,7 +10,8 @@
 // All servers with one secret accept each other's cookies, be they Pharos, BIND,
 // Knot or NSD: that is what RFC 9018 is for.
 //
-// Entry points: Secret, Secret.Answer, ParseSecret.
+// Entry points: Secret, Secret.Answer, ParseSecret; Secrets, while one is changed for
+// another.
 //
 // Concurrency: a Secret is a value that does not change. Nothing here allocates,
 // but ParseSecret.
@@ -60,23 +61,48 @@ const (
 // this secret gave to this client within the last hour. The option must have a
 // length that RFC 7873 §4 allows; now is in seconds since 1970, and may wrap.
 func (s *Secret) Answer(option []byte, client netip.Addr, now uint32) (answer [Len]byte, good bool) {
+	return (&Secrets{Current: *s}).Answer(option, client, now)
+}
+
+// Secrets are the secret that cookies are made with, and one whose cookies are good
+// still: a group of servers cannot change secrets in one instant (RFC 9018 §5). That
+// may be the one before, or, while not all have it, the next.
+type Secrets struct {
+	Current  Secret
+	Other    Secret
+	HasOther bool
+}
+
+// Answer is Secret.Answer. A cookie made with the other secret is good, and is
+// answered with a new one.
+func (s *Secrets) Answer(option []byte, client netip.Addr, now uint32) (answer [Len]byte, good bool) {
 	copy(answer[:], option[:ClientLen])
 	server := answer[ClientLen:]
 	if len(option) == Len && option[ClientLen] == 1 {
 		given := option[ClientLen:]
-		// The reserved octets are covered by the hash: what was sent is what must verify.
-		hash := s.hash(option[:ClientLen+8], client)
-		age := int32(now - binary.BigEndian.Uint32(given[4:])) // RFC 9018 §4.3: serial number arithmetic
-		good = hash == binary.LittleEndian.Uint64(given[8:]) && -maxFuture <= age && age <= maxAge
-		if good && age <= renewAge {
+		var age int32
+		if age, good = s.Current.verify(option, client, now); good && age <= renewAge {
 			copy(server, given)
 			return answer, true
+		}
+		if !good && s.HasOther {
+			_, good = s.Other.verify(option, client, now)
 		}
 	}
 	server[0] = 1
 	binary.BigEndian.PutUint32(server[4:], now)
-	binary.LittleEndian.PutUint64(server[8:], s.hash(answer[:ClientLen+8], client))
+	binary.LittleEndian.PutUint64(server[8:], s.Current.hash(answer[:ClientLen+8], client))
 	return answer, good
+}
+
+// verify reports whether an option of length Len has a server cookie of this secret
+// that is not too old, and its age in seconds.
+func (s *Secret) verify(option []byte, client netip.Addr, now uint32) (age int32, good bool) {
+	given := option[ClientLen:]
+	// The reserved octets are covered by the hash: what was sent is what must verify.
+	hash := s.hash(option[:ClientLen+8], client)
+	age = int32(now - binary.BigEndian.Uint32(given[4:])) // RFC 9018 §4.3: serial number arithmetic
+	return age, hash == binary.LittleEndian.Uint64(given[8:]) && -maxFuture <= age && age <= maxAge
 }
 
 // hash returns the hash of a client cookie with the server cookie's first half

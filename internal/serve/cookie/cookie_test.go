@@ -88,6 +88,32 @@ func TestForgeries(t *testing.T) {
 	}
 }
 
+// TestRollover: RFC 9018 §5. Of three servers the first has only the old secret, the
+// second makes cookies with the old one and takes both, the third makes them with
+// the new one and takes both.
+func TestRollover(t *testing.T) {
+	before, after := Secret{1}, Secret{2}
+	client := netip.MustParseAddr("192.0.2.1")
+	servers := map[string]*Secrets{
+		"old": {Current: before}, "told": {Current: before, Other: after, HasOther: true},
+		"changed": {Current: after, Other: before, HasOther: true}, "new": {Current: after},
+	}
+	for _, tt := range []struct {
+		from, to string
+		good     bool
+		same     bool // the cookie is kept
+	}{
+		{"old", "told", true, true}, {"told", "old", true, true}, {"old", "changed", true, false}, {"told", "changed", true, false},
+		{"changed", "told", true, false}, {"changed", "new", true, true}, {"changed", "old", false, false}, {"old", "new", false, false},
+	} {
+		given, _ := servers[tt.from].Answer(make([]byte, ClientLen), client, 1000)
+		got, good := servers[tt.to].Answer(given[:], client, 1001)
+		if good != tt.good || (got == given) != tt.same {
+			t.Errorf("from %s to %s: good %v, same %v", tt.from, tt.to, good, got == given)
+		}
+	}
+}
+
 func TestParseSecret(t *testing.T) {
 	for _, text := range []string{"", "00", strings.Repeat("0", 33), strings.Repeat("0", 34), strings.Repeat("g", 32)} {
 		if _, err := ParseSecret(text); err != ErrSecret {

@@ -41,6 +41,7 @@ const (
 	Drop                    // send nothing
 	Later                   // Request.Defer was called: the answer follows
 	Sealed                  // as Answered, of a Request that Seal was called for
+	Cut                     // of Config.LimitLate: send the answer without records and with TC
 )
 
 // Handler decides what becomes of a query. It must not block, and must not keep
@@ -79,6 +80,7 @@ type Deferred struct {
 	local     netip.AddrPort
 	limit     int
 	transport Transport
+	hasCookie bool
 	server    *Server
 	path      returnPath
 	seal      func([]byte) []byte
@@ -107,7 +109,7 @@ func (r *Request) Defer() *Deferred {
 		return nil
 	}
 	d := &Deferred{
-		client: r.Client, local: r.Local, limit: r.Limit, transport: r.Transport,
+		client: r.Client, local: r.Local, limit: r.Limit, transport: r.Transport, hasCookie: r.HasCookie,
 		server: r.server, path: r.from.returnPath(), seal: r.seal,
 	}
 	head := r.Query.Msg[:r.Query.QuestionEnd]
@@ -138,6 +140,11 @@ func (d *Deferred) Send(msg []byte) error {
 	}
 	defer d.server.deferrals.leave()
 	counts := d.server.countsOf(d.transport)
+	if msg = d.limited(msg); msg == nil {
+		counts.add(Dropped, 1)
+		d.path.abandon()
+		return nil
+	}
 	if len(msg) < dnswire.HeaderLen || len(msg) > d.limit {
 		counts.add(SendErrors, 1)
 		d.path.abandon()
@@ -154,6 +161,27 @@ func (d *Deferred) Send(msg []byte) error {
 	counts.answered(msg)
 	return nil
 }
+
+// limited returns what goes out in place of msg, or nil: the last word on an answer
+// over UDP is Config.LimitLate's.
+func (d *Deferred) limited(msg []byte) []byte {
+	if d.server.limitLate == nil || d.transport != UDP || len(msg) < dnswire.HeaderLen {
+		return msg
+	}
+	switch d.server.limitLate(d, msg) {
+	case Drop:
+		return nil
+	case Cut:
+		var out dnswire.Builder
+		out.Reset(&d.query, make([]byte, dnswire.MaxUDP512+dnswire.BufferSlack), dnswire.MaxUDP512)
+		out.Truncate()
+		return out.Finish()
+	}
+	return msg
+}
+
+// HasCookie reports whether the client has shown a good cookie.
+func (d *Deferred) HasCookie() bool { return d.hasCookie }
 
 func (d *Deferred) sealed(msg []byte) []byte {
 	if d.seal == nil {

@@ -48,10 +48,11 @@ type Config struct {
 	MaxDeferred int              // deferred queries outstanding; 0: DefaultMaxDeferred
 	TCP         Limits
 	Handler     Handler
-	Proxies     func(peer netip.Addr) bool // who sends a PROXY header before each connection and in each datagram; nil: nobody
-	Prepare     func(r *Request)           // adds EDNS options to an answer before there are records in it; nil: none
-	Limit       func(r *Request) Verdict   // the last word on a finished answer over UDP: Answered or Drop; nil: all are sent
-	Log         *slog.Logger               // nil: slog.Default
+	Proxies     func(peer netip.Addr) bool            // who sends a PROXY header before each connection and in each datagram; nil: nobody
+	Prepare     func(r *Request)                      // adds EDNS options to an answer before there are records in it; nil: none
+	Limit       func(r *Request) Verdict              // the last word on a finished answer over UDP: Answered or Drop; nil: all are sent
+	LimitLate   func(d *Deferred, msg []byte) Verdict // the same for one that was deferred: Answered, Drop or Cut; nil: all are sent
+	Log         *slog.Logger                          // nil: slog.Default
 }
 
 // DefaultMaxDeferred bounds the queries that wait for an answer from elsewhere,
@@ -64,6 +65,7 @@ type Server struct {
 	handler   Handler
 	prepare   func(r *Request)
 	limit     func(r *Request) Verdict
+	limitLate func(d *Deferred, msg []byte) Verdict
 	proxies   func(peer netip.Addr) bool
 	log       *slog.Logger
 	workers   []*udpWorker
@@ -95,7 +97,7 @@ func Listen(cfg Config) (*Server, error) {
 	s := &Server{
 		handler: cfg.Handler,
 		prepare: cfg.Prepare,
-		limit:   cfg.Limit,
+		limit:   cfg.Limit, limitLate: cfg.LimitLate,
 		log:     cfg.Log,
 		proxies: cfg.Proxies,
 		stop:    make(chan struct{}),

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"pharos/internal/dns/dnswire"
 )
 
@@ -179,5 +181,38 @@ func TestSealedAnswersAreLimited(t *testing.T) {
 	c.send(query(t, 1, "www.example.", 0))
 	if _, err := c.receive(); err != nil {
 		t.Errorf("over TCP: %v", err)
+	}
+}
+
+// TestLateAnswersAreLimited: nor is answering later, over UDP; over TCP nobody is
+// limited.
+func TestLateAnswersAreLimited(t *testing.T) {
+	verdict := Cut
+	s := listen(t, Config{LimitLate: func(d *Deferred, msg []byte) Verdict {
+		if d.HasCookie() || len(msg) < dnswire.HeaderLen {
+			t.Errorf("the answer to %v, %d octets", d.Client(), len(msg))
+		}
+		return verdict
+	}})
+	s.serve(t)
+	udp, tcp := dial(t, "udp", s.Addrs()[0]), dial(t, "tcp", s.Addrs()[0])
+	later := func(c *client, id uint16) {
+		c.send(query(t, id, "later.example.", 0))
+		d := <-s.deferred
+		if err := d.Send(answerTo(d)); err != nil {
+			t.Error(err)
+		}
+	}
+	later(udp, 1)
+	var m dns.Msg
+	if wire, err := udp.receive(); err != nil || m.Unpack(wire) != nil || m.Id != 1 || !m.Truncated || len(m.Answer) != 0 || len(m.Question) != 1 {
+		t.Errorf("cut: %v %v", err, &m)
+	}
+	verdict = Drop
+	later(udp, 2)
+	s.want(t, UDP, Dropped, 1)
+	later(tcp, 3)
+	if wire, err := tcp.receive(); err != nil || m.Unpack(wire) != nil || len(m.Answer) != 1 {
+		t.Errorf("over TCP: %v %v", err, &m)
 	}
 }

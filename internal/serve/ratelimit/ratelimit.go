@@ -23,22 +23,36 @@
 package ratelimit
 
 import (
+	"encoding/binary"
 	"hash/maphash"
 	"net/netip"
 	"sync/atomic"
 	"time"
 )
 
-// Networks whose clients share accounts. An attacker can forge any address in the
-// victim's network, and a site has a /56 of IPv6 in general.
-const (
-	prefix4 = 24
-	prefix6 = 56
-)
+// Config says how much is too much.
+type Config struct {
+	// PerSecond is how many answers of each class go to a network in a second, from 1
+	// to 1,000,000.
+	PerSecond [Classes]int
+	// Slip is one of how many answers too many is sent, truncated: a client whose
+	// address was forged can still come by TCP. The others are dropped; with 0, all.
+	Slip int
+	// IPv4Prefix and IPv6Prefix are the lengths of the networks whose clients share
+	// accounts, at most 64 for IPv6. An attacker can forge any address in the victim's
+	// network, and a site has a /56 of IPv6 in general.
+	IPv4Prefix, IPv6Prefix int
+}
 
-// Slip is one of how many answers too many is sent, truncated: a client whose
-// address was forged can still come by TCP. The others are dropped.
-const Slip = 2
+// Usual is the configuration that nobody has refined: so many answers of each class
+// in a second.
+func Usual(perSecond int) Config {
+	c := Config{Slip: 2, IPv4Prefix: 24, IPv6Prefix: 56}
+	for class := range c.PerSecond {
+		c.PerSecond[class] = perSecond
+	}
+	return c
+}
 
 // Class is what sort of answer is counted. A forger chooses which sort he makes, and
 // a client that needs one sort should not suffer for another.
@@ -76,31 +90,43 @@ const (
 // Limiter keeps the accounts.
 type Limiter struct {
 	// Constant after New.
-	interval uint64 // microseconds in which an account gains an answer
-	burst    uint64 // and those in which it gains all that it can hold
-	start    time.Time
-	seed     maphash.Seed
+	rates  [Classes]rate
+	slip   uint32
+	masks4 uint32
+	masks6 uint64
+	start  time.Time
+	seed   maphash.Seed
 
 	table   [sets * ways]atomic.Uint64
 	dropped [Classes]atomic.Uint64
 	slipped [Classes]atomic.Uint64
 }
 
-// New returns a Limiter that lets so many answers of each class go to a network in
-// a second, from 1 to 1,000,000. now is any time not after the first call of Take.
-func New(perSecond int, now time.Time) *Limiter {
-	l := &Limiter{interval: uint64(time.Second.Microseconds()) / uint64(perSecond), start: now, seed: maphash.MakeSeed()}
-	l.burst = l.interval * uint64(perSecond-1)
+// rate is how fast an account gains answers, in microseconds.
+type rate struct {
+	interval uint64 // in which it gains one
+	burst    uint64 // in which it gains all that it can hold
+}
+
+// New returns a Limiter. now is any time not after the first call of Take.
+func New(c Config, now time.Time) *Limiter {
+	l := &Limiter{slip: uint32(c.Slip), start: now, seed: maphash.MakeSeed()}
+	for class, perSecond := range c.PerSecond {
+		interval := uint64(time.Second.Microseconds()) / uint64(perSecond)
+		l.rates[class] = rate{interval, interval * uint64(perSecond-1)}
+	}
+	l.masks4 = ^uint32(0) << (32 - c.IPv4Prefix)
+	l.masks6 = ^uint64(0) << (64 - c.IPv6Prefix)
 	return l
 }
 
 // Take takes one answer of class c to client out of its account. roll is a random
 // number, which decides what becomes of one too many.
 func (l *Limiter) Take(now time.Time, client netip.Addr, c Class, roll uint32) Verdict {
-	if l.take(uint64(max(now.Sub(l.start).Microseconds(), 0))&timeMax, l.account(client, c)) {
+	if l.take(uint64(max(now.Sub(l.start).Microseconds(), 0))&timeMax, l.account(client, c), l.rates[c]) {
 		return Send
 	}
-	if roll%Slip == 0 {
+	if l.slip > 0 && roll%l.slip == 0 {
 		l.slipped[c].Add(1)
 		return Truncate
 	}
@@ -116,21 +142,21 @@ func (l *Limiter) Counts(c Class) (dropped, slipped uint64) {
 // account returns the hash of a client's network and a class.
 func (l *Limiter) account(client netip.Addr, c Class) uint64 {
 	client = client.Unmap()
-	var key [16 + 1]byte
-	key[16] = byte(c)
+	var key [8 + 2]byte
+	key[8] = byte(c)
 	if client.Is4() {
 		a := client.As4()
-		copy(key[:prefix4/8], a[:])
-		key[15] = 4 // no network of IPv6 has the same key: its octets here are 0
+		binary.BigEndian.PutUint32(key[:], binary.BigEndian.Uint32(a[:])&l.masks4)
+		key[9] = 4 // no network of IPv6 has the same key
 	} else {
 		a := client.As16()
-		copy(key[:prefix6/8], a[:])
+		binary.BigEndian.PutUint64(key[:], binary.BigEndian.Uint64(a[:8])&l.masks6)
 	}
 	return maphash.Bytes(l.seed, key[:])
 }
 
 // take reports whether the account has an answer left, and takes it.
-func (l *Limiter) take(now, account uint64) bool {
+func (l *Limiter) take(now, account uint64, r rate) bool {
 	tag := account >> (64 - tagBits)
 	first := account % sets * ways
 	for {
@@ -139,10 +165,10 @@ func (l *Limiter) take(now, account uint64) bool {
 		if old>>(64-tagBits) == tag {
 			full = max(now, old&timeMax)
 		}
-		if full-now > l.burst {
+		if full-now > r.burst {
 			return false
 		}
-		if word.CompareAndSwap(old, tag<<(64-tagBits)|(full+l.interval)&timeMax) {
+		if word.CompareAndSwap(old, tag<<(64-tagBits)|(full+r.interval)&timeMax) {
 			return true
 		}
 	}

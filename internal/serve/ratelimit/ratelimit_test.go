@@ -25,7 +25,7 @@ func sent(l *Limiter, now time.Time, client string, c Class, count int) int {
 // TestBucket: an account holds one second's answers and gains as many in a second.
 func TestBucket(t *testing.T) {
 	for _, rate := range []int{1, 2, 10, 1000} {
-		l := New(rate, t0)
+		l := New(Usual(rate), t0)
 		if got := sent(l, t0, "192.0.2.1", Answer, 3*rate); got != rate {
 			t.Errorf("rate %d: %d at once", rate, got)
 		}
@@ -47,7 +47,7 @@ func TestBucket(t *testing.T) {
 
 // TestAccounts: networks and classes have accounts of their own.
 func TestAccounts(t *testing.T) {
-	l := New(5, t0)
+	l := New(Usual(5), t0)
 	sent(l, t0, "192.0.2.1", Answer, 5)
 	for _, tt := range []struct {
 		client string
@@ -65,7 +65,7 @@ func TestAccounts(t *testing.T) {
 
 // TestSlip: of answers too many each second one tells the client to come by TCP.
 func TestSlip(t *testing.T) {
-	l := New(1, t0)
+	l := New(Usual(1), t0)
 	client := netip.MustParseAddr("192.0.2.1")
 	l.Take(t0, client, Failure, 0)
 	for roll, want := range map[uint32]Verdict{0: Truncate, 1: Drop, 2: Truncate, 3: Drop} {
@@ -81,7 +81,7 @@ func TestSlip(t *testing.T) {
 // TestFullTable: with more networks than accounts, those under attack keep theirs,
 // and nobody is limited who sends one query.
 func TestFullTable(t *testing.T) {
-	l := New(3, t0)
+	l := New(Usual(3), t0)
 	const victim = "203.0.113.1"
 	sent(l, t0, victim, Answer, 3)
 	limited := 0
@@ -102,7 +102,7 @@ func TestFullTable(t *testing.T) {
 
 // TestTogether: goroutines together get what one would.
 func TestTogether(t *testing.T) {
-	l := New(1000, t0)
+	l := New(Usual(1000), t0)
 	var total atomic.Int64
 	var wg sync.WaitGroup
 	for range 8 {
@@ -114,14 +114,14 @@ func TestTogether(t *testing.T) {
 }
 
 func TestNoAllocs(t *testing.T) {
-	l, client := New(100, t0), netip.MustParseAddr("2001:db8::1")
+	l, client := New(Usual(100), t0), netip.MustParseAddr("2001:db8::1")
 	if got := testing.AllocsPerRun(100, func() { l.Take(t0, client, Answer, 1) }); got != 0 {
 		t.Errorf("%v allocations", got)
 	}
 }
 
 func BenchmarkTake(b *testing.B) {
-	l := New(100, t0)
+	l := New(Usual(100), t0)
 	var clients [1024]netip.Addr
 	for i := range clients {
 		clients[i] = netip.MustParseAddr(fmt.Sprintf("192.%d.%d.1", i>>8, i&255))
@@ -129,5 +129,39 @@ func BenchmarkTake(b *testing.B) {
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		l.Take(t0.Add(time.Duration(i)*time.Microsecond), clients[i%1024], Answer, 1)
+	}
+}
+
+// TestConfig: classes, networks and the slip are as configured.
+func TestConfig(t *testing.T) {
+	c := Config{PerSecond: [Classes]int{Answer: 4, Empty: 3, NXDomain: 2, Failure: 1}, IPv4Prefix: 32, IPv6Prefix: 48}
+	l := New(c, t0)
+	for class, want := range c.PerSecond {
+		if got := sent(l, t0, "192.0.2.1", Class(class), 10); got != want {
+			t.Errorf("class %v: %d of 10 sent, want %d", Class(class), got, want)
+		}
+	}
+	if got := sent(l, t0, "192.0.2.2", Answer, 10); got != 4 {
+		t.Errorf("another /32: %d sent, want 4", got)
+	}
+	if sent(l, t0, "2001:db8:0:1::1", Answer, 10); sent(l, t0, "2001:db8:0:ffff::1", Answer, 1) != 0 {
+		t.Error("the same /48 has two accounts")
+	}
+	if got := sent(l, t0, "2001:db8:1::1", Answer, 10); got != 4 {
+		t.Errorf("another /48: %d sent, want 4", got)
+	}
+	client := netip.MustParseAddr("192.0.2.1")
+	for roll := range uint32(8) {
+		if got := l.Take(t0, client, Failure, roll); got != Drop {
+			t.Errorf("without slip, roll %d: %v", roll, got)
+		}
+	}
+	c.Slip = 1
+	always := New(c, t0)
+	always.Take(t0, client, Failure, 0)
+	for roll := range uint32(8) {
+		if got := always.Take(t0, client, Failure, roll); got != Truncate {
+			t.Errorf("slip 1, roll %d: %v", roll, got)
+		}
 	}
 }

@@ -39,6 +39,7 @@ func (c *Config) check(to *checker) {
 	c.checkAnswers(to)
 	c.checkResolver(to)
 	c.checkZones(to)
+	c.checkDNSSEC(to)
 	c.Resources.Check(to.fail)
 	if len(c.Routes) > 0 && len(c.Listen.HTTP) == 0 {
 		to.fail("routes", "there are routes but no address to take requests at", `add listen: {http: ["0.0.0.0:80"]}`)

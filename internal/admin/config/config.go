@@ -30,6 +30,8 @@ type Config struct {
 	Keys []Key `json:"keys" max:"10000"`
 	// Transfers bounds what is given to secondaries and taken from primaries.
 	Transfers Transfers `json:"transfers"`
+	// DNSSEC is how zones are signed that say so with their key dnssec.
+	DNSSEC DNSSEC `json:"dnssec"`
 	// Resolver looks up the names that others are authoritative for.
 	Resolver Resolver `json:"resolver"`
 	// The pools, steered names and routes.
@@ -96,6 +98,11 @@ type Zone struct {
 	// Gate is what a version of the zone has to pass before it is served. Until it
 	// does, the version before it is served on, and what is wrong is a problem.
 	Gate Gate `json:"gate,omitzero"`
+	// DNSSEC is the policy under dnssec.policies that the zone is signed by;
+	// "default" is always there. "insecure" leads a signed zone out of DNSSEC, in
+	// steps that break nothing. To leave the key out later changes nothing: a zone
+	// that is signed stays so.
+	DNSSEC string `json:"dnssec,omitzero" example:"default"`
 }
 
 // Gate is what a version of a zone has to pass before it is served. Each key is

@@ -223,7 +223,7 @@ errors; ` + "`pharos check`" + ` shows all of them with line, column and remedy.
 [config.schema.json](config.schema.json), for example by a first line
 ` + "`# yaml-language-server: $schema=config.schema.json`" + `.
 
-Durations have a unit (` + "`500ms`, `5s`, `1m30s`" + `), sizes a binary one (` + "`64KiB`, `256MiB`" + `), and addresses with a port stand in quotes
+Durations have a unit (` + "`500ms`, `5s`, `1m30s`, `30d`" + `), sizes a binary one (` + "`64KiB`, `256MiB`" + `), and addresses with a port stand in quotes
 where they begin with a bracket (` + "`\"[::1]:53\"`" + `). A key without a value has its default.
 
 ` + "```yaml\n" + example + "```\n")

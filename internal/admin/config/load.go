@@ -94,7 +94,7 @@ func ParseResources(name string, text []byte) (*state.Resources, error) {
 
 // resolvePaths makes the names of files relative to folder.
 func (c *Config) resolvePaths(folder string) {
-	paths := []*string{&c.Data, &c.Resolver.RootHints, &c.Gateway.AccessLog}
+	paths := []*string{&c.Data, &c.Resolver.RootHints, &c.Gateway.AccessLog, &c.DNSSEC.KeyEncryption}
 	for i := range c.Zones {
 		paths = append(paths, &c.Zones[i].File)
 	}

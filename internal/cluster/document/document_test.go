@@ -132,6 +132,12 @@ func TestValuesRoundTrip(t *testing.T) {
 			t.Errorf("duration %q became %q, %v", text, d, err)
 		}
 	}
+	for text, want := range map[string]string{"0d": "0s", "1d": "24h", "90d": "2160h"} {
+		var d Duration
+		if err := d.UnmarshalText([]byte(text)); err != nil || d.String() != want {
+			t.Errorf("duration %q became %q, %v, want %q", text, d, err, want)
+		}
+	}
 	for text, want := range map[string]Size{"0": 0, "1": 1, "1023": 1023, "1KiB": 1 << 10, "1536KiB": 1536 << 10, "3 GiB": 3 << 30, "8388607TiB": 8388607 << 40} {
 		var s Size
 		if err := s.UnmarshalText([]byte(text)); err != nil || s != want {
@@ -141,7 +147,7 @@ func TestValuesRoundTrip(t *testing.T) {
 			t.Errorf("size %q is written %q", text, got)
 		}
 	}
-	for _, text := range []string{"", "1", "s", "-1s", "1 s", "1d", "99999999999h"} {
+	for _, text := range []string{"", "1", "s", "-1s", "1 s", "1.5d", "-1d", "d", "1d1h", "65536d", "99999999999h"} {
 		if err := new(Duration).UnmarshalText([]byte(text)); err == nil {
 			t.Errorf("duration %q was taken", text)
 		}

@@ -30,10 +30,16 @@ func (d Duration) String() string {
 // MarshalText returns d as String does.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
-// UnmarshalText reads d as a document writes it. A bare number is refused,
-// because its unit would be a guess; "0" needs none.
+// UnmarshalText reads d as a document writes it; whole days may be written "30d". A
+// bare number is refused, because its unit would be a guess; "0" needs none.
 func (d *Duration) UnmarshalText(text []byte) error {
-	parsed, err := time.ParseDuration(string(text))
+	number := string(text)
+	if days, ok := strings.CutSuffix(number, "d"); ok {
+		if n, err := strconv.ParseUint(days, 10, 16); err == nil {
+			number = strconv.FormatUint(n*24, 10) + "h"
+		}
+	}
+	parsed, err := time.ParseDuration(number)
 	switch {
 	case err != nil:
 		if _, numeric := strconv.ParseFloat(string(text), 64); numeric == nil {

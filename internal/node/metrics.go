@@ -19,6 +19,7 @@ func (n *Node) samples(emit func(telemetry.Sample)) {
 	n.sampleGateway(emit)
 	n.sampleHealth(emit)
 	n.sampleTransfers(emit)
+	n.sampleUpdates(emit)
 	n.sampleNode(emit)
 }
 

@@ -87,6 +87,8 @@ type Node struct {
 	secondaries *xfr.Secondaries
 	notifier    *xfr.Notifier
 	outgoing    outgoing
+	changeZone  changer // nil: no zone is changed at run time
+	updates     updates
 
 	certificates tlscert.Store
 

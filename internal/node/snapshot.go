@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/authority/update"
 	"pharos/internal/authority/zone"
 	"pharos/internal/cluster/state"
 	"pharos/internal/dns/dnsname"
@@ -46,8 +47,9 @@ type Snapshot struct {
 // apex is a zone of the configuration by its name: what is said of it, and what is
 // served.
 type apex struct {
-	config *config.Zone
-	served *servedZone
+	config  *config.Zone
+	served  *servedZone
+	updates update.Rules
 }
 
 // before is what a snapshot is compiled beside; its parts may be nil.
@@ -171,7 +173,7 @@ func (s *Snapshot) index() {
 	s.broken, s.apexes = map[dnsname.Name]bool{}, make(map[dnsname.Name]*apex, len(s.served))
 	var loaded []*zone.Zone
 	for i, z := range s.served {
-		s.apexes[z.Name] = &apex{&s.Config.Zones[i], z}
+		s.apexes[z.Name] = &apex{&s.Config.Zones[i], z, rulesOf(&s.Config.Zones[i])}
 		if z.Zone == nil {
 			s.broken[z.Name] = true
 			continue

@@ -30,10 +30,15 @@ import (
 // queryPeer answers what other servers send: what is signed (RFC 8945), NOTIFY
 // and UPDATE.
 func (n *Node) queryPeer(s *Snapshot, r *dnsserver.Request) dnsserver.Verdict {
+	if a := s.forwards(&r.Query); a != nil {
+		return n.forwardUpdate(s, a, r)
+	}
 	var key dnsname.Name
+	var session *tsig.Session
 	answered := dnsserver.Answered
 	if r.Query.TSIG != 0 {
-		session, err := tsig.Verify(r.Query.Msg, s.key, r.Now)
+		var err error
+		session, err = tsig.Verify(r.Query.Msg, s.key, r.Now)
 		if session == nil {
 			r.Out.SetRcode(dnswire.RcodeFormErr)
 			return dnsserver.Answered
@@ -55,7 +60,7 @@ func (n *Node) queryPeer(s *Snapshot, r *dnsserver.Request) dnsserver.Verdict {
 	case r.Query.Opcode() == dnswire.OpcodeNotify:
 		n.notified(s, r, key)
 	case r.Query.Opcode() == dnswire.OpcodeUpdate:
-		r.Out.SetRcode(dnswire.RcodeNotImp)
+		verdict = n.updateZone(s, r, session)
 	case r.Query.Type == rdata.TypeAXFR || r.Query.Type == rdata.TypeIXFR:
 		verdict = n.transferOut(s, r, key)
 	default:

@@ -267,7 +267,7 @@ func TestNotifyIn(t *testing.T) {
 		t.Errorf("NOTIFY of type A: %v, %v", r, err)
 	}
 	update := new(dns.Msg).SetUpdate("peer.test.")
-	if r, err := newClient(n, "udp", "").ask(t, update, 0); err != nil || r.Rcode != dns.RcodeNotImplemented {
+	if r, err := newClient(n, "udp", "").ask(t, update, 0); err != nil || r.Rcode != dns.RcodeRefused {
 		t.Errorf("UPDATE: %v, %v", r, err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"pharos/internal/cluster/document"
 	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/rdata"
 )
 
 // checker records what does not agree within a file.
@@ -149,6 +150,43 @@ func (c *Config) checkZone(to *checker, path string, z Zone) {
 		at := fmt.Sprintf("%s.transfer[%d]", path, i)
 		if !r.Network.IsValid() && r.Key.IsZero() {
 			to.fail(at, "the rule names nobody", "add network or key")
+		}
+		c.checkKeyName(to, at, r.Key)
+	}
+	c.checkUpdates(to, path, z)
+}
+
+// checkUpdates checks the rules of dynamic update, and that the zone's kind can be
+// updated.
+func (c *Config) checkUpdates(to *checker, path string, z Zone) {
+	if len(z.Updates) > 0 && z.Kind != "store" {
+		to.fail(path+".updates", fmt.Sprintf("a zone of kind %s cannot be changed by updates", z.Kind), "make it kind: store, or remove the rules")
+	}
+	if z.ForwardUpdates && z.Kind != "secondary" {
+		to.fail(path+".forwardUpdates", "only a zone of kind secondary has a primary to send updates to", "remove it")
+	}
+	for i, r := range z.Updates {
+		at := fmt.Sprintf("%s.updates[%d]", path, i)
+		if !r.Network.IsValid() && r.Key.IsZero() && !r.Deny {
+			to.fail(at, "the rule lets everybody change the zone", "add key or network")
+		}
+		if r.Self && r.Key.IsZero() && !r.Network.IsValid() {
+			to.fail(at+".self", "the rule names no key or network", "add one")
+		}
+		for _, list := range []struct {
+			key   string
+			names []dnsname.Name
+		}{{"names", r.Names}, {"subtrees", r.Subtrees}} {
+			for j, name := range list.names {
+				if !name.IsSubdomainOf(z.Name) {
+					to.fail(fmt.Sprintf("%s.%s[%d]", at, list.key, j), fmt.Sprintf("%s is not in zone %s", name, z.Name), "write the whole name, with the zone's")
+				}
+			}
+		}
+		for j, t := range r.Types {
+			if t.IsMeta() && t != rdata.TypeANY && t != 0 { // 0 is reported as no type
+				to.fail(fmt.Sprintf("%s.types[%d]", at, j), fmt.Sprintf("no zone has records of type %s", t), "remove it")
+			}
 		}
 		c.checkKeyName(to, at, r.Key)
 	}

@@ -6,6 +6,7 @@ import (
 	"pharos/internal/cluster/document"
 	"pharos/internal/cluster/state"
 	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/rdata"
 )
 
 // Duration is a span of time, written "500ms", "1s" or "1m30s".
@@ -79,7 +80,7 @@ type Zone struct {
 	// Kind is where the zone comes from: file is a master file here, secondary is
 	// transferred from Primaries, kept in the data folder and served after a
 	// restart, until its SOA record says that it has expired.
-	Kind string `json:"kind" enum:"file,secondary" default:"file" example:"secondary"`
+	Kind string `json:"kind" enum:"file,secondary,store" default:"file" example:"secondary"`
 	// File is the master file of the zone (RFC 1035 §5), of kind file. $INCLUDE
 	// reaches only files in the same folder and below.
 	File string `json:"file,omitzero" format:"file" example:"zones/example.com.zone"`
@@ -103,6 +104,16 @@ type Zone struct {
 	// steps that break nothing. To leave the key out later changes nothing: a zone
 	// that is signed stays so.
 	DNSSEC string `json:"dnssec,omitzero" example:"default"`
+	// Updates say who may change the zone by dynamic update (RFC 2136), of kind store.
+	// The rules are tried in this order for each record of an update by itself: the
+	// first that is about the client, the name and the type decides. What no rule is
+	// about may not be changed. An update of which one record may not be changed
+	// changes nothing.
+	Updates []UpdateRule `json:"updates,omitzero" max:"1000"`
+	// ForwardUpdates sends signed updates of a zone of kind secondary on to its
+	// primaries, which decide about them (RFC 2136 §6). The key need not be known
+	// here.
+	ForwardUpdates bool `json:"forwardUpdates,omitzero" example:"true"`
 }
 
 // Gate is what a version of a zone has to pass before it is served. Each key is
@@ -147,6 +158,30 @@ type TransferRule struct {
 	Network netip.Prefix `json:"network,omitzero" example:"192.0.2.0/24"`
 	// Key is what the request must be signed with.
 	Key dnsname.Name `json:"key,omitzero" example:"transfer-key"`
+}
+
+// UpdateRule says who may change what of a zone, or may not. What is said must hold
+// together; what is left out says nothing.
+type UpdateRule struct {
+	// Deny keeps the client from changing what the rule is about, whatever later
+	// rules say.
+	Deny bool `json:"deny,omitzero" example:"true"`
+	// Key is what the update must be signed with. Without a key, an update that comes
+	// over UDP from elsewhere than this machine must carry a DNS cookie: the sender's
+	// address could be forged.
+	Key dnsname.Name `json:"key,omitzero" example:"acme-key"`
+	// Network are the addresses that the update may come from.
+	Network netip.Prefix `json:"network,omitzero" example:"192.0.2.0/24"`
+	// Names are owner names of records, without what is below them.
+	Names []dnsname.Name `json:"names,omitzero" max:"1000" example:"_acme-challenge.example.com"`
+	// Subtrees are owner names of records with all that is below them. Without names,
+	// subtrees and self the rule is about every name of the zone.
+	Subtrees []dnsname.Name `json:"subtrees,omitzero" max:"1000" example:"dyn.example.com"`
+	// Self is the owner name that is the name of the key.
+	Self bool `json:"self,omitzero" example:"true"`
+	// Types are the types of records. Left out: all but SOA, NS, RRSIG, NSEC and
+	// NSEC3. ANY: all.
+	Types []rdata.Type `json:"types,omitzero" max:"100" example:"TXT"`
 }
 
 // Key is a secret that the node shares with other servers. Both sides need the

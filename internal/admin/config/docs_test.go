@@ -18,6 +18,7 @@ import (
 	"pharos/internal/cluster/document"
 	"pharos/internal/cluster/state"
 	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/rdata"
 )
 
 // sources are the packages whose comments are the manual, by import path.
@@ -259,6 +260,7 @@ var typeTexts = map[reflect.Type]string{
 	reflect.TypeFor[Duration]():          "duration",
 	reflect.TypeFor[Size]():              "size",
 	reflect.TypeFor[dnsname.Name]():      "domain name",
+	reflect.TypeFor[rdata.Type]():        "record type",
 	reflect.TypeFor[netip.AddrPort]():    "address:port",
 	reflect.TypeFor[netip.Prefix]():      "address block",
 	reflect.TypeFor[state.StatusRange](): "status or range of them",

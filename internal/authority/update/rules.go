@@ -14,6 +14,14 @@ type Client struct {
 	Key     dnsname.Name // that signed the message, zero if none did
 }
 
+// String names the client for logs and for the history of a zone.
+func (c Client) String() string {
+	if c.Key.IsZero() {
+		return c.Address.String()
+	}
+	return c.Address.String() + " with key " + c.Key.String()
+}
+
 // Rule lets a client change some records, or keeps it from that.
 type Rule struct {
 	Deny    bool

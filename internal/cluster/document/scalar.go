@@ -45,7 +45,7 @@ func wanted(f Field) string {
 		return "one of " + strings.Join(f.Enum, ", ")
 	case f.Format != "":
 		return formats[f.Format].wanted
-	case f.Example != "" && t.Kind() == reflect.Struct:
+	case f.Example != "" && (t.Kind() == reflect.Struct || reflect.PointerTo(t).Implements(textType)):
 		return "a value like " + strconv.Quote(f.Example)
 	}
 	switch {
@@ -109,10 +109,10 @@ func setScalar(v reflect.Value, f Field, text string) (problem, remedy string) {
 	return "", ""
 }
 
-// badText says that text is no value of type t. The errors of dnsname show the
-// text themselves.
+// badText says that text is no value of type t. The errors of dnsname and rdata
+// show the text themselves.
 func badText(t reflect.Type, text string, err error) string {
-	if t == nameType {
+	if t == nameType || strings.HasPrefix(err.Error(), quote(text)) {
 		return err.Error()
 	}
 	return quote(text) + " " + err.Error()

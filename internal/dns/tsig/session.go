@@ -69,6 +69,10 @@ func (s *Session) refuse(code Code, skew time.Duration) error {
 // Key returns the name of the key of the exchange.
 func (s *Session) Key() dnsname.Name { return s.name }
 
+// MAC returns the MAC of the last message that was signed or verified: after Verify
+// that of the request, by which it is known again.
+func (s *Session) MAC() []byte { return s.last }
+
 // Overhead returns how many octets Sign adds to a message.
 func (s *Session) Overhead() int {
 	size := s.name.Len() + 10 + s.algName.Len() + timesLen + 8 + len(s.other)

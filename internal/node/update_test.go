@@ -1,0 +1,389 @@
+package node
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"pharos/internal/authority/update"
+	"pharos/internal/authority/zone"
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/dnswire"
+	"pharos/internal/dns/rdata"
+	"pharos/internal/dns/zonefile"
+	"pharos/internal/serve/dnsserver"
+)
+
+// memory changes zones without a disk.
+type memory struct {
+	mu     sync.Mutex
+	zone   *zone.Zone
+	err    error
+	before func() // each change
+}
+
+func newMemory(t *testing.T) *memory {
+	t.Helper()
+	origin := dnsname.MustParse("peer.test.")
+	b := zone.NewBuilder(origin)
+	for r, err := range zonefile.Read(strings.NewReader(peerZone(1)), zonefile.Options{Origin: origin}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Add(r)
+	}
+	z, problems := b.Finish()
+	if z == nil {
+		t.Fatal(problems)
+	}
+	return &memory{zone: z}
+}
+
+func (m *memory) change(_ context.Context, _ dnsname.Name, _ string, decide func(*zone.Zone) (update.Change, error)) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.before != nil {
+		m.before()
+	}
+	if m.err != nil {
+		return false, m.err
+	}
+	c, err := decide(m.zone)
+	if err != nil || c.IsEmpty() {
+		return false, err
+	}
+	e := m.zone.Edit()
+	for _, r := range c.Deleted {
+		if !e.Delete(r) {
+			return false, fmt.Errorf("no record %v", r)
+		}
+	}
+	for _, r := range c.Added {
+		e.Add(r)
+	}
+	next, problems := e.Finish()
+	if next == nil {
+		return false, fmt.Errorf("%v", problems)
+	}
+	m.zone = next
+	return true, nil
+}
+
+func (m *memory) has(name string, t rdata.Type) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	node := m.zone.Lookup(dnsname.MustParse(name)).Exact
+	if node == 0 {
+		return false
+	}
+	_, ok := m.zone.RRset(node, t)
+	return ok
+}
+
+const updateRules = `updates:
+      - {deny: true, key: transfer-key, names: [host1.peer.test]}
+      - {key: transfer-key, subtrees: [dyn.peer.test, host1.peer.test], types: [A, TXT]}
+      - {key: transfer-key, names: [_acme-challenge.peer.test], types: [TXT]}
+      - {network: 127.0.0.1/32, names: [local.peer.test]}`
+
+// startUpdates runs a node whose zone peer.test. is changed in memory.
+func startUpdates(t *testing.T, more string) (*Node, *memory) {
+	t.Helper()
+	f := newFolder(t)
+	f.write("peer.zone", peerZone(1))
+	config := f.config(fmt.Sprintf(`store: {enabled: false}
+keys: [{name: transfer-key, secret: "%s"}, {name: other-key, secret: "%s"}]
+zones:
+  - name: peer.test
+    kind: store
+    %s
+  - {name: file.test, file: peer.zone}
+  - {name: copy.test, kind: secondary, primaries: [{address: "127.0.0.1:1"}]}
+%s`, peerKey.Secret, peerKey.Secret, updateRules, more))
+	n, m := startWith(t, config, newMemory(t))
+	return n, m
+}
+
+func startWith(t *testing.T, config string, m *memory) (*Node, *memory) {
+	t.Helper()
+	n, err := New(Options{Config: config, Log: slog.New(slog.NewTextHandler(testLog{t}, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.changeZone = m.change
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- n.Run(ctx, nil) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("the node ended with %v", err)
+		}
+	})
+	return n, m
+}
+
+func insert(t *testing.T, zone string, records ...string) *dns.Msg {
+	t.Helper()
+	m := new(dns.Msg).SetUpdate(zone)
+	for _, text := range records {
+		rr, err := dns.NewRR(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Insert([]dns.RR{rr})
+	}
+	return m
+}
+
+// TestWhoMayUpdate: RFC 2136 §3.1 and §3.3: what may not be is refused with the
+// reason, nothing of it is done, and it is counted.
+func TestWhoMayUpdate(t *testing.T) {
+	n, m := startUpdates(t, "")
+	wrong := base64.StdEncoding.EncodeToString([]byte("wrong"))
+	secret := peerKey.Secret
+	notSOA := new(dns.Msg).SetUpdate("peer.test.")
+	notSOA.Question[0].Qtype = dns.TypeA
+	failing := insert(t, "peer.test.", "x.dyn.peer.test. 60 A 192.0.2.1")
+	failing.NameNotUsed([]dns.RR{&dns.ANY{Hdr: dns.RR_Header{Name: "ns1.peer.test."}}})
+	for _, tt := range []struct {
+		name, secret string
+		m            *dns.Msg
+		rcode        int
+		ede          uint16
+	}{
+		{"allowed", secret, insert(t, "peer.test.", "a.dyn.peer.test. 60 A 192.0.2.1"), 0, 0},
+		{"again, which changes nothing", secret, insert(t, "peer.test.", "a.dyn.peer.test. 60 A 192.0.2.1"), 0, 0},
+		{"a type that is not", secret, insert(t, "peer.test.", "b.dyn.peer.test. 60 A 192.0.2.1", "b.dyn.peer.test. 60 AAAA ::1"), dns.RcodeRefused, dns.ExtendedErrorCodeProhibited},
+		{"a name that is not", secret, insert(t, "peer.test.", "b.peer.test. 60 A 192.0.2.1"), dns.RcodeRefused, dns.ExtendedErrorCodeProhibited},
+		{"a name that is denied first", secret, insert(t, "peer.test.", "host1.peer.test. 60 A 192.0.2.1"), dns.RcodeRefused, dns.ExtendedErrorCodeProhibited},
+		{"below it", secret, insert(t, "peer.test.", "c.host1.peer.test. 60 A 192.0.2.1"), 0, 0},
+		{"unsigned, by its address", "", insert(t, "peer.test.", "local.peer.test. 60 A 192.0.2.1"), 0, 0},
+		{"unsigned, where a key is needed", "", insert(t, "peer.test.", "d.dyn.peer.test. 60 A 192.0.2.1"), dns.RcodeRefused, dns.ExtendedErrorCodeProhibited},
+		{"a wrong secret", wrong, insert(t, "peer.test.", "d.dyn.peer.test. 60 A 192.0.2.1"), dns.RcodeNotAuth, 0},
+		{"a zone of kind file", secret, insert(t, "file.test.", "d.file.test. 60 A 192.0.2.1"), dns.RcodeRefused, dns.ExtendedErrorCodeNotSupported},
+		{"a secondary zone", secret, insert(t, "copy.test.", "d.copy.test. 60 A 192.0.2.1"), dns.RcodeRefused, dns.ExtendedErrorCodeProhibited},
+		{"no zone", secret, insert(t, "www.peer.test.", "d.www.peer.test. 60 A 192.0.2.1"), dns.RcodeNotAuth, dns.ExtendedErrorCodeNotAuthoritative},
+		{"a name of another zone", secret, insert(t, "peer.test.", "d.test. 60 A 192.0.2.1"), dns.RcodeNotZone, dns.ExtendedErrorCodeInvalidData},
+		{"a zone section of type A", secret, notSOA, dns.RcodeFormatError, dns.ExtendedErrorCodeInvalidData},
+		{"a prerequisite that is not met", secret, failing, dns.RcodeYXDomain, dns.ExtendedErrorCodeOther},
+	} {
+		for _, network := range []string{"tcp", "udp"} {
+			m := largeUDP(tt.m.Copy())
+			m.Id = dns.Id() // or it would be known again
+			r, err := newClient(n, network, tt.secret).ask(t, m, 0)
+			if r == nil {
+				t.Errorf("%s by %s: %v", tt.name, network, err)
+				continue
+			}
+			if r.Rcode != tt.rcode || r.Opcode != dns.OpcodeUpdate || !r.Response {
+				t.Errorf("%s by %s: %v, want %s", tt.name, network, r, dns.RcodeToString[tt.rcode])
+			}
+			if tt.secret != "" && r.IsTsig() == nil {
+				t.Errorf("%s by %s: the answer is not signed", tt.name, network)
+			}
+			if edns := r.IsEdns0(); tt.ede != 0 && (edns == nil || len(edns.Option) != 1 || edns.Option[0].(*dns.EDNS0_EDE).InfoCode != tt.ede) {
+				t.Errorf("%s by %s: %v, want extended error %d", tt.name, network, edns, tt.ede)
+			}
+		}
+	}
+	for name, want := range map[string]bool{"a.dyn.peer.test.": true, "c.host1.peer.test.": true, "local.peer.test.": true, "b.dyn.peer.test.": false, "d.dyn.peer.test.": false, "x.dyn.peer.test.": false} {
+		if got := m.has(name, rdata.TypeA); got != want {
+			t.Errorf("%s is there: %v", name, got)
+		}
+	}
+	u := &n.updates
+	if u.changed.Load() != 3 || u.unchanged.Load() != 5 || u.refused.Load() == 0 || u.unmet.Load() != 2 || u.malformed.Load() != 4 || u.inWork.Load() != 0 {
+		t.Errorf("counted: %d changed, %d unchanged, %d refused, %d unmet, %d malformed, %d in work",
+			u.changed.Load(), u.unchanged.Load(), u.refused.Load(), u.unmet.Load(), u.malformed.Load(), u.inWork.Load())
+	}
+}
+
+// TestForgedUpdate: an update over UDP without key or cookie is taken from this
+// machine only, whatever the rules say of the address it claims to come from.
+func TestForgedUpdate(t *testing.T) {
+	n, _ := startUpdates(t, "")
+	s := n.current.Load()
+	a := s.apexes[dnsname.MustParse("peer.test.")]
+	a.updates = append(a.updates, update.Rule{Network: netip.MustParsePrefix("192.0.2.0/24")})
+	if a.updates.Knows(update.Client{Address: netip.MustParseAddr("192.0.2.7")}) != true {
+		t.Fatal("the rule does not hold")
+	}
+	for _, tt := range []struct {
+		transport string
+		cookie    bool
+		want      bool
+	}{{"udp", false, false}, {"udp", true, true}, {"tcp", false, true}} {
+		r := requestFrom(t, netip.MustParseAddrPort("192.0.2.7:5353"), tt.transport, insert(t, "peer.test.", "x.peer.test. 60 A 192.0.2.1"))
+		r.HasCookie = tt.cookie
+		if _, why := n.admitUpdate(s, r, update.Client{Address: r.Client.Addr()}); (why == nil) != tt.want {
+			t.Errorf("%+v: %v", tt, why)
+		}
+	}
+}
+
+// TestRepeatedUpdate: RFC 8945 §10: an update that is recorded and sent again, with
+// the same signature, is answered as before, and not carried out again.
+func TestRepeatedUpdate(t *testing.T) {
+	n, m := startUpdates(t, "")
+	add := insert(t, "peer.test.", "r.dyn.peer.test. 60 A 192.0.2.1")
+	add.SetTsig("transfer-key.", dns.HmacSHA256, 300, time.Now().Unix())
+	wire, _, err := dns.TsigGenerate(add, peerKey.Secret, "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := func() int {
+		t.Helper()
+		conn, err := net.Dial("udp", n.DNS()[0].String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(10 * time.Second))
+		wire[0]++ // the id is not signed
+		conn.Write(wire)
+		buf := make([]byte, 512)
+		if _, err := conn.Read(buf); err != nil {
+			t.Fatal(err)
+		}
+		return int(buf[3] & 0xF)
+	}
+	if rcode := send(); rcode != 0 || !m.has("r.dyn.peer.test.", rdata.TypeA) {
+		t.Fatalf("rcode %d", rcode)
+	}
+	remove := new(dns.Msg).SetUpdate("peer.test.")
+	remove.RemoveRRset([]dns.RR{&dns.A{Hdr: dns.RR_Header{Name: "r.dyn.peer.test.", Rrtype: dns.TypeA}}})
+	if r, err := newClient(n, "udp", peerKey.Secret).ask(t, remove, 0); err != nil || r.Rcode != 0 {
+		t.Fatalf("%v, %v", r, err)
+	}
+	if rcode := send(); rcode != 0 || m.has("r.dyn.peer.test.", rdata.TypeA) || n.updates.repeated.Load() != 1 {
+		t.Errorf("sent again: rcode %d, done again: %v, counted %d", rcode, m.has("r.dyn.peer.test.", rdata.TypeA), n.updates.repeated.Load())
+	}
+}
+
+// TestUpdateLimit: while updates wait for a disk that does not answer, others are
+// told to come again, and queries are answered; a disk that is full is told of.
+func TestUpdateLimit(t *testing.T) {
+	n, m := startUpdates(t, "")
+	hold, waiting := make(chan struct{}), make(chan struct{}, 1)
+	m.before = func() {
+		select {
+		case waiting <- struct{}{}:
+		default:
+		}
+		<-hold
+	}
+	n.updates.inWork.Store(maxUpdates - 1)
+	first := make(chan *dns.Msg, 1)
+	held := insert(t, "peer.test.", "a.dyn.peer.test. 60 A 192.0.2.1")
+	go func() {
+		r, _ := newClient(n, "tcp", peerKey.Secret).ask(t, held, 0)
+		first <- r
+	}()
+	<-waiting
+	if r, err := newClient(n, "udp", peerKey.Secret).ask(t, insert(t, "peer.test.", "b.dyn.peer.test. 60 A 192.0.2.1"), 0); err != nil || r.Rcode != dns.RcodeServerFailure {
+		t.Errorf("over the limit: %v, %v", r, err)
+	}
+	if got := summary(ask(t, n.DNS()[0], "www.peer.test.", rdata.TypeA, false)); got == "" {
+		t.Error("no answer while updates wait")
+	}
+	close(hold)
+	if r := <-first; r == nil || r.Rcode != 0 {
+		t.Errorf("the update that waited: %v", r)
+	}
+	n.updates.inWork.Add(1 - maxUpdates)
+	m.mu.Lock()
+	m.before, m.err = nil, io.ErrShortWrite
+	m.mu.Unlock()
+	r, err := newClient(n, "udp", peerKey.Secret).ask(t, largeUDP(insert(t, "peer.test.", "c.dyn.peer.test. 60 A 192.0.2.1")), 0)
+	if err != nil || r.Rcode != dns.RcodeServerFailure || !strings.Contains(fmt.Sprint(r.Extra), io.ErrShortWrite.Error()) {
+		t.Errorf("a disk that fails: %v, %v", r, err)
+	}
+	if n.updates.busy.Load() != 1 || n.updates.failed.Load() != 1 {
+		t.Errorf("counted %d busy, %d failed", n.updates.busy.Load(), n.updates.failed.Load())
+	}
+}
+
+// TestForwardUpdate: RFC 2136 §6: a secondary sends a signed update to its primary,
+// whose key it does not know, and the answer back; unsigned ones it does not.
+func TestForwardUpdate(t *testing.T) {
+	primary, m := startUpdates(t, "")
+	f := newFolder(t)
+	unused := freePort(t)
+	n, _ := start(t, f.config(fmt.Sprintf(`store: {enabled: false}
+zones:
+  - {name: peer.test, kind: secondary, forwardUpdates: true, primaries: [{address: "%s"}, {address: "%s"}]}
+  - {name: dead.test, kind: secondary, forwardUpdates: true, primaries: [{address: "%s"}]}
+`, unused, primary.DNS()[0], unused)))
+	for i, network := range []string{"udp", "tcp"} {
+		name := fmt.Sprintf("f%d.dyn.peer.test.", i)
+		r, err := newClient(n, network, peerKey.Secret).ask(t, insert(t, "peer.test.", name+" 60 A 192.0.2.1"), 0) // checks the signature
+		if err != nil || r.Rcode != 0 || r.IsTsig() == nil || !m.has(name, rdata.TypeA) {
+			t.Errorf("%s: %v, %v, done: %v", network, r, err, m.has(name, rdata.TypeA))
+		}
+	}
+	r, err := newClient(n, "udp", peerKey.Secret).ask(t, insert(t, "peer.test.", "no.peer.test. 60 A 192.0.2.1"), 0)
+	if err != nil || r.Rcode != dns.RcodeRefused {
+		t.Errorf("what the primary refuses: %v, %v", r, err)
+	}
+	if r, err := newClient(n, "udp", "").ask(t, insert(t, "peer.test.", "local.peer.test. 60 A 192.0.2.1"), 0); err != nil || r.Rcode != dns.RcodeRefused || m.has("local.peer.test.", rdata.TypeA) {
+		t.Errorf("unsigned: %v, %v", r, err)
+	}
+	// That no primary answers cannot be signed: the key is not known here.
+	if r, _ := newClient(n, "udp", peerKey.Secret).ask(t, insert(t, "dead.test.", "a.dead.test. 60 A 192.0.2.1"), 0); r == nil || r.Rcode != dns.RcodeServerFailure {
+		t.Errorf("no primary: %v", r)
+	}
+	if n.updates.forwarded.Load() != 3 || n.updates.forwardFailed.Load() != 1 || n.updates.forwarding.Load() != 0 {
+		t.Errorf("counted %d forwarded, %d failed, %d in work", n.updates.forwarded.Load(), n.updates.forwardFailed.Load(), n.updates.forwarding.Load())
+	}
+}
+
+// TestACME: what a client of RFC 8555 with a plug-in for RFC 2136 does: find the
+// zone by its SOA record, set a TXT record, take it away again.
+func TestACME(t *testing.T) {
+	n, m := startUpdates(t, "")
+	c := newClient(n, "udp", peerKey.Secret)
+	const fqdn = "_acme-challenge.peer.test."
+	rr, err := dns.NewRR(fqdn + ` 120 TXT "w-token"`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := new(dns.Msg).SetUpdate("peer.test.")
+	set.RemoveRRset([]dns.RR{rr})
+	set.Insert([]dns.RR{rr})
+	if r, err := c.ask(t, set, 0); err != nil || r.Rcode != 0 || !m.has(fqdn, rdata.TypeTXT) {
+		t.Fatalf("TXT set: %v, %v", r, err)
+	}
+	away := new(dns.Msg).SetUpdate("peer.test.")
+	away.Remove([]dns.RR{rr})
+	if r, err := c.ask(t, away, 0); err != nil || r.Rcode != 0 || m.has(fqdn, rdata.TypeTXT) {
+		t.Fatalf("TXT removed: %v, %v", r, err)
+	}
+}
+
+// requestFrom returns a request as a listener hands it over.
+func requestFrom(t *testing.T, client netip.AddrPort, transport string, m *dns.Msg) *dnsserver.Request {
+	t.Helper()
+	wire, err := m.Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &dnsserver.Request{Client: client, Limit: dnswire.MaxUDP}
+	if transport == "tcp" {
+		r.Transport = dnsserver.TCP
+	}
+	if v := r.Query.Parse(wire); v != dnswire.Accept {
+		t.Fatalf("verdict %v", v)
+	}
+	return r
+}

@@ -61,6 +61,9 @@ internal/serve/ratelimit:
 internal/serve/proxyheader:
 internal/serve/dnsserver:       internal/dns/... internal/serve/proxyheader
 
+internal/serve/doh:             internal/dns/... internal/serve/dnsserver
+internal/serve/doq:             internal/dns/... internal/serve/dnsserver
+
 internal/admin/config:          internal/dns/dnsname internal/dns/rdata internal/cluster/document internal/cluster/state
 internal/admin/explain:         internal/dns/...
 internal/admin/telemetry:

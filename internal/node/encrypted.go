@@ -1,27 +1,36 @@
 package node
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+
 	"pharos/internal/admin/api"
 	"pharos/internal/admin/config"
 	"pharos/internal/proxy/tlscert"
 	"pharos/internal/serve/admission"
 	"pharos/internal/serve/dnsserver"
+	"pharos/internal/serve/doh"
+	"pharos/internal/serve/doq"
 )
 
 // This file joins the encrypted ways to the same Handler as all others, and keeps
 // the certificates that they show:
 //
 //	file, tick, reload -> tlscert.Store -> each TLS handshake
-//	DoT -> dnsserver -> query
+//	DoT        dnsserver                       -> query
+//	DoH, DoH3  dnsserver, doq -> doh -> a Visit -> query
+//	DoQ        doq            ->        a Visit -> query
 
 // listenDNS binds every address at which DNS is spoken, in whatever form.
 func (n *Node) listenDNS(cfg *config.Config) error {
@@ -67,7 +76,70 @@ func (n *Node) listenEncrypted(cfg *config.Config) error {
 		}
 		n.encrypted = append(n.encrypted, reachable{"dot", e.Addrs()})
 	}
+	return errors.Join(n.listenHTTPS(cfg), n.listenQUIC(cfg))
+}
+
+// listenHTTPS adds DNS over HTTPS, on HTTP/3 and on HTTP/2, which tells clients of
+// the former.
+func (n *Node) listenHTTPS(cfg *config.Config) error {
+	h := &doh.Handler{Path: cfg.DNS.Encrypted.Path}
+	if len(cfg.Listen.DoH3) > 0 {
+		h3 := &http3.Server{
+			Handler: h, MaxHeaderBytes: doh.MaxFields, IdleTimeout: time.Duration(cfg.DNS.Encrypted.Idle), Logger: slog.New(slog.DiscardHandler),
+			ConnContext: func(ctx context.Context, c *quic.Conn) context.Context { return doh.WithVisit(ctx, doq.VisitOf(c)) },
+		}
+		l, err := n.listenOverQUIC(cfg, doq.Config{
+			Transport: dnsserver.DoH3, Addresses: cfg.Listen.DoH3, TLS: n.tlsConfig(cfg.TLS, http3.NextProtoH3),
+			Carry: func(c *quic.Conn) { h3.ServeQUICConn(c) }, Drain: func() { h3.Shutdown(context.Background()) },
+		})
+		if err != nil {
+			return fmt.Errorf("listen.doh3: %w", err)
+		}
+		h.AltSvc = fmt.Sprintf(`h3=":%d"; ma=86400`, l.Addrs()[0].Port())
+	}
+	if len(cfg.Listen.DoH) == 0 {
+		return nil
+	}
+	limits := encryptedLimits(cfg.DNS.Encrypted)
+	carrier := doh.NewCarrier(h, limits, n.log)
+	e, err := n.dns.Open(dnsserver.EntranceConfig{
+		Transport: dnsserver.DoH, Addresses: cfg.Listen.DoH, Limits: limits,
+		TLS: n.tlsConfig(cfg.TLS, "h2"), Carry: carrier.Carry,
+	})
+	if err != nil {
+		return fmt.Errorf("listen.doh: %w", err)
+	}
+	n.dns.AddPart(carrier)
+	n.encrypted = append(n.encrypted, reachable{"doh", e.Addrs()})
 	return nil
+}
+
+// listenQUIC adds DNS over QUIC.
+func (n *Node) listenQUIC(cfg *config.Config) error {
+	if len(cfg.Listen.DoQ) == 0 {
+		return nil
+	}
+	_, err := n.listenOverQUIC(cfg, doq.Config{Transport: dnsserver.DoQ, Addresses: cfg.Listen.DoQ, TLS: n.tlsConfig(cfg.TLS, "doq")})
+	if err != nil {
+		return fmt.Errorf("listen.doq: %w", err)
+	}
+	return nil
+}
+
+// listenOverQUIC adds one of the forms that QUIC carries.
+func (n *Node) listenOverQUIC(cfg *config.Config, c doq.Config) (*doq.Listener, error) {
+	var err error
+	if c.Entrance, err = n.dns.Open(dnsserver.EntranceConfig{Transport: c.Transport, Limits: encryptedLimits(cfg.DNS.Encrypted)}); err != nil {
+		return nil, err
+	}
+	c.TLS.MinVersion, c.Log = tls.VersionTLS13, n.log // RFC 9001 §4.2
+	l, err := doq.Listen(c)
+	if err != nil {
+		return nil, err
+	}
+	n.dns.AddPart(l)
+	n.encrypted = append(n.encrypted, reachable{c.Transport.String(), l.Addrs()})
+	return l, nil
 }
 
 // reachable is what listens in one encrypted form.

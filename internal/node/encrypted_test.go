@@ -22,7 +22,7 @@ func encryptedNode(t *testing.T, f folder, rest string) *Node {
 	f.write("example.zone", exampleZone)
 	n, _ := start(t, f.write("pharos.yaml", `data: data
 store: {enabled: false}
-listen: {dns: ["127.0.0.1:0"], dot: ["127.0.0.1:0"], admin: "127.0.0.1:0"}
+listen: {dns: ["127.0.0.1:0"], dot: ["127.0.0.1:0"], doh: ["127.0.0.1:0"], doh3: ["127.0.0.1:0"], doq: ["127.0.0.1:0"], admin: "127.0.0.1:0"}
 resolver: {allow: []}
 zones: [{name: example.test, file: example.zone}]
 `+rest))
@@ -63,6 +63,48 @@ func TestDoTClients(t *testing.T) {
 	pin := n.certificates.Status()[0].Pin
 	if out = run(t, "kdig", append(server, "+tls-pin="+pin, "+norec", "www.example.test", "A")...); !strings.Contains(out, "192.0.2.1") {
 		t.Errorf("with the pin that status shows:\n%s", out)
+	}
+}
+
+// TestDoHClients: HTTP/2 by GET and POST, and nothing older.
+func TestDoHClients(t *testing.T) {
+	needPeers(t, "kdig", "dig", "curl")
+	n := encryptedNode(t, newFolder(t), "tls: {selfSigned: true}\n")
+	doh := n.Encrypted("doh")[0]
+	for _, args := range [][]string{
+		append(append([]string{"kdig"}, at(doh)...), "+https", "+norec", "www.example.test", "A"),
+		append(append([]string{"kdig"}, at(doh)...), "+https-get", "+norec", "www.example.test", "A"),
+		append(append([]string{"dig"}, at(doh)...), "+https", "+norec", "www.example.test", "A"),
+		append(append([]string{"dig"}, at(doh)...), "+https-get", "+norec", "www.example.test", "A"),
+	} {
+		if out := run(t, args[0], args[1:]...); !strings.Contains(out, "192.0.2.1") {
+			t.Errorf("%v:\n%s", args, out)
+		}
+	}
+	url := "https://" + doh.String() + "/dns-query?dns=AAABAAABAAAAAAAAA3d3dwdleGFtcGxlBHRlc3QAAAEAAQ"
+	out := run(t, "curl", "-sSki", "--http2", url)
+	for _, want := range []string{"HTTP/2 200", "content-type: application/dns-message", "cache-control: private, max-age=3600", "alt-svc: h3="} {
+		if !strings.Contains(out, want) {
+			t.Errorf("curl: no %q in\n%q", want, out)
+		}
+	}
+	if out := run(t, "curl", "-sSki", "--http1.1", url); strings.Contains(out, "200") {
+		t.Errorf("HTTP/1.1 was served:\n%q", out)
+	}
+	// curl asks for the address of a name by DoH, and cannot reach it, as is right.
+	out = run(t, "curl", "-v", "-k", "--doh-insecure", "--doh-url", "https://"+doh.String()+"/dns-query", "--connect-timeout", "1", "http://ns1.example.test:1/")
+	if !strings.Contains(out, "127.0.0.1") {
+		t.Errorf("curl --doh-url:\n%s", out)
+	}
+}
+
+// TestDoQClients: DNS over QUIC.
+func TestDoQClients(t *testing.T) {
+	needPeers(t, "kdig")
+	n := encryptedNode(t, newFolder(t), "tls: {selfSigned: true}\n")
+	out := run(t, "kdig", append(at(n.Encrypted("doq")[0]), "+quic", "+norec", "www.example.test", "A")...)
+	if !strings.Contains(out, "192.0.2.1") || !strings.Contains(out, "QUIC session") {
+		t.Errorf("kdig:\n%s", out)
 	}
 }
 

@@ -17,3 +17,43 @@ func (b *Builder) LowerTTLs(from int, offsets []uint16, age rdata.TTL) {
 		binary.BigEndian.PutUint32(field, uint32(ttl-min(ttl, age)))
 	}
 }
+
+// Freshness returns for how many seconds the answer in msg may be kept: the least
+// TTL in its answer section, or, when it says that there is nothing, what its SOA
+// record gives for that (RFC 2308 §5). It is 0 for anything else.
+func Freshness(msg []byte) uint32 {
+	if len(msg) < HeaderLen {
+		return 0
+	}
+	if rcode := Rcode(msg[3] & 0xF); rcode != RcodeNoError && rcode != RcodeNXDomain {
+		return 0
+	}
+	at, ok := HeaderLen, true
+	for range binary.BigEndian.Uint16(msg[4:]) {
+		if at, ok = skipName(msg, at); !ok {
+			return 0
+		}
+		at += 4
+	}
+	answers, authority := int(binary.BigEndian.Uint16(msg[6:])), int(binary.BigEndian.Uint16(msg[8:]))
+	least, any := uint32(0), false
+	for i := range answers + authority {
+		if at, ok = skipName(msg, at); !ok || at+10 > len(msg) {
+			return 0
+		}
+		end := at + 10 + int(binary.BigEndian.Uint16(msg[at+8:]))
+		if end > len(msg) {
+			return 0
+		}
+		ttl := binary.BigEndian.Uint32(msg[at+4:])
+		isSOA := rdata.Type(binary.BigEndian.Uint16(msg[at:])) == rdata.TypeSOA && end-at >= 10+22
+		switch {
+		case i < answers && (!any || ttl < least):
+			least, any = ttl, true
+		case i >= answers && answers == 0 && isSOA:
+			return min(ttl, binary.BigEndian.Uint32(msg[end-4:]))
+		}
+		at = end
+	}
+	return least
+}

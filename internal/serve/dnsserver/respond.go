@@ -60,6 +60,10 @@ func (a *responder) respond(msg, buf []byte) ([]byte, fate) {
 		return a.finish()
 	}
 	r.tail = msg[r.Query.QuestionEnd:]
+	if r.Transport == DoQ && r.Query.EDNS.Keepalive { // RFC 9250 §5.5.2: a protocol error
+		a.counts.events[Ignored]++
+		return nil, alien
+	}
 	if r.Transport == UDP { // built in place
 		r.tail = a.tail[:copy(a.tail[:], r.tail)]
 	}

@@ -26,9 +26,21 @@ type Visit struct {
 
 	// mu comes after connTable.mu.
 	mu       sync.Mutex
-	inFlight int  // guarded by mu
-	dead     bool // guarded by mu
+	inFlight int           // exchanges whose answer is not both made and written; guarded by mu
+	dead     bool          // guarded by mu
+	large    chan struct{} // one for each large message being received
 }
+
+const (
+	// largeMessage is above how many octets a message is large. Nearly all queries
+	// are shorter; updates may be longer.
+	largeMessage = smallBuffer
+
+	// largeMessages is how many large messages of one connection are received at a
+	// time: with streams a client could otherwise have 64 KB of memory for each of
+	// them, over TCP only once. Arbitrary.
+	largeMessages = 4
+)
 
 // Admit takes a connection into the table of e, if its limits allow it. close ends
 // the connection at once; it is called from any goroutine, perhaps more than once,
@@ -46,7 +58,7 @@ func (e *Entrance) Admit(client netip.AddrPort, close func()) (*Visit, bool) {
 }
 
 func newVisit(e *Entrance, from netip.Addr, close func()) *Visit {
-	v := &Visit{entrance: e, from: from, close: close}
+	v := &Visit{entrance: e, from: from, close: close, large: make(chan struct{}, largeMessages)}
 	v.idleSince.Store(time.Now().UnixNano())
 	return v
 }
@@ -60,6 +72,26 @@ func (v *Visit) IsSpent() bool {
 	return most > 0 && v.queries.Load() >= int64(most)
 }
 
+// Reserve waits until a message of so many octets may be received, and returns what
+// to call when it is not needed any more. ok is false when ctx ended before.
+func (v *Visit) Reserve(ctx context.Context, octets int) (release func(), ok bool) {
+	if octets <= largeMessage {
+		return func() {}, true
+	}
+	select {
+	case v.large <- struct{}{}:
+		return func() { <-v.large }, true
+	case <-ctx.Done():
+		return nil, false
+	}
+}
+
+// Limits returns the limits in force.
+func (v *Visit) Limits() Limits { return v.entrance.limits }
+
+// Count counts an event of the connection.
+func (v *Visit) Count(c Counter) { v.entrance.Count(c) }
+
 // Outcome is what became of a message given to Visit.Ask.
 type Outcome uint8
 
@@ -69,6 +101,7 @@ const (
 	Silent                // there is no answer, and none will come
 	Alien                 // the message is no query
 	Lost                  // the client is gone, or write has failed
+	Busy                  // the connection has too many queries whose answers nobody waits for any more
 )
 
 // Ask answers one message, and returns when that is done: at once, or when a
@@ -77,13 +110,12 @@ const (
 // long as Limits.Write. It is called on one goroutine at a time. When ctx ends the
 // answer is not wanted any more.
 func (v *Visit) Ask(ctx context.Context, msg []byte, write func(msg []byte, last bool) error) Outcome {
-	if !v.begin() {
-		return Lost
+	if outcome := v.begin(); outcome != Sent {
+		return outcome
 	}
-	defer v.end()
 	e := v.entrance
 	work := connWorks.Get().(*connWork)
-	x := &exchange{write: write}
+	x := &exchange{visit: v, write: write}
 	a := &work.responder
 	a.init(e.server, e.transport)
 	a.req.from, a.req.Client, a.req.Local, a.req.TLS = x, v.Client, v.Local, v.TLS
@@ -108,15 +140,18 @@ func (v *Visit) Ask(ctx context.Context, msg []byte, write func(msg []byte, last
 	if fate == deferred {
 		return x.wait(ctx)
 	}
+	v.end()
 	return outcome
 }
 
 // exchange is one message that Ask answers, and the way back for it. It is made
 // for each because a Deferred may outlive it.
 type exchange struct {
+	visit *Visit
 	write func([]byte, bool) error // called with mu held, or when nobody else has x
 
 	mu     sync.Mutex
+	ended  bool          // by send or abandon; guarded by mu
 	done   chan struct{} // made by returnPath; closed when answer is there, or will never be
 	answer []byte        // guarded by mu
 	gone   bool          // nobody waits any more; guarded by mu
@@ -137,6 +172,9 @@ func (x *exchange) wait(ctx context.Context) Outcome {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.gone = true
+	if x.ended {
+		defer x.visit.end()
+	} // else whoever has the Deferred still works for this client
 	switch {
 	case x.answer == nil && ctx.Err() != nil:
 		return Lost
@@ -152,7 +190,9 @@ func (x *exchange) wait(ctx context.Context) Outcome {
 func (x *exchange) send(msg []byte) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.ended = true
 	if x.gone {
+		x.visit.end()
 		return ErrGone
 	}
 	x.answer = append([]byte(nil), msg...)
@@ -175,22 +215,33 @@ func (x *exchange) sendMore(msg []byte) error {
 func (x *exchange) abandon() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.ended = true
+	if x.gone {
+		x.visit.end()
+		return
+	}
 	close(x.done)
 }
 
-// begin counts one more query in flight, unless the connection is at its end.
-func (v *Visit) begin() bool {
+// begin counts one more query in flight, and returns Sent, if there may be one
+// more. A client that takes its questions back and asks others has the old ones
+// counted until they are answered. The twofold is for those that are just being
+// written.
+func (v *Visit) begin() Outcome {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.dead {
-		return false
+	switch {
+	case v.dead:
+		return Lost
+	case v.inFlight >= 2*v.entrance.limits.InFlight:
+		return Busy
 	}
 	v.inFlight++
 	v.idleSince.Store(0)
 	if v.queries.Add(1) == int64(v.entrance.limits.Queries) {
 		v.entrance.counts.add(ConnectionsSpent, 1)
 	}
-	return true
+	return Sent
 }
 
 func (v *Visit) end() {

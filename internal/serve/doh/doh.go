@@ -1,0 +1,177 @@
+// Package doh answers DNS over HTTPS: a query is the content of a POST, or the
+// parameter dns of a GET, and its answer the content of the response.
+//
+//	HTTP/2   dnsserver.Entrance (TCP, TLS) -> Carrier -> net/http -> Handler
+//	HTTP/3   package doq (QUIC)            -> quic-go -----------> Handler
+//	both     Handler -> dnsserver.Visit.Ask -> the Handler of all listeners
+//
+// It owns what is HTTP about it: the path, methods, status codes, freshness, and
+// the limits of HTTP/2. Connections and their number are dnsserver's.
+//
+//	200  an answer, be it an error of DNS
+//	400  no query, or not in base64url     404  another path
+//	405  another method                    413  more than 65,535 octets
+//	415  another media type                431  fields of more than 16 KB
+//	503  more queries than may wait for answers
+//
+// Entry points: Handler; NewCarrier, Carrier.Carry; WithVisit.
+//
+// Concurrency: a Handler serves any number of requests at once.
+//
+// Sources: RFC 8484, RFC 9110, RFC 9113, RFC 7838.
+package doh
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"pharos/internal/dns/dnswire"
+	"pharos/internal/serve/dnsserver"
+)
+
+// mediaType is what a DNS message is (RFC 8484 §6).
+const mediaType = "application/dns-message"
+
+// Handler answers requests of connections that have a Visit.
+type Handler struct {
+	Path   string // where queries are answered
+	AltSvc string // the field of that name in answers: where else they are to be had (RFC 7838); empty: none
+}
+
+// visitKey is where net/http carries the Visit of a connection: it has no other
+// place for it.
+type visitKey struct{}
+
+// WithVisit returns the context of a connection, which the contexts of its requests
+// come from.
+func WithVisit(ctx context.Context, v *dnsserver.Visit) context.Context {
+	return context.WithValue(ctx, visitKey{}, v)
+}
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	v, ok := r.Context().Value(visitKey{}).(*dnsserver.Visit)
+	if !ok {
+		panic("BUG: a request of a connection without a visit")
+	}
+	if h.AltSvc != "" {
+		w.Header().Set("Alt-Svc", h.AltSvc)
+	}
+	if r.URL.Path != h.Path {
+		refuse(w, &refusal{http.StatusNotFound, "queries are answered at " + h.Path})
+		return
+	}
+	query, why := readQuery(r, v)
+	if why != nil {
+		refuse(w, why)
+		return
+	}
+	ctx := r.Context()
+	outcome := v.Ask(ctx, query, func(answer []byte, _ bool) error { return write(w, answer) })
+	if v.IsSpent() {
+		w.Header().Set("Connection", "close") // too late for this response; the next one ends the connection
+	}
+	switch outcome {
+	case dnsserver.Alien:
+		refuse(w, &refusal{http.StatusBadRequest, "the content is no DNS query"})
+	case dnsserver.Busy:
+		w.Header().Set("Retry-After", "1")
+		refuse(w, &refusal{http.StatusServiceUnavailable, "too many queries of this connection wait for answers"})
+	case dnsserver.Silent, dnsserver.Lost:
+		panic(http.ErrAbortHandler) // resets the stream: there is no answer
+	}
+}
+
+// refusal is why a request is not answered with a DNS message.
+type refusal struct {
+	status int
+	text   string
+}
+
+func refuse(w http.ResponseWriter, why *refusal) {
+	w.Header().Set("Cache-Control", "no-store")
+	http.Error(w, why.text, why.status)
+}
+
+// readQuery returns the query of a request (RFC 8484 §4.1).
+func readQuery(r *http.Request, v *dnsserver.Visit) ([]byte, *refusal) {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		return queryOfURI(r.URL.RawQuery)
+	case http.MethodPost:
+		return queryOfContent(r, v)
+	}
+	return nil, &refusal{http.StatusMethodNotAllowed, "queries come by GET or POST"}
+}
+
+// queryOfURI reads the parameter dns of a GET. RFC 8484 §6: base64url without
+// padding. What else is in the URI does not matter.
+func queryOfURI(raw string) ([]byte, *refusal) {
+	for part := range strings.SplitSeq(raw, "&") {
+		text, ok := strings.CutPrefix(part, "dns=")
+		if !ok {
+			continue
+		}
+		query, err := base64.RawURLEncoding.DecodeString(text)
+		switch {
+		case err != nil:
+			return nil, &refusal{http.StatusBadRequest, "the parameter dns is not base64url without padding (RFC 8484 §6)"}
+		case len(query) == 0:
+			return nil, &refusal{http.StatusBadRequest, "the parameter dns is empty"}
+		}
+		return query, nil
+	}
+	return nil, &refusal{http.StatusBadRequest, "there is no parameter dns (RFC 8484 §4.1)"}
+}
+
+// queryOfContent reads the content of a POST.
+func queryOfContent(r *http.Request, v *dnsserver.Visit) ([]byte, *refusal) {
+	kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
+	if !strings.EqualFold(strings.TrimSpace(kind), mediaType) {
+		return nil, &refusal{http.StatusUnsupportedMediaType, "the content must be of type " + mediaType}
+	}
+	tooLarge := &refusal{http.StatusRequestEntityTooLarge, fmt.Sprintf("a DNS message has at most %d octets", dnswire.MaxMessage)}
+	size := int64(dnswire.MaxMessage) // of unknown length: room for the largest
+	if r.ContentLength >= 0 {
+		size = r.ContentLength
+	}
+	if size > dnswire.MaxMessage {
+		return nil, tooLarge
+	}
+	release, ok := v.Reserve(r.Context(), int(size))
+	if !ok {
+		panic(http.ErrAbortHandler)
+	}
+	defer release()
+	var content bytes.Buffer
+	n, err := content.ReadFrom(io.LimitReader(r.Body, dnswire.MaxMessage+1))
+	switch {
+	case n > dnswire.MaxMessage:
+		return nil, tooLarge
+	case err != nil && errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, &refusal{http.StatusBadRequest, "the content ends before its length"}
+	case err != nil: // too slow, or gone
+		v.Count(dnsserver.SlowClients)
+		panic(http.ErrAbortHandler)
+	}
+	return content.Bytes(), nil
+}
+
+// write writes an answer. RFC 8484 §5.1: it is fresh no longer than its records.
+// It is private because an answer may be made for one client: by views, by steering
+// or by its subnet.
+func write(w http.ResponseWriter, answer []byte) error {
+	h := w.Header()
+	h.Set("Content-Type", mediaType)
+	h.Set("Content-Length", strconv.Itoa(len(answer)))
+	h.Set("Cache-Control", "private, max-age="+strconv.FormatUint(uint64(dnswire.Freshness(answer)), 10))
+	_, err := w.Write(answer)
+	return err
+}

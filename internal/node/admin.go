@@ -106,10 +106,9 @@ func checkText(c health.Check) string {
 func (n *Node) Zones() []api.Zone {
 	all := []api.Zone{}
 	for _, z := range n.current.Load().served {
-		out := api.Zone{Name: z.Name.String(), Kind: "file", File: z.File, Loaded: z.Loaded}
+		out := api.Zone{Name: z.Name.String(), Kind: z.Kind, File: z.File, Loaded: z.Loaded}
 		out.Journal, _ = z.journal.Stats()
 		if z.isSecondary() {
-			out.Kind = "secondary"
 			out.Secondary, out.Problem = n.secondary(z.Name)
 		}
 		for _, t := range n.notifier.Notices(z.Name) {

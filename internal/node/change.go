@@ -126,6 +126,9 @@ func needsRestart(old, now *config.Config) string {
 // nobody else has n yet.
 func (n *Node) publish(cfg *config.Config, st *state.State) error {
 	prev := n.current.Load()
+	if err := n.setLedger(cfg); err != nil {
+		return err
+	}
 	next, err := compile(cfg, st, n.beside(prev))
 	if err != nil {
 		return err
@@ -169,6 +172,7 @@ func (n *Node) reportProblems(s *Snapshot) {
 	for _, c := range []code{transferFailed, zoneAbsent, notifyFailed} {
 		n.problems.keep(c, zones)
 	}
+	n.problems.keep(versionsLost, append(slices.Clone(zones), "")) // "": of all
 	n.problems.keep(zoneRefused, zones)
 	n.problems.keep(zoneWarning, zones)
 	n.problems.keep(poolAllDown, pools)

@@ -37,6 +37,7 @@ import (
 	"time"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/authority/ledger"
 	"pharos/internal/authority/xfr"
 	"pharos/internal/cluster/snapshot"
 	"pharos/internal/cluster/store"
@@ -89,6 +90,7 @@ type Node struct {
 	outgoing    outgoing
 	changeZone  changer // nil: no zone is changed at run time
 	updates     updates
+	ledger      atomic.Pointer[ledger.Ledger] // nil until a zone of kind store is configured
 
 	certificates tlscert.Store
 
@@ -139,6 +141,7 @@ func (n *Node) build(cfg *config.Config, o Options) error {
 	n.prober = probe.New(probe.Config{OnTransition: n.onTransition})
 	n.restoreVerdicts(cfg.Data)
 	n.buildTransfers(cfg)
+	n.changeZone = n.changeInLedger
 	if err := n.publish(cfg, n.loadState(cfg)); err != nil {
 		return err
 	}
@@ -300,6 +303,7 @@ func (n *Node) stop() error {
 	n.notifier.Close()
 	n.secondaries.Close()
 	listeners.Wait()
+	n.closeLedger()
 	n.saveVerdicts(n.data())
 	n.release()
 	return errors.Join(errs...)
@@ -314,6 +318,7 @@ func (n *Node) release() {
 		n.notifier.Close()
 		n.secondaries.Close()
 	}
+	n.closeLedger()
 	if n.resolver != nil {
 		n.resolver.Close()
 	}

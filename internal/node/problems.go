@@ -20,6 +20,8 @@ const (
 	zoneAbsent         code = "zone-absent"         // a secondary zone has no version to serve
 	transferFailed     code = "transfer-failed"     // a secondary zone is served, but cannot be refreshed
 	notifyFailed       code = "notify-failed"       // a secondary could not be told of a change
+	changesFailed      code = "changes-failed"      // changes of zones cannot be kept on disk, so none is made
+	versionsLost       code = "versions-lost"       // what is on disk of a zone's versions cannot all be read
 	poolAllDown        code = "pool-all-down"       // no member is healthy, so all are used
 	storeLost          code = "store-lost"          // what is changed at run time cannot be read or written
 	objectUnused       code = "object-unused"       // an applied object clashes with the file

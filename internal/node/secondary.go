@@ -96,6 +96,8 @@ func (n *Node) reportTransfers(name dnsname.Name) {
 	st, _ := n.secondaries.State(name)
 	a := n.current.Load().apexes[name]
 	switch {
+	case a != nil && a.served.Kind == "store" && a.served.Zone == nil:
+		absent = fmt.Sprintf("zone %s has no content yet, so it is answered SERVFAIL; give it some with: pharos zone import %s FILE", name, name)
 	case a == nil || !a.served.isSecondary():
 	case !st.Present && !st.Confirmed.IsZero():
 		absent = fmt.Sprintf("zone %s has expired: no primary has confirmed it since %s, so it is answered SERVFAIL: %s", name, st.Confirmed.UTC().Format(time.DateTime), st.Problem)

@@ -38,6 +38,7 @@ func (n *Node) beside(prev *Snapshot) before {
 		prev: prev, status: n.prober.Status,
 		kept: keepers{
 			"secondary": func(name dnsname.Name) journal.Version { return journal.Version{Zone: n.secondaries.Version(name)} },
+			"store":     n.versionInLedger,
 		},
 		stages: []stage{}, accepted: n.accepted,
 	}

@@ -130,7 +130,7 @@ type ZoneCalls struct {
 // Zone is a zone as it is served.
 type Zone struct {
 	Name    string    `json:"name"`
-	Kind    string    `json:"kind"` // "file", "secondary"
+	Kind    string    `json:"kind"` // "file", "secondary", "store"
 	Serial  uint32    `json:"serial"`
 	Names   int       `json:"names"`
 	Records int       `json:"records"`

@@ -125,6 +125,10 @@ func (c *Config) checkZone(to *checker, path string, z Zone) {
 		if len(z.Primaries) > 0 {
 			to.fail(path+".primaries", "only a zone of kind secondary has primaries", "add kind: secondary, or remove them")
 		}
+	case "store":
+		if len(z.Primaries) > 0 {
+			to.fail(path+".primaries", "only a zone of kind secondary has primaries", "make it kind: secondary, or remove them")
+		}
 	case "secondary":
 		if len(z.Primaries) == 0 {
 			to.fail(path, `a secondary zone needs "primaries"`, `add them, for example primaries: [{address: "192.0.2.1:53"}]`)

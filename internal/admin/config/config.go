@@ -79,10 +79,13 @@ type Zone struct {
 	Name dnsname.Name `json:"name" required:"true" example:"example.com"`
 	// Kind is where the zone comes from: file is a master file here, secondary is
 	// transferred from Primaries, kept in the data folder and served after a
-	// restart, until its SOA record says that it has expired.
+	// restart, until its SOA record says that it has expired. store is changed here by
+	// commands and dynamic updates; every version is kept in the data folder.
 	Kind string `json:"kind" enum:"file,secondary,store" default:"file" example:"secondary"`
 	// File is the master file of the zone (RFC 1035 §5), of kind file. $INCLUDE
-	// reaches only files in the same folder and below.
+	// reaches only files in the same folder and below. Of kind store, the file is the
+	// first version, and not looked at once there is one; without it there is nothing
+	// to serve before "pharos zone import".
 	File string `json:"file,omitzero" format:"file" example:"zones/example.com.zone"`
 	// Primaries are the servers that a zone of kind secondary is transferred from,
 	// tried in this order. NOTIFY is heard from their addresses and their keys.
@@ -114,6 +117,23 @@ type Zone struct {
 	// primaries, which decide about them (RFC 2136 §6). The key need not be known
 	// here.
 	ForwardUpdates bool `json:"forwardUpdates,omitzero" example:"true"`
+	// Serial is which serial the next version of a zone of kind store gets: one more,
+	// the seconds since 1970, or the date as YYYYMMDDnn. It always goes forward.
+	Serial string `json:"serial" enum:"increment,unixtime,date" default:"increment" example:"date"`
+	// History is which versions of a zone of kind store can be shown and gone back to.
+	History History `json:"history,omitzero"`
+}
+
+// History is which versions of a zone are kept: the newest ones, and all that are not
+// too old, as far as there is room.
+type History struct {
+	// Versions is how many of the newest versions are kept however old they are.
+	Versions int `json:"versions" default:"100" min:"0" max:"100000000" example:"1000"`
+	// For is how long versions are kept however many they are.
+	For Duration `json:"for" default:"720h" min:"0s" max:"87600h" example:"2160h"`
+	// Size is how many octets of disk they may take, beside the zone itself. The oldest
+	// make room.
+	Size Size `json:"size" default:"64MiB" min:"1MiB" max:"64GiB" example:"1GiB"`
 }
 
 // Gate is what a version of a zone has to pass before it is served. Each key is

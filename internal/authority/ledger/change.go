@@ -281,7 +281,7 @@ func (l *Ledger) tellOf(err error) {
 	}
 	if text != l.refused {
 		l.refused = text
-		l.config.Problem(dnsname.Name{}, text)
+		l.config.Failing(text)
 	}
 }
 
@@ -304,7 +304,7 @@ func (l *Ledger) decide(b *batchOf, d *draft, r *request) error {
 	at := time.Now()
 	next, difference, err := apply(d.zone, change, policy, at)
 	if err == nil && next != d.zone && l.config.Check != nil {
-		if err = l.config.Check(d.zone, next); err != nil {
+		if err = l.config.Check(d.zone, next, difference); err != nil {
 			err = fmt.Errorf("%w: %w", ErrRefused, err)
 		}
 	}
@@ -391,7 +391,7 @@ func (l *Ledger) commitWhole(b *batchOf, d *draft, r *request) error {
 		return fmt.Errorf("zone %s: %w; give it some with: pharos zone import %s FILE", d.entry.name, ErrNoVersion, d.entry.name)
 	}
 	if l.config.Check != nil {
-		if err := l.config.Check(nil, r.whole); err != nil {
+		if err := l.config.Check(nil, r.whole, nil); err != nil {
 			l.count(func(c *Counts) { c.Refused++ })
 			return fmt.Errorf("%w: %w", ErrRefused, err)
 		}

@@ -26,8 +26,8 @@
 // Ledger.Rollback, Ledger.History, Ledger.At, Ledger.State; Journals.
 //
 // Concurrency: all methods may be called from anywhere. One goroutine commits, one
-// publishes, at most one checkpoints; Close ends them. Publish, Check and Problem are
-// called without a lock held. Lock order: entry.files, then Ledger.mu.
+// publishes, at most one checkpoints; Close ends them. Publish, Check, Problem and
+// Failing are called without a lock held. Lock order: entry.files, then Ledger.mu.
 //
 // Sources: RFC 1982 (serials), RFC 1995 §5 (what a journal may forget), RFC 2136 §3.5
 // (stable storage before the answer).
@@ -80,12 +80,15 @@ type Config struct {
 	// Publish is called when a zone has a new version, before the changes in it are
 	// acknowledged. It may be called once for several versions.
 	Publish func(name dnsname.Name)
-	// Check says why a version must not be, before it is made durable. old is nil if
-	// it is the first. It may be nil.
-	Check func(old, now *zone.Zone) error
-	// Problem is told what an operator should know of a zone, or of all if name is
+	// Check says why a version must not be, before it is made durable. d leads to it
+	// from old; both are nil if it is the first. Check may be nil.
+	Check func(old, now *zone.Zone, d *journal.Difference) error
+	// Problem is told what of a zone's versions cannot be read, or of all if name is
 	// zero; an empty text takes it back. It may be nil.
 	Problem func(name dnsname.Name, text string)
+	// Failing is told why changes cannot be kept, and with an empty text that they can.
+	// It may be nil.
+	Failing func(text string)
 	Log     *slog.Logger
 
 	disk disk // nil: the operating system's
@@ -187,6 +190,9 @@ func Open(c Config) (*Ledger, error) {
 	}
 	if l.config.Problem == nil {
 		l.config.Problem = func(dnsname.Name, string) {}
+	}
+	if l.config.Failing == nil {
+		l.config.Failing = func(string) {}
 	}
 	if l.config.Publish == nil {
 		l.config.Publish = func(dnsname.Name) {}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"pharos/internal/authority/journal"
 	"pharos/internal/authority/update"
 	"pharos/internal/authority/zone"
 	"pharos/internal/dns/dnsname"
@@ -76,6 +77,7 @@ type book struct {
 	mu        sync.Mutex
 	published []string
 	problems  map[string]string
+	failing   string
 }
 
 // open opens a ledger with the zones, each with exampleText at first.
@@ -98,6 +100,11 @@ func open(t testing.TB, c Config, names ...dnsname.Name) *book {
 		if delete(b.problems, key); text != "" {
 			b.problems[key] = text
 		}
+	}
+	c.Failing = func(text string) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.failing = text
 	}
 	l, err := Open(c)
 	if err != nil {
@@ -228,7 +235,7 @@ func copyFolder(t testing.TB, from, to string) {
 // TestRefused: an error of decide or of the gate is its caller's alone.
 func TestRefused(t *testing.T) {
 	mine, gate := errors.New("not this one"), errors.New("no TXT here")
-	b := open(t, Config{Folder: t.TempDir(), Check: func(old, now *zone.Zone) error {
+	b := open(t, Config{Folder: t.TempDir(), Check: func(old, now *zone.Zone, _ *journal.Difference) error {
 		if strings.Contains(text(now), "TXT") {
 			return gate
 		}

@@ -1,0 +1,129 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"time"
+
+	"pharos/internal/admin/config"
+	"pharos/internal/authority/gate"
+	"pharos/internal/authority/journal"
+	"pharos/internal/authority/ledger"
+	"pharos/internal/authority/update"
+	"pharos/internal/authority/zone"
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/dnswire"
+)
+
+// This file joins the zones of kind store with their ledger:
+//
+//	UPDATE, command -> ledger.Change -> checkVersion (the gate) -> on disk
+//	                -> zoneChanged (versions.go) -> acknowledged
+
+// setLedger tells the ledger which zones it has, and opens it with the first. n.mu is
+// held, or nobody else has n yet.
+func (n *Node) setLedger(cfg *config.Config) error {
+	var zones []ledger.Zone
+	for i := range cfg.Zones {
+		if c := &cfg.Zones[i]; c.Kind == "store" {
+			zones = append(zones, ledgerZone(c))
+		}
+	}
+	l := n.ledger.Load()
+	if l == nil && len(zones) == 0 {
+		return nil
+	}
+	if l == nil {
+		var err error
+		l, err = ledger.Open(ledger.Config{
+			Folder: filepath.Join(cfg.Data, "ledger"), Journal: int(cfg.Transfers.Journal), Log: n.log,
+			Publish: n.zoneChanged, Check: n.checkVersion, Problem: n.ledgerProblem,
+			Failing: func(text string) { n.problem(changesFailed, "", text) },
+		})
+		if err != nil {
+			return err
+		}
+		n.ledger.Store(l)
+	}
+	l.Set(zones)
+	return nil
+}
+
+func ledgerZone(c *config.Zone) ledger.Zone {
+	policy, err := update.ParseSerialPolicy(c.Serial)
+	if err != nil {
+		panic("BUG: " + err.Error()) // the configuration has checked it
+	}
+	z := ledger.Zone{
+		Name: c.Name, Serial: policy,
+		Keep: ledger.Keep{Versions: c.History.Versions, For: time.Duration(c.History.For), Size: int64(c.History.Size)},
+	}
+	if c.File != "" {
+		z.Initial = func() (*zone.Zone, error) {
+			s := readFile(c)
+			return s.source.Zone, s.sourceErr
+		}
+	}
+	return z
+}
+
+func (n *Node) closeLedger() {
+	if l := n.ledger.Load(); l != nil {
+		if err := l.Close(); err != nil {
+			n.log.Warn("closing the ledger of zones; the next start reads the commit log", "error", err)
+		}
+	}
+}
+
+// changeInLedger makes a change for a client of DNS: what it is told has nothing of
+// this machine in it.
+func (n *Node) changeInLedger(ctx context.Context, name dnsname.Name, by string, decide func(now *zone.Zone) (update.Change, error)) (changed bool, err error) {
+	l := n.ledger.Load()
+	if l == nil {
+		return false, ledger.ErrNoZone
+	}
+	receipt, err := l.Change(ctx, name, by, decide)
+	switch {
+	case errors.Is(err, ledger.ErrRefused):
+		return false, &update.Refusal{Rcode: dnswire.RcodeRefused, EDE: dnswire.EDEProhibited, Why: err.Error()}
+	case errors.Is(err, ledger.ErrNotKept):
+		return false, &update.Refusal{Rcode: dnswire.RcodeServFail, EDE: dnswire.EDENotReady, Why: "the change cannot be kept on disk now, so nothing has changed"}
+	}
+	return receipt.Changed, err
+}
+
+// versionInLedger is the keeper of the zones of kind store.
+func (n *Node) versionInLedger(name dnsname.Name) journal.Version {
+	if l := n.ledger.Load(); l != nil {
+		return l.Version(name)
+	}
+	return journal.Version{}
+}
+
+// checkVersion asks the gate about a version before it is kept: who has made the
+// change is told, rather than everybody who reads problems.
+func (n *Node) checkVersion(old, now *zone.Zone, d *journal.Difference) error {
+	s := n.current.Load()
+	if s == nil {
+		return nil // the first snapshot asks by itself
+	}
+	a := s.apexes[now.Origin()]
+	if a == nil {
+		return errors.New("the zone has just been taken out of the configuration")
+	}
+	var differences []*journal.Difference
+	if d != nil {
+		differences = append(differences, d)
+	}
+	return gate.Refusals(gate.Check(old, now, differences, gateRules(a.config), time.Now()))
+}
+
+// ledgerProblem says what is lost of a zone's versions, or of all.
+func (n *Node) ledgerProblem(name dnsname.Name, text string) {
+	about := ""
+	if !name.IsZero() {
+		about = name.String()
+	}
+	n.problem(versionsLost, about, text)
+}

@@ -22,6 +22,7 @@ internal/dns/dnswire:           internal/dns/dnsname internal/dns/rdata
 internal/dns/zonefile:          internal/dns/dnsname internal/dns/rdata
 internal/dns/tsig:              internal/dns/dnsname internal/dns/rdata
 internal/dns/dnssec:            internal/dns/dnsname internal/dns/rdata internal/dns/dnswire
+internal/dns/zonemd:            internal/dns/dnsname internal/dns/rdata internal/dns/dnssec
 
 internal/authority/zone:        internal/dns/...
 internal/authority/answer:      internal/dns/... internal/authority/zone
@@ -87,7 +88,7 @@ const module = "pharos/"
 // pure packages decide. They take the time as an argument, and touch no clock,
 // network, file, goroutine or log.
 var pure = []string{
-	"internal/dns/dnsname", "internal/dns/rdata", "internal/dns/dnswire", "internal/dns/zonefile", "internal/dns/tsig", "internal/dns/dnssec",
+	"internal/dns/dnsname", "internal/dns/rdata", "internal/dns/dnswire", "internal/dns/zonefile", "internal/dns/tsig", "internal/dns/dnssec", "internal/dns/zonemd",
 	"internal/authority/zone", "internal/authority/answer", "internal/authority/journal", "internal/authority/transfer", "internal/authority/refresh", "internal/authority/sign",
 	"internal/authority/update",
 	"internal/authority/gate",

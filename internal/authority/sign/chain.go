@@ -10,6 +10,12 @@ import (
 	"pharos/internal/dns/rdata"
 )
 
+// bitmapAt returns the type bit maps of the record of n in the chain.
+func (s *signing) bitmapAt(n zone.Node, content []rdata.RRset) []byte {
+	var room [64]rdata.Type
+	return rdata.AppendBitmap(make([]byte, 0, 16), s.typesAt(n, content, room[:0]))
+}
+
 // typesAt appends the types that the record of n in the chain lists, in ascending
 // order, for the RRsets content of n (RFC 4034 §4.1.2, RFC 5155 §3.2.1).
 func (s *signing) typesAt(n zone.Node, content []rdata.RRset, types []rdata.Type) []rdata.Type {
@@ -60,8 +66,8 @@ func insertType(types []rdata.Type, t rdata.Type) []rdata.Type {
 }
 
 // nsec returns the NSEC RRset of a name (RFC 4034 §4).
-func (s *signing) nsec(owner, next dnsname.Name, types []rdata.Type) rdata.RRset {
-	data := rdata.AppendBitmap(next.AppendWire(make([]byte, 0, next.Len()+16)), types)
+func (s *signing) nsec(owner, next dnsname.Name, bitmap []byte) rdata.RRset {
+	data := append(next.AppendWire(make([]byte, 0, next.Len()+len(bitmap))), bitmap...)
 	return rdata.RRset{Name: owner, Type: rdata.TypeNSEC, Class: rdata.ClassIN, TTL: s.denialTTL, Data: [][]byte{data}}
 }
 
@@ -80,11 +86,20 @@ func (s *signing) hash(n dnsname.Name) (h [hashLen]byte) {
 	return h
 }
 
+// hashOf returns the hash that the name of an NSEC3 record spells.
+func hashOf(n, origin dnsname.Name) (h [hashLen]byte, ok bool) {
+	if len(n.Label()) != zone.HashLen || n.Parent() != origin {
+		return h, false
+	}
+	octets, err := base32hex.DecodeString(strings.ToUpper(n.Label()))
+	return [hashLen]byte(append(octets, make([]byte, hashLen)...)), err == nil
+}
+
 // label returns a hash as the leftmost label of an owner (RFC 5155 §3.3).
 func label(h [hashLen]byte) string { return strings.ToLower(base32hex.EncodeToString(h[:])) }
 
 // nsec3 returns the NSEC3 RRset of a hash (RFC 5155 §3).
-func (s *signing) nsec3(owner, next [hashLen]byte, types []rdata.Type) (rdata.RRset, error) {
+func (s *signing) nsec3(owner, next [hashLen]byte, bitmap []byte) (rdata.RRset, error) {
 	name, err := s.origin.Child(label(owner))
 	if err != nil {
 		return rdata.RRset{}, err
@@ -93,9 +108,8 @@ func (s *signing) nsec3(owner, next [hashLen]byte, types []rdata.Type) (rdata.RR
 	if s.p.NSEC3.OptOut {
 		flags = 1
 	}
-	data := s.p.NSEC3.append(make([]byte, 0, 48+len(s.p.NSEC3.Salt)), flags)
-	data = append(append(data, hashLen), next[:]...)
-	data = rdata.AppendBitmap(data, types)
+	data := s.p.NSEC3.append(make([]byte, 0, 26+len(s.p.NSEC3.Salt)+len(bitmap)), flags)
+	data = append(append(append(data, hashLen), next[:]...), bitmap...)
 	return rdata.RRset{Name: name, Type: rdata.TypeNSEC3, Class: rdata.ClassIN, TTL: s.denialTTL, Data: [][]byte{data}}, nil
 }
 

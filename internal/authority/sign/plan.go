@@ -172,6 +172,9 @@ func (p *Plan) Finish() (*zone.Zone, []zone.Problem, error) {
 func (p *Plan) records() iter.Seq[rdata.Record] {
 	return func(yield func(rdata.Record) bool) {
 		for _, set := range p.apex {
+			if p.isDigest(set) { // it comes last
+				continue
+			}
 			for _, data := range set.Data {
 				if !yield(rdata.Record{Name: p.origin, Type: set.Type, Class: rdata.ClassIN, TTL: set.TTL, Data: data}) {
 					return
@@ -197,7 +200,6 @@ func (p *Plan) records() iter.Seq[rdata.Record] {
 type worker struct {
 	*signing
 	room       []rdata.RRset
-	types      []rdata.Type
 	out        []byte // packed records
 	made, kept int
 }
@@ -212,7 +214,7 @@ func (w *worker) node(n zone.Node, next dnsname.Name) error {
 	name := w.z.Name(n)
 	before := w.before(name)
 	for _, set := range content {
-		if w.isSigned(n, set.Type) {
+		if w.isSigned(n, set.Type) && !w.isDigest(set) {
 			if err := w.sign(set, before); err != nil {
 				return err
 			}
@@ -221,8 +223,7 @@ func (w *worker) node(n zone.Node, next dnsname.Name) error {
 	if w.p.NSEC3 != nil || w.p.Live {
 		return nil
 	}
-	w.types = w.typesAt(n, content, w.types[:0])
-	return w.add(w.nsec(name, next, w.types), before)
+	return w.add(w.nsec(name, next, w.bitmapAt(n, content)), before)
 }
 
 // hashed makes the NSEC3 record of a name.
@@ -231,8 +232,7 @@ func (w *worker) hashed(h hashed, next [hashLen]byte) error {
 	if h.node != w.z.Apex() {
 		w.room = content
 	}
-	w.types = w.typesAt(h.node, content, w.types[:0])
-	set, err := w.nsec3(h.hash, next, w.types)
+	set, err := w.nsec3(h.hash, next, w.bitmapAt(h.node, content))
 	if err != nil {
 		return err
 	}

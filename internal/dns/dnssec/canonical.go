@@ -47,7 +47,7 @@ func signedOwner(sig Signature, owner dnsname.Name) []byte {
 func Canonical(t rdata.Type, set [][]byte) [][]byte {
 	all := make([][]byte, len(set))
 	for i, data := range set {
-		all[i] = canonical(t, data)
+		all[i] = CanonicalRDATA(t, data)
 	}
 	if len(all) > 1 {
 		slices.SortFunc(all, bytes.Compare)
@@ -55,10 +55,10 @@ func Canonical(t rdata.Type, set [][]byte) [][]byte {
 	return all
 }
 
-// canonical returns RDATA with the letters of its names in lower case, for the types
+// CanonicalRDATA returns RDATA with the letters of its names in lower case, for the types
 // of RFC 4034 §6.2 but, as RFC 6840 §5.1 corrects, not for NSEC. Newer types with
 // names (RFC 3597 §7), such as SVCB, stay as they are. data itself is not changed.
-func canonical(t rdata.Type, data []byte) []byte {
+func CanonicalRDATA(t rdata.Type, data []byte) []byte {
 	l := rdata.LayoutOf(t)
 	if l.Names == 0 || t == rdata.TypeNSEC || t == rdata.TypeSVCB || t == rdata.TypeHTTPS {
 		return data

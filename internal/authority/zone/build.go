@@ -45,6 +45,7 @@ type Builder struct {
 	table   []uint64 // index into nodes, see insert
 
 	depth   int    // labels of the deepest node below the origin
+	wild    bool   // whether some wildcard has addresses
 	current uint32 // node of the record before, the likely owner of the next
 
 	starts [dnsname.MaxLabels + 1]uint8  // scratch of nodeOf
@@ -77,10 +78,15 @@ type stagedRecord struct {
 
 // NewBuilder returns a Builder of the zone with the given origin.
 func NewBuilder(origin dnsname.Name) *Builder {
-	b := &Builder{origin: origin.Clone(), table: newTable(16)}
+	return newBuilder(origin.Clone(), hashName(origin.Wire()))
+}
+
+// newBuilder is NewBuilder with the hash of the origin.
+func newBuilder(origin dnsname.Name, hash uint64) *Builder {
+	b := &Builder{origin: origin, table: newTable(16)}
 	b.names = append(b.names, origin.Wire()...)
-	b.nodes = append(b.nodes, stagedNode{hash: hashName(origin.Wire()), nameLen: uint8(origin.Len())})
-	insert(b.table, b.nodes[0].hash, 1)
+	b.nodes = append(b.nodes, stagedNode{hash: hash, nameLen: uint8(origin.Len())})
+	insert(b.table, hash, 1)
 	return b
 }
 
@@ -97,7 +103,7 @@ func (b *Builder) Add(r rdata.Record) {
 		b.problems.add(Fatal, r.Name, r.Type, "a type for queries and messages only, which no zone can hold; remove the record")
 		return
 	case !isWellFormed(r.Type, r.Data):
-		b.problems.add(Fatal, r.Name, r.Type, "RDATA that does not have the form of its type; correct the record")
+		b.problems.addMalformed(r)
 		return
 	case len(b.names)+dnsname.MaxLen > maxNames, len(b.data)+len(r.Data) > maxStaged, len(b.records) >= maxRecords:
 		b.problems.add(Fatal, r.Name, r.Type, "more data than one zone can hold; divide the zone")

@@ -11,6 +11,10 @@ func (b *Builder) warn(node *stagedNode, t rdata.Type, format string, args ...an
 	b.problems.add(Warning, b.stagedName(node), t, format, args...)
 }
 
+func (ps *problems) addMalformed(r rdata.Record) {
+	ps.add(Fatal, r.Name, r.Type, "RDATA that does not have the form of its type; correct the record")
+}
+
 func (b *Builder) stagedName(node *stagedNode) dnsname.Name {
 	return dnsname.View(b.names[node.name : node.name+uint32(node.nameLen)])
 }
@@ -42,7 +46,7 @@ func (b *Builder) checkNode(i uint32) {
 		b.problems.add(Fatal, b.stagedName(node), rdata.TypeCNAME, "CNAME and other data at one name (RFC 1034 §3.6.2); remove one of them")
 	}
 	if node.flags&flagDNAME != 0 && node.flags&flagCut != 0 {
-		b.warn(node, rdata.TypeDNAME, "DNAME beside NS below the apex (RFC 6672 §2.3); the DNAME is not served, for the name is delegated")
+		b.problems.keep(aboutNode, b.stagedName(node), rdata.TypeDNAME, "DNAME beside NS below the apex (RFC 6672 §2.3); the DNAME is not served, for the name is delegated")
 	}
 }
 
@@ -73,15 +77,39 @@ func (b *Builder) checkApex() {
 	}
 }
 
-// checkGlue warns of a name server inside the zone that has no address, for the
-// zone cut or apex n. Name servers below another cut are that zone's matter.
-func (b *Builder) checkGlue(z *Zone, n Node, target dnsname.Name, found Found) {
-	if found.Encloser == 0 || z.IsOccluded(n) || found.Cut != 0 && found.Cut != n || found.Exact != 0 && z.IsSteered(found.Exact) {
+// checkGlue warns of name servers of n inside the zone that have no address. Name
+// servers below another cut are that zone's matter.
+func (ps *problems) checkGlue(z *Zone, n Node) {
+	set, ok := z.RRset(n, rdata.TypeNS)
+	if !ok || z.IsOccluded(n) {
 		return
 	}
-	server := ""
-	if b.problems.counts[Warning] < maxProblems { // a zone may have a million of these
-		server = target.String()
+	at := 0
+	for range set.Count {
+		data, node, next := set.Record(at)
+		at = next
+		if node != 0 {
+			continue
+		}
+		var wire [dnsname.MaxLen]byte
+		target := lowered(&wire, set.TargetName(data))
+		found := z.Lookup(target)
+		if found.Cut != 0 && found.Cut != n {
+			ps.excused = append(ps.excused, cutMember(z.hashOf(z.Name(found.Cut))))
+			continue
+		}
+		if found.Encloser == 0 || found.Exact != 0 && z.IsSteered(found.Exact) {
+			continue
+		}
+		server := ""
+		if ps.counts[Warning] < maxProblems { // a zone may have a million of these
+			server = target.String()
+		}
+		ps.keep(aboutGlue, z.Name(n), rdata.TypeNS, "name server %s has no address in the zone; add A or AAAA records for it", server)
 	}
-	b.problems.add(Warning, z.Name(n), rdata.TypeNS, "name server %s has no address in the zone; add A or AAAA records for it", server)
+}
+
+// checkSteered warns of a steered name in a signed zone.
+func (ps *problems) checkSteered(n dnsname.Name) {
+	ps.keep(aboutNode, n, 0, "steered from a pool in a signed zone: its addresses have no signature, so validating resolvers refuse them; steer a name of an unsigned zone")
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 )
 
@@ -30,15 +29,45 @@ func (b *Builder) Finish() (*Zone, []Problem) {
 			insert(z.table, b.nodes[i].hash, uint32(b.nodes[i].node))
 		}
 	}
+	z.wild = b.wild
+	z.readApex()
+	b.link(z)
+	b.indexDenials(z, order)
+	z.unindexed = b.hashNodes(order) - z.indexedHashNodes()
+	z.warnings = b.problems.lasting
+	return z, b.problems.list
+}
+
+// hashNodes returns how many nodes are owners of nothing but NSEC3.
+func (b *Builder) hashNodes(order []uint32) (count int) {
+	for _, i := range order {
+		count += int(b.nodes[i].flags & flagHash / flagHash)
+	}
+	return count
+}
+
+// indexedHashNodes returns how many of these the index of hashes has.
+func (z *Zone) indexedHashNodes() (count int) {
+	for _, page := range z.nsec3.pages {
+		for _, entry := range page {
+			count += int(z.flags(Node(entry)) & flagHash / flagHash)
+		}
+	}
+	return count
+}
+
+// readApex takes over what the zone knows from its SOA record and its signatures.
+func (z *Zone) readApex() {
 	soa, _ := z.RRset(apex, rdata.TypeSOA)
 	data, _, _ := soa.Record(0)
 	numbers := data[len(data)-soaNumbers:] // SERIAL REFRESH RETRY EXPIRE MINIMUM
 	z.serial = rdata.Serial(binary.BigEndian.Uint32(numbers))
 	z.negative = min(soa.TTL, rdata.TTL(binary.BigEndian.Uint32(numbers[16:])))
 	z.denial = newDenial(z.origin, z.negative, data)
-	b.link(z)
-	b.indexDenials(z, soa, order)
-	return z, b.problems.list
+	z.signatures = RRset{}
+	if signatures, ok := soa.Signatures(); ok {
+		z.signatures = signatures
+	}
 }
 
 // arrange sorts each node's records, drops duplicates, settles the place of each
@@ -119,6 +148,7 @@ func (b *Builder) arrangeNode(i uint32, list []uint32) (size int) {
 		case t == rdata.TypeDNAME:
 			node.flags |= flagDNAME
 		}
+		node.flags |= addressFlag(t)
 		others = others || first.rrtype != rdata.TypeNSEC3 && !covers(first, b.rdataOf(first), rdata.TypeNSEC3)
 		node.sets++
 		list = list[count:]
@@ -126,6 +156,7 @@ func (b *Builder) arrangeNode(i uint32, list []uint32) (size int) {
 	if !others && node.sets > 0 {
 		node.flags |= flagHash
 	}
+	b.wild = b.wild || node.flags&flagAddress != 0 && b.stagedName(node).IsWildcard()
 	b.checkNode(i)
 	return size
 }
@@ -176,7 +207,7 @@ func (b *Builder) cover(i uint32) {
 		if node.cover == 0 && parent.flags&flagDNAME != 0 {
 			node.cover = parent.node
 		}
-		if wire := b.nameOf(i); wire[0] == 1 && wire[1] == '*' {
+		if b.stagedName(node).IsWildcard() {
 			parent.wildcard = node.node
 		}
 	}
@@ -193,17 +224,24 @@ func (b *Builder) assemble(order []uint32, size int) []byte {
 		for len(arena) < int(node.node)*nodeUnit {
 			arena = append(arena, 0)
 		}
-		arena = binary.LittleEndian.AppendUint32(arena, uint32(node.cover))
-		arena = binary.LittleEndian.AppendUint32(arena, uint32(node.wildcard))
-		arena = binary.LittleEndian.AppendUint16(arena, uint16(node.sets))
-		arena = append(arena, node.nameLen, node.flags)
-		arena = append(arena, b.nameOf(i)...)
-		for next := node.first; next != 0; {
-			arena, next = b.appendRRset(arena, next)
-		}
+		arena = b.appendNode(arena, i)
 	}
 	if len(arena) != size {
 		panic(fmt.Sprintf("BUG: arena of %d octets, expected %d", len(arena), size))
+	}
+	return arena
+}
+
+// appendNode appends node i as it is in the arena.
+func (b *Builder) appendNode(arena []byte, i uint32) []byte {
+	node := &b.nodes[i]
+	arena = binary.LittleEndian.AppendUint32(arena, uint32(node.cover))
+	arena = binary.LittleEndian.AppendUint32(arena, uint32(node.wildcard))
+	arena = binary.LittleEndian.AppendUint16(arena, uint16(node.sets))
+	arena = append(arena, node.nameLen, node.flags)
+	arena = append(arena, b.nameOf(i)...)
+	for next := node.first; next != 0; {
+		arena, next = b.appendRRset(arena, next)
 	}
 	return arena
 }
@@ -234,70 +272,4 @@ func (b *Builder) appendRRset(arena []byte, next uint32) ([]byte, uint32) {
 	binary.LittleEndian.PutUint32(h[4:], uint32(first.ttl))
 	binary.LittleEndian.PutUint32(h[8:], uint32(len(h)-setHeader))
 	return arena, next
-}
-
-// link writes behind each record with a target where the target's addresses are,
-// so that an answer need not look for them.
-func (b *Builder) link(z *Zone) {
-	for n := apex; int(n)*nodeUnit < len(z.arena); {
-		sets := z.RRsets(n)
-		for set, ok := sets.Next(); ok; set, ok = sets.Next() {
-			if set.link != 0 {
-				b.linkRRset(z, n, set)
-			}
-		}
-		n = Node(roundUp(sets.at) / nodeUnit)
-	}
-}
-
-func (b *Builder) linkRRset(z *Zone, n Node, set RRset) {
-	var wire [dnsname.MaxLen]byte
-	at := 0
-	for range set.Count {
-		data, _, next := set.Record(at)
-		target := dnsname.View(wire[:copy(wire[:], set.TargetName(data).Wire())])
-		dnsname.Lower(wire[:target.Len()])
-		found := z.Lookup(target)
-		node := found.Exact
-		switch {
-		case (set.Type == rdata.TypeSVCB || set.Type == rdata.TypeHTTPS) && target.IsRoot():
-			node = serviceNode(z, n, data)
-		case set.Type != rdata.TypeCNAME:
-			node = addressNode(z, found)
-		}
-		binary.LittleEndian.PutUint32(set.body[at+2+len(data):], uint32(node))
-		if set.Type == rdata.TypeNS && node == 0 {
-			b.checkGlue(z, n, target, found)
-		}
-		at = next
-	}
-}
-
-// serviceNode returns the node with the addresses for SVCB with the target ".",
-// which is the record's owner, unless it says that there is no service
-// (RFC 9460 §2.5). For a wildcard the owner is known only when it is asked for.
-func serviceNode(z *Zone, owner Node, data []byte) Node {
-	if priority := binary.BigEndian.Uint16(data); priority == 0 || z.Name(owner).IsWildcard() {
-		return 0
-	}
-	return addressNode(z, z.At(owner))
-}
-
-// addressNode returns the node with the addresses of a name, be it by a wildcard
-// (RFC 4592 §2.1.1: a wildcard answers for any name, whoever asks).
-func addressNode(z *Zone, f Found) Node {
-	node := f.Exact
-	if node == 0 && f.Cut == 0 && f.DNAME == 0 {
-		node = f.Wildcard
-	}
-	if node == 0 || z.IsSteered(node) { // what is steered is asked for, not added
-		return 0
-	}
-	if _, ok := z.RRset(node, rdata.TypeA); ok {
-		return node
-	}
-	if _, ok := z.RRset(node, rdata.TypeAAAA); ok {
-		return node
-	}
-	return 0
 }

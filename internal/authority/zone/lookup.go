@@ -124,6 +124,21 @@ func splitBelow(wire, origin string, starts *[dnsname.MaxLabels + 1]uint8) (labe
 // half of the hash chose where to begin. So a probe reads a node only when it is
 // very likely the right one, and in most cases touches one cache line before it.
 func (z *Zone) probe(hash uint64, wire string) Node {
+	n := z.inTable(hash, wire)
+	if z.over == nil {
+		return n
+	}
+	if n == 0 {
+		n = z.inOverlay(hash, wire)
+	}
+	if n == 0 || z.over.isGone(n) || z.flags(n)&flagHash != 0 {
+		return 0
+	}
+	return n
+}
+
+// inTable returns the node with the name wire, be it gone.
+func (z *Zone) inTable(hash uint64, wire string) Node {
 	for i := slotOf(hash, len(z.table)); ; {
 		slot := z.table[i]
 		if slot == 0 {
@@ -135,6 +150,28 @@ func (z *Zone) probe(hash uint64, wire string) Node {
 			}
 		}
 		if i++; i == len(z.table) {
+			i = 0
+		}
+	}
+}
+
+// inOverlay returns the node with the name wire that the table has not, be it gone.
+func (z *Zone) inOverlay(hash uint64, wire string) Node {
+	names := &z.over.names
+	if len(names.slots) == 0 {
+		return 0
+	}
+	for i := names.start(uint32(hash)); ; {
+		slot := names.slots[i]
+		if slot == 0 {
+			return 0
+		}
+		if uint32(slot>>32) == uint32(hash) {
+			if n := Node(slot); z.Name(n).Wire() == wire {
+				return n
+			}
+		}
+		if i++; i == len(names.slots) {
 			i = 0
 		}
 	}

@@ -1,6 +1,8 @@
 package zone
 
 import (
+	"slices"
+
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 )
@@ -9,9 +11,9 @@ import (
 // TypeNSEC3 (RFC 5155), or 0, when it does not.
 func (z *Zone) DenialType() rdata.Type {
 	switch {
-	case len(z.nsec3.entries) > 0:
+	case z.nsec3.count > 0:
 		return rdata.TypeNSEC3
-	case len(z.nsec.nodes) > 0:
+	case len(z.nsec.chunks) > 0:
 		return rdata.TypeNSEC
 	}
 	return 0
@@ -28,14 +30,74 @@ func (z *Zone) DenialSignatures() RRset {
 	return set
 }
 
-// nsecIndex is the owners of NSEC records in canonical order. A search looks at
-// keys, which lie close together, and at a name only to tell equal keys apart.
+// nsecIndex is the owners of NSEC records in canonical order, in chunks, of which
+// an edit copies those that it changes. A search looks at keys, which lie close
+// together, and at a name only to tell equal keys apart.
 type nsecIndex struct {
+	first  []uint64 // the key of the first entry of each chunk
+	chunks []nsecChunk
+}
+
+// nsecChunk is some successive entries, at least one.
+type nsecChunk struct {
 	keys  []uint64 // of each node's name, see below.key
 	nodes []Node
 }
 
-func (x *nsecIndex) size() int { return 8*cap(x.keys) + 4*cap(x.nodes) }
+// nsecChunkLen is how many entries a chunk has at first; it is divided at twice
+// that. For a million entries the list of the chunks is 56 kB, a chunk 12 kB.
+const nsecChunkLen = 1024
+
+// newNSECIndex returns the index of entries in canonical order.
+func newNSECIndex(keys []uint64, nodes []Node) (x nsecIndex) {
+	for len(nodes) > 0 {
+		n := min(nsecChunkLen, len(nodes))
+		x.first = append(x.first, keys[0])
+		x.chunks = append(x.chunks, nsecChunk{keys[:n:n], nodes[:n:n]})
+		keys, nodes = keys[n:], nodes[n:]
+	}
+	return x
+}
+
+func (x *nsecIndex) size() int {
+	size := 0
+	for i := range x.chunks {
+		size += 8 + 48 + 8*cap(x.chunks[i].keys) + 4*cap(x.chunks[i].nodes)
+	}
+	return size
+}
+
+// search returns the chunk of the last entry that is not behind name, and how many
+// entries of the chunk are not: none if all entries are behind it.
+func (x *nsecIndex) search(z *Zone, name *below) (chunk, count int) {
+	key := name.key()
+	low, high := 0, len(x.first)
+	for low < high {
+		middle := int(uint(low+high) / 2)
+		k := x.first[middle]
+		if k < key || k == key && !z.isBehind(x.chunks[middle].nodes[0], name) {
+			low = middle + 1
+		} else {
+			high = middle
+		}
+	}
+	if low == 0 {
+		return 0, 0
+	}
+	chunk = low - 1
+	c := &x.chunks[chunk]
+	low, high = 1, len(c.nodes) // all before low are not behind name; all from high on are
+	for low < high {
+		middle := int(uint(low+high) / 2)
+		k := c.keys[middle]
+		if k < key || k == key && !z.isBehind(c.nodes[middle], name) {
+			low = middle + 1
+		} else {
+			high = middle
+		}
+	}
+	return chunk, low
+}
 
 // Denying returns the node whose NSEC record matches n or, if there is none,
 // would cover it: the last one in canonical order that is not behind n
@@ -43,21 +105,11 @@ func (x *nsecIndex) size() int { return 8*cap(x.keys) + 4*cap(x.nodes) }
 // record at its apex.
 func (z *Zone) Denying(n dnsname.Name) Node {
 	name := z.below(n)
-	key := name.key()
-	low, high := 0, len(z.nsec.nodes) // all before low are not behind n; all from high on are
-	for low < high {
-		middle := int(uint(low+high) / 2)
-		k := z.nsec.keys[middle]
-		if k < key || k == key && !z.isBehind(z.nsec.nodes[middle], &name) {
-			low = middle + 1
-		} else {
-			high = middle
-		}
-	}
-	if low == 0 {
+	chunk, count := z.nsec.search(z, &name)
+	if count == 0 {
 		return 0
 	}
-	return z.nsec.nodes[low-1]
+	return z.nsec.chunks[chunk].nodes[count-1]
 }
 
 // below is a name of the zone as its labels below the origin.
@@ -119,34 +171,68 @@ func (b *below) key() uint64 {
 
 // indexDenials prepares a signed zone to prove what it does not have. order is
 // the canonical order of the nodes.
-func (b *Builder) indexDenials(z *Zone, soa RRset, order []uint32) {
-	signatures, ok := soa.Signatures()
-	if !ok {
+func (b *Builder) indexDenials(z *Zone, order []uint32) {
+	if !z.IsSigned() {
 		return
 	}
-	z.signatures = signatures
 	for _, i := range order {
 		node := &b.nodes[i]
 		if node.flags&flagSteered != 0 {
-			b.warn(node, 0, "steered from a pool in a signed zone: its addresses have no signature, so validating resolvers refuse them; steer a name of an unsigned zone")
+			b.problems.checkSteered(b.stagedName(node))
 		}
 	}
-	if b.indexNSEC3(z, order); len(z.nsec3.entries) > 0 {
+	if b.indexNSEC3(z, order); z.nsec3.count > 0 {
 		return
 	}
 	if _, ok := z.RRset(apex, rdata.TypeNSEC); !ok {
-		b.problems.add(Warning, z.origin, rdata.TypeNSEC, "the zone is signed, but has no complete chain of NSEC or NSEC3 records at its apex, so validating resolvers refuse its denials; sign it again")
+		b.problems.keep(aboutZone, z.origin, rdata.TypeNSEC, "the zone is signed, but has no complete chain of NSEC or NSEC3 records at its apex, so validating resolvers refuse its denials; sign it again")
 		return
 	}
+	var keys []uint64
+	var nodes []Node
 	for _, i := range order {
-		node := &b.nodes[i]
-		if node.cover != 0 && node.cover != node.node { // RFC 4035 §2.3: no place in the chain
-			continue
-		}
-		if _, ok := z.RRset(node.node, rdata.TypeNSEC); ok {
-			name := z.below(z.Name(node.node))
-			z.nsec.nodes = append(z.nsec.nodes, node.node)
-			z.nsec.keys = append(z.nsec.keys, name.key())
+		if n := b.nodes[i].node; z.isInChain(n) {
+			name := z.below(z.Name(n))
+			nodes = append(nodes, n)
+			keys = append(keys, name.key())
 		}
 	}
+	z.nsec = newNSECIndex(slices.Clip(keys), slices.Clip(nodes))
+}
+
+// isInChain reports whether n has a place in the chain of NSEC records, which
+// occluded names have not (RFC 4035 §2.3).
+func (z *Zone) isInChain(n Node) bool {
+	if z.IsOccluded(n) {
+		return false
+	}
+	_, ok := z.RRset(n, rdata.TypeNSEC)
+	return ok
+}
+
+// insert adds n to an index whose lists nobody else has; the chunk is copied.
+func (x *nsecIndex) insert(z *Zone, n Node) {
+	name := z.below(z.Name(n))
+	chunk, count := x.search(z, &name)
+	c := x.chunks[chunk]
+	c = nsecChunk{slices.Insert(slices.Clip(c.keys), count, name.key()), slices.Insert(slices.Clip(c.nodes), count, n)}
+	if half := len(c.nodes) / 2; half >= nsecChunkLen {
+		x.first = slices.Insert(x.first, chunk+1, c.keys[half])
+		x.chunks = slices.Insert(x.chunks, chunk+1, nsecChunk{slices.Clone(c.keys[half:]), slices.Clone(c.nodes[half:])})
+		c = nsecChunk{slices.Clone(c.keys[:half]), slices.Clone(c.nodes[:half])}
+	}
+	x.chunks[chunk], x.first[chunk] = c, c.keys[0]
+}
+
+// remove takes n, which it has, out of an index whose lists nobody else has.
+func (x *nsecIndex) remove(z *Zone, n Node) {
+	name := z.below(z.Name(n))
+	chunk, count := x.search(z, &name)
+	c := x.chunks[chunk]
+	if len(c.nodes) == 1 {
+		x.first, x.chunks = slices.Delete(x.first, chunk, chunk+1), slices.Delete(x.chunks, chunk, chunk+1)
+		return
+	}
+	c = nsecChunk{slices.Delete(slices.Clone(c.keys), count-1, count), slices.Delete(slices.Clone(c.nodes), count-1, count)}
+	x.chunks[chunk], x.first[chunk] = c, c.keys[0]
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto/sha1"
 	"encoding/binary"
+	"math/bits"
+	"slices"
 	"strings"
 	"unsafe"
 
@@ -32,22 +34,49 @@ const (
 )
 
 // nsec3Index is the owners of NSEC3 records by their hashes. Hashes are evenly
-// spread, so a search begins in the right bucket of a few and ends there.
+// spread, so the first bits of one choose a page of as good as equal size, and say
+// about where in the page it is. An edit copies the pages that it changes.
 type nsec3Index struct {
-	entries    []uint64 // in ascending order: the first four octets of the hash, the Node
-	buckets    []uint32 // where in entries each bucket begins, and the end of the last
+	pages      [][]uint64 // a power of two of them; entries in ascending order: the first four octets of the hash, the Node
+	shift      int        // a prefix of 32 bits, shifted so far, is the index of its page
+	count      int        // of all entries
 	iterations int
-	salt       []byte
+	params     []byte // RDATA of NSEC3PARAM, which has the salt
 }
 
-// bucketEntries is how many entries a bucket has on average: a cache line.
-const bucketEntries = 8
+// salt returns what is added to a name before it is hashed.
+func (x *nsec3Index) salt() []byte {
+	if len(x.params) == 0 {
+		return nil
+	}
+	return x.params[nsec3Salt:]
+}
 
-func (x *nsec3Index) size() int { return 8*cap(x.entries) + 4*cap(x.buckets) + cap(x.salt) }
+// nsec3PageLen is how many entries a page has on average at most: for a million
+// entries the list of the pages is 24 kB, a page 8 kB.
+const nsec3PageLen = 1024
 
-// bucketOf returns the bucket of a hash that begins with prefix.
-func (x *nsec3Index) bucketOf(prefix uint32) int {
-	return int(uint64(prefix) * uint64(len(x.buckets)-1) >> 32)
+// paged divides entries in ascending order into pages.
+func (x *nsec3Index) paged(entries []uint64) {
+	x.count = len(entries)
+	pageBits := bits.Len(uint(len(entries) / nsec3PageLen))
+	x.shift = 32 - pageBits
+	x.pages = make([][]uint64, 1<<pageBits)
+	for len(entries) > 0 {
+		page, n := entries[0]>>32>>x.shift, 1
+		for n < len(entries) && entries[n]>>32>>x.shift == page {
+			n++
+		}
+		x.pages[page], entries = entries[:n:n], entries[n:]
+	}
+}
+
+func (x *nsec3Index) size() int {
+	size := cap(x.params)
+	for _, page := range x.pages {
+		size += 24 + 8*cap(page)
+	}
+	return size
 }
 
 // HashLen is the length of a Hash: 20 octets in base32.
@@ -61,7 +90,7 @@ type Hash [HashLen]byte
 // Hash returns the hash of n by the parameters of the zone (RFC 5155 §5). The
 // zone's DenialType must be NSEC3.
 func (z *Zone) Hash(n dnsname.Name) Hash {
-	salt := z.nsec3.salt
+	salt := z.nsec3.salt()
 	if len(salt) == 0 && z.nsec3.iterations == 0 { // as RFC 9276 §3.1 wants it
 		return encodeHash(sha1.Sum(unsafe.Slice(unsafe.StringData(n.Wire()), n.Len())))
 	}
@@ -125,8 +154,8 @@ func (h *Hash) prefix() uint32 {
 // Matching returns the node whose NSEC3 record has the hash h, zero if there is
 // none.
 func (z *Zone) Matching(h Hash) Node {
-	if i := z.searchHash(&h); i >= 0 {
-		if n := Node(z.nsec3.entries[i]); z.hashLabel(n) == string(h[:]) {
+	if entry, ok := z.searchHash(&h); ok {
+		if n := Node(entry); z.hashLabel(n) == string(h[:]) {
 			return n
 		}
 	}
@@ -136,30 +165,68 @@ func (z *Zone) Matching(h Hash) Node {
 // Covering returns the node whose NSEC3 record covers h, if none matches: the last
 // one before it, before the first the last of all (RFC 5155 §3.1.7).
 func (z *Zone) Covering(h Hash) Node {
-	i := z.searchHash(&h)
-	if i < 0 {
-		i = len(z.nsec3.entries) - 1
+	entry, ok := z.searchHash(&h)
+	if !ok {
+		entry, _ = z.nsec3.lastOf(len(z.nsec3.pages))
 	}
-	return Node(z.nsec3.entries[i])
+	return Node(entry)
 }
 
-// searchHash returns the index of the last entry that is not behind h, -1 if all
-// are.
-func (z *Zone) searchHash(h *Hash) int {
-	x := &z.nsec3
-	prefix := h.prefix()
-	bucket := x.bucketOf(prefix)
-	low, high := int(x.buckets[bucket]), int(x.buckets[bucket+1])
-	for low < high {
-		middle := int(uint(low+high) / 2)
-		p := uint32(x.entries[middle] >> 32)
-		if p < prefix || p == prefix && z.hashLabel(Node(x.entries[middle])) <= string(h[:]) {
-			low = middle + 1
-		} else {
-			high = middle
+// searchHash returns the last entry that is not behind h; ok is false if all are.
+func (z *Zone) searchHash(h *Hash) (entry uint64, ok bool) {
+	x, prefix := &z.nsec3, h.prefix()
+	page := int(uint64(prefix) >> x.shift)
+	if n := z.searchPage(x.pages[page], prefix, h); n > 0 {
+		return x.pages[page][n-1], true
+	}
+	return x.lastOf(page)
+}
+
+// lastOf returns the last entry of the pages before page.
+func (x *nsec3Index) lastOf(page int) (entry uint64, ok bool) {
+	for page--; page >= 0; page-- {
+		if n := len(x.pages[page]); n > 0 {
+			return x.pages[page][n-1], true
 		}
 	}
-	return low - 1
+	return 0, false
+}
+
+// searchPage returns how many entries of the page of h are not behind it. It
+// begins where h would be if hashes were spread with perfect evenness, and goes
+// on in steps that grow, should they not be.
+func (z *Zone) searchPage(page []uint64, prefix uint32, h *Hash) int {
+	low, high := 0, len(page) // all before low are not behind h; all from high on are
+	rest := uint64(prefix) & (1<<z.nsec3.shift - 1)
+	guess := int(rest * uint64(len(page)) >> z.nsec3.shift)
+	for step := 8; low < high; step *= 2 {
+		if z.isHashBehind(page[guess], prefix, h) {
+			if high = guess; high-step < low {
+				break
+			}
+			guess = high - step
+		} else {
+			if low = guess + 1; low+step >= high {
+				break
+			}
+			guess = low + step
+		}
+	}
+	for low < high {
+		middle := int(uint(low+high) / 2)
+		if z.isHashBehind(page[middle], prefix, h) {
+			high = middle
+		} else {
+			low = middle + 1
+		}
+	}
+	return low
+}
+
+// isHashBehind reports whether an entry comes after h.
+func (z *Zone) isHashBehind(entry uint64, prefix uint32, h *Hash) bool {
+	p := uint32(entry >> 32)
+	return p > prefix || p == prefix && z.hashLabel(Node(entry)) > string(h[:])
 }
 
 // hashLabel returns the label of a node of the index that is a hash.
@@ -179,18 +246,18 @@ func (b *Builder) indexNSEC3(z *Zone, order []uint32) {
 		}
 		x := nsec3Index{
 			iterations: int(binary.BigEndian.Uint16(data[nsec3Iterations:])),
-			salt:       bytes.Clone(data[nsec3Salt : nsec3Salt+int(data[nsec3SaltLen])]),
+			params:     bytes.Clone(data[:nsec3Salt+int(data[nsec3SaltLen])]),
 		}
 		if x.iterations > warnIterations {
-			b.problems.add(Warning, z.origin, rdata.TypeNSEC3PARAM, "%d additional iterations, where RFC 9276 wants 0 and validating resolvers accept at most %d; sign the zone with 0", x.iterations, warnIterations)
+			b.problems.keep(aboutZone, z.origin, rdata.TypeNSEC3PARAM, "%d additional iterations, where RFC 9276 wants 0 and validating resolvers accept at most %d; sign the zone with 0", x.iterations, warnIterations)
 		}
 		if x.iterations > maxIterations {
-			b.problems.add(Warning, z.origin, rdata.TypeNSEC3PARAM, "denials are answered without proof, for more than %d iterations (RFC 5155 §10.3) are not computed", maxIterations)
+			b.problems.keep(aboutZone, z.origin, rdata.TypeNSEC3PARAM, "denials are answered without proof, for more than %d iterations (RFC 5155 §10.3) are not computed", maxIterations)
 			continue
 		}
-		x.fill(b, z, order, data)
+		x.fill(b, z, order)
 		z.nsec3 = x
-		if len(x.entries) > 0 && z.Matching(z.Hash(z.origin)) != 0 {
+		if x.count > 0 && z.Matching(z.Hash(z.origin)) != 0 {
 			return
 		}
 		z.nsec3 = nsec3Index{}
@@ -203,28 +270,33 @@ func isNSEC3Param(data []byte) bool {
 	return len(data) >= nsec3Salt && data[0] == nsec3SHA1 && len(data) >= nsec3Salt+int(data[nsec3SaltLen])
 }
 
-// fill adds the owners of NSEC3 records with the parameters params. They are
+// fill adds the owners of NSEC3 records with the parameters of x. They are
 // children of the apex (RFC 5155 §3), so canonical order is that of their hashes.
-func (x *nsec3Index) fill(b *Builder, z *Zone, order []uint32, params []byte) {
+func (x *nsec3Index) fill(b *Builder, z *Zone, order []uint32) {
+	var entries []uint64
 	for _, i := range order {
-		node := &b.nodes[i]
-		wire := b.nameOf(i)
-		if node.parent != 0 || i == 0 || wire[0] != HashLen {
-			continue
-		}
-		prefix, ok := hashPrefix(wire[1 : 1+HashLen])
-		if set, has := z.RRset(node.node, rdata.TypeNSEC3); ok && has && isOfChain(set, params) {
-			x.entries = append(x.entries, uint64(prefix)<<32|uint64(node.node))
+		if b.nodes[i].parent == 0 {
+			if entry, ok := z.hashEntry(b.nodes[i].node, x.params); ok {
+				entries = append(entries, entry)
+			}
 		}
 	}
-	count := len(x.entries)/bucketEntries + 1
-	x.buckets = make([]uint32, count+1)
-	for i, entry := range x.entries {
-		x.buckets[x.bucketOf(uint32(entry>>32))+1] = uint32(i + 1)
+	x.paged(slices.Clip(entries))
+}
+
+// hashEntry returns what the index has of n, a child of the apex; ok is false if it
+// has no NSEC3 record with the parameters params.
+func (z *Zone) hashEntry(n Node, params []byte) (entry uint64, ok bool) {
+	wire := z.Name(n).Wire()
+	if wire[0] != HashLen || len(wire) != 1+HashLen+z.origin.Len() {
+		return 0, false
 	}
-	for i := range count { // an empty bucket begins where the one before it ends
-		x.buckets[i+1] = max(x.buckets[i+1], x.buckets[i])
+	prefix, ok := hashPrefix(wire[1 : 1+HashLen])
+	if !ok {
+		return 0, false
 	}
+	set, ok := z.RRset(n, rdata.TypeNSEC3)
+	return uint64(prefix)<<32 | uint64(n), ok && isOfChain(set, params)
 }
 
 // isOfChain reports whether an NSEC3 record of set has the parameters params.
@@ -239,4 +311,19 @@ func isOfChain(set RRset, params []byte) bool {
 		}
 	}
 	return false
+}
+
+// change adds an entry to an index whose list of pages nobody else has, or takes it
+// out; the page is copied.
+func (x *nsec3Index) change(z *Zone, entry uint64, add bool) {
+	page := int(entry >> 32 >> x.shift)
+	entries := slices.Clone(x.pages[page])
+	if !add {
+		at := slices.Index(entries, entry)
+		x.pages[page], x.count = slices.Delete(entries, at, at+1), x.count-1
+		return
+	}
+	h := Hash([]byte(z.hashLabel(Node(entry))))
+	at := z.searchPage(entries, uint32(entry>>32), &h)
+	x.pages[page], x.count = slices.Insert(entries, at, entry), x.count+1
 }

@@ -198,7 +198,7 @@ func checkLinks(t *testing.T, z *Zone) {
 	t.Helper()
 	for r := range z.Records() {
 		set, _ := z.RRset(z.Lookup(r.Name).Exact, r.Type)
-		if set.link == 0 {
+		if set.link() == 0 {
 			continue
 		}
 		at := 0

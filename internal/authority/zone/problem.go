@@ -42,8 +42,42 @@ const maxProblems = 100
 
 // problems collects up to maxProblems of each severity.
 type problems struct {
-	list   []Problem
-	counts [2]int
+	list    []Problem
+	counts  [2]int
+	lasting warnings
+	excused []uint32 // members of a targetSet: see cutMember
+}
+
+// warnings is those problems that a zone has for as long as its records are what
+// they are, so that an edit can tell of them without looking at all records again.
+type warnings struct {
+	list []warning
+	more bool // there are others, of which nothing is known but that
+}
+
+type warning struct {
+	Problem
+	about about
+}
+
+// about is what a lasting warning depends on.
+type about uint8
+
+const (
+	aboutNode about = iota // the records of its name
+	aboutGlue              // these, and whether name servers have addresses
+	aboutZone              // the records of the apex, and the chain that denies
+)
+
+// keep is add for a warning that lasts.
+func (ps *problems) keep(a about, n dnsname.Name, t rdata.Type, format string, args ...any) {
+	listed := len(ps.list)
+	ps.add(Warning, n, t, format, args...)
+	if len(ps.list) == listed {
+		ps.lasting.more = true
+		return
+	}
+	ps.lasting.list = append(ps.lasting.list, warning{ps.list[listed], a})
 }
 
 func (ps *problems) add(s Severity, n dnsname.Name, t rdata.Type, format string, args ...any) {

@@ -11,13 +11,19 @@ import (
 // RRSIG records make one RRset for each type that they cover, for these differ
 // in TTL.
 type RRset struct {
-	Type  rdata.Type
-	left  uint16 // RRsets of the node that follow in the arena
-	TTL   rdata.TTL
-	Count int
-	body  []byte // what the arena has behind it is within its capacity
-	link  int    // octets of the link behind each record
+	Type   rdata.Type
+	TTL    rdata.TTL
+	more   uint32 // RRsets of the node that follow in the arena, and above 16 bits linkLenOf the type
+	Count  int
+	body   []byte // what the arena has behind it is within its capacity
+	edited *Zone  // nil if the links hold; else the zone to look targets up in
 }
+
+// left returns the number of the RRsets of the node that follow.
+func (s *RRset) left() int { return int(s.more & 0xFFFF) }
+
+// link returns the octets of the link behind each record.
+func (s *RRset) link() int { return int(s.more >> 16) }
 
 // setHeader is the length of an RRset in the arena before its body.
 const setHeader = 12
@@ -43,7 +49,7 @@ func (s *RRset) Start(rotation uint32) int {
 	}
 	at := 0
 	for range rotation % uint32(s.Count) {
-		at += 2 + int(binary.LittleEndian.Uint16(s.body[at:])) + s.link
+		at += 2 + int(binary.LittleEndian.Uint16(s.body[at:])) + s.link()
 	}
 	return at
 }
@@ -60,9 +66,12 @@ func (s *RRset) Record(at int) (data []byte, target Node, next int) {
 	at += 2
 	data = s.body[at : at+length : at+length]
 	at += length
-	if s.link != 0 {
+	if s.link() != 0 {
 		target = Node(binary.LittleEndian.Uint32(s.body[at:]))
 		at += linkLen
+		if s.edited != nil {
+			target = s.edited.linkNow(s, data, target)
+		}
 	}
 	if at == len(s.body) {
 		at = 0
@@ -72,7 +81,7 @@ func (s *RRset) Record(at int) (data []byte, target Node, next int) {
 
 // HasTargets reports whether records of the RRset's type have a target whose
 // addresses belong in the additional section of an answer.
-func (s *RRset) HasTargets() bool { return s.link != 0 && s.Type != rdata.TypeCNAME }
+func (s *RRset) HasTargets() bool { return s.link() != 0 && s.Type != rdata.TypeCNAME }
 
 // TargetOffset returns where in the RDATA of the RRset's type the target begins.
 func (s *RRset) TargetOffset() int { return rdata.LayoutOf(s.Type).Prefix }
@@ -86,10 +95,10 @@ func (s *RRset) TargetName(data []byte) dnsname.Name {
 
 // Signatures returns the RRSIG records that cover s, which lie behind it.
 func (s *RRset) Signatures() (set RRset, ok bool) {
-	if s.left == 0 {
+	if s.left() == 0 {
 		return RRset{}, false
 	}
-	behind := RRsets{arena: s.body[:cap(s.body)], at: len(s.body), left: int(s.left)}
+	behind := RRsets{arena: s.body[:cap(s.body)], at: len(s.body), left: s.left()}
 	set, _ = behind.Next()
 	return set, set.Type == rdata.TypeRRSIG && set.Covers() == s.Type
 }
@@ -100,19 +109,24 @@ func (s *RRset) Covers() rdata.Type { return rdata.Type(binary.BigEndian.Uint16(
 // RRsets is a cursor over the RRsets of a node, in ascending order of type, but
 // RRSIG records behind what they cover.
 type RRsets struct {
-	arena []byte
-	at    int
-	left  int
+	arena  []byte
+	at     int
+	left   int
+	edited *Zone // see RRset
 }
 
 // RRsets returns a cursor before the first RRset of n.
 func (z *Zone) RRsets(n Node) RRsets {
-	at := int(n) * nodeUnit
-	return RRsets{
-		arena: z.arena,
-		at:    at + nodeName + int(z.arena[at+nodeNameLen]),
-		left:  int(binary.LittleEndian.Uint16(z.arena[at+nodeSets:])),
+	c := RRsets{arena: z.arena, at: int(n) * nodeUnit}
+	if z.over != nil {
+		c.arena, c.at = z.over.place(z.arena, n)
+		if !z.linksHold {
+			c.edited = z
+		}
 	}
+	c.left = int(binary.LittleEndian.Uint16(c.arena[c.at+nodeSets:]))
+	c.at += nodeName + int(c.arena[c.at+nodeNameLen])
+	return c
 }
 
 // Next returns the next RRset; ok is false after the last.
@@ -126,12 +140,12 @@ func (c *RRsets) Next() (set RRset, ok bool) {
 	c.at = body + int(binary.LittleEndian.Uint32(h[8:]))
 	t := rdata.Type(binary.LittleEndian.Uint16(h))
 	return RRset{
-		Type:  t,
-		left:  uint16(c.left),
-		Count: int(binary.LittleEndian.Uint16(h[2:])),
-		TTL:   rdata.TTL(binary.LittleEndian.Uint32(h[4:])),
-		body:  c.arena[body:c.at],
-		link:  linkLenOf(t),
+		Type:   t,
+		TTL:    rdata.TTL(binary.LittleEndian.Uint32(h[4:])),
+		more:   uint32(c.left) | uint32(linkLenOf(t))<<16,
+		Count:  int(binary.LittleEndian.Uint16(h[2:])),
+		body:   c.arena[body:c.at],
+		edited: c.edited,
 	}, true
 }
 
@@ -157,5 +171,6 @@ func (z *Zone) RRset(n Node, t rdata.Type) (set RRset, ok bool) {
 // HasData reports whether n has records of its own; an empty non-terminal has
 // none (RFC 4592 §2.2.2).
 func (z *Zone) HasData(n Node) bool {
-	return binary.LittleEndian.Uint16(z.arena[int(n)*nodeUnit+nodeSets:]) != 0
+	memory, at := z.place(n)
+	return binary.LittleEndian.Uint16(memory[at+nodeSets:]) != 0
 }

@@ -58,9 +58,19 @@ type Zone struct {
 	signatures RRset // RRSIG of the SOA record; without them the zone is not signed
 	nsec       nsecIndex
 	nsec3      nsec3Index
-	depth      int // labels that the deepest name has below the origin
+	depth      int // labels that the deepest name has below the origin, or once had
 	names      int
 	records    int
+
+	over      *overlay // of an edited zone; nil if all that the zone has is in the arena
+	linksHold bool     // whether the links in the arena are right in spite of the edits
+
+	// What an edit must know to do no more than it has to.
+	targets   targetSet // names in the zone whose addresses an answer or a check has looked for
+	wild      bool      // whether some wildcard has addresses
+	loose     bool      // whether some target in the zone has, or had, no node
+	unindexed int       // nodes of the arena with flagHash that nsec3 has not
+	warnings  warnings
 }
 
 // Node is a name that exists in a zone, be it only as an empty non-terminal. It
@@ -88,6 +98,7 @@ const (
 	flagCNAME               // has CNAME
 	flagDNAME               // has DNAME
 	flagSteered             // its addresses come from elsewhere: see Builder.Steer
+	flagAddress             // has A or AAAA
 	flagHash                // has NSEC3 and nothing else: no name that can be asked for
 )
 
@@ -107,14 +118,17 @@ func (z *Zone) Apex() Node { return apex }
 // Stats returns the number of names, with empty non-terminals, the number of
 // records, and the octets of memory that the zone takes.
 func (z *Zone) Stats() (names, records, sizeBytes int) {
-	return z.names, z.records, cap(z.arena) + 8*cap(z.table) + z.nsec.size() + z.nsec3.size()
+	return z.names, z.records, cap(z.arena) + 8*cap(z.table) + z.nsec.size() + z.nsec3.size() + 8*cap(z.targets) + z.over.size()
 }
 
 // Name returns the name of n. It looks at the zone's memory.
 func (z *Zone) Name(n Node) dnsname.Name {
-	at := int(n) * nodeUnit
-	length := int(z.arena[at+nodeNameLen])
-	return dnsname.View(z.arena[at+nodeName : at+nodeName+length])
+	memory, at := z.arena, int(n)*nodeUnit
+	if at >= len(memory) { // added by an edit; names never move
+		memory, at = z.over.octets, int(n-z.over.start)*nodeUnit
+	}
+	length := int(memory[at+nodeNameLen])
+	return dnsname.View(memory[at+nodeName : at+nodeName+length])
 }
 
 // IsCut reports whether n is a zone cut: it has NS records and is not the apex.
@@ -137,14 +151,27 @@ func (z *Zone) IsOccluded(n Node) bool {
 	return cover != 0 && cover != n
 }
 
-func (z *Zone) flags(n Node) byte { return z.arena[int(n)*nodeUnit+nodeFlags] }
+func (z *Zone) flags(n Node) byte {
+	memory, at := z.place(n)
+	return memory[at+nodeFlags]
+}
 
 func (z *Zone) cover(n Node) Node {
-	return Node(binary.LittleEndian.Uint32(z.arena[int(n)*nodeUnit+nodeCover:]))
+	memory, at := z.place(n)
+	return Node(binary.LittleEndian.Uint32(memory[at+nodeCover:]))
 }
 
 func (z *Zone) wildcard(n Node) Node {
-	return Node(binary.LittleEndian.Uint32(z.arena[int(n)*nodeUnit+nodeWildcard:]))
+	memory, at := z.place(n)
+	return Node(binary.LittleEndian.Uint32(memory[at+nodeWildcard:]))
+}
+
+// place returns where what n has is: the memory and the offset in it.
+func (z *Zone) place(n Node) (memory []byte, at int) {
+	if z.over != nil {
+		return z.over.place(z.arena, n)
+	}
+	return z.arena, int(n) * nodeUnit
 }
 
 // Records returns all records of the zone, glue and occluded ones too, in the
@@ -152,29 +179,18 @@ func (z *Zone) wildcard(n Node) Node {
 // canonical RDATA within a type. Names and RDATA look at the zone's memory.
 func (z *Zone) Records() iter.Seq[rdata.Record] {
 	return func(yield func(rdata.Record) bool) {
-		for n := range z.nodes() {
-			if _, ok := z.yieldNode(n, yield); !ok {
+		for n := range z.Nodes() {
+
+			if !z.yieldNode(n, yield) {
 				return
 			}
 		}
 	}
 }
 
-// nodes returns all nodes in the canonical order of their names.
-func (z *Zone) nodes() iter.Seq[Node] {
-	return func(yield func(Node) bool) {
-		for n := apex; int(n)*nodeUnit < len(z.arena) && yield(n); {
-			sets := z.RRsets(n)
-			for _, ok := sets.Next(); ok; _, ok = sets.Next() {
-			}
-			n = Node(roundUp(sets.at) / nodeUnit)
-		}
-	}
-}
-
 // yieldNode yields the records of n by type, which is the arena's order but for
-// RRSIG, and returns the offset of the node's end.
-func (z *Zone) yieldNode(n Node, yield func(rdata.Record) bool) (end int, ok bool) {
+// RRSIG.
+func (z *Zone) yieldNode(n Node, yield func(rdata.Record) bool) bool {
 	for _, part := range [...]func(t rdata.Type) bool{
 		func(t rdata.Type) bool { return t < rdata.TypeRRSIG },
 		func(t rdata.Type) bool { return t == rdata.TypeRRSIG },
@@ -183,12 +199,11 @@ func (z *Zone) yieldNode(n Node, yield func(rdata.Record) bool) (end int, ok boo
 		sets := z.RRsets(n)
 		for set, ok := sets.Next(); ok; set, ok = sets.Next() {
 			if part(set.Type) && !z.yieldRRset(z.Name(n), set, yield) {
-				return 0, false
+				return false
 			}
 		}
-		end = sets.at
 	}
-	return end, true
+	return true
 }
 
 func (z *Zone) yieldRRset(owner dnsname.Name, set RRset, yield func(rdata.Record) bool) bool {

@@ -322,6 +322,18 @@ func openShared(t testing.TB, name string) *gzip.Reader {
 func TestNoAllocs(t *testing.T) {
 	z := build(t, "example.", exampleText)
 	s := NewSet(z, build(t, "child.example.", "@ 60 IN SOA ns.other. h.other. 1 2 3 4 5\n@ 60 IN NS ns.other.\n"))
+	e := z.Edit()
+	e.always = true
+	e.Add(record(t, "mail.example.", rdata.TypeTXT, "edited"))
+	e.Delete(record(t, "mail.example.", rdata.TypeAAAA, "2001:db8::1")) // so that links are looked up
+	edited, _ := e.Finish()
+	for _, s := range []*Set{s, s.With(edited)} {
+		checkNoAllocs(t, s)
+	}
+}
+
+func checkNoAllocs(t *testing.T, s *Set) {
+	t.Helper()
 	for _, text := range []string{"www.example.", "x.y.wild.example.", "a.b.c.d.e.f.example.", "x.child.example.", "other.", strings.Repeat("a.", 123) + "example."} {
 		n := dnsname.MustParse(text)
 		if got := testing.AllocsPerRun(100, func() {

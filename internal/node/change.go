@@ -106,6 +106,7 @@ func needsRestart(old, now *config.Config) string {
 		{"resolver.port", old.Resolver.Port, now.Resolver.Port},
 		{"resolver.cacheSize", old.Resolver.CacheSize, now.Resolver.CacheSize},
 		{"resolver.timeout", old.Resolver.Timeout, now.Resolver.Timeout},
+		{"resolver.routes", old.Resolver.Routes, now.Resolver.Routes},
 		{"resolver.minimise", old.Resolver.Minimise, now.Resolver.Minimise},
 		{"resolver.mixCase", old.Resolver.MixCase, now.Resolver.MixCase},
 		{"resolver.validate", old.Resolver.Validate, now.Resolver.Validate},

@@ -173,6 +173,13 @@ func (n *Node) buildResolver(r config.Resolver) error {
 	n.cache = rrcache.New(n.started, rrcache.Limits{RecordOctets: int(r.CacheSize / 2), AnswerOctets: int(r.CacheSize / 2)})
 	c := outbound.Config{Port: r.Port, Cache: n.cache, Limits: iterate.Limits{Time: time.Duration(r.Timeout)},
 		Minimise: r.Minimise, MixCase: r.MixCase, Validate: r.Validate, Negative: r.NegativeTrustAnchors}
+	for _, route := range r.Routes {
+		c.Routes = append(c.Routes, iterate.Route{
+			Zone: route.Zone, Servers: route.Servers, Forward: route.Kind == "forward", First: route.First})
+		if !route.Validate {
+			c.Negative = append(c.Negative[:len(c.Negative):len(c.Negative)], route.Zone)
+		}
+	}
 	var err error
 	if c.Anchors, err = r.Anchors(); err != nil {
 		return err

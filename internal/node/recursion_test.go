@@ -90,3 +90,29 @@ zones: [{name: sub.example.com, file: sub.zone}]
 		t.Error("a stranger may use the resolver")
 	}
 }
+
+// TestRoutes: a node forwards to another one, which knows a private zone by a stub.
+func TestRoutes(t *testing.T) {
+	f := newFolder(t)
+	f.write("corp.zone", "$TTL 1h\n@ SOA ns host 1 1h 15m 1w 1h\n@ NS ns\nns A 127.0.0.1\nwww A 192.0.2.77\nalias CNAME www\n")
+	owner, _ := start(t, f.config("resolver: {allow: []}\nzones: [{name: corp.test, file: corp.zone}]\n"))
+
+	g := newFolder(t)
+	middle, _ := start(t, g.config(fmt.Sprintf("resolver: {routes: [{zone: \".\", kind: stub, servers: [\"127.0.0.1:1\"], validate: false}, {zone: corp.test, kind: stub, servers: [\"%s\"], validate: false}]}\n", owner.DNS()[0])))
+
+	h := newFolder(t)
+	n, _ := start(t, h.config(fmt.Sprintf("resolver: {routes: [{zone: \".\", servers: [\"%s\"], validate: false}]}\n", middle.DNS()[0])))
+	server := n.DNS()[0]
+	if got := summary(ask(t, server, "www.corp.test.", rdata.TypeA, true)); !strings.HasSuffix(got, "192.0.2.77") {
+		t.Errorf("by forwarder and stub: %s", got)
+	}
+	if got := summary(ask(t, server, "alias.corp.test.", rdata.TypeA, true)); !strings.Contains(got, "CNAME www") || !strings.HasSuffix(got, "192.0.2.77") {
+		t.Errorf("alias by forwarder and stub: %s", got)
+	}
+	if got := summary(ask(t, server, "none.corp.test.", rdata.TypeA, true)); got != "NXDOMAIN" {
+		t.Errorf("no such name: %s", got)
+	}
+	if got := summary(ask(t, server, "elsewhere.test.", rdata.TypeA, true)); got != "SERVFAIL" {
+		t.Errorf("a route to a server that is not there: %s", got)
+	}
+}

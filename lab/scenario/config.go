@@ -10,6 +10,7 @@ import (
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnssec"
 	"pharos/internal/dns/rdata"
+	"pharos/internal/resolver/iterate"
 	"pharos/internal/resolver/rrcache"
 )
 
@@ -39,16 +40,31 @@ func (p *parser) config() error {
 			p.at--
 			return nil
 		}
-		key, value, ok := splitSetting(text)
-		switch {
-		case !ok:
-		case value == "":
-			clause, block = key, block+1
-			s.Dialect = Unbound
-		default:
-			s.Settings = append(s.Settings, Setting{clause, block, key, value, p.at})
+		for _, part := range partSettings(text) {
+			key, value, ok := splitSetting(part)
+			switch {
+			case !ok:
+			case value == "":
+				clause, block = key, block+1
+				s.Dialect = Unbound
+			default:
+				s.Settings = append(s.Settings, Setting{clause, block, key, value, p.at})
+			}
 		}
 	}
+}
+
+// partSettings parts a line with a whole clause, "forward-zone: name: x ...".
+func partSettings(text string) []string {
+	rest, isClause := strings.CutPrefix(text, "forward-zone:")
+	if !isClause {
+		return []string{text}
+	}
+	parts := []string{"forward-zone:"}
+	for words := strings.Fields(rest); len(words) >= 2; words = words[2:] {
+		parts = append(parts, words[0]+" "+words[1])
+	}
+	return parts
 }
 
 // skipFile passes over the contents of a file that Unbound is to read.
@@ -89,6 +105,7 @@ type World struct {
 	Roots          []netip.Addr // addresses of the root servers in the hints
 	NoIPv4, NoIPv6 bool
 	Minimise       bool // QNAME minimisation (RFC 9156)
+	Routes         []iterate.Route
 	Sends          int // outgoing queries that one question may cost; 0 is the standard
 	Cache          rrcache.Limits
 	Anchors        []rdata.Record // trust anchors; validation is on if there are any
@@ -105,7 +122,7 @@ var harmless = map[string]bool{
 	"iter-scrub-promiscuous": true,
 	"harden-referral-path":   true, "harden-unknown-additional": true, "harden-below-nxdomain": true,
 	"num-queries-per-thread": true, "discard-timeout": true, "aggressive-nsec": true, "outbound-msg-retry": true,
-	"name": true,
+	"name":            true,
 	"use-caps-for-id": true, "infra-cache-numhosts": true, "msg-cache-size": true,
 	"do-not-query-localhost": true, "do-not-query-address": true, "ede": true,
 	"infra-host-ttl": true, "jostle-timeout": true, "val-log-level": true,
@@ -121,23 +138,22 @@ var needs = map[string][2]string{
 	"AUTOTRUST_FILE":         {"whitebox", "a trust anchor file made for Unbound (RFC 5011)"},
 	"TEMPFILE_CONTENTS":      {"whitebox", "a file made for Unbound"},
 	"serve-expired":          {"stale", "answers from expired records (RFC 8767)"},
-	"forward-addr":           {"forward", "forwarding"},
-	"forward-zone":           {"forward", "forwarding"},
+	"forward-host":           {"forward", "a forwarder by its name"},
+	"stub-host":              {"forward", "a stub zone's server by its name"},
+	"forward-tcp-upstream":   {"forward", "forwarding over TCP only"},
 	"prefetch":               {"prefetch", "prefetching"},
 	"harden-unverified-glue": {"policy", "looking up the address of a sibling name server before it is used (harden-unverified-glue)"},
 	"iter-scrub-ns":          {"policy", "cutting NS RRsets to a number of the operator's"},
 	"iter-scrub-cname":       {"policy", "cutting CNAME chains to a number of the operator's"},
-	"stub-name":              {"stub", "a stub zone below the root"},
 	"features":               {"config", "features of Knot Resolver"},
 	"feature-list":           {"config", "modules of Knot Resolver"},
 }
 
 // clauses are blocks of settings that have no counterpart.
 var clauses = map[string][2]string{
-	"rpz":          {"rpz", "response policy zones"},
-	"auth-zone":    {"authzone", "a zone of the resolver's own, loaded or transferred (auth-zone)"},
-	"forward-zone": {"forward", "forwarding"},
-	"view":         {"config", "views"},
+	"rpz":       {"rpz", "response policy zones"},
+	"auth-zone": {"authzone", "a zone of the resolver's own, loaded or transferred (auth-zone)"},
+	"view":      {"config", "views"},
 }
 
 // World maps the settings. An *Unsupported error names the first that has no
@@ -154,6 +170,9 @@ func (s *Scenario) World() (World, error) {
 		if err := s.apply(&w, set, zones); err != nil {
 			return w, err
 		}
+	}
+	if len(w.Roots) == 0 && len(w.Routes) > 0 { // nobody is to be asked but those of the routes
+		w.Roots = []netip.Addr{netip.AddrFrom4([4]byte{192, 0, 2, 0})}
 	}
 	if len(w.Roots) == 0 && s.Dialect == Unbound {
 		return w, &Unsupported{"config", "no address of a root server", 0}
@@ -176,8 +195,11 @@ func (s *Scenario) apply(w *World, set Setting, zones map[int]string) error {
 	yes := strings.EqualFold(set.Value, "yes") || strings.EqualFold(set.Value, "true")
 	no := strings.EqualFold(set.Value, "no")
 	switch set.Key {
-	case "stub-addr":
-		return s.applyRoot(w, set, zones)
+	case "stub-addr", "forward-addr":
+		return s.applyServer(w, set, zones)
+	case "forward-first", "stub-first":
+		w.route(zones[set.Block], set.Clause).First = yes
+	case "stub-name": // of the server at stub-addr
 	case "do-ip4":
 		w.NoIPv4 = !yes
 	case "do-ip6":
@@ -233,19 +255,35 @@ func (s *Scenario) apply(w *World, set Setting, zones map[int]string) error {
 	return nil
 }
 
-// applyRoot takes the address of a root server, or refuses that of another zone's.
-func (s *Scenario) applyRoot(w *World, set Setting, zones map[int]string) error {
-	zone := strings.TrimSuffix(zones[set.Block], ".")
-	if s.Dialect == Unbound && zone != "" {
-		return &Unsupported{"stub", "a stub zone below the root: " + zone, set.Line}
-	}
+// applyServer takes the address of a root server, or of one of a route.
+func (s *Scenario) applyServer(w *World, set Setting, zones map[int]string) error {
 	text, _, _ := strings.Cut(set.Value, "@")
 	a, err := netip.ParseAddr(text)
 	if err != nil {
-		return &Unsupported{"config", "stub-addr " + set.Value, set.Line}
+		return &Unsupported{"config", set.Key + " " + set.Value, set.Line}
 	}
-	w.Roots = append(w.Roots, a)
+	if set.Key == "stub-addr" && (s.Dialect == Deckard || strings.TrimSuffix(zones[set.Block], ".") == "") {
+		w.Roots = append(w.Roots, a)
+		return nil
+	}
+	r := w.route(zones[set.Block], set.Clause)
+	r.Servers = append(r.Servers, netip.AddrPortFrom(a, 53))
 	return nil
+}
+
+// route returns the route of a zone, made if need be.
+func (w *World) route(zone, clause string) *iterate.Route {
+	name, err := dnsname.Parse(zone)
+	if err != nil {
+		name = dnsname.Root
+	}
+	for i := range w.Routes {
+		if w.Routes[i].Zone == name {
+			return &w.Routes[i]
+		}
+	}
+	w.Routes = append(w.Routes, iterate.Route{Zone: name, Forward: clause == "forward-zone" || clause == ""})
+	return &w.Routes[len(w.Routes)-1]
 }
 
 // applyTime reads YYYYMMDDhhmmss, or the seconds since 1970.

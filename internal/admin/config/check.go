@@ -38,6 +38,7 @@ func (c *Config) check(to *checker) {
 	c.checkKeys(to)
 	c.checkDNS(to)
 	c.checkAnswers(to)
+	c.checkRoutes(to)
 	c.checkResolver(to)
 	c.checkZones(to)
 	c.checkDNSSEC(to)
@@ -93,6 +94,23 @@ func (c *Config) checkDNS(to *checker) {
 	}
 	if secret, err := hex.DecodeString(c.DNS.CookieSecret); c.DNS.CookieSecret != "" && (err != nil || len(secret) != 16) {
 		to.fail("dns.cookieSecret", "not 32 hexadecimal digits", "make one with: openssl rand -hex 16")
+	}
+}
+
+// checkRoutes checks that each zone has one route, to servers that can be asked.
+func (c *Config) checkRoutes(to *checker) {
+	first := map[dnsname.Name]int{}
+	for i, r := range c.Resolver.Routes {
+		at := fmt.Sprintf("resolver.routes[%d]", i)
+		if j, twice := first[r.Zone]; twice && !r.Zone.IsZero() {
+			to.fail(at+".zone", fmt.Sprintf("%s has a route already, resolver.routes[%d]", r.Zone, j), "put all servers into one of them")
+		}
+		first[r.Zone] = i
+		for k, s := range r.Servers {
+			if s.IsValid() && s.Port() == 0 {
+				to.fail(fmt.Sprintf("%s.servers[%d]", at, k), "port 0 cannot be reached", "name the server's port, which is 53 in general")
+			}
+		}
 	}
 }
 

@@ -257,6 +257,9 @@ type Resolver struct {
 	CacheSize Size `json:"cacheSize" default:"256MiB" min:"1MiB" max:"1TiB" example:"1GiB"`
 	// Timeout is how long one client query may be worked on before SERVFAIL.
 	Timeout Duration `json:"timeout" default:"5s" min:"100ms" max:"1m" example:"3s"`
+	// Routes are zones whose servers are known without a delegation: private ones,
+	// and those left to other resolvers. Of several the deepest counts.
+	Routes []ResolverRoute `json:"routes,omitzero" max:"100000"`
 	// Minimise shows each server only as much of a name as it needs to know (QNAME
 	// minimisation, RFC 9156). A server that answers less than the whole name with
 	// an error, or not at all, is shown the whole.
@@ -275,6 +278,24 @@ type Resolver struct {
 	// NegativeTrustAnchors are names at and below which nothing is validated
 	// (RFC 7646): for a domain whose owner has broken it, until it is mended.
 	NegativeTrustAnchors []dnsname.Name `json:"negativeTrustAnchors" default:"" max:"1000" example:"broken.example.com"`
+}
+
+// ResolverRoute says whom the resolver asks about a zone.
+type ResolverRoute struct {
+	// Zone is where the route begins: it is for this name and all below. "." is for
+	// all names.
+	Zone dnsname.Name `json:"zone" required:"true" example:"corp.example"`
+	// Kind is what the servers are: a forward zone's are resolvers, which find the
+	// whole answer; a stub zone's serve the zone themselves.
+	Kind string `json:"kind" enum:"forward,stub" default:"forward" example:"stub"`
+	// Servers are asked, the one that answers soonest first.
+	Servers []netip.AddrPort `json:"servers" required:"true" min:"1" max:"13" example:"192.0.2.1:53"`
+	// First goes on as if there was no route when no server has an answer.
+	// Otherwise the answer is SERVFAIL then.
+	First bool `json:"first" default:"false" example:"true"`
+	// Validate has what the servers say proven by DNSSEC. Turn it off for a private
+	// zone that the public parent knows nothing of.
+	Validate bool `json:"validate" default:"true" example:"false"`
 }
 
 // DNS bounds what the DNS listeners take on.

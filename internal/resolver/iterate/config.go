@@ -34,6 +34,8 @@ type Config struct {
 	Anchors []rdata.Record
 	// Negative are names at and below which nothing is validated (RFC 7646).
 	Negative []dnsname.Name
+	// Routes are zones whose servers are known without a delegation.
+	Routes []Route
 	// Minimise shows each server no more of a name than it needs to know (RFC 9156).
 	Minimise bool
 	// MixCase writes the names of queries in a random mixture of upper and lower

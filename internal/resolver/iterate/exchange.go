@@ -47,7 +47,7 @@ func (r *Resolver) send(l *lookup, i int) {
 
 // again asks the same server once more in another way: over TCP, or without EDNS.
 func (r *Resolver) again(l *lookup, old *exchange, tcp, edns bool) {
-	timeout := r.hosts.look(old.to.Addr()).timeout(0)
+	timeout := r.hosts.look(old.to).timeout(0)
 	if tcp {
 		timeout = tcpTimeout
 	}
@@ -65,7 +65,7 @@ func (r *Resolver) open(l *lookup, x *exchange, timeout time.Duration) bool {
 	}
 	p := l.places[x.place]
 	x.number, x.lookup, x.sent = r.number(), l, r.now
-	x.server, x.to = l.servers[p.server].name, netip.AddrPortFrom(p.addr, r.cfg.Port)
+	x.server, x.to = l.servers[p.server].name, p.addr
 	x.q = r.askNext(l)
 	x.id = uint16(r.cfg.Rand.Uint32()) // RFC 5452 §9.2: unpredictable
 	r.exchanges[x.number] = x
@@ -77,6 +77,8 @@ func (r *Resolver) open(l *lookup, x *exchange, timeout time.Duration) bool {
 	msg := dnswire.AppendQuery(nil, dnswire.QuerySpec{
 		ID: x.id, Name: x.q.name, Type: x.q.t, Class: rdata.ClassIN, EDNS: x.edns,
 		DO: x.edns && r.cfg.Validate, // RFC 4035 §3.2.1
+		// What is bogus to a forwarder we want to see: RFC 6840 §5.9.
+		RD: l.forwards(), CD: l.forwards() && x.edns && r.cfg.Validate,
 	})
 	if r.cfg.MixCase && !x.tcp && !r.hosts.look(p.addr).lowersCase(r.now) {
 		mixCase(msg, r.cfg.Rand)
@@ -95,6 +97,14 @@ func (x *exchange) note() string {
 	return fmt.Sprintf("asked for %v %v only", x.q.name, x.q.t)
 }
 
+// who names the server for a message.
+func (x *exchange) who() string {
+	if x.server.IsZero() { // of a route
+		return x.to.String()
+	}
+	return fmt.Sprintf("%v at %v", x.server, x.to.Addr())
+}
+
 // close ends an exchange that the driver still has open.
 func (r *Resolver) close(x *exchange) {
 	r.forgetExchange(x)
@@ -111,14 +121,14 @@ func (r *Resolver) timedOut(x *exchange) {
 	r.forgetExchange(x)
 	l := x.lookup
 	r.counters.Timeouts++
-	r.hosts.get(x.to.Addr()).timedOut(r.now, x.sent)
+	r.hosts.get(x.to).timedOut(r.now, x.sent)
 	if x.tcp {
 		l.places[x.place].useless = true
 	}
 	if x.q != l.q && l.sends > 1 {
 		l.shown.whole = true // RFC 9156 §3: some drop what they do not expect
 	}
-	l.setTrouble(dnswire.EDENoReachableAuthority, fmt.Sprintf("%v at %v did not answer", x.server, x.to.Addr()))
+	l.setTrouble(dnswire.EDENoReachableAuthority, fmt.Sprintf("%s did not answer", x.who()))
 	r.note(l, Step{Kind: StepTimeout, Server: x.to, ServerName: x.server, TCP: x.tcp, RTT: r.now.Sub(x.sent)})
 	r.next(l)
 }
@@ -128,14 +138,14 @@ func (r *Resolver) notSent(x *exchange, err error) {
 	r.forgetExchange(x)
 	l := x.lookup
 	r.counters.NetworkFails++
-	switch addr := x.to.Addr(); {
+	switch addr := x.to; {
 	case errors.Is(err, ErrNoRoute):
 		r.familyOff[family(addr)] = r.now.Add(familyRetry)
 	case !errors.Is(err, ErrLocal) && !x.tcp:
 		r.hosts.get(addr).timedOut(r.now, x.sent)
 	}
 	l.places[x.place].useless = true
-	l.setTrouble(dnswire.EDENetworkError, fmt.Sprintf("%v at %v: %v", x.server, x.to.Addr(), err))
+	l.setTrouble(dnswire.EDENetworkError, fmt.Sprintf("%s: %v", x.who(), err))
 	r.note(l, Step{Kind: StepFailed, Server: x.to, ServerName: x.server, TCP: x.tcp, Note: fmt.Sprint(err)})
 	r.next(l)
 }
@@ -183,14 +193,18 @@ func (r *Resolver) arrived(x *exchange, msg []byte) {
 		return
 	}
 	if x.learns && m.Rcode != dnswire.RcodeFormErr {
-		r.hosts.get(x.to.Addr()).plainUntil = r.now.Add(plainTime)
+		r.hosts.get(x.to).plainUntil = r.now.Add(plainTime)
 	}
-	r.accept(l, x, m, classify(m, x.q, l.cut.Zone, &r.limits))
+	rep := classify(m, x.q, l.cut.Zone, &r.limits)
+	if l.forwards() {
+		rep = rep.asForwarded(m)
+	}
+	r.accept(l, x, m, rep)
 }
 
 var errTruncated = errors.New("truncated over TCP")
 
-func (r *Resolver) heard(x *exchange) { r.hosts.get(x.to.Addr()).answered(r.now.Sub(x.sent)) }
+func (r *Resolver) heard(x *exchange) { r.hosts.get(x.to).answered(r.now.Sub(x.sent)) }
 
 func dislikesEDNS(m *dnswire.Message) bool {
 	switch m.Rcode {
@@ -216,7 +230,7 @@ func (r *Resolver) missed(x *exchange, why string) {
 	r.close(x)
 	if x.tcp {
 		l.places[x.place].useless = true
-		l.setTrouble(dnswire.EDEInvalidData, fmt.Sprintf("%v at %v: %s", x.server, x.to.Addr(), why))
+		l.setTrouble(dnswire.EDEInvalidData, fmt.Sprintf("%s: %s", x.who(), why))
 		r.next(l)
 		return
 	}
@@ -259,7 +273,7 @@ func (r *Resolver) lostCase(x *exchange) {
 	r.counters.Ignored++
 	r.note(l, Step{Kind: StepIgnored, Server: x.to, ServerName: x.server, Note: "the name comes back in another case: again over TCP"})
 	r.close(x)
-	r.hosts.get(x.to.Addr()).caseUntil = r.now.Add(caseTime)
+	r.hosts.get(x.to).caseUntil = r.now.Add(caseTime)
 	r.again(l, x, true, x.edns)
 }
 

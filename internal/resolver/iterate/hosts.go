@@ -50,18 +50,18 @@ type lameZone struct {
 //
 // Invariant: the queue holds exactly the keys of the map, at most maxHosts.
 type hosts struct {
-	known map[netip.Addr]*host
-	queue []netip.Addr // a ring once full
+	known map[netip.AddrPort]*host
+	queue []netip.AddrPort // a ring once full
 	next  int          // the oldest in the full ring
 }
 
-func newHosts() hosts { return hosts{known: make(map[netip.Addr]*host)} }
+func newHosts() hosts { return hosts{known: make(map[netip.AddrPort]*host)} }
 
 // look returns the host at addr, nil if it was never heard of.
-func (s *hosts) look(addr netip.Addr) *host { return s.known[addr] }
+func (s *hosts) look(addr netip.AddrPort) *host { return s.known[addr] }
 
 // get returns the host at addr, remembering it from now on.
-func (s *hosts) get(addr netip.Addr) *host {
+func (s *hosts) get(addr netip.AddrPort) *host {
 	if h := s.known[addr]; h != nil {
 		return h
 	}

@@ -74,10 +74,10 @@ func TestDead(t *testing.T) {
 // The table of hosts is bounded, and forgets the longest known first.
 func TestHostsAreBounded(t *testing.T) {
 	s := newHosts()
-	addr := func(i int) netip.Addr {
+	addr := func(i int) netip.AddrPort {
 		var a [4]byte
 		binary.BigEndian.PutUint32(a[:], 0x0A000000+uint32(i))
-		return netip.AddrFrom4(a)
+		return netip.AddrPortFrom(netip.AddrFrom4(a), 53)
 	}
 	for i := range maxHosts + 100 {
 		s.get(addr(i))

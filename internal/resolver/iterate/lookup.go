@@ -25,6 +25,7 @@ type lookup struct {
 	result  result
 
 	cut     *rrcache.Delegation // whose servers are asked; nil while priming is waited for
+	route   *route              // by which cut was come to, if by one
 	servers []server            // those of cut
 	places  []place             // their addresses
 	sends   int                 // queries sent to servers of this cut
@@ -32,11 +33,12 @@ type lookup struct {
 	limited bool                // a limit kept a server of this cut from being tried
 	shown   disclosure          // how much of the name the servers of cut get to see
 
-	exchange *exchange // the open one; nil while only subs are waited for
-	subs     []sub
-	walk     uint64  // Resolver.walk when leadsTo was last here
-	trouble  trouble // what went wrong, for the extended error
-	fallback *reply  // of a recursor among the servers of cut, if no other has an answer
+	exchange  *exchange // the open one; nil while only subs are waited for
+	subs      []sub
+	walk      uint64  // Resolver.walk when leadsTo was last here
+	trouble   trouble // what went wrong, for the extended error
+	routeless bool    // routes are over for it
+	fallback  *reply  // of a recursor among the servers of cut, if no other has an answer
 }
 
 // sub is a lookup that another waits for: of the address of servers[server], or
@@ -97,7 +99,12 @@ func (r *Resolver) begin(l *lookup) {
 	if l.q.t == rdata.TypeDS && !from.IsRoot() {
 		from = from.Parent() // RFC 4035 §3.1.4.1: DS is on the parent's side of the cut
 	}
-	if cut := r.cache.Delegation(r.now, from); cut != nil {
+	cut := r.cache.Delegation(r.now, from)
+	if rt := r.routeOf(l, from, cut); rt != nil {
+		r.takeRoute(l, rt)
+		return
+	}
+	if cut != nil {
 		r.enter(l, cut)
 		return
 	}
@@ -134,17 +141,23 @@ const primingRetry = time.Minute
 
 // enter makes cut the zone whose servers l asks.
 func (r *Resolver) enter(l *lookup, cut *rrcache.Delegation) {
-	for _, s := range l.subs {
-		r.part(s.lookup, waiter{lookup: l})
-	}
-	l.cut, l.subs, l.sends, l.targets, l.limited, l.trouble, l.fallback = cut, nil, 0, 0, false, trouble{}, nil
-	l.shown.labels, l.shown.whole = 0, false
-	l.servers, l.places = l.servers[:0], l.places[:0]
+	r.leave(l)
+	l.cut = cut
 	for _, s := range cut.Servers[:min(len(cut.Servers), r.limits.ServersPerZone)] {
 		l.servers = append(l.servers, server{name: s.Name})
 		r.addKnown(l, len(l.servers)-1, s.Addrs)
 	}
 	r.next(l)
+}
+
+// leave forgets the servers that l has asked so far.
+func (r *Resolver) leave(l *lookup) {
+	for _, s := range l.subs {
+		r.part(s.lookup, waiter{lookup: l})
+	}
+	l.cut, l.route, l.subs, l.sends, l.targets, l.limited, l.trouble, l.fallback = nil, nil, nil, 0, 0, false, trouble{}, nil
+	l.shown.labels, l.shown.whole = 0, false
+	l.servers, l.places = l.servers[:0], l.places[:0]
 }
 
 // next asks the best server that is left, or looks up addresses, or gives up.
@@ -192,6 +205,9 @@ func (l *lookup) setTrouble(code dnswire.EDE, text string) {
 
 // giveUp ends l without an answer of a server that should have one.
 func (r *Resolver) giveUp(l *lookup) {
+	if r.passRoute(l) {
+		return
+	}
 	if l.fallback != nil {
 		r.keep(*l.fallback)
 		r.settle(l, l.fallback.result)
@@ -214,7 +230,7 @@ func (r *Resolver) giveUp(l *lookup) {
 func (r *Resolver) accept(l *lookup, x *exchange, m *dnswire.Message, rep reply) {
 	step := Step{Server: x.to, ServerName: x.server, TCP: x.tcp, RTT: r.now.Sub(x.sent), Rcode: m.Rcode}
 	rep.lower(r.cache.Limits())
-	rep.from, rep.result.zone, rep.others = x.to.Addr(), l.cut.Zone, r.hasOthers(l, x)
+	rep.from, rep.result.zone, rep.others = x.to, l.cut.Zone, r.hasOthers(l, x)
 	kind, useful := stepOf[rep.verdict]
 	isPart := x.q != l.q && rep.verdict != referral
 	if useful || isPart {
@@ -266,6 +282,9 @@ func (r *Resolver) use(l *lookup, m *dnswire.Message, rep reply) {
 	// Deviates from RFC 2181 §5.4.1: the parent's NS RRset leads to a zone's servers even when the zone's own, which has more trust, is known, because the zone's own would keep a zone alive that the parent has dropped.
 	r.keepDS(rep)
 	put := r.cache.PutDelegation
+	if l.route != nil {
+		notAfter = time.Time{} // what is configured does not expire
+	}
 	if l.cut.Local {
 		put = r.cache.PutLocalDelegation
 	}
@@ -276,7 +295,7 @@ func (r *Resolver) use(l *lookup, m *dnswire.Message, rep reply) {
 // another.
 func (r *Resolver) reject(l *lookup, x *exchange, m *dnswire.Message, rep reply, step Step) {
 	l.places[x.place].useless = true
-	setLame := func() { r.hosts.get(x.to.Addr()).setLame(l.cut.Zone, r.now.Add(lameTime)) }
+	setLame := func() { r.hosts.get(x.to).setLame(l.cut.Zone, r.now.Add(lameTime)) }
 	switch rep.verdict {
 	case lame:
 		r.counters.Lame++
@@ -287,16 +306,16 @@ func (r *Resolver) reject(l *lookup, x *exchange, m *dnswire.Message, rep reply,
 			l.fallback = rep.fallback
 		}
 		step.Kind = StepLame
-		l.setTrouble(dnswire.EDENotAuthoritative, fmt.Sprintf("%v at %v does not serve the zone", x.server, x.to.Addr()))
+		l.setTrouble(dnswire.EDENotAuthoritative, fmt.Sprintf("%s does not serve the zone", x.who()))
 	case invalid:
 		step.Kind, step.Note = StepIgnored, rep.note
-		l.setTrouble(dnswire.EDEInvalidData, fmt.Sprintf("%v at %v: %s", x.server, x.to.Addr(), rep.note))
+		l.setTrouble(dnswire.EDEInvalidData, fmt.Sprintf("%s: %s", x.who(), rep.note))
 	default:
 		if m.Rcode == dnswire.RcodeRefused {
 			setLame()
 		}
 		step.Kind = StepRefused
-		l.setTrouble(dnswire.EDENetworkError, fmt.Sprintf("%v at %v said %v", x.server, x.to.Addr(), m.Rcode))
+		l.setTrouble(dnswire.EDENetworkError, fmt.Sprintf("%s said %v", x.who(), m.Rcode))
 	}
 	r.note(l, step)
 	r.next(l)
@@ -321,7 +340,9 @@ func (r *Resolver) keep(rep reply) {
 	e := rrcache.Entry{Kind: rrcache.NoData, SOA: rep.soa, Sigs: rep.soaSigs, Denial: rep.denial, Trust: trust}
 	switch rep.verdict {
 	case nxDomain:
-		e.Kind = rrcache.NXDomain
+		if rep.t != rdata.TypeDS || r.routes[rep.target] == nil { // above its zone; those that a route leads to know better
+			e.Kind = rrcache.NXDomain
+		}
 		fallthrough
 	case noData:
 		r.cache.PutDenied(r.now, rep.target, rep.t, e, rep.soa.TTL)

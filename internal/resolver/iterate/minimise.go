@@ -29,7 +29,7 @@ type disclosure struct {
 // about an ancestor of its name, of a type that gives nothing away (RFC 9156 §2.1).
 func (r *Resolver) askNext(l *lookup) question {
 	total := l.q.name.Labels()
-	if !r.cfg.Minimise || l.q == priming || l.shown.whole || l.shown.labels >= total {
+	if !r.cfg.Minimise || l.q == priming || l.forwards() || l.shown.whole || l.shown.labels >= total {
 		return l.q
 	}
 	if l.shown.labels == 0 {
@@ -82,6 +82,13 @@ func (l *lookup) showMore() {
 // 9156 §2.3 and §3: the relaxed way).
 func (r *Resolver) learnt(l *lookup, rep reply) {
 	switch {
+	case rep.verdict == nxDomain && r.cfg.Validate && rep.hasSOA && len(rep.denial) > 0:
+		// RFC 8020 §2, and signed: what proves that a name does not exist proves it of
+		// the names below.
+		rep.target, rep.t = l.q.name, l.q.t
+		r.keep(rep)
+		r.settle(l, rep.result)
+		return
 	case rep.verdict == answered, rep.verdict == noData, rep.verdict == aliased && !hasDNAME(rep.chain):
 		r.keep(rep)
 		l.showMore()

@@ -27,7 +27,7 @@ type result struct {
 	soaSigs [][]byte
 	denial  []rrcache.Signed // NSEC and NSEC3 RRsets that came with it
 	state   rrcache.State    // what is known already; see validate.go
-	from    netip.Addr       // the server that said it; not valid if it is from the cache
+	from    netip.AddrPort   // the server that said it; not valid if it is from the cache
 	zone    dnsname.Name     // which zone that server was asked for
 	others  bool             // there are other servers of the zone
 }
@@ -48,9 +48,9 @@ func (res *result) recallPart(e *rrcache.Entry, now time.Time) {
 }
 
 // recall looks q up in the cache: one step of the chain, or its end.
-func (r *Resolver) recall(q question) (result, bool) { return recall(r.cache, r.now, q) }
+func (r *Resolver) recall(q question) (result, bool) { return recall(r.cache, r.routes, r.now, q) }
 
-func recall(cache *rrcache.Cache, now time.Time, q question) (result, bool) {
+func recall(cache *rrcache.Cache, routes routes, now time.Time, q question) (result, bool) {
 	res := result{target: q.name}
 	if q.t == rdata.TypeANY { // RFC 1035 §3.2.3: all records; the cache can not know that it has all
 		return res, false
@@ -79,7 +79,7 @@ func recall(cache *rrcache.Cache, now time.Time, q question) (result, bool) {
 			return res, true
 		}
 	}
-	if nx, ok := recallCut(cache, now, q); ok {
+	if nx, ok := recallCut(cache, routes, now, q); ok {
 		return nx, true
 	}
 	// RFC 6672 §2.3: a DNAME stands for everything below its owner, so a cached
@@ -96,9 +96,10 @@ func recall(cache *rrcache.Cache, now time.Time, q question) (result, bool) {
 
 // recallCut looks for a proof that a name above does not exist: then what is below
 // does not either (RFC 8020 §2). Only a validated one counts, for whoever can forge
-// another could take a whole domain away with it.
-func recallCut(cache *rrcache.Cache, now time.Time, q question) (result, bool) {
-	for n := q.name.Parent(); !n.IsZero(); n = n.Parent() {
+// another could take a whole domain away with it. What is said above a route is not
+// about the names that it leads to.
+func recallCut(cache *rrcache.Cache, routes routes, now time.Time, q question) (result, bool) {
+	for n := q.name.Parent(); !n.IsZero() && routes[n] == nil; n = n.Parent() {
 		if e := cache.Get(now, n, 0); e != nil && e.Kind == rrcache.NXDomain && e.State == rrcache.Secure {
 			res := result{target: q.name, final: true, rcode: dnswire.RcodeNXDomain, soa: e.SOA, hasSOA: true,
 				soaSigs: e.Sigs, denial: e.Denial, state: e.State}
@@ -151,7 +152,7 @@ func (r *Resolver) FromCache(now time.Time, name dnsname.Name, t rdata.Type) (An
 		return a, true
 	}
 	for range r.limits.Aliases {
-		res, ok := recall(r.cache, now, question{name, t})
+		res, ok := recall(r.cache, r.routes, now, question{name, t})
 		// What has not been validated yet is not for those who want it to be.
 		if !ok || res.isPartial() || r.cfg.Validate && res.state == rrcache.Indeterminate {
 			break

@@ -67,6 +67,7 @@ type Resolver struct {
 	exchanges map[uint64]*exchange
 	last      uint64 // exchange number given out last
 
+	routes     routes
 	hosts      hosts
 	anchors    anchors
 	chains     keyring
@@ -102,7 +103,7 @@ func New(cfg Config) *Resolver {
 		cfg: cfg, limits: cfg.Limits.withDefaults(), cache: cfg.Cache, hints: hintCut(cfg.Hints),
 		clients: make(map[uint64]*client), timers: make(map[uint64]*client),
 		lookups: make(map[question]*lookup), exchanges: make(map[uint64]*exchange),
-		hosts: newHosts(), anchors: newAnchors(cfg), chains: newKeyring(),
+		hosts: newHosts(), routes: newRoutes(cfg.Routes), anchors: newAnchors(cfg), chains: newKeyring(),
 	}
 	for _, s := range r.hints.Servers {
 		for _, addr := range s.Addrs {

@@ -24,7 +24,7 @@ const (
 
 // place is one address of a server, as one lookup sees it.
 type place struct {
-	addr    netip.Addr
+	addr    netip.AddrPort
 	server  int  // index in lookup.servers
 	tries   int  // queries sent there for this lookup and zone
 	useless bool // it answered, but not to the point
@@ -38,8 +38,8 @@ const triesPerPlace = 3
 // that one unreachable zone of servers does not hold up another.
 const targetsAtOnce = 2
 
-func family(a netip.Addr) int {
-	if a.Is4() {
+func family(a netip.AddrPort) int {
+	if a.Addr().Is4() {
 		return 0
 	}
 	return 1
@@ -74,14 +74,14 @@ func (r *Resolver) addPlaces(l *lookup, i int, addrs []netip.Addr) {
 		if l.servers[i].addresses >= r.limits.ServersPerZone {
 			return
 		}
-		if !l.hasPlace(addr) && (r.loopback || !addr.IsLoopback()) {
-			l.places = append(l.places, place{addr: addr, server: i})
+		if at := netip.AddrPortFrom(addr, r.cfg.Port); !l.hasPlace(at) && (r.loopback || !addr.IsLoopback()) {
+			l.places = append(l.places, place{addr: at, server: i})
 			l.servers[i].addresses++
 		}
 	}
 }
 
-func (l *lookup) hasPlace(addr netip.Addr) bool {
+func (l *lookup) hasPlace(addr netip.AddrPort) bool {
 	for _, p := range l.places {
 		if p.addr == addr {
 			return true
@@ -108,7 +108,10 @@ func addresses(data [][]byte) []netip.Addr {
 }
 
 func addressRecord(name dnsname.Name, addr netip.Addr, ttl rdata.TTL) rdata.Record {
-	t := [2]rdata.Type{rdata.TypeA, rdata.TypeAAAA}[family(addr)]
+	t := rdata.TypeAAAA
+	if addr.Is4() {
+		t = rdata.TypeA
+	}
 	return rdata.Record{Name: name, Type: t, Class: rdata.ClassIN, TTL: ttl, Data: addr.AsSlice()}
 }
 

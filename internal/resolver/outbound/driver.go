@@ -45,6 +45,7 @@ type Config struct {
 	Port           uint16
 	NoIPv4, NoIPv6 bool
 	Limits         iterate.Limits
+	Routes []iterate.Route
 	// Minimise, MixCase, Validate, Anchors, Negative: see iterate.Config.
 	Minimise, MixCase bool
 	Validate bool
@@ -138,7 +139,7 @@ func New(cfg Config) *Driver {
 		resolver: iterate.New(iterate.Config{
 			Hints: cfg.Hints, Port: cfg.Port, NoIPv4: cfg.NoIPv4, NoIPv6: cfg.NoIPv6, Limits: cfg.Limits,
 			Rand: rand.New(rand.NewChaCha8(seed)), Cache: cfg.Cache,
-			Minimise: cfg.Minimise, MixCase: cfg.MixCase,
+			Routes: cfg.Routes, Minimise: cfg.Minimise, MixCase: cfg.MixCase,
 			Validate: cfg.Validate, Anchors: cfg.Anchors, Negative: cfg.Negative,
 		}),
 		clients: int64(cfg.Clients), exchanges: int64(cfg.Exchanges),

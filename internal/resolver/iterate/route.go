@@ -1,0 +1,113 @@
+package iterate
+
+import (
+	"net/netip"
+
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/dnswire"
+	"pharos/internal/resolver/rrcache"
+)
+
+// Route says whom to ask about a zone, in place of the servers that delegations
+// lead to. Of several the deepest counts.
+type Route struct {
+	Zone    dnsname.Name
+	Servers []netip.AddrPort
+	// Forward: the servers are resolvers, to which all questions at and below Zone
+	// go with RD=1. Otherwise they serve Zone, and what they delegate is found from
+	// there.
+	Forward bool
+	// First: if the servers come to nothing, it goes on as if there was no route.
+	First bool
+}
+
+// route is a Route as lookups use it.
+type route struct {
+	Route
+	cut *rrcache.Delegation // without servers' names
+}
+
+// routes are the routes by zone.
+type routes map[dnsname.Name]*route
+
+func newRoutes(list []Route) routes {
+	all := make(routes, len(list))
+	for _, r := range list {
+		all[r.Zone] = &route{Route: r, cut: &rrcache.Delegation{Zone: r.Zone}}
+	}
+	return all
+}
+
+// at returns the deepest route at or above name, nil if there is none.
+func (s routes) at(name dnsname.Name) *route {
+	if len(s) == 0 {
+		return nil
+	}
+	for ; !name.IsZero(); name = name.Parent() {
+		if r := s[name]; r != nil {
+			return r
+		}
+	}
+	return nil
+}
+
+// routeOf returns the route that l is to take from the zone cut that the cache
+// knows, which may be nil; nil if it is to go on from there. A forwarder is asked
+// whatever is known of its zones, unless one of our own zones delegates deeper.
+func (r *Resolver) routeOf(l *lookup, from dnsname.Name, cut *rrcache.Delegation) *route {
+	rt := r.routes.at(from)
+	switch {
+	case rt == nil || l.routeless:
+		return nil
+	case cut == nil || rt.Zone == cut.Zone || cut.Zone.IsSubdomainOf(rt.Zone) && rt.Forward && !cut.Local:
+		return rt
+	case rt.Zone.IsSubdomainOf(cut.Zone):
+		return rt
+	}
+	return nil
+}
+
+// takeRoute makes the servers of rt those that l asks.
+func (r *Resolver) takeRoute(l *lookup, rt *route) {
+	r.leave(l)
+	l.cut, l.route = rt.cut, rt
+	for _, at := range rt.Servers[:min(len(rt.Servers), r.limits.ServersPerZone)] {
+		l.servers = append(l.servers, server{addresses: 1, asked: askedAll})
+		l.places = append(l.places, place{addr: at, server: len(l.servers) - 1})
+	}
+	r.next(l)
+}
+
+// forwards reports whether l asks resolvers.
+func (l *lookup) forwards() bool { return l.route != nil && l.route.Forward }
+
+// passRoute begins l anew without its route, if the route allows for that.
+func (r *Resolver) passRoute(l *lookup) bool {
+	if l.route == nil || !l.route.First || l.limited {
+		return false
+	}
+	l.routeless = true
+	r.begin(l)
+	return true
+}
+
+// asForwarded is the verdict on a reply of a resolver that a question was
+// forwarded to: it need not be authoritative, and a delegation is no answer.
+func (rep reply) asForwarded(m *dnswire.Message) reply {
+	if rep.fallback != nil {
+		rep = *rep.fallback
+	}
+	if rep.verdict == lame && m.RA && m.Rcode == dnswire.RcodeNoError && len(m.Answer) == 0 {
+		rep.verdict, rep.final = noData, true
+	}
+	switch rep.verdict {
+	case referral, lame:
+		return reply{verdict: invalid, note: "no answer from a resolver"}
+	case noData, nxDomain:
+		if !rep.hasSOA { // that of the zone that says no may well be above ours
+			rep.findSOA(dnsname.Root)
+		}
+	}
+	rep.aa = true
+	return rep
+}

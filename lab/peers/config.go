@@ -26,6 +26,9 @@ controls { };
 		fmt.Fprintf(&b, "zone %q {\n  file %q;\n", z.Name, z.file())
 		if z.Text != "" {
 			b.WriteString("  type primary; ixfr-from-differences yes;\n")
+			if z.Updates {
+				b.WriteString("  allow-update { 127.0.0.1; }; check-integrity no;\n")
+			}
 		} else {
 			fmt.Fprintf(&b, "  type secondary; masterfile-format text; primaries { %s port %d%s; };\n", z.Primary.Addr(), z.Primary.Port(), sign)
 		}
@@ -63,10 +66,13 @@ func knotConfig(o Options) string {
 	// Transfers are for tests to look with, signed or not; what a primary gives is
 	// signed if there is a key.
 	b.WriteString("acl:\n  - id: signed\n    address: 127.0.0.1\n    action: [transfer, notify]\n" + sign)
+	b.WriteString("  - id: change\n    address: 127.0.0.1\n    action: [transfer, update]\n")
 	b.WriteString("  - id: look\n    address: 127.0.0.1\n    action: transfer\nzone:\n")
 	for i, z := range o.Zones {
 		fmt.Fprintf(&b, "  - domain: %s\n    storage: %q\n    file: %q\n    semantic-checks: off\n", z.Name, o.Folder, z.file())
-		if z.Text != "" {
+		if z.Updates {
+			b.WriteString("    zonefile-load: whole\n    zonefile-sync: -1\n    acl: change\n")
+		} else if z.Text != "" {
 			b.WriteString("    zonefile-load: difference\n    acl: signed\n")
 		} else {
 			fmt.Fprintf(&b, "    master: primary%d\n    acl: [signed, look]\n    refresh-min-interval: 2\n    retry-min-interval: 1\n", i)

@@ -85,6 +85,9 @@ type Zone struct {
 	Name string // with a final dot
 	// Text is the master file, for a primary.
 	Text string
+	// Updates lets everybody on this machine change the zone of a primary by dynamic
+	// updates. NSD knows none.
+	Updates bool
 	// Primary is where a secondary gets the zone.
 	Primary netip.AddrPort
 	// Notify is who is told of changes; the zero address: nobody.

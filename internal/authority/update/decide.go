@@ -102,9 +102,6 @@ func (r *Request) checkPrerequisites(d *draft) *Refusal {
 		case !p.Name.IsSubdomainOf(r.Zone):
 			return refuse(dnswire.RcodeNotZone, dnswire.EDEInvalidData, "prerequisite %s: not in the zone", p.Name)
 		case p.Class == rdata.ClassIN:
-			if p.Type.IsMeta() {
-				return malformed("prerequisite %s: no zone has records of type %s", p.Name, p.Type)
-			}
 			key := rrsetKey{p.Name, p.Type}
 			if wanted[key] == nil {
 				wanted[key] = map[string][]byte{}
@@ -112,7 +109,7 @@ func (r *Request) checkPrerequisites(d *draft) *Refusal {
 			}
 			wanted[key][identity(p.Type, p.Data)] = p.Data
 			continue
-		case p.Class != rdata.ClassANY && p.Class != rdata.ClassNONE || len(p.Data) > 0 || p.Type.IsMeta() && p.Type != rdata.TypeANY:
+		case p.Class != rdata.ClassANY && p.Class != rdata.ClassNONE || len(p.Data) > 0:
 			return malformed("prerequisite %s: none of the forms of RFC 2136 §2.4", p.Name)
 		}
 		if why := d.checkExistence(p); why != nil {

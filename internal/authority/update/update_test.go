@@ -150,7 +150,7 @@ func TestPrerequisites(t *testing.T) {
 		{"yes mail.example. MX 11 www.example.", dnswire.RcodeNXRRSet},
 		{"yes www.example. A 192.0.2.9;no www.example.", dnswire.RcodeYXDomain}, // §3.2: values come last
 		{"yes www.other. A", dnswire.RcodeNotZone},
-		{"yes www.example. AXFR", dnswire.RcodeFormErr},
+		{"yes www.example. AXFR", dnswire.RcodeNXRRSet}, // §3.2.5 does not look at the type
 	} {
 		_, why := decide(t, z, Terms{Allow: everything}, strings.Split(tt.lines, ";")...)
 		var got dnswire.Rcode

@@ -348,29 +348,6 @@ zones:
 	}
 }
 
-// TestACME: what a client of RFC 8555 with a plug-in for RFC 2136 does: find the
-// zone by its SOA record, set a TXT record, take it away again.
-func TestACME(t *testing.T) {
-	n, m := startUpdates(t, "")
-	c := newClient(n, "udp", peerKey.Secret)
-	const fqdn = "_acme-challenge.peer.test."
-	rr, err := dns.NewRR(fqdn + ` 120 TXT "w-token"`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	set := new(dns.Msg).SetUpdate("peer.test.")
-	set.RemoveRRset([]dns.RR{rr})
-	set.Insert([]dns.RR{rr})
-	if r, err := c.ask(t, set, 0); err != nil || r.Rcode != 0 || !m.has(fqdn, rdata.TypeTXT) {
-		t.Fatalf("TXT set: %v, %v", r, err)
-	}
-	away := new(dns.Msg).SetUpdate("peer.test.")
-	away.Remove([]dns.RR{rr})
-	if r, err := c.ask(t, away, 0); err != nil || r.Rcode != 0 || m.has(fqdn, rdata.TypeTXT) {
-		t.Fatalf("TXT removed: %v, %v", r, err)
-	}
-}
-
 // requestFrom returns a request as a listener hands it over.
 func requestFrom(t *testing.T, client netip.AddrPort, transport string, m *dns.Msg) *dnsserver.Request {
 	t.Helper()

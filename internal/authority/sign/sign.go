@@ -12,12 +12,13 @@
 //	Plan      a whole zone: NewPlan, Work (on as many goroutines as there are cores), Finish
 //	Update    what becomes of a signed version when the unsigned one has changed
 //	Due       the names whose signatures are to be made again
+//	Check     what is wrong with a signed zone, whoever signed it; Verify on one goroutine
 //
 // Signing uses no random source: ECDSA is that of RFC 6979, so the same zone, Params
 // and moment give the same signatures.
 //
-// Concurrency: Keys and Params are not changed here and may be shared. Plan.Work may be
-// called by any number of goroutines at once, everything else by one at a time.
+// Concurrency: Keys and Params are not changed here and may be shared. Plan.Work and
+// Check.Work may be called by any number of goroutines at once, everything else by one at a time.
 //
 // Sources: RFC 4034, RFC 4035 §2, RFC 5155 §7.1, RFC 5702, RFC 6605, RFC 6781 §4.4,
 // RFC 7344, RFC 8078, RFC 8080, RFC 8901, RFC 8976, RFC 9077, RFC 9276.

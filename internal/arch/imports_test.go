@@ -27,6 +27,7 @@ internal/dns/zonemd:            internal/dns/dnsname internal/dns/rdata internal
 internal/authority/zone:        internal/dns/...
 internal/authority/answer:      internal/dns/... internal/authority/zone
 internal/authority/journal:     internal/dns/... internal/authority/zone
+internal/authority/masterfile:  internal/dns/... internal/authority/zone
 internal/authority/gate:        internal/dns/... internal/authority/zone internal/authority/journal
 internal/authority/transfer:    internal/dns/... internal/authority/zone internal/authority/journal
 internal/authority/refresh:     internal/dns/rdata
@@ -69,7 +70,8 @@ internal/admin/config:          internal/dns/dnsname internal/dns/rdata internal
 internal/admin/explain:         internal/dns/...
 internal/admin/telemetry:
 internal/admin/api:             internal/admin/explain internal/admin/telemetry
-internal/admin/cli:             internal/dns/... internal/resolver/outbound internal/admin/api internal/admin/explain
+internal/admin/migrate:         internal/dns/dnsname
+internal/admin/cli:             internal/dns/... internal/authority/zone internal/authority/journal internal/authority/gate internal/authority/masterfile internal/resolver/outbound internal/admin/api internal/admin/explain internal/admin/migrate
 
 internal/node:                  internal/...
 internal/arch:
@@ -91,7 +93,7 @@ var pure = []string{
 	"internal/dns/dnsname", "internal/dns/rdata", "internal/dns/dnswire", "internal/dns/zonefile", "internal/dns/tsig", "internal/dns/dnssec", "internal/dns/zonemd",
 	"internal/authority/zone", "internal/authority/answer", "internal/authority/journal", "internal/authority/transfer", "internal/authority/refresh", "internal/authority/sign",
 	"internal/authority/update",
-	"internal/authority/gate",
+	"internal/authority/gate", "internal/admin/migrate",
 	"internal/authority/kasp",
 	"internal/resolver/rrcache", "internal/resolver/iterate",
 	"internal/traffic/health", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/steer",

@@ -94,7 +94,7 @@ every decision.`,
 		newServe(p), newCheck(p), newLab(p),
 		newQuery(), newExplain(),
 		newStatus(), newPools(), newZoneList("zones"), newZone(),
-		newApply(), newGet(), newDelete(), newReload(),
+		newApply(), newGet(), newDelete(), newReload(), newImport(),
 		newVersion(),
 	)
 	return root

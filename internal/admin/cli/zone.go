@@ -29,6 +29,10 @@ func newZone() *cobra.Command {
 	c.AddCommand(newZoneCheck())
 	c.AddCommand(newZoneAccept())
 
+	// Master files, without a node.
+	c.AddCommand(newZoneDiff())
+	c.AddCommand(newZoneFormat())
+
 	return c
 }
 
@@ -101,31 +105,50 @@ only; "pharos status" shows what was refused, and why.`,
 
 func newZoneCheck() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "check NAME",
-		Short: "Show which serial of a zone each of its servers has",
-		Long: `Ask the primaries of a zone, and the servers it notifies, for its SOA record now,
-and show what each of them has beside what is served here.`,
-		Args: argsBetween(1, 1, "one zone NAME"),
+		Use:   "check NAME|FILE",
+		Short: "Look for mistakes in a master file, or compare the servers of a zone",
+		Long: `For a master FILE: read it as a node would, and show everything that is wrong with
+the zone, without a node. The exit code is 1 if it would not be served; with
+--strict, also if there are warnings.
+
+For the NAME of a zone of the running node: ask its primaries, and the servers it
+notifies, for their SOA records now, and show which serial each of them has.`,
+		Example: `  pharos zone check zones/example.com.zone
+  pharos zone check db.root --origin . --strict
+  pharos zone check example.com`,
+		Args: argsBetween(1, 1, "a zone NAME or a FILE"),
 	}
-	admin, output := adminFlag(c), outputFlag(c)
+	admin, output, origin := adminFlag(c), outputFlag(c), originFlag(c)
+	strict := c.Flags().Bool("strict", false, "warnings of a file are failures")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		var check api.ZoneCheck
-		if err := admin.get(c.Context(), zonePath(args[0], "check"), &check); err != nil {
-			return err
+		if isFile(args[0]) {
+			return runCheckFile(c, args[0], *origin, *strict, *output)
 		}
-		return output.print(c.OutOrStdout(), check, func(w io.Writer) error {
-			return table(w, "SERVER\tROLE\tSERIAL\tPROBLEM", func(row func(...any)) {
-				row("this node", "-", check.Serial, "")
-				for _, s := range check.Servers {
-					if s.Problem == "" && s.Serial != check.Serial {
-						s.Problem = "has another version"
-					}
-					row(s.Address, s.Role, s.Serial, s.Problem)
-				}
-			})
-		})
+		if *origin != "" || *strict {
+			return fmt.Errorf("%w: there is no file %s", errUsage, args[0])
+		}
+		return runCheckServers(c, admin, args[0], *output)
 	}
 	return c
+}
+
+// runCheckServers is "pharos zone check NAME".
+func runCheckServers(c *cobra.Command, admin *client, name string, output output) error {
+	var check api.ZoneCheck
+	if err := admin.get(c.Context(), zonePath(name, "check"), &check); err != nil {
+		return err
+	}
+	return output.print(c.OutOrStdout(), check, func(w io.Writer) error {
+		return table(w, "SERVER\tROLE\tSERIAL\tPROBLEM", func(row func(...any)) {
+			row("this node", "-", check.Serial, "")
+			for _, s := range check.Servers {
+				if s.Problem == "" && s.Serial != check.Serial {
+					s.Problem = "has another version"
+				}
+				row(s.Address, s.Role, s.Serial, s.Problem)
+			}
+		})
+	})
 }
 
 // lastTransfer tells where a secondary zone came from, when, and when its

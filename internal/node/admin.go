@@ -43,7 +43,7 @@ func (n *Node) Status() api.Status {
 	s := n.current.Load()
 	return api.Status{
 		Version: api.Version(), Started: n.started, Revision: s.Revision, Store: n.storeStatus(), Config: n.path,
-		Listeners: n.listeners(), Zones: len(s.served), Pools: len(s.pools.Pools()), Routes: s.gateway.Routes().Len(),
+		Listeners: n.listeners(), Zones: s.apexes.len(), Pools: len(s.pools.Pools()), Routes: s.gateway.Routes().Len(),
 		Problems: n.problems.list(), Certificates: n.certificateList(),
 	}
 }
@@ -56,7 +56,7 @@ func (n *Node) ready() error {
 		return errors.New("the node is stopping")
 	}
 	var errs []error
-	for _, z := range n.current.Load().served {
+	for z := range n.current.Load().served() {
 		if z.Zone == nil {
 			errs = append(errs, fmt.Errorf("zone %s: there is no version of it to serve; \"pharos status\" shows why", z.Name))
 		}
@@ -105,7 +105,7 @@ func checkText(c health.Check) string {
 // Zones returns the zones as they are served.
 func (n *Node) Zones() []api.Zone {
 	all := []api.Zone{}
-	for _, z := range n.current.Load().served {
+	for z := range n.current.Load().served() {
 		out := api.Zone{Name: z.Name.String(), Kind: z.Kind, File: z.File, Loaded: z.Loaded}
 		out.Journal, _ = z.journal.Stats()
 		if z.isSecondary() {

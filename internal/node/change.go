@@ -76,8 +76,8 @@ func (n *Node) reload() (api.Applied, error) {
 	n.followCertificates(cfg, time.Now(), true)
 	now := n.current.Load()
 	applied := api.Applied{Revision: now.Revision}
-	for _, z := range now.served {
-		if !slices.Contains(before.served, z) && z.Err == nil {
+	for z := range now.served() {
+		if a := before.apexes.get(z.Name); (a == nil || a.served != z) && z.Err == nil {
 			applied.Changed = append(applied.Changed, "zone "+z.Name.String())
 		}
 		if z.Err != nil {
@@ -154,7 +154,7 @@ const largeRead = 100_000
 // reportProblems sets the problems that follow from a snapshot.
 func (n *Node) reportProblems(s *Snapshot) {
 	var zones, pools, unused []string
-	for _, z := range s.served {
+	for z := range s.served() {
 		zones = append(zones, z.Name.String())
 		n.reportZone(z)
 	}
@@ -167,7 +167,7 @@ func (n *Node) reportProblems(s *Snapshot) {
 		unused = append(unused, p.Ref.String())
 		n.problem(objectUnused, p.Ref.String(), p.Error())
 	}
-	for _, z := range s.served {
+	for z := range s.served() {
 		n.reportTransfers(z.Name)
 	}
 	for _, c := range []code{transferFailed, zoneAbsent, notifyFailed} {

@@ -234,7 +234,7 @@ func TestPeersAsSecondaries(t *testing.T) {
 			if n.outgoing.incremental.Load() == 0 && !strings.Contains(t.Name(), "DNSSEC") {
 				return fmt.Sprintf("no IXFR with differences; %d whole\n%s", n.outgoing.whole.Load(), s.Log())
 			}
-			for _, told := range n.notifier.Notices(n.current.Load().served[0].Name) {
+			for _, told := range n.notifier.Notices(n.current.Load().Config.Zones[0].Name) {
 				if !told.Done || told.Error != "" || told.Serial != 2 {
 					return fmt.Sprintf("notice %+v", told)
 				}

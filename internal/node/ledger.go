@@ -108,7 +108,7 @@ func (n *Node) checkVersion(old, now *zone.Zone, d *journal.Difference) error {
 	if s == nil {
 		return nil // the first snapshot asks by itself
 	}
-	a := s.apexes[now.Origin()]
+	a := s.apexes.get(now.Origin())
 	if a == nil {
 		return errors.New("the zone has just been taken out of the configuration")
 	}

@@ -156,7 +156,7 @@ func (n *Node) sampleTransfers(emit func(telemetry.Sample)) {
 	sent, failed := n.notifier.Counts()
 	emit(counter("notify_sent_total", "NOTIFY messages sent to secondaries.", sent))
 	emit(counter("notify_failed_total", "Secondaries that were told in vain of a change.", failed))
-	for _, z := range n.current.Load().served {
+	for z := range n.current.Load().served() {
 		if !z.isSecondary() {
 			continue
 		}
@@ -173,7 +173,7 @@ func (n *Node) sampleNode(emit func(telemetry.Sample)) {
 	s := n.current.Load()
 	emit(gauge("snapshot_revision", "Revision of the snapshot that answers.", float64(s.Revision)))
 	emit(gauge("uptime_seconds", "Time since the start.", time.Since(n.started).Seconds()))
-	for _, z := range s.served {
+	for z := range s.served() {
 		if z.Zone != nil {
 			emit(gauge("zone_serial", "Serial number of a zone.", float64(z.Zone.Serial()), "zone", z.Name.String()))
 		}

@@ -68,11 +68,11 @@ func (s *Snapshot) decide(q *dnswire.Query, client netip.Addr, key dnsname.Name)
 
 // isBroken reports whether n belongs to a zone that could not be loaded.
 func (s *Snapshot) isBroken(n dnsname.Name) bool {
-	if len(s.broken) == 0 {
+	if s.broken == 0 {
 		return false
 	}
 	for ; !n.IsZero(); n = n.Parent() {
-		if s.broken[n] {
+		if a := s.apexes.get(n); a != nil && a.served.Zone == nil {
 			return true
 		}
 	}

@@ -57,18 +57,24 @@ func (n *Node) follow(prev, next *Snapshot) {
 		}
 		n.secondaries.Set(zones)
 	}
-	for _, a := range next.apexes {
-		if len(a.config.Notify) > 0 && a.served.Zone != nil && !sameSerial(prev, a) {
-			n.notifier.Announce(transfer.SOA(a.served.Zone), next.peers(a.config.Notify))
-		}
+	for name := range next.apexes.all() {
+		n.followZone(prev, next, name)
 	}
 	if prev == nil {
 		return
 	}
-	for name, a := range prev.apexes {
-		if now := next.apexes[name]; len(a.config.Notify) > 0 && (now == nil || len(now.config.Notify) == 0) {
+	for name, a := range prev.apexes.all() {
+		if now := next.apexes.get(name); len(a.config.Notify) > 0 && (now == nil || len(now.config.Notify) == 0) {
 			n.notifier.Forget(name)
 		}
+	}
+}
+
+// followZone tells those who are to be told of a zone of next, if it has changed.
+func (n *Node) followZone(prev, next *Snapshot, name dnsname.Name) {
+	a := next.apexes.get(name)
+	if n.live && len(a.config.Notify) > 0 && a.served.Zone != nil && !sameSerial(prev, a) {
+		n.notifier.Announce(transfer.SOA(a.served.Zone), next.peers(a.config.Notify))
 	}
 }
 
@@ -77,7 +83,7 @@ func sameSerial(prev *Snapshot, a *apex) bool {
 	if prev == nil {
 		return false // nobody knows what was told before the start
 	}
-	before := prev.apexes[a.served.Name]
+	before := prev.apexes.get(a.served.Name)
 	return before != nil && before.served.Zone != nil && before.served.Zone.Serial() == a.served.Zone.Serial()
 }
 
@@ -94,7 +100,7 @@ func (s *Snapshot) peers(list []config.Peer) []xfr.Peer {
 func (n *Node) reportTransfers(name dnsname.Name) {
 	absent, failed := "", ""
 	st, _ := n.secondaries.State(name)
-	a := n.current.Load().apexes[name]
+	a := n.current.Load().apexes.get(name)
 	switch {
 	case a != nil && a.served.Kind == "store" && a.served.Zone == nil:
 		absent = fmt.Sprintf("zone %s has no content yet, so it is answered SERVFAIL; give it some with: pharos zone import %s FILE", name, name)
@@ -127,7 +133,7 @@ func (n *Node) findZone(name string) (*Snapshot, *apex, error) {
 	if err != nil {
 		return nil, nil, &api.Refused{Status: http.StatusBadRequest, Err: err}
 	}
-	a := s.apexes[parsed]
+	a := s.apexes.get(parsed)
 	if a == nil {
 		return nil, nil, &api.Refused{Status: http.StatusNotFound, Err: fmt.Errorf("there is no zone %s; \"pharos zones\" shows those there are", parsed)}
 	}

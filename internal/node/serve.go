@@ -51,7 +51,7 @@ func Check(path string, report io.Writer) error {
 			errs = append(errs, fmt.Errorf("resolver.rootHints: %w", err))
 		}
 	}
-	for _, z := range s.served {
+	for z := range s.served() {
 		if z.Err != nil {
 			errs = append(errs, z.Err)
 			continue
@@ -77,6 +77,6 @@ func Check(path string, report io.Writer) error {
 		return err
 	}
 	r := s.State.Resources()
-	fmt.Fprintf(report, "%s is good: %d zones, %d pools, %d steered names, %d routes\n", path, len(s.served), len(r.Pools), len(r.Steer), len(r.Routes))
+	fmt.Fprintf(report, "%s is good: %d zones, %d pools, %d steered names, %d routes\n", path, s.apexes.len(), len(r.Pools), len(r.Steer), len(r.Routes))
 	return nil
 }

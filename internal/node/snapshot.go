@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"slices"
 	"time"
@@ -30,12 +31,12 @@ type Snapshot struct {
 	Config   *config.Config
 	State    *state.State // with the resources that were compiled
 
-	served     []*servedZone // in the order of the configuration
-	apexes     map[dnsname.Name]*apex
+	apexes     byName[*apex]
 	keys       map[dnsname.Name]*tsig.Key
 	read       int // records read for this snapshot, not taken over
 	zones      *zone.Set
-	broken     map[dnsname.Name]bool // zones without anything to serve
+	broken     int                             // zones without anything to serve
+	steering   map[dnsname.Name][]dnsname.Name // the steered names of each zone
 	steered    *steer.Table
 	pools      *pool.Registry
 	gateway    *httpproxy.Table
@@ -149,58 +150,75 @@ func compileSteer(names []state.Steer, pools *pool.Registry) *steer.Table {
 // compileZones loads the zones whose files or steered names have changed, and
 // takes over the others.
 func (s *Snapshot) compileZones(cfg *config.Config, steered []state.Steer, from before) {
-	olds := map[dnsname.Name]*servedZone{}
-	if from.prev != nil {
-		for _, z := range from.prev.served {
-			olds[z.Name] = z
+	s.steering = steeredByZone(cfg.Zones, steered)
+	s.apexes = newByName(len(cfg.Zones), func(yield func(dnsname.Name, *apex) bool) {
+		for i := range cfg.Zones {
+			c := &cfg.Zones[i]
+			var old *servedZone
+			if from.prev != nil {
+				if a := from.prev.apexes.get(c.Name); a != nil {
+					old = a.served
+				}
+			}
+			served := from.serve(cfg, c, s.steering[c.Name], old)
+			if served != old && served.Zone != nil {
+				_, records, _ := served.Zone.Stats()
+				s.read += records
+			}
+			yield(c.Name, &apex{c, served, rulesOf(c)})
 		}
-	}
-	mine := steeredByZone(cfg.Zones, steered)
-	for i := range cfg.Zones {
-		c := &cfg.Zones[i]
-		served := from.serve(cfg, c, mine[c.Name], olds[c.Name])
-		if served != olds[c.Name] && served.Zone != nil {
-			_, records, _ := served.Zone.Stats()
-			s.read += records
-		}
-		s.served = append(s.served, served)
-	}
-	s.index()
-}
-
-// index makes what is looked up by name, of s.served.
-func (s *Snapshot) index() {
-	s.broken, s.apexes = map[dnsname.Name]bool{}, make(map[dnsname.Name]*apex, len(s.served))
+	})
 	var loaded []*zone.Zone
-	for i, z := range s.served {
-		s.apexes[z.Name] = &apex{&s.Config.Zones[i], z, rulesOf(&s.Config.Zones[i])}
-		if z.Zone == nil {
-			s.broken[z.Name] = true
-			continue
+	for z := range s.served() {
+		if s.broken += brokenBy(z); z.Zone != nil {
+			loaded = append(loaded, z.Zone)
 		}
-		loaded = append(loaded, z.Zone)
 	}
 	s.zones = zone.NewSet(loaded...)
 }
 
+// served returns the zones in the order of the configuration.
+func (s *Snapshot) served() iter.Seq[*servedZone] {
+	return func(yield func(*servedZone) bool) {
+		for i := range s.Config.Zones {
+			if !yield(s.apexes.get(s.Config.Zones[i].Name).served) {
+				return
+			}
+		}
+	}
+}
+
 // withVersion returns s with the version of one zone that its keeper and the
-// stages have now; nil if nothing of it has changed.
+// stages have now; nil if nothing of it has changed. All else is shared, so this
+// takes no longer among many zones.
 func (s *Snapshot) withVersion(name dnsname.Name, from before) *Snapshot {
-	at := slices.IndexFunc(s.served, func(z *servedZone) bool { return z.Name == name })
-	if at < 0 {
+	a := s.apexes.get(name)
+	if a == nil {
 		return nil
 	}
-	steered := steeredByZone(s.Config.Zones, s.State.Resources().Steer)[name]
-	served := from.serve(s.Config, &s.Config.Zones[at], steered, s.served[at])
-	if served == s.served[at] {
+	served := from.serve(s.Config, a.config, s.steering[name], a.served)
+	if served == a.served {
 		return nil
 	}
-	next := *s
+	next, now := *s, *a
 	next.Revision++
-	next.served = slices.Clone(s.served)
-	next.served[at] = served
-	next.index()
+	now.served = served
+	next.apexes = s.apexes.with(name, &now)
+	next.broken += brokenBy(served) - brokenBy(a.served)
+	if served.Zone == nil {
+		next.zones = s.zones.Without(name)
+	} else {
+		next.zones = s.zones.With(served.Zone)
+	}
 	return &next
+}
+
+// brokenBy returns 1 for a zone without anything to serve.
+func brokenBy(z *servedZone) int {
+	if z.Zone == nil {
+		return 1
+	}
+	return 0
 }
 
 // compileKeys reads the secrets.
@@ -271,8 +289,18 @@ func (s *Snapshot) homelessText() string {
 	return fmt.Sprintf("steer: %s and %d other names lie in none of the zones, so they are not answered", first, count-1)
 }
 
+// anyFileChanged reports whether the file of a zone has changed.
+func (s *Snapshot) anyFileChanged() bool {
+	for z := range s.served() {
+		if z.Kind == "file" && changed(z.stamps) {
+			return true
+		}
+	}
+	return false
+}
+
 // watched reports whether a file of the configuration or of a zone has changed
 // since the snapshot was made.
 func (s *Snapshot) watched(cfg stamp) bool {
-	return cfg != stampOf(cfg.path) || slices.ContainsFunc(s.served, func(z *servedZone) bool { return z.Kind == "file" && changed(z.stamps) })
+	return cfg != stampOf(cfg.path) || s.anyFileChanged()
 }

@@ -91,7 +91,7 @@ type refusal struct {
 // admitTransfer finds the zone that a client wants to have, or says why it does
 // not get it.
 func (s *Snapshot) admitTransfer(q *dnswire.Query, client netip.Addr, key dnsname.Name) (*apex, *refusal) {
-	a := s.apexes[q.Name]
+	a := s.apexes.get(q.Name)
 	switch {
 	case a == nil || q.Class != rdata.ClassIN:
 		return nil, &refusal{dnswire.RcodeNotAuth, dnswire.EDENotAuthoritative, "not a zone of this server"}
@@ -279,7 +279,7 @@ func (o *outgoing) underWay() int {
 // primaries, and from who has one of their keys. Its SOA record is a hint only.
 func (n *Node) notified(s *Snapshot, r *dnsserver.Request, key dnsname.Name) {
 	q := &r.Query
-	a := s.apexes[q.Name]
+	a := s.apexes.get(q.Name)
 	switch {
 	case q.Type != rdata.TypeSOA || q.Class != rdata.ClassIN:
 		r.Out.SetRcode(dnswire.RcodeFormErr)

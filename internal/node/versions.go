@@ -58,8 +58,8 @@ func (n *Node) zoneChanged(name dnsname.Name) {
 		return
 	}
 	n.current.Store(next)
-	n.follow(prev, next)
-	n.reportZone(next.apexes[name].served)
+	n.followZone(prev, next, name)
+	n.reportZone(next.apexes.get(name).served)
 	n.reportTransfers(name)
 }
 
@@ -158,14 +158,11 @@ func (s *steering) apply(z *zone.Zone, joined string, names []dnsname.Name) *zon
 	case s.from == z && s.names == joined:
 		return s.to
 	}
-	build := zone.NewBuilder(z.Origin())
+	edit := z.Edit()
 	for _, n := range names {
-		build.Steer(n)
+		edit.Steer(n)
 	}
-	for r := range z.Records() {
-		build.Add(r)
-	}
-	marked, _ := build.Finish() // the source has built it of the same records
+	marked, _ := edit.Finish() // steering refuses nothing
 	*s = steering{joined, z, marked}
 	return marked
 }

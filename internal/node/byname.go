@@ -1,0 +1,79 @@
+package node
+
+import (
+	"hash/maphash"
+	"iter"
+	"maps"
+	"math/bits"
+	"slices"
+
+	"pharos/internal/dns/dnsname"
+)
+
+// byName is an immutable map by names, of which another is made that differs in one
+// entry without copying all: it is in shards, and with copies one of them. So a
+// change to one of a million zones takes a tenth of a millisecond.
+type byName[T any] struct {
+	shards []map[dnsname.Name]T // a power of two of them, by the upper bits of a hash
+	count  int
+}
+
+// shardNames is how many names a shard has on average at most, as in zone.Set.
+const shardNames = 256
+
+var shardSeed = maphash.MakeSeed()
+
+// newByName returns the map of the names to their values.
+func newByName[T any](count int, all iter.Seq2[dnsname.Name, T]) byName[T] {
+	m := byName[T]{shards: make([]map[dnsname.Name]T, 1<<bits.Len(uint(count/shardNames)))}
+	for i := range m.shards {
+		m.shards[i] = make(map[dnsname.Name]T, count/len(m.shards))
+	}
+	for name, value := range all {
+		m.put(name, value)
+	}
+	return m
+}
+
+func (m *byName[T]) put(name dnsname.Name, value T) {
+	shard := m.shards[m.shardOf(name)]
+	before := len(shard)
+	shard[name] = value
+	m.count += len(shard) - before
+}
+
+// with returns m with another value for a name.
+func (m byName[T]) with(name dnsname.Name, value T) byName[T] {
+	m.shards = slices.Clone(m.shards)
+	shard := &m.shards[m.shardOf(name)]
+	*shard = maps.Clone(*shard)
+	m.put(name, value)
+	return m
+}
+
+// get returns the value of a name, the zero value if there is none.
+func (m *byName[T]) get(name dnsname.Name) (value T) {
+	if len(m.shards) == 0 {
+		return value
+	}
+	return m.shards[m.shardOf(name)][name]
+}
+
+// all returns all entries, in no order.
+func (m *byName[T]) all() iter.Seq2[dnsname.Name, T] {
+	return func(yield func(dnsname.Name, T) bool) {
+		for _, shard := range m.shards {
+			for name, value := range shard {
+				if !yield(name, value) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (m *byName[T]) len() int { return m.count }
+
+func (m *byName[T]) shardOf(name dnsname.Name) int {
+	return int(maphash.String(shardSeed, name.Wire()) >> 32 * uint64(len(m.shards)) >> 32)
+}

@@ -1,0 +1,43 @@
+package node
+
+import (
+	"fmt"
+	"maps"
+	"testing"
+
+	"pharos/internal/dns/dnsname"
+)
+
+// TestByName: a map made by changes of another has them and nothing else, and the
+// other has not.
+func TestByName(t *testing.T) {
+	name := func(i int) dnsname.Name { return dnsname.MustParse(fmt.Sprintf("n%d.test.", i)) }
+	want := map[dnsname.Name]int{}
+	for i := range 3000 {
+		want[name(i)] = i
+	}
+	first := newByName(len(want), maps.All(want))
+	now := first
+	for i := range 500 {
+		now = now.with(name(i*5), -i)
+	}
+	for i := range 3000 {
+		changed := i
+		if i%5 == 0 && i < 2500 {
+			changed = -i / 5
+		}
+		if got := now.get(name(i)); got != changed {
+			t.Fatalf("%d: %d, want %d", i, got, changed)
+		}
+		if got := first.get(name(i)); got != i {
+			t.Fatalf("%d: the first map now has %d", i, got)
+		}
+	}
+	if now.len() != 3000 || now.get(name(4000)) != 0 || len(maps.Collect(now.all())) != 3000 {
+		t.Errorf("%d entries, %d in all", now.len(), len(maps.Collect(now.all())))
+	}
+	var none byName[int]
+	if none.get(name(1)) != 0 || none.len() != 0 {
+		t.Error("the zero map has something")
+	}
+}

@@ -93,7 +93,7 @@ func TestUpdateTools(t *testing.T) {
 				t.Skip(err)
 			}
 			n, _ := startStore(t, newFolder(t))
-			serial := n.current.Load().apexes[dnsname.MustParse("peer.test.")].served.Zone.Serial()
+			serial := n.current.Load().apexes.get(dnsname.MustParse("peer.test.")).served.Zone.Serial()
 			addr := n.DNS()[0]
 			run := func(flags, script string) (string, error) {
 				args := append(strings.Fields(flags), "-y", "hmac-sha256:all-key:"+peerKey.Secret)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -263,8 +264,8 @@ func newZoneFormat() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "format FILE",
 		Short: "Write a master file in canonical order and one spelling",
-		Long: `Write the zone of a master file with one record in a line, whole names, and the
-names in canonical order (RFC 4034 §6.1), as text that every name server reads.
+		Long: `Write the zone of a master file with one record in a line, whole names, the SOA
+record first, and names in canonical order (RFC 4034 §6.1): every server reads it.
 $INCLUDE and $GENERATE are carried out, comments are left out, duplicates too.`,
 		Example: "  pharos zone format example.com.zone > new.zone",
 		Args:    argsBetween(1, 1, "one FILE"),
@@ -275,7 +276,25 @@ $INCLUDE and $GENERATE are carried out, comments are left out, duplicates too.`,
 		if err != nil {
 			return err
 		}
-		return zonefile.Write(c.OutOrStdout(), z.Records())
+		return zonefile.Write(c.OutOrStdout(), soaFirst(z))
 	}
 	return c
+}
+
+// soaFirst yields the records of a zone as Records does, but the SOA record first:
+// there people look for it, and some programs too.
+func soaFirst(z *zone.Zone) iter.Seq[rdata.Record] {
+	isSOA := func(r rdata.Record) bool { return r.Type == rdata.TypeSOA && r.Name == z.Origin() }
+	return func(yield func(rdata.Record) bool) {
+		for _, first := range []bool{true, false} {
+			for r := range z.Records() {
+				if isSOA(r) == first && !yield(r) {
+					return
+				}
+				if first && r.Name != z.Origin() {
+					break
+				}
+			}
+		}
+	}
 }

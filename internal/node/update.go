@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"pharos/internal/admin/api"
 	"pharos/internal/admin/config"
 	"pharos/internal/admin/telemetry"
 	"pharos/internal/authority/update"
@@ -327,6 +328,18 @@ func (n *Node) answerForwarded(d *dnsserver.Deferred, response []byte, err error
 	if err := d.Send(response); err != nil {
 		n.log.Debug("answer to a forwarded update not sent", "client", d.Client().String(), "error", err)
 	}
+}
+
+// summary returns what became of the updates, nil if there were none.
+func (u *updates) summary() *api.Updates {
+	s := api.Updates{
+		Changed: u.changed.Load(), Unchanged: u.unchanged.Load(), Prerequisite: u.unmet.Load(), Refused: u.refused.Load(),
+		Malformed: u.malformed.Load(), Failed: u.failed.Load() + u.busy.Load() + u.forwardFailed.Load(), Forwarded: u.forwarded.Load(),
+	}
+	if s == (api.Updates{}) {
+		return nil
+	}
+	return &s
 }
 
 // sampleUpdates gives the counters of updates to a scrape.

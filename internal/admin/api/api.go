@@ -78,6 +78,18 @@ type Status struct {
 	Problems  []Problem `json:"problems"`
 
 	Certificates []Certificate `json:"certificates,omitempty"`
+	Updates      *Updates      `json:"updates,omitempty"` // nil: none has come
+}
+
+// Updates is what became of the dynamic updates since the start.
+type Updates struct {
+	Changed      uint64 `json:"changed"`      // a zone
+	Unchanged    uint64 `json:"unchanged"`    // asked for what was so already
+	Prerequisite uint64 `json:"prerequisite"` // one did not hold
+	Refused      uint64 `json:"refused"`      // the client may not
+	Malformed    uint64 `json:"malformed"`
+	Failed       uint64 `json:"failed"` // here, or too many at a time
+	Forwarded    uint64 `json:"forwarded"`
 }
 
 // Certificate is a certificate that encrypted listeners show.

@@ -28,6 +28,10 @@ func newStatus() *cobra.Command {
 			for _, x := range s.Certificates {
 				fmt.Fprintf(w, "certificate %s for %s, until %s\n  SHA-256 %s, pin %s\n", x.File, strings.Join(x.Names, ", "), x.Until.UTC().Format(time.DateTime), x.Fingerprint, x.Pin)
 			}
+			if u := s.Updates; u != nil {
+				fmt.Fprintf(w, "updates: %d changed a zone, %d nothing, %d with a prerequisite not met, %d refused, %d malformed, %d failed, %d forwarded\n",
+					u.Changed, u.Unchanged, u.Prerequisite, u.Refused, u.Malformed, u.Failed, u.Forwarded)
+			}
 			if len(s.Problems) == 0 {
 				fmt.Fprintln(w, "no problems")
 			}

@@ -9,53 +9,64 @@ import (
 	"pharos/internal/dns/dnsname"
 )
 
-// room says why the commit logs must not grow, if so.
+// room waits for a checkpoint if the commit logs must not grow any more, and says why
+// that was of no use.
 func (l *Ledger) room() error {
+	limit := commitLimit * l.config.limits.checkpoint
 	l.settle()
-	if l.commits.size() < commitLimit*checkpointAt {
+	if l.commits.size() < limit {
 		return nil
 	}
 	l.startCheckpoint()
+	if running := l.settle(); running != nil {
+		<-running
+		l.settle()
+	}
+	if l.commits.size() < limit {
+		return nil
+	}
 	return fmt.Errorf("the logs of the zones cannot be written, and %d MiB of changes wait for it", l.commits.size()>>20)
 }
 
 // settle takes what checkpoints have removed out of the account of the commit logs,
-// and reports whether one is under way.
-func (l *Ledger) settle() (busy bool) {
+// and returns the one that is under way.
+func (l *Ledger) settle() (running <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.commits.forget(l.removed)
 	l.removed = nil
-	return l.checkpointing
+	return l.running
 }
 
 // startCheckpoint begins a checkpoint if it is time for one. It is called by the
 // goroutine that commits.
 func (l *Ledger) startCheckpoint() {
-	busy := l.settle()
-	if busy || l.commits.size() < checkpointAt && l.commits.files() <= commitFiles || time.Now().Before(l.retryAt) {
+	limits := l.config.limits
+	busy := l.settle() != nil
+	if busy || l.commits.size() < limits.checkpoint && l.commits.files() <= commitFiles || time.Now().Before(l.retryAt) {
 		return
 	}
+	l.retryAt = time.Now().Add(limits.retry)
 	olds, err := l.commits.rotate()
 	if err != nil {
-		l.retryAt = time.Now().Add(retryAfter)
 		return // the next change says so, if it cannot be written either
 	}
+	running := make(chan struct{})
 	l.mu.Lock()
-	l.checkpointing = true
+	l.running = running
 	l.mu.Unlock()
-	l.retryAt = time.Now().Add(retryAfter)
 	l.work.Go(func() { // ends when all logs are written, or one cannot be
+		defer close(running)
 		err := l.checkpoint()
 		if err == nil {
 			err = l.commits.remove(olds)
 		}
 		if err != nil {
-			l.config.Log.Warn("checkpoint failed; it is tried again", "error", err)
+			l.config.Log.Warn("checkpoint of the ledger failed; it is tried again", "error", err)
 		}
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.checkpointing = false
+		l.running = nil
 		if err == nil {
 			l.removed = append(l.removed, olds...)
 		}

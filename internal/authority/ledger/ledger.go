@@ -50,18 +50,22 @@ import (
 
 // Limits of a ledger.
 const (
-	maxWaiting   = 4096     // changes in the queue; more callers wait. Arbitrary: some seconds of work
-	maxBatch     = 1024     // changes made durable at once, so that the first of them is not kept waiting for long
-	batchOctets  = 8 << 20  // likewise, octets
-	maxEntry     = 48 << 20 // octets of one entry, which with a batch must fit a frame; a larger change becomes a new base, without history
-	checkpointAt = 16 << 20 // octets of commit logs after which entries go to the logs of their zones; also what a start reads
-	commitFiles  = 8        // commit logs after which likewise: each start makes one
-	commitLimit  = 8        // times checkpointAt: if checkpoints fail, changes are refused beyond it
-	minFold      = 1 << 20  // octets of entries behind a base that are never worth a new base
+	maxWaiting  = 4096     // changes in the queue; more callers wait. Arbitrary: some seconds of work
+	maxBatch    = 1024     // changes made durable at once, so that the first of them is not kept waiting for long
+	batchOctets = 8 << 20  // likewise, octets
+	maxEntry    = 48 << 20 // octets of one entry, which with a batch must fit a frame; a larger change becomes a new base, without history
+	commitLimit = 8        // times limits.checkpoint: if checkpoints fail, changes are refused beyond it
+	commitFiles = 8        // commit logs after which there is a checkpoint: each start makes one
 )
 
-// retryAfter is how long after a failed checkpoint the next is tried.
-const retryAfter = 2 * time.Second
+// limits are those that tests make smaller.
+type limits struct {
+	checkpoint int64         // octets of commit logs after which entries go to the logs of their zones; also what a start reads
+	fold       int64         // octets of entries behind a base that are never worth a new base
+	retry      time.Duration // how long after a failed checkpoint the next is tried
+}
+
+var defaultLimits = limits{checkpoint: 16 << 20, fold: 1 << 20, retry: 2 * time.Second}
 
 // Errors of changes. What is wrong in detail is wrapped around them.
 var (
@@ -91,7 +95,8 @@ type Config struct {
 	Failing func(text string)
 	Log     *slog.Logger
 
-	disk disk // nil: the operating system's
+	disk   disk // nil: the operating system's
+	limits limits
 }
 
 // Keep says how much history a zone has. A version is dropped when it is neither
@@ -128,14 +133,14 @@ type Ledger struct {
 
 	// Owned by the goroutine that commits.
 	commits commitLog
-	retryAt time.Time // of a checkpoint, after one that failed
+	retryAt time.Time // before which no checkpoint is begun
 	refused string    // why nothing can be written; what Problem was told
 
-	mu            sync.Mutex // guards what follows, and what entries say it guards
-	zones         map[dnsname.Name]*entry
-	checkpointing bool
-	removed       []oldCommits // by the last checkpoints, still in the account of commits
-	counts        Counts
+	mu      sync.Mutex // guards what follows, and what entries say it guards
+	zones   map[dnsname.Name]*entry
+	running chan struct{} // closed when the checkpoint under way ends; nil: there is none
+	removed []oldCommits  // by the last checkpoints, still in the account of commits
+	counts  Counts
 }
 
 // Counts are the changes of all zones.
@@ -184,6 +189,9 @@ func Open(c Config) (*Ledger, error) {
 	}
 	if l.disk == nil {
 		l.disk = osDisk{}
+	}
+	if l.config.limits == (limits{}) {
+		l.config.limits = defaultLimits
 	}
 	if l.config.Log == nil {
 		l.config.Log = slog.New(slog.DiscardHandler)

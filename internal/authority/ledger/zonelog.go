@@ -16,13 +16,13 @@ import (
 
 // zoneLog is what is known of the log of a zone. entry.files guards it.
 type zoneLog struct {
-	known bool   // it was looked at
+	known bool // it was looked at
 	// suspect: writing it has failed, and nobody knows what is durable of what can be
 	// read. It is not gone on with, but written anew.
 	suspect bool
-	salt  uint32 // there is a file if it is not zero or end is not
-	end   int64  // of what counts; 0: there is no file
-	last  uint64 // the newest version in it; 0: none
+	salt    uint32 // there is a file if it is not zero or end is not
+	end     int64  // of what counts; 0: there is no file
+	last    uint64 // the newest version in it; 0: none
 }
 
 // found is what is read from the log of a zone.
@@ -238,7 +238,7 @@ func (l *Ledger) store(e *entry, now time.Time) error {
 	defer e.files.Unlock()
 	l.mu.Lock()
 	pending, isLoaded, mustFold, keep := e.pending, e.isLoaded && e.zone != nil, e.mustFold, e.settings.Keep
-	behind := e.tailOctet > max(minFold, e.baseSize)
+	behind := e.tailOctet > max(l.config.limits.fold, e.baseSize)
 	l.mu.Unlock()
 	if !e.log.known && !e.log.suspect {
 		if _, err := l.readLog(e); err != nil {

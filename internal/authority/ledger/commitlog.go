@@ -104,6 +104,9 @@ func (c *commitLog) append(payload []byte) error {
 	}
 	if err != nil {
 		c.leave()
+		// The next file says that payload does not count. Should that fail too, it may be
+		// there after a loss of power, until the next change.
+		c.open()
 		return err
 	}
 	c.end += int64(len(c.buf))

@@ -50,8 +50,8 @@ func (a *account) works(t *testing.T, b *book, from, to int) {
 }
 
 // check opens the ledger and compares: each zone is one of its versions, no older
-// than acknowledged, and can be changed.
-func (a *account) check(t *testing.T, what string, c Config) {
+// than acknowledged, and can be changed. exact: nothing was under way.
+func (a *account) check(t *testing.T, what string, c Config, exact bool) {
 	t.Helper()
 	b := open(t, c, origin, other)
 	defer b.Close()
@@ -65,7 +65,7 @@ func (a *account) check(t *testing.T, what string, c Config) {
 			at--
 		}
 		// A change that was not acknowledged may be there: then it is new to the account.
-		next := len(known) > 0 && at < 0 && b.Version(name).Zone.Serial() == rdata.Serial(len(known)+1)
+		next := !exact && len(known) > 0 && at < 0 && b.Version(name).Zone.Serial() == rdata.Serial(len(known)+1)
 		if len(known) > 0 && !next && at < acked {
 			t.Fatalf("%s: %s: found version %d, %d was acknowledged:\n%s", what, name, at, acked, got)
 		}
@@ -126,7 +126,7 @@ func TestCrash(t *testing.T) {
 					c.disk = after.powerless()
 				}
 			}
-			a.check(t, fmt.Sprintf("%s at operation %d", what, crashAt), c)
+			a.check(t, fmt.Sprintf("%s at operation %d", what, crashAt), c, false)
 		}
 		if finished {
 			break
@@ -176,7 +176,7 @@ func TestFault(t *testing.T) {
 		b.Close()
 		for what, disk := range map[string]*memDisk{"powerless": after, "closed": d.powerless()} {
 			c.disk = disk
-			a.check(t, fmt.Sprintf("%s after an error at operation %d (%s)", what, at, kind), c)
+			a.check(t, fmt.Sprintf("%s after an error at operation %d (%s)", what, at, kind), c, true)
 		}
 		if !failed {
 			break

@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"pharos/internal/admin/config"
@@ -100,12 +101,13 @@ func (s *Snapshot) mayQuery(z *zone.Zone, client netip.Addr, key dnsname.Name) b
 
 // anyRule reports whether one of the rules names a client that signs with key.
 func anyRule(rules []config.TransferRule, client netip.Addr, key dnsname.Name) bool {
-	for _, rule := range rules {
-		if (!rule.Network.IsValid() || rule.Network.Contains(client)) && (rule.Key.IsZero() || rule.Key == key) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(rules, func(rule config.TransferRule) bool { return names(rule, client, key) })
+}
+
+// names reports whether a rule names a client that signs with key; what it says of
+// TLS is not looked at.
+func names(rule config.TransferRule, client netip.Addr, key dnsname.Name) bool {
+	return (!rule.Network.IsValid() || rule.Network.Contains(client)) && (rule.Key.IsZero() || rule.Key == key)
 }
 
 // identity returns what the server tells about itself under a name of class CH

@@ -69,7 +69,7 @@ func (n *Node) listenEncrypted(cfg *config.Config) error {
 	if len(cfg.Listen.DoT) > 0 {
 		e, err := n.dns.Open(dnsserver.EntranceConfig{
 			Transport: dnsserver.DoT, Addresses: cfg.Listen.DoT, Limits: encryptedLimits(cfg.DNS.Encrypted),
-			TLS: n.tlsConfig(cfg.TLS, "dot"),
+			TLS: n.tlsConfig(leastTLS(cfg.TLS), "dot"),
 		})
 		if err != nil {
 			return fmt.Errorf("listen.dot: %w", err)
@@ -89,7 +89,7 @@ func (n *Node) listenHTTPS(cfg *config.Config) error {
 			ConnContext: func(ctx context.Context, c *quic.Conn) context.Context { return doh.WithVisit(ctx, doq.VisitOf(c)) },
 		}
 		l, err := n.listenOverQUIC(cfg, doq.Config{
-			Transport: dnsserver.DoH3, Addresses: cfg.Listen.DoH3, TLS: n.tlsConfig(cfg.TLS, http3.NextProtoH3),
+			Transport: dnsserver.DoH3, Addresses: cfg.Listen.DoH3, TLS: n.tlsConfig(tls.VersionTLS13, http3.NextProtoH3),
 			Carry: func(c *quic.Conn) { h3.ServeQUICConn(c) }, Drain: func() { h3.Shutdown(context.Background()) },
 		})
 		if err != nil {
@@ -104,7 +104,7 @@ func (n *Node) listenHTTPS(cfg *config.Config) error {
 	carrier := doh.NewCarrier(h, limits, n.log)
 	e, err := n.dns.Open(dnsserver.EntranceConfig{
 		Transport: dnsserver.DoH, Addresses: cfg.Listen.DoH, Limits: limits,
-		TLS: n.tlsConfig(cfg.TLS, "h2"), Carry: carrier.Carry,
+		TLS: n.tlsConfig(leastTLS(cfg.TLS), "h2"), Carry: carrier.Carry,
 	})
 	if err != nil {
 		return fmt.Errorf("listen.doh: %w", err)
@@ -119,7 +119,7 @@ func (n *Node) listenQUIC(cfg *config.Config) error {
 	if len(cfg.Listen.DoQ) == 0 {
 		return nil
 	}
-	_, err := n.listenOverQUIC(cfg, doq.Config{Transport: dnsserver.DoQ, Addresses: cfg.Listen.DoQ, TLS: n.tlsConfig(cfg.TLS, "doq")})
+	_, err := n.listenOverQUIC(cfg, doq.Config{Transport: dnsserver.DoQ, Addresses: cfg.Listen.DoQ, TLS: n.tlsConfig(tls.VersionTLS13, "doq")})
 	if err != nil {
 		return fmt.Errorf("listen.doq: %w", err)
 	}
@@ -132,7 +132,7 @@ func (n *Node) listenOverQUIC(cfg *config.Config, c doq.Config) (*doq.Listener, 
 	if c.Entrance, err = n.dns.Open(dnsserver.EntranceConfig{Transport: c.Transport, Limits: encryptedLimits(cfg.DNS.Encrypted)}); err != nil {
 		return nil, err
 	}
-	c.TLS.MinVersion, c.Log = tls.VersionTLS13, n.log // RFC 9001 §4.2
+	c.Log = n.log
 	l, err := doq.Listen(c)
 	if err != nil {
 		return nil, err
@@ -165,16 +165,33 @@ func encryptedLimits(e config.Encrypted) dnsserver.Limits {
 	}
 }
 
+func leastTLS(c config.TLS) uint16 {
+	if c.MinVersion == "1.3" {
+		return tls.VersionTLS13
+	}
+	return tls.VersionTLS12
+}
+
 // tlsConfig returns what TLS is agreed on with: one for the life of a listener, so
 // that session tickets outlive a change of certificates. Their keys are changed
 // each day by package tls.
-func (n *Node) tlsConfig(c config.TLS, protocols ...string) *tls.Config {
+func (n *Node) tlsConfig(least uint16, protocol string) *tls.Config {
 	t := &tls.Config{
-		MinVersion: tls.VersionTLS12, NextProtos: protocols, GetCertificate: n.certificates.Get,
+		MinVersion: least, NextProtos: []string{protocol}, GetCertificate: n.certificates.Get,
 		DynamicRecordSizingDisabled: true, // pipelined answers leave in one record
 	}
-	if c.MinVersion == "1.3" {
-		t.MinVersion = tls.VersionTLS13
+	if protocol != "dot" && protocol != "doq" { // no zones are sent there
+		return t
+	}
+	// Clients are asked for a certificate only while some rule wants one: what they
+	// show is looked at when they ask for a zone.
+	asking := t.Clone()
+	asking.ClientAuth = tls.RequestClientCert
+	t.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		if len(n.current.Load().authorities) > 0 {
+			return asking, nil
+		}
+		return nil, nil
 	}
 	return t
 }

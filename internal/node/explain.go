@@ -64,8 +64,8 @@ func (n *Node) explainName(ctx context.Context, s *Snapshot, e *explain.Explanat
 		e.Add(explain.Zone, p.why)
 		e.Outcome = p.rcode.String()
 	case p.transfer:
-		if _, why := s.admitTransfer(q, from, dnsname.Name{}); why != nil {
-			e.Add(explain.Zone, "without a key: "+why.why)
+		if _, why := s.admitTransfer(q, from, dnsname.Name{}, nil); why != nil {
+			e.Add(explain.Zone, "without a key and TLS: "+why.why)
 			e.Outcome = why.rcode.String()
 			return
 		}

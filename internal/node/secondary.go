@@ -92,6 +92,9 @@ func (s *Snapshot) peers(list []config.Peer) []xfr.Peer {
 	all := make([]xfr.Peer, len(list))
 	for i, p := range list {
 		all[i] = xfr.Peer{Address: p.Address, Key: s.keys[p.Key]}
+		if p.TLS != (config.PeerTLS{}) {
+			all[i].TLS, all[i].TLSID = peerTLS(p.TLS), fmt.Sprint(p.TLS)
+		}
 	}
 	return all
 }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"iter"
@@ -31,18 +32,19 @@ type Snapshot struct {
 	Config   *config.Config
 	State    *state.State // with the resources that were compiled
 
-	apexes     byName[*apex]
-	keys       map[dnsname.Name]*tsig.Key
-	read       int // records read for this snapshot, not taken over
-	zones      *zone.Set
-	broken     int                             // zones without anything to serve
-	steering   map[dnsname.Name][]dnsname.Name // the steered names of each zone
-	steered    *steer.Table
-	pools      *pool.Registry
-	gateway    *httpproxy.Table
-	recursion  *admission.ACL
-	access     []access                               // who may ask, by listener
-	restricted map[dnsname.Name][]config.TransferRule // zones that not everybody may ask about
+	apexes      byName[*apex]
+	keys        map[dnsname.Name]*tsig.Key
+	read        int // records read for this snapshot, not taken over
+	zones       *zone.Set
+	broken      int                             // zones without anything to serve
+	steering    map[dnsname.Name][]dnsname.Name // the steered names of each zone
+	steered     *steer.Table
+	pools       *pool.Registry
+	gateway     *httpproxy.Table
+	recursion   *admission.ACL
+	access      []access                               // who may ask, by listener
+	restricted  map[dnsname.Name][]config.TransferRule // zones that not everybody may ask about
+	authorities map[string]*x509.CertPool              // of clients' certificates, by file
 }
 
 // apex is a zone of the configuration by its name: what is said of it, and what is
@@ -91,6 +93,9 @@ func compile(cfg *config.Config, st *state.State, from before) (*Snapshot, error
 	}
 	s.steered = compileSteer(resources.Steer, s.pools)
 	if s.keys, err = compileKeys(cfg.Keys); err != nil {
+		return nil, err
+	}
+	if s.authorities, err = compileAuthorities(cfg.Zones); err != nil {
 		return nil, err
 	}
 	s.compileZones(cfg, resources.Steer, from)

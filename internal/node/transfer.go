@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"iter"
 	"net/netip"
@@ -10,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"pharos/internal/admin/config"
 	"pharos/internal/authority/transfer"
 	"pharos/internal/authority/zone"
 	"pharos/internal/dns/dnsname"
@@ -76,9 +78,11 @@ func (n *Node) queryPeer(s *Snapshot, r *dnsserver.Request) dnsserver.Verdict {
 func (s *Snapshot) key(name dnsname.Name) *tsig.Key { return s.keys[name] }
 
 // mayTransfer reports whether a client, whose request is signed with key if that
-// is set, may have the zone.
-func (a *apex) mayTransfer(client netip.Addr, key dnsname.Name) bool {
-	return anyRule(a.config.Transfer, client, key)
+// is set and has come over TLS if state is, may have the zone.
+func (s *Snapshot) mayTransfer(a *apex, client netip.Addr, key dnsname.Name, state *tls.ConnectionState) bool {
+	return slices.ContainsFunc(a.config.Transfer, func(rule config.TransferRule) bool {
+		return names(rule, client, key) && s.proves(rule.TLS, state)
+	})
 }
 
 // refusal is why a request of another server is not carried out.
@@ -90,13 +94,13 @@ type refusal struct {
 
 // admitTransfer finds the zone that a client wants to have, or says why it does
 // not get it.
-func (s *Snapshot) admitTransfer(q *dnswire.Query, client netip.Addr, key dnsname.Name) (*apex, *refusal) {
+func (s *Snapshot) admitTransfer(q *dnswire.Query, client netip.Addr, key dnsname.Name, state *tls.ConnectionState) (*apex, *refusal) {
 	a := s.apexes.get(q.Name)
 	switch {
 	case a == nil || q.Class != rdata.ClassIN:
 		return nil, &refusal{dnswire.RcodeNotAuth, dnswire.EDENotAuthoritative, "not a zone of this server"}
-	case !a.mayTransfer(client, key):
-		return nil, &refusal{dnswire.RcodeRefused, dnswire.EDEProhibited, "transfers of this zone are not allowed to this client and key"}
+	case !s.mayTransfer(a, client, key, state):
+		return nil, &refusal{dnswire.RcodeRefused, dnswire.EDEProhibited, "transfers of this zone are not allowed to this client, key and transport"}
 	case a.served.Zone == nil:
 		return nil, &refusal{dnswire.RcodeServFail, dnswire.EDENotReady, "the zone is configured here, but there is no version of it to serve"}
 	}
@@ -112,7 +116,7 @@ func (n *Node) transferOut(s *Snapshot, r *dnsserver.Request, key dnsname.Name) 
 		r.Out.SetEDE(why.ede, why.why)
 		return dnsserver.Answered
 	}
-	a, why := s.admitTransfer(q, r.Client.Addr(), key)
+	a, why := s.admitTransfer(q, r.Client.Addr(), key, r.TLS)
 	if why != nil {
 		return refuse(*why)
 	}

@@ -9,14 +9,31 @@ import (
 // a test waits for what they delay.
 func namedConfig(o Options) string {
 	var b strings.Builder
+	secure, overTLS := "", ""
+	if t := o.TLS; t != nil {
+		overTLS = " tls peer"
+		if t.Listen.IsValid() {
+			secure = fmt.Sprintf(" listen-on port %d tls peer { %s; };", t.Listen.Port(), t.Listen.Addr())
+		}
+	}
 	fmt.Fprintf(&b, `options {
   directory %q; pid-file none; session-keyfile none; lock-file none;
-  listen-on port %d { %s; }; listen-on-v6 { none; };
+  listen-on port %d { %s; }; listen-on-v6 { none; };%s
   recursion no; dnssec-validation no; notify explicit; notify-delay 0;
   min-refresh-time 1; min-retry-time 1; allow-transfer { 127.0.0.1; };
 };
 controls { };
-`, o.Folder, o.Address.Port(), o.Address.Addr())
+`, o.Folder, o.Address.Port(), o.Address.Addr(), secure)
+	if t := o.TLS; t != nil {
+		fmt.Fprintf(&b, "tls peer { cert-file %q; key-file %q;", t.Certificate, t.Key)
+		if t.CA != "" {
+			fmt.Fprintf(&b, " ca-file %q;", t.CA)
+		}
+		if t.Name != "" {
+			fmt.Fprintf(&b, " remote-hostname %q;", t.Name)
+		}
+		b.WriteString(" };\n")
+	}
 	sign := ""
 	if k := o.Key; k != nil {
 		fmt.Fprintf(&b, "key %q { algorithm %s; secret %q; };\n", k.Name, k.Algorithm, k.Secret)
@@ -30,7 +47,7 @@ controls { };
 				b.WriteString("  allow-update { 127.0.0.1; }; check-integrity no;\n")
 			}
 		} else {
-			fmt.Fprintf(&b, "  type secondary; masterfile-format text; primaries { %s port %d%s; };\n", z.Primary.Addr(), z.Primary.Port(), sign)
+			fmt.Fprintf(&b, "  type secondary; masterfile-format text; primaries { %s port %d%s%s; };\n", z.Primary.Addr(), z.Primary.Port(), sign, overTLS)
 		}
 		if z.Notify.IsValid() {
 			fmt.Fprintf(&b, "  also-notify { %s port %d%s; };\n", z.Notify.Addr(), z.Notify.Port(), sign)
@@ -87,6 +104,10 @@ func knotConfig(o Options) string {
 // nsdConfig returns the configuration of NSD.
 func nsdConfig(o Options) string {
 	var b strings.Builder
+	bundle := ""
+	if o.TLS != nil {
+		bundle = fmt.Sprintf("  tls-cert-bundle: %q\n", o.TLS.CA)
+	}
 	fmt.Fprintf(&b, `server:
   ip-address: %s@%d
   server-count: 1
@@ -101,10 +122,14 @@ func nsdConfig(o Options) string {
   verbosity: 2
   xfrd-reload-timeout: 0
   zonefiles-check: yes
-remote-control:
+%sremote-control:
   control-enable: no
-`, o.Address.Addr(), o.Address.Port(), o.Folder, o.Folder+"/zone.list", o.Folder+"/xfrd.state", o.Folder)
-	key := "NOKEY"
+`, o.Address.Addr(), o.Address.Port(), o.Folder, o.Folder+"/zone.list", o.Folder+"/xfrd.state", o.Folder, bundle)
+	key, overTLS := "NOKEY", ""
+	if t := o.TLS; t != nil {
+		fmt.Fprintf(&b, "tls-auth:\n  name: peer\n  auth-domain-name: %q\n  client-cert: %q\n  client-key: %q\n", t.Name, t.Certificate, t.Key)
+		overTLS = " peer"
+	}
 	if k := o.Key; k != nil {
 		fmt.Fprintf(&b, "key:\n  name: %q\n  algorithm: %s\n  secret: %q\n", k.Name, k.Algorithm, k.Secret)
 		key = k.Name
@@ -114,7 +139,7 @@ remote-control:
 		if z.Text != "" {
 			fmt.Fprintf(&b, "  provide-xfr: 127.0.0.1 %s\n  create-ixfr: yes\n", key)
 		} else {
-			fmt.Fprintf(&b, "  request-xfr: %s@%d %s\n  allow-notify: 127.0.0.1 %s\n  provide-xfr: 127.0.0.1 NOKEY\n  min-refresh-time: 1\n  min-retry-time: 1\n", z.Primary.Addr(), z.Primary.Port(), key, key)
+			fmt.Fprintf(&b, "  request-xfr: %s@%d %s%s\n  allow-notify: 127.0.0.1 %s\n  provide-xfr: 127.0.0.1 NOKEY\n  min-refresh-time: 1\n  min-retry-time: 1\n", z.Primary.Addr(), z.Primary.Port(), key, overTLS, key)
 		}
 		if z.Notify.IsValid() {
 			fmt.Fprintf(&b, "  notify: %s@%d %s\n  notify-retry: 5\n", z.Notify.Addr(), z.Notify.Port(), key)

@@ -94,6 +94,15 @@ type Zone struct {
 	Notify netip.AddrPort
 }
 
+// TLS is how zones are transferred over TLS. A primary listens with it, a secondary
+// asks with it. Files are PEM.
+type TLS struct {
+	Listen           netip.AddrPort // of a primary
+	Certificate, Key string         // what the server shows, as a client if CA is set on the other side
+	CA               string         // who must have signed the other side's certificate
+	Name             string         // in the primary's certificate
+}
+
 func (z Zone) file() string { return strings.TrimSuffix(z.Name, ".") + ".zone" }
 
 // Options say what a Server serves.
@@ -101,6 +110,7 @@ type Options struct {
 	Address netip.AddrPort // see FreePort
 	Folder  string         // exists, and is the server's own
 	Key     *Key           // for all transfers and notices; nil: none are signed
+	TLS     *TLS           // for all transfers; nil: none go over it
 	Zones   []Zone
 }
 

@@ -119,6 +119,9 @@ func (c *Config) checkQuery(to *checker, path string, rules []TransferRule) {
 		if !r.Network.IsValid() && r.Key.IsZero() {
 			to.fail(at, "the rule names nobody", "add network or key")
 		}
+		if r.TLS != (TransferTLS{}) {
+			to.fail(at+".tls", "only rules of transfer look at TLS", "remove it")
+		}
 		c.checkKeyName(to, at, r.Key)
 	}
 }

@@ -165,13 +165,20 @@ func (c *Config) checkZone(to *checker, path string, z Zone) {
 				to.fail(at+".address", "port 0 cannot be reached", "name the server's port, which is 53 in general")
 			}
 			c.checkKeyName(to, at, p.Key)
+			c.checkPeerTLS(to, at+".tls", p.TLS, list.name == "primaries")
 		}
 	}
 	c.checkQuery(to, path, z.Query)
 	for i, r := range z.Transfer {
 		at := fmt.Sprintf("%s.transfer[%d]", path, i)
-		if !r.Network.IsValid() && r.Key.IsZero() {
-			to.fail(at, "the rule names nobody", "add network or key")
+		if !r.Network.IsValid() && r.Key.IsZero() && r.TLS.CA == "" {
+			to.fail(at, "the rule names nobody", "add network, key or tls.ca")
+		}
+		if r.TLS.Name != "" && r.TLS.CA == "" {
+			to.fail(at+".tls", "a name in a certificate that anybody may have signed says nothing", `add "ca", the file with the authorities that are believed`)
+		}
+		if r.TLS != (TransferTLS{}) && len(c.Listen.DoT)+len(c.Listen.DoQ) == 0 {
+			to.fail(at+".tls", "there is no listener for transfers over TLS", `add listen: {dot: ["0.0.0.0:853"]}`)
 		}
 		c.checkKeyName(to, at, r.Key)
 	}
@@ -211,6 +218,22 @@ func (c *Config) checkUpdates(to *checker, path string, z Zone) {
 			}
 		}
 		c.checkKeyName(to, at, r.Key)
+	}
+}
+
+// checkPeerTLS checks how a server is known.
+func (c *Config) checkPeerTLS(to *checker, path string, t PeerTLS, primary bool) {
+	switch {
+	case t == PeerTLS{}:
+	case !primary:
+		to.fail(path, "NOTIFY goes over UDP and TCP, not over TLS", "remove it; a key signs the message")
+	case t.Name == "" && t.Pin == "":
+		to.fail(path, "nothing says how the server is known", "add name, the name in its certificate, or pin, the SHA-256 of its public key")
+	case (t.Certificate == "") != (t.Key == ""):
+		to.fail(path, "a certificate needs its key, and a key its certificate", "add the other one")
+	}
+	if pin, err := base64.StdEncoding.DecodeString(t.Pin); t.Pin != "" && (err != nil || len(pin) != 32) {
+		to.fail(path+".pin", "not the 32 octets of a SHA-256 in base64", "print it with: openssl x509 -in FILE -noout -pubkey | openssl pkey -pubin -outform DER | openssl dgst -sha256 -binary | base64")
 	}
 }
 

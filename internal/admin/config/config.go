@@ -170,14 +170,49 @@ type Peer struct {
 	// Key signs what is sent to the server, which then has to sign its answers.
 	// Left out: nothing is signed.
 	Key dnsname.Name `json:"key,omitzero" example:"transfer-key"`
+	// TLS has the server asked over TLS only (RFC 9103), at a port for that, which is
+	// 853 in general. Only of primaries: NOTIFY goes over UDP and TCP.
+	TLS PeerTLS `json:"tls,omitzero"`
 }
 
-// TransferRule names who may have a zone. With both keys, both must hold.
+// PeerTLS says how to know a server by its certificate. With name and pin, both must
+// hold.
+type PeerTLS struct {
+	// Name is the name in the server's certificate, which CA must have signed.
+	Name string `json:"name,omitzero" example:"ns1.example.com"`
+	// CA is a PEM file with the authorities that are believed. Left out: those of
+	// the system.
+	CA string `json:"ca,omitzero" format:"file" example:"tls/ca.crt"`
+	// Pin is the SHA-256 of the public key in the server's certificate, in base64.
+	// Without Name nothing else about the certificate matters.
+	Pin string `json:"pin,omitzero" example:"H7jQkUhFTQSaAWlMNuJFq1TaZHgPVF1JJAZmmHbfx/c="`
+	// Certificate and Key are PEM files of what the node shows to the server, if
+	// that asks (mutual TLS).
+	Certificate string `json:"certificate,omitzero" format:"file" example:"tls/client.crt"`
+	// Key is the file with the private key of Certificate.
+	Key string `json:"key,omitzero" format:"file" example:"tls/client.key"`
+}
+
+// TransferRule names who may have a zone. What is said must hold together.
 type TransferRule struct {
 	// Network are the addresses that the request may come from.
 	Network netip.Prefix `json:"network,omitzero" example:"192.0.2.0/24"`
 	// Key is what the request must be signed with.
 	Key dnsname.Name `json:"key,omitzero" example:"transfer-key"`
+	// TLS has the zone sent only over TLS or QUIC. Only of transfer rules.
+	TLS TransferTLS `json:"tls,omitzero"`
+}
+
+// TransferTLS says what a client must show by TLS before it gets a zone (RFC 9103).
+// Any key of it needs TLS 1.3, at listen.dot or listen.doq.
+type TransferTLS struct {
+	// Required has the zone sent only over TLS, whoever the client is.
+	Required bool `json:"required,omitzero" example:"true"`
+	// CA is a PEM file with the authorities of which one must have signed the
+	// client's certificate.
+	CA string `json:"ca,omitzero" format:"file" example:"tls/ca.crt"`
+	// Name is a name that must be in the client's certificate.
+	Name string `json:"name,omitzero" example:"secondary.example.com"`
 }
 
 // UpdateRule says who may change what of a zone, or may not. What is said must hold

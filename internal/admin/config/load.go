@@ -96,7 +96,15 @@ func ParseResources(name string, text []byte) (*state.Resources, error) {
 func (c *Config) resolvePaths(folder string) {
 	paths := []*string{&c.Data, &c.Resolver.RootHints, &c.Gateway.AccessLog, &c.DNSSEC.KeyEncryption}
 	for i := range c.Zones {
-		paths = append(paths, &c.Zones[i].File)
+		z := &c.Zones[i]
+		paths = append(paths, &z.File)
+		for j := range z.Primaries {
+			t := &z.Primaries[j].TLS
+			paths = append(paths, &t.CA, &t.Certificate, &t.Key)
+		}
+		for j := range z.Transfer {
+			paths = append(paths, &z.Transfer[j].TLS.CA)
+		}
 	}
 	for i := range c.TLS.Certificates {
 		paths = append(paths, &c.TLS.Certificates[i].Certificate, &c.TLS.Certificates[i].Key)

@@ -3,6 +3,7 @@ package xfr
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -29,6 +30,10 @@ const (
 type Peer struct {
 	Address netip.AddrPort
 	Key     *tsig.Key // nil: nothing is signed
+	// TLS is what everything but NOTIFY is asked over (RFC 9103), with ALPN; nil:
+	// UDP and TCP. TLSID tells one TLS from another.
+	TLS   *tls.Config
+	TLSID string
 }
 
 func newID() uint16 {
@@ -62,6 +67,9 @@ func answers(msg, query []byte) bool {
 // answer that can be believed. What else arrives is not looked at: RFC 5452 §3,
 // and a bad signature may be anybody's (RFC 8945 §5.3.2).
 func (p Peer) ask(ctx context.Context, msg []byte, tries int) (*dnswire.Message, error) {
+	if p.TLS != nil {
+		return p.askTCP(ctx, msg)
+	}
 	var last error
 	for range tries {
 		signed, session := p.sign(append([]byte(nil), msg...))
@@ -126,7 +134,7 @@ func (p Peer) askTCP(ctx context.Context, msg []byte) (*dnswire.Message, error) 
 	return dnswire.ParseMessage(plain)
 }
 
-// stream is the response to one request on a TCP connection of its own.
+// stream is the response to one request on a connection.
 type stream struct {
 	conn    net.Conn
 	stop    func() bool
@@ -135,13 +143,38 @@ type stream struct {
 	buf     []byte
 }
 
-// open sends msg over TCP.
+// open sends msg over TCP, or TLS.
 func (p Peer) open(ctx context.Context, msg []byte) (*stream, error) {
-	d := net.Dialer{Timeout: connectTimeout}
-	conn, err := d.DialContext(ctx, "tcp", p.Address.String())
+	conn, err := p.dial(ctx)
 	if err != nil {
 		return nil, err
 	}
+	return p.begin(ctx, conn, msg)
+}
+
+// dial connects to the peer.
+func (p Peer) dial(ctx context.Context) (net.Conn, error) {
+	d := net.Dialer{Timeout: connectTimeout}
+	conn, err := d.DialContext(ctx, "tcp", p.Address.String())
+	if err != nil || p.TLS == nil {
+		return conn, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	secure := tls.Client(conn, p.TLS)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("TLS: %w", err)
+	}
+	if got := secure.ConnectionState().NegotiatedProtocol; got != "dot" { // RFC 9103 §7.1
+		secure.Close()
+		return nil, fmt.Errorf("TLS: the server does not agree on the protocol dot (ALPN), but on %q: it is none for transfers over TLS (RFC 9103 §7.1)", got)
+	}
+	return secure, nil
+}
+
+// begin sends msg on a connection, which is closed if that fails.
+func (p Peer) begin(ctx context.Context, conn net.Conn, msg []byte) (*stream, error) {
 	s := &stream{conn: conn, buf: make([]byte, dnswire.MaxMessage)}
 	s.stop = context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	s.request, s.session = p.sign(append([]byte(nil), msg...))

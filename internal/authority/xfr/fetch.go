@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"runtime/debug"
 	"time"
@@ -61,6 +62,7 @@ func checkOne(ctx context.Context, name dnsname.Name, p Peer, old *zone.Zone, fo
 		}
 	}()
 	f := &fetcher{name: name, primary: p, old: old, limits: limits}
+	defer f.close()
 	if old == nil || force {
 		f.force = true
 		return f.whole(ctx)
@@ -95,11 +97,50 @@ type fetcher struct {
 	old     *zone.Zone
 	force   bool // any serial will do
 	limits  Limits
+	kept    net.Conn // to the primary over TLS, for the next request; nil: none
+}
+
+// open sends a request, on the connection of the one before if it was kept.
+func (f *fetcher) open(ctx context.Context, msg []byte) (*stream, error) {
+	if conn := f.kept; conn != nil {
+		f.kept = nil
+		if s, err := f.primary.begin(ctx, conn, msg); err == nil {
+			return s, nil
+		} // the primary has closed it
+	}
+	return f.primary.open(ctx, msg)
+}
+
+// soa asks for the primary's SOA record. RFC 9103 §6.2: over TLS the transfer then
+// comes on the same connection.
+func (f *fetcher) soa(ctx context.Context) (*dnswire.Message, error) {
+	msg := query(f.name, rdata.TypeSOA, nil)
+	if f.primary.TLS == nil {
+		return f.primary.ask(ctx, msg, udpTries)
+	}
+	s, err := f.open(ctx, msg)
+	if err != nil {
+		return nil, err
+	}
+	plain, err := s.next()
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	s.stop()
+	f.kept = s.conn
+	return dnswire.ParseMessage(plain)
+}
+
+func (f *fetcher) close() {
+	if f.kept != nil {
+		f.kept.Close()
+	}
 }
 
 // serial asks for the primary's SOA record (RFC 1034 §4.3.5).
 func (f *fetcher) serial(ctx context.Context) (rdata.Serial, error) {
-	m, err := f.primary.ask(ctx, query(f.name, rdata.TypeSOA, nil), udpTries)
+	m, err := f.soa(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -155,7 +196,7 @@ func (f *fetcher) receive(ctx context.Context, r *transfer.Receiver, have *rdata
 		defer cancel()
 		ctx = limited
 	}
-	s, err := f.primary.open(ctx, query(f.name, r.Asked, have))
+	s, err := f.open(ctx, query(f.name, r.Asked, have))
 	if err != nil {
 		return err
 	}
@@ -198,5 +239,7 @@ func (f *fetcher) finish(build *zone.Builder, r *transfer.Receiver) (Result, err
 
 // Serial asks a server for the serial of the version that it has of a zone.
 func Serial(ctx context.Context, p Peer, name dnsname.Name) (rdata.Serial, error) {
-	return (&fetcher{name: name, primary: p}).serial(ctx)
+	f := &fetcher{name: name, primary: p}
+	defer f.close()
+	return f.serial(ctx)
 }

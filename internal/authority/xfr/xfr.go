@@ -19,7 +19,7 @@
 // one goroutine while its primaries are asked; Config.Concurrent bounds how many
 // do so at a time. Publish is called without a lock held.
 //
-// Sources: RFC 1034 §4.3.5, RFC 1995, RFC 1996, RFC 5936, RFC 8945.
+// Sources: RFC 1034 §4.3.5, RFC 1995, RFC 1996, RFC 5936, RFC 8945, RFC 9103.
 package xfr
 
 import (
@@ -218,7 +218,7 @@ func (s *Secondaries) Set(zones []Zone) {
 }
 
 func samePeer(a, b Peer) bool {
-	if a.Address != b.Address || (a.Key == nil) != (b.Key == nil) {
+	if a.Address != b.Address || a.TLSID != b.TLSID || (a.Key == nil) != (b.Key == nil) {
 		return false
 	}
 	return a.Key == nil || a.Key.Name == b.Key.Name && a.Key.Algorithm == b.Key.Algorithm && string(a.Key.Secret) == string(b.Key.Secret)

@@ -551,9 +551,9 @@ func TestNotifier(t *testing.T) {
 	n := NewNotifier(slog.New(slog.DiscardHandler), func(dnsname.Name) { trouble <- struct{}{} })
 	defer n.Close()
 	quiet := silent.LocalAddr().(*net.UDPAddr).AddrPort()
-	n.Announce(transfer.SOA(parse(t, 1)), []Peer{{p.addr, key}, {quiet, nil}})
+	n.Announce(transfer.SOA(parse(t, 1)), []Peer{{Address: p.addr, Key: key}, {Address: quiet}})
 	<-trouble
-	n.Announce(transfer.SOA(parse(t, 2)), []Peer{{p.addr, key}, {quiet, nil}})
+	n.Announce(transfer.SOA(parse(t, 2)), []Peer{{Address: p.addr, Key: key}, {Address: quiet}})
 	<-trouble
 	p.mu.Lock()
 	told := p.notified
@@ -604,7 +604,7 @@ func TestForgedAnswers(t *testing.T) {
 		u.WriteTo([]byte("junk"), from)
 		u.WriteTo(session.Sign(say(7), time.Now()), from)
 	}()
-	serial, err := Serial(context.Background(), Peer{u.LocalAddr().(*net.UDPAddr).AddrPort(), key}, origin)
+	serial, err := Serial(context.Background(), Peer{Address: u.LocalAddr().(*net.UDPAddr).AddrPort(), Key: key}, origin)
 	if err != nil || serial != 7 {
 		t.Errorf("serial %d, %v", serial, err)
 	}

@@ -34,6 +34,7 @@ internal/authority/refresh:     internal/dns/rdata
 internal/authority/sign:        internal/dns/... internal/authority/zone
 internal/authority/update:      internal/dns/... internal/authority/zone
 internal/authority/kasp:        internal/dns/...
+internal/authority/signer:      internal/dns/... internal/authority/zone internal/authority/journal internal/authority/kasp internal/authority/sign
 internal/authority/xfr:         internal/dns/... internal/authority/...
 internal/authority/ledger:      internal/dns/... internal/authority/zone internal/authority/journal internal/authority/update
 

@@ -77,6 +77,24 @@ type Memory struct {
 	Looked bool `json:"looked,omitempty"`
 }
 
+// WithoutTimes returns m without what only says how much time has yet to pass, to
+// see whether anything else has changed.
+func (m Memory) WithoutTimes() Memory {
+	m = clone(m)
+	for i := range m.Keys {
+		m.Keys[i].Idle = 0
+	}
+	for _, list := range [][]Content{m.DNSKEY, m.Data} {
+		for i := range list {
+			list[i].Left = 0
+		}
+	}
+	for i := range m.DS {
+		m.DS[i].Left = 0
+	}
+	return m
+}
+
 func clone(m Memory) Memory {
 	m.Keys = slices.Clone(m.Keys)
 	for i := range m.Keys {

@@ -1,0 +1,324 @@
+package signer
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"pharos/internal/authority/kasp"
+	"pharos/internal/authority/zone"
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/rdata"
+)
+
+// What is kept of a zone, in a folder of its own below <data>/keys:
+//
+//	state.json       record: which keys there are, and how far their rollovers are
+//	ID.key           a private key, encrypted; see seal.go
+//	signed.copy      the signed version; docs/formats/signed-copy.md
+//
+// Each file is written beside, synced, renamed, and the folder synced. A private
+// key is there before the state that speaks of it, and the state before anything
+// that it plans is published.
+const (
+	stateFile = "state.json"
+	keySuffix = ".key"
+	copyFile  = "signed.copy"
+)
+
+// record is the state of a zone on disk.
+type record struct {
+	Format   int         `json:"format"`
+	Zone     string      `json:"zone"`
+	Memory   kasp.Memory `json:"memory"`
+	Settings Settings    `json:"settings"` // the last, for when the configuration has none any more
+	// Serial is that of the signed version published last, but for versions that
+	// were not Saved: they had serials up to Reserved.
+	Serial   rdata.Serial `json:"serial"`
+	Reserved rdata.Serial `json:"reserved"`
+	Saved    bool         `json:"saved"`
+	// Firsts are the serials with which generations were first published.
+	Firsts []first `json:"firsts,omitempty"`
+	// ParentAt is when the parent was last seen.
+	ParentAt time.Time `json:"parentAt,omitzero"`
+}
+
+type first struct {
+	Generation uint64       `json:"generation"`
+	Serial     rdata.Serial `json:"serial"`
+}
+
+const stateFormat = 1
+
+// folderOf returns the folder of a zone. Letters, digits, hyphen, underscore and dot
+// stand for themselves, other octets as =XX.
+func folderOf(folder string, name dnsname.Name) string {
+	var b strings.Builder
+	text := strings.TrimSuffix(name.String(), ".")
+	for i := range len(text) {
+		switch c := text[i]; {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '_', c == '.' && i > 0:
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "=%02X", c)
+		}
+	}
+	switch {
+	case b.Len() == 0:
+		b.WriteString("=2E") // the root
+	case b.Len() > 180: // a file system has 255
+		sum := sha256.Sum256([]byte(name.Wire()))
+		return filepath.Join(folder, "=sha256-"+hex.EncodeToString(sum[:]))
+	}
+	return filepath.Join(folder, b.String())
+}
+
+// writeFile puts content at path, whole or not at all, readable by nobody else.
+func writeFile(path string, content []byte) error {
+	return writeWith(path, func(f *os.File) error {
+		_, err := f.Write(content)
+		return err
+	})
+}
+
+func writeWith(path string, write func(*os.File) error) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path+".tmp", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	err = write(f)
+	if err == nil {
+		err = f.Sync()
+	}
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+		return err
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
+func syncFolder(path string) error {
+	folder, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	return folder.Sync()
+}
+
+// saveRecord and loadRecord keep the state: one line of JSON, and one with its sum.
+func saveRecord(folder string, r *record) error {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(text)
+	text = append(text, '\n')
+	text = append(hex.AppendEncode(text, sum[:]), '\n')
+	return writeFile(filepath.Join(folder, stateFile), text)
+}
+
+// maxState bounds the state that is read: 32 keys of RSA take some 40 KiB.
+const maxState = 4 << 20
+
+func loadRecord(folder string, name dnsname.Name) (*record, error) {
+	path := filepath.Join(folder, stateFile)
+	stat, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if stat.Size() > maxState {
+		return nil, fmt.Errorf("%s is larger than %d octets", path, maxState)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	r, err := decodeRecord(text)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w; put back the file from a backup, else keys and what is published are no longer known", path, err)
+	case r.Zone != name.String():
+		return nil, fmt.Errorf("%s is that of zone %s", path, r.Zone)
+	}
+	return r, nil
+}
+
+func decodeRecord(text []byte) (*record, error) {
+	line, rest, _ := strings.Cut(string(text), "\n")
+	sum := sha256.Sum256([]byte(line))
+	if strings.TrimSpace(rest) != hex.EncodeToString(sum[:]) {
+		return nil, errors.New("it is damaged: its checksum does not fit")
+	}
+	r := new(record)
+	if err := json.Unmarshal([]byte(line), r); err != nil {
+		return nil, err
+	}
+	if r.Format != stateFormat {
+		return nil, fmt.Errorf("it has format %d; this version reads %d", r.Format, stateFormat)
+	}
+	return r, nil
+}
+
+// The file of a signed version.
+const (
+	copyMagic  = "PHAROSSZ"
+	copyFormat = 1
+	copySum    = sha256.Size
+	maxAbout   = 64 << 10 // octets of what is said about it
+)
+
+// about is what a signed version was made of.
+type about struct {
+	Zone       string        `json:"zone"`
+	Records    uint64        `json:"records"`
+	Generation uint64        `json:"generation"`
+	Setup      string        `json:"setup"`  // keys and parameters it was signed with
+	Source     uint64        `json:"source"` // journal.SumOf the unsigned version
+	DataTTL    time.Duration `json:"dataTTL"`
+	Steered    []string      `json:"steered,omitempty"` // names whose addresses are not the zone's to give
+}
+
+var errDamaged = errors.New("the copy of the signed version is damaged")
+
+// saveCopy puts a signed version on disk.
+func saveCopy(folder string, a about, z *zone.Zone) error {
+	_, records, _ := z.Stats()
+	a.Zone, a.Records = z.Origin().String(), uint64(records)
+	text, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	return writeWith(filepath.Join(folder, copyFile), func(f *os.File) error {
+		sum := sha256.New()
+		w := bufio.NewWriterSize(io.MultiWriter(f, sum), 1<<16)
+		head := binary.BigEndian.AppendUint32([]byte(copyMagic), copyFormat)
+		head = binary.BigEndian.AppendUint32(head, uint32(len(text)))
+		w.Write(append(head, text...))
+		var b []byte
+		for r := range z.Records() {
+			b = appendRecord(b[:0], r)
+			w.Write(b)
+		}
+		if err := w.Flush(); err != nil { // the first error of all
+			return err
+		}
+		_, err := f.Write(sum.Sum(nil))
+		return err
+	})
+}
+
+func appendRecord(b []byte, r rdata.Record) []byte {
+	b = append(b, byte(r.Name.Len()))
+	b = r.Name.AppendWire(b)
+	b = binary.BigEndian.AppendUint16(b, uint16(r.Type))
+	b = binary.BigEndian.AppendUint32(b, uint32(r.TTL))
+	b = binary.BigEndian.AppendUint16(b, uint16(len(r.Data)))
+	return append(b, r.Data...)
+}
+
+// loadCopy reads the signed version of a zone. The error is fs.ErrNotExist if there is
+// none.
+func loadCopy(folder string, name dnsname.Name) (*zone.Zone, about, error) {
+	f, err := os.Open(filepath.Join(folder, copyFile))
+	if err != nil {
+		return nil, about{}, err
+	}
+	defer f.Close()
+	stat, err := f.Stat()
+	if err != nil {
+		return nil, about{}, err
+	}
+	return readCopy(f, name, stat.Size())
+}
+
+func readCopy(f io.Reader, name dnsname.Name, size int64) (*zone.Zone, about, error) {
+	var a about
+	sum := sha256.New()
+	r := bufio.NewReaderSize(io.TeeReader(io.LimitReader(f, size-copySum), sum), 1<<16)
+	head := make([]byte, len(copyMagic)+8)
+	if _, err := io.ReadFull(r, head); err != nil || string(head[:len(copyMagic)]) != copyMagic {
+		return nil, a, errDamaged
+	}
+	if v := binary.BigEndian.Uint32(head[len(copyMagic):]); v != copyFormat {
+		return nil, a, fmt.Errorf("the copy has format %d; this version reads %d", v, copyFormat)
+	}
+	length := binary.BigEndian.Uint32(head[len(copyMagic)+4:])
+	if length > maxAbout {
+		return nil, a, errDamaged
+	}
+	text := make([]byte, length)
+	if _, err := io.ReadFull(r, text); err != nil || json.Unmarshal(text, &a) != nil || a.Zone != name.String() {
+		return nil, a, errDamaged
+	}
+	b := zone.NewBuilder(name)
+	for _, text := range a.Steered {
+		n, err := dnsname.Parse(text)
+		if err != nil || !n.IsSubdomainOf(name) {
+			return nil, a, errDamaged
+		}
+		b.Steer(n)
+	}
+	if err := readRecords(r, b, a.Records); err != nil {
+		return nil, a, err
+	}
+	want := make([]byte, copySum)
+	if _, err := io.ReadFull(f, want); err != nil || string(want) != string(sum.Sum(nil)) {
+		return nil, a, errDamaged
+	}
+	z, _ := b.Finish()
+	if z == nil {
+		return nil, a, errDamaged
+	}
+	return z, a, nil
+}
+
+func readRecords(r *bufio.Reader, b *zone.Builder, count uint64) error {
+	var buf [dnsname.MaxLen + 8]byte
+	data := make([]byte, 1<<16)
+	for range count {
+		length, err := r.ReadByte()
+		if err != nil {
+			return errDamaged
+		}
+		fixed := buf[:int(length)+8]
+		if _, err := io.ReadFull(r, fixed); err != nil {
+			return errDamaged
+		}
+		owner, used, err := dnsname.FromWire(fixed)
+		if err != nil || used != int(length) {
+			return errDamaged
+		}
+		fixed = fixed[length:]
+		rest := data[:binary.BigEndian.Uint16(fixed[6:])]
+		if _, err := io.ReadFull(r, rest); err != nil {
+			return errDamaged
+		}
+		b.Add(rdata.Record{
+			Name: owner, Type: rdata.Type(binary.BigEndian.Uint16(fixed)), Class: rdata.ClassIN,
+			TTL: rdata.TTL(binary.BigEndian.Uint32(fixed[2:])), Data: rest,
+		})
+	}
+	if _, err := r.ReadByte(); err != io.EOF {
+		return errDamaged
+	}
+	return nil
+}

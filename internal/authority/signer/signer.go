@@ -1,0 +1,375 @@
+// Package signer keeps zones signed: it makes and keeps their keys, signs what comes
+// from their sources, renews signatures before they end, and carries rollovers
+// through as far as the zone's servers and its parent are seen to follow.
+//
+// It owns keys and signed versions on disk, the timers, and the cores that sign.
+// What is to be published when is decided by package kasp, what a signature is by
+// package sign. Whom to ask about other servers and the parent, and what becomes of
+// a version, is the caller's (package node).
+//
+//	Offer(source) ─┐
+//	timer, watch ──┼─> kasp.Step ─> keys made ─> state (fsync) ─> sign: Plan or Update
+//	operator ──────┘                             ─> copy (fsync) ─> Publish ─> Version
+//
+// The serial of a signed version is that of its source, if that is ahead of the
+// version before it; else one more than that version's. So signatures can be
+// renewed while the source stays, serials only go forward, and where nothing but
+// the source changes both have the same (as BIND's inline-signing and Knot do it).
+//
+// Times are those of a clock that does not believe in sudden jumps, see clock.go.
+//
+// Entry points: New, Signers.Set, Signers.Offer, Signers.Start, Signers.Close; for
+// operators Signers.State, Roll, Import, Export, Submitted.
+//
+// Concurrency: all methods may be called from anywhere. A zone has at most one
+// goroutine that works on it and one that watches its servers and its parent; they
+// end by themselves, and Close waits for them. Publish and Trouble are called
+// without a lock held. Lock order: entry.work, then Signers.mu.
+package signer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"pharos/internal/authority/journal"
+	"pharos/internal/authority/kasp"
+	"pharos/internal/authority/sign"
+	"pharos/internal/authority/zone"
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/rdata"
+)
+
+// Config is what New needs.
+type Config struct {
+	Folder string // for keys and signed versions, made when needed
+	Sealer *Sealer
+	// Publish is called when a zone has a new signed version.
+	Publish func(dnsname.Name)
+	// Trouble is called when what an operator should know may have changed; see
+	// State.
+	Trouble func(dnsname.Name)
+	// Servers returns which serial each server of the zone shows, this node's own
+	// first.
+	Servers func(context.Context, dnsname.Name) []Server
+	// Parent returns what the parent's servers show; ok is false if nobody can be
+	// asked.
+	Parent func(context.Context, dnsname.Name) (p kasp.Parent, ok bool, err error)
+	Log    *slog.Logger
+}
+
+// Server is what one server of a zone shows.
+type Server struct {
+	Address string
+	Serial  rdata.Serial
+	Err     error
+}
+
+// Settings is how a zone is signed.
+type Settings struct {
+	Policy kasp.Policy   `json:"policy"`
+	NSEC3  *sign.NSEC3   `json:"nsec3,omitempty"`
+	KeyTTL rdata.TTL     `json:"keyTTL"`
+	Life   time.Duration `json:"life"`
+	Jitter time.Duration `json:"jitter"`
+	Renew  time.Duration `json:"renew"`
+	// ParentEvery is how often the parent is looked at.
+	ParentEvery time.Duration `json:"parentEvery"`
+}
+
+// Signers are the zones that a node signs.
+type Signers struct {
+	// Constant after New.
+	config Config
+	ctx    context.Context
+	cancel context.CancelFunc
+	slots  chan struct{} // one for each zone being signed
+	wait   sync.WaitGroup
+	clock  *clock
+
+	mu      sync.Mutex // guards what follows, and entries as they say
+	entries map[dnsname.Name]*entry
+	started bool
+	closed  bool
+	counts  Counts
+}
+
+// Counts are the signatures of all zones, since the start.
+type Counts struct{ Made, Kept, Versions, Failed uint64 }
+
+// entry is one zone.
+type entry struct {
+	name   dnsname.Name // constant
+	folder string       // constant
+
+	// work is held by whoever uses machine, record and keys, and writes files.
+	work    sync.Mutex
+	machine *kasp.Machine
+	record  *record
+	disk    string // the record as it is on disk, but for what time alone changes
+	savedAt time.Time
+	keys    map[kasp.ID]*sign.Key
+	last    time.Time // of the last step, with a monotonic reading
+	signed  signed    // the version signed last
+	due     time.Time // when a signature has to be renewed
+	unsaved time.Time // since when signed is not on disk; zero: it is
+	stale   bool      // versions that were published after signed are lost
+
+	// Guarded by Signers.mu.
+	settings Settings
+	source   journal.Version // the last offered
+	offered  bool
+	version  journal.Version // the signed version to serve; Zone nil: none
+	managed  bool            // the zone has, or had, keys: its source must not be served as it is
+	wanted   bool            // the configuration has it
+	running  bool            // a goroutine works
+	again    bool            // and shall do so once more
+	watching bool
+	force    bool // the next watch asks the parent, whenever it last did
+	timer    *time.Timer
+	look     *time.Timer // of the next watch
+	looks    int         // in a row that found servers behind
+	facts    facts
+	state    State
+	live     []*sign.Key // of the version served, which sign its data
+}
+
+// signed is a signed version and what it was made of.
+type signed struct {
+	zone       *zone.Zone
+	journal    *journal.Journal
+	from       *zone.Zone // its source; nil: one that was read from disk
+	sum        uint64     // of its source, if from is nil
+	steered    []string
+	setup      string
+	generation uint64
+	dataTTL    time.Duration
+}
+
+// facts are what the last watch found out.
+type facts struct {
+	servers []Server
+	parent  *kasp.Parent
+	at      time.Time
+}
+
+// New returns without any zone.
+func New(c Config) *Signers {
+	s := &Signers{config: c, slots: make(chan struct{}, max(1, runtime.NumCPU()/2)), entries: map[dnsname.Name]*entry{}, clock: newClock()}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s
+}
+
+// Start begins to sign, to watch and to publish: before, zones are served with the
+// signatures that there are.
+func (s *Signers) Start() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.started = true
+	for _, e := range s.entries {
+		s.kickLocked(e)
+	}
+}
+
+// Close ends all work. What was signed and is not on disk yet is written.
+func (s *Signers) Close() {
+	s.mu.Lock()
+	s.closed = true
+	s.cancel()
+	var all []*entry
+	for _, e := range s.entries {
+		s.stopLocked(e)
+		all = append(all, e)
+	}
+	s.mu.Unlock()
+	s.wait.Wait()
+	for _, e := range all {
+		e.work.Lock()
+		if err := s.saveSigned(e); err != nil {
+			s.config.Log.Error("a signed version could not be kept", "zone", e.name.String(), "error", err)
+		}
+		e.work.Unlock()
+	}
+}
+
+func (s *Signers) stopLocked(e *entry) {
+	for _, t := range []*time.Timer{e.timer, e.look} {
+		if t != nil {
+			t.Stop()
+		}
+	}
+}
+
+// Has reports whether keys of the zone are kept.
+func (s *Signers) Has(name dnsname.Name) bool {
+	s.mu.Lock()
+	e := s.entries[name]
+	s.mu.Unlock()
+	return e != nil || exists(folderOf(s.config.Folder, name))
+}
+
+// Set says which zones there are; the others are forgotten, their files stay.
+func (s *Signers) Set(names []dnsname.Name) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, e := range s.entries {
+		if !slices.Contains(names, name) {
+			e.wanted = false
+			s.stopLocked(e)
+			delete(s.entries, name)
+		}
+	}
+}
+
+// Offer takes the version of a zone's source, and returns the signed version to be
+// served instead: that of an older source, while the new one is being signed. With
+// settings nil, those before stay in force. An error says that there is nothing that
+// may be served yet.
+func (s *Signers) Offer(name dnsname.Name, settings *Settings, v journal.Version) (journal.Version, error) {
+	e, err := s.entry(name, settings)
+	if err != nil {
+		return journal.Version{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	changed := !e.offered || e.source.Zone != v.Zone || settings != nil && !sameSettings(e.settings, *settings)
+	e.source, e.offered, e.wanted = v, true, true
+	if settings != nil {
+		e.settings = *settings
+	}
+	if changed {
+		s.kickLocked(e)
+	}
+	switch {
+	case e.version.Zone != nil:
+		return e.version, nil
+	case !e.managed:
+		return v, nil // not signed yet: the way in begins without signatures
+	case e.state.Problem != "":
+		return journal.Version{}, errors.New(e.state.Problem)
+	}
+	return journal.Version{}, fmt.Errorf("it has no signatures that could be used, and is being signed")
+}
+
+// entry returns the entry of a zone, read from disk if it is new here.
+func (s *Signers) entry(name dnsname.Name, settings *Settings) (*entry, error) {
+	s.mu.Lock()
+	e := s.entries[name]
+	s.mu.Unlock()
+	if e != nil {
+		return e, nil
+	}
+	e = &entry{name: name.Clone(), folder: folderOf(s.config.Folder, name), keys: map[kasp.ID]*sign.Key{}}
+	if err := s.load(e, settings); err != nil {
+		e.state.Problem = err.Error()
+		e.managed = true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if other := s.entries[name]; other != nil {
+		return other, nil
+	}
+	s.entries[e.name] = e
+	return e, nil
+}
+
+// load reads what is kept of a zone. Without a state there must be no keys either.
+func (s *Signers) load(e *entry, settings *Settings) error {
+	r, err := loadRecord(e.folder, e.name)
+	switch {
+	case err == nil:
+	case errors.Is(err, fs.ErrNotExist):
+		if left := keyFiles(e.folder); len(left) > 0 {
+			return fmt.Errorf("%s has keys such as %s, but no %s that says what they are for; put it back from a backup, or move the folder away to begin anew", e.folder, left[0], stateFile)
+		}
+		if settings == nil {
+			return fmt.Errorf("nothing is known of how it was signed")
+		}
+		e.machine, e.settings, e.record = kasp.New(e.name, settings.Policy), *settings, &record{Format: stateFormat, Zone: e.name.String(), Saved: true}
+		return nil
+	default:
+		s.loadSigned(e) // it is served on
+		return err
+	}
+	e.settings = r.Settings
+	if settings != nil {
+		e.settings = *settings
+	}
+	e.record, e.stale = r, !r.Saved
+	e.disk = "as read"
+	if e.machine, err = kasp.Restore(e.name, e.settings.Policy, r.Memory); err != nil {
+		s.loadSigned(e)
+		return err
+	}
+	e.managed = r.Memory.Generation > 0
+	s.loadSigned(e)
+	return nil
+}
+
+// loadSigned reads the signed version, which is good to be served whatever else is
+// wrong.
+func (s *Signers) loadSigned(e *entry) {
+	z, a, err := loadCopy(e.folder, e.name)
+	switch {
+	case err == nil:
+		e.signed = signed{zone: z, sum: a.Source, steered: a.Steered, setup: a.Setup, generation: a.Generation, dataTTL: a.DataTTL}
+		e.version = journal.Version{Zone: z}
+	case !errors.Is(err, fs.ErrNotExist):
+		s.config.Log.Warn("a signed version cannot be used; the zone is signed anew", "zone", e.name.String(), "folder", e.folder, "error", err)
+	}
+}
+
+func sameSettings(a, b Settings) bool {
+	same := (a.NSEC3 == nil) == (b.NSEC3 == nil)
+	if same && a.NSEC3 != nil {
+		same = a.NSEC3.Iterations == b.NSEC3.Iterations && a.NSEC3.OptOut == b.NSEC3.OptOut && string(a.NSEC3.Salt) == string(b.NSEC3.Salt)
+	}
+	a.NSEC3, b.NSEC3 = nil, nil
+	return same && a == b
+}
+
+// kickLocked has the zone worked on, now or once more. s.mu is held.
+func (s *Signers) kickLocked(e *entry) {
+	if !s.started || s.closed || !e.offered {
+		return
+	}
+	if e.running {
+		e.again = true
+		return
+	}
+	e.running = true
+	s.wait.Go(func() { s.run(e) })
+}
+
+func (s *Signers) kick(e *entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kickLocked(e)
+}
+
+// run works on a zone until there is nothing to be done.
+func (s *Signers) run(e *entry) {
+	for {
+		next := s.pass(e)
+		s.mu.Lock()
+		if !e.again || s.closed {
+			e.running = false
+			if !s.closed && e.wanted && next > 0 {
+				if e.timer != nil {
+					e.timer.Stop()
+				}
+				e.timer = time.AfterFunc(next, func() { s.kick(e) })
+			}
+			s.mu.Unlock()
+			return
+		}
+		e.again = false
+		s.mu.Unlock()
+	}
+}

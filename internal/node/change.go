@@ -170,7 +170,7 @@ func (n *Node) reportProblems(s *Snapshot) {
 	for z := range s.served() {
 		n.reportTransfers(z.Name)
 	}
-	for _, c := range []code{transferFailed, zoneAbsent, notifyFailed} {
+	for _, c := range slices.Concat(dnssecCodes, []code{transferFailed, zoneAbsent, notifyFailed}) {
 		n.problems.keep(c, zones)
 	}
 	n.problems.keep(versionsLost, append(slices.Clone(zones), "")) // "": of all

@@ -38,6 +38,7 @@ import (
 
 	"pharos/internal/admin/config"
 	"pharos/internal/authority/ledger"
+	"pharos/internal/authority/signer"
 	"pharos/internal/authority/xfr"
 	"pharos/internal/cluster/snapshot"
 	"pharos/internal/cluster/store"
@@ -85,6 +86,7 @@ type Node struct {
 	snapshots *snapshot.Folder
 	builders  sync.Pool // of *lateBuilder
 
+	signers     *signer.Signers
 	secondaries *xfr.Secondaries
 	notifier    *xfr.Notifier
 	outgoing    outgoing
@@ -141,6 +143,7 @@ func (n *Node) build(cfg *config.Config, o Options) error {
 	n.prober = probe.New(probe.Config{OnTransition: n.onTransition})
 	n.restoreVerdicts(cfg.Data)
 	n.buildTransfers(cfg)
+	n.buildSigners(cfg)
 	n.changeZone = n.changeInLedger
 	if err := n.publish(cfg, n.loadState(cfg)); err != nil {
 		return err
@@ -309,6 +312,7 @@ func (n *Node) stop() error {
 	shut("admin", stopTimeout, n.admin.Shutdown)
 	n.notifier.Close()
 	n.secondaries.Close()
+	n.signers.Close()
 	listeners.Wait()
 	n.closeLedger()
 	n.saveVerdicts(n.data())
@@ -324,6 +328,9 @@ func (n *Node) release() {
 	if n.secondaries != nil {
 		n.notifier.Close()
 		n.secondaries.Close()
+	}
+	if n.signers != nil {
+		n.signers.Close()
 	}
 	n.closeLedger()
 	if n.resolver != nil {

@@ -30,10 +30,17 @@ const (
 	certificateEnding  code = "certificate-ending"  // a certificate is near its end, or past it
 	listenerFailed     code = "listener-changed"    // listen.* cannot change without a restart
 	steerHomeless      code = "steer-homeless"      // steered names lie in no zone of ours
+
+	signingFailed    code = "dnssec-failed"         // a zone is not signed as its policy says
+	signaturesExpire code = "dnssec-expiring"       // signatures end soon and are not renewed
+	parentLost       code = "dnssec-parent-lost"    // the parent shows DS records that lead nowhere
+	parentWaits      code = "dnssec-parent-waits"   // the parent does not show what it should, or cannot be seen
+	serversBehind    code = "dnssec-servers-behind" // a rollover waits for a server of the zone
+	clockJumped      code = "clock-jumped"          // the wall clock is not believed for now
 )
 
 // severities of the codes that are not errors.
-var warnings = []code{certificateEnding, zoneWarning, transferFailed, notifyFailed, objectUnused, listenerFailed, steerHomeless}
+var warnings = []code{parentWaits, serversBehind, clockJumped, certificateEnding, zoneWarning, transferFailed, notifyFailed, objectUnused, listenerFailed, steerHomeless}
 
 // subject is what a problem is about: a zone, a pool, or nothing.
 type subject struct {

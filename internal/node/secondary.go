@@ -40,6 +40,7 @@ func (n *Node) goLive() {
 	defer n.mu.Unlock()
 	n.live = true
 	n.follow(nil, n.current.Load())
+	n.signers.Start()
 }
 
 // follow takes what is not in the snapshot itself from prev, which may be nil, to
@@ -56,6 +57,7 @@ func (n *Node) follow(prev, next *Snapshot) {
 			}
 		}
 		n.secondaries.Set(zones)
+		n.setSigners(next)
 	}
 	for name := range next.apexes.all() {
 		n.followZone(prev, next, name)

@@ -107,6 +107,8 @@ type Zone struct {
 	// steps that break nothing. To leave the key out later changes nothing: a zone
 	// that is signed stays so.
 	DNSSEC string `json:"dnssec,omitzero" example:"default"`
+
+	signing *Policy // that of DNSSEC
 	// Updates say who may change the zone by dynamic update (RFC 2136), of kind store.
 	// The rules are tried in this order for each record of an update by itself: the
 	// first that is about the client, the name and the type decides. What no rule is

@@ -118,6 +118,22 @@ func (d *DNSSEC) Policy(name string) (Policy, bool) {
 	return Policy{}, false
 }
 
+// Signing returns the policy that the zone is signed by; ok is false without one.
+func (z *Zone) Signing() (p Policy, ok bool) {
+	if z.signing == nil {
+		return Policy{}, false
+	}
+	return *z.signing, true
+}
+
+func (c *Config) resolvePolicies() {
+	for i := range c.Zones {
+		if p, ok := c.DNSSEC.Policy(c.Zones[i].DNSSEC); ok {
+			c.Zones[i].signing = &p
+		}
+	}
+}
+
 func (c *Config) checkDNSSEC(to *checker) {
 	first := map[string]int{}
 	for i, p := range c.DNSSEC.Policies {

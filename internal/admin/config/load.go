@@ -71,6 +71,7 @@ func Parse(name string, text []byte) (*Config, error) {
 		return nil, err
 	}
 	c.resolvePaths(filepath.Dir(name))
+	c.resolvePolicies()
 	return c, nil
 }
 

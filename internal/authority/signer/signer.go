@@ -33,8 +33,9 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"runtime"
-	"slices"
 	"sync"
 	"time"
 
@@ -49,7 +50,8 @@ import (
 // Config is what New needs.
 type Config struct {
 	Folder string // for keys and signed versions, made when needed
-	Sealer *Sealer
+	// Sealer returns what encrypts private keys; it is called when one is used.
+	Sealer func() (*Sealer, error)
 	// Publish is called when a zone has a new signed version.
 	Publish func(dnsname.Name)
 	// Trouble is called when what an operator should know may have changed; see
@@ -89,7 +91,8 @@ type Signers struct {
 	config Config
 	ctx    context.Context
 	cancel context.CancelFunc
-	slots  chan struct{} // one for each zone being signed
+	slots  chan struct{}   // one for each zone being signed
+	kept   map[string]bool // folders of zones that there were at the start
 	wait   sync.WaitGroup
 	clock  *clock
 
@@ -161,8 +164,15 @@ type facts struct {
 
 // New returns without any zone.
 func New(c Config) *Signers {
-	s := &Signers{config: c, slots: make(chan struct{}, max(1, runtime.NumCPU()/2)), entries: map[dnsname.Name]*entry{}, clock: newClock()}
+	s := &Signers{config: c, slots: make(chan struct{}, max(1, runtime.NumCPU()/2)), kept: map[string]bool{}, entries: map[dnsname.Name]*entry{}, clock: newClock()}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	folders, err := os.ReadDir(c.Folder)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		c.Log.Error("the keys of signed zones cannot be read", "folder", c.Folder, "error", err)
+	}
+	for _, f := range folders {
+		s.kept[f.Name()] = f.IsDir()
+	}
 	return s
 }
 
@@ -209,20 +219,19 @@ func (s *Signers) stopLocked(e *entry) {
 // Has reports whether keys of the zone are kept.
 func (s *Signers) Has(name dnsname.Name) bool {
 	s.mu.Lock()
-	e := s.entries[name]
-	s.mu.Unlock()
-	return e != nil || exists(folderOf(s.config.Folder, name))
+	defer s.mu.Unlock()
+	return s.entries[name] != nil || s.kept[filepath.Base(folderOf("", name))]
 }
 
-// Set says which zones there are; the others are forgotten, their files stay.
-func (s *Signers) Set(names []dnsname.Name) {
+// Set says which zones there are. Nothing is done for the others any more; their
+// files stay.
+func (s *Signers) Set(has func(dnsname.Name) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for name, e := range s.entries {
-		if !slices.Contains(names, name) {
-			e.wanted = false
+		if !has(name) {
+			e.wanted, e.offered = false, false
 			s.stopLocked(e)
-			delete(s.entries, name)
 		}
 	}
 }

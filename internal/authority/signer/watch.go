@@ -145,7 +145,7 @@ func (s *Signers) State(name dnsname.Name) (st State, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entries[name]
-	if e == nil {
+	if e == nil || !e.wanted {
 		return State{}, false
 	}
 	return e.state, true

@@ -234,7 +234,11 @@ func (s *Signers) writeKey(e *entry, id kasp.ID, k *sign.Key) error {
 	if err != nil {
 		return err
 	}
-	err = writeFile(keyPath(e.folder, id), s.config.Sealer.seal(e.name, uint32(id), k.RDATA(), text))
+	sealer, err := s.config.Sealer()
+	if err != nil {
+		return err
+	}
+	err = writeFile(keyPath(e.folder, id), sealer.seal(e.name, uint32(id), k.RDATA(), text))
 	clear(text)
 	if err != nil {
 		return fmt.Errorf("the private key cannot be written, so it is not used: %w", err)
@@ -253,11 +257,15 @@ func (s *Signers) privateKey(e *entry, k *kasp.Key) (*sign.Key, error) {
 		err = fmt.Errorf("it is larger than %d octets", maxKeyFile)
 	}
 	var file, text []byte
+	var sealer *Sealer
+	if err == nil {
+		sealer, err = s.config.Sealer()
+	}
 	if err == nil {
 		file, err = os.ReadFile(path)
 	}
 	if err == nil {
-		text, err = s.config.Sealer.open(e.name, uint32(k.ID), k.DNSKEY, file)
+		text, err = sealer.open(e.name, uint32(k.ID), k.DNSKEY, file)
 	}
 	var key *sign.Key
 	if err == nil {
@@ -613,7 +621,10 @@ func (e *entry) nextSerial(source rdata.Serial) rdata.Serial {
 	if e.stale {
 		last = e.record.Reserved
 	}
-	if last == 0 || last.Less(source) {
+	if e.signed.zone == nil && e.record.Firsts == nil {
+		last = source // served as it is until now
+	}
+	if last.Less(source) {
 		return source
 	}
 	return last + 1

@@ -1,0 +1,326 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"pharos/internal/admin/config"
+	"pharos/internal/admin/telemetry"
+	"pharos/internal/authority/journal"
+	"pharos/internal/authority/kasp"
+	"pharos/internal/authority/sign"
+	"pharos/internal/authority/signer"
+	"pharos/internal/authority/xfr"
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/dnssec"
+	"pharos/internal/dns/dnswire"
+	"pharos/internal/dns/rdata"
+	"pharos/internal/resolver/outbound"
+)
+
+// This file joins zones with the key dnssec with what signs them:
+//
+//	source -> signStage -> signer.Offer -> (keys, signatures, disk) -> zoneChanged
+//	signer -> servers of the zone: xfr.Serial; servers of the parent: xfr.Ask
+
+// buildSigners makes what keeps zones signed. Nothing is signed before goLive.
+func (n *Node) buildSigners(cfg *config.Config) {
+	folder := filepath.Join(cfg.Data, "keys")
+	var mu sync.Mutex
+	var sealer *signer.Sealer
+	n.signers = signer.New(signer.Config{
+		Folder: folder, Log: n.log, Publish: n.zoneChanged, Trouble: n.reportDNSSEC, Servers: n.serversOf, Parent: n.parentOf,
+		Sealer: func() (*signer.Sealer, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			if sealer != nil {
+				return sealer, nil
+			}
+			var err error
+			if sealer, err = signer.OpenSealer(cfg.DNSSEC.KeyEncryption, folder); err != nil {
+				return nil, err
+			}
+			if sealer.Made != "" {
+				n.log.Warn("private keys are encrypted with a key that lies beside them: whoever has the data folder has both; "+
+					"keep it elsewhere and name it with dnssec.keyEncryption", "file", sealer.Made)
+			}
+			return sealer, nil
+		},
+	})
+}
+
+// signStage puts the signed version of a zone in the place of its source.
+func (n *Node) signStage(c *config.Zone, _ *servedZone, v journal.Version) (journal.Version, error) {
+	if v.Zone == nil || c.DNSSEC == "" && !n.signers.Has(c.Name) {
+		return v, nil
+	}
+	var settings *signer.Settings
+	if c.DNSSEC != "" {
+		settings = settingsOf(c)
+	}
+	out, err := n.signers.Offer(c.Name, settings, v)
+	if err != nil {
+		return v, fmt.Errorf("dnssec: %w", err)
+	}
+	return out, nil
+}
+
+// settingsOf returns how the policy of a zone has it signed.
+func settingsOf(c *config.Zone) *signer.Settings {
+	p, ok := c.Signing()
+	if !ok {
+		panic("BUG: the configuration has no policy " + c.DNSSEC) // it has been checked
+	}
+	s := &signer.Settings{
+		KeyTTL: rdata.TTL(p.KeyTTL.Std() / time.Second), Life: p.SignatureLifetime.Std(), Jitter: p.SignatureJitter.Std(),
+		Renew: p.SignatureRefresh.Std(), ParentEvery: p.ParentInterval.Std(),
+		Policy: kasp.Policy{
+			Off: c.DNSSEC == config.PolicyInsecure, Algorithm: algorithmOf(p.Algorithm), Single: p.Keys == "csk",
+			KSKLifetime: p.KSKLifetime.Std(), ZSKLifetime: p.ZSKLifetime.Std(), KeyTTL: p.KeyTTL.Std(), Propagation: p.Propagation.Std(),
+			ParentTTL: p.ParentTTL.Std(), ParentPropagation: p.ParentPropagation.Std(), Safety: p.Safety.Std(), Purge: p.Purge.Std(),
+			CDS: map[string]kasp.CDS{"always": kasp.CDSAlways, "rollover": kasp.CDSRollover, "none": kasp.CDSNone}[p.CDS],
+		},
+	}
+	if p.Denial == "nsec3" {
+		salt, err := hex.DecodeString(p.NSEC3.Salt)
+		if err != nil {
+			panic("BUG: " + err.Error()) // the configuration has been checked
+		}
+		s.NSEC3 = &sign.NSEC3{Iterations: uint16(p.NSEC3.Iterations), Salt: salt, OptOut: p.NSEC3.OptOut}
+	}
+	return s
+}
+
+func algorithmOf(word string) uint8 {
+	return map[string]uint8{
+		"rsasha256": dnssec.RSASHA256, "ecdsap256sha256": dnssec.ECDSAP256, "ecdsap384sha384": dnssec.ECDSAP384,
+		"ed25519": dnssec.Ed25519, "ed448": dnssec.Ed448,
+	}[word]
+}
+
+// setSigners says which zones there are. n.mu is held.
+func (n *Node) setSigners(s *Snapshot) {
+	n.signers.Set(func(name dnsname.Name) bool { return s.apexes[name] != nil })
+}
+
+// serversOf returns which serial each server of a zone shows, this node first.
+func (n *Node) serversOf(ctx context.Context, name dnsname.Name) []signer.Server {
+	s := n.current.Load()
+	a := s.apexes[name]
+	if a == nil || a.served.Zone == nil {
+		return []signer.Server{{Address: "this node", Err: errors.New("serves nothing")}}
+	}
+	peers := s.peers(a.config.Notify)
+	all := make([]signer.Server, 1+len(peers))
+	all[0] = signer.Server{Address: "this node", Serial: a.served.Zone.Serial()}
+	var asking sync.WaitGroup
+	for i, p := range peers {
+		asking.Go(func() { // ends with the answer, or by the time limits of a query
+			serial, err := xfr.Serial(ctx, p, name)
+			all[i+1] = signer.Server{Address: p.Address.String(), Serial: serial, Err: err}
+		})
+	}
+	asking.Wait()
+	return all
+}
+
+// parentOf asks the servers of a zone's parent for the DS records that they show.
+func (n *Node) parentOf(ctx context.Context, name dnsname.Name) (p kasp.Parent, ok bool, err error) {
+	servers, err := n.parentServers(ctx, name)
+	if err != nil || len(servers) == 0 {
+		return p, err != nil, err
+	}
+	sets, ttls, errs := make([][][]byte, len(servers)), make([]rdata.TTL, len(servers)), make([]error, len(servers))
+	var asking sync.WaitGroup
+	for i, server := range servers {
+		asking.Go(func() { // ends with the answer, or by the time limits of a query
+			m, err := xfr.Ask(ctx, xfr.Peer{Address: server}, name, rdata.TypeDS)
+			if err != nil {
+				errs[i] = fmt.Errorf("server %s of the parent: %w", server, err)
+				return
+			}
+			for _, r := range m.Answer {
+				if r.Name == name && r.Type == rdata.TypeDS {
+					sets[i], ttls[i] = append(sets[i], r.Data), max(ttls[i], r.TTL)
+				}
+			}
+			if m.Rcode != dnswire.RcodeNoError {
+				errs[i] = fmt.Errorf("server %s of the parent says that there is no %s", server, name)
+			}
+		})
+	}
+	asking.Wait()
+	// All of them have to be seen: the one that is not may show anything.
+	if err := errors.Join(errs...); err != nil {
+		return p, true, err
+	}
+	return kasp.Parent{Sets: sets, TTL: time.Duration(slices.Max(ttls)) * time.Second}, true, nil
+}
+
+// maxParents bounds the addresses of a parent's servers that are asked: the largest
+// domains have 13 names, each with two.
+const maxParents = 32
+
+// parentServers returns the servers of the parent: those of the policy, else those
+// that the resolver finds; none if it is off.
+func (n *Node) parentServers(ctx context.Context, name dnsname.Name) ([]netip.AddrPort, error) {
+	s := n.current.Load()
+	a := s.apexes[name]
+	if a == nil {
+		return nil, nil
+	}
+	policy, _ := a.config.Signing()
+	if len(policy.Parent) > 0 || len(s.Config.Resolver.Allow) == 0 || name.IsRoot() {
+		return policy.Parent, nil
+	}
+	hosts, err := n.parentHosts(ctx, name.Parent())
+	if err != nil {
+		return nil, fmt.Errorf("the servers of the parent of %s: %w; name them with dnssec.policies[].parent", name, err)
+	}
+	var all []netip.AddrPort
+	for _, host := range hosts {
+		for _, t := range []rdata.Type{rdata.TypeA, rdata.TypeAAAA} {
+			found, err := n.resolver.Resolve(ctx, host, t, outbound.Options{})
+			if err != nil {
+				continue // another name or family may do
+			}
+			for _, r := range found.Answer {
+				if addr, ok := netip.AddrFromSlice(r.Data); ok && r.Type == t && len(all) < maxParents {
+					all = append(all, netip.AddrPortFrom(addr, s.Config.Resolver.Port))
+				}
+			}
+		}
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("no server of the parent of %s has an address; name them with dnssec.policies[].parent", name)
+	}
+	return all, nil
+}
+
+// parentHosts returns the names of the servers of the zone that name is in.
+func (n *Node) parentHosts(ctx context.Context, name dnsname.Name) ([]dnsname.Name, error) {
+	for ; !name.IsZero(); name = name.Parent() {
+		found, err := n.resolver.Resolve(ctx, name, rdata.TypeNS, outbound.Options{})
+		if err != nil {
+			return nil, err
+		}
+		var hosts []dnsname.Name
+		for _, r := range found.Answer {
+			if host, ok := rdata.Target(r.Type, r.Data); ok && r.Type == rdata.TypeNS && r.Name == name {
+				hosts = append(hosts, host)
+			}
+		}
+		if len(hosts) > 0 {
+			return hosts, nil
+		}
+	}
+	return nil, errors.New("no zone above it has name servers")
+}
+
+// dnssecCodes are the codes of problems of signed zones.
+var dnssecCodes = []code{signingFailed, signaturesExpire, parentLost, parentWaits, serversBehind, clockJumped}
+
+// expiring is how long before the end of the first signature a problem is raised, at
+// most: renewal has failed since long.
+const expiring = 2 * 24 * time.Hour
+
+// patience is how long a parent may take before it is a problem.
+const patience = 24 * time.Hour
+
+// reportDNSSEC sets the problems of a signed zone.
+func (n *Node) reportDNSSEC(name dnsname.Name) {
+	about := name.String()
+	st, ok := n.signers.State(name)
+	text := func(holds bool, format string, args ...any) string {
+		if !ok || !holds {
+			return ""
+		}
+		return fmt.Sprintf("zone %s: ", about) + fmt.Sprintf(format, args...)
+	}
+	n.problem(signingFailed, about, text(st.Problem != "", "%s", st.Problem))
+	n.problem(clockJumped, about, text(st.Jumped != 0, "the clock has jumped by %s; signatures go on being dated as before for some minutes, in case it is a mistake", st.Jumped.Round(time.Second)))
+	left := time.Until(st.Expires)
+	n.problem(signaturesExpire, about, text(st.Signed && st.Problem != "" && left < expiring, "the first signature ends in %s (%s), and none is renewed: see the other problems", left.Round(time.Minute), st.Expires.UTC().Format(time.DateTime)))
+	n.problem(parentLost, about, text(st.Parent.Lost != "", "it is bogus to whoever validates: %s; have the parent show what \"pharos zone ds %s\" prints", st.Parent.Lost, about))
+	waits := ""
+	if st.ParentProblem != "" {
+		waits = "the parent cannot be seen, so rollovers wait: " + st.ParentProblem
+	} else if key := waitingForParent(st); key != "" {
+		waits = key
+	}
+	n.problem(parentWaits, about, text(waits != "", "%s", waits))
+	behind := ""
+	if st.Waiting != 0 {
+		for _, s := range st.Servers {
+			if s.Err != nil {
+				behind = fmt.Sprintf("server %s cannot be seen, so rollovers wait for it: %v", s.Address, s.Err)
+			}
+		}
+	}
+	n.problem(serversBehind, about, text(behind != "", "%s", behind))
+}
+
+// waitingForParent says what the parent has yet to show, if it takes long or if
+// somebody has to tell it.
+func waitingForParent(st signer.State) string {
+	if st.Parent.Agrees || len(st.Parent.Ask) == 0 && !st.Parent.None {
+		return ""
+	}
+	since := time.Duration(0)
+	for _, v := range st.Keys {
+		if v.Key.Wanted && v.Key.Role != kasp.ZSK && !v.Key.Made.IsZero() {
+			since = max(since, time.Since(v.Key.Made))
+		}
+	}
+	switch {
+	case !st.ParentAsks && !st.ParentAsked.IsZero():
+		return "the parent has to be given the DS records that \"pharos zone ds\" prints, and nobody here can see whether it shows them; say so with --submitted"
+	case since > patience && st.Parent.None:
+		return "the parent still shows DS records; have it remove them"
+	case since > patience:
+		return "the parent does not show the DS records that it should; \"pharos zone ds\" prints them"
+	}
+	return ""
+}
+
+// sampleDNSSEC gives what is known of signed zones to a scrape.
+func (n *Node) sampleDNSSEC(emit func(telemetry.Sample)) {
+	c := n.signers.Counts()
+	emit(counter("dnssec_signatures_total", "Signatures of zones, by what became of them.", c.Made, "outcome", "made"))
+	emit(counter("dnssec_signatures_total", "Signatures of zones, by what became of them.", c.Kept, "outcome", "kept"))
+	emit(counter("dnssec_versions_total", "Signed versions of zones that were made.", c.Versions))
+	emit(counter("dnssec_failures_total", "Times that a zone could not be signed as it should.", c.Failed))
+	for _, z := range n.current.Load().served {
+		st, ok := n.signers.State(z.Name)
+		if !ok {
+			continue
+		}
+		name := z.Name.String()
+		phases := map[[2]string]int{}
+		next := time.Duration(0)
+		for _, v := range st.Keys {
+			phases[[2]string{v.Key.Role.String(), v.Phase}]++
+			if v.In > 0 && (next == 0 || v.In < next) {
+				next = v.In
+			}
+		}
+		for _, k := range slices.SortedFunc(maps.Keys(phases), func(a, b [2]string) int { return cmp.Or(strings.Compare(a[0], b[0]), strings.Compare(a[1], b[1])) }) {
+			emit(gauge("dnssec_keys", "Keys of a zone, by role and state.", float64(phases[k]), "zone", name, "role", k[0], "state", k[1]))
+		}
+		emit(gauge("dnssec_next_event_seconds", "Time until the next step of a key that time alone brings; 0 if none does.", next.Seconds(), "zone", name))
+		emit(gauge("dnssec_parent_agrees", "1 while the parent shows what it should.", one(st.Parent.Agrees), "zone", name))
+		if st.Signed {
+			emit(gauge("dnssec_first_expiry_seconds", "Time until the first signature of a zone ends, if it is not renewed.", time.Until(st.Expires).Seconds(), "zone", name))
+		}
+	}
+}

@@ -3,11 +3,7 @@ package signer
 import (
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
-	"runtime"
 	"slices"
-	"sync"
 	"time"
 
 	"pharos/internal/authority/journal"
@@ -189,116 +185,6 @@ func steadyText(r *record) (string, error) {
 	return string(text), err
 }
 
-// generate makes a key, and takes it in when it is safe on disk.
-func (s *Signers) generate(e *entry, k kasp.Key, now time.Time) error {
-	const tries = 100 // of 65,536 tags a zone has a few
-	for range tries {
-		made, err := sign.Generate(k.Role.Flags(), k.Algorithm, 0)
-		if err != nil {
-			return err
-		}
-		if e.hasTag(made.Tag(), k.Algorithm) {
-			continue
-		}
-		if err := s.writeKey(e, k.ID, made); err != nil {
-			return err
-		}
-		if err := e.machine.Made(k.ID, made.RDATA(), now); err != nil {
-			return err
-		}
-		e.keys[k.ID] = made
-		s.config.Log.Info("key made", "zone", e.name.String(), "role", k.Role.String(), "tag", made.Tag(), "algorithm", sign.AlgorithmName(k.Algorithm))
-		return nil
-	}
-	return fmt.Errorf("no new key with a tag of its own in %d tries", tries)
-}
-
-// hasTag reports whether a key with that tag is known: validators would confuse them.
-func (e *entry) hasTag(tag uint16, algorithm uint8) bool {
-	return slices.ContainsFunc(e.machine.Memory().Keys, func(k kasp.Key) bool {
-		return k.Algorithm == algorithm && len(k.DNSKEY) > 0 && k.Tag() == tag
-	})
-}
-
-func keyPath(folder string, id kasp.ID) string {
-	return filepath.Join(folder, fmt.Sprintf("%d%s", id, keySuffix))
-}
-
-func keyFiles(folder string) []string {
-	all, _ := filepath.Glob(filepath.Join(folder, "*"+keySuffix)) // the pattern is good
-	return all
-}
-
-func (s *Signers) writeKey(e *entry, id kasp.ID, k *sign.Key) error {
-	text, err := k.PEM()
-	if err != nil {
-		return err
-	}
-	sealer, err := s.config.Sealer()
-	if err != nil {
-		return err
-	}
-	err = writeFile(keyPath(e.folder, id), sealer.seal(e.name, uint32(id), k.RDATA(), text))
-	clear(text)
-	if err != nil {
-		return fmt.Errorf("the private key cannot be written, so it is not used: %w", err)
-	}
-	return nil
-}
-
-// privateKey returns a key with its private half, from disk when it is first needed.
-func (s *Signers) privateKey(e *entry, k *kasp.Key) (*sign.Key, error) {
-	if have := e.keys[k.ID]; have != nil {
-		return have, nil
-	}
-	path := keyPath(e.folder, k.ID)
-	stat, err := os.Stat(path)
-	if err == nil && stat.Size() > maxKeyFile {
-		err = fmt.Errorf("it is larger than %d octets", maxKeyFile)
-	}
-	var file, text []byte
-	var sealer *Sealer
-	if err == nil {
-		sealer, err = s.config.Sealer()
-	}
-	if err == nil {
-		file, err = os.ReadFile(path)
-	}
-	if err == nil {
-		text, err = sealer.open(e.name, uint32(k.ID), k.DNSKEY, file)
-	}
-	var key *sign.Key
-	if err == nil {
-		key, err = sign.ParsePEM(k.Role.Flags(), k.Algorithm, text)
-		clear(text)
-	}
-	if err == nil && string(key.RDATA()) != string(k.DNSKEY) {
-		err = fmt.Errorf("it is that of another key")
-	}
-	if err != nil {
-		return nil, &KeyError{fmt.Errorf("the private key %d (%s) in %s cannot be used: %w; put the file back from a backup, or replace the key with \"pharos zone rollover\"; until then the zone is served with the signatures it has", k.Tag(), k.Role, path, err)}
-	}
-	e.keys[k.ID] = key
-	return key, nil
-}
-
-// KeyError says that a private key cannot be used.
-type KeyError struct{ Err error }
-
-func (e *KeyError) Error() string { return e.Err.Error() }
-
-// Unwrap is part of errors.As.
-func (e *KeyError) Unwrap() error { return e.Err }
-
-func (s *Signers) purge(e *entry, ids []kasp.ID) {
-	for _, id := range ids {
-		delete(e.keys, id)
-		if err := os.Remove(keyPath(e.folder, id)); err != nil && !os.IsNotExist(err) {
-			s.config.Log.Warn("a key that nobody needs could not be deleted", "zone", e.name.String(), "error", err)
-		}
-	}
-}
-
 // params returns how the plan has the zone signed, and a text that is the same only
 // if nothing in it has changed.
 func (s *Signers) params(e *entry, settings Settings, plan kasp.Plan) (sign.Params, string, error) {
@@ -346,6 +232,16 @@ func (s *Signers) params(e *entry, settings Settings, plan kasp.Plan) (sign.Para
 	return p, setup, nil
 }
 
+// order is a signed version to be made.
+type order struct {
+	source journal.Version
+	plan   kasp.Plan
+	params sign.Params
+	setup  string         // keys and parameters, as text
+	due    []dnsname.Name // whose signatures have to be renewed
+	now    time.Time
+}
+
 // publish makes the signed version that is wanted now, if there is not that already,
 // and has it served.
 func (s *Signers) publish(e *entry, settings Settings, source journal.Version, plan kasp.Plan, now time.Time) error {
@@ -378,7 +274,7 @@ func (s *Signers) publish(e *entry, settings Settings, source journal.Version, p
 		}
 		return nil
 	}
-	next, err := s.sign(e, source, params, plan, due, setup, now)
+	next, err := s.sign(e, order{source, plan, params, setup, due, now})
 	if err != nil {
 		return err
 	}
@@ -430,204 +326,6 @@ func steeredNames(z *zone.Zone) []string {
 		}
 	}
 	return all
-}
-
-// sign makes the next signed version.
-func (s *Signers) sign(e *entry, source journal.Version, params sign.Params, plan kasp.Plan, due []dnsname.Name, setup string, now time.Time) (signed, error) {
-	serial := e.nextSerial(source.Zone.Serial())
-	params.Serial = &serial
-	if len(plan.Signers) == 0 {
-		z, err := unsigned(source.Zone, serial)
-		return signed{zone: z, journal: s.journalOf(e, z), dataTTL: longestTTL(source.Zone)}, err
-	}
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	case <-s.ctx.Done():
-		return signed{}, s.ctx.Err()
-	}
-	if e.signed.setup == setup {
-		if next, ok, err := s.update(e, source, params, due, now); ok || err != nil {
-			return next, err
-		}
-	}
-	work, err := sign.NewPlan(source.Zone, e.signed.zone, params, now)
-	if err != nil {
-		return signed{}, err
-	}
-	s.work(e, work)
-	z, _, err := work.Finish()
-	if err != nil {
-		return signed{}, err
-	}
-	made, kept := work.Signatures()
-	s.count(made, kept)
-	return signed{zone: z, journal: s.journalOf(e, z), dataTTL: longestTTL(source.Zone)}, nil
-}
-
-func (s *Signers) count(made, kept int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.counts.Made += uint64(made)
-	s.counts.Kept += uint64(kept)
-	s.counts.Versions++
-}
-
-// work signs on all cores.
-func (s *Signers) work(e *entry, work *sign.Plan) {
-	s.mu.Lock()
-	e.state.Progress = work.Progress
-	s.mu.Unlock()
-	var cores sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		cores.Go(work.Work)
-	}
-	stop := make(chan struct{})
-	go func() { // ends with the work
-		select {
-		case <-s.ctx.Done():
-			work.Stop()
-		case <-stop:
-		}
-	}()
-	cores.Wait()
-	close(stop)
-	s.mu.Lock()
-	e.state.Progress = nil
-	s.mu.Unlock()
-}
-
-// update makes the next version out of the one before, where little has changed. ok is
-// false if that cannot be.
-func (s *Signers) update(e *entry, source journal.Version, params sign.Params, due []dnsname.Name, now time.Time) (signed, bool, error) {
-	old := e.signed
-	if old.zone == nil || old.from == nil {
-		return signed{}, false, nil
-	}
-	touched, ok := touchedNames(old.from, source)
-	if !ok || !slices.Equal(steeredNames(old.from), steeredNames(source.Zone)) {
-		return signed{}, false, nil
-	}
-	stripped, _ := sign.Strip(source.Zone)
-	if stripped == nil {
-		return signed{}, false, nil
-	}
-	change, err := sign.Update(sign.Revision{Old: old.zone, New: stripped, Touched: touched, Due: due}, params, now)
-	if err != nil {
-		return signed{}, false, nil // more has to change: the whole zone then
-	}
-	edit := old.zone.Edit()
-	names := map[dnsname.Name]bool{}
-	dataTTL := old.dataTTL
-	made := 0
-	for _, r := range change.Deleted {
-		edit.Delete(r)
-		names[r.Name] = true
-	}
-	for _, r := range change.Added {
-		edit.Add(r)
-		names[r.Name] = true
-		dataTTL = max(dataTTL, time.Duration(r.TTL)*time.Second)
-		if r.Type == rdata.TypeRRSIG {
-			made++
-		}
-	}
-	z, problems := edit.Finish()
-	if z == nil {
-		return signed{}, false, fmt.Errorf("the signed version cannot be served: %v", problems)
-	}
-	s.count(made, 0)
-	return signed{zone: z, journal: s.journalAt(e, z, names), dataTTL: dataTTL}, true, nil
-}
-
-// touchedNames returns the names at which a source has changed since from.
-func touchedNames(from *zone.Zone, source journal.Version) ([]dnsname.Name, bool) {
-	if from == source.Zone {
-		return nil, true
-	}
-	var names []dnsname.Name
-	if list, ok := source.Journal.Since(from.Serial()); ok {
-		for _, d := range list {
-			for r := range d.Deleted() {
-				names = append(names, r.Name)
-			}
-			for r := range d.Added() {
-				names = append(names, r.Name)
-			}
-		}
-		return names, true
-	}
-	journal.Compare(from, source.Zone, func(r rdata.Record, _ bool) bool {
-		names = append(names, r.Name.Clone())
-		return true
-	})
-	return names, true
-}
-
-// journalOf and journalAt return what led to z, for IXFR.
-func (s *Signers) journalOf(e *entry, z *zone.Zone) *journal.Journal {
-	if e.signed.zone == nil {
-		return nil
-	}
-	_, _, size := z.Stats()
-	d, _ := journal.Between(e.signed.zone, z, min(journalLimit, size))
-	return e.signed.journal.With(d, journalLimit)
-}
-
-func (s *Signers) journalAt(e *entry, z *zone.Zone, names map[dnsname.Name]bool) *journal.Journal {
-	if z.DenialType() == rdata.TypeNSEC3 { // whose owners are found by no question
-		return s.journalOf(e, z)
-	}
-	var list []dnsname.Name
-	for n := range names {
-		list = append(list, n)
-	}
-	return e.signed.journal.With(journal.BetweenAt(e.signed.zone, z, list), journalLimit)
-}
-
-// unsigned returns z under another serial.
-func unsigned(z *zone.Zone, serial rdata.Serial) (*zone.Zone, error) {
-	z, problems := sign.Strip(z)
-	if z == nil {
-		return nil, fmt.Errorf("without signatures: %v", problems)
-	}
-	set, _ := z.RRset(z.Apex(), rdata.TypeSOA)
-	data, _, _ := set.Record(0)
-	soa := rdata.Record{Name: z.Origin(), Type: rdata.TypeSOA, Class: rdata.ClassIN, TTL: set.TTL, Data: data}
-	edit := z.Edit()
-	edit.Delete(soa)
-	soa.Data = withSerial(data, serial)
-	edit.Add(soa)
-	next, problems := edit.Finish()
-	if next == nil {
-		return nil, fmt.Errorf("under serial %d: %v", serial, problems)
-	}
-	return next, nil
-}
-
-func withSerial(soa []byte, serial rdata.Serial) []byte {
-	out := slices.Clone(soa)
-	at := len(out) - 20
-	out[at], out[at+1], out[at+2], out[at+3] = byte(serial>>24), byte(serial>>16), byte(serial>>8), byte(serial)
-	return out
-}
-
-// nextSerial returns the serial of the next signed version; see the package comment.
-func (e *entry) nextSerial(source rdata.Serial) rdata.Serial {
-	last := e.record.Serial
-	if e.signed.zone != nil {
-		last = e.signed.zone.Serial()
-	}
-	if e.stale {
-		last = e.record.Reserved
-	}
-	if e.signed.zone == nil && e.record.Firsts == nil {
-		last = source // served as it is until now
-	}
-	if last.Less(source) {
-		return source
-	}
-	return last + 1
 }
 
 // present puts a signed version on disk, or makes sure that a crash cannot lead to

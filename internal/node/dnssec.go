@@ -110,13 +110,13 @@ func algorithmOf(word string) uint8 {
 
 // setSigners says which zones there are. n.mu is held.
 func (n *Node) setSigners(s *Snapshot) {
-	n.signers.Set(func(name dnsname.Name) bool { return s.apexes[name] != nil })
+	n.signers.Set(func(name dnsname.Name) bool { return s.apexes.get(name) != nil })
 }
 
 // serversOf returns which serial each server of a zone shows, this node first.
 func (n *Node) serversOf(ctx context.Context, name dnsname.Name) []signer.Server {
 	s := n.current.Load()
-	a := s.apexes[name]
+	a := s.apexes.get(name)
 	if a == nil || a.served.Zone == nil {
 		return []signer.Server{{Address: "this node", Err: errors.New("serves nothing")}}
 	}
@@ -175,7 +175,7 @@ const maxParents = 32
 // that the resolver finds; none if it is off.
 func (n *Node) parentServers(ctx context.Context, name dnsname.Name) ([]netip.AddrPort, error) {
 	s := n.current.Load()
-	a := s.apexes[name]
+	a := s.apexes.get(name)
 	if a == nil {
 		return nil, nil
 	}
@@ -300,7 +300,7 @@ func (n *Node) sampleDNSSEC(emit func(telemetry.Sample)) {
 	emit(counter("dnssec_signatures_total", "Signatures of zones, by what became of them.", c.Kept, "outcome", "kept"))
 	emit(counter("dnssec_versions_total", "Signed versions of zones that were made.", c.Versions))
 	emit(counter("dnssec_failures_total", "Times that a zone could not be signed as it should.", c.Failed))
-	for _, z := range n.current.Load().served {
+	for z := range n.current.Load().served() {
 		st, ok := n.signers.State(z.Name)
 		if !ok {
 			continue

@@ -72,7 +72,7 @@ internal/admin/explain:         internal/dns/...
 internal/admin/telemetry:
 internal/admin/api:             internal/admin/explain internal/admin/telemetry
 internal/admin/migrate:         internal/dns/dnsname
-internal/admin/cli:             internal/dns/... internal/authority/zone internal/authority/journal internal/authority/gate internal/authority/masterfile internal/resolver/outbound internal/admin/api internal/admin/explain internal/admin/migrate
+internal/admin/cli:             internal/dns/... internal/authority/zone internal/authority/sign internal/authority/journal internal/authority/gate internal/authority/masterfile internal/resolver/outbound internal/admin/api internal/admin/explain internal/admin/migrate
 
 internal/node:                  internal/...
 internal/arch:

@@ -32,6 +32,8 @@ func newZone() *cobra.Command {
 	// Master files, without a node.
 	c.AddCommand(newZoneDiff())
 	c.AddCommand(newZoneFormat())
+	c.AddCommand(newZoneSign())
+	c.AddCommand(newZoneVerify())
 
 	return c
 }

@@ -107,6 +107,8 @@ func needsRestart(old, now *config.Config) string {
 		{"resolver.cacheSize", old.Resolver.CacheSize, now.Resolver.CacheSize},
 		{"resolver.timeout", old.Resolver.Timeout, now.Resolver.Timeout},
 		{"resolver.routes", old.Resolver.Routes, now.Resolver.Routes},
+		{"resolver.serveStale", old.Resolver.ServeStale, now.Resolver.ServeStale},
+		{"resolver.prefetch", old.Resolver.Prefetch, now.Resolver.Prefetch},
 		{"resolver.minimise", old.Resolver.Minimise, now.Resolver.Minimise},
 		{"resolver.mixCase", old.Resolver.MixCase, now.Resolver.MixCase},
 		{"resolver.validate", old.Resolver.Validate, now.Resolver.Validate},

@@ -173,9 +173,10 @@ func udpWorkers(c config.DNS) int {
 }
 
 func (n *Node) buildResolver(r config.Resolver) error {
-	n.cache = rrcache.New(n.started, rrcache.Limits{RecordOctets: int(r.CacheSize / 2), AnswerOctets: int(r.CacheSize / 2)})
+	n.cache = rrcache.New(n.started, rrcache.Limits{
+		RecordOctets: int(r.CacheSize / 2), AnswerOctets: int(r.CacheSize / 2), Stale: time.Duration(r.ServeStale)})
 	c := outbound.Config{Port: r.Port, Cache: n.cache, Limits: iterate.Limits{Time: time.Duration(r.Timeout)},
-		Minimise: r.Minimise, MixCase: r.MixCase, Validate: r.Validate, Negative: r.NegativeTrustAnchors}
+		Prefetch: r.Prefetch, Minimise: r.Minimise, MixCase: r.MixCase, Validate: r.Validate, Negative: r.NegativeTrustAnchors}
 	for _, route := range r.Routes {
 		c.Routes = append(c.Routes, iterate.Route{
 			Zone: route.Zone, Servers: route.Servers, Forward: route.Kind == "forward", First: route.First})

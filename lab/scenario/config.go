@@ -104,7 +104,8 @@ func splitSetting(text string) (key, value string, ok bool) {
 type World struct {
 	Roots          []netip.Addr // addresses of the root servers in the hints
 	NoIPv4, NoIPv6 bool
-	Minimise       bool // QNAME minimisation (RFC 9156)
+	StaleAfter     time.Duration // see iterate.Limits
+	Minimise       bool          // QNAME minimisation (RFC 9156)
 	Routes         []iterate.Route
 	Sends          int // outgoing queries that one question may cost; 0 is the standard
 	Cache          rrcache.Limits
@@ -137,7 +138,6 @@ var needs = map[string][2]string{
 	"trust-anchor-file":      {"whitebox", "a trust anchor file made for Unbound"},
 	"AUTOTRUST_FILE":         {"whitebox", "a trust anchor file made for Unbound (RFC 5011)"},
 	"TEMPFILE_CONTENTS":      {"whitebox", "a file made for Unbound"},
-	"serve-expired":          {"stale", "answers from expired records (RFC 8767)"},
 	"forward-host":           {"forward", "a forwarder by its name"},
 	"stub-host":              {"forward", "a stub zone's server by its name"},
 	"forward-tcp-upstream":   {"forward", "forwarding over TCP only"},
@@ -197,6 +197,21 @@ func (s *Scenario) apply(w *World, set Setting, zones map[int]string) error {
 	switch set.Key {
 	case "stub-addr", "forward-addr":
 		return s.applyServer(w, set, zones)
+	case "serve-expired":
+		if yes && w.Cache.Stale == 0 {
+			w.Cache.Stale = 24 * time.Hour
+		}
+	case "serve-expired-ttl":
+		seconds, _ := strconv.Atoi(set.Value)
+		w.Cache.Stale = time.Duration(seconds) * time.Second
+	case "serve-expired-reply-ttl":
+		w.Cache.StaleTTL = parseTTL(set.Value)
+	case "serve-expired-client-timeout":
+		ms, _ := strconv.Atoi(set.Value)
+		if w.StaleAfter = time.Duration(ms) * time.Millisecond; ms == 0 {
+			w.StaleAfter = -1
+		}
+	case "ede-serve-expired", "serve-expired-ttl-reset":
 	case "forward-first", "stub-first":
 		w.route(zones[set.Block], set.Clause).First = yes
 	case "stub-name": // of the server at stub-addr

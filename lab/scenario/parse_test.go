@@ -161,7 +161,7 @@ func TestParseErrors(t *testing.T) {
 func TestUnsupported(t *testing.T) {
 	for _, c := range []struct{ config, steps, class string }{
 		{"server:\n\ttrust-anchor-file: \"root.key\"\n", "", "whitebox"},
-		{"server:\n\tserve-expired: yes\n", "", "stale"},
+		{"server:\n\tprefetch: yes\n", "", "prefetch"},
 		{"server:\n\tserve-expired: no\n", "", ""},
 		{"server:\n\tlocal-zone: \"x\" static\n", "", "config"},
 		{"forward-zone:\n\tname: \".\"\n\tforward-host: f.example.\n", "", "forward"},

@@ -94,6 +94,7 @@ func (s *Scenario) Run(o Options) (Result, error) {
 	if w.Sends > 0 {
 		o.Limits.Sends = w.Sends
 	}
+	o.Limits.StaleAfter = w.StaleAfter
 	r := &run{s: s, world: w, now: o.Start, used: map[*Step]bool{}, asked: map[uint64]*question{}}
 	cache := rrcache.New(o.Start, w.Cache)
 	if o.Ready {

@@ -305,6 +305,13 @@ type Resolver struct {
 	// which replies have to repeat, so that they are harder to forge. A server that
 	// does not repeat it is asked over TCP.
 	MixCase bool `json:"mixCase" default:"true" example:"false"`
+	// ServeStale is how much longer answers are kept beyond their time, and given
+	// with a TTL of 30 seconds when the servers that could renew them do not answer
+	// within 1.8 seconds, or fail (RFC 8767). 0: never.
+	ServeStale Duration `json:"serveStale" default:"24h" min:"0s" max:"168h" example:"72h"`
+	// Prefetch fetches an answer anew that is asked for in the last tenth of its
+	// time, so that nobody has to wait for it later.
+	Prefetch bool `json:"prefetch" default:"true" example:"false"`
 	// Validate has answers proven by DNSSEC: what is signed wrongly is SERVFAIL,
 	// with the reason as extended error. Turn it off only for a private root that
 	// is not signed.

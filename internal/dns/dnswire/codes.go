@@ -89,6 +89,7 @@ const (
 	EDENotReady                   EDE = 14
 	EDEBlocked                    EDE = 15
 	EDEProhibited                 EDE = 18
+	EDEStaleNXDomain              EDE = 19
 	EDENotAuthoritative           EDE = 20
 	EDENotSupported               EDE = 21
 	EDENoReachableAuthority       EDE = 22
@@ -102,7 +103,7 @@ var edeNames = map[EDE]string{
 	EDEUnsupportedDSDigest: "Unsupported DS Digest Type", EDEDNSSECIndeterminate: "DNSSEC Indeterminate",
 	EDEDNSSECBogus: "DNSSEC Bogus", EDESignatureExpired: "Signature Expired", EDESignatureNotYetValid: "Signature Not Yet Valid",
 	EDEDNSKEYMissing: "DNSKEY Missing", EDERRSIGsMissing: "RRSIGs Missing", EDENoZoneKeyBitSet: "No Zone Key Bit Set",
-	EDENSECMissing: "NSEC Missing", EDENSEC3Iterations: "Unsupported NSEC3 Iterations Value", EDEStaleAnswer: "Stale Answer", EDEForgedAnswer: "Forged Answer",
+	EDENSECMissing: "NSEC Missing", EDENSEC3Iterations: "Unsupported NSEC3 Iterations Value", EDEStaleAnswer: "Stale Answer", EDEStaleNXDomain: "Stale NXDOMAIN Answer", EDEForgedAnswer: "Forged Answer",
 	EDECachedError: "Cached Error", EDENotReady: "Not Ready", EDEBlocked: "Blocked",
 	EDEProhibited: "Prohibited", EDENotAuthoritative: "Not Authoritative", EDENotSupported: "Not Supported",
 	EDENoReachableAuthority: "No Reachable Authority", EDENetworkError: "Network Error", EDEInvalidData: "Invalid Data",

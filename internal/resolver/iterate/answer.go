@@ -77,6 +77,7 @@ const (
 	StepNeedServer                 // the address of name server Target is looked up first
 	StepGaveUp                     // see Note
 	StepTrust                      // the keys of zone Target, or that it needs none: see State, Note
+	StepStale                      // answered with what has expired: see Note
 	StepJudged                     // what came is secure, insecure or bogus: see State, Note
 )
 

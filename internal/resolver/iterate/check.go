@@ -18,6 +18,13 @@ func (r *Resolver) check() {
 		must(!x.lookup.done && r.lookups[x.lookup.q] == x.lookup, "an exchange is open for a lookup that is over")
 	}
 	must(len(r.hosts.known) == len(r.hosts.queue) && len(r.hosts.queue) <= maxHosts, "the hosts and their queue differ")
+	background := 0
+	for _, c := range r.clients {
+		if c.answered {
+			background++
+		}
+	}
+	must(background == r.background, "clients in the background are miscounted")
 	must(len(r.wakes) == 0 && r.tracing >= 0, "a step left work undone")
 }
 

@@ -22,6 +22,10 @@ type client struct {
 	started time.Time
 	timer   uint64 // exchange of its Wait; 0 when that is over
 	done    bool
+	// An answer that has expired, if there is one; answered: the client has it, and
+	// the question goes on in the background.
+	stale    *rrcache.Expired
+	answered bool
 
 	name    dnsname.Name   // the question now: the end of the alias chain
 	chain   []rdata.Record // the aliases up to there
@@ -53,6 +57,9 @@ type failure struct {
 
 // ask takes in a client's question.
 func (r *Resolver) ask(ev Ask) {
+	if ev.Fresh && r.background >= backgroundMost {
+		return
+	}
 	r.counters.Questions++
 	if ev.Class == 0 {
 		ev.Class = rdata.ClassIN
@@ -75,11 +82,16 @@ func (r *Resolver) ask(ev Ask) {
 		r.reply(c, Answer{Rcode: dnswire.RcodeNotImp})
 		return
 	}
-	r.advance(c)
+	if ev.Fresh {
+		c.answered = true
+		r.background++
+		r.look(c)
+	} else {
+		c.stale = r.cache.Stale(r.now, ev.Name, ev.Type, ev.DO, ev.CD)
+		r.advance(c)
+	}
 	if !c.done {
-		c.timer = r.number()
-		r.timers[c.timer] = c
-		r.do(Wait{Exchange: c.timer, Timeout: r.limits.Time})
+		r.startTimer(c)
 	}
 }
 
@@ -219,10 +231,20 @@ func (r *Resolver) failClient(c *client, f failure) {
 	if c.ask.Trace {
 		c.note(r, Step{Kind: StepGaveUp, Name: c.name, Type: c.ask.Type, Note: f.text})
 	}
-	if f.ede != dnswire.EDECachedError {
-		r.cache.PutFailure(r.now, c.ask.Name, c.ask.Type, rrcache.Failure{
-			Rcode: dnswire.RcodeServFail, EDE: dnswire.ExtendedError{Code: f.ede, Text: f.text},
-		})
+	remembered := rrcache.Failure{Rcode: dnswire.RcodeServFail, EDE: dnswire.ExtendedError{Code: f.ede, Text: f.text}}
+	if c.stale != nil {
+		remembered.For = r.cache.Limits().StaleRetry
+	}
+	if f.ede != dnswire.EDECachedError && !c.ask.Fresh {
+		r.cache.PutFailure(r.now, c.ask.Name, c.ask.Type, remembered)
+	}
+	if c.stale != nil {
+		if c.answered {
+			r.reply(c, Answer{Rcode: dnswire.RcodeServFail})
+		} else {
+			r.reply(c, r.staleAnswer(c, f.text))
+		}
+		return
 	}
 	r.counters.Failures++
 	if isBogus(f.ede) {
@@ -249,12 +271,19 @@ func (r *Resolver) reply(c *client, a Answer) {
 	}
 	a.Sent, a.Cached, a.Elapsed, a.Trace = c.sent, c.sent == 0 && r.now.Equal(c.started), r.now.Sub(c.started), c.trace
 	r.keepReady(c, a)
+	if c.answered {
+		r.background--
+		return
+	}
 	r.do(Reply{Token: c.ask.Token, Answer: a})
 }
 
 // keepReady gives an answer to the cache's answer level.
 func (r *Resolver) keepReady(c *client, a Answer) {
-	if c.ask.Type == rdata.TypeANY || c.ask.Class != rdata.ClassIN {
+	switch {
+	case c.ask.Type == rdata.TypeANY || c.ask.Class != rdata.ClassIN,
+		len(a.Errors) > 0 && (a.Errors[0].Code == dnswire.EDEStaleAnswer || a.Errors[0].Code == dnswire.EDEStaleNXDomain),
+		a.Rcode == dnswire.RcodeServFail && (c.stale != nil || c.ask.Fresh): // what has expired is better
 		return
 	}
 	ready := rrcache.Ready{

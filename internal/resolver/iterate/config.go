@@ -68,6 +68,10 @@ type Limits struct {
 	Depth int
 	// Time is how long a question may take: 10 s. Clients have given up by then.
 	Time time.Duration
+	// StaleAfter is how long a client whose answer has expired waits for a new one
+	// before it gets the old (rrcache.Limits.Stale): 1.8 s. Less than 0: it does not
+	// wait.
+	StaleAfter time.Duration
 	// SendsPerZone is the number of queries to the servers of one zone before it
 	// counts as unreachable: 12, two rounds over a usual set of servers.
 	SendsPerZone int
@@ -107,6 +111,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.Time <= 0 {
 		l.Time = 10 * time.Second
+	}
+	if l.StaleAfter == 0 {
+		l.StaleAfter = staleAfter
 	}
 	return l
 }

@@ -23,6 +23,7 @@ type Ask struct {
 	CD, DO bool
 	AD     bool // the client understands AD (RFC 6840 §5.7)
 	Trace  bool // collect Answer.Trace
+	Fresh  bool // ask whatever the cache has, for the cache alone: there is no Reply
 }
 
 // Arrived is a message from the address and port an exchange was sent to, to the

@@ -37,6 +37,9 @@ type exchange struct {
 func (r *Resolver) send(l *lookup, i int) {
 	p := &l.places[i]
 	h := r.hosts.look(p.addr)
+	if h.isSilent() {
+		r.nobodyAnswers(l)
+	}
 	x := &exchange{place: i, edns: !h.plain(r.now)}
 	timeout := h.timeout(p.tries)
 	if r.open(l, x, timeout) {

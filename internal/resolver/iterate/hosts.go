@@ -18,12 +18,13 @@ const (
 	// to this, so it is tried before all but near ones.
 	unknownPrice = 50 * time.Millisecond
 
-	deadAfter = 4                // timeouts in a row after which a server counts as dead
-	deadFirst = time.Second      // for how long; twice that with every further timeout
-	deadMost  = 60 * time.Second // but no longer
-	lameTime  = 5 * time.Minute  // how long a server that does not serve a zone is asked for it last
-	bogusTime = time.Minute      // how long a server that gave what is bogus for a zone is asked for it late
-	plainTime = time.Hour        // how long a server that does not understand EDNS gets none
+	silentAfter = 2                // timeouts in a row: one may be a lost packet
+	deadAfter   = 4                // timeouts in a row after which a server counts as dead
+	deadFirst   = time.Second      // for how long; twice that with every further timeout
+	deadMost    = 60 * time.Second // but no longer
+	lameTime    = 5 * time.Minute  // how long a server that does not serve a zone is asked for it last
+	bogusTime   = time.Minute      // how long a server that gave what is bogus for a zone is asked for it late
+	plainTime   = time.Hour        // how long a server that does not understand EDNS gets none
 
 	maxHosts = 16384 // servers remembered; the longest known are forgotten first
 	maxLame  = 8     // zones remembered as lame for one server; the oldest is forgotten first
@@ -52,7 +53,7 @@ type lameZone struct {
 type hosts struct {
 	known map[netip.AddrPort]*host
 	queue []netip.AddrPort // a ring once full
-	next  int          // the oldest in the full ring
+	next  int              // the oldest in the full ring
 }
 
 func newHosts() hosts { return hosts{known: make(map[netip.AddrPort]*host)} }
@@ -122,6 +123,10 @@ func (h *host) price(r *Resolver) time.Duration {
 }
 
 func (h *host) dead(now time.Time) bool { return h != nil && now.Before(h.deadUntil) }
+
+// isSilent reports whether the host has not answered lately, so that who has another
+// choice had better not wait for it.
+func (h *host) isSilent() bool { return h != nil && h.timeouts >= silentAfter }
 
 func (h *host) plain(now time.Time) bool { return h != nil && now.Before(h.plainUntil) }
 

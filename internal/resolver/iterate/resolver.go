@@ -74,6 +74,7 @@ type Resolver struct {
 	familyOff  [2]time.Time // IPv4, IPv6: no route until then
 	hintsUntil time.Time    // priming failed: the hints serve as root until then
 	tracing    int          // clients that collect a trace
+	background int          // clients that have been answered, or are nobody's
 	walk       uint64       // number of the last search for a cycle
 	counters   Counters
 }
@@ -86,6 +87,7 @@ type Counters struct {
 	Ignored                uint64 // packets that were no reply to their exchange's question
 	Lame                   uint64
 	Failures               uint64 // questions answered SERVFAIL
+	Stale                  uint64 // questions answered with what has expired
 	Secure, Insecure       uint64 // questions answered after validation
 	Bogus                  uint64 // failures because of validation
 	Signatures, Hashes     uint64 // checks and NSEC3 hashes done
@@ -128,9 +130,7 @@ func (r *Resolver) Step(now time.Time, ev Event, acts []Action) []Action {
 		if x := r.exchanges[ev.Exchange]; x != nil {
 			r.timedOut(x)
 		} else if c := r.timers[ev.Exchange]; c != nil {
-			delete(r.timers, ev.Exchange)
-			c.timer = 0
-			r.failClient(c, failure{ede: dnswire.EDEOther, text: "no answer within " + r.limits.Time.String(), limited: true})
+			r.timeUp(c)
 		}
 	case Failed:
 		if x := r.exchanges[ev.Exchange]; x != nil {

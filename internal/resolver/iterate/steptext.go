@@ -53,6 +53,8 @@ func (s Step) String() string {
 		b.WriteString("gave up")
 	case StepTrust:
 		fmt.Fprintf(&b, "zone %s is %s", s.Target, s.State)
+	case StepStale:
+		b.WriteString("answered with what has expired")
 	case StepJudged:
 		fmt.Fprintf(&b, "%s %s is %s", s.Name, s.Type, s.State)
 	}

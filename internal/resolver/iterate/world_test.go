@@ -30,6 +30,7 @@ type world struct {
 	asked   []string // "address name type", with "/tcp" or "/plain" behind
 	answers map[uint64]Answer
 	tokens  uint64
+	limits  rrcache.Limits
 	config  func(*Config) // changes that of the next restart, if set
 }
 
@@ -59,7 +60,7 @@ func newWorld(t *testing.T, root ...string) *world {
 
 // restart makes a new resolver with an empty cache.
 func (w *world) restart(l Limits) {
-	w.cache, w.sent = rrcache.New(w.now, rrcache.Limits{}), nil
+	w.cache, w.sent = rrcache.New(w.now, w.limits), nil
 	c := Config{
 		Hints: rrs(". 518400 NS a.root.", "a.root. 518400 A "+rootAddr),
 		Rand:  rand.New(rand.NewChaCha8([32]byte{7})), Cache: w.cache, Limits: l,

@@ -45,12 +45,14 @@ type Config struct {
 	Port           uint16
 	NoIPv4, NoIPv6 bool
 	Limits         iterate.Limits
-	Routes []iterate.Route
+	Routes         []iterate.Route
+	// Prefetch fetches answers that are asked for again before they expire.
+	Prefetch bool
 	// Minimise, MixCase, Validate, Anchors, Negative: see iterate.Config.
 	Minimise, MixCase bool
-	Validate bool
-	Anchors  []rdata.Record
-	Negative []dnsname.Name
+	Validate          bool
+	Anchors           []rdata.Record
+	Negative          []dnsname.Name
 	// Cache is where to keep what is learnt; nil: a new one of standard size.
 	Cache *rrcache.Cache
 	// Clients is the number of questions that may be in work or waiting at a time:
@@ -84,6 +86,7 @@ type Driver struct {
 	resolver  *iterate.Resolver // its Step belongs to the loop
 	clients   int64
 	exchanges int64
+	due       chan rrcache.Question
 	asks      chan ask      // never full: see waiting; not closed
 	events    chan event    // not closed
 	quit      chan struct{} // closed by Close
@@ -144,11 +147,15 @@ func New(cfg Config) *Driver {
 		}),
 		clients: int64(cfg.Clients), exchanges: int64(cfg.Exchanges),
 		asks:   make(chan ask, cfg.Clients),
+		due:    make(chan rrcache.Question, prefetchQueue),
 		events: make(chan event, 256), // arbitrary: when it is full, sockets wait with reading
 		quit:   make(chan struct{}),
 
 		questions: make(map[uint64]func(iterate.Answer)),
 		open:      make(map[uint64]closer),
+	}
+	if cfg.Prefetch {
+		d.cache.OnDue(d.prefetch)
 	}
 	d.running.Go(d.loop) // ended by Close
 	return d
@@ -186,6 +193,19 @@ func (d *Driver) Ask(name dnsname.Name, t rdata.Type, o Options, done func(itera
 	}
 	d.asks <- ask{iterate.Ask{Name: name, Type: t, Class: o.Class, CD: o.CD, DO: o.DO, AD: o.AD, Trace: o.Trace}, done}
 	return true
+}
+
+// prefetchQueue is how many questions wait to be fetched ahead: 256, arbitrary. What
+// finds no room is left to the next one who asks for it after its time.
+const prefetchQueue = 256
+
+// prefetch has the answer to a question fetched for the cache. It does not wait.
+func (d *Driver) prefetch(q rrcache.Question) {
+	q.Name = q.Name.Clone() // it looks at a listener's buffer
+	select {
+	case d.due <- q:
+	default:
+	}
 }
 
 // Resolve asks and waits for the answer, or until ctx is over.
@@ -227,6 +247,9 @@ func (d *Driver) loop() {
 			a.question.Token = d.lastToken
 			d.questions[d.lastToken] = a.done
 			ev = a.question
+		case q := <-d.due:
+			d.lastToken++
+			ev = iterate.Ask{Token: d.lastToken, Name: q.Name, Type: q.Type, DO: q.DO, CD: q.CD, Fresh: true}
 		case e := <-d.events:
 			ev, buf = e.ev, e.buf
 		case <-d.quit:

@@ -17,13 +17,13 @@
 // (RFC 2181 §5.4.1), and how long each lasts.
 //
 // Entry points: New; Cache.Get, Put, PutNegative, Delegation, PutDelegation,
-// Failure, PutFailure; Cache.Answer, PutAnswer; Cache.Flush, Stats.
+// Failure, PutFailure; Cache.Answer, PutAnswer, Stale; Cache.Flush, Stats.
 //
 // Concurrency: every method may be called from any goroutine. Entries that are
 // handed out are immutable and stay valid for ever.
 //
 // Sources: RFC 1035 §7, RFC 2181 §5 and §8, RFC 2308, RFC 9520, RFC 4035 §4.7 (keys),
-// RFC 8767 §4 (TTL bounds).
+// RFC 8767 (TTL bounds, stale answers).
 package rrcache
 
 import (
@@ -42,6 +42,14 @@ type Limits struct {
 	// MaxNegativeTTL is the same for negative answers: 1 hour. RFC 2308 §5 advises
 	// one to three hours.
 	MaxNegativeTTL rdata.TTL
+	// Stale is how much longer answers are kept beyond their time, for when nobody
+	// can be asked (RFC 8767 §5 advises one to three days); 0: not at all.
+	Stale time.Duration
+	// StaleTTL is the TTL of records in such answers: 30 (RFC 8767 §4).
+	StaleTTL rdata.TTL
+	// StaleRetry is how long after a question came to nothing its expired answer is
+	// given without trying again: 30 s (RFC 8767 §5, "failure recheck").
+	StaleRetry time.Duration
 	// FailureTime is how long a failed resolution is remembered: 5 s, at least 1 s
 	// and at most 5 minutes (RFC 9520 §3.2).
 	FailureTime time.Duration
@@ -62,6 +70,12 @@ func (l Limits) withDefaults() Limits {
 		l.FailureTime = 5 * time.Second
 	}
 	l.FailureTime = min(max(l.FailureTime, time.Second), 5*time.Minute)
+	if l.StaleTTL == 0 {
+		l.StaleTTL = 30
+	}
+	if l.StaleRetry <= 0 {
+		l.StaleRetry = 30 * time.Second
+	}
 	if l.RecordOctets <= 0 {
 		l.RecordOctets = 32 << 20
 	}

@@ -28,6 +28,10 @@ func (c *Cache) PutAnswer(now time.Time, r Ready) bool {
 	}
 	e.born = c.instant(now)
 	e.until = e.born + time.Duration(ttl)*time.Second
+	e.gone = e.until
+	if e.rcode != dnswire.RcodeServFail {
+		e.gone += c.limits.Stale
+	}
 	c.ready.insert(e, c.hash(e.name, e.kind), e.born)
 	return true
 }
@@ -116,7 +120,7 @@ func (set *readySet) place(e *readyEntry, now instant) int {
 	for i := range set.entries {
 		old := set.entries[i].Load()
 		switch {
-		case old == nil || now >= old.until:
+		case old == nil || now >= old.gone:
 			free = i
 		case old.kind == e.kind && old.name == e.name:
 			return i
@@ -155,7 +159,7 @@ func (t *readyTable) sweep(shard int, keep *readyEntry, now instant) {
 		set, way := &t.sets[s.hand/readyWays*readyShards+shard], s.hand%readyWays
 		s.hand = (s.hand + 1) % slots
 		old := set.entries[way].Load()
-		if old == nil || old == keep || (old.used.Swap(false) && now < old.until) {
+		if old == nil || old == keep || (old.used.Swap(false) && now < old.gone) {
 			continue
 		}
 		s.drop(set, way)

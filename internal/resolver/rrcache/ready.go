@@ -45,6 +45,7 @@ type readyEntry struct {
 	name        string // of the question: lower case, wire form
 	kind        uint64 // the rest of the key
 	born, until instant
+	gone        instant  // when it may not even be given stale: until or later
 	body        []byte   // records, compressed with regard to a question of this length
 	ttls        []uint16 // offsets of TTL fields in body
 	counts      [3]uint16
@@ -55,6 +56,7 @@ type readyEntry struct {
 	// may stand in any order; turnCount is 0 if there is nothing to turn.
 	turnFrom, turnSize, turnCount int
 	used                          atomic.Bool // since the hand last came by
+	told                          atomic.Bool // that it is to be fetched again, see Cache.OnDue
 }
 
 func (e *readyEntry) octets() int { return 192 + len(e.name) + len(e.body) + 2*len(e.ttls) }
@@ -69,6 +71,8 @@ type readySet struct {
 type readyTable struct {
 	sets   []readySet // the length is a power of two, at least readyShards
 	shards [readyShards]readyShard
+
+	onDue func(Question) // see OnDue; may be nil
 
 	build   sync.Mutex // guards builder and scratch
 	builder dnswire.Builder
@@ -154,6 +158,9 @@ func (c *Cache) Answer(now time.Time, q *dnswire.Query, out *dnswire.Builder, ro
 	}
 	if !e.used.Load() {
 		e.used.Store(true)
+	}
+	if c.ready.onDue != nil {
+		c.ready.due(e, at, q)
 	}
 	out.SetRcode(e.rcode)
 	out.SetRA(true)

@@ -114,6 +114,7 @@ type Delegation struct {
 type Failure struct {
 	Rcode dnswire.Rcode
 	EDE   dnswire.ExtendedError
+	For   time.Duration // how long it is remembered; 0: Limits.FailureTime
 }
 
 // Get returns what is known about the records of type t at name, or that the
@@ -257,11 +258,14 @@ func (c *Cache) Delegation(now time.Time, name dnsname.Name) *Delegation {
 	return nil
 }
 
-// PutFailure remembers for Limits.FailureTime that a resolution failed.
+// PutFailure remembers that a resolution failed.
 func (c *Cache) PutFailure(now time.Time, name dnsname.Name, t rdata.Type, f Failure) {
 	at := c.instant(now)
 	octets := name.Len() + len(f.EDE.Text)
-	c.shard(name).put(key{name, t, slotFailure}, &f, octets, at, at+c.limits.FailureTime, nil)
+	if f.For == 0 {
+		f.For = c.limits.FailureTime
+	}
+	c.shard(name).put(key{name, t, slotFailure}, &f, octets, at, at+f.For, nil)
 }
 
 // Failure returns the failure remembered for this question; nil if there is none.

@@ -1,0 +1,89 @@
+package iterate
+
+import (
+	"time"
+
+	"pharos/internal/dns/dnswire"
+	"pharos/internal/resolver/rrcache"
+)
+
+// This file is what clients get while nobody can be asked: answers that have
+// expired (RFC 8767); and what is done for nobody in particular: fetching answers
+// again before they expire.
+
+// client-response timer: RFC 8767 §5.
+const staleAfter = 1800 * time.Millisecond
+
+// backgroundMost is how many questions are in work at a time for which nobody waits
+// (any more): 1000. Beyond it clients wait for the end of theirs, and nothing is
+// fetched ahead.
+const backgroundMost = 1000
+
+// answerStale answers c with what has expired, if there is something, and goes on
+// with the question for those who come later.
+func (r *Resolver) answerStale(c *client, why string) bool {
+	if c.stale == nil || c.answered || c.done || r.background >= backgroundMost {
+		return false
+	}
+	a := r.staleAnswer(c, why)
+	c.answered = true
+	r.background++
+	r.do(Reply{Token: c.ask.Token, Answer: a})
+	return true
+}
+
+// staleAnswer makes an answer of what has expired.
+func (r *Resolver) staleAnswer(c *client, why string) Answer {
+	if c.ask.Trace {
+		c.note(r, Step{Kind: StepStale, Name: c.ask.Name, Type: c.ask.Type, Note: why})
+	}
+	m := c.stale.Message()
+	e := dnswire.ExtendedError{Code: dnswire.EDEStaleAnswer, Text: why}
+	if m.Rcode == dnswire.RcodeNXDomain {
+		e.Code = dnswire.EDEStaleNXDomain
+	}
+	r.counters.Stale++
+	return Answer{
+		Rcode: m.Rcode, Answer: m.Answer, Authority: m.Authority, Errors: []dnswire.ExtendedError{e},
+		Sent: c.sent, Elapsed: r.now.Sub(c.started), Trace: c.trace, State: rrcache.Indeterminate,
+	}
+}
+
+// patience returns how long c waits before it takes an answer that has expired.
+func (r *Resolver) patience() time.Duration { return max(r.limits.StaleAfter, 0) }
+
+// startTimer sees to it that c is answered in time.
+func (r *Resolver) startTimer(c *client) {
+	wait := r.limits.Time
+	if c.stale != nil {
+		if wait = r.patience(); wait == 0 && r.answerStale(c, "at once, as configured") {
+			wait = r.limits.Time
+		}
+	}
+	c.timer = r.number()
+	r.timers[c.timer] = c
+	r.do(Wait{Exchange: c.timer, Timeout: wait})
+}
+
+// timeUp takes in that the time of c is over: its patience, or all of it.
+func (r *Resolver) timeUp(c *client) {
+	delete(r.timers, c.timer)
+	c.timer = 0
+	left := c.started.Add(r.limits.Time).Sub(r.now)
+	if left > 0 && r.answerStale(c, "no answer within "+r.patience().String()) {
+		c.timer = r.number()
+		r.timers[c.timer] = c
+		r.do(Wait{Exchange: c.timer, Timeout: left})
+		return
+	}
+	r.failClient(c, failure{ede: dnswire.EDEOther, text: "no answer within " + r.limits.Time.String(), limited: true})
+}
+
+// nobodyAnswers answers the clients of l that can be, because l comes to ask a
+// server that has not answered for a while.
+func (r *Resolver) nobodyAnswers(l *lookup) {
+	if r.cache.Limits().Stale <= 0 {
+		return
+	}
+	l.eachClient(make(map[*lookup]bool), func(c *client) { r.answerStale(c, "its servers have not answered lately") })
+}

@@ -1,0 +1,97 @@
+package rrcache
+
+import (
+	"slices"
+	"time"
+
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/dnswire"
+	"pharos/internal/dns/rdata"
+)
+
+// This file is what happens to answers near the end of their time and beyond it.
+
+// Expired is an answer whose time is over, but that may be given when nobody can
+// be asked (RFC 8767).
+type Expired struct {
+	cache *Cache
+	entry *readyEntry
+	plain bool // without the records of DNSSEC
+}
+
+// Stale returns the expired answer to a question of class IN; nil if there is none,
+// or if it has expired for longer than Limits.Stale. One that was made for clients
+// with another wish for signatures will do, as will one that was validated for who
+// does not care.
+func (c *Cache) Stale(now time.Time, name dnsname.Name, t rdata.Type, do, cd bool) *Expired {
+	if c.limits.Stale <= 0 {
+		return nil
+	}
+	at := c.instant(now)
+	for _, as := range [...]struct{ do, cd bool }{{do, cd}, {!do, cd}, {do, false}, {!do, false}} {
+		kind := readyKind(t, rdata.ClassIN, as.do, as.cd)
+		e := c.ready.find(name.Wire(), kind, c.hash(name.Wire(), kind))
+		if e == nil || at < e.until || at >= e.gone || e.rcode == dnswire.RcodeServFail {
+			continue
+		}
+		e.used.Store(true)
+		return &Expired{c, e, !do}
+	}
+	return nil
+}
+
+// Message returns the answer with the TTL of stale answers.
+func (x *Expired) Message() *dnswire.Message {
+	e := x.entry
+	owner, _, err := dnsname.FromWire([]byte(e.name))
+	if err != nil {
+		panic("BUG: an answer was kept under a bad name: " + err.Error())
+	}
+	t, class := rdata.Type(e.kind>>32), rdata.Class(e.kind>>16)
+	msg := dnswire.AppendQuery(nil, dnswire.QuerySpec{Name: owner, Type: t, Class: class})
+	for i, n := range e.counts {
+		msg[6+2*i], msg[7+2*i] = byte(n>>8), byte(n)
+	}
+	m, err := dnswire.ParseMessage(append(msg, e.body...))
+	if err != nil {
+		panic("BUG: an answer was kept that cannot be read: " + err.Error())
+	}
+	m.Rcode = e.rcode
+	for _, section := range [...]*[]rdata.Record{&m.Answer, &m.Authority, &m.Additional} {
+		*section = slices.DeleteFunc(*section, func(r rdata.Record) bool { return x.plain && proves(r.Type) && r.Type != t })
+		for i := range *section {
+			(*section)[i].TTL = min((*section)[i].TTL, x.cache.limits.StaleTTL)
+		}
+	}
+	return m
+}
+
+// proves reports whether records of the type are there only for who wants proof.
+func proves(t rdata.Type) bool {
+	return t == rdata.TypeRRSIG || t == rdata.TypeNSEC || t == rdata.TypeNSEC3
+}
+
+// Question is what an answer is kept for. The class is IN.
+type Question struct {
+	Name   dnsname.Name
+	Type   rdata.Type
+	DO, CD bool
+}
+
+// prefetchTenths is in which part of its time an answer that is asked for is
+// fetched again: the last tenth, as in Unbound and PowerDNS.
+const prefetchTenths = 10
+
+// OnDue has tell called, once for each answer, when it is given out in the last
+// tenth of its time: who fetches it then spares those who ask later the wait. tell
+// is called on the loops of listeners, and must neither block nor keep the name's
+// memory. It is set before the first use of the cache.
+func (c *Cache) OnDue(tell func(Question)) { c.ready.onDue = tell }
+
+// due tells that e is to be fetched again, if its time is nearly over.
+func (t *readyTable) due(e *readyEntry, at instant, q *dnswire.Query) {
+	if (e.until-at)*prefetchTenths > e.until-e.born || e.rcode == dnswire.RcodeServFail || e.told.Swap(true) {
+		return
+	}
+	t.onDue(Question{q.Name, q.Type, q.EDNS.DO, q.CD()})
+}

@@ -37,7 +37,7 @@ type exchange struct {
 func (r *Resolver) send(l *lookup, i int) {
 	p := &l.places[i]
 	h := r.hosts.look(p.addr)
-	if h.isSilent() {
+	if h.isSilent(r.now) {
 		r.nobodyAnswers(l)
 	}
 	x := &exchange{place: i, edns: !h.plain(r.now)}

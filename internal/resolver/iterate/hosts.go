@@ -126,7 +126,9 @@ func (h *host) dead(now time.Time) bool { return h != nil && now.Before(h.deadUn
 
 // isSilent reports whether the host has not answered lately, so that who has another
 // choice had better not wait for it.
-func (h *host) isSilent() bool { return h != nil && h.timeouts >= silentAfter }
+func (h *host) isSilent(now time.Time) bool {
+	return h != nil && h.timeouts >= silentAfter && now.Sub(h.lastTimeout) < deadMost
+}
 
 func (h *host) plain(now time.Time) bool { return h != nil && now.Before(h.plainUntil) }
 

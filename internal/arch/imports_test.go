@@ -33,6 +33,7 @@ internal/authority/transfer:    internal/dns/... internal/authority/zone interna
 internal/authority/refresh:     internal/dns/rdata
 internal/authority/sign:        internal/dns/... internal/authority/zone
 internal/authority/update:      internal/dns/... internal/authority/zone
+internal/authority/catalog:     internal/dns/... internal/authority/zone
 internal/authority/kasp:        internal/dns/...
 internal/authority/signer:      internal/dns/... internal/authority/zone internal/authority/journal internal/authority/kasp internal/authority/sign
 internal/authority/xfr:         internal/dns/... internal/authority/...
@@ -93,7 +94,7 @@ const module = "pharos/"
 var pure = []string{
 	"internal/dns/dnsname", "internal/dns/rdata", "internal/dns/dnswire", "internal/dns/zonefile", "internal/dns/tsig", "internal/dns/dnssec", "internal/dns/zonemd",
 	"internal/authority/zone", "internal/authority/answer", "internal/authority/journal", "internal/authority/transfer", "internal/authority/refresh", "internal/authority/sign",
-	"internal/authority/update",
+	"internal/authority/update", "internal/authority/catalog",
 	"internal/authority/gate", "internal/admin/migrate",
 	"internal/authority/kasp",
 	"internal/resolver/rrcache", "internal/resolver/iterate",

@@ -43,7 +43,7 @@ func (n *Node) Status() api.Status {
 	s := n.current.Load()
 	return api.Status{
 		Version: api.Version(), Started: n.started, Revision: s.Revision, Store: n.storeStatus(), Config: n.path,
-		Listeners: n.listeners(), Zones: s.apexes.len(), Pools: len(s.pools.Pools()), Routes: s.gateway.Routes().Len(),
+		Listeners: n.listeners(), Zones: s.zoneCount(), Pools: len(s.pools.Pools()), Routes: s.gateway.Routes().Len(),
 		Problems: n.problems.list(), Certificates: n.certificateList(), Updates: n.updates.summary(),
 	}
 }
@@ -56,9 +56,9 @@ func (n *Node) ready() error {
 		return errors.New("the node is stopping")
 	}
 	var errs []error
-	for z := range n.current.Load().served() {
+	for z := range n.current.Load().everyZone() {
 		if z.Zone == nil {
-			errs = append(errs, fmt.Errorf("zone %s: there is no version of it to serve; \"pharos status\" shows why", z.Name))
+			errs = append(errs, fmt.Errorf("zone %s: there is no version of it to serve; \"pharos status\" shows why", z.id()))
 		}
 	}
 	return errors.Join(errs...)
@@ -105,13 +105,15 @@ func checkText(c health.Check) string {
 // Zones returns the zones as they are served.
 func (n *Node) Zones() []api.Zone {
 	all := []api.Zone{}
-	for z := range n.current.Load().served() {
-		out := api.Zone{Name: z.Name.String(), Kind: z.Kind, File: z.File, Loaded: z.Loaded}
+	s := n.current.Load()
+	for z := range s.everyZone() {
+		in := s.in(z)
+		out := api.Zone{Name: z.Name.String(), View: z.View, Kind: z.Kind, File: z.File, Loaded: z.Loaded}
 		out.Journal, _ = z.journal.Stats()
 		if z.isSecondary() {
-			out.Secondary, out.Problem = n.secondary(z.Name)
+			out.Secondary, out.Problem = n.secondary(in, z.Name)
 		}
-		for _, t := range n.notifier.Notices(z.Name) {
+		for _, t := range n.notifierOf(in).Notices(z.Name) {
 			out.Told = append(out.Told, api.Told{Server: t.To.String(), Serial: uint32(t.Serial), Since: t.Since, Tries: t.Tries, Done: t.Done, Error: t.Error})
 		}
 		if z.Zone != nil {
@@ -127,8 +129,8 @@ func (n *Node) Zones() []api.Zone {
 }
 
 // secondary returns how a secondary zone follows its primaries.
-func (n *Node) secondary(name dnsname.Name) (*api.Secondary, string) {
-	st, _ := n.secondaries.State(name)
+func (n *Node) secondary(in *Snapshot, name dnsname.Name) (*api.Secondary, string) {
+	st, _ := n.secondariesOf(in).State(name)
 	out := &api.Secondary{
 		Present: st.Present, Checking: st.Checking, Received: st.LastAt,
 		Confirmed: st.Confirmed, NextCheck: st.NextCheck, Expires: st.Expires, Failures: st.Failures,

@@ -76,9 +76,9 @@ func (n *Node) reload() (api.Applied, error) {
 	n.followCertificates(cfg, time.Now(), true)
 	now := n.current.Load()
 	applied := api.Applied{Revision: now.Revision}
-	for z := range now.served() {
-		if a := before.apexes.get(z.Name); (a == nil || a.served != z) && z.Err == nil {
-			applied.Changed = append(applied.Changed, "zone "+z.Name.String())
+	for z := range now.everyZone() {
+		if before.zoneOf(z.View, z.Name) != z && z.Err == nil {
+			applied.Changed = append(applied.Changed, "zone "+z.id())
 		}
 		if z.Err != nil {
 			applied.Refused = append(applied.Refused, z.Err.Error())
@@ -156,8 +156,8 @@ const largeRead = 100_000
 // reportProblems sets the problems that follow from a snapshot.
 func (n *Node) reportProblems(s *Snapshot) {
 	var zones, pools, unused []string
-	for z := range s.served() {
-		zones = append(zones, z.Name.String())
+	for z := range s.everyZone() {
+		zones = append(zones, z.id())
 		n.reportZone(z)
 	}
 	n.problem(steerHomeless, "", s.homelessText())
@@ -169,8 +169,8 @@ func (n *Node) reportProblems(s *Snapshot) {
 		unused = append(unused, p.Ref.String())
 		n.problem(objectUnused, p.Ref.String(), p.Error())
 	}
-	for z := range s.served() {
-		n.reportTransfers(z.Name)
+	for z := range s.everyZone() {
+		n.reportTransfersOf(z.View, z.Name)
 	}
 	for _, c := range slices.Concat(dnssecCodes, []code{transferFailed, zoneAbsent, notifyFailed}) {
 		n.problems.keep(c, zones)
@@ -184,7 +184,7 @@ func (n *Node) reportProblems(s *Snapshot) {
 
 // reportZone sets the problems of the version of a zone that is served, or is not.
 func (n *Node) reportZone(z *servedZone) {
-	name, text := z.Name.String(), ""
+	name, text := z.id(), ""
 	if z.Err != nil {
 		text = z.Err.Error()
 		if z.Zone != nil {

@@ -128,7 +128,7 @@ func (n *Node) limitLate(d *dnsserver.Deferred, msg []byte) dnsserver.Verdict {
 // Those that may use the resolver have no limit: it works for nobody else.
 func (n *Node) take(now time.Time, client netip.Addr, c ratelimit.Class) ratelimit.Verdict {
 	e := &n.edns
-	if e.exempt.Allows(client) || n.current.Load().recursion.Allows(client) {
+	if e.exempt.Allows(client) || n.current.Load().choose(askerAt(client)).recursion.Allows(client) {
 		return ratelimit.Send
 	}
 	return e.limiter.Take(now, client, c, randv2.Uint32())

@@ -45,15 +45,55 @@ func (n *Node) Explain(ctx context.Context, r api.ExplainRequest) (*explain.Expl
 		}
 	}
 	e.Question = fmt.Sprintf("%s %s", name, qtype)
-	n.explainName(ctx, s, e, name, qtype, r.From)
+	n.explainName(ctx, s, e, explained{name, qtype, r.From, r.Subnet})
 	return e, nil
 }
 
+// explained is a query that is explained.
+type explained struct {
+	name   dnsname.Name
+	qtype  rdata.Type
+	from   netip.Addr
+	subnet netip.Prefix
+}
+
+// explainView tells which view a client belongs to.
+func (s *Snapshot) explainView(e *explain.Explanation, x explained) (*Snapshot, asker) {
+	a := askerAt(x.from)
+	switch trusted := s.subnets.Allows(x.from); {
+	case !x.subnet.IsValid():
+	case !trusted:
+		e.Add(explain.View, fmt.Sprintf("%s is not among dns.clientSubnet.trusted: that it asks for %s is ignored", x.from, x.subnet))
+	case x.subnet.Bits() == 0:
+		e.Add(explain.View, fmt.Sprintf("%s keeps to itself whom it asks for", x.from))
+	default:
+		a.near = x.subnet.Addr()
+		e.Add(explain.View, fmt.Sprintf("%s is trusted to ask for %s; the answer is good for its first %d bits", x.from, x.subnet, s.scopeOf(a.near)))
+	}
+	if len(s.views) == 0 {
+		return s, a
+	}
+	chosen := s.choose(a)
+	if chosen.view == nil {
+		e.Add(explain.View, fmt.Sprintf("%s belongs to none of %d views, without a key", a.near, len(s.views)))
+		return chosen, a
+	}
+	rule, _ := chosen.view.clients.Decide(a.near)
+	then := "other names are answered from the zones outside of views"
+	if chosen.under == nil {
+		then = "it is isolated: there are no other zones for it"
+	}
+	e.Add(explain.View, fmt.Sprintf("view %s is for %s, of %s", chosen.viewName(), a.near, rule.Prefix), fmt.Sprintf("%d zones of its own; %s", chosen.apexes.len(), then))
+	return chosen, a
+}
+
 // explainName tells the way of a query with RD=1.
-func (n *Node) explainName(ctx context.Context, s *Snapshot, e *explain.Explanation, name dnsname.Name, qtype rdata.Type, from netip.Addr) {
+func (n *Node) explainName(ctx context.Context, s *Snapshot, e *explain.Explanation, x explained) {
+	from := x.from
 	q := new(dnswire.Query)
-	q.Parse(dnswire.AppendQuery(nil, dnswire.QuerySpec{Name: name, Type: qtype, Class: rdata.ClassIN, RD: true, EDNS: true}))
-	p := s.decide(q, from, dnsname.Name{})
+	q.Parse(dnswire.AppendQuery(nil, dnswire.QuerySpec{Name: x.name, Type: x.qtype, Class: rdata.ClassIN, RD: true, EDNS: true}))
+	s, a := s.explainView(e, x)
+	p := s.decide(q, a)
 	if p.recurse {
 		e.Add(explain.Admission, fmt.Sprintf("%s may use the resolver", from))
 	} else {
@@ -64,7 +104,7 @@ func (n *Node) explainName(ctx context.Context, s *Snapshot, e *explain.Explanat
 		e.Add(explain.Zone, p.why)
 		e.Outcome = p.rcode.String()
 	case p.transfer:
-		if _, why := s.admitTransfer(q, from, dnsname.Name{}, nil); why != nil {
+		if _, _, why := s.admitTransfer(q, from, dnsname.Name{}, nil); why != nil {
 			e.Add(explain.Zone, "without a key and TLS: "+why.why)
 			e.Outcome = why.rcode.String()
 			return
@@ -72,10 +112,10 @@ func (n *Node) explainName(ctx context.Context, s *Snapshot, e *explain.Explanat
 		e.Add(explain.Zone, "the whole zone may be transferred to this address, without a key")
 		e.Outcome = dnswire.RcodeNoError.String()
 	case p.zone != nil:
-		n.explainZone(ctx, s, e, p, q, from)
+		n.explainZone(ctx, s, e, p, q, a.near)
 	default:
 		e.Add(explain.Zone, "no zone of this node is at or above the name")
-		n.explainResolve(ctx, e, q)
+		n.explainResolve(ctx, s, e, q)
 	}
 }
 
@@ -84,24 +124,24 @@ func (n *Node) explainZone(ctx context.Context, s *Snapshot, e *explain.Explanat
 	var out dnswire.Builder
 	out.Reset(q, make([]byte, dnswire.MaxMessage+dnswire.BufferSlack), dnswire.MaxMessage)
 	outcome := answer.Answer(q, p.zone, 0, &out)
-	e.Add(explain.Zone, fmt.Sprintf("zone %s (serial %d) is ours: %s", p.zone.Origin(), p.zone.Serial(), outcome.Kind), foundText(p.zone, outcome)...)
+	e.Add(explain.Zone, fmt.Sprintf("zone %s (serial %d) is ours: %s", idOf(p.in.viewName(), p.zone.Origin()), p.zone.Serial(), outcome.Kind), foundText(p.zone, outcome)...)
 	switch {
 	case outcome.Kind == answer.Steered:
 		s.explainSteer(e, p.zone, outcome, q, from, &out)
 	case outcome.Kind == answer.Referral && p.recurse && outcome.Aliases == 0:
-		n.learnCut(e.At, p.zone, outcome.Last.Cut)
-		n.explainResolve(ctx, e, q)
+		n.learnCut(s, e.At, p.zone, outcome.Last.Cut)
+		n.explainResolve(ctx, s, e, q)
 		return
 	}
 	n.finishWith(e, out.Finish())
 	if p.recurse && (outcome.Kind == answer.Partial || outcome.Kind == answer.Referral) {
-		n.learnCut(e.At, p.zone, outcome.Last.Cut)
+		n.learnCut(s, e.At, p.zone, outcome.Last.Cut)
 		if _, target := aliases(out.Finish()); !target.IsZero() {
 			e.Add(explain.Zone, fmt.Sprintf("the alias chain leaves what is ours at %s", target))
 			next := new(dnswire.Query)
 			next.Parse(dnswire.AppendQuery(nil, dnswire.QuerySpec{Name: target, Type: q.Type, Class: q.Class, RD: true, EDNS: true}))
 			chain := e.Result
-			n.explainResolve(ctx, e, next)
+			n.explainResolve(ctx, s, e, next)
 			e.Result = append(chain, e.Result...)
 		}
 	}
@@ -163,16 +203,16 @@ func (s *Snapshot) explainSteer(e *explain.Explanation, z *zone.Zone, o answer.O
 }
 
 // explainResolve tells what the cache has, or whom the resolver asks.
-func (n *Node) explainResolve(ctx context.Context, e *explain.Explanation, q *dnswire.Query) {
+func (n *Node) explainResolve(ctx context.Context, s *Snapshot, e *explain.Explanation, q *dnswire.Query) {
 	var out dnswire.Builder
 	out.Reset(q, make([]byte, dnswire.MaxMessage+dnswire.BufferSlack), dnswire.MaxMessage)
-	if n.cache.Answer(time.Now(), q, &out, 0) {
+	if n.cacheOf(s).Answer(time.Now(), q, &out, 0) {
 		e.Add(explain.Cache, "a finished answer is ready in the cache")
 		n.finishWith(e, out.Finish())
 		return
 	}
 	e.Add(explain.Cache, "no finished answer is ready in the cache")
-	a, err := n.resolver.Resolve(ctx, q.Name.Clone(), q.Type, outbound.Options{Trace: true})
+	a, err := n.resolverOf(s).Resolve(ctx, q.Name.Clone(), q.Type, outbound.Options{Trace: true})
 	if err != nil {
 		e.Add(explain.Resolve, fmt.Sprintf("the resolver did not answer: %v", err))
 		e.Outcome = dnswire.RcodeServFail.String()
@@ -242,7 +282,7 @@ func (n *Node) explainURL(ctx context.Context, s *Snapshot, e *explain.Explanati
 	}
 	if _, err := netip.ParseAddr(u.Hostname()); err != nil {
 		if name, err := dnsname.Parse(u.Hostname()); err == nil {
-			n.explainName(ctx, s, e, name, rdata.TypeA, r.From)
+			n.explainName(ctx, s, e, explained{name, rdata.TypeA, r.From, r.Subnet})
 		}
 	}
 	e.Question = method + " " + u.String()

@@ -89,9 +89,12 @@ func strength(word string) gate.Strength {
 
 // AcceptZone serves the version of a zone that the gate has refused, once.
 func (n *Node) AcceptZone(_ context.Context, name string, serial uint32) (api.Applied, error) {
-	_, a, err := n.findZone(name)
+	in, a, err := n.findZone(name)
 	if err != nil {
 		return api.Applied{}, err
+	}
+	if in.view != nil {
+		return api.Applied{}, &api.Refused{Status: http.StatusUnprocessableEntity, Err: fmt.Errorf("zone %s is in a view, where no version can be accepted against its gate; change zones[].gate and reload", a.served.id())}
 	}
 	apex := a.served.Name
 	n.accept(apex, rdata.Serial(serial), true)

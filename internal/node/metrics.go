@@ -157,15 +157,16 @@ func (n *Node) sampleTransfers(emit func(telemetry.Sample)) {
 	sent, failed := n.notifier.Counts()
 	emit(counter("notify_sent_total", "NOTIFY messages sent to secondaries.", sent))
 	emit(counter("notify_failed_total", "Secondaries that were told in vain of a change.", failed))
-	for z := range n.current.Load().served() {
+	snapshot := n.current.Load()
+	for z := range snapshot.everyZone() {
 		if !z.isSecondary() {
 			continue
 		}
-		st, _ := n.secondaries.State(z.Name)
-		emit(gauge("zone_present", "1 while a secondary zone has a version to serve.", one(st.Present), "zone", z.Name.String()))
-		emit(gauge("zone_refresh_failures", "Failed checks of a secondary zone's primaries in a row.", float64(st.Failures), "zone", z.Name.String()))
+		st, _ := n.secondariesOf(snapshot.in(z)).State(z.Name)
+		emit(gauge("zone_present", "1 while a secondary zone has a version to serve.", one(st.Present), "zone", z.id()))
+		emit(gauge("zone_refresh_failures", "Failed checks of a secondary zone's primaries in a row.", float64(st.Failures), "zone", z.id()))
 		if st.Present {
-			emit(gauge("zone_expires_seconds", "Time until a secondary zone expires, if no primary confirms it.", time.Until(st.Expires).Seconds(), "zone", z.Name.String()))
+			emit(gauge("zone_expires_seconds", "Time until a secondary zone expires, if no primary confirms it.", time.Until(st.Expires).Seconds(), "zone", z.id()))
 		}
 	}
 }
@@ -174,9 +175,9 @@ func (n *Node) sampleNode(emit func(telemetry.Sample)) {
 	s := n.current.Load()
 	emit(gauge("snapshot_revision", "Revision of the snapshot that answers.", float64(s.Revision)))
 	emit(gauge("uptime_seconds", "Time since the start.", time.Since(n.started).Seconds()))
-	for z := range s.served() {
+	for z := range s.everyZone() {
 		if z.Zone != nil {
-			emit(gauge("zone_serial", "Serial number of a zone.", float64(z.Zone.Serial()), "zone", z.Name.String()))
+			emit(gauge("zone_serial", "Serial number of a zone.", float64(z.Zone.Serial()), "zone", z.id()))
 		}
 	}
 	for _, p := range n.problems.list() {

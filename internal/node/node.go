@@ -90,7 +90,8 @@ type Node struct {
 	secondaries *xfr.Secondaries
 	notifier    *xfr.Notifier
 	outgoing    outgoing
-	changeZone  changer // nil: no zone is changed at run time
+	views       map[string]*viewParts // guarded by mu
+	changeZone  changer               // nil: no zone is changed at run time
 	updates     updates
 	ledger      atomic.Pointer[ledger.Ledger] // nil until a zone of kind store is configured
 
@@ -172,10 +173,16 @@ func udpWorkers(c config.DNS) int {
 	return runtime.NumCPU()
 }
 
-func (n *Node) buildResolver(r config.Resolver) error {
-	n.cache = rrcache.New(n.started, rrcache.Limits{
+func (n *Node) buildResolver(r config.Resolver) (err error) {
+	n.cache, n.resolver, err = newResolver(r, n.started)
+	return err
+}
+
+// newResolver makes a resolver and its cache.
+func newResolver(r config.Resolver, now time.Time) (*rrcache.Cache, *outbound.Driver, error) {
+	cache := rrcache.New(now, rrcache.Limits{
 		RecordOctets: int(r.CacheSize / 2), AnswerOctets: int(r.CacheSize / 2), Stale: time.Duration(r.ServeStale)})
-	c := outbound.Config{Port: r.Port, Cache: n.cache, Limits: iterate.Limits{Time: time.Duration(r.Timeout)},
+	c := outbound.Config{Port: r.Port, Cache: cache, Limits: iterate.Limits{Time: time.Duration(r.Timeout)},
 		Prefetch: r.Prefetch, Minimise: r.Minimise, MixCase: r.MixCase, Validate: r.Validate, Negative: r.NegativeTrustAnchors}
 	for _, route := range r.Routes {
 		c.Routes = append(c.Routes, iterate.Route{
@@ -186,15 +193,14 @@ func (n *Node) buildResolver(r config.Resolver) error {
 	}
 	var err error
 	if c.Anchors, err = r.Anchors(); err != nil {
-		return err
+		return nil, nil, err
 	}
 	if r.RootHints != "" {
 		if c.Hints, err = outbound.ReadHints(r.RootHints); err != nil {
-			return fmt.Errorf("resolver.rootHints: %w", err)
+			return nil, nil, fmt.Errorf("resolver.rootHints: %w", err)
 		}
 	}
-	n.resolver = outbound.New(c)
-	return nil
+	return cache, outbound.New(c), nil
 }
 
 func (n *Node) buildGateway(cfg *config.Config, stdout io.Writer) error {
@@ -314,6 +320,7 @@ func (n *Node) stop() error {
 	n.notifier.Close()
 	n.secondaries.Close()
 	n.signers.Close()
+	n.closeViews((*viewParts).closeTransfers) // their resolvers end after the listeners, in release
 	listeners.Wait()
 	n.closeLedger()
 	n.saveVerdicts(n.data())
@@ -334,6 +341,7 @@ func (n *Node) release() {
 		n.signers.Close()
 	}
 	n.closeLedger()
+	n.closeViews((*viewParts).close)
 	if n.resolver != nil {
 		n.resolver.Close()
 	}

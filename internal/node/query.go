@@ -29,6 +29,7 @@ import (
 // plan is who answers a query.
 type plan struct {
 	zone     *zone.Zone // of ours, nil if none is at or above the name
+	in       *Snapshot  // that has the zone: of the view, or from outside
 	transfer bool       // not an answer but the zone: see transferOut
 	recurse  bool       // the resolver may be asked
 	fromHere bool       // RD=0 from a client that may recurse: what the cache has
@@ -40,7 +41,7 @@ type plan struct {
 
 // decide says who answers q, which is signed with key if that is set. It is the one
 // place where that is decided; explain asks it too.
-func (s *Snapshot) decide(q *dnswire.Query, client netip.Addr, key dnsname.Name) plan {
+func (s *Snapshot) decide(q *dnswire.Query, a asker) plan {
 	switch {
 	case q.Class == rdata.ClassCH:
 		return s.decideChaos(q)
@@ -52,15 +53,16 @@ func (s *Snapshot) decide(q *dnswire.Query, client netip.Addr, key dnsname.Name)
 		}
 		return plan{rcode: dnswire.RcodeFormErr, ede: dnswire.EDENotSupported, why: "not a type that can be asked for"}
 	}
-	allowed := s.recursion.Allows(client)
-	p := plan{zone: s.zones.Find(q.Name, q.Type), recurse: allowed && q.RD(), fromHere: allowed && !q.RD()}
-	if p.zone == nil && s.isBroken(q.Name) {
+	allowed := s.recursion.Allows(a.client)
+	p := plan{recurse: allowed && q.RD(), fromHere: allowed && !q.RD()}
+	p.zone, p.in = s.find(q.Name, q.Type)
+	if p.zone == nil && (s.isBroken(q.Name) || s.under != nil && s.under.isBroken(q.Name)) {
 		return plan{rcode: dnswire.RcodeServFail, ede: dnswire.EDENotReady, why: "the zone is configured here, but there is no version of it to serve"}
 	}
 	if p.zone == nil && !allowed {
 		p.rcode, p.ede, p.why = dnswire.RcodeRefused, dnswire.EDENotAuthoritative, "not a zone of this server, and no recursion for this client"
 	}
-	if p.zone != nil && !s.mayQuery(p.zone, client, key) {
+	if p.zone != nil && !p.in.mayQuery(p.zone, a.client, a.key) {
 		return plan{rcode: dnswire.RcodeRefused, ede: dnswire.EDEProhibited, why: "the zone is not for this client"}
 	}
 	return p
@@ -93,9 +95,14 @@ func (n *Node) query(r *dnsserver.Request) dnsserver.Verdict {
 	return n.answer(s, r, dnsname.Name{})
 }
 
-// answer answers a query that is signed with key if that is set.
+// answer answers a query that is signed with key if that is set, in the view that its
+// client belongs to.
 func (n *Node) answer(s *Snapshot, r *dnsserver.Request, key dnsname.Name) dnsserver.Verdict {
-	p := s.decide(&r.Query, r.Client.Addr(), key)
+	a := askerAt(r.Client.Addr())
+	if a.key = key; len(s.views) > 0 || r.Query.EDNS.Subnet != nil {
+		s, a = s.enter(r, key)
+	}
+	p := s.decide(&r.Query, a)
 	r.Out.SetRA(p.recurse || p.fromHere)
 	switch {
 	case p.rcode != dnswire.RcodeNoError:
@@ -103,27 +110,27 @@ func (n *Node) answer(s *Snapshot, r *dnsserver.Request, key dnsname.Name) dnsse
 		r.Out.SetEDE(p.ede, p.why)
 		return dnsserver.Answered
 	case p.zone != nil:
-		return n.queryZone(s, p, r)
+		return n.queryZone(s, p, r, a)
 	case p.recurse:
-		if n.cache.Answer(r.Now, &r.Query, &r.Out, r.Rotation) {
+		if n.cacheOf(s).Answer(r.Now, &r.Query, &r.Out, r.Rotation) {
 			return dnsserver.Answered
 		}
-		return n.resolve(r)
+		return n.resolve(s, r)
 	case p.transfer:
 		return n.transferOut(s, r, key)
 	case p.identity != "":
 		addIdentity(&r.Query, p.identity, &r.Out)
 		return dnsserver.Answered
 	default:
-		return n.queryCache(r)
+		return n.queryCache(s, r)
 	}
 }
 
 // queryZone answers from a zone of ours. What lies beyond the zone, below a
 // delegation or at the end of an alias, is the resolver's if it may be asked.
-func (n *Node) queryZone(s *Snapshot, p plan, r *dnsserver.Request) dnsserver.Verdict {
+func (n *Node) queryZone(s *Snapshot, p plan, r *dnsserver.Request, a asker) dnsserver.Verdict {
 	if r.Query.EDNS.ZoneVersion || r.Query.EDNS.Expire {
-		n.addZoneOptions(s, p.zone, &r.Query, &r.Out)
+		n.addZoneOptions(p.in, p.zone, &r.Query, &r.Out)
 	}
 	start := r.Out.Mark()
 	options := answer.Options{
@@ -133,26 +140,26 @@ func (n *Node) queryZone(s *Snapshot, p plan, r *dnsserver.Request) dnsserver.Ve
 	outcome := answer.With(options, &r.Query, p.zone, r.Rotation, &r.Out)
 	switch outcome.Kind {
 	case answer.Steered:
-		s.steer(p.zone, outcome, &r.Query, r.Client.Addr(), &r.Out)
+		s.steer(p.zone, outcome, &r.Query, a.near, &r.Out)
 	case answer.Referral:
 		if !p.recurse {
 			break
 		}
 		if outcome.Aliases > 0 {
-			n.learnCut(r.Now, p.zone, outcome.Last.Cut)
-			return n.resolveAlias(r)
+			n.learnCut(s, r.Now, p.zone, outcome.Last.Cut)
+			return n.resolveAlias(s, r)
 		}
 		r.Out.Rollback(start)
 		r.Out.SetAA(false)
 		r.Out.SetTC(false)
-		if n.cache.Answer(r.Now, &r.Query, &r.Out, r.Rotation) {
+		if n.cacheOf(s).Answer(r.Now, &r.Query, &r.Out, r.Rotation) {
 			return dnsserver.Answered
 		}
-		n.learnCut(r.Now, p.zone, outcome.Last.Cut)
-		return n.resolve(r)
+		n.learnCut(s, r.Now, p.zone, outcome.Last.Cut)
+		return n.resolve(s, r)
 	case answer.Partial:
 		if p.recurse && !outcome.Truncated {
-			return n.resolveAlias(r)
+			return n.resolveAlias(s, r)
 		}
 	}
 	return dnsserver.Answered
@@ -161,7 +168,7 @@ func (n *Node) queryZone(s *Snapshot, p plan, r *dnsserver.Request) dnsserver.Ve
 // learnCut tells the resolver's cache of a delegation in a zone of ours, so that
 // it goes on from there. Nobody else needs to know of the zone: it may be a
 // private one, or the root.
-func (n *Node) learnCut(now time.Time, z *zone.Zone, cut zone.Node) {
+func (n *Node) learnCut(s *Snapshot, now time.Time, z *zone.Zone, cut zone.Node) {
 	if cut == 0 {
 		return
 	}
@@ -175,7 +182,7 @@ func (n *Node) learnCut(now time.Time, z *zone.Zone, cut zone.Node) {
 			servers = append(servers, rrcache.Server{Name: name, Addrs: addressesOf(z, target)})
 		}
 	}
-	n.cache.PutLocalDelegation(now, z.Name(cut).Clone(), servers, set.TTL, time.Time{})
+	n.cacheOf(s).PutLocalDelegation(now, z.Name(cut).Clone(), servers, set.TTL, time.Time{})
 }
 
 // addressesOf returns the addresses that a zone has at a node, which may be none.
@@ -202,14 +209,14 @@ func addressesOf(z *zone.Zone, at zone.Node) []netip.Addr {
 }
 
 // resolveAlias hands the end of the alias chain in r.Out to the resolver.
-func (n *Node) resolveAlias(r *dnsserver.Request) dnsserver.Verdict {
+func (n *Node) resolveAlias(s *Snapshot, r *dnsserver.Request) dnsserver.Verdict {
 	d := r.Defer() // before Finish, which changes the header in place
 	if d == nil {
 		return dnsserver.Answered
 	}
 	msg := r.Out.Finish()
 	if chain, target := aliases(msg); !target.IsZero() {
-		n.ask(d, target, chain)
+		n.ask(s, d, target, chain)
 	} else if err := d.Send(msg); err != nil { // a loop, or too long: the chain is the answer
 		n.log.Debug("late answer not sent", "client", d.Client(), "error", err)
 	}
@@ -265,8 +272,8 @@ func (s *Snapshot) steer(z *zone.Zone, outcome answer.Outcome, q *dnswire.Query,
 
 // queryCache answers a query with RD=0 of a client that may recurse: with what
 // the cache has, be it a referral (RFC 1034 §4.3.2).
-func (n *Node) queryCache(r *dnsserver.Request) dnsserver.Verdict {
-	if a, ok := n.resolver.FromCache(r.Now, r.Query.Name.Clone(), r.Query.Type); ok {
+func (n *Node) queryCache(s *Snapshot, r *dnsserver.Request) dnsserver.Verdict {
+	if a, ok := n.resolverOf(s).FromCache(r.Now, r.Query.Name.Clone(), r.Query.Type); ok {
 		a.Write(&r.Out)
 		return dnsserver.Answered
 	}
@@ -276,21 +283,21 @@ func (n *Node) queryCache(r *dnsserver.Request) dnsserver.Verdict {
 }
 
 // resolve hands the query to the resolver, which answers it later.
-func (n *Node) resolve(r *dnsserver.Request) dnsserver.Verdict {
+func (n *Node) resolve(s *Snapshot, r *dnsserver.Request) dnsserver.Verdict {
 	d := r.Defer()
 	if d == nil {
 		return dnsserver.Answered // too many wait already: SERVFAIL, as Defer has put it
 	}
-	n.ask(d, r.Query.Name.Clone(), nil)
+	n.ask(s, d, r.Query.Name.Clone(), nil)
 	return dnsserver.Later
 }
 
 // ask asks the resolver for name on behalf of d, which is answered with chain
 // and what is found.
-func (n *Node) ask(d *dnsserver.Deferred, name dnsname.Name, chain []rdata.Record) {
+func (n *Node) ask(s *Snapshot, d *dnsserver.Deferred, name dnsname.Name, chain []rdata.Record) {
 	q := d.Query()
 	options := outbound.Options{CD: q.CD(), DO: q.EDNS.DO, AD: q.AD()}
-	if !n.resolver.Ask(name, q.Type, options, func(a iterate.Answer) { n.sendResolved(d, chain, a) }) {
+	if !n.resolverOf(s).Ask(name, q.Type, options, func(a iterate.Answer) { n.sendResolved(d, chain, a) }) {
 		n.sendResolved(d, chain, iterate.Answer{
 			Rcode:  dnswire.RcodeServFail,
 			Errors: []dnswire.ExtendedError{{Code: dnswire.EDEOther, Text: "the resolver has too many questions"}},

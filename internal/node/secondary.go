@@ -25,13 +25,22 @@ import (
 
 // buildTransfers makes what talks to other servers. Nothing is said before goLive.
 func (n *Node) buildTransfers(cfg *config.Config) {
-	t := cfg.Transfers
-	n.secondaries = xfr.New(xfr.Config{
-		Folder: filepath.Join(cfg.Data, "zones"), Concurrent: t.Incoming, Log: n.log,
-		Limits:  xfr.Limits{Records: t.MaxRecords, Octets: int64(t.MaxSize), Time: time.Duration(t.MaxTime)},
-		Publish: n.zoneChanged, Trouble: n.reportTransfers,
-	})
+	n.secondaries = n.newSecondaries(cfg, filepath.Join(cfg.Data, "zones"), "")
 	n.notifier = xfr.NewNotifier(n.log, n.reportTransfers)
+}
+
+// newSecondaries makes what fetches the secondary zones of a view, or those outside.
+func (n *Node) newSecondaries(cfg *config.Config, folder, view string) *xfr.Secondaries {
+	t := cfg.Transfers
+	publish := n.zoneChanged
+	if view != "" {
+		publish = func(name dnsname.Name) { n.viewZoneChanged(view, name) }
+	}
+	return xfr.New(xfr.Config{
+		Folder: folder, Concurrent: t.Incoming, Log: n.log,
+		Limits:  xfr.Limits{Records: t.MaxRecords, Octets: int64(t.MaxSize), Time: time.Duration(t.MaxTime)},
+		Publish: publish, Trouble: func(name dnsname.Name) { n.reportTransfersOf(view, name) },
+	})
 }
 
 // goLive begins to ask primaries and to tell secondaries.
@@ -49,6 +58,29 @@ func (n *Node) follow(prev, next *Snapshot) {
 	if !n.live {
 		return
 	}
+	n.followZones(prev, next)
+	for _, v := range next.views {
+		n.followZones(prev.viewOf(v.viewName()), v)
+	}
+	n.forgetViews(next)
+}
+
+// viewOf returns the snapshot of a view, or nil. s may be nil.
+func (s *Snapshot) viewOf(name string) *Snapshot {
+	if s == nil {
+		return nil
+	}
+	for _, v := range s.views {
+		if v.viewName() == name {
+			return v
+		}
+	}
+	return nil
+}
+
+// followZones is follow for the zones of one view, or those outside.
+func (n *Node) followZones(prev, next *Snapshot) {
+	secondaries, notifier := n.secondariesOf(next), n.notifierOf(next)
 	if prev == nil || prev.Config != next.Config {
 		var zones []xfr.Zone
 		for _, z := range next.Config.Zones {
@@ -56,8 +88,10 @@ func (n *Node) follow(prev, next *Snapshot) {
 				zones = append(zones, xfr.Zone{Name: z.Name, Primaries: next.peers(z.Primaries)})
 			}
 		}
-		n.secondaries.Set(zones)
-		n.setSigners(next)
+		secondaries.Set(zones)
+		if next.view == nil {
+			n.setSigners(next)
+		}
 	}
 	for name := range next.apexes.all() {
 		n.followZone(prev, next, name)
@@ -67,7 +101,7 @@ func (n *Node) follow(prev, next *Snapshot) {
 	}
 	for name, a := range prev.apexes.all() {
 		if now := next.apexes.get(name); len(a.config.Notify) > 0 && (now == nil || len(now.config.Notify) == 0) {
-			n.notifier.Forget(name)
+			notifier.Forget(name)
 		}
 	}
 }
@@ -76,7 +110,7 @@ func (n *Node) follow(prev, next *Snapshot) {
 func (n *Node) followZone(prev, next *Snapshot, name dnsname.Name) {
 	a := next.apexes.get(name)
 	if n.live && len(a.config.Notify) > 0 && a.served.Zone != nil && !sameSerial(prev, a) {
-		n.notifier.Announce(transfer.SOA(a.served.Zone), next.peers(a.config.Notify))
+		n.notifierOf(next).Announce(transfer.SOA(a.served.Zone), next.peers(a.config.Notify))
 	}
 }
 
@@ -102,45 +136,61 @@ func (s *Snapshot) peers(list []config.Peer) []xfr.Peer {
 }
 
 // reportTransfers sets the problems of a zone's transfers and notices.
-func (n *Node) reportTransfers(name dnsname.Name) {
-	absent, failed := "", ""
-	st, _ := n.secondaries.State(name)
-	a := n.current.Load().apexes.get(name)
+func (n *Node) reportTransfers(name dnsname.Name) { n.reportTransfersOf("", name) }
+
+// reportTransfersOf is reportTransfers for a zone in a view.
+func (n *Node) reportTransfersOf(view string, name dnsname.Name) {
+	s := n.current.Load()
+	if view != "" {
+		s = s.viewOf(view)
+	}
+	if s == nil {
+		return // not yet, or no longer
+	}
+	id, absent, failed := idOf(view, name), "", ""
+	st, _ := n.secondariesOf(s).State(name)
+	a := s.apexes.get(name)
 	switch {
 	case a != nil && a.served.Kind == "store" && a.served.Zone == nil:
 		absent = fmt.Sprintf("zone %s has no content yet, so it is answered SERVFAIL; give it some with: pharos zone import %s FILE", name, name)
 	case a == nil || !a.served.isSecondary():
 	case !st.Present && !st.Confirmed.IsZero():
-		absent = fmt.Sprintf("zone %s has expired: no primary has confirmed it since %s, so it is answered SERVFAIL: %s", name, st.Confirmed.UTC().Format(time.DateTime), st.Problem)
+		absent = fmt.Sprintf("zone %s has expired: no primary has confirmed it since %s, so it is answered SERVFAIL: %s", id, st.Confirmed.UTC().Format(time.DateTime), st.Problem)
 	case !st.Present:
-		absent = fmt.Sprintf("zone %s has not been transferred yet, so it is answered SERVFAIL", name)
+		absent = fmt.Sprintf("zone %s has not been transferred yet, so it is answered SERVFAIL", id)
 		if st.Problem != "" {
 			absent += ": " + st.Problem
 		}
 	case st.Problem != "":
-		failed = fmt.Sprintf("zone %s: serial %d is served on until %s: %s", name, st.Serial, st.Expires.UTC().Format(time.DateTime), st.Problem)
+		failed = fmt.Sprintf("zone %s: serial %d is served on until %s: %s", id, st.Serial, st.Expires.UTC().Format(time.DateTime), st.Problem)
 	}
-	n.problem(zoneAbsent, name.String(), absent)
-	n.problem(transferFailed, name.String(), failed)
+	n.problem(zoneAbsent, id, absent)
+	n.problem(transferFailed, id, failed)
 	var told []string
-	for _, notice := range n.notifier.Notices(name) {
+	for _, notice := range n.notifierOf(s).Notices(name) {
 		if text := notice.Problem(); text != "" {
 			told = append(told, text)
 		}
 	}
-	n.problem(notifyFailed, name.String(), strings.Join(told, "; "))
+	n.problem(notifyFailed, id, strings.Join(told, "; "))
 }
 
-// findZone returns the zone that an operator means.
+// findZone returns the zone that an operator means, by its name or as zone@view, and
+// the snapshot it is in.
 func (n *Node) findZone(name string) (*Snapshot, *apex, error) {
 	s := n.current.Load()
-	parsed, err := dnsname.Parse(name)
+	view, parsed, err := parseID(name)
 	if err != nil {
 		return nil, nil, &api.Refused{Status: http.StatusBadRequest, Err: err}
 	}
+	if view != "" {
+		if s = s.viewOf(view); s == nil {
+			return nil, nil, &api.Refused{Status: http.StatusNotFound, Err: fmt.Errorf("there is no view %s; \"pharos zones\" shows those that have zones", view)}
+		}
+	}
 	a := s.apexes.get(parsed)
 	if a == nil {
-		return nil, nil, &api.Refused{Status: http.StatusNotFound, Err: fmt.Errorf("there is no zone %s; \"pharos zones\" shows those there are", parsed)}
+		return nil, nil, &api.Refused{Status: http.StatusNotFound, Err: fmt.Errorf("there is no zone %s; \"pharos zones\" shows those there are", idOf(view, parsed))}
 	}
 	return s, a, nil
 }
@@ -152,11 +202,11 @@ func (n *Node) NotifyZone(_ context.Context, name string) (api.Applied, error) {
 	case err != nil:
 		return api.Applied{}, err
 	case len(a.config.Notify) == 0:
-		return api.Applied{}, &api.Refused{Status: http.StatusUnprocessableEntity, Err: fmt.Errorf("zone %s names nobody to tell; add servers under its key notify", a.served.Name)}
+		return api.Applied{}, &api.Refused{Status: http.StatusUnprocessableEntity, Err: fmt.Errorf("zone %s names nobody to tell; add servers under its key notify", a.served.id())}
 	case a.served.Zone == nil:
-		return api.Applied{}, &api.Refused{Status: http.StatusUnprocessableEntity, Err: fmt.Errorf("zone %s has no version to tell of", a.served.Name)}
+		return api.Applied{}, &api.Refused{Status: http.StatusUnprocessableEntity, Err: fmt.Errorf("zone %s has no version to tell of", a.served.id())}
 	}
-	n.notifier.Announce(transfer.SOA(a.served.Zone), s.peers(a.config.Notify))
+	n.notifierOf(s).Announce(transfer.SOA(a.served.Zone), s.peers(a.config.Notify))
 	applied := api.Applied{Revision: s.Revision}
 	for _, p := range a.config.Notify {
 		applied.Changed = append(applied.Changed, fmt.Sprintf("%s is told of serial %d", p.Address, a.served.Zone.Serial()))
@@ -171,10 +221,10 @@ func (n *Node) RefreshZone(_ context.Context, name string, force bool) (api.Appl
 	if err != nil {
 		return api.Applied{}, err
 	}
-	if !n.secondaries.Refresh(a.served.Name, force) {
-		return api.Applied{}, &api.Refused{Status: http.StatusUnprocessableEntity, Err: fmt.Errorf("zone %s is no secondary zone; \"pharos reload\" reads its file again", a.served.Name)}
+	if !n.secondariesOf(s).Refresh(a.served.Name, force) {
+		return api.Applied{}, &api.Refused{Status: http.StatusUnprocessableEntity, Err: fmt.Errorf("zone %s is no secondary zone; \"pharos reload\" reads its file again", a.served.id())}
 	}
-	return api.Applied{Revision: s.Revision, Changed: []string{fmt.Sprintf("zone %s: its primaries are asked; \"pharos zones\" shows what comes of it", a.served.Name)}}, nil
+	return api.Applied{Revision: s.Revision, Changed: []string{fmt.Sprintf("zone %s: its primaries are asked; \"pharos zones\" shows what comes of it", a.served.id())}}, nil
 }
 
 // CheckZone asks the other servers of a zone for their serials.
@@ -183,7 +233,7 @@ func (n *Node) CheckZone(ctx context.Context, name string) (api.ZoneCheck, error
 	if err != nil {
 		return api.ZoneCheck{}, err
 	}
-	out := api.ZoneCheck{Name: a.served.Name.String()}
+	out := api.ZoneCheck{Name: a.served.id()}
 	if a.served.Zone != nil {
 		out.Serial = uint32(a.served.Zone.Serial())
 	}

@@ -51,13 +51,13 @@ func Check(path string, report io.Writer) error {
 			errs = append(errs, fmt.Errorf("resolver.rootHints: %w", err))
 		}
 	}
-	for z := range s.served() {
+	for z := range s.everyZone() {
 		if z.Err != nil {
 			errs = append(errs, z.Err)
 			continue
 		}
 		if z.isSecondary() {
-			fmt.Fprintf(report, "zone %s: secondary, comes from its primaries when the node runs\n", z.Name)
+			fmt.Fprintf(report, "zone %s: secondary, comes from its primaries when the node runs\n", z.id())
 			continue
 		}
 		if z.Kind == "store" {
@@ -65,9 +65,9 @@ func Check(path string, report io.Writer) error {
 			continue
 		}
 		names, records, _ := z.Zone.Stats()
-		fmt.Fprintf(report, "zone %s: serial %d, %d names, %d records\n", z.Name, z.Zone.Serial(), names, records)
+		fmt.Fprintf(report, "zone %s: serial %d, %d names, %d records\n", z.id(), z.Zone.Serial(), names, records)
 		for _, w := range z.Warnings {
-			fmt.Fprintf(report, "zone %s: %s\n", z.Name, w)
+			fmt.Fprintf(report, "zone %s: %s\n", z.id(), w)
 		}
 	}
 	if text := s.homelessText(); text != "" {
@@ -77,6 +77,6 @@ func Check(path string, report io.Writer) error {
 		return err
 	}
 	r := s.State.Resources()
-	fmt.Fprintf(report, "%s is good: %d zones, %d pools, %d steered names, %d routes\n", path, s.apexes.len(), len(r.Pools), len(r.Steer), len(r.Routes))
+	fmt.Fprintf(report, "%s is good: %d zones, %d pools, %d steered names, %d routes\n", path, s.zoneCount(), len(r.Pools), len(r.Steer), len(r.Routes))
 	return nil
 }

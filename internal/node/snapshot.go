@@ -45,6 +45,11 @@ type Snapshot struct {
 	access      []access                               // who may ask, by listener
 	restricted  map[dnsname.Name][]config.TransferRule // zones that not everybody may ask about
 	authorities map[string]*x509.CertPool              // of clients' certificates, by file
+	subnets     *admission.ACL                         // who may say for whom it asks
+
+	views []*Snapshot // in the order in which clients are matched; nil in a view
+	view  *view       // that this is the snapshot of; nil outside of views
+	under *Snapshot   // of a view: where it falls through to; nil if it is isolated
 }
 
 // apex is a zone of the configuration by its name: what is said of it, and what is
@@ -63,6 +68,10 @@ type before struct {
 	stages []stage
 
 	accepted map[dnsname.Name]rdata.Serial // what AcceptZone lets pass now
+
+	view       string                                            // that is compiled
+	viewStages []stage                                           // of zones in views
+	parts      func(*config.View, *Snapshot) (*viewParts, error) // of a view
 }
 
 // compile makes the snapshot of a configuration and the applied resources. What
@@ -87,6 +96,9 @@ func compile(cfg *config.Config, st *state.State, from before) (*Snapshot, error
 	if s.access, err = compileAccess(cfg.DNS.Access); err != nil {
 		return nil, err
 	}
+	if s.subnets, err = admission.AllowOnly(cfg.DNS.ClientSubnet.Trusted); err != nil {
+		return nil, fmt.Errorf("dns.clientSubnet.trusted: %w", err)
+	}
 	s.restricted = cfg.Restricted()
 	if s.gateway, err = compileRoutes(resources.Routes, s.pools, prev); err != nil {
 		return nil, err
@@ -95,11 +107,11 @@ func compile(cfg *config.Config, st *state.State, from before) (*Snapshot, error
 	if s.keys, err = compileKeys(cfg.Keys); err != nil {
 		return nil, err
 	}
-	if s.authorities, err = compileAuthorities(cfg.Zones); err != nil {
+	if s.authorities, err = compileAuthorities(cfg.EveryZone()); err != nil {
 		return nil, err
 	}
 	s.compileZones(cfg, resources.Steer, from)
-	return s, nil
+	return s, s.compileViews(cfg, from)
 }
 
 func poolSpecs(pools []state.Pool) []pool.Spec {
@@ -215,6 +227,7 @@ func (s *Snapshot) withVersion(name dnsname.Name, from before) *Snapshot {
 	} else {
 		next.zones = s.zones.With(served.Zone)
 	}
+	next.link()
 	return &next
 }
 
@@ -296,7 +309,7 @@ func (s *Snapshot) homelessText() string {
 
 // anyFileChanged reports whether the file of a zone has changed.
 func (s *Snapshot) anyFileChanged() bool {
-	for z := range s.served() {
+	for z := range s.everyZone() {
 		if z.Kind == "file" && changed(z.stamps) {
 			return true
 		}

@@ -58,6 +58,10 @@ func (n *Node) queryPeer(s *Snapshot, r *dnsserver.Request) dnsserver.Verdict {
 		r.HasCookie = true // who has a key is no stranger either
 	}
 	verdict := dnsserver.Answered
+	main := s
+	if len(s.views) > 0 {
+		s = s.choose(asker{client: r.Client.Addr(), near: r.Client.Addr(), key: key})
+	}
 	switch {
 	case r.Query.Opcode() == dnswire.OpcodeNotify:
 		n.notified(s, r, key)
@@ -66,7 +70,7 @@ func (n *Node) queryPeer(s *Snapshot, r *dnsserver.Request) dnsserver.Verdict {
 	case r.Query.Type == rdata.TypeAXFR || r.Query.Type == rdata.TypeIXFR:
 		verdict = n.transferOut(s, r, key)
 	default:
-		verdict = n.answer(s, r, key)
+		verdict = n.answer(main, r, key)
 	}
 	if verdict == dnsserver.Answered {
 		return answered
@@ -94,17 +98,17 @@ type refusal struct {
 
 // admitTransfer finds the zone that a client wants to have, or says why it does
 // not get it.
-func (s *Snapshot) admitTransfer(q *dnswire.Query, client netip.Addr, key dnsname.Name, state *tls.ConnectionState) (*apex, *refusal) {
-	a := s.apexes.get(q.Name)
+func (s *Snapshot) admitTransfer(q *dnswire.Query, client netip.Addr, key dnsname.Name, state *tls.ConnectionState) (*apex, *Snapshot, *refusal) {
+	a, in := s.apex(q.Name)
 	switch {
 	case a == nil || q.Class != rdata.ClassIN:
-		return nil, &refusal{dnswire.RcodeNotAuth, dnswire.EDENotAuthoritative, "not a zone of this server"}
+		return nil, nil, &refusal{dnswire.RcodeNotAuth, dnswire.EDENotAuthoritative, "not a zone of this server"}
 	case !s.mayTransfer(a, client, key, state):
-		return nil, &refusal{dnswire.RcodeRefused, dnswire.EDEProhibited, "transfers of this zone are not allowed to this client, key and transport"}
+		return nil, nil, &refusal{dnswire.RcodeRefused, dnswire.EDEProhibited, "transfers of this zone are not allowed to this client, key and transport"}
 	case a.served.Zone == nil:
-		return nil, &refusal{dnswire.RcodeServFail, dnswire.EDENotReady, "the zone is configured here, but there is no version of it to serve"}
+		return nil, nil, &refusal{dnswire.RcodeServFail, dnswire.EDENotReady, "the zone is configured here, but there is no version of it to serve"}
 	}
-	return a, nil
+	return a, in, nil
 }
 
 // transferOut answers a request for a whole zone, signed with key if that is set.
@@ -116,7 +120,7 @@ func (n *Node) transferOut(s *Snapshot, r *dnsserver.Request, key dnsname.Name) 
 		r.Out.SetEDE(why.ede, why.why)
 		return dnsserver.Answered
 	}
-	a, why := s.admitTransfer(q, r.Client.Addr(), key, r.TLS)
+	a, s, why := s.admitTransfer(q, r.Client.Addr(), key, r.TLS)
 	if why != nil {
 		return refuse(*why)
 	}
@@ -283,7 +287,7 @@ func (o *outgoing) underWay() int {
 // primaries, and from who has one of their keys. Its SOA record is a hint only.
 func (n *Node) notified(s *Snapshot, r *dnsserver.Request, key dnsname.Name) {
 	q := &r.Query
-	a := s.apexes.get(q.Name)
+	a, in := s.apex(q.Name)
 	switch {
 	case q.Type != rdata.TypeSOA || q.Class != rdata.ClassIN:
 		r.Out.SetRcode(dnswire.RcodeFormErr)
@@ -308,7 +312,7 @@ func (n *Node) notified(s *Snapshot, r *dnsserver.Request, key dnsname.Name) {
 			serial = transfer.SerialOf(m.Answer[i])
 		}
 	}
-	n.secondaries.Notified(a.served.Name, serial, hasSerial)
+	n.secondariesOf(in).Notified(a.served.Name, serial, hasSerial)
 }
 
 // hasPrimary reports whether a message comes from a primary of the zone.

@@ -148,7 +148,8 @@ func (n *Node) updateZone(s *Snapshot, r *dnsserver.Request, session *tsig.Sessi
 // admitUpdate finds the zone that a client wants to change, or says why it may not.
 // The update itself is not looked at yet.
 func (n *Node) admitUpdate(s *Snapshot, r *dnsserver.Request, client update.Client) (*apex, *update.Refusal) {
-	q, a := &r.Query, s.apexes.get(r.Query.Name)
+	q := &r.Query
+	a, _ := s.apex(q.Name)
 	refuse := func(rcode dnswire.Rcode, ede dnswire.EDE, why string) (*apex, *update.Refusal) {
 		return nil, &update.Refusal{Rcode: rcode, EDE: ede, Why: why}
 	}
@@ -264,7 +265,7 @@ func (n *Node) answerUpdate(d *dnsserver.Deferred, client update.Client, why *up
 // forwards reports whether an update is for a primary of ours (RFC 2136 §6). That
 // is asked before its signature is: the key need not be known here.
 func (s *Snapshot) forwards(q *dnswire.Query) *apex {
-	a := s.apexes.get(q.Name)
+	a, _ := s.apex(q.Name)
 	if q.Opcode() != dnswire.OpcodeUpdate || a == nil || !a.config.ForwardUpdates || q.Class != rdata.ClassIN {
 		return nil
 	}

@@ -41,6 +41,7 @@ func (n *Node) beside(prev *Snapshot) before {
 			"store":     n.versionInLedger,
 		},
 		stages: []stage{n.signStage}, accepted: n.accepted,
+		viewStages: []stage{}, parts: n.partsOf,
 	}
 }
 
@@ -70,6 +71,7 @@ func (from before) serve(cfg *config.Config, c *config.Zone, steered []dnsname.N
 		old = nil
 	}
 	s := from.source(c, old)
+	s.View = from.view
 	s.Err, s.Warnings = s.sourceErr, slices.Clone(s.sourceWarnings)
 	s.Zone, s.journal, s.Steered = nil, nil, joinNames(steered)
 	if s.source.Zone != nil {

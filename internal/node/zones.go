@@ -17,6 +17,7 @@ import (
 // servedZone is a zone of the configuration as it is served, or why it is not.
 type servedZone struct {
 	Name     dnsname.Name
+	View     string // empty outside of views
 	Kind     string
 	File     string     // of kind file
 	Zone     *zone.Zone // nil if it could never be loaded

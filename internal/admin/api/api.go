@@ -12,7 +12,7 @@
 //	POST   /api/zones/NAME/notify     tell the secondaries: Applied
 //	POST   /api/zones/NAME/accept     serve the version ?serial= that the gate refused: Applied
 //	POST   /api/zones/NAME/refresh    ask the primaries, ?force=true: transfer whatever the serial: Applied
-//	GET    /api/explain          ?name=&type= or ?url=&method=, and &from=: Explanation
+//	GET    /api/explain          ?name=&type= or ?url=&method=, and &from=, &subnet=: Explanation
 //	GET    /api/objects          ?kind=: []Object, what is changed at run time
 //	POST   /api/objects          a YAML document of pools, steer and routes: Applied
 //	DELETE /api/objects/KIND/NAME  Applied
@@ -142,7 +142,8 @@ type ZoneCalls struct {
 // Zone is a zone as it is served.
 type Zone struct {
 	Name    string    `json:"name"`
-	Kind    string    `json:"kind"` // "file", "secondary", "store"
+	View    string    `json:"view,omitempty"` // empty outside of views
+	Kind    string    `json:"kind"`           // "file", "secondary", "store"
 	Serial  uint32    `json:"serial"`
 	Names   int       `json:"names"`
 	Records int       `json:"records"`
@@ -197,7 +198,8 @@ type ServerCheck struct {
 type ExplainRequest struct {
 	Name, Type  string
 	URL, Method string
-	From        netip.Addr // the client; zero: the caller
+	From        netip.Addr   // the client; zero: the caller
+	Subnet      netip.Prefix // for whom it asks (RFC 7871); zero: for itself
 }
 
 // Object is one object of the store.
@@ -286,6 +288,12 @@ func (c Calls) explain(r *http.Request) (any, error) {
 	var err error
 	if req.From, err = netip.ParseAddr(from); err != nil {
 		return nil, refuse(http.StatusBadRequest, "from: %q is no IP address", from)
+	}
+	if subnet := r.FormValue("subnet"); subnet != "" {
+		if req.Subnet, err = netip.ParsePrefix(subnet); err != nil {
+			return nil, refuse(http.StatusBadRequest, "subnet: %q is no network such as 198.51.100.0/24", subnet)
+		}
+		req.Subnet = req.Subnet.Masked()
 	}
 	if (req.Name == "") == (req.URL == "") {
 		return nil, refuse(http.StatusBadRequest, "give a name or a url, and not both")

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/url"
@@ -87,13 +88,13 @@ func newZoneList(use string) *cobra.Command {
 			return err
 		}
 		return output.print(c.OutOrStdout(), zones, func(w io.Writer) error {
-			return table(w, "ZONE\tKIND\tSERIAL\tNAMES\tRECORDS\tFROM\tLAST TRANSFER\tNEXT REFRESH\tPROBLEM", func(row func(...any)) {
+			return table(w, "ZONE\tVIEW\tKIND\tSERIAL\tNAMES\tRECORDS\tFROM\tLAST TRANSFER\tNEXT REFRESH\tPROBLEM", func(row func(...any)) {
 				for _, z := range zones {
 					from, last, next := z.File, "-", "-"
 					if s := z.Secondary; s != nil {
 						from, last, next = lastTransfer(s)
 					}
-					row(z.Name, z.Kind, z.Serial, z.Names, z.Records, from, last, next, z.Problem)
+					row(z.Name, cmp.Or(z.View, "-"), z.Kind, z.Serial, z.Names, z.Records, from, last, next, z.Problem)
 				}
 			})
 		})
@@ -133,8 +134,9 @@ policy, each member with its state and the reason for it, and who was picked.`,
 	qtype := c.Flags().StringP("type", "t", "A", "RR `type` of a NAME")
 	method := c.Flags().String("method", "GET", "request `method` of a URL")
 	from := c.Flags().String("from", "", "`address` of the client to decide for (default: this machine's)")
+	subnet := c.Flags().String("subnet", "", "`network` that the client asks for (EDNS client subnet), if it is trusted")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		q := url.Values{"from": {*from}}
+		q := url.Values{"from": {*from}, "subnet": {*subnet}}
 		if strings.Contains(args[0], "://") {
 			q.Set("url", args[0])
 			q.Set("method", *method)

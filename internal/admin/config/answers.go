@@ -15,6 +15,8 @@ type Answers struct {
 	// everybody may ask. It is looked at before anything else: views, the rules of
 	// zones, the resolver.
 	Access []Access `json:"access,omitzero" max:"1000"`
+	// ClientSubnet says whose word is taken for who asks.
+	ClientSubnet ClientSubnet `json:"clientSubnet"`
 	// MinimalResponses leaves out what an answer can do without: addresses of mail,
 	// service and name servers beside the records that name them. Glue in referrals
 	// stays, for it is needed.
@@ -80,6 +82,7 @@ type RateLimits struct {
 const maxIdentity = 255
 
 func (c *Config) checkAnswers(to *checker) {
+	c.checkViews(to)
 	d := &c.DNS
 	if secret, err := hex.DecodeString(d.CookieSecretPrevious); d.CookieSecretPrevious != "" && (err != nil || len(secret) != 16) {
 		to.fail("dns.cookieSecretPrevious", "not 32 hexadecimal digits", "take the secret that was in use before")

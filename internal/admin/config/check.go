@@ -117,18 +117,22 @@ func (c *Config) checkRoutes(to *checker) {
 // maxNSID is what the DNS listeners keep room for in every answer, in octets.
 const maxNSID = 64
 
-func (c *Config) checkZones(to *checker) {
+func (c *Config) checkZones(to *checker) { c.checkZoneList(to, "zones", c.Zones) }
+
+// checkZoneList checks the zones of one view, or those outside of views.
+func (c *Config) checkZoneList(to *checker, path string, zones []Zone) {
 	first := map[dnsname.Name]int{}
-	for i, z := range c.Zones {
+	for i, z := range zones {
 		if z.Name.IsZero() {
 			continue // reported as missing
 		}
+		at := fmt.Sprintf("%s[%d]", path, i)
 		if j, twice := first[z.Name]; twice {
-			to.fail(fmt.Sprintf("zones[%d].name", i), fmt.Sprintf("zone %s is already zones[%d]", z.Name, j), "remove one of them")
+			to.fail(at+".name", fmt.Sprintf("zone %s is already %s[%d]", z.Name, path, j), "remove one of them")
 			continue
 		}
 		first[z.Name] = i
-		c.checkZone(to, fmt.Sprintf("zones[%d]", i), z)
+		c.checkZone(to, at, z)
 	}
 }
 

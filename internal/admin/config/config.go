@@ -27,6 +27,10 @@ type Config struct {
 	Listen Listen `json:"listen"`
 	// Zones are the zones that the node is an authoritative server for.
 	Zones []Zone `json:"zones" max:"100000"`
+	// Views are sets of zones that only some clients see (split horizon). The first
+	// one decides that a client belongs to, by the key of its query, or else by its
+	// network. Who belongs to none sees the zones outside of views alone.
+	Views []View `json:"views" max:"128"`
 	// Keys are secrets that the node shares with other servers (TSIG, RFC 8945).
 	Keys []Key `json:"keys" max:"10000"`
 	// Transfers bounds what is given to secondaries and taken from primaries.

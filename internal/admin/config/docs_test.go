@@ -228,9 +228,16 @@ Durations have a unit (` + "`500ms`, `5s`, `1m30s`, `30d`" + `), sizes a binary 
 where they begin with a bracket (` + "`\"[::1]:53\"`" + `). A key without a value has its default.
 
 ` + "```yaml\n" + example + "```\n")
-	walkTypes(reflect.TypeFor[Config](), "", func(path string, t reflect.Type) { section(&b, comments, path, t) })
+	walkTypes(reflect.TypeFor[Config](), "", func(path string, t reflect.Type) {
+		if !strings.HasPrefix(path, viewZones) { // they are told of under zones[]
+			section(&b, comments, path, t)
+		}
+	})
 	return b.String()
 }
+
+// viewZones is the list that has the same keys as zones[].
+const viewZones = "views[].zones[]"
 
 // section writes the table of one struct.
 func section(b *strings.Builder, comments sourceComments, path string, t reflect.Type) {
@@ -242,8 +249,9 @@ func section(b *strings.Builder, comments sourceComments, path string, t reflect
 	for _, f := range document.Fields(t) {
 		meaning := comments.field(f)
 		if isSection(elem(f.Type)) {
-			anchor := strings.ToLower(strings.NewReplacer("[]", "", ".", "").Replace(pathOf(path, f)))
-			meaning += fmt.Sprintf(" See [%s](#%s).", pathOf(path, f), anchor)
+			to := strings.TrimPrefix(pathOf(path, f), strings.TrimSuffix(viewZones, "zones[]"))
+			anchor := strings.ToLower(strings.NewReplacer("[]", "", ".", "").Replace(to))
+			meaning += fmt.Sprintf(" See [%s](#%s).", to, anchor)
 		} else if f.Example != "" {
 			meaning += " Example: `" + f.Example + "`."
 		}

@@ -107,6 +107,11 @@ func (c *Config) resolvePaths(folder string) {
 			paths = append(paths, &z.Transfer[j].TLS.CA)
 		}
 	}
+	for v := range c.Views {
+		for i := range c.Views[v].Zones {
+			paths = append(paths, &c.Views[v].Zones[i].File)
+		}
+	}
 	for i := range c.TLS.Certificates {
 		paths = append(paths, &c.TLS.Certificates[i].Certificate, &c.TLS.Certificates[i].Key)
 	}

@@ -25,6 +25,7 @@ type Stage string
 // The stages, in the order in which a decision passes them.
 const (
 	Admission Stage = "admission" // may this client ask?
+	View      Stage = "view"      // which zones does this client see?
 	Zone      Stage = "zone"      // do we have it ourselves?
 	Steer     Stage = "steer"     // is it answered from a pool?
 	Cache     Stage = "cache"     // did we learn it before?

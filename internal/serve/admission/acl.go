@@ -251,3 +251,50 @@ func (l *ACL) find6Exact(n uint128) int32 {
 // Rules returns the rules in the order of their prefixes, without those that have
 // no effect because the same prefix is denied.
 func (l *ACL) Rules() []Rule { return slices.Clone(l.rules) }
+
+// Reach returns how many leading bits of addr an address must share with it for
+// the list to decide alike, by the same rule: the length of the largest prefix
+// around addr that lies within one span.
+func (l *ACL) Reach(addr netip.Addr) int {
+	if l == nil || len(l.rules) == 0 || !addr.IsValid() {
+		return 0
+	}
+	if addr = addr.Unmap(); addr.Is4() {
+		n := number4(addr)
+		first, next, bounded := around(l.v4.starts, n, cmp.Compare[uint32])
+		for bits := range 32 {
+			host := uint32(1)<<(32-bits) - 1 // for /0 the shift makes 0, less 1: all bits
+			if n&^host >= first && (!bounded || n|host < next) {
+				return bits
+			}
+		}
+		return 32
+	}
+	n := number16(addr)
+	first, next, bounded := around(l.v6.starts, n, uint128.compare)
+	for bits := range 128 {
+		host := uint128{^uint64(0) >> min(bits, 64), ^uint64(0) >> max(bits-64, 0)}
+		low, high := uint128{n.hi &^ host.hi, n.lo &^ host.lo}, uint128{n.hi | host.hi, n.lo | host.lo}
+		if low.compare(first) >= 0 && (!bounded || high.compare(next) < 0) {
+			return bits
+		}
+	}
+	return 128
+}
+
+// around returns the start of the span that holds n, and that of the next one, if
+// there is one.
+func around[A comparable](starts []A, n A, compare func(a, b A) int) (first, next A, bounded bool) {
+	at, found := slices.BinarySearchFunc(starts, n, compare)
+	if !found {
+		at--
+	}
+	if at+1 < len(starts) {
+		next, bounded = starts[at+1], true
+	}
+	return starts[at], next, bounded
+}
+
+func (a uint128) compare(b uint128) int {
+	return cmp.Or(cmp.Compare(a.hi, b.hi), cmp.Compare(a.lo, b.lo))
+}

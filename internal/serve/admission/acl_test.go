@@ -219,3 +219,26 @@ func BenchmarkAllows(b *testing.B) {
 		})
 	}
 }
+
+// TestReach: every address that shares so many bits is decided by the same rule, and
+// with one bit less some is not.
+func TestReach(t *testing.T) {
+	acl, err := Compile([]Rule{
+		{netip.MustParsePrefix("10.0.0.0/8"), Allow}, {netip.MustParsePrefix("10.9.0.0/16"), Deny},
+		{netip.MustParsePrefix("192.0.2.1/32"), Allow}, {netip.MustParsePrefix("2001:db8::/32"), Allow},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for addr, want := range map[string]int{
+		"10.9.1.1": 16, "10.8.1.1": 16, "10.128.0.1": 9, "11.0.0.1": 8, "128.0.0.1": 2, "192.0.2.1": 32, "192.0.2.0": 32, "192.0.2.2": 31, "192.0.3.1": 24,
+		"2001:db8:1::": 32, "2001:db9::": 32, "3000::": 4, "::1": 3, "::ffff:10.9.1.1": 16,
+	} {
+		if got := acl.Reach(netip.MustParseAddr(addr)); got != want {
+			t.Errorf("%s: %d bits, want %d", addr, got, want)
+		}
+	}
+	if got := (*ACL)(nil).Reach(netip.MustParseAddr("10.0.0.1")); got != 0 {
+		t.Errorf("no list: %d bits", got)
+	}
+}

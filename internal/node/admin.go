@@ -33,7 +33,7 @@ func (n *Node) buildAdmin(addr netip.AddrPort) error {
 		Explain: n.Explain, Objects: n.Objects, Apply: n.Apply, Delete: n.Delete,
 		Reload:  func(context.Context) (api.Applied, error) { return n.reload() },
 		Zone:    api.ZoneCalls{Check: n.CheckZone, Notify: n.NotifyZone, Refresh: n.RefreshZone, Accept: n.AcceptZone},
-		Metrics: telemetry.Handler(n.samples),
+		Metrics: telemetry.Handler(n.samples), Versions: n.versionCalls(),
 	})}
 	return nil
 }

@@ -12,6 +12,7 @@
 //	POST   /api/zones/NAME/notify     tell the secondaries: Applied
 //	POST   /api/zones/NAME/accept     serve the version ?serial= that the gate refused: Applied
 //	POST   /api/zones/NAME/refresh    ask the primaries, ?force=true: transfer whatever the serial: Applied
+//	...    /api/zones/NAME/...        its versions and records: versions.go
 //	GET    /api/explain          ?name=&type= or ?url=&method=, and &from=, &subnet=: Explanation
 //	GET    /api/objects          ?kind=: []Object, what is changed at run time
 //	POST   /api/objects          a YAML document of pools, steer and routes: Applied
@@ -62,6 +63,8 @@ type Calls struct {
 	Delete  func(ctx context.Context, kind, name string) (Applied, error)
 	Reload  func(context.Context) (Applied, error)
 	Metrics http.Handler
+
+	Versions VersionCalls
 }
 
 // Status is the state of a node at a glance.
@@ -256,6 +259,7 @@ func Handler(calls Calls) http.Handler {
 		}
 		return calls.Zone.Accept(r.Context(), r.PathValue("name"), uint32(serial))
 	}))
+	calls.versionRoutes(mux)
 	mux.HandleFunc("GET /api/explain", reply(calls.explain))
 	mux.HandleFunc("GET /api/objects", reply(func(r *http.Request) (any, error) {
 		return calls.Objects(r.Context(), r.FormValue("kind"))

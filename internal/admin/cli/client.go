@@ -38,33 +38,69 @@ func (c *client) get(ctx context.Context, path string, into any) error {
 }
 
 func (c *client) call(ctx context.Context, method, path string, body []byte, into any) error {
-	if _, _, err := net.SplitHostPort(c.address); err != nil {
-		return fmt.Errorf("%w: --admin %s: want ADDRESS:PORT, as in listen.admin", errUsage, c.address)
-	}
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+c.address+path, bytes.NewReader(body))
+	return c.exchange(ctx, method, path, bytes.NewReader(body), into)
+}
+
+// send is a call whose body is as long as a zone, and takes as long.
+func (c *client) send(ctx context.Context, path string, body io.Reader, into any) error {
+	return c.exchange(ctx, http.MethodPost, path, body, into)
+}
+
+func (c *client) exchange(ctx context.Context, method, path string, body io.Reader, into any) error {
+	resp, err := c.do(ctx, method, path, body)
 	if err != nil {
-		return fmt.Errorf("admin listener %q: %w", c.address, err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return fmt.Errorf("no node answers at %s: %w; is one running, and is listen.admin this address (--admin, PHAROS_ADMIN)?", c.address, err)
+		return err
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return fmt.Errorf("admin listener %s: %w", c.address, err)
 	}
-	if resp.StatusCode != http.StatusOK {
-		var said struct{ Error string }
-		if json.Unmarshal(text, &said) == nil && said.Error != "" {
-			return errors.New(said.Error)
-		}
-		return fmt.Errorf("admin listener %s: %s: %s", c.address, resp.Status, bytes.TrimSpace(text))
-	}
 	if err := json.Unmarshal(text, into); err != nil {
 		return fmt.Errorf("%s is no admin listener of a Pharos node: %w", c.address, err)
 	}
 	return nil
+}
+
+// download copies the answer to GET path to w.
+func (c *client) download(ctx context.Context, path string, w io.Writer) error {
+	resp, err := c.do(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(w, resp.Body); err != nil {
+		return fmt.Errorf("admin listener %s: the answer was cut off: %w", c.address, err)
+	}
+	return nil
+}
+
+// do returns the response to a request, if it is 200; the caller closes its body.
+func (c *client) do(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
+	if _, _, err := net.SplitHostPort(c.address); err != nil {
+		return nil, fmt.Errorf("%w: --admin %s: want ADDRESS:PORT, as in listen.admin", errUsage, c.address)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+c.address+path, body)
+	if err != nil {
+		return nil, fmt.Errorf("admin listener %q: %w", c.address, err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("no node answers at %s: %w; is one running, and is listen.admin this address (--admin, PHAROS_ADMIN)?", c.address, err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, fmt.Errorf("admin listener %s: %w", c.address, err)
+	}
+	var said struct{ Error string }
+	if json.Unmarshal(text, &said) == nil && said.Error != "" {
+		return nil, errors.New(said.Error)
+	}
+	return nil, fmt.Errorf("admin listener %s: %s: %s", c.address, resp.Status, bytes.TrimSpace(text))
 }

@@ -29,6 +29,14 @@ func newZone() *cobra.Command {
 	c.AddCommand(newZoneCheck())
 	c.AddCommand(newZoneAccept())
 
+	// The versions and records of a zone.
+	c.AddCommand(newZoneHistory())
+	c.AddCommand(newZoneRollback())
+	c.AddCommand(newZoneGet())
+	c.AddCommand(newZoneSet())
+	c.AddCommand(newZoneImport())
+	c.AddCommand(newZoneExport())
+
 	// Master files, without a node.
 	c.AddCommand(newZoneDiff())
 	c.AddCommand(newZoneFormat())

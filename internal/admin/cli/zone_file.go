@@ -208,47 +208,60 @@ type recordChange struct {
 	Record string `json:"record"`
 }
 
-// newZoneDiff returns "pharos zone diff" for two files.
+// newZoneDiff returns "pharos zone diff": for two files, or for two versions of a
+// running node's zone.
 func newZoneDiff() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "diff OLD NEW",
-		Short: "Show which records differ between two master files",
+		Use:   "diff OLD NEW | NAME [SERIAL [SERIAL]]",
+		Short: "Show which records differ between two master files, or two versions of a zone",
 		Long: `Show the records that only one of two versions of a zone has, in canonical order,
 whatever the order, spelling and comments of the files: - deleted, + added. With
---exit-code the exit code is 1 if there are any.`,
-		Example: "  pharos zone diff example.com.zone.old example.com.zone",
-		Args:    argsBetween(2, 2, "two files, OLD and NEW"),
+--exit-code the exit code is 1 if there are any.
+
+OLD and NEW are master files. With the NAME of a zone of a running node, its newest
+version is shown against the one before it, against the one with a SERIAL, or the
+second SERIAL against the first; "pharos zone history" shows which there are.`,
+		Example: `  pharos zone diff example.com.zone.old example.com.zone
+  pharos zone diff example.com                          # the last change
+  pharos zone diff example.com 2026112201 2026112205`,
+		Args: argsBetween(1, 3, "two files, OLD and NEW, or a zone NAME and serials"),
 	}
-	output, origin := outputFlag(c), originFlag(c)
-	code := c.Flags().Bool("exit-code", false, "exit with 1 if the files differ")
+	admin, output, origin := adminFlag(c), outputFlag(c), originFlag(c)
+	code := c.Flags().Bool("exit-code", false, "exit with 1 if there are differences")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		var zones [2]*zone.Zone
-		for i, file := range args {
-			var err error
-			if zones[i], err = readZoneFile(*origin, file); err != nil {
-				return err
-			}
+		run := func() (int, error) { return runZoneDiff(c, admin, output, args) }
+		if len(args) == 2 && (isFile(args[0]) || isFile(args[1])) {
+			run = func() (int, error) { return runFileDiff(c, output, *origin, args) }
 		}
-		if a, b := zones[0].Origin(), zones[1].Origin(); a != b {
-			return fmt.Errorf("%s has zone %s, %s has %s; name the zone of both with --origin", args[0], a, args[1], b)
+		count, err := run()
+		if err == nil && *code && count > 0 {
+			return fmt.Errorf("%d records differ", count)
 		}
-		changes := []recordChange{}
-		for r, isAdded := range journal.Changes(zones[0], zones[1]) {
-			change := recordChange{"deleted", r.String()}
-			if isAdded {
-				change.Change = "added"
-			}
-			changes = append(changes, change)
-		}
-		if err := output.print(c.OutOrStdout(), changes, func(w io.Writer) error { return writeChanges(w, changes) }); err != nil {
-			return err
-		}
-		if *code && len(changes) > 0 {
-			return fmt.Errorf("%d records differ", len(changes))
-		}
-		return nil
+		return err
 	}
 	return c
+}
+
+// runFileDiff is "pharos zone diff OLD NEW".
+func runFileDiff(c *cobra.Command, output *output, origin string, files []string) (count int, err error) {
+	var zones [2]*zone.Zone
+	for i, file := range files {
+		if zones[i], err = readZoneFile(origin, file); err != nil {
+			return 0, err
+		}
+	}
+	if a, b := zones[0].Origin(), zones[1].Origin(); a != b {
+		return 0, fmt.Errorf("%s has zone %s, %s has %s; name the zone of both with --origin", files[0], a, files[1], b)
+	}
+	changes := []recordChange{}
+	for r, isAdded := range journal.Changes(zones[0], zones[1]) {
+		change := recordChange{"deleted", r.String()}
+		if isAdded {
+			change.Change = "added"
+		}
+		changes = append(changes, change)
+	}
+	return len(changes), output.print(c.OutOrStdout(), changes, func(w io.Writer) error { return writeChanges(w, changes) })
 }
 
 func writeChanges(w io.Writer, changes []recordChange) error {

@@ -18,7 +18,7 @@ func BetweenAt(old, now *zone.Zone, names []dnsname.Name) *Difference {
 	slices.SortFunc(names, dnsname.Name.Compare)
 	var deleted, added []byte
 	for _, n := range slices.Compact(names) {
-		a, b := recordsAt(old, n), recordsAt(now, n)
+		a, b := withoutSOA(old, RecordsAt(old, n)), withoutSOA(now, RecordsAt(now, n))
 		if slices.EqualFunc(a, b, same) {
 			continue
 		}
@@ -36,8 +36,9 @@ func BetweenAt(old, now *zone.Zone, names []dnsname.Name) *Difference {
 	return d
 }
 
-// recordsAt returns the records of a name, without the zone's SOA record.
-func recordsAt(z *zone.Zone, n dnsname.Name) []rdata.Record {
+// RecordsAt returns the records of a name. They look at the memory of z, but for the
+// name.
+func RecordsAt(z *zone.Zone, n dnsname.Name) []rdata.Record {
 	node := z.Lookup(n).Exact
 	if node == 0 {
 		return nil
@@ -45,9 +46,6 @@ func recordsAt(z *zone.Zone, n dnsname.Name) []rdata.Record {
 	var list []rdata.Record
 	sets := z.RRsets(node)
 	for set, ok := sets.Next(); ok; set, ok = sets.Next() {
-		if set.Type == rdata.TypeSOA && node == z.Apex() {
-			continue
-		}
 		at := 0
 		for range set.Count {
 			var data []byte
@@ -56,6 +54,18 @@ func recordsAt(z *zone.Zone, n dnsname.Name) []rdata.Record {
 		}
 	}
 	return list
+}
+
+func withoutSOA(z *zone.Zone, list []rdata.Record) []rdata.Record {
+	return slices.DeleteFunc(list, func(r rdata.Record) bool { return r.Type == rdata.TypeSOA && r.Name == z.Origin() })
+}
+
+// All returns the differences, oldest first, which the caller must not change.
+func (j *Journal) All() []*Difference {
+	if j == nil {
+		return nil
+	}
+	return j.differences
 }
 
 // IsEmpty reports whether nothing has changed but, perhaps, the serial in the SOA

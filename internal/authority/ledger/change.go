@@ -95,15 +95,15 @@ var errMoved = errors.New("the zone has changed meanwhile")
 // changeTo returns what makes the records of content out of now.
 func changeTo(now, content *zone.Zone, raise bool) update.Change {
 	var change update.Change
-	journal.Compare(now, content, func(r rdata.Record, isAdded bool) bool {
-		r.Name = r.Name.Clone()
-		if isAdded {
+	for r, isAdded := range journal.Changes(now, content) {
+		switch {
+		case r.Type == rdata.TypeSOA:
+		case isAdded:
 			change.Added = append(change.Added, r)
-		} else {
+		default:
 			change.Deleted = append(change.Deleted, r)
 		}
-		return true
-	})
+	}
 	old, soa := soaOf(now), soaOf(content)
 	isNewer := !raise && now.Serial().Less(content.Serial())
 	if !isNewer {
@@ -303,10 +303,8 @@ func (l *Ledger) decide(b *batchOf, d *draft, r *request) error {
 	l.mu.Unlock()
 	at := time.Now()
 	next, difference, err := apply(d.zone, change, policy, at)
-	if err == nil && next != d.zone && l.config.Check != nil {
-		if err = l.config.Check(d.zone, next, difference); err != nil {
-			err = fmt.Errorf("%w: %w", ErrRefused, err)
-		}
+	if err == nil && next != d.zone {
+		err = l.judge(d.zone, next, difference)
 	}
 	if err != nil {
 		l.count(func(c *Counts) { c.Refused++ })
@@ -326,6 +324,17 @@ func (l *Ledger) decide(b *batchOf, d *draft, r *request) error {
 	d.differences = append(d.differences, difference)
 	b.entries = append(b.entries, kept{e.Version, payload})
 	b.octets += len(payload)
+	return nil
+}
+
+// judge asks Config.Check.
+func (l *Ledger) judge(old, now *zone.Zone, d *journal.Difference) error {
+	if l.config.Check == nil {
+		return nil
+	}
+	if err := l.config.Check(old, now, d); err != nil {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
 	return nil
 }
 
@@ -390,11 +399,9 @@ func (l *Ledger) commitWhole(b *batchOf, d *draft, r *request) error {
 	if r.whole == nil {
 		return fmt.Errorf("zone %s: %w; give it some with: pharos zone import %s FILE", d.entry.name, ErrNoVersion, d.entry.name)
 	}
-	if l.config.Check != nil {
-		if err := l.config.Check(nil, r.whole, nil); err != nil {
-			l.count(func(c *Counts) { c.Refused++ })
-			return fmt.Errorf("%w: %w", ErrRefused, err)
-		}
+	if err := l.judge(nil, r.whole, nil); err != nil {
+		l.count(func(c *Counts) { c.Refused++ })
+		return err
 	}
 	e, first := d.entry, base{zone: r.whole, version: d.version + 1, sum: journal.SumOf(r.whole), time: time.Now()}
 	e.files.Lock()

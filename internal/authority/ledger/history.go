@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pharos/internal/authority/journal"
+	"pharos/internal/authority/update"
 	"pharos/internal/authority/zone"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
@@ -118,4 +119,37 @@ func (l *Ledger) Rollback(ctx context.Context, name dnsname.Name, by string, ser
 		return Receipt{}, err
 	}
 	return l.Replace(ctx, name, by, old, true)
+}
+
+// Try returns what Change would do, and does nothing.
+func (l *Ledger) Try(name dnsname.Name, decide Decide) (now, next *zone.Zone, err error) {
+	e := l.find(name)
+	if e == nil {
+		return nil, nil, fmt.Errorf("zone %s: %w", name, ErrNoZone)
+	}
+	l.mu.Lock()
+	now, policy := e.zone, e.settings.Serial
+	l.mu.Unlock()
+	if now == nil {
+		return nil, nil, fmt.Errorf("zone %s: %w", name, ErrNoVersion)
+	}
+	change, err := decide(now)
+	if err != nil {
+		return nil, nil, err
+	}
+	next, difference, err := apply(now, change, policy, time.Now())
+	if err == nil && next != now {
+		err = l.judge(now, next, difference)
+	}
+	return now, next, err
+}
+
+// TryReplace returns what Replace would do, and does nothing. now is nil if content
+// would be the first version.
+func (l *Ledger) TryReplace(name dnsname.Name, content *zone.Zone, raise bool) (now, next *zone.Zone, err error) {
+	now, next, err = l.Try(name, func(now *zone.Zone) (update.Change, error) { return changeTo(now, content, raise), nil })
+	if errors.Is(err, ErrNoVersion) {
+		return nil, content, l.judge(nil, content, nil)
+	}
+	return now, next, err
 }

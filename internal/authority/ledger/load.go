@@ -210,10 +210,8 @@ func (l *Ledger) journalTo(s restored, at map[uint64][]byte) *journal.Journal {
 
 // begin makes z the first version of a zone.
 func (l *Ledger) begin(e *entry, z *zone.Zone) (restored, error) {
-	if l.config.Check != nil {
-		if err := l.config.Check(nil, z, nil); err != nil {
-			return restored{}, err
-		}
+	if err := l.judge(nil, z, nil); err != nil {
+		return restored{}, err
 	}
 	now := time.Now()
 	b := base{zone: z, version: 1, sum: journal.SumOf(z), time: now}

@@ -1,0 +1,398 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"pharos/internal/admin/api"
+	"pharos/internal/authority/journal"
+	"pharos/internal/authority/ledger"
+	"pharos/internal/authority/update"
+	"pharos/internal/authority/zone"
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/rdata"
+	"pharos/internal/dns/zonefile"
+)
+
+// This file is what operators ask about the versions of a zone, and the changes that
+// they make.
+
+// versionCalls are the calls of the admin listener that this file has.
+func (n *Node) versionCalls() api.VersionCalls {
+	return api.VersionCalls{
+		History: n.ZoneHistory, Diff: n.DiffZone, Records: n.ZoneRecords, Export: n.ExportZone,
+		Edit: n.EditZone, Import: n.ImportZone, Rollback: n.RollbackZone,
+	}
+}
+
+// refusedBecause gives an error of the ledger the status that fits it.
+func refusedBecause(err error) error {
+	status := http.StatusUnprocessableEntity
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ledger.ErrNoHistory):
+		status = http.StatusNotFound
+	case errors.Is(err, ledger.ErrNotKept), errors.Is(err, ledger.ErrClosed):
+		status = http.StatusServiceUnavailable
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	}
+	return &api.Refused{Status: status, Err: err}
+}
+
+// findStore returns a zone that can be changed.
+func (n *Node) findStore(name string) (dnsname.Name, *ledger.Ledger, error) {
+	_, a, err := n.findZone(name)
+	if err != nil {
+		return dnsname.Name{}, nil, err
+	}
+	remedy := "edit its file"
+	if a.config.Kind == "secondary" {
+		remedy = "change it at its primary"
+	}
+	if l := n.ledger.Load(); a.config.Kind == "store" && l != nil {
+		return a.config.Name, l, nil
+	}
+	return dnsname.Name{}, nil, &api.Refused{Status: http.StatusUnprocessableEntity, Err: fmt.Errorf(
+		"zone %s is of kind %s and cannot be changed by commands; %s, or make it kind: store", a.config.Name, a.config.Kind, remedy)}
+}
+
+// ZoneHistory returns the versions of a zone: of kind store those on disk, of others
+// those in the journal for IXFR.
+func (n *Node) ZoneHistory(_ context.Context, name string, most int) (api.ZoneHistory, error) {
+	_, a, err := n.findZone(name)
+	if err != nil {
+		return api.ZoneHistory{}, err
+	}
+	out := api.ZoneHistory{Name: a.config.Name.String(), Kind: a.config.Kind, Versions: []api.Past{}}
+	if l := n.ledger.Load(); a.config.Kind == "store" && l != nil {
+		list, err := l.History(a.config.Name, most)
+		if err != nil {
+			return api.ZoneHistory{}, refusedBecause(err)
+		}
+		for _, p := range list {
+			out.Versions = append(out.Versions, api.Past{Serial: uint32(p.Serial), Time: p.Time, By: p.By, Deleted: p.Deleted, Added: p.Added})
+		}
+		return out, nil
+	}
+	if a.served.Zone == nil {
+		return out, nil
+	}
+	list := a.served.journal.All()
+	for _, d := range slices.Backward(list) {
+		p := api.Past{Serial: uint32(d.To)}
+		p.Deleted, p.Added = d.Len()
+		out.Versions = append(out.Versions, p)
+	}
+	oldest := api.Past{Serial: uint32(a.served.Zone.Serial())}
+	if len(list) > 0 {
+		oldest.Serial = uint32(list[0].From)
+	} else {
+		oldest.Time = a.served.Loaded
+	}
+	out.Versions = append(out.Versions, oldest)
+	if most > 0 && len(out.Versions) > most {
+		out.Versions = out.Versions[:most]
+	}
+	return out, nil
+}
+
+// version returns the version of a zone with a serial, written down; "" is the one
+// that is served.
+func (n *Node) version(a *apex, serial string) (*zone.Zone, error) {
+	served := a.served.Zone
+	l := n.ledger.Load()
+	isStore := a.config.Kind == "store" && l != nil
+	if serial == "" {
+		if served == nil {
+			return nil, &api.Refused{Status: http.StatusUnprocessableEntity, Err: fmt.Errorf("zone %s has no version to serve; \"pharos status\" shows why", a.config.Name)}
+		}
+		return served, nil
+	}
+	number, err := strconv.ParseUint(serial, 10, 32)
+	if err != nil {
+		return nil, &api.Refused{Status: http.StatusBadRequest, Err: fmt.Errorf("%q is no serial; \"pharos zone history %s\" shows those there are", serial, a.config.Name)}
+	}
+	switch {
+	case isStore:
+		z, err := l.At(a.config.Name, rdata.Serial(number))
+		return z, refusedBecause(err)
+	case served != nil && served.Serial() == rdata.Serial(number):
+		return served, nil
+	case served == nil:
+		return nil, refusedBecause(fmt.Errorf("zone %s: %w", a.config.Name, ledger.ErrNoVersion))
+	}
+	list, ok := a.served.journal.Since(rdata.Serial(number))
+	if !ok {
+		return nil, refusedBecause(fmt.Errorf("zone %s, serial %d: %w; see the others with: pharos zone history %s", a.config.Name, number, ledger.ErrNoHistory, a.config.Name))
+	}
+	edit := served.Edit()
+	for _, d := range slices.Backward(list) {
+		if err := d.Revert(edit); err != nil {
+			return nil, err
+		}
+	}
+	z, problems := edit.Finish()
+	if z == nil {
+		return nil, fmt.Errorf("zone %s, serial %d: %v", a.config.Name, number, problems)
+	}
+	return z, nil
+}
+
+// DiffZone shows what differs between two versions. Without serials they are the
+// newest and the one before it; to is the newest if it is left out.
+func (n *Node) DiffZone(ctx context.Context, name, from, to string) (api.ZoneDiff, error) {
+	_, a, err := n.findZone(name)
+	if err != nil {
+		return api.ZoneDiff{}, err
+	}
+	history, err := n.ZoneHistory(ctx, name, 2)
+	if err != nil {
+		return api.ZoneDiff{}, err
+	}
+	if len(history.Versions) == 0 || from == "" && len(history.Versions) < 2 {
+		return api.ZoneDiff{}, &api.Refused{Status: http.StatusUnprocessableEntity, Err: fmt.Errorf("zone %s has no version before the one that is served", a.config.Name)}
+	}
+	if from == "" {
+		from = fmt.Sprint(history.Versions[1].Serial)
+	}
+	if to == "" {
+		to = fmt.Sprint(history.Versions[0].Serial)
+	}
+	old, err := n.version(a, from)
+	if err != nil {
+		return api.ZoneDiff{}, err
+	}
+	now, err := n.version(a, to)
+	if err != nil {
+		return api.ZoneDiff{}, err
+	}
+	return diffOf(old, now), nil
+}
+
+// diffOf describes what differs between two versions; old may be nil.
+func diffOf(old, now *zone.Zone) api.ZoneDiff {
+	out := api.ZoneDiff{Name: now.Origin().String(), To: uint32(now.Serial()), Changes: []api.RecordChange{}}
+	changes := func(yield func(rdata.Record, bool) bool) {
+		for r := range now.Records() {
+			if !yield(r, true) {
+				return
+			}
+		}
+	}
+	if old != nil {
+		out.From = uint32(old.Serial())
+		changes = journal.Changes(old, now)
+	}
+	for r, isAdded := range changes {
+		change := "deleted"
+		if isAdded {
+			change = "added"
+		}
+		switch {
+		case r.Type == rdata.TypeSOA:
+		case isAdded:
+			out.Added++
+		default:
+			out.Deleted++
+		}
+		if len(out.Changes) < api.MaxChanges {
+			out.Changes = append(out.Changes, api.RecordChange{Change: change, Record: r.String()})
+		}
+	}
+	return out
+}
+
+// ZoneRecords returns records of a zone.
+func (n *Node) ZoneRecords(_ context.Context, name string, of api.RecordsOf) (api.ZoneRecords, error) {
+	_, a, err := n.findZone(name)
+	if err != nil {
+		return api.ZoneRecords{}, err
+	}
+	z, err := n.version(a, of.Serial)
+	if err != nil {
+		return api.ZoneRecords{}, err
+	}
+	owner, err := ownerIn(a.config.Name, of.Owner)
+	if err != nil {
+		return api.ZoneRecords{}, err
+	}
+	var only rdata.Type
+	if of.Type != "" && of.Type != "ANY" && of.Type != "any" {
+		var ok bool
+		if only, ok = rdata.ParseType(of.Type); !ok {
+			return api.ZoneRecords{}, &api.Refused{Status: http.StatusBadRequest, Err: fmt.Errorf("%q is no type of records; write A, TXT, TYPE65280, ...", of.Type)}
+		}
+	}
+	out := api.ZoneRecords{Name: z.Origin().String(), Serial: uint32(z.Serial()), Records: []api.Record{}}
+	records := z.Records()
+	if of.Owner != "" {
+		records = slices.Values(journal.RecordsAt(z, owner))
+	}
+	for r := range records {
+		if only == 0 || r.Type == only {
+			out.Records = append(out.Records, api.Record{Name: r.Name.String(), TTL: uint32(r.TTL), Type: r.Type.String(), Data: string(rdata.AppendText(nil, r.Type, r.Data))})
+		}
+	}
+	return out, nil
+}
+
+// ownerIn reads an owner name, relative to the zone or absolute; "@" and nothing are
+// the apex.
+func ownerIn(origin dnsname.Name, text string) (dnsname.Name, error) {
+	if text == "" || text == "@" {
+		return origin, nil
+	}
+	owner, err := dnsname.ParseIn(text, origin)
+	if err != nil {
+		return owner, &api.Refused{Status: http.StatusBadRequest, Err: err}
+	}
+	if !owner.IsSubdomainOf(origin) {
+		return owner, &api.Refused{Status: http.StatusBadRequest, Err: fmt.Errorf("%s is not in zone %s; without a final dot the zone's name is added", owner, origin)}
+	}
+	return owner, nil
+}
+
+// ExportZone writes a zone as a master file, the SOA record first.
+func (n *Node) ExportZone(_ context.Context, name, serial string, w io.Writer) error {
+	_, a, err := n.findZone(name)
+	if err != nil {
+		return err
+	}
+	z, err := n.version(a, serial)
+	if err != nil {
+		return err
+	}
+	isSOA := func(r rdata.Record) bool { return r.Type == rdata.TypeSOA && r.Name == z.Origin() }
+	out := zonefile.NewWriter(w)
+	for _, r := range journal.RecordsAt(z, z.Origin()) {
+		if isSOA(r) {
+			if err := out.Write(r); err != nil {
+				return err
+			}
+		}
+	}
+	for r := range z.Records() {
+		if !isSOA(r) {
+			if err := out.Write(r); err != nil {
+				return err
+			}
+		}
+	}
+	return out.Flush()
+}
+
+// outcome describes what a change has made of a zone.
+func outcome(l *ledger.Ledger, name dnsname.Name, receipt ledger.Receipt, before *zone.Zone) api.ZoneChange {
+	out := api.ZoneChange{Changed: receipt.Changed}
+	out.Name, out.From, out.To, out.Changes = name.String(), uint32(receipt.From), uint32(receipt.To), []api.RecordChange{}
+	if !receipt.Changed {
+		return out
+	}
+	now, err := l.At(name, receipt.To)
+	if err != nil {
+		return out // more was changed meanwhile than is kept
+	}
+	if before == nil && receipt.From != receipt.To || before != nil && before.Serial() != receipt.From {
+		if before, err = l.At(name, receipt.From); err != nil {
+			return out
+		}
+	}
+	out.ZoneDiff = diffOf(before, now)
+	return out
+}
+
+// preview describes what a change would make of a zone.
+func preview(now, next *zone.Zone, err error) (api.ZoneChange, error) {
+	if err != nil {
+		return api.ZoneChange{}, refusedBecause(err)
+	}
+	return api.ZoneChange{ZoneDiff: diffOf(now, next), Changed: now != next, DryRun: true}, nil
+}
+
+// maxImportErrors is how many mistakes of a file are told: a screen.
+const maxImportErrors = 20
+
+// ImportZone makes the records of a master file the newest version of a zone.
+func (n *Node) ImportZone(ctx context.Context, name string, file io.Reader, how api.How) (api.ZoneChange, error) {
+	apex, l, err := n.findStore(name)
+	if err != nil {
+		return api.ZoneChange{}, err
+	}
+	build := zone.NewBuilder(apex)
+	var mistakes []error
+	for r, err := range zonefile.Read(file, zonefile.Options{Origin: apex, File: "import"}) {
+		if err != nil {
+			if mistakes = append(mistakes, err); len(mistakes) >= maxImportErrors {
+				break
+			}
+			continue
+		}
+		build.Add(r)
+	}
+	if len(mistakes) > 0 {
+		return api.ZoneChange{}, &api.Refused{Status: http.StatusUnprocessableEntity, Err: errors.Join(mistakes...)}
+	}
+	content, problems := build.Finish()
+	if content == nil {
+		return api.ZoneChange{}, &api.Refused{Status: http.StatusUnprocessableEntity, Err: fmt.Errorf("zone %s cannot be made of the file: %v", apex, problems)}
+	}
+	return n.replaceZone(ctx, l, apex, content, false, api.How{By: how.By + ": import", DryRun: how.DryRun})
+}
+
+// RollbackZone makes the records of an old version the newest.
+func (n *Node) RollbackZone(ctx context.Context, name, serial string, how api.How) (api.ZoneChange, error) {
+	apex, l, err := n.findStore(name)
+	if err != nil {
+		return api.ZoneChange{}, err
+	}
+	number, err := strconv.ParseUint(serial, 10, 32)
+	if err != nil {
+		return api.ZoneChange{}, &api.Refused{Status: http.StatusBadRequest, Err: fmt.Errorf("%q is no serial; \"pharos zone history %s\" shows those there are", serial, apex)}
+	}
+	old, err := l.At(apex, rdata.Serial(number))
+	if err != nil {
+		return api.ZoneChange{}, refusedBecause(err)
+	}
+	return n.replaceZone(ctx, l, apex, old, true, api.How{By: how.By + ": rollback to " + serial, DryRun: how.DryRun})
+}
+
+func (n *Node) replaceZone(ctx context.Context, l *ledger.Ledger, apex dnsname.Name, content *zone.Zone, raise bool, how api.How) (api.ZoneChange, error) {
+	if how.DryRun {
+		return preview(l.TryReplace(apex, content, raise))
+	}
+	before := l.Version(apex).Zone
+	receipt, err := l.Replace(ctx, apex, how.By, content, raise)
+	if err != nil {
+		return api.ZoneChange{}, refusedBecause(err)
+	}
+	return outcome(l, apex, receipt, before), nil
+}
+
+// EditZone adds, replaces and deletes records.
+func (n *Node) EditZone(ctx context.Context, name string, edits []api.RecordEdit, how api.How) (api.ZoneChange, error) {
+	apex, l, err := n.findStore(name)
+	if err != nil {
+		return api.ZoneChange{}, err
+	}
+	parsed, err := parseEdits(apex, edits)
+	if err != nil {
+		return api.ZoneChange{}, err
+	}
+	decide := func(now *zone.Zone) (update.Change, error) { return editsOf(now, parsed) }
+	if how.DryRun {
+		return preview(l.Try(apex, decide))
+	}
+	before := l.Version(apex).Zone
+	receipt, err := l.Change(ctx, apex, how.By+": set", decide)
+	if err != nil {
+		return api.ZoneChange{}, refusedBecause(err)
+	}
+	return outcome(l, apex, receipt, before), nil
+}

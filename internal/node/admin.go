@@ -32,6 +32,7 @@ func (n *Node) buildAdmin(addr netip.AddrPort) error {
 		Status: n.Status, Ready: n.ready, Pools: n.Pools, Zones: n.Zones,
 		Explain: n.Explain, Objects: n.Objects, Apply: n.Apply, Delete: n.Delete,
 		Reload:  func(context.Context) (api.Applied, error) { return n.reload() },
+		DNSSEC:  n.dnssecCalls(),
 		Zone:    api.ZoneCalls{Check: n.CheckZone, Notify: n.NotifyZone, Refresh: n.RefreshZone, Accept: n.AcceptZone},
 		Metrics: telemetry.Handler(n.samples), Versions: n.versionCalls(),
 	})}

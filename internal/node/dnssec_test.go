@@ -137,7 +137,9 @@ func TestRestartSignsNothing(t *testing.T) {
 	if _, err := n.reload(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() string { return missing(summary(ask(t, n.DNS()[0], "new.example.com.", rdata.TypeA, false)), "192.0.2.9") })
+	eventually(t, func() string {
+		return missing(summary(ask(t, n.DNS()[0], "new.example.com.", rdata.TypeA, false)), "192.0.2.9")
+	})
 	if got := theZone(n).Zone.Serial(); got != 100 {
 		t.Errorf("serial %d, want that of the source, 100", got)
 	}

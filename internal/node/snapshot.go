@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/authority/sign"
 	"pharos/internal/authority/update"
 	"pharos/internal/authority/zone"
 	"pharos/internal/cluster/state"
@@ -58,6 +59,7 @@ type apex struct {
 	config  *config.Zone
 	served  *servedZone
 	updates update.Rules
+	keys    []*sign.Key // that answers made on the spot are signed with; nil: none are
 }
 
 // before is what a snapshot is compiled beside; its parts may be nil.
@@ -66,6 +68,7 @@ type before struct {
 	status func(health.Target) health.Status
 	kept   keepers
 	stages []stage
+	keys   func(dnsname.Name) []*sign.Key
 
 	accepted map[dnsname.Name]rdata.Serial // what AcceptZone lets pass now
 
@@ -182,7 +185,7 @@ func (s *Snapshot) compileZones(cfg *config.Config, steered []state.Steer, from 
 				_, records, _ := served.Zone.Stats()
 				s.read += records
 			}
-			yield(c.Name, &apex{c, served, rulesOf(c)})
+			yield(c.Name, &apex{c, served, rulesOf(c), from.keysOf(c)})
 		}
 	})
 	var loaded []*zone.Zone
@@ -219,7 +222,7 @@ func (s *Snapshot) withVersion(name dnsname.Name, from before) *Snapshot {
 	}
 	next, now := *s, *a
 	next.Revision++
-	now.served = served
+	now.served, now.keys = served, from.keysOf(a.config)
 	next.apexes = s.apexes.with(name, &now)
 	next.broken += brokenBy(served) - brokenBy(a.served)
 	if served.Zone == nil {

@@ -40,7 +40,7 @@ func (n *Node) beside(prev *Snapshot) before {
 			"secondary": func(name dnsname.Name) journal.Version { return journal.Version{Zone: n.secondaries.Version(name)} },
 			"store":     n.versionInLedger,
 		},
-		stages: []stage{n.signStage}, accepted: n.accepted,
+		stages: []stage{n.signStage}, keys: n.signers.Keys, accepted: n.accepted,
 		viewStages: []stage{}, parts: n.partsOf,
 	}
 }

@@ -13,6 +13,12 @@
 //	POST   /api/zones/NAME/accept     serve the version ?serial= that the gate refused: Applied
 //	POST   /api/zones/NAME/refresh    ask the primaries, ?force=true: transfer whatever the serial: Applied
 //	...    /api/zones/NAME/...        its versions and records: versions.go
+//	GET    /api/zones/NAME/keys       ZoneKeys: those it is signed with
+//	POST   /api/zones/NAME/keys       take in a KeyImport: Applied
+//	POST   /api/zones/NAME/withdraw   ?tag=: no longer publish a key of another signer: Applied
+//	POST   /api/zones/NAME/rollover   ?role=, ?compromised=true: replace its keys: Applied
+//	GET    /api/zones/NAME/ds         ZoneDS: what the parent should have, and has
+//	POST   /api/zones/NAME/ds         the parent has it, an operator says: Applied
 //	GET    /api/explain          ?name=&type= or ?url=&method=, and &from=, &subnet=: Explanation
 //	GET    /api/objects          ?kind=: []Object, what is changed at run time
 //	POST   /api/objects          a YAML document of pools, steer and routes: Applied
@@ -57,6 +63,7 @@ type Calls struct {
 	Pools   func() []Pool
 	Zones   func() []Zone
 	Zone    ZoneCalls
+	DNSSEC  DNSSECCalls
 	Explain func(context.Context, ExplainRequest) (*explain.Explanation, error)
 	Objects func(ctx context.Context, kind string) ([]Object, error)
 	Apply   func(ctx context.Context, document []byte) (Applied, error)
@@ -260,6 +267,7 @@ func Handler(calls Calls) http.Handler {
 		return calls.Zone.Accept(r.Context(), r.PathValue("name"), uint32(serial))
 	}))
 	calls.versionRoutes(mux)
+	calls.DNSSEC.routes(mux)
 	mux.HandleFunc("GET /api/explain", reply(calls.explain))
 	mux.HandleFunc("GET /api/objects", reply(func(r *http.Request) (any, error) {
 		return calls.Objects(r.Context(), r.FormValue("kind"))

@@ -17,5 +17,7 @@ func main() {
 		Serve: node.Serve,
 		Check: node.Check,
 		Lab:   demo.Run,
+
+		ExportKey: node.ExportKey,
 	}))
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"time"
 
 	"pharos/internal/admin/api"
@@ -251,4 +252,25 @@ func (n *Node) WithdrawKey(_ context.Context, name string, tag uint16) (api.Appl
 		return api.Applied{}, refuseKey(err)
 	}
 	return api.Applied{Revision: n.current.Load().Revision, Changed: []string{fmt.Sprintf("zone %s: key %d is no longer published", a.served.Name, tag)}}, nil
+}
+
+// ExportKey returns a private key from the data folder of a configuration, which no
+// node needs to use meanwhile.
+func ExportKey(path, name string, tag uint16, form string) ([]byte, error) {
+	cfg, err := config.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	zone, err := dnsname.Parse(name)
+	if err != nil {
+		return nil, err
+	}
+	k, err := signer.ReadKey(filepath.Join(cfg.Data, "keys"), cfg.DNSSEC.KeyEncryption, zone, tag)
+	if err != nil {
+		return nil, err
+	}
+	if form == "bind" {
+		return sign.Pair{Key: k, Owner: zone}.PrivateFile()
+	}
+	return k.PEM()
 }

@@ -32,6 +32,8 @@ type Programs struct {
 	Serve func(ctx context.Context, config string, reload <-chan struct{}) error
 	Check func(config string, report io.Writer) error
 	Lab   func(ctx context.Context, once bool, out io.Writer) error
+	// ExportKey returns a private key of a zone, in the form pem or bind.
+	ExportKey func(config, zone string, tag uint16, form string) ([]byte, error)
 }
 
 // Exit codes, as shells and scripts expect them.
@@ -93,7 +95,7 @@ every decision.`,
 	root.AddCommand(
 		newServe(p), newCheck(p), newLab(p),
 		newQuery(), newExplain(),
-		newStatus(), newPools(), newZoneList("zones"), newZone(),
+		newStatus(), newPools(), newZoneList("zones"), newZone(p),
 		newApply(), newGet(), newDelete(), newReload(), newImport(),
 		newVersion(),
 	)

@@ -14,7 +14,7 @@ import (
 
 // newZone returns the commands about zones. Each constructor is in the file of
 // its subject: zone.go the zones of a node and their other servers.
-func newZone() *cobra.Command {
+func newZone(p Programs) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "zone",
 		Short: "See, compare and change zones",
@@ -36,6 +36,10 @@ func newZone() *cobra.Command {
 	c.AddCommand(newZoneSet())
 	c.AddCommand(newZoneImport())
 	c.AddCommand(newZoneExport())
+	// The keys of zones that a node signs.
+	c.AddCommand(newZoneKeys(p))
+	c.AddCommand(newZoneRollover())
+	c.AddCommand(newZoneDS())
 
 	// Master files, without a node.
 	c.AddCommand(newZoneDiff())

@@ -82,18 +82,22 @@ func (s *Signers) Withdraw(name dnsname.Name, tag uint16) error {
 	})
 }
 
-// Export returns a key with its private half, to be kept with care.
-func (s *Signers) Export(name dnsname.Name, tag uint16) (key *sign.Key, err error) {
-	err = s.change(name, func(e *entry, _ time.Time) error {
-		for _, k := range e.machine.Memory().Keys {
-			if !k.Foreign && len(k.DNSKEY) > 0 && k.Tag() == tag {
-				key, err = s.privateKey(e, &k)
-				return err
-			}
+// ReadKey returns a key with its private half from the folder of keys, without any
+// Signers. keyEncryption is the file of the key-encryption key, as for OpenSealer.
+func ReadKey(folder, keyEncryption string, name dnsname.Name, tag uint16) (*sign.Key, error) {
+	at := folderOf(folder, name)
+	r, err := loadRecord(at, name)
+	if err != nil {
+		return nil, fmt.Errorf("the keys of zone %s: %w", name, err)
+	}
+	e := &entry{name: name, folder: at, keys: map[kasp.ID]*sign.Key{}}
+	s := &Signers{config: Config{Sealer: func() (*Sealer, error) { return OpenSealer(keyEncryption, folder) }}}
+	for _, k := range r.Memory.Keys {
+		if !k.Foreign && len(k.DNSKEY) > 0 && k.Tag() == tag {
+			return s.privateKey(e, &k)
 		}
-		return fmt.Errorf("the zone has no key %d", tag)
-	})
-	return key, err
+	}
+	return nil, fmt.Errorf("zone %s has no key %d", name, tag)
 }
 
 // Look has the zone's servers and its parent looked at now.

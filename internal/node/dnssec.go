@@ -61,7 +61,7 @@ func (n *Node) buildSigners(cfg *config.Config) {
 
 // signStage puts the signed version of a zone in the place of its source.
 func (n *Node) signStage(c *config.Zone, _ *servedZone, v journal.Version) (journal.Version, error) {
-	if v.Zone == nil || c.DNSSEC == "" && !n.signers.Has(c.Name) {
+	if v.Zone == nil || (c.DNSSEC == "" || c.DNSSEC == config.PolicyInsecure) && !n.signers.Has(c.Name) {
 		return v, nil
 	}
 	var settings *signer.Settings
@@ -91,7 +91,7 @@ func settingsOf(c *config.Zone) *signer.Settings {
 	}
 	s := &signer.Settings{
 		KeyTTL: rdata.TTL(p.KeyTTL.Std() / time.Second), Life: p.SignatureLifetime.Std(), Jitter: p.SignatureJitter.Std(),
-		Renew: p.SignatureRefresh.Std(), ParentEvery: p.ParentInterval.Std(),
+		Renew: p.SignatureRefresh.Std(), Parents: p.Parent, ParentEvery: p.ParentInterval.Std(),
 		Policy: kasp.Policy{
 			Off: c.DNSSEC == config.PolicyInsecure, Algorithm: algorithmOf(p.Algorithm), Single: p.Keys == "csk",
 			KSKLifetime: p.KSKLifetime.Std(), ZSKLifetime: p.ZSKLifetime.Std(), KeyTTL: p.KeyTTL.Std(), Propagation: p.Propagation.Std(),
@@ -143,8 +143,10 @@ func (n *Node) serversOf(ctx context.Context, name dnsname.Name) []signer.Server
 }
 
 // parentOf asks the servers of a zone's parent for the DS records that they show.
-func (n *Node) parentOf(ctx context.Context, name dnsname.Name) (p kasp.Parent, ok bool, err error) {
-	servers, err := n.parentServers(ctx, name)
+func (n *Node) parentOf(ctx context.Context, name dnsname.Name, servers []netip.AddrPort) (p kasp.Parent, ok bool, err error) {
+	if len(servers) == 0 {
+		servers, err = n.parentServers(ctx, name)
+	}
 	if err != nil || len(servers) == 0 {
 		return p, err != nil, err
 	}
@@ -179,17 +181,12 @@ func (n *Node) parentOf(ctx context.Context, name dnsname.Name) (p kasp.Parent, 
 // domains have 13 names, each with two.
 const maxParents = 32
 
-// parentServers returns the servers of the parent: those of the policy, else those
-// that the resolver finds; none if it is off.
+// parentServers returns the servers of the parent that the resolver finds; none if it
+// is off.
 func (n *Node) parentServers(ctx context.Context, name dnsname.Name) ([]netip.AddrPort, error) {
 	s := n.current.Load()
-	a := s.apexes.get(name)
-	if a == nil {
+	if len(s.Config.Resolver.Allow) == 0 || name.IsRoot() {
 		return nil, nil
-	}
-	policy, _ := a.config.Signing()
-	if len(policy.Parent) > 0 || len(s.Config.Resolver.Allow) == 0 || name.IsRoot() {
-		return policy.Parent, nil
 	}
 	hosts, err := n.parentHosts(ctx, name.Parent())
 	if err != nil {

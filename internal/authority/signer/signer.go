@@ -33,9 +33,11 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -60,9 +62,9 @@ type Config struct {
 	// Servers returns which serial each server of the zone shows, this node's own
 	// first.
 	Servers func(context.Context, dnsname.Name) []Server
-	// Parent returns what the parent's servers show; ok is false if nobody can be
-	// asked.
-	Parent func(context.Context, dnsname.Name) (p kasp.Parent, ok bool, err error)
+	// Parent returns what the parent's servers show, those listed or those that can be
+	// found; ok is false if nobody can be asked.
+	Parent func(context.Context, dnsname.Name, []netip.AddrPort) (p kasp.Parent, ok bool, err error)
 	Log    *slog.Logger
 }
 
@@ -81,7 +83,9 @@ type Settings struct {
 	Life   time.Duration `json:"life"`
 	Jitter time.Duration `json:"jitter"`
 	Renew  time.Duration `json:"renew"`
-	// ParentEvery is how often the parent is looked at.
+	// Parents are the servers of the parent to be asked; none: whoever can be found.
+	Parents []netip.AddrPort `json:"parents,omitempty"`
+	// ParentEvery is how often they are.
 	ParentEvery time.Duration `json:"parentEvery"`
 }
 
@@ -247,6 +251,11 @@ func (s *Signers) Offer(name dnsname.Name, settings *Settings, v journal.Version
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if settings != nil && settings.Policy.Off && e.settings.Life != 0 {
+		off := e.settings // the way out is at the times of the way in
+		off.Policy.Off = true
+		settings = &off
+	}
 	changed := !e.offered || e.source.Zone != v.Zone || settings != nil && !sameSettings(e.settings, *settings)
 	e.source, e.offered, e.wanted = v, true, true
 	if settings != nil {
@@ -307,7 +316,7 @@ func (s *Signers) load(e *entry, settings *Settings) error {
 		return err
 	}
 	e.settings = r.Settings
-	if settings != nil {
+	if settings != nil && !settings.Policy.Off {
 		e.settings = *settings
 	}
 	e.record, e.stale = r, !r.Saved
@@ -339,8 +348,8 @@ func sameSettings(a, b Settings) bool {
 	if same && a.NSEC3 != nil {
 		same = a.NSEC3.Iterations == b.NSEC3.Iterations && a.NSEC3.OptOut == b.NSEC3.OptOut && string(a.NSEC3.Salt) == string(b.NSEC3.Salt)
 	}
-	a.NSEC3, b.NSEC3 = nil, nil
-	return same && a == b
+	return same && slices.Equal(a.Parents, b.Parents) && a.Policy == b.Policy && a.KeyTTL == b.KeyTTL &&
+		a.Life == b.Life && a.Jitter == b.Jitter && a.Renew == b.Renew && a.ParentEvery == b.ParentEvery
 }
 
 // kickLocked has the zone worked on, now or once more. s.mu is held.

@@ -62,6 +62,7 @@ func (s *Signers) watch(e *entry) {
 	e.looks++
 	due := e.force || time.Since(e.state.ParentAsked) >= e.settings.ParentEvery
 	e.force = false
+	parents := e.settings.Parents
 	s.wait.Add(1)
 	s.mu.Unlock()
 	defer s.wait.Done()
@@ -69,7 +70,7 @@ func (s *Signers) watch(e *entry) {
 	found := facts{servers: s.config.Servers(s.ctx, e.name), at: time.Now()}
 	asked, problem := false, ""
 	if due {
-		p, ok, err := s.config.Parent(s.ctx, e.name)
+		p, ok, err := s.config.Parent(s.ctx, e.name, parents)
 		switch {
 		case err != nil:
 			problem = err.Error()

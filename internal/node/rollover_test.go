@@ -1,0 +1,145 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"pharos/internal/admin/api"
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/rdata"
+)
+
+// parentNode is a node that serves the parent of example.com, and does what a
+// parent does that looks for CDS records.
+type parentNode struct {
+	t *testing.T
+	f folder
+	*Node
+	serial int
+}
+
+func startParent(t *testing.T) *parentNode {
+	p := &parentNode{t: t, f: newFolder(t)}
+	p.write(nil)
+	p.Node, _ = start(t, p.f.config("zones: [{name: com, file: com.zone}]"))
+	return p
+}
+
+func (p *parentNode) write(ds []string) {
+	p.serial++
+	p.f.write("com.zone", fmt.Sprintf("$TTL 0\n@ SOA ns host %d 1h 15m 1w 0\n@ NS ns\nns A 127.0.0.1\nexample NS ns.example\nns.example A 127.0.0.1\n%s\n", p.serial, strings.Join(ds, "\n")))
+}
+
+// follow has the parent show what the child's CDS records ask for, if there are any
+// that ask for something else, and returns the key tags of what it shows.
+func (p *parentNode) follow(child *Node) string {
+	p.t.Helper()
+	var ds []string
+	for _, r := range ask(p.t, child.DNS()[0], "example.com.", rdata.TypeCDS, false).Answer {
+		if r.Type == rdata.TypeCDS {
+			if r.Data[2] != 0 { // not RFC 8078 §4
+				r.Type = rdata.TypeDS
+				ds = append(ds, r.String())
+			}
+			defer func() {
+				p.write(ds)
+				if _, err := p.reload(); err != nil {
+					p.t.Error(err)
+				}
+			}()
+		}
+	}
+	return fmt.Sprint(ds)
+}
+
+// keysOf tells of the keys of example.com: role and state, oldest first.
+func keysOf(t *testing.T, n *Node) (string, api.ZoneKeys) {
+	t.Helper()
+	k, err := n.ZoneKeys(context.Background(), "example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, key := range k.Keys {
+		all = append(all, key.Role+" "+key.State)
+	}
+	return strings.Join(all, ", "), k
+}
+
+// TestRolloverWithParent takes a zone over sockets from unsigned to signed, through
+// the rollovers of a ZSK and a KSK, to another algorithm, and back to unsigned. No
+// step that concerns the parent is taken before the parent shows what it should.
+func TestRolloverWithParent(t *testing.T) {
+	parent := startParent(t)
+	f := newFolder(t)
+	f.write("example.com.zone", signedZone)
+	policy := func(more string) string {
+		return signedConfig(fmt.Sprintf("keys: ksk-zsk, zskLifetime: 0, parentInterval: 1s, purge: 1h, parent: [%q], %s", parent.DNS()[0], more))
+	}
+	child, _ := start(t, f.config(policy("algorithm: ecdsap256sha256")))
+	wait := func(want string) {
+		t.Helper()
+		eventually(t, func() string {
+			got, k := keysOf(t, child)
+			return missing(got+fmt.Sprint(k.Keys, child.problems.list()), want)
+		})
+	}
+	settle := func(want string) { // the parent follows until the keys are as wanted
+		t.Helper()
+		wait("waits until the parent shows its DS")
+		parent.follow(child)
+		wait(want)
+	}
+	settle("ksk active, zsk active")
+	old := ask(t, parent.DNS()[0], "example.com.", rdata.TypeDS, false)
+
+	if _, err := child.Rollover(context.Background(), "example.com", "zsk", false); err != nil {
+		t.Fatal(err)
+	}
+	wait("ksk active, zsk removed, zsk active")
+
+	if _, err := child.Rollover(context.Background(), "example.com", "ksk", false); err != nil {
+		t.Fatal(err)
+	}
+	wait("waits until the parent shows its DS")
+	if got := ask(t, child.DNS()[0], "example.com.", rdata.TypeDNSKEY, false); len(got.Answer) < 3 {
+		t.Errorf("the old KSK has left before the parent shows the new DS: %v", got.Answer)
+	}
+	settle("ksk removed, zsk removed, zsk active, ksk active")
+	if now := ask(t, parent.DNS()[0], "example.com.", rdata.TypeDS, false); summary(now) == summary(old) {
+		t.Errorf("the parent still shows %s", summary(now))
+	}
+
+	f.config(policy("algorithm: ed25519")) // RFC 6781 §4.1.4
+	if _, err := child.reload(); err != nil {
+		t.Fatal(err)
+	}
+	settle("zsk removed, ksk removed, ksk active, zsk active")
+
+	f.config(strings.Replace(policy("algorithm: ed25519"), "dnssec: test}]", "dnssec: insecure}]", 1))
+	if _, err := child.reload(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() string {
+		cds := ask(t, child.DNS()[0], "example.com.", rdata.TypeCDS, false)
+		return missing(summary(cds), "CDS 0 0 0 00")
+	})
+	if missing := isSigned(child); missing != "" {
+		t.Errorf("the parent has DS records, and %s", missing)
+	}
+	parent.follow(child)
+	eventually(t, func() string {
+		if missing := isSigned(child); missing == "" {
+			return "the zone is still signed"
+		}
+		return ""
+	})
+	if got := ask(t, child.DNS()[0], "example.com.", rdata.TypeDNSKEY, false); len(got.Answer) != 0 {
+		t.Errorf("there are keys yet: %v", got.Answer)
+	}
+	if _, ok := child.signers.State(dnsname.MustParse("example.com.")); !ok {
+		t.Error("the signer has forgotten the zone")
+	}
+}

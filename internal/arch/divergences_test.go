@@ -11,12 +11,16 @@ import (
 
 var update = flag.Bool("update", false, "rewrite docs/divergences.md")
 
-var deviates = regexp.MustCompile(`Deviates from RFC ([0-9]+ §[0-9A-Za-z.]+): (.+)`)
+var (
+	deviates = regexp.MustCompile(`Deviates from RFC ([0-9]+ §[0-9A-Za-z.]+): (.+)`)
+	settled  = regexp.MustCompile(`Settled by RFC ([0-9]+ §[0-9A-Za-z.]+): (.+)`)
+)
 
 // TestDivergences holds docs/divergences.md equal to the comments in the code
-// that say where the program leaves an RFC, and why.
+// that say where the program leaves an RFC, and why; and to those in the tests that
+// say where other servers answer otherwise, and what settles it.
 func TestDivergences(t *testing.T) {
-	var rows []string
+	var rows, others []string
 	for _, s := range sources(t) {
 		if s.pkg() == "internal/arch" {
 			continue
@@ -27,11 +31,17 @@ func TestDivergences(t *testing.T) {
 				why, _, _ := strings.Cut(m[2], ". ")
 				rows = append(rows, "| RFC "+m[1]+" | "+strings.TrimSuffix(why, ".")+" | `"+s.path+"` |\n")
 			}
+			for _, m := range settled.FindAllStringSubmatch(text, -1) {
+				others = append(others, "| RFC "+m[1]+" | "+strings.TrimSuffix(m[2], ".")+" |\n")
+			}
 		}
 	}
 	sort.Strings(rows)
+	sort.Strings(others)
 	want := "# Where Pharos leaves an RFC\n\nCollected from the comments `Deviates from RFC ...` in the code by a test of `internal/arch`\n" +
-		"(`go test ./internal/arch -run Divergences -update` rewrites it).\n\n| Section | What and why | Where |\n|---|---|---|\n" + strings.Join(rows, "")
+		"(`go test ./internal/arch -run Divergences -update` rewrites it).\n\n| Section | What and why | Where |\n|---|---|---|\n" + strings.Join(rows, "") +
+		"\n## Where others answer otherwise\n\nWhat remains of millions of random questions to Knot 3.2, NSD 4.6 and BIND 9.18 and to Pharos (`answer.TestDifferential`), and what\n" +
+		"settles it. Collected from the comments `Settled by RFC ...` in the tests.\n\n| Section | What |\n|---|---|\n" + strings.Join(others, "")
 	const path = root + "/docs/divergences.md"
 	if *update {
 		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {

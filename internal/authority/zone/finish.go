@@ -140,15 +140,7 @@ func (b *Builder) arrangeNode(i uint32, list []uint32) (size int) {
 			size += 2 + int(b.records[index].length) + linkLenOf(t)
 		}
 		b.checkRRset(i, t, count)
-		switch {
-		case t == rdata.TypeNS && i != 0:
-			node.flags |= flagCut
-		case t == rdata.TypeCNAME:
-			node.flags |= flagCNAME
-		case t == rdata.TypeDNAME:
-			node.flags |= flagDNAME
-		}
-		node.flags |= addressFlag(t)
+		node.flags |= flagOf(t, Node(i)+apex) // the apex is the first of both
 		others = others || first.rrtype != rdata.TypeNSEC3 && !covers(first, b.rdataOf(first), rdata.TypeNSEC3)
 		node.sets++
 		list = list[count:]

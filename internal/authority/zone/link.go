@@ -103,9 +103,16 @@ func addressNode(z *Zone, f Found) Node {
 	return node
 }
 
-// addressFlag returns flagAddress for the types of addresses.
-func addressFlag(t rdata.Type) uint8 {
-	if t == rdata.TypeA || t == rdata.TypeAAAA {
+// flagOf returns the flag that follows from an RRset of type t at n.
+func flagOf(t rdata.Type, n Node) uint8 {
+	switch {
+	case t == rdata.TypeNS && n != apex:
+		return flagCut
+	case t == rdata.TypeCNAME:
+		return flagCNAME
+	case t == rdata.TypeDNAME:
+		return flagDNAME
+	case t == rdata.TypeA, t == rdata.TypeAAAA:
 		return flagAddress
 	}
 	return 0

@@ -1,0 +1,355 @@
+package zone
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/rdata"
+)
+
+// verifier goes once through the arena of an image and checks that every number in
+// it is one that Build would have written, so that whatever reads or edits the zone
+// later need not doubt it.
+type verifier struct {
+	z      *Zone
+	starts []uint64 // a bit for each Node that begins one
+	refs   []Node   // links, to be checked when all nodes are known
+	path   []open   // the node before and those above it
+	nsec   []Node   // not yet met
+	keys   []uint64
+	hashes []uint64   // not yet met
+	denial rdata.Type // which of the indexes there is
+	hidden int        // nodes with flagHash
+	stars  int        // nodes with a wildcard, less the wildcards met
+}
+
+// open is a node whose descendants may still come.
+type open struct {
+	node   Node
+	passes Node // what covers the names below
+	labels int
+}
+
+// newFromParts makes a zone of the parts of an image.
+func newFromParts(parts [imageParts][]byte, hash uint64) (*Zone, error) {
+	origin, length, err := dnsname.FromWire(parts[partOrigin])
+	if err != nil || length != len(parts[partOrigin]) || origin.Wire() != string(parts[partOrigin]) {
+		return nil, errors.New("its origin is no name")
+	}
+	z := &Zone{origin: origin.Clone(), originHash: hash, arena: parts[partArena]}
+	if len(z.arena) < nodeUnit+nodeName || len(z.arena) > maxArena {
+		return nil, errors.New("it has no nodes, or too many")
+	}
+	if err = z.decodeWarnings(parts[partWarnings]); err != nil {
+		return nil, err
+	}
+	targets, err := numbersIn[uint64](parts[partTargets])
+	if err != nil {
+		return nil, err
+	}
+	z.targets = targets
+	v := &verifier{z: z, starts: make([]uint64, len(z.arena)/nodeUnit/64+1)}
+	if z.table, err = numbersIn[uint64](parts[partTable]); err != nil {
+		return nil, err
+	}
+	if v.keys, err = numbersIn[uint64](parts[partKeys]); err != nil {
+		return nil, err
+	}
+	if v.nsec, err = numbersIn[Node](parts[partNodes]); err != nil {
+		return nil, err
+	}
+	if v.hashes, err = numbersIn[uint64](parts[partHashes]); err != nil {
+		return nil, err
+	}
+	if len(v.hashes) > 0 {
+		params := parts[partParams]
+		if !isNSEC3Param(params) || len(params) != nsec3Salt+int(params[nsec3SaltLen]) {
+			return nil, errors.New("its NSEC3 parameters are none")
+		}
+		z.nsec3.params = params
+		z.nsec3.iterations = int(binary.BigEndian.Uint16(params[nsec3Iterations:]))
+	}
+	return z, v.verify()
+}
+
+// verify checks everything, and makes what an image does not have.
+func (v *verifier) verify() error {
+	z := v.z
+	switch {
+	case len(v.keys) != len(v.nsec), len(v.nsec) > 0 && len(v.hashes) > 0, z.nsec3.iterations > maxIterations:
+		return errors.New("its chains do not fit each other")
+	}
+	keys, nodes, hashes := v.keys, v.nsec, v.hashes
+	switch {
+	case len(nodes) > 0:
+		v.denial = rdata.TypeNSEC
+	case len(hashes) > 0:
+		v.denial = rdata.TypeNSEC3
+	}
+	for at := nodeUnit; at < len(z.arena); at = roundUp(at) {
+		end, err := v.node(at)
+		if err != nil {
+			return fmt.Errorf("node at octet %d: %w", at, err)
+		}
+		at = end
+	}
+	if v.stars != 0 || len(v.nsec) > 0 || len(v.hashes) > 0 {
+		return errors.New("it refers to wildcards or to a chain that it has not")
+	}
+	for _, ref := range v.refs {
+		if !v.isNode(ref) {
+			return errors.New("a record refers to no node")
+		}
+	}
+	if err := v.checkTable(); err != nil {
+		return err
+	}
+	z.nsec = newNSECIndex(keys, nodes)
+	if len(hashes) > 0 {
+		z.nsec3.paged(hashes)
+	}
+	z.unindexed = v.hidden - z.indexedHashNodes()
+	if err := v.checkApex(); err != nil {
+		return err
+	}
+	z.readApex()
+	if !z.IsSigned() && len(nodes)+len(hashes) > 0 {
+		return errors.New("it denies with proofs, but is not signed")
+	}
+	return nil
+}
+
+func (v *verifier) isNode(n Node) bool {
+	return int(n/64) < len(v.starts) && v.starts[n/64]>>(n%64)&1 != 0
+}
+
+// node checks the node that begins at the offset at, and returns where it ends.
+func (v *verifier) node(at int) (end int, err error) {
+	z, n := v.z, Node(at/nodeUnit)
+	if at+nodeName > len(z.arena) {
+		return 0, errImageCut
+	}
+	header := z.arena[at : at+nodeName]
+	length := int(header[nodeNameLen])
+	if length == 0 || at+nodeName+length > len(z.arena) {
+		return 0, errImageCut
+	}
+	labels, err := v.place(n, z.arena[at+nodeName:at+nodeName+length])
+	if err != nil {
+		return 0, err
+	}
+	flags, end, err := v.rrsets(n, at+nodeName+length, int(binary.LittleEndian.Uint16(header[nodeSets:])))
+	if err != nil {
+		return 0, err
+	}
+	v.starts[n/64] |= 1 << (n % 64)
+	given := header[nodeFlags]
+	if given&^(flagHash|flagSteered) != flags&^flagHash || given&flagHash != 0 && flags&flagHash == 0 {
+		return 0, errors.New("its flags do not fit its records")
+	}
+	if given&flagHash != 0 {
+		v.hidden++
+	}
+	cover := Node(0)
+	if len(v.path) > 0 {
+		cover = v.path[len(v.path)-1].passes
+	}
+	if cover == 0 && flags&flagCut != 0 {
+		cover = n
+	}
+	if Node(binary.LittleEndian.Uint32(header[nodeCover:])) != cover {
+		return 0, errors.New("it is not covered as it says")
+	}
+	passes := cover
+	if passes == 0 && flags&flagDNAME != 0 {
+		passes = n
+	}
+	if star := Node(binary.LittleEndian.Uint32(header[nodeWildcard:])); star != 0 {
+		v.stars++
+		v.refs = append(v.refs, star)
+	}
+	if z.Name(n).IsWildcard() && n != apex {
+		if flags&flagAddress != 0 {
+			z.wild = true
+		}
+		if above := v.path[len(v.path)-1].node; z.wildcard(above) != n {
+			return 0, errors.New("the name above does not know the wildcard")
+		}
+		v.stars--
+	}
+	v.path = append(v.path, open{n, passes, labels})
+	z.names++
+	return end, v.chains(n, labels)
+}
+
+// place checks the name of n: that it is one, in lower case, right behind the name
+// before in canonical order, with all names above it there. It ends the path with
+// the name above, and returns the number of labels below the origin.
+func (v *verifier) place(n Node, wire []byte) (labels int, err error) {
+	for at := 0; ; {
+		if at >= len(wire) || wire[at] > dnsname.MaxLabelLen {
+			return 0, errors.New("its name is none")
+		}
+		length := int(wire[at])
+		if length == 0 {
+			if at+1 != len(wire) || len(wire) > dnsname.MaxLen {
+				return 0, errors.New("its name is none")
+			}
+			break
+		}
+		if at+1+length >= len(wire) {
+			return 0, errors.New("its name is none")
+		}
+		for _, c := range wire[at+1 : at+1+length] {
+			if lower(c) != c {
+				return 0, errors.New("its name is not in lower case")
+			}
+		}
+		at += 1 + length
+	}
+	name := dnsname.View(wire)
+	below := v.z.below(name)
+	if !name.IsSubdomainOf(v.z.origin) || (below.labels == 0) != (n == apex) {
+		return 0, errors.New("its name is out of place")
+	}
+	v.z.depth = max(v.z.depth, below.labels)
+	if n == apex {
+		return 0, nil
+	}
+	before := v.path[len(v.path)-1]
+	for v.path[len(v.path)-1].labels >= below.labels {
+		v.path = v.path[:len(v.path)-1]
+	}
+	above := v.path[len(v.path)-1]
+	if above.labels != below.labels-1 || name.Parent() != v.z.Name(above.node) {
+		return 0, errors.New("the name above it is missing")
+	}
+	if before.labels >= below.labels && v.z.Name(before.node).Compare(name) >= 0 {
+		return 0, errors.New("its name is not behind the one before")
+	}
+	return below.labels, nil
+}
+
+// rrsets checks the RRsets of n, which begin at the offset at, and returns what
+// flags follow from them and where they end.
+func (v *verifier) rrsets(n Node, at, count int) (flags uint8, end int, err error) {
+	z := v.z
+	before, others, beside := -1, n == apex, false // beside a CNAME
+	for range count {
+		if at+setHeader > len(z.arena) {
+			return 0, 0, errImageCut
+		}
+		t := rdata.Type(binary.LittleEndian.Uint16(z.arena[at:]))
+		records := int(binary.LittleEndian.Uint16(z.arena[at+2:]))
+		length := int(binary.LittleEndian.Uint32(z.arena[at+8:]))
+		if at += setHeader; length > len(z.arena)-at || records == 0 || t.IsMeta() ||
+			records > 1 && (t == rdata.TypeSOA || t == rdata.TypeCNAME || t == rdata.TypeDNAME) || t == rdata.TypeSOA && n != apex {
+			return 0, 0, errImageCut
+		}
+		body := z.arena[at : at+length]
+		at += length
+		var key uint32
+		for range records {
+			if len(body) < 2 {
+				return 0, 0, errImageCut
+			}
+			size := int(binary.LittleEndian.Uint16(body))
+			if len(body) < 2+size+linkLenOf(t) {
+				return 0, 0, errImageCut
+			}
+			data := body[2 : 2+size]
+			if !isWellFormed(t, data) {
+				return 0, 0, errors.New("a record has not the form of its type")
+			}
+			if key = setKey(t, data); int(key) < before {
+				return 0, 0, errors.New("its RRsets are not in order")
+			}
+			if linkLenOf(t) != 0 {
+				if link := Node(binary.LittleEndian.Uint32(body[2+size:])); link != 0 {
+					v.refs = append(v.refs, link)
+				}
+			}
+			body = body[2+size+linkLenOf(t):]
+			z.records++
+		}
+		if len(body) != 0 || int(key) <= before {
+			return 0, 0, errors.New("its RRsets are not in order")
+		}
+		before = int(key)
+		flags |= flagOf(t, n)
+		beside = beside || t != rdata.TypeCNAME && t != rdata.TypeRRSIG && t != rdata.TypeNSEC
+		others = others || t != rdata.TypeNSEC3 && key != uint32(rdata.TypeNSEC3)<<1|1
+	}
+	if flags&flagCNAME != 0 && beside {
+		return 0, 0, errors.New("it has a CNAME and other records")
+	}
+	if !others && count > 0 {
+		flags |= flagHash
+	}
+	return flags, at, nil
+}
+
+// chains checks that n is in the index of NSEC or NSEC3 records if it belongs there,
+// and only then.
+func (v *verifier) chains(n Node, labels int) error {
+	z := v.z
+	if v.denial == rdata.TypeNSEC && z.isInChain(n) {
+		name := z.below(z.Name(n))
+		if len(v.nsec) == 0 || v.nsec[0] != n || v.keys[0] != name.key() {
+			return errors.New("it is not in the index of NSEC")
+		}
+		v.nsec, v.keys = v.nsec[1:], v.keys[1:]
+	}
+	if v.denial == rdata.TypeNSEC3 && labels == 1 {
+		if entry, ok := z.hashEntry(n, z.nsec3.params); ok {
+			if len(v.hashes) == 0 || v.hashes[0] != entry {
+				return errors.New("it is not in the index of NSEC3")
+			}
+			v.hashes = v.hashes[1:]
+		}
+	}
+	return nil
+}
+
+// checkTable checks that the table leads to all nodes that can be asked for and to
+// nothing else, and has room to end a search.
+func (v *verifier) checkTable() error {
+	used := 0
+	for _, slot := range v.z.table {
+		if slot == 0 {
+			continue
+		}
+		if used++; !v.isNode(Node(slot)) {
+			return errors.New("its table leads to no node")
+		}
+	}
+	if used != v.z.names-v.hidden || used >= len(v.z.table) {
+		return errors.New("its table has not as many names as it")
+	}
+	for n := range v.z.Nodes() {
+		name := v.z.Name(n)
+		if v.z.flags(n)&flagHash == 0 && v.z.inTable(v.z.hashOf(name), name.Wire()) != n {
+			return fmt.Errorf("its table does not lead to %s", name)
+		}
+	}
+	return nil
+}
+
+// checkApex checks that there is what every zone has.
+func (v *verifier) checkApex() error {
+	z := v.z
+	if z.names == 0 {
+		return errors.New("it has no names")
+	}
+	_, soa := z.RRset(apex, rdata.TypeSOA)
+	_, ns := z.RRset(apex, rdata.TypeNS)
+	if !soa || !ns || z.probe(z.originHash, z.origin.Wire()) != apex {
+		return errors.New("it has no apex")
+	}
+	if z.nsec3.count > 0 && z.Matching(z.Hash(z.origin)) == 0 || len(z.nsec.chunks) > 0 && z.nsec.chunks[0].nodes[0] != apex {
+		return errors.New("its chain does not begin at the apex")
+	}
+	return nil
+}

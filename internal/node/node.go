@@ -87,6 +87,7 @@ type Node struct {
 	builders  sync.Pool // of *lateBuilder
 
 	signers     *signer.Signers
+	images      *images
 	secondaries *xfr.Secondaries
 	notifier    *xfr.Notifier
 	outgoing    outgoing
@@ -143,12 +144,14 @@ func New(o Options) (*Node, error) {
 func (n *Node) build(cfg *config.Config, o Options) error {
 	n.prober = probe.New(probe.Config{OnTransition: n.onTransition})
 	n.restoreVerdicts(cfg.Data)
+	n.images = newImages(filepath.Join(cfg.Data, "images"), n.log)
 	n.buildTransfers(cfg)
 	n.buildSigners(cfg)
 	n.changeZone = n.changeInLedger
 	if err := n.publish(cfg, n.loadState(cfg)); err != nil {
 		return err
 	}
+	n.images.prune()
 	if err := n.buildResolver(cfg.Resolver); err != nil {
 		return err
 	}
@@ -330,6 +333,9 @@ func (n *Node) stop() error {
 
 // release ends what was built, also of a node that was never run.
 func (n *Node) release() {
+	if n.images != nil {
+		n.images.close()
+	}
 	if n.prober != nil {
 		n.prober.Close()
 	}

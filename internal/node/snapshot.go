@@ -69,6 +69,7 @@ type before struct {
 	kept   keepers
 	stages []stage
 	keys   func(dnsname.Name) []*sign.Key
+	images *images
 
 	accepted map[dnsname.Name]rdata.Serial // what AcceptZone lets pass now
 

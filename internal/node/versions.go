@@ -40,7 +40,7 @@ func (n *Node) beside(prev *Snapshot) before {
 			"secondary": func(name dnsname.Name) journal.Version { return journal.Version{Zone: n.secondaries.Version(name)} },
 			"store":     n.versionInLedger,
 		},
-		stages: []stage{n.signStage}, keys: n.signers.Keys, accepted: n.accepted,
+		stages: []stage{n.signStage}, keys: n.signers.Keys, accepted: n.accepted, images: n.images,
 		viewStages: []stage{}, parts: n.partsOf,
 	}
 }
@@ -108,7 +108,15 @@ func (from before) source(c *config.Zone, old *servedZone) *servedZone {
 		s := *old
 		return &s
 	}
+	if old == nil {
+		if s := from.images.take(c); s != nil {
+			return s
+		}
+	}
 	s := readFile(c)
+	if s.source.Zone != nil {
+		from.images.put(c, s)
+	}
 	if s.sourceErr != nil && old != nil {
 		s.source, s.sourceWarnings, s.Loaded = old.source, old.sourceWarnings, old.Loaded
 	}

@@ -304,7 +304,7 @@ func (s *Snapshot) link() {
 
 // within returns what the view v of c is compiled beside.
 func (from before) within(c *config.View, v *Snapshot) (before, error) {
-	inside := before{view: c.Name, status: from.status}
+	inside := before{view: c.Name, status: from.status, images: from.images}
 	if from.prev != nil {
 		for _, old := range from.prev.views {
 			if old.viewName() == c.Name {

@@ -109,6 +109,7 @@ func needsRestart(old, now *config.Config) string {
 		{"resolver.routes", old.Resolver.Routes, now.Resolver.Routes},
 		{"resolver.serveStale", old.Resolver.ServeStale, now.Resolver.ServeStale},
 		{"resolver.prefetch", old.Resolver.Prefetch, now.Resolver.Prefetch},
+		{"resolver.aggressive", old.Resolver.Aggressive, now.Resolver.Aggressive},
 		{"resolver.minimise", old.Resolver.Minimise, now.Resolver.Minimise},
 		{"resolver.mixCase", old.Resolver.MixCase, now.Resolver.MixCase},
 		{"resolver.validate", old.Resolver.Validate, now.Resolver.Validate},

@@ -186,7 +186,7 @@ func newResolver(r config.Resolver, now time.Time) (*rrcache.Cache, *outbound.Dr
 	cache := rrcache.New(now, rrcache.Limits{
 		RecordOctets: int(r.CacheSize / 2), AnswerOctets: int(r.CacheSize / 2), Stale: time.Duration(r.ServeStale)})
 	c := outbound.Config{Port: r.Port, Cache: cache, Limits: iterate.Limits{Time: time.Duration(r.Timeout)},
-		Prefetch: r.Prefetch, Minimise: r.Minimise, MixCase: r.MixCase, Validate: r.Validate, Negative: r.NegativeTrustAnchors}
+		Prefetch: r.Prefetch, Minimise: r.Minimise, MixCase: r.MixCase, Aggressive: r.Aggressive, Validate: r.Validate, Negative: r.NegativeTrustAnchors}
 	for _, route := range r.Routes {
 		c.Routes = append(c.Routes, iterate.Route{
 			Zone: route.Zone, Servers: route.Servers, Forward: route.Kind == "forward", First: route.First})

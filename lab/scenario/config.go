@@ -104,6 +104,7 @@ func splitSetting(text string) (key, value string, ok bool) {
 type World struct {
 	Roots          []netip.Addr // addresses of the root servers in the hints
 	NoIPv4, NoIPv6 bool
+	Aggressive     bool          // RFC 8198
 	StaleAfter     time.Duration // see iterate.Limits
 	Minimise       bool          // QNAME minimisation (RFC 9156)
 	Routes         []iterate.Route
@@ -122,7 +123,7 @@ var harmless = map[string]bool{
 	"log-servfail": true, "log-time-ascii": true, "log-queries": true, "log-replies": true,
 	"iter-scrub-promiscuous": true,
 	"harden-referral-path":   true, "harden-unknown-additional": true, "harden-below-nxdomain": true,
-	"num-queries-per-thread": true, "discard-timeout": true, "aggressive-nsec": true, "outbound-msg-retry": true,
+	"num-queries-per-thread": true, "discard-timeout": true, "outbound-msg-retry": true,
 	"name":            true,
 	"use-caps-for-id": true, "infra-cache-numhosts": true, "msg-cache-size": true,
 	"do-not-query-localhost": true, "do-not-query-address": true, "ede": true,
@@ -197,6 +198,8 @@ func (s *Scenario) apply(w *World, set Setting, zones map[int]string) error {
 	switch set.Key {
 	case "stub-addr", "forward-addr":
 		return s.applyServer(w, set, zones)
+	case "aggressive-nsec":
+		w.Aggressive = yes
 	case "serve-expired":
 		if yes && w.Cache.Stale == 0 {
 			w.Cache.Stale = 24 * time.Hour

@@ -101,7 +101,7 @@ func (s *Scenario) Run(o Options) (Result, error) {
 		r.ready = cache
 	}
 	r.resolver = iterate.New(iterate.Config{
-		Hints: hints(w.Roots), NoIPv4: w.NoIPv4, NoIPv6: w.NoIPv6, Limits: o.Limits, Minimise: w.Minimise, Routes: w.Routes,
+		Hints: hints(w.Roots), NoIPv4: w.NoIPv4, NoIPv6: w.NoIPv6, Limits: o.Limits, Minimise: w.Minimise, Aggressive: w.Aggressive || s.Dialect == Deckard, Routes: w.Routes,
 		Rand:  rand.New(rand.NewPCG(o.Seed, 0x9e3779b97f4a7c15)), // the second word is arbitrary and fixed
 		Cache: cache, Validate: len(w.Anchors) > 0, Anchors: w.Anchors, Negative: w.Insecure, Policy: policy,
 	})

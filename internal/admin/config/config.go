@@ -316,6 +316,9 @@ type Resolver struct {
 	// Prefetch fetches an answer anew that is asked for in the last tenth of its
 	// time, so that nobody has to wait for it later.
 	Prefetch bool `json:"prefetch" default:"true" example:"false"`
+	// Aggressive answers names and types that validated denials prove not to exist,
+	// though nobody has asked for them before (RFC 8198).
+	Aggressive bool `json:"aggressive" default:"true" example:"false"`
 	// Validate has answers proven by DNSSEC: what is signed wrongly is SERVFAIL,
 	// with the reason as extended error. Turn it off only for a private root that
 	// is not signed.

@@ -114,6 +114,16 @@ func (r *Resolver) advance(c *client) {
 		r.failClient(c, failure{ede: dnswire.EDECachedError, text: f.EDE.Text, limited: true})
 		return
 	}
+	if !c.ask.CD {
+		if denied, ok := r.deny(question{c.name, c.ask.Type}); ok {
+			r.counters.Synthesised++
+			if c.ask.Trace {
+				c.note(r, Step{Kind: StepCacheHit, Name: c.name, Type: c.ask.Type, Rcode: denied.rcode, Note: "proven by what was learnt about other names"})
+			}
+			r.consider(c, denied)
+			return
+		}
+	}
 	r.look(c)
 }
 

@@ -29,6 +29,9 @@ type Config struct {
 	// Validate asks for signatures, and believes only what a chain of trust leads to
 	// or what is proven to need none.
 	Validate bool
+	// Aggressive answers names that what was validated before proves not to exist
+	// (RFC 8198).
+	Aggressive bool
 	// Anchors are the DS and DNSKEY records that chains of trust begin with; empty:
 	// those of the root (see RootAnchors).
 	Anchors []rdata.Record

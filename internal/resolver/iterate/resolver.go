@@ -71,6 +71,7 @@ type Resolver struct {
 	hosts      hosts
 	anchors    anchors
 	chains     keyring
+	denials    denials
 	familyOff  [2]time.Time // IPv4, IPv6: no route until then
 	hintsUntil time.Time    // priming failed: the hints serve as root until then
 	tracing    int          // clients that collect a trace
@@ -87,6 +88,7 @@ type Counters struct {
 	Ignored                uint64 // packets that were no reply to their exchange's question
 	Lame                   uint64
 	Failures               uint64 // questions answered SERVFAIL
+	Synthesised            uint64 // denials made of what proved others
 	Stale                  uint64 // questions answered with what has expired
 	Secure, Insecure       uint64 // questions answered after validation
 	Bogus                  uint64 // failures because of validation

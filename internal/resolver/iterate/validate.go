@@ -283,6 +283,7 @@ type validator struct {
 	c        *client
 	k        *check
 	verifier dnssec.Verifier
+	proven   []rrcache.Signed // what the last denial was made of
 }
 
 var waiting = judgement{}
@@ -484,11 +485,12 @@ func excessive(name dnsname.Name) *dnssec.Fault {
 // do.
 func (v *validator) denial(sets []rrcache.Signed, t *trust) (d *dnssec.Denial, first *dnssec.Fault, ttl rdata.TTL) {
 	var good []rdata.RRset
-	ttl = rdata.MaxTTL
+	v.proven, ttl = nil, rdata.MaxTTL
 	for _, set := range sets {
 		verdict := v.verifier.Verify(set.RRset, set.Sigs, t.keys, t.zone)
 		if verdict.Fault == nil {
 			good, ttl = append(good, set.RRset), min(ttl, verdict.TTL)
+			v.proven = append(v.proven, set)
 		} else if first == nil {
 			first = verdict.Fault
 		}
@@ -544,6 +546,9 @@ func (v *validator) judgeDenial() judgement {
 	}
 	if j.state == rrcache.Bogus && fault != nil && !v.c.budget.Exceeded {
 		j.fault = fault
+	}
+	if j.state == rrcache.Secure {
+		v.r.learnDenial(t.zone, res, v.proven, ttl)
 	}
 	v.markDenial(j.state, ttl)
 	return j

@@ -48,8 +48,8 @@ type Config struct {
 	Routes         []iterate.Route
 	// Prefetch fetches answers that are asked for again before they expire.
 	Prefetch bool
-	// Minimise, MixCase, Validate, Anchors, Negative: see iterate.Config.
-	Minimise, MixCase bool
+	// Minimise, MixCase, Aggressive, Validate, Anchors, Negative: see iterate.Config.
+	Minimise, MixCase, Aggressive bool
 	Validate          bool
 	Anchors           []rdata.Record
 	Negative          []dnsname.Name
@@ -142,7 +142,7 @@ func New(cfg Config) *Driver {
 		resolver: iterate.New(iterate.Config{
 			Hints: cfg.Hints, Port: cfg.Port, NoIPv4: cfg.NoIPv4, NoIPv6: cfg.NoIPv6, Limits: cfg.Limits,
 			Rand: rand.New(rand.NewChaCha8(seed)), Cache: cfg.Cache,
-			Routes: cfg.Routes, Minimise: cfg.Minimise, MixCase: cfg.MixCase,
+			Routes: cfg.Routes, Minimise: cfg.Minimise, MixCase: cfg.MixCase, Aggressive: cfg.Aggressive,
 			Validate: cfg.Validate, Anchors: cfg.Anchors, Negative: cfg.Negative,
 		}),
 		clients: int64(cfg.Clients), exchanges: int64(cfg.Exchanges),

@@ -1,0 +1,229 @@
+package iterate
+
+import (
+	"encoding/base32"
+	"encoding/binary"
+	"slices"
+	"strings"
+	"time"
+
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/dnssec"
+	"pharos/internal/dns/dnswire"
+	"pharos/internal/dns/rdata"
+	"pharos/internal/resolver/rrcache"
+)
+
+// This file is aggressive use of denials (RFC 8198): NSEC and NSEC3 records that
+// proved one thing prove others, which then need not be asked for. A flood of names
+// that do not exist in a signed zone so ends here.
+
+// Bounds of what is remembered: arbitrary, some tens of MiB at most.
+const (
+	provenZones   = 256     // at the limit the zone that was learnt of first is forgotten
+	provenPerZone = 4096    // records; at the limit all of the zone are forgotten
+	provenHashes  = 2 * 128 // NSEC3 hashes for one question: each label of a name twice
+)
+
+// proven is a denial's RRset that was verified.
+type proven struct {
+	rrcache.Signed
+	until time.Time
+}
+
+// provenZone is what was proven about one zone.
+//
+// Invariant: plain and hashed are in canonical order of their owners, without two
+// of one owner.
+type provenZone struct {
+	zone          dnsname.Name
+	plain, hashed []proven
+	soa           rdata.Record
+	soaSigs       [][]byte
+	soaUntil      time.Time
+}
+
+// denials are the zones of which something was proven.
+type denials struct {
+	zones map[dnsname.Name]*provenZone
+	queue []dnsname.Name // in the order in which they were learnt of
+}
+
+// learnDenial remembers what proved a denial: sets, verified with the keys of zone,
+// beside the SOA record of res, for no longer than ttl.
+func (r *Resolver) learnDenial(zone dnsname.Name, res *result, sets []rrcache.Signed, ttl rdata.TTL) {
+	if !r.cfg.Aggressive || !res.hasSOA || res.soa.Name != zone {
+		return
+	}
+	z := r.denials.zones[zone]
+	if z == nil {
+		if len(r.denials.queue) == provenZones {
+			delete(r.denials.zones, r.denials.queue[0])
+			r.denials.queue = append(r.denials.queue[:0], r.denials.queue[1:]...)
+		}
+		z = &provenZone{zone: zone}
+		if r.denials.zones == nil {
+			r.denials.zones = make(map[dnsname.Name]*provenZone)
+		}
+		r.denials.zones[zone] = z
+		r.denials.queue = append(r.denials.queue, zone)
+	}
+	until := r.now.Add(time.Duration(min(ttl, res.soa.TTL, r.cache.Limits().MaxNegativeTTL)) * time.Second)
+	z.soa, z.soaSigs, z.soaUntil = res.soa, res.soaSigs, until
+	for _, set := range sets {
+		list := &z.plain
+		if set.Type == rdata.TypeNSEC3 {
+			list = &z.hashed
+		}
+		z.put(list, proven{set, until})
+	}
+}
+
+func (z *provenZone) put(list *[]proven, p proven) {
+	at, found := z.find(*list, p.Name)
+	switch {
+	case found:
+		(*list)[at] = p
+		return
+	case len(*list) >= provenPerZone:
+		*list, at = (*list)[:0], 0
+	}
+	*list = slices.Insert(*list, at, p)
+}
+
+func (z *provenZone) find(list []proven, owner dnsname.Name) (int, bool) {
+	return slices.BinarySearchFunc(list, owner, func(p proven, n dnsname.Name) int { return p.Name.Compare(n) })
+}
+
+// at returns the record of owner, or else the one before it in canonical order,
+// before the first the last; nil if there is none that still counts.
+func (z *provenZone) at(list []proven, owner dnsname.Name, now time.Time) *proven {
+	if len(list) == 0 {
+		return nil
+	}
+	i, found := z.find(list, owner)
+	if !found {
+		i = (i - 1 + len(list)) % len(list)
+	}
+	if p := &list[i]; now.Before(p.until) {
+		return p
+	}
+	return nil
+}
+
+// deny answers a question from what was proven about its zone, if that suffices.
+func (r *Resolver) deny(q question) (result, bool) {
+	if !r.cfg.Aggressive || len(r.denials.zones) == 0 || q.t.IsMeta() {
+		return result{}, false
+	}
+	for n := sideOf(q.name, q.t); !n.IsZero(); n = n.Parent() {
+		if z := r.denials.zones[n]; z != nil && r.now.Before(z.soaUntil) {
+			return z.deny(q, r.now)
+		}
+		if r.routes[n] != nil {
+			break // what is proven above says nothing of where a route leads
+		}
+	}
+	return result{}, false
+}
+
+func (z *provenZone) deny(q question, now time.Time) (result, bool) {
+	chosen := z.choosePlain(q.name, now)
+	if len(chosen) == 0 {
+		chosen = z.chooseHashed(q.name, now)
+	}
+	if len(chosen) == 0 {
+		return result{}, false
+	}
+	sets := make([]rdata.RRset, len(chosen))
+	until := z.soaUntil
+	for i, p := range chosen {
+		sets[i] = p.RRset
+		if p.until.Before(until) {
+			until = p.until
+		}
+	}
+	d := dnssec.NewDenial(z.zone, sets, &dnssec.Budget{Hashes: provenHashes})
+	res := result{target: q.name, final: true, soa: z.soa, hasSOA: true, soaSigs: z.soaSigs, state: rrcache.Secure}
+	switch { // RFC 8198 §5.4: not with opt-out, which proves less
+	case d.NXDomain(q.name) == dnssec.Proven:
+		res.rcode = dnswire.RcodeNXDomain
+	case d.NoData(q.name, q.t) != dnssec.Proven:
+		return result{}, false
+	}
+	for _, p := range chosen {
+		res.denial = append(res.denial, p.Signed)
+	}
+	res.soa.TTL = rdata.TTL((until.Sub(now) + time.Second - 1) / time.Second)
+	return res, true
+}
+
+// choosePlain returns the NSEC records that may deny name: those at or before it
+// and the wildcard that would stand for it.
+func (z *provenZone) choosePlain(name dnsname.Name, now time.Time) []*proven {
+	cover := z.at(z.plain, name, now)
+	if cover == nil {
+		return nil
+	}
+	encloser := name.CommonAncestor(cover.Name)
+	if next, _, err := dnsname.FromWire(cover.Data[0]); err == nil {
+		if other := name.CommonAncestor(next); other.Labels() > encloser.Labels() {
+			encloser = other
+		}
+	}
+	return z.withWildcard(z.plain, []*proven{cover}, encloser, now, func(n dnsname.Name) dnsname.Name { return n })
+}
+
+// withWildcard adds to chosen the record about the wildcard below encloser.
+func (z *provenZone) withWildcard(list []proven, chosen []*proven, encloser dnsname.Name, now time.Time, owner func(dnsname.Name) dnsname.Name) []*proven {
+	wildcard, err := encloser.Child("*")
+	if err != nil {
+		return chosen
+	}
+	if p := z.at(list, owner(wildcard), now); p != nil && !slices.Contains(chosen, p) {
+		chosen = append(chosen, p)
+	}
+	return chosen
+}
+
+// chooseHashed returns the NSEC3 records that may deny name: of its closest
+// encloser, the next closer name and the wildcard (RFC 5155 §8.3).
+func (z *provenZone) chooseHashed(name dnsname.Name, now time.Time) []*proven {
+	if len(z.hashed) == 0 {
+		return nil
+	}
+	params := z.hashed[0].Data[0]
+	if len(params) < 5 || len(params) < 5+int(params[4]) {
+		return nil
+	}
+	iterations, salt := int(binary.BigEndian.Uint16(params[2:])), params[5:5+int(params[4])]
+	owner := func(n dnsname.Name) dnsname.Name {
+		label := strings.ToLower(base32.HexEncoding.EncodeToString(dnssec.HashName(n, salt, iterations)))
+		full, err := z.zone.Child(label)
+		if err != nil {
+			return z.zone // too long to be there
+		}
+		return full
+	}
+	nextCloser := dnsname.Name{}
+	for n := name; n.IsSubdomainOf(z.zone); n = n.Parent() {
+		hashed := owner(n)
+		p := z.at(z.hashed, hashed, now)
+		if p == nil {
+			return nil
+		}
+		if p.Name != hashed {
+			nextCloser = n
+			continue
+		}
+		chosen := []*proven{p}
+		if nextCloser.IsZero() {
+			return chosen
+		}
+		if cover := z.at(z.hashed, owner(nextCloser), now); cover != nil && cover != p {
+			chosen = append(chosen, cover)
+		}
+		return z.withWildcard(z.hashed, chosen, n, now, owner)
+	}
+	return nil
+}

@@ -113,8 +113,14 @@ func (l *Ledger) restore(e *entry, pending []kept) (s restored, lost error) {
 	if err != nil {
 		return s, err
 	}
+	isAhead := len(pending) > 0 && pending[len(pending)-1].version > e.log.last
 	if logged.torn > 0 {
 		l.config.Log.Info("end of a zone's log cut off: it was not written to its end", "zone", e.name.String(), "octets", logged.torn)
+		// A commit log is removed when the logs of the zones are durable. So what could
+		// not be written to its end is in a commit log, or was once written.
+		if !isAhead {
+			logged.blind, logged.damage = true, fmt.Errorf("%s: %w: its last %d octets are no entry", l.path(e, ".log"), errDamaged, logged.torn)
+		}
 	}
 	b, there, baseProblem := l.loadBase(e)
 	if !there {
@@ -135,8 +141,12 @@ func (l *Ledger) restore(e *entry, pending []kept) (s restored, lost error) {
 			newest = max(newest, k.version)
 		}
 	}
-	if lost = l.replay(&s, at); lost == nil && s.version < newest {
+	lost = l.replay(&s, at)
+	switch {
+	case lost == nil && s.version < newest:
 		lost = fmt.Errorf("version %d is missing of %d", s.version+1, newest)
+	case lost == nil && logged.blind && !isAhead && (s.version == e.log.last || e.log.last == 0):
+		lost = errors.New("there may have been newer ones")
 	}
 	if lost != nil {
 		lost = errors.Join(lost, baseProblem, logged.damage)

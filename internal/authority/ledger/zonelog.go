@@ -30,6 +30,7 @@ type found struct {
 	entries []kept // in their order on disk
 	torn    int    // octets behind the last entry
 	damage  error
+	blind   bool // nothing of it can be read, so nobody knows what was in it
 }
 
 // readLog reads the log of a zone and sets e.log. e.files is held.
@@ -54,7 +55,7 @@ func (l *Ledger) readLog(e *entry) (found, error) {
 		return f, nil
 	case err != nil:
 		e.log.suspect = true // it is not written over, for who wants to look at it
-		f.damage = fmt.Errorf("%s: %w", path, err)
+		f.damage, f.blind = fmt.Errorf("%s: %w", path, err), true
 		return f, nil
 	}
 	frames := journal.ScanFrames(b[logHeader:], h.salt)

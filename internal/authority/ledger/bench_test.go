@@ -14,7 +14,7 @@ import (
 
 // BenchmarkChange is durable changes by 64 writers at a time, of one zone and of many.
 func BenchmarkChange(b *testing.B) {
-	for _, tt := range []struct{ zones, records int }{{1, 1000}, {64, 1000}, {1, 1_000_000}} {
+	for _, tt := range []struct{ zones, records int }{{1, 10_000}, {64, 10_000}, {1, 1_000_000}} {
 		b.Run(fmt.Sprintf("zones=%d/records=%d", tt.zones, tt.records), func(b *testing.B) {
 			l := open(b, Config{Folder: b.TempDir()})
 			var zones []Zone

@@ -84,6 +84,11 @@ func (n *Node) reload() (api.Applied, error) {
 			applied.Refused = append(applied.Refused, z.Err.Error())
 		}
 	}
+	for _, c := range n.certificates.Status() {
+		if c.Problem != "" {
+			applied.Refused = append(applied.Refused, c.Problem)
+		}
+	}
 	n.log.Info("configuration read", "revision", now.Revision, "zones_changed", len(applied.Changed))
 	return applied, nil
 }

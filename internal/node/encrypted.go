@@ -5,11 +5,13 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -212,6 +214,22 @@ func (n *Node) loadCertificates(cfg *config.Config) error {
 		}
 	}
 	return errors.Join(n.certificates.Set(sources), selfErr)
+}
+
+// checkCertificates reads the certificates as a start does, but makes none.
+func checkCertificates(cfg *config.Config, report io.Writer) error {
+	var sources []tlscert.Source
+	for _, c := range cfg.TLS.Certificates {
+		sources = append(sources, tlscert.Source{Certificate: c.Certificate, Key: c.Key})
+	}
+	var store tlscert.Store
+	if err := store.Set(sources); err != nil {
+		return fmt.Errorf("tls: %w", err)
+	}
+	for _, s := range store.Status() {
+		fmt.Fprintf(report, "certificate %s: for %s, until %s\n", s.Certificate, strings.Join(s.Names, ", "), s.Until.UTC().Format(time.DateTime))
+	}
+	return nil
 }
 
 // ownNames returns what a self-signed certificate is made out to.

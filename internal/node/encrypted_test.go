@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
+	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -13,6 +15,9 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+	"github.com/quic-go/quic-go/http3"
+
+	"pharos/internal/serve/dnsserver"
 )
 
 // encryptedNode runs a node with every encrypted listener and a self-signed
@@ -105,6 +110,99 @@ func TestDoQClients(t *testing.T) {
 	out := run(t, "kdig", append(at(n.Encrypted("doq")[0]), "+quic", "+norec", "www.example.test", "A")...)
 	if !strings.Contains(out, "192.0.2.1") || !strings.Contains(out, "QUIC session") {
 		t.Errorf("kdig:\n%s", out)
+	}
+}
+
+// TestDoH3: the same on HTTP/3, with the same errors.
+func TestDoH3(t *testing.T) {
+	n := encryptedNode(t, newFolder(t), "tls: {selfSigned: true}\n")
+	transport := &http3.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	defer transport.Close()
+	client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
+	url := "https://" + n.Encrypted("doh3")[0].String() + "/dns-query"
+	for _, tt := range []struct {
+		query string
+		want  int
+	}{{"?dns=AAABAAABAAAAAAAAA3d3dwdleGFtcGxlBHRlc3QAAAEAAQ", 200}, {"?dns=x", 400}, {"", 400}, {"/x", 404}} {
+		resp, err := client.Get(url + tt.query)
+		if err != nil {
+			t.Errorf("%s: %v", tt.query, err)
+			continue
+		}
+		content, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != tt.want || resp.ProtoMajor != 3 {
+			t.Errorf("%s: got %s over %s, want %d", tt.query, resp.Status, resp.Proto, tt.want)
+		}
+		var m dns.Msg
+		if err := m.Unpack(content); tt.want == 200 && (err != nil || len(m.Answer) != 1 || resp.Header.Get("Cache-Control") != "private, max-age=3600") {
+			t.Errorf("%v, %v, %v", m, err, resp.Header)
+		}
+	}
+	resp, err := client.Post(url, "text/plain", strings.NewReader("x"))
+	if err != nil || resp.StatusCode != 415 {
+		t.Errorf("POST of text: %v %v", resp, err)
+	}
+	if c := n.dns.Counts(dnsserver.DoH3); c.Of(dnsserver.Answers) != 1 || n.dns.Connections(dnsserver.DoH3) != 1 {
+		t.Errorf("%d answers, %d connections", c.Of(dnsserver.Answers), n.dns.Connections(dnsserver.DoH3))
+	}
+}
+
+// TestProxiedClients: a transfer is for the client that a trusted proxy names. kdig
+// plays the proxy, over UDP and TCP; with TLS it would send the header within.
+func TestProxiedClients(t *testing.T) {
+	needPeers(t, "kdig")
+	f := newFolder(t)
+	f.write("example.zone", exampleZone)
+	n, _ := start(t, f.write("pharos.yaml", `data: data
+store: {enabled: false}
+listen: {dns: ["127.0.0.1:0"], admin: "127.0.0.1:0"}
+resolver: {allow: []}
+dns: {proxy: {trusted: [127.0.0.0/8]}}
+zones: [{name: example.test, file: example.zone, transfer: [{network: 192.0.2.7/32}]}]
+`))
+	for _, tt := range []struct {
+		server netip.AddrPort
+		args   []string
+	}{{n.DNS()[0], []string{"+notcp"}}, {n.DNS()[0], []string{"+tcp"}}} {
+		ask := func(args ...string) string {
+			return run(t, "kdig", append(append(append(at(tt.server), "+retry=0", "+timeout=2", "+norec"), tt.args...), args...)...)
+		}
+		if out := ask("+proxy=192.0.2.7#5300-198.51.100.1#53", "www.example.test", "A"); !strings.Contains(out, "192.0.2.1") {
+			t.Errorf("%v:\n%s", tt.args, out)
+		}
+		if tt.args[0] == "+notcp" {
+			continue
+		}
+		if out := ask("+proxy=192.0.2.7#5300-198.51.100.1#53", "example.test", "AXFR"); !strings.Contains(out, "hostmaster.example.test") {
+			t.Errorf("%v: AXFR by the client that may:\n%s", tt.args, out)
+		}
+		if out := ask("+proxy=192.0.2.8#5300-198.51.100.1#53", "example.test", "AXFR"); strings.Contains(out, "hostmaster.example.test") {
+			t.Errorf("%v: AXFR by another client:\n%s", tt.args, out)
+		}
+		if out := ask("www.example.test", "A"); strings.Contains(out, "192.0.2.1") {
+			t.Errorf("%v: without a header:\n%s", tt.args, out)
+		}
+	}
+}
+
+// TestTransferOverQUIC: a rule that wants TLS is content with QUIC too.
+func TestTransferOverQUIC(t *testing.T) {
+	f := newFolder(t)
+	f.write("peer.zone", peerZone(1))
+	n, _ := start(t, f.write("pharos.yaml", `data: data
+store: {enabled: false}
+listen: {dns: ["127.0.0.1:0"], doq: ["127.0.0.1:0"], admin: "127.0.0.1:0"}
+resolver: {allow: []}
+tls: {selfSigned: true}
+zones: [{name: peer.test, file: peer.zone, transfer: [{network: 127.0.0.0/8, tls: {required: true}}]}]
+`))
+	needPeers(t, "kdig")
+	if out := run(t, "kdig", append(at(n.Encrypted("doq")[0]), "+quic", "AXFR", "peer.test")...); !strings.Contains(out, "only1.peer.test.") || !strings.Contains(out, "host1499.peer.test.") {
+		t.Errorf("%.1000s", out)
+	}
+	if _, err := allRecords(n.DNS()[0], nil); err == nil {
+		t.Error("the zone went over TCP, against the rule")
 	}
 }
 

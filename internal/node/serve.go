@@ -51,6 +51,9 @@ func Check(path string, report io.Writer) error {
 			errs = append(errs, fmt.Errorf("resolver.rootHints: %w", err))
 		}
 	}
+	if err := checkCertificates(cfg, report); err != nil {
+		errs = append(errs, err)
+	}
 	for z := range s.everyZone() {
 		if z.Err != nil {
 			errs = append(errs, z.Err)

@@ -74,10 +74,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ctx := r.Context()
-	outcome := v.Ask(ctx, query, func(answer []byte, _ bool) error { return write(w, answer) })
-	if v.IsSpent() {
-		w.Header().Set("Connection", "close") // too late for this response; the next one ends the connection
-	}
+	outcome := v.Ask(ctx, query, func(answer []byte, _ bool) error {
+		if v.IsSpent() {
+			w.Header().Set("Connection", "close") // HTTP/2: GOAWAY
+		}
+		return write(w, answer)
+	})
 	switch outcome {
 	case dnsserver.Alien:
 		refuse(w, &refusal{http.StatusBadRequest, "the content is no DNS query"})

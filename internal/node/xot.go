@@ -114,7 +114,7 @@ func (s *Snapshot) proves(rule config.TransferTLS, state *tls.ConnectionState) b
 		return false
 	case rule.CA == "":
 		return true
-	case len(state.PeerCertificates) == 0:
+	case len(state.PeerCertificates) == 0 || s.authorities[rule.CA] == nil:
 		return false
 	}
 	shown := state.PeerCertificates

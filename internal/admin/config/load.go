@@ -93,23 +93,28 @@ func ParseResources(name string, text []byte) (*state.Resources, error) {
 	return r, nil
 }
 
+// paths returns the names of files of a zone.
+func (z *Zone) paths() []*string {
+	paths := []*string{&z.File}
+	for i := range z.Primaries {
+		t := &z.Primaries[i].TLS
+		paths = append(paths, &t.CA, &t.Certificate, &t.Key)
+	}
+	for i := range z.Transfer {
+		paths = append(paths, &z.Transfer[i].TLS.CA)
+	}
+	return paths
+}
+
 // resolvePaths makes the names of files relative to folder.
 func (c *Config) resolvePaths(folder string) {
 	paths := []*string{&c.Data, &c.Resolver.RootHints, &c.Gateway.AccessLog, &c.DNSSEC.KeyEncryption}
 	for i := range c.Zones {
-		z := &c.Zones[i]
-		paths = append(paths, &z.File)
-		for j := range z.Primaries {
-			t := &z.Primaries[j].TLS
-			paths = append(paths, &t.CA, &t.Certificate, &t.Key)
-		}
-		for j := range z.Transfer {
-			paths = append(paths, &z.Transfer[j].TLS.CA)
-		}
+		paths = append(paths, c.Zones[i].paths()...)
 	}
 	for v := range c.Views {
 		for i := range c.Views[v].Zones {
-			paths = append(paths, &c.Views[v].Zones[i].File)
+			paths = append(paths, c.Views[v].Zones[i].paths()...)
 		}
 	}
 	for i := range c.TLS.Certificates {

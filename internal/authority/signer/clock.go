@@ -20,30 +20,38 @@ const (
 // wrong year, does not make signatures that nobody can use. kasp does not ask this
 // clock how long something took, but the monotonic one.
 type clock struct {
-	now func() time.Time // with a monotonic reading
+	wall   func() time.Time
+	steady func() time.Duration // what nobody can set; only differences count
 
-	mu    sync.Mutex // guards what follows
-	base  time.Time  // the last wall time believed
-	doubt time.Time  // since when the wall clock is not
+	mu    sync.Mutex    // guards what follows
+	base  time.Time     // the last wall time believed
+	at    time.Duration // and when that was
+	doubt time.Duration // since when the wall clock is not believed; 0: it is
 }
 
-func newClock() *clock { return &clock{now: time.Now, base: time.Now()} }
+func newClock() *clock {
+	start := time.Now()
+	return &clock{
+		wall:   func() time.Time { return time.Now().Round(0) },
+		steady: func() time.Duration { return time.Since(start) + time.Second }, // never 0
+		base:   start.Round(0), at: time.Second,
+	}
+}
 
 // read returns the time to use, and by how much the wall clock has jumped away from it.
-func (c *clock) read() (at time.Time, jumped time.Duration) {
+func (c *clock) read() (now time.Time, jumped time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := c.now()
-	steady := c.base.Round(0).Add(now.Sub(c.base)) // by the monotonic clock
-	jumped = now.Round(0).Sub(steady)
-	if jumped.Abs() > maxJump {
-		if c.doubt.IsZero() {
-			c.doubt = now
+	wall, at := c.wall(), c.steady()
+	expected := c.base.Add(at - c.at)
+	if jumped = wall.Sub(expected); jumped.Abs() > maxJump {
+		if c.doubt == 0 {
+			c.doubt = at
 		}
-		if now.Sub(c.doubt) < jumpHold {
-			return steady, jumped
+		if at-c.doubt < jumpHold {
+			return expected, jumped
 		}
 	}
-	c.base, c.doubt = now, time.Time{}
-	return now, 0
+	c.base, c.at, c.doubt = wall, at, 0
+	return wall, 0
 }

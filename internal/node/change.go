@@ -72,6 +72,7 @@ func (n *Node) reload() (api.Applied, error) {
 		return api.Applied{}, &api.Refused{Status: http.StatusUnprocessableEntity, Err: err}
 	}
 	n.problem(configRefused, "", "")
+	n.planCatalogs()
 	n.problem(listenerFailed, "", needsRestart(before.Config, cfg))
 	n.followCertificates(cfg, time.Now(), true)
 	now := n.current.Load()
@@ -135,6 +136,9 @@ func needsRestart(old, now *config.Config) string {
 // nobody else has n yet.
 func (n *Node) publish(cfg *config.Config, st *state.State) error {
 	prev := n.current.Load()
+	file := n.catalogs.withoutMembers(cfg)
+	cfg = n.catalogs.withMembers(file)
+	n.makeCatalogs(file)
 	if err := n.setLedger(cfg); err != nil {
 		return err
 	}
@@ -145,6 +149,7 @@ func (n *Node) publish(cfg *config.Config, st *state.State) error {
 	n.prober.Set(next.pools.Targets())
 	next.pools.Refresh(n.prober.Status)
 	n.current.Store(next)
+	n.catalogs.file, n.catalogs.full = file, cfg
 	next.pools.Refresh(n.prober.Status) // transitions that were told to prev meanwhile
 	n.follow(prev, next)
 	n.reportProblems(next)

@@ -94,6 +94,7 @@ type Node struct {
 	views       map[string]*viewParts // guarded by mu
 	changeZone  changer               // nil: no zone is changed at run time
 	updates     updates
+	catalogs    catalogs                      // guarded by mu
 	ledger      atomic.Pointer[ledger.Ledger] // nil until a zone of kind store is configured
 
 	certificates tlscert.Store
@@ -148,9 +149,11 @@ func (n *Node) build(cfg *config.Config, o Options) error {
 	n.buildTransfers(cfg)
 	n.buildSigners(cfg)
 	n.changeZone = n.changeInLedger
+	n.loadMembers(cfg)
 	if err := n.publish(cfg, n.loadState(cfg)); err != nil {
 		return err
 	}
+	n.planCatalogs()
 	n.images.prune()
 	if err := n.buildResolver(cfg.Resolver); err != nil {
 		return err
@@ -271,6 +274,7 @@ func (n *Node) Run(ctx context.Context, reload <-chan struct{}) error {
 	parts.Go(func() { n.serveAdmin() })
 	background, stop := context.WithCancel(context.Background())
 	parts.Go(func() { n.watchFiles(background, reload) })
+	parts.Go(func() { n.followCatalogs(background) })
 	n.goLive()
 	parts.Go(func() { n.followStore(background) }) // beside the data plane, never before it
 	n.log.Info("serving", "config", n.path, "listeners", n.listeners())

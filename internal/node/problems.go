@@ -29,6 +29,8 @@ const (
 	certificateRefused code = "certificate-refused" // a certificate's files cannot be used
 	certificateEnding  code = "certificate-ending"  // a certificate is near its end, or past it
 	listenerFailed     code = "listener-changed"    // listen.* cannot change without a restart
+	catalogBroken      code = "catalog-broken"      // a catalog says nothing, so its members stay as they are
+	memberRefused      code = "member-refused"      // members of a catalog are not served
 	steerHomeless      code = "steer-homeless"      // steered names lie in no zone of ours
 
 	signingFailed    code = "dnssec-failed"         // a zone is not signed as its policy says
@@ -40,7 +42,7 @@ const (
 )
 
 // severities of the codes that are not errors.
-var warnings = []code{parentWaits, serversBehind, clockJumped, certificateEnding, zoneWarning, transferFailed, notifyFailed, objectUnused, listenerFailed, steerHomeless}
+var warnings = []code{parentWaits, serversBehind, clockJumped, certificateEnding, zoneWarning, transferFailed, notifyFailed, objectUnused, listenerFailed, steerHomeless, memberRefused}
 
 // subject is what a problem is about: a zone, a pool, or nothing.
 type subject struct {

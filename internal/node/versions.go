@@ -39,6 +39,7 @@ func (n *Node) beside(prev *Snapshot) before {
 		kept: keepers{
 			"secondary": func(name dnsname.Name) journal.Version { return journal.Version{Zone: n.secondaries.Version(name)} },
 			"store":     n.versionInLedger,
+			"catalog":   n.catalogs.version,
 		},
 		stages: []stage{n.signStage}, keys: n.signers.Keys, accepted: n.accepted, images: n.images,
 		viewStages: []stage{}, parts: n.partsOf,
@@ -62,6 +63,7 @@ func (n *Node) zoneChanged(name dnsname.Name) {
 	n.followZone(prev, next, name)
 	n.reportZone(next.apexes.get(name).served)
 	n.reportTransfers(name)
+	n.catalogChanged(next.apexes.get(name).config)
 }
 
 // serve returns the zone of c as it is to be served now, which is old if nothing

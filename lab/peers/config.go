@@ -21,9 +21,13 @@ func namedConfig(o Options) string {
   listen-on port %d { %s; }; listen-on-v6 { none; };%s
   recursion no; dnssec-validation no; notify explicit; notify-delay 0;
   min-refresh-time 1; min-retry-time 1; allow-transfer { 127.0.0.1; };
-};
-controls { };
 `, o.Folder, o.Address.Port(), o.Address.Addr(), secure)
+	for _, z := range o.Zones {
+		if z.Consume {
+			fmt.Fprintf(&b, "  catalog-zones { zone %q default-primaries { %s port %d; } in-memory yes min-update-interval 0; };\n", z.Name, z.Primary.Addr(), z.Primary.Port())
+		}
+	}
+	b.WriteString("};\ncontrols { };\n")
 	if t := o.TLS; t != nil {
 		fmt.Fprintf(&b, "tls peer { cert-file %q; key-file %q;", t.Certificate, t.Key)
 		if t.CA != "" {
@@ -84,10 +88,27 @@ func knotConfig(o Options) string {
 	// signed if there is a key.
 	b.WriteString("acl:\n  - id: signed\n    address: 127.0.0.1\n    action: [transfer, notify]\n" + sign)
 	b.WriteString("  - id: change\n    address: 127.0.0.1\n    action: [transfer, update]\n")
-	b.WriteString("  - id: look\n    address: 127.0.0.1\n    action: transfer\nzone:\n")
+	b.WriteString("  - id: look\n    address: 127.0.0.1\n    action: transfer\n")
+	for i, z := range o.Zones {
+		if z.Consume {
+			fmt.Fprintf(&b, "template:\n  - id: members\n    storage: %q\n    master: primary%d\n    acl: [signed, look]\n    refresh-min-interval: 2\n    retry-min-interval: 1\n", o.Folder, i)
+		}
+	}
+	b.WriteString("zone:\n")
 	for i, z := range o.Zones {
 		fmt.Fprintf(&b, "  - domain: %s\n    storage: %q\n    file: %q\n    semantic-checks: off\n", z.Name, o.Folder, z.file())
-		if z.Updates {
+		if z.Consume {
+			b.WriteString("    catalog-role: interpret\n    catalog-template: members\n")
+		}
+		if z.CatalogZone != "" {
+			fmt.Fprintf(&b, "    catalog-role: member\n    catalog-zone: %s\n", z.CatalogZone)
+		}
+		if z.Group != "" {
+			fmt.Fprintf(&b, "    catalog-group: %s\n", z.Group)
+		}
+		if z.Generate {
+			b.WriteString("    catalog-role: generate\n    acl: signed\n")
+		} else if z.Updates {
 			b.WriteString("    zonefile-load: whole\n    zonefile-sync: -1\n    acl: change\n")
 		} else if z.Text != "" {
 			b.WriteString("    zonefile-load: difference\n    acl: signed\n")

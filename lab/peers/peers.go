@@ -88,6 +88,12 @@ type Zone struct {
 	// Updates lets everybody on this machine change the zone of a primary by dynamic
 	// updates. NSD knows none.
 	Updates bool
+	// Consume makes a secondary serve the members of the zone, a catalog (RFC 9432),
+	// from where the zone comes. Generate makes a catalog of the zones that have its name
+	// as their CatalogZone; only Knot does.
+	Consume, Generate bool
+	CatalogZone       string
+	Group             string // that the catalog says of the zone
 	// Primary is where a secondary gets the zone.
 	Primary netip.AddrPort
 	// Notify is who is told of changes; the zero address: nobody.

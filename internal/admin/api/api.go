@@ -152,8 +152,9 @@ type ZoneCalls struct {
 // Zone is a zone as it is served.
 type Zone struct {
 	Name    string    `json:"name"`
-	View    string    `json:"view,omitempty"` // empty outside of views
-	Kind    string    `json:"kind"`           // "file", "secondary", "store"
+	View    string    `json:"view,omitempty"`    // empty outside of views
+	Kind    string    `json:"kind"`              // "file", "secondary", "store", "catalog"
+	Catalog string    `json:"catalog,omitempty"` // that lists the zone, if it comes from one
 	Serial  uint32    `json:"serial"`
 	Names   int       `json:"names"`
 	Records int       `json:"records"`

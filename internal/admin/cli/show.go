@@ -94,7 +94,11 @@ func newZoneList(use string) *cobra.Command {
 					if s := z.Secondary; s != nil {
 						from, last, next = lastTransfer(s)
 					}
-					row(z.Name, cmp.Or(z.View, "-"), z.Kind, z.Serial, z.Names, z.Records, from, last, next, z.Problem)
+					kind := z.Kind
+					if z.Catalog != "" {
+						kind += " by " + z.Catalog
+					}
+					row(z.Name, cmp.Or(z.View, "-"), kind, z.Serial, z.Names, z.Records, from, last, next, z.Problem)
 				}
 			})
 		})

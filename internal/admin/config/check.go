@@ -41,6 +41,7 @@ func (c *Config) check(to *checker) {
 	c.checkRoutes(to)
 	c.checkResolver(to)
 	c.checkZones(to)
+	c.checkMembership(to)
 	c.checkDNSSEC(to)
 	c.Resources.Check(to.fail)
 	if len(c.Routes) > 0 && len(c.Listen.HTTP) == 0 {
@@ -147,6 +148,10 @@ func (c *Config) checkZone(to *checker, path string, z Zone) {
 		if len(z.Primaries) > 0 {
 			to.fail(path+".primaries", "only a zone of kind secondary has primaries", "add kind: secondary, or remove them")
 		}
+	case "catalog":
+		if z.File != "" || len(z.Primaries) > 0 {
+			to.fail(path, "a zone of kind catalog is made here: it has no file and no primaries", "remove them; to serve the members of a catalog that comes from elsewhere, give the zone the key catalog")
+		}
 	case "store":
 		if len(z.Primaries) > 0 {
 			to.fail(path+".primaries", "only a zone of kind secondary has primaries", "make it kind: secondary, or remove them")
@@ -187,6 +192,7 @@ func (c *Config) checkZone(to *checker, path string, z Zone) {
 		c.checkKeyName(to, at, r.Key)
 	}
 	c.checkUpdates(to, path, z)
+	c.checkCatalog(to, path, z)
 }
 
 // checkUpdates checks the rules of dynamic update, and that the zone's kind can be

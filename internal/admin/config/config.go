@@ -84,8 +84,9 @@ type Zone struct {
 	// Kind is where the zone comes from: file is a master file here, secondary is
 	// transferred from Primaries, kept in the data folder and served after a
 	// restart, until its SOA record says that it has expired. store is changed here by
-	// commands and dynamic updates; every version is kept in the data folder.
-	Kind string `json:"kind" enum:"file,secondary,store" default:"file" example:"secondary"`
+	// commands and dynamic updates; every version is kept in the data folder. catalog is
+	// made here: the list of the zones whose catalogMember it is (RFC 9432).
+	Kind string `json:"kind" enum:"file,secondary,store,catalog" default:"file" example:"secondary"`
 	// File is the master file of the zone (RFC 1035 §5), of kind file. $INCLUDE
 	// reaches only files in the same folder and below. Of kind store, the file is the
 	// first version, and not looked at once there is one; without it there is nothing
@@ -128,6 +129,20 @@ type Zone struct {
 	Serial string `json:"serial" enum:"increment,unixtime,date" default:"increment" example:"date"`
 	// History is which versions of a zone of kind store can be shown and gone back to.
 	History History `json:"history,omitzero"`
+	// Catalog makes the zone a catalog whose members are served here, as secondary
+	// zones (RFC 9432).
+	Catalog Catalog `json:"catalog,omitzero"`
+	// CatalogMember is the zone of kind catalog that lists this zone.
+	CatalogMember dnsname.Name `json:"catalogMember,omitzero" example:"catalog.example"`
+	// CatalogGroup is the group that the catalog says of this zone: a hint for how
+	// others are to configure it.
+	CatalogGroup string `json:"catalogGroup,omitzero" example:"signed"`
+	// CatalogOwner is another catalog that may take this zone over from the one that
+	// lists it.
+	CatalogOwner dnsname.Name `json:"catalogOwner,omitzero" example:"new-catalog.example"`
+
+	// ListedBy is the catalog that the zone comes from; not a key.
+	ListedBy dnsname.Name `json:"-"`
 }
 
 // History is which versions of a zone are kept: the newest ones, and all that are not

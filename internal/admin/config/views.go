@@ -85,6 +85,9 @@ func (c *Config) checkViewZone(to *checker, path string, z Zone) {
 	if z.Kind != "file" && z.Kind != "secondary" {
 		to.fail(path+".kind", fmt.Sprintf("a zone of kind %s cannot be in a view", z.Kind), "make it of kind file or secondary, or put it outside of views")
 	}
+	if len(z.Catalog.Templates) > 0 {
+		to.fail(path+".catalog", "a catalog in a view is not looked at", "put it outside of views")
+	}
 	if z.DNSSEC != "" {
 		to.fail(path+".dnssec", "a zone in a view is not signed here", "sign its file with pharos zone sign, or put it outside of views")
 	}

@@ -235,6 +235,21 @@ func (s *Secondaries) removeLocked(e *entry) {
 	delete(s.zones, e.name)
 }
 
+// SetAside forgets a zone, and keeps its copy under another name: whoever has a zone
+// of that name later begins anew.
+func (s *Secondaries) SetAside(name dnsname.Name) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.zones[name]; e != nil {
+		s.removeLocked(e)
+	}
+	path := copyPath(s.config.Folder, name)
+	if err := os.Rename(path, path+".removed"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
 // Notified takes a NOTIFY for a zone. It does not wait.
 func (s *Secondaries) Notified(name dnsname.Name, serial rdata.Serial, hasSerial bool) {
 	s.mu.Lock()

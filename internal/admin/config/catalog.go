@@ -1,0 +1,91 @@
+package config
+
+import (
+	"fmt"
+
+	"pharos/internal/dns/dnsname"
+)
+
+// Catalog says how the members of a catalog are served. A zone that the
+// configuration defines itself counts for more than a member of that name; of two
+// catalogs that list a zone, the one that had it first keeps it, unless it gives it
+// away.
+type Catalog struct {
+	// Templates say how members are served, by their group: the first whose group a
+	// member has, otherwise the one without a group. Without any, the zone is served
+	// as every other, and its members are not.
+	Templates []MemberTemplate `json:"templates,omitzero" max:"1000"`
+	// MaxMembers is how many members are served at the most. A catalog with more is
+	// refused, and the members it had before stay.
+	MaxMembers int `json:"maxMembers" default:"100000" min:"1" max:"10000000" example:"1000"`
+	// Within are names: only zones at or below them are served. Left out: all but the
+	// root zone.
+	Within []dnsname.Name `json:"within,omitzero" max:"1000" example:"customers.example"`
+}
+
+// MemberTemplate says how members of a catalog are served.
+type MemberTemplate struct {
+	// Group is the group of the members that it is for. Left out: those that no other
+	// template is for.
+	Group string `json:"group,omitzero" example:"signed"`
+	// Primaries are the servers that the members are transferred from. Left out: those
+	// of the catalog.
+	Primaries []Peer `json:"primaries,omitzero" max:"16"`
+	// Transfer are the servers that may have the members.
+	Transfer []TransferRule `json:"transfer,omitzero" max:"1000"`
+	// Query are those who may ask about names in the members; everybody if there are
+	// none.
+	Query []TransferRule `json:"query,omitzero" max:"1000"`
+	// Notify are the servers that are told when a member has changed.
+	Notify []Peer `json:"notify,omitzero" max:"256"`
+	// Gate is what a version of a member has to pass before it is served.
+	Gate Gate `json:"gate,omitzero"`
+}
+
+// maxCatalogName is how many octets the name of a catalog may have in wire form that
+// is made here: members' names have labels of 32, 5 and 5 octets before it.
+const maxCatalogName = dnsname.MaxLen - 33 - 6 - 6
+
+// checkCatalog checks what a zone has to do with catalogs.
+func (c *Config) checkCatalog(to *checker, path string, z Zone) {
+	if len(z.Catalog.Templates) > 0 && z.Kind == "catalog" {
+		to.fail(path+".catalog", "a zone of kind catalog is made here, of zones that are here already", "remove it, or make the zone kind: secondary")
+	}
+	if z.Kind == "catalog" && z.Name.Len() > maxCatalogName {
+		to.fail(path+".name", fmt.Sprintf("%d octets leave no room for the names of members below it", z.Name.Len()), fmt.Sprintf("choose a name of at most %d", maxCatalogName))
+	}
+	groups := map[string]int{}
+	for i, t := range z.Catalog.Templates {
+		at := fmt.Sprintf("%s.catalog.templates[%d]", path, i)
+		if j, twice := groups[t.Group]; twice {
+			to.fail(at, fmt.Sprintf("group %q is already that of templates[%d]", t.Group, j), "remove one of them")
+		}
+		groups[t.Group] = i
+		c.checkZone(to, at, z.Member(z.Name, t))
+	}
+	if z.CatalogMember.IsZero() && (z.CatalogGroup != "" || !z.CatalogOwner.IsZero()) {
+		to.fail(path, "catalogGroup and catalogOwner are said by a catalog, but none lists the zone", "add catalogMember, the name of a zone of kind catalog")
+	}
+}
+
+// checkMembership checks that the catalogs that are to list zones exist.
+func (c *Config) checkMembership(to *checker) {
+	catalogs := map[dnsname.Name]bool{}
+	for _, z := range c.Zones {
+		catalogs[z.Name] = catalogs[z.Name] || z.Kind == "catalog"
+	}
+	for i, z := range c.Zones {
+		if !z.CatalogMember.IsZero() && !catalogs[z.CatalogMember] {
+			to.fail(fmt.Sprintf("zones[%d].catalogMember", i), fmt.Sprintf("there is no zone %s of kind catalog", z.CatalogMember), fmt.Sprintf("add it under zones: {name: %s, kind: catalog}", z.CatalogMember))
+		}
+	}
+}
+
+// Member returns the zone that a member of the catalog z is by a template of it.
+func (z *Zone) Member(name dnsname.Name, t MemberTemplate) Zone {
+	m := Zone{Name: name, Kind: "secondary", Primaries: t.Primaries, Transfer: t.Transfer, Query: t.Query, Notify: t.Notify, Gate: t.Gate, ListedBy: z.Name}
+	if len(m.Primaries) == 0 {
+		m.Primaries = z.Primaries
+	}
+	return m
+}

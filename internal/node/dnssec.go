@@ -75,14 +75,6 @@ func (n *Node) signStage(c *config.Zone, _ *servedZone, v journal.Version) (jour
 	return out, nil
 }
 
-// keysOf returns the keys that sign the data of a zone, for answers that no file has.
-func (from before) keysOf(c *config.Zone) []*sign.Key {
-	if from.keys == nil {
-		return nil
-	}
-	return from.keys(c.Name)
-}
-
 // settingsOf returns how the policy of a zone has it signed.
 func settingsOf(c *config.Zone) *signer.Settings {
 	p, ok := c.Signing()

@@ -193,7 +193,7 @@ func (s *Snapshot) explainSteer(e *explain.Explanation, z *zone.Zone, o answer.O
 		e.Warnings = append(e.Warnings, fmt.Sprintf("no member of pool %s is healthy, so all that are not drained are answered", view.Name))
 	}
 	if len(answers) == 0 {
-		answer.DenyType(q, z, o, out)
+		answer.DenyType(answer.Options{}, q, z, o, out)
 		return
 	}
 	e.Add(explain.Pick, fmt.Sprintf("%s picks member %s first", view.Policy, view.Members[answers[0].Member].Name))

@@ -38,6 +38,7 @@ import (
 
 	"pharos/internal/admin/config"
 	"pharos/internal/authority/ledger"
+	"pharos/internal/authority/live"
 	"pharos/internal/authority/signer"
 	"pharos/internal/authority/xfr"
 	"pharos/internal/cluster/snapshot"
@@ -88,6 +89,7 @@ type Node struct {
 
 	signers     *signer.Signers
 	images      *images
+	signatures  *live.Cache // of answers that are signed as they are asked for
 	secondaries *xfr.Secondaries
 	notifier    *xfr.Notifier
 	outgoing    outgoing
@@ -147,6 +149,7 @@ func (n *Node) build(cfg *config.Config, o Options) error {
 	n.restoreVerdicts(cfg.Data)
 	n.images = newImages(filepath.Join(cfg.Data, "images"), n.log)
 	n.buildTransfers(cfg)
+	n.signatures = live.NewCache()
 	n.buildSigners(cfg)
 	n.changeZone = n.changeInLedger
 	n.loadMembers(cfg)

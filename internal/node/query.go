@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"pharos/internal/authority/answer"
+	"pharos/internal/authority/live"
 	"pharos/internal/authority/zone"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
@@ -137,10 +138,18 @@ func (n *Node) queryZone(s *Snapshot, p plan, r *dnsserver.Request, a asker) dns
 		One:     r.Query.Type == rdata.TypeANY && r.Transport == dnsserver.UDP,
 		Minimal: s.Config.DNS.MinimalResponses,
 	}
+	if r.Query.EDNS.DO {
+		options.Live, options.Work = p.in.signerOf(p.zone), live.Work{Now: r.Now, Proven: r.Transport != dnsserver.UDP || r.HasCookie}
+	}
 	outcome := answer.With(options, &r.Query, p.zone, r.Rotation, &r.Out)
+	if outcome.Kind == answer.Steered {
+		outcome.Unsigned = s.steer(options, p.zone, outcome, &r.Query, a.near, &r.Out)
+	}
+	if outcome.Unsigned != live.Signed {
+		r.Out.Rollback(start)
+		return n.withoutSignature(late{s, p.zone, options, r.Rotation, a.near}, outcome.Unsigned, r)
+	}
 	switch outcome.Kind {
-	case answer.Steered:
-		s.steer(p.zone, outcome, &r.Query, a.near, &r.Out)
 	case answer.Referral:
 		if !p.recurse {
 			break
@@ -246,8 +255,9 @@ func aliases(msg []byte) (chain []rdata.Record, target dnsname.Name) {
 	return m.Answer, target
 }
 
-// steer answers the name at which an answer from z arrived, from its pool.
-func (s *Snapshot) steer(z *zone.Zone, outcome answer.Outcome, q *dnswire.Query, client netip.Addr, out *dnswire.Builder) {
+// steer answers the name at which an answer from z arrived, from its pool. The result
+// says why it lacks signatures, if it does: then it is of no use.
+func (s *Snapshot) steer(o answer.Options, z *zone.Zone, outcome answer.Outcome, q *dnswire.Query, client netip.Addr, out *dnswire.Builder) live.Reason { //arch:size the options, the question and where it arrived
 	owner := z.Name(outcome.Last.Exact)
 	rule := s.steered.Find(owner)
 	if rule == nil { // the zone was compiled with the rules of this snapshot
@@ -256,8 +266,7 @@ func (s *Snapshot) steer(z *zone.Zone, outcome answer.Outcome, q *dnswire.Query,
 	var room [steer.DefaultLimit]steer.Answer
 	answers := steer.Steer(room[:0], rule.Question(q.Type), steer.Client{Addr: client}, rule.Pool.View(), nil)
 	if len(answers) == 0 {
-		answer.DenyType(q, z, outcome, out)
-		return
+		return answer.DenyType(o, q, z, outcome, out)
 	}
 	start := out.Mark()
 	var octets [16]byte
@@ -265,9 +274,18 @@ func (s *Snapshot) steer(z *zone.Zone, outcome answer.Outcome, q *dnswire.Query,
 		if !out.Add(dnswire.Answer, owner, a.Type(), rdata.ClassIN, a.TTL, a.AppendRDATA(octets[:0])) {
 			out.Rollback(start)
 			out.SetTC(true)
-			return
+			return live.Signed
 		}
 	}
+	if o.Live == nil {
+		return live.Signed
+	}
+	reason, full := signSteered(o, q, z, owner, answers, out)
+	if full {
+		out.Rollback(start)
+		out.SetTC(true)
+	}
+	return reason
 }
 
 // queryCache answers a query with RD=0 of a client that may recurse: with what

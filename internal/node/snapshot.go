@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/authority/live"
 	"pharos/internal/authority/sign"
 	"pharos/internal/authority/update"
 	"pharos/internal/authority/zone"
@@ -37,6 +38,7 @@ type Snapshot struct {
 	keys        map[dnsname.Name]*tsig.Key
 	read        int // records read for this snapshot, not taken over
 	zones       *zone.Set
+	lives       int                             // zones whose answers are signed as they are asked for
 	broken      int                             // zones without anything to serve
 	steering    map[dnsname.Name][]dnsname.Name // the steered names of each zone
 	steered     *steer.Table
@@ -59,7 +61,7 @@ type apex struct {
 	config  *config.Zone
 	served  *servedZone
 	updates update.Rules
-	keys    []*sign.Key // that answers made on the spot are signed with; nil: none are
+	live    *live.Signer // signs answers as they are asked for; nil: nothing does
 }
 
 // before is what a snapshot is compiled beside; its parts may be nil.
@@ -72,6 +74,8 @@ type before struct {
 	images *images
 
 	accepted map[dnsname.Name]rdata.Serial // what AcceptZone lets pass now
+
+	signatures *live.Cache
 
 	view       string                                            // that is compiled
 	viewStages []stage                                           // of zones in views
@@ -186,7 +190,9 @@ func (s *Snapshot) compileZones(cfg *config.Config, steered []state.Steer, from 
 				_, records, _ := served.Zone.Stats()
 				s.read += records
 			}
-			yield(c.Name, &apex{c, served, rulesOf(c), from.keysOf(c)})
+			a := &apex{c, served, rulesOf(c), from.liveSigner(c.Name)}
+			s.lives += livesBy(a.live)
+			yield(c.Name, a)
 		}
 	})
 	var loaded []*zone.Zone
@@ -223,7 +229,8 @@ func (s *Snapshot) withVersion(name dnsname.Name, from before) *Snapshot {
 	}
 	next, now := *s, *a
 	next.Revision++
-	now.served, now.keys = served, from.keysOf(a.config)
+	now.served, now.live = served, from.liveSigner(name)
+	next.lives += livesBy(now.live) - livesBy(a.live)
 	next.apexes = s.apexes.with(name, &now)
 	next.broken += brokenBy(served) - brokenBy(a.served)
 	if served.Zone == nil {

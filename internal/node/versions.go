@@ -41,7 +41,7 @@ func (n *Node) beside(prev *Snapshot) before {
 			"store":     n.versionInLedger,
 			"catalog":   n.catalogs.version,
 		},
-		stages: []stage{n.signStage}, keys: n.signers.Keys, accepted: n.accepted, images: n.images,
+		stages: []stage{n.signStage}, keys: n.signers.Keys, accepted: n.accepted, images: n.images, signatures: n.signatures,
 		viewStages: []stage{}, parts: n.partsOf,
 	}
 }

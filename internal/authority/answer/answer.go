@@ -19,6 +19,7 @@
 package answer
 
 import (
+	"pharos/internal/authority/live"
 	"pharos/internal/authority/zone"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
@@ -49,11 +50,12 @@ func (k Kind) String() string {
 // are those of the zone that was asked.
 type Outcome struct {
 	Kind      Kind
-	First     zone.Found // where the question's name fell
-	Last      zone.Found // where the last name of the alias chain fell; First if there was none
-	Aliases   int        // CNAMEs followed, those made from a DNAME included
-	Wildcard  bool       // some record was synthesised from a wildcard
-	Truncated bool       // something required did not fit
+	First     zone.Found  // where the question's name fell
+	Last      zone.Found  // where the last name of the alias chain fell; First if there was none
+	Aliases   int         // CNAMEs followed, those made from a DNAME included
+	Wildcard  bool        // some record was synthesised from a wildcard
+	Truncated bool        // something required did not fit
+	Unsigned  live.Reason // why the answer lacks signatures that it needs; it is then of no use
 }
 
 // response is an answer in the making.
@@ -80,6 +82,10 @@ type Options struct {
 	One bool
 	// Minimal leaves out what the additional section can do without: all but glue.
 	Minimal bool
+	// Live signs what the zone has no signatures of; nil: nothing does. Work is under which
+	// conditions.
+	Live *live.Signer
+	Work live.Work
 }
 
 // Answer answers q from z, in out, which must have been Reset for q. RRsets of
@@ -93,7 +99,7 @@ func Answer(q *dnswire.Query, z *zone.Zone, rotation uint32, out *dnswire.Builde
 
 // With is Answer with options.
 func With(o Options, q *dnswire.Query, z *zone.Zone, rotation uint32, out *dnswire.Builder) Outcome {
-	if q.EDNS.DO && z.IsSigned() {
+	if q.EDNS.DO && (z.IsSigned() || o.Live != nil) {
 		return answerSigned(o, q, z, rotation, out)
 	}
 	r := response{q: q, z: z, out: out, rotation: rotation, Options: o}
@@ -197,16 +203,18 @@ func isAddress(t rdata.Type) bool {
 
 // DenyType makes out, an answer to q from z, say that the name exists without the
 // type asked for: for the caller that has no address for a Steered name, at which
-// the answer arrived as outcome says.
-func DenyType(q *dnswire.Query, z *zone.Zone, outcome Outcome, out *dnswire.Builder) {
-	r := response{q: q, z: z, out: out}
-	if q.EDNS.DO && z.IsSigned() {
+// the answer arrived as outcome says. With o.Live the proof is made for the question: the
+// zone's own says that the name has addresses of both families.
+func DenyType(o Options, q *dnswire.Query, z *zone.Zone, outcome Outcome, out *dnswire.Builder) live.Reason {
+	r := response{q: q, z: z, out: out, Options: o}
+	if q.EDNS.DO && (z.IsSigned() || o.Live != nil) {
 		r.proofs = new(proofs)
 	}
 	r.outcome.Last = outcome.Last
 	if r.denyType(z.Name(outcome.Last.Exact)); r.outcome.Truncated {
 		out.SetTC(true)
 	}
+	return r.outcome.Unsigned
 }
 
 // answerAny answers with all RRsets of node (RFC 1035 §3.2.3), or with the first, by
@@ -245,7 +253,9 @@ func (r *response) answerSignatures(name dnsname.Name, node zone.Node) {
 // (RFC 2308 §2.1; RFC 6604 §3: at the end of an alias chain, too).
 func (r *response) denyName(name dnsname.Name) {
 	r.outcome.Kind = NXDomain
-	r.out.SetRcode(dnswire.RcodeNXDomain)
+	if r.proofs == nil || !r.isCompact() || r.q.EDNS.CO { // RFC 9824 §3 and §5
+		r.out.SetRcode(dnswire.RcodeNXDomain)
+	}
 	r.addSOA()
 	if r.proofs != nil {
 		r.proveNoName(name, r.outcome.Last)

@@ -103,6 +103,9 @@ func (r *response) addSigned(s dnswire.Section, owner dnsname.Name, ownerAt int,
 // they do not fit (RFC 4035 §3.1.1). owner and ownerAt are those of the RRset.
 func (r *response) addSignatures(s dnswire.Section, owner dnsname.Name, ownerAt int, set *zone.RRset) bool {
 	signatures, ok := set.Signatures()
+	if !ok && r.isCompact() {
+		return r.signStored(s, owner, ownerAt, set)
+	}
 	if !ok { // of another zone's data: NS at a cut, glue (RFC 4035 §2.2)
 		return true
 	}
@@ -125,6 +128,9 @@ func (r *response) addSignatures(s dnswire.Section, owner dnsname.Name, ownerAt 
 // addDenialSignatures adds the RRSIG records of the SOA record of a denial, whose
 // owner stands at originAt.
 func (r *response) addDenialSignatures(originAt int) bool {
+	if r.isCompact() {
+		return r.signDenialSOA(originAt)
+	}
 	signatures := r.z.DenialSignatures()
 	at := 0
 	for range signatures.Count {
@@ -154,6 +160,10 @@ func (r *response) addDelegationSecurity(cut zone.Node) {
 // proveNoName proves that name, which fell to found, does not exist, nor a
 // wildcard that would answer for it.
 func (r *response) proveNoName(name dnsname.Name, found zone.Found) {
+	if r.isCompact() {
+		r.denyLive(name, 0, 0)
+		return
+	}
 	encloser := r.z.Name(found.Encloser)
 	var wire [dnsname.MaxLen]byte
 	switch r.z.DenialType() {
@@ -169,6 +179,9 @@ func (r *response) proveNoName(name dnsname.Name, found zone.Found) {
 // proveNoType proves that name, which fell to found, exists without the type
 // asked for, or that the wildcard that answers for it does not have the type.
 func (r *response) proveNoType(name dnsname.Name, found zone.Found) {
+	if r.Live != nil && r.proveLive(name, found) {
+		return
+	}
 	if found.Exact != 0 {
 		r.proveNode(found.Exact)
 		return
@@ -183,8 +196,30 @@ func (r *response) proveNoType(name dnsname.Name, found zone.Found) {
 	}
 }
 
+// proveLive is proveNoType with a record made for the question: in a compact zone, and
+// for what a steered name has no address of now.
+func (r *response) proveLive(name dnsname.Name, found zone.Found) bool {
+	node := found.Exact
+	if node == 0 {
+		node = found.Wildcard
+	}
+	switch steered := r.z.IsSteered(node) && isAddress(r.q.Type); {
+	case r.isCompact(), steered && r.z.DenialType() == rdata.TypeNSEC:
+		r.denyLive(name, node, r.q.Type)
+	case steered && r.z.DenialType() == rdata.TypeNSEC3:
+		r.denyLiveHashed(node, r.q.Type)
+	default:
+		return false
+	}
+	return true
+}
+
 // proveNode proves which types node has.
 func (r *response) proveNode(node zone.Node) {
+	if r.isCompact() {
+		r.denyLive(r.z.Name(node), node, 0)
+		return
+	}
 	name := r.z.Name(node)
 	switch r.z.DenialType() {
 	case rdata.TypeNSEC:
@@ -205,6 +240,9 @@ func (r *response) proveNode(node zone.Node) {
 // proveExpansion proves that the wildcard which answers for name may do so,
 // because no closer match exists.
 func (r *response) proveExpansion(name dnsname.Name, found zone.Found) {
+	if r.isCompact() {
+		return // the name is signed as if it stood in the zone
+	}
 	switch r.z.DenialType() {
 	case rdata.TypeNSEC: // RFC 4035 §3.1.3.3
 		r.proofs.need(r.z.Denying(name))

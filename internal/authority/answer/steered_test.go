@@ -67,7 +67,7 @@ func TestSteeredName(t *testing.T) {
 			if tt.qtype == rdata.TypeA && z.Name(got.Last.Exact).Label() != "app" && tt.name != "old.example." {
 				t.Errorf("%s: steered at %s", tt.name, z.Name(got.Last.Exact))
 			}
-			DenyType(&q, z, got, &out)
+			DenyType(Options{}, &q, z, got, &out)
 			if m, err := dnswire.ParseMessage(out.Finish()); err != nil || len(m.Authority) != 1 || m.Authority[0].Type != rdata.TypeSOA {
 				t.Errorf("%s: DenyType gave %v %v", tt.name, m, err)
 			}

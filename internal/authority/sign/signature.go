@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"pharos/internal/authority/zone"
+	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnssec"
 	"pharos/internal/dns/rdata"
 )
@@ -110,17 +111,26 @@ func (s *signing) stays(sig dnssec.Signature, set rdata.RRset) bool {
 
 // make makes a signature of set.
 func (s *signing) make(set rdata.RRset, k signer) ([]byte, error) {
+	return k.signRRset(set, s.origin, k.tag, s.now.Add(-s.p.Backdate), s.now.Add(s.lifetime(set)))
+}
+
+// SignRRset returns the RDATA of an RRSIG record of set, data of zone, with the times given
+// to the second.
+func (k *Key) SignRRset(set rdata.RRset, zone dnsname.Name, from, until time.Time) ([]byte, error) {
+	return k.signRRset(set, zone, k.Tag(), from, until)
+}
+
+func (k *Key) signRRset(set rdata.RRset, zone dnsname.Name, tag uint16, from, until time.Time) ([]byte, error) {
 	sig := dnssec.Signature{
 		Covered: set.Type, Algorithm: k.Algorithm, Labels: dnssec.LabelCount(set.Name), OriginalTTL: set.TTL,
-		Inception: rdata.Serial(s.now.Add(-s.p.Backdate).Unix()), Expiration: rdata.Serial(s.now.Add(s.lifetime(set)).Unix()),
-		Tag: k.tag, Signer: s.origin,
+		Inception: rdata.Serial(from.Unix()), Expiration: rdata.Serial(until.Unix()), Tag: tag, Signer: zone,
 	}
 	var room [1024]byte
 	octets, err := k.sign(dnssec.AppendSigned(room[:0], sig, set))
 	if err != nil {
 		return nil, err
 	}
-	out := make([]byte, 0, 18+s.origin.Len()+len(octets))
+	out := make([]byte, 0, 18+zone.Len()+len(octets))
 	return append(sig.AppendUnsigned(out), octets...), nil
 }
 

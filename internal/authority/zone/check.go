@@ -109,7 +109,36 @@ func (ps *problems) checkGlue(z *Zone, n Node) {
 	}
 }
 
-// checkSteered warns of a steered name in a signed zone.
-func (ps *problems) checkSteered(n dnsname.Name) {
-	ps.keep(aboutNode, n, 0, "steered from a pool in a signed zone: its addresses have no signature, so validating resolvers refuse them; steer a name of an unsigned zone")
+// checkSteered warns of a steered name in a signed zone whose signer does not know that
+// it is one: so it has no keys here to sign the addresses with.
+func (ps *problems) checkSteered(z *Zone, n Node) {
+	if !z.listsAddresses(n) {
+		ps.keep(aboutNode, z.Name(n), 0, "steered from a pool in a signed zone: its addresses have no signature, so validating resolvers refuse them; steer a name of an unsigned zone, or have this node sign the zone")
+	}
+}
+
+// listsAddresses reports whether the NSEC or NSEC3 record of n says that it has A and AAAA.
+func (z *Zone) listsAddresses(n Node) bool {
+	t := z.DenialType()
+	if t == rdata.TypeNSEC3 {
+		n = z.Matching(z.Hash(z.Name(n)))
+	}
+	if n == 0 {
+		return false
+	}
+	set, ok := z.RRset(n, t)
+	if !ok {
+		return false
+	}
+	data, _, _ := set.Record(0)
+	if t == rdata.TypeNSEC {
+		_, length, _ := dnsname.FromWire(data) // well formed, as Add has checked
+		data = data[length:]
+	} else if !isNSEC3Param(data) {
+		return false
+	} else if at := nsec3Salt + int(data[nsec3SaltLen]); at < len(data) && at+1+int(data[at]) <= len(data) {
+		data = data[at+1+int(data[at]):]
+	}
+	// Both are in window 0 (RFC 4034 §4.1.2): bits 1 and 28.
+	return len(data) > 5 && data[0] == 0 && data[1] > 3 && data[2]&0x40 != 0 && data[5]&0x08 != 0
 }

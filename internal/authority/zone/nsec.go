@@ -175,12 +175,16 @@ func (b *Builder) indexDenials(z *Zone, order []uint32) {
 	if !z.IsSigned() {
 		return
 	}
+	b.indexChain(z, order)
 	for _, i := range order {
-		node := &b.nodes[i]
-		if node.flags&flagSteered != 0 {
-			b.problems.checkSteered(b.stagedName(node))
+		if node := &b.nodes[i]; node.flags&flagSteered != 0 {
+			b.problems.checkSteered(z, node.node)
 		}
 	}
+}
+
+// indexChain makes the index of the chain of NSEC or NSEC3 records.
+func (b *Builder) indexChain(z *Zone, order []uint32) {
 	if b.indexNSEC3(z, order); z.nsec3.count > 0 {
 		return
 	}

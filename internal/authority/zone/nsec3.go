@@ -44,6 +44,10 @@ type nsec3Index struct {
 	params     []byte // RDATA of NSEC3PARAM, which has the salt
 }
 
+// HashParams returns the RDATA of the NSEC3PARAM record by which Hash hashes; nil if the
+// zone has no NSEC3 chain.
+func (z *Zone) HashParams() []byte { return z.nsec3.params }
+
 // salt returns what is added to a name before it is hashed.
 func (x *nsec3Index) salt() []byte {
 	if len(x.params) == 0 {

@@ -107,7 +107,7 @@ func (p *patch) check() []Problem {
 	}
 	for i := range p.nodes {
 		if n := &p.nodes[i]; n.now && n.edited != nil && next.IsSigned() && next.IsSteered(n.id) {
-			ps.checkSteered(next.Name(n.id))
+			ps.checkSteered(next, n.id)
 		}
 	}
 	p.addTargets(ps.excused)

@@ -76,6 +76,7 @@ type Query struct {
 type EDNS struct {
 	Present bool
 	DO      bool // RFC 3225: DNSSEC records are understood
+	CO      bool // RFC 9824 §5: compact denials are understood by their NXNAME bit
 	Version uint8
 	UDPSize uint16 // the sender's limit for UDP, as sent
 	Options []byte // the options, checked to be well formed; a view of the message
@@ -240,6 +241,7 @@ func (e *EDNS) parse(fixed, options []byte) bool {
 		UDPSize: binary.BigEndian.Uint16(fixed[2:]),
 		Version: fixed[5],
 		DO:      fixed[6]&0x80 != 0,
+		CO:      fixed[6]&0x40 != 0,
 		Options: options,
 	}
 	for len(options) > 0 {

@@ -1,0 +1,141 @@
+package node
+
+import (
+	"net/netip"
+	"time"
+
+	"pharos/internal/authority/answer"
+	"pharos/internal/authority/live"
+	"pharos/internal/authority/zone"
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/dnswire"
+	"pharos/internal/dns/rdata"
+	"pharos/internal/serve/dnsserver"
+	"pharos/internal/traffic/steer"
+)
+
+// This file joins zones with what signs their answers as they are asked for. The keys
+// are those of the version that is served:
+//
+//	keys of the zone -> live.Signer -> Snapshot -> answer.Options.Live
+
+// signerOf returns what signs answers from z, nil if nothing does.
+func (s *Snapshot) signerOf(z *zone.Zone) *live.Signer {
+	if s.lives == 0 {
+		return nil
+	}
+	if a := s.apexes.get(z.Origin()); a != nil {
+		return a.live
+	}
+	return nil
+}
+
+// liveSigner returns what signs for a zone: what did so before, if the keys are the same.
+func (from before) liveSigner(name dnsname.Name) *live.Signer {
+	if from.keys == nil {
+		return nil
+	}
+	keys := from.keys(name)
+	if len(keys) == 0 {
+		return nil
+	}
+	if from.prev != nil {
+		if old := from.prev.apexes.get(name); old != nil && old.live != nil && old.live.IsSame(keys) {
+			return old.live
+		}
+	}
+	return live.NewSigner(name, keys, from.signatures)
+}
+
+// livesBy returns 1 for a zone whose answers are signed.
+func livesBy(signer *live.Signer) int {
+	if signer == nil {
+		return 0
+	}
+	return 1
+}
+
+// signSteered adds the signatures of the addresses that a pool has answered with, which
+// are in out already.
+func signSteered(o answer.Options, q *dnswire.Query, z *zone.Zone, owner dnsname.Name, answers []steer.Answer, out *dnswire.Builder) (reason live.Reason, full bool) { //arch:size what answer.Sign needs, and the addresses
+	var octets [steer.DefaultLimit][16]byte
+	var data [steer.DefaultLimit][]byte
+	for _, t := range [...]rdata.Type{rdata.TypeA, rdata.TypeAAAA} {
+		count := 0
+		set := rdata.RRset{Name: owner, Type: t, Class: rdata.ClassIN}
+		for _, a := range answers {
+			if a.Type() == t && count < len(data) {
+				set.TTL = a.TTL
+				data[count] = a.AppendRDATA(octets[count][:0])
+				count++
+			}
+		}
+		if count == 0 {
+			continue
+		}
+		set.Data = data[:count]
+		if reason, full = answer.Sign(o, q, z, set, out); reason != live.Signed || full {
+			return reason, full
+		}
+	}
+	return live.Signed, false
+}
+
+// late is an answer from a zone that is to be made once more.
+type late struct {
+	s        *Snapshot
+	zone     *zone.Zone
+	options  answer.Options
+	rotation uint32
+	near     netip.Addr
+}
+
+// withoutSignature does what is left when an answer lacks a signature: a slow one is made
+// by a goroutine of its own; where there were too many, the client comes again over TCP,
+// which shows that its address is its own, or later.
+func (n *Node) withoutSignature(l late, why live.Reason, r *dnsserver.Request) dnsserver.Verdict {
+	switch {
+	case why == live.Slow:
+		d := r.Defer()
+		if d == nil {
+			return dnsserver.Answered
+		}
+		go n.signLate(l, d) // ends when it has signed; Defer bounds how many there are
+		return dnsserver.Later
+	case why == live.Busy && r.Transport == dnsserver.UDP && !r.HasCookie:
+		r.Out.SetRcode(dnswire.RcodeNoError)
+		r.Out.SetTC(true)
+	default:
+		refuseUnsigned(why, &r.Out)
+	}
+	return dnsserver.Answered
+}
+
+func refuseUnsigned(why live.Reason, out *dnswire.Builder) {
+	out.SetAA(false)
+	out.SetTC(false)
+	out.SetRcode(dnswire.RcodeServFail)
+	out.SetEDE(dnswire.EDEOther, why.String())
+}
+
+// signLate makes and sends an answer with slow keys.
+func (n *Node) signLate(l late, d *dnsserver.Deferred) {
+	b := n.builders.Get().(*lateBuilder)
+	defer n.builders.Put(b)
+	now := time.Now()
+	l.options.Work.Now, l.options.Work.Late = now, true
+	b.out.Reset(d.Query(), b.buf[:], d.Limit())
+	n.edns.addOptions(d.Query(), d.Client().Addr(), d.Transport(), now, &b.out)
+	start := b.out.Mark()
+	outcome := answer.With(l.options, d.Query(), l.zone, l.rotation, &b.out)
+	if outcome.Kind == answer.Steered {
+		outcome.Unsigned = l.s.steer(l.options, l.zone, outcome, d.Query(), l.near, &b.out)
+	}
+	if outcome.Unsigned != live.Signed {
+		b.out.Rollback(start)
+		refuseUnsigned(outcome.Unsigned, &b.out)
+	}
+	if err := d.Send(b.out.Finish()); err != nil {
+		n.log.Debug("late answer not sent", "client", d.Client(), "error", err)
+	}
+}

@@ -339,6 +339,10 @@ func settlePlain(z differentialZone, q question, ours, theirs *dns.Msg) string {
 		// Settled by RFC 4592 §4.4: what a DNAME at a wildcard means is undefined. We take it
 		// as the DNAME of the name with the asterisk; Knot makes others of it.
 		return "RFC 4592 §4.4: DNAME at a wildcard"
+	case z.hasExpandedGlue(theirs):
+		// Settled by RFC 1034 §4.3.3: a delegation cancels the wildcards above and below it
+		// in its zone. Knot makes glue of a wildcard below a zone cut.
+		return "RFC 1034 §4.3.3: glue from a wildcard"
 	case z.onlyOptional(ours, theirs):
 		// Settled by RFC 9471 §3: a referral must have the addresses of name servers below
 		// the zone cut; all other additional records are there to be useful (RFC 1034
@@ -391,6 +395,19 @@ func sameChain(a, b *dns.Msg) bool {
 		have[strings.ToLower(rr.String())] = true
 	}
 	return !slices.ContainsFunc(shorter, func(rr dns.RR) bool { return !have[strings.ToLower(rr.String())] })
+}
+
+// hasExpandedGlue reports whether a response has additional records of a name below a
+// zone cut that the zone does not have.
+func (z differentialZone) hasExpandedGlue(m *dns.Msg) bool {
+	return slices.ContainsFunc(m.Extra, func(rr dns.RR) bool {
+		n, err := dnsname.Parse(rr.Header().Name)
+		if err != nil || rr.Header().Rrtype == dns.TypeOPT {
+			return false
+		}
+		f := z.ours.Lookup(n)
+		return f.Cut != 0 && f.Exact == 0
+	})
 }
 
 // onlyOptional reports whether two responses differ in nothing but additional

@@ -73,7 +73,7 @@ internal/admin/config:          internal/dns/dnsname internal/dns/rdata internal
 internal/admin/explain:         internal/dns/...
 internal/admin/telemetry:
 internal/admin/api:             internal/admin/explain internal/admin/telemetry
-internal/admin/migrate:         internal/dns/dnsname
+internal/admin/migrate:         internal/dns/dnsname internal/dns/rdata
 internal/admin/cli:             internal/dns/... internal/authority/zone internal/authority/sign internal/authority/journal internal/authority/gate internal/authority/masterfile internal/resolver/outbound internal/admin/api internal/admin/explain internal/admin/migrate
 
 internal/node:                  internal/...

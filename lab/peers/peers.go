@@ -5,7 +5,7 @@
 // asked of them. Each runs in a folder and on a loopback port of its own, in the
 // foreground, and is ended by its process id.
 //
-// Entry points: Installed, FreePort, Start, Server.Stop, Server.Reload.
+// Entry points: Installed, FreePort, Start, StartWith, Server.Stop, Server.Reload.
 //
 // Concurrency: a Server belongs to one goroutine; its process ends at the latest
 // with the context of Start.
@@ -159,8 +159,13 @@ func Start(ctx context.Context, kind Kind, o Options) (*Server, error) {
 			}
 		}
 	}
-	config := map[Kind]func(Options) string{Named: namedConfig, Knot: knotConfig, NSD: nsdConfig}[kind](o)
-	file := filepath.Join(o.Folder, "server.conf")
+	return StartWith(ctx, kind, o.Address, o.Folder, map[Kind]func(Options) string{Named: namedConfig, Knot: knotConfig, NSD: nsdConfig}[kind](o))
+}
+
+// StartWith is Start with a configuration of the caller's, which says that the server
+// answers at an address.
+func StartWith(ctx context.Context, kind Kind, address netip.AddrPort, folder, config string) (*Server, error) {
+	file := filepath.Join(folder, "server.conf")
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 		return nil, err
 	}
@@ -169,8 +174,8 @@ func Start(ctx context.Context, kind Kind, o Options) (*Server, error) {
 		return nil, err
 	}
 	args := map[Kind][]string{Named: {"-g", "-n", "1", "-c", file}, Knot: {"-c", file}, NSD: {"-d", "-c", file}}[kind]
-	s := &Server{Address: o.Address, folder: o.Folder, cmd: exec.CommandContext(ctx, program, args...), ended: make(chan struct{})}
-	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = o.Folder, &s.log, &s.log
+	s := &Server{Address: address, folder: folder, cmd: exec.CommandContext(ctx, program, args...), ended: make(chan struct{})}
+	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = folder, &s.log, &s.log
 	s.cmd.Cancel = func() error { return s.cmd.Process.Signal(syscall.SIGTERM) }
 	s.cmd.WaitDelay = 5 * time.Second
 	if err := s.cmd.Start(); err != nil {

@@ -173,7 +173,7 @@ var bindReasons = map[string]string{
 	"trust-anchors":               "write them under resolver.trustAnchors",
 	"managed-keys":                "write them under resolver.trustAnchors",
 	"trusted-keys":                "write them under resolver.trustAnchors",
-	"dnssec-policy":               "write a policy under dnssec.policies, and let the zone name it",
+	"dnssec-policy":               "not before its keys are here, or the chain of trust breaks: see docs/MOVING-FROM-BIND.md, then write dnssec: default or another policy",
 	"key-directory":               "private keys are kept in the data folder",
 	"inline-signing":              "a zone with a policy is signed beside its source always",
 	"auto-dnssec":                 "write a policy under dnssec.policies, and let the zone name it",

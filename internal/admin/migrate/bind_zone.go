@@ -5,6 +5,9 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/rdata"
 )
 
 // zone takes a zone statement. limited says why not everybody could see it, which
@@ -43,14 +46,18 @@ func (b *bind) zone(s *statement, block []statement, from scope, limited string)
 	if !b.zoneKind(s, &z, kind) {
 		return
 	}
-	if limited == "" {
-		limited = b.limited(from)
-	}
 	if limited != "" {
-		b.note(s.place, "zone "+z.Name, "%s, but here everybody may ask for every zone", limited)
+		b.note(s.place, "zone "+z.Name, "%s; write it and the view under views", limited)
+		return
+	}
+	if !b.queryRules(&z, from) {
+		b.note(from.query.place, "zone "+z.Name, "nobody is left of those whom allow-query lets in")
 		return
 	}
 	for _, o := range rest {
+		if b.updates(&z, o) {
+			continue
+		}
 		b.note(o.place, "zone "+z.Name+": "+o.String(), "%s", reason(bindReasons, o.word(0)))
 	}
 	if from.policy != nil && from.policy.word(1) != "none" {
@@ -89,16 +96,93 @@ func (b *bind) zoneKind(s *statement, z *Zone, kind string) (ok bool) {
 	return false
 }
 
-// limited says that not everybody may ask for a zone; "" if everybody may.
-func (b *bind) limited(from scope) string {
+// queryRules takes who may ask for a zone; ok is false if nobody may.
+func (b *bind) queryRules(z *Zone, from scope) (ok bool) {
 	if from.query == nil {
-		return ""
+		return true
 	}
 	list, _ := from.query.block()
 	if b.isAny(list, from.query) {
-		return ""
+		return true
 	}
-	return "allow-query limits who may ask"
+	z.Query = b.rules(list, from.query, "zone "+z.Name+": allow-query")
+	return len(z.Query) > 0
+}
+
+// updates takes who may change a zone; taken is false for another option.
+func (b *bind) updates(z *Zone, o *statement) (taken bool) {
+	list, _ := o.block()
+	what := "zone " + z.Name + ": " + o.word(0)
+	switch {
+	case o.word(0) == "allow-update" && z.Kind != "secondary":
+		for _, rule := range b.rules(list, o, what) {
+			z.Updates = append(z.Updates, Update{Rule: rule})
+		}
+	case o.word(0) == "update-policy" && len(list) > 0 && z.Kind != "secondary":
+		for i := range list {
+			b.grant(z, &list[i], what)
+		}
+	case o.word(0) == "allow-update-forwarding" && z.Kind == "secondary":
+		z.Forward = b.isAny(list, o)
+		if !z.Forward {
+			return false
+		}
+	default:
+		return false
+	}
+	if len(z.Updates) > 0 {
+		z.Kind = "store"
+		if !b.seen["journal"] {
+			b.seen["journal"] = true
+			b.note(o.place, what, "the file is the first version of the zone: have named write it with rndc sync -clean before it is read")
+		}
+	}
+	return true
+}
+
+// grant takes "grant KEY RULE [NAME] [TYPES]" of update-policy.
+func (b *bind) grant(z *Zone, s *statement, what string) {
+	what += ": " + s.String()
+	key, err := zoneName(s.word(1))
+	if s.word(0) != "grant" || err != nil || strings.Contains(s.word(1), "*") {
+		b.note(s.place, what, "only grants to one key are taken; see zones[].updates about the others")
+		return
+	}
+	u := Update{Rule: Rule{Key: key}}
+	types := 4
+	switch s.word(2) {
+	case "name":
+		u.Name, err = zoneName(s.word(3))
+	case "subdomain":
+		u.Subtree, err = zoneName(s.word(3))
+	case "zonesub":
+		types = 3
+	case "self":
+		u.Self = true
+	default:
+		b.note(s.place, what, "see zones[].updates about rules of this kind")
+		return
+	}
+	for i := types; i < len(s.parts); i++ {
+		u.Types = append(u.Types, strings.ToUpper(s.word(i)))
+	}
+	for _, t := range u.Types {
+		if _, known := rdata.ParseType(t); !known || strings.ContainsAny(t, "()") {
+			err = errText("type " + clip(t) + " is not known")
+		}
+	}
+	if err != nil || u.Name+u.Subtree != "" && !isBelow(u.Name+u.Subtree, z.Name) {
+		b.note(s.place, what, "the rule is not about names of the zone, or not understood")
+		return
+	}
+	z.Updates = append(z.Updates, u)
+}
+
+// isBelow reports whether a name is that of the zone or below it.
+func isBelow(name, zone string) bool {
+	n, err := dnsname.Parse(name)
+	z, zoneErr := dnsname.Parse(zone)
+	return err == nil && zoneErr == nil && n.IsSubdomainOf(z)
 }
 
 // zoneRules takes who may transfer the zone and who is notified.
@@ -108,7 +192,7 @@ func (b *bind) zoneRules(z *Zone, from scope) {
 		if t.after("transport") != "" || t.after("port") != "" {
 			b.note(t.place, "zone "+z.Name+": "+t.String(), "a rule for one port or transport only")
 		} else {
-			z.Transfer = b.rules(list, t, z.Name)
+			z.Transfer = b.rules(list, t, "zone "+z.Name+": allow-transfer")
 		}
 	}
 	if from.notifyTo == nil {
@@ -263,10 +347,10 @@ func overlaps(except []element, e element) bool {
 	return false
 }
 
-// rules returns who may transfer a zone.
-func (b *bind) rules(list []statement, at *statement, zone string) []Rule {
+// rules returns whom a list lets in.
+func (b *bind) rules(list []statement, at *statement, what string) []Rule {
 	var rules []Rule
-	b.allowed(list, at, "zone "+zone+": allow-transfer", func(e element) {
+	b.allowed(list, at, what, func(e element) {
 		switch {
 		case e.key != "":
 			rules = append(rules, Rule{Key: e.key})

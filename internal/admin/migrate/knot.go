@@ -49,6 +49,7 @@ type knot struct {
 	folder       string
 	byID         map[string]map[string]*item // section, id
 	automaticACL bool
+	said         bool // a note that is made once
 }
 
 // index finds items by their ids, and notes what the ones that zones refer to have
@@ -95,7 +96,7 @@ var knotReasons = map[string]string{
 	"journal-max-depth": "see transfers.journal", "journal-db": "state is kept in the data folder", "zonefile-sync": "master files are never written", "zonefile-load": "master files are watched always",
 	"zonefile-skip": "no counterpart here", "ixfr-benevolent": "a transfer that does not fit is refused", "ixfr-by-one": "no counterpart here", "ixfr-from-axfr": "no counterpart here",
 	"provide-ixfr": "IXFR is given when the differences are known", "max-zone-size": "see transfers.maxSize", "adjust-threads": "all cores are used", "dnssec-validation": "see zones[].gate",
-	"dnssec-signing": "write a policy under dnssec.policies, and let the zone name it", "dnssec-policy": "write a policy under dnssec.policies, and let the zone name it",
+	"dnssec-signing": "not before its keys are here, or the chain of trust breaks: see docs/MOVING-FROM-BIND.md", "dnssec-policy": "write a policy under dnssec.policies, and let the zone name it",
 	"ds-push": "see dnssec.policies", "zonemd-verify": "see zones[].gate", "zonemd-generate": "see dnssec.policies", "serial-policy": "see zones[].serial", "serial-modulo": "see zones[].serial",
 	"reverse-generate": "no counterpart here: write the reverse zone", "include-from": "no counterpart here", "refresh-min-interval": "the SOA record's REFRESH counts",
 	"refresh-max-interval": "the SOA record's REFRESH counts", "retry-min-interval": "the SOA record's RETRY counts", "retry-max-interval": "the SOA record's RETRY counts",
@@ -245,7 +246,8 @@ func (k *knot) zone(it *item) {
 		}
 	}
 	if s := get("acl"); s != nil {
-		z.Transfer = append(z.Transfer, k.rules(s, name)...)
+		z.Transfer = append(z.Transfer, k.rules(s, name, "transfer")...)
+		k.updates(&z, s)
 	}
 	k.leftOut(name, it, template)
 	if role := get("catalog-role"); role != nil && len(role.values) > 0 && role.values[0] != "none" && role.values[0] != "member" {
@@ -276,7 +278,8 @@ func (k *knot) leftOut(name string, zone, template *item) {
 }
 
 // knotFile fills in the name of a file: %s is the zone, %c[N-M] its characters from
-// the N-th to the M-th, %l[N] its N-th label from the left, %% a percent sign.
+// the N-th to the M-th, %l[N] its N-th label from the right, %% a percent sign; all
+// count from 0.
 func knotFile(pattern, zone string) string {
 	name := strings.TrimSuffix(zone, ".")
 	labels := strings.Split(name, ".")
@@ -301,7 +304,7 @@ func knotFile(pattern, zone string) string {
 					b.WriteByte(name[n])
 				}
 				if kind == 'l' && n < len(labels) {
-					b.WriteString(labels[n])
+					b.WriteString(labels[len(labels)-1-n])
 				}
 			}
 		default:
@@ -386,15 +389,37 @@ func (k *knot) peers(s *setting, zone string) []Peer {
 	return all
 }
 
-// rules returns who may transfer a zone. As the first ACL that matches counts, what
-// stands behind one that denies the same is left out.
-func (k *knot) rules(s *setting, zone string) []Rule {
+// updates takes who may change a zone. Knot hands updates of a secondary zone on to
+// its primary.
+func (k *knot) updates(z *Zone, s *setting) {
+	rules := k.rules(s, z.Name, "update")
+	switch {
+	case len(rules) == 0:
+	case z.Kind == "secondary":
+		z.Forward = true
+	default:
+		z.Kind = "store"
+		for _, rule := range rules {
+			z.Updates = append(z.Updates, Update{Rule: rule})
+		}
+		if !k.said {
+			k.said = true
+			k.note(s.place, "zone "+z.Name+": updates", "the file is the first version of the zone: have Knot write it with knotc zone-flush before it is read")
+		}
+	}
+}
+
+// rules returns who may do something with a zone. As the first ACL that matches
+// counts, what stands behind one that denies the same is left out.
+func (k *knot) rules(s *setting, zone, action string) []Rule {
 	var rules, denied []Rule
 	for _, id := range s.values {
 		what := "zone " + zone + ": acl: " + id
 		it := k.byID["acl"][id]
 		if it == nil {
-			k.note(s.place, what, "there is no such acl")
+			if action == "transfer" { // said once
+				k.note(s.place, what, "there is no such acl")
+			}
 			continue
 		}
 		actions := ""
@@ -402,10 +427,11 @@ func (k *knot) rules(s *setting, zone string) []Rule {
 			actions = " " + strings.Join(a.values, " ") + " "
 		}
 		isDeny := it.one("deny") == "on"
-		if strings.Contains(actions, " update ") && !isDeny {
-			k.note(it.place, what+": action: update", "who may update a zone is written under zones[].updates; see docs/MOVING-FROM-BIND.md")
+		if !strings.Contains(actions, " "+action+" ") && !(isDeny && strings.TrimSpace(actions) == "") {
+			continue
 		}
-		if !strings.Contains(actions, " transfer ") && !(isDeny && strings.TrimSpace(actions) == "") {
+		if limit := k.limitOf(it); action == "update" && limit != nil && !isDeny {
+			k.note(limit.place, what+": "+limit.String(), "%s", knotReasons[limit.name])
 			continue
 		}
 		if it.get("protocol") != nil {
@@ -424,6 +450,16 @@ func (k *knot) rules(s *setting, zone string) []Rule {
 		}
 	}
 	return rules
+}
+
+// limitOf returns the setting that limits what an ACL lets updates change.
+func (k *knot) limitOf(it *item) *setting {
+	for _, name := range []string{"update-owner", "update-owner-match", "update-owner-name", "update-type"} {
+		if s := it.get(name); s != nil {
+			return s
+		}
+	}
+	return nil
 }
 
 // ruleOf returns the addresses and keys of an ACL, of which both must hold.

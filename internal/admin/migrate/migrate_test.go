@@ -139,6 +139,31 @@ func TestDetails(t *testing.T) {
 			[]string{"- name: \"y.\"\n    file: \"f\"\n    transfer:\n      - {network: \"10.0.0.1/32\"}\n  - name: \"z.\"\n    file: \"f\"\n\n"}, nil,
 		},
 		{
+			"BIND: who may ask, and exceptions among them", "bind",
+			"acl in { 10/8; }; options { allow-query { in; key k; }; }; key k { algorithm hmac-sha256; secret aaaa; }; zone y { type primary; file f; }; zone z { type primary; file f; allow-query { none; }; };",
+			[]string{"    query:\n      - {network: \"10.0.0.0/8\"}\n      - {key: \"k.\"}\n", "nobody is left of those whom allow-query lets in"}, []string{`- name: "z."`},
+		},
+		{
+			"BIND: who may ask is a key that is not taken", "bind",
+			"key k { algorithm hmac-md5; secret aaaa; }; zone z { type primary; file f; allow-query { key k; }; };",
+			[]string{"nobody is left who may ask for it"}, []string{`- name: "z."`},
+		},
+		{
+			"BIND: updates make a zone one of kind store", "bind",
+			`key k { algorithm hmac-sha256; secret aaaa; }; zone z.test { type primary; file f; update-policy { grant k name a.z.test A AAAA; grant k zonesub TXT; grant k subdomain other.test.; grant * self *; deny k zonesub; }; };`,
+			[]string{"kind: store", `- {key: "k.", names: ["a.z.test."], types: ["A", "AAAA"]}`, `- {key: "k.", types: ["TXT"]}`, "rndc sync -clean", "deny k zonesub", "grant k subdomain other.test.", "grant * self *"}, []string{"subtrees"},
+		},
+		{
+			"BIND: a secondary that hands updates on", "bind",
+			`zone z.test { type secondary; primaries { 10.0.0.1; }; allow-update-forwarding { any; }; };`,
+			[]string{"forwardUpdates: true"}, nil,
+		},
+		{
+			"Knot: updates", "knot",
+			"key:\n  - id: k\n    algorithm: hmac-sha256\n    secret: aaaa\nacl:\n  - id: a\n    key: k\n    action: [update, transfer]\n  - id: b\n    key: k\n    action: update\n    update-type: TXT\nzone:\n  - domain: a.test\n    acl: [a, b]\n",
+			[]string{"kind: store", "updates:\n      - {key: \"k.\"}\n", "update-type: TXT", "knotc zone-flush"}, nil,
+		},
+		{
 			"BIND: nobody is notified", "bind",
 			"options { notify no; }; zone y { type primary; file f; also-notify { 10.0.0.1; }; };",
 			[]string{"nobody is notified"}, []string{"notify:\n"},

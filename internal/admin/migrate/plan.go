@@ -39,10 +39,13 @@ type Key struct {
 // Zone is a zone.
 type Zone struct {
 	Name      string // with a final dot
-	Kind      string // "file", "secondary"
+	Kind      string // "file", "store", "secondary"
 	File      string
 	Primaries []Peer
 	Transfer  []Rule
+	Query     []Rule // who may ask; nobody here: everybody
+	Updates   []Update
+	Forward   bool // updates go to the primaries
 	Notify    []Peer
 }
 
@@ -56,6 +59,15 @@ type Peer struct {
 type Rule struct {
 	Network netip.Prefix // the zero Prefix: everybody
 	Key     string       // "": no key is asked for
+}
+
+// Update is who may change a zone by dynamic update.
+type Update struct {
+	Rule
+	Name    string   // the one name that may be changed; "": all of the zone
+	Subtree string   // all names from here down
+	Self    bool     // the name that is the key's
+	Types   []string // "": all that are not the zone's own matter
 }
 
 // algorithms are those of our keys, by what the others call them.
@@ -81,13 +93,20 @@ func (p *Plan) hasKey(name string) bool {
 // keepUsable leaves out, with a note, what names a key that was not carried over: a
 // rule without its key would let more people in, a peer without it would not do.
 func (r *reader) keepUsable(z *Zone, at place) {
-	z.Transfer = slices.DeleteFunc(z.Transfer, func(rule Rule) bool {
+	lost := func(what string, rule Rule) bool {
 		bad := rule.Key != "" && !r.result.Plan.hasKey(rule.Key)
 		if bad {
-			r.note(at, "transfer rule of zone "+z.Name, "its key %s was not carried over", rule.Key)
+			r.note(at, what+" rule of zone "+z.Name, "its key %s was not carried over", rule.Key)
 		}
 		return bad
-	})
+	}
+	z.Transfer = slices.DeleteFunc(z.Transfer, func(rule Rule) bool { return lost("transfer", rule) })
+	z.Updates = slices.DeleteFunc(z.Updates, func(u Update) bool { return lost("update", u.Rule) })
+	if len(z.Query) > 0 {
+		if z.Query = slices.DeleteFunc(z.Query, func(rule Rule) bool { return lost("query", rule) }); len(z.Query) == 0 {
+			z.Kind = "" // nobody is left who may ask, which cannot be said
+		}
+	}
 	for _, list := range []*[]Peer{&z.Primaries, &z.Notify} {
 		*list = slices.DeleteFunc(*list, func(p Peer) bool {
 			bad := p.Key != "" && !r.result.Plan.hasKey(p.Key)
@@ -98,7 +117,7 @@ func (r *reader) keepUsable(z *Zone, at place) {
 		})
 		*list = unique(*list)
 	}
-	z.Transfer = unique(z.Transfer)
+	z.Transfer, z.Query = unique(z.Transfer), unique(z.Query)
 }
 
 func unique[T comparable](list []T) []T {
@@ -119,6 +138,8 @@ func (r *reader) addZone(z Zone, at place) {
 	switch {
 	case r.zones[z.Name]:
 		r.note(at, name, "there is a zone of this name already; the first one was taken")
+	case z.Kind == "":
+		r.note(at, name, "nobody is left who may ask for it")
 	case z.Kind == "file" && z.File == "":
 		r.note(at, name, "it names no file")
 	case z.Kind == "secondary" && len(z.Primaries) == 0:
@@ -165,6 +186,8 @@ func (r *reader) finish(main string) *Result {
 		z := &p.Zones[i]
 		z.Primaries = atMost(r, at, "primaries of zone "+z.Name, z.Primaries, maxPrimaries)
 		z.Transfer = atMost(r, at, "transfer rules of zone "+z.Name, z.Transfer, maxRules)
+		z.Query = atMost(r, at, "query rules of zone "+z.Name, z.Query, maxRules)
+		z.Updates = atMost(r, at, "update rules of zone "+z.Name, z.Updates, maxRules)
 		z.Notify = atMost(r, at, "notified servers of zone "+z.Name, z.Notify, maxNotified)
 	}
 	r.result.sortNotes(main)
@@ -291,20 +314,60 @@ func (z *Zone) write(b *strings.Builder) {
 		fmt.Fprintf(b, "    file: %s\n", quote(z.File))
 	}
 	writePeers(b, "primaries", z.Primaries)
-	if len(z.Transfer) > 0 {
-		b.WriteString("    transfer:\n")
-	}
-	for _, rule := range z.Transfer {
-		var parts []string
-		if rule.Network.IsValid() {
-			parts = append(parts, "network: "+quote(rule.Network.String()))
-		}
-		if rule.Key != "" {
-			parts = append(parts, "key: "+quote(rule.Key))
-		}
-		fmt.Fprintf(b, "      - {%s}\n", strings.Join(parts, ", "))
-	}
+	writeRules(b, "transfer", z.Transfer)
+	writeRules(b, "query", z.Query)
 	writePeers(b, "notify", z.Notify)
+	if len(z.Updates) > 0 {
+		b.WriteString("    updates:\n")
+	}
+	for _, u := range z.Updates {
+		fmt.Fprintf(b, "      - {%s}\n", strings.Join(u.parts(), ", "))
+	}
+	if z.Forward {
+		b.WriteString("    forwardUpdates: true\n")
+	}
+}
+
+// parts returns the keys of a rule.
+func (r Rule) parts() (parts []string) {
+	if r.Network.IsValid() {
+		parts = append(parts, "network: "+quote(r.Network.String()))
+	}
+	if r.Key != "" {
+		parts = append(parts, "key: "+quote(r.Key))
+	}
+	return parts
+}
+
+// parts returns the keys of a rule.
+func (u Update) parts() []string {
+	parts := u.Rule.parts()
+	if u.Name != "" {
+		parts = append(parts, "names: ["+quote(u.Name)+"]")
+	}
+	if u.Subtree != "" {
+		parts = append(parts, "subtrees: ["+quote(u.Subtree)+"]")
+	}
+	if u.Self {
+		parts = append(parts, "self: true")
+	}
+	if len(u.Types) > 0 {
+		var types []string
+		for _, t := range u.Types {
+			types = append(types, quote(t))
+		}
+		parts = append(parts, "types: ["+strings.Join(types, ", ")+"]")
+	}
+	return parts
+}
+
+func writeRules(b *strings.Builder, key string, rules []Rule) {
+	if len(rules) > 0 {
+		fmt.Fprintf(b, "    %s:\n", key)
+	}
+	for _, rule := range rules {
+		fmt.Fprintf(b, "      - {%s}\n", strings.Join(rule.parts(), ", "))
+	}
 }
 
 func writePeers(b *strings.Builder, key string, peers []Peer) {

@@ -107,7 +107,7 @@ func needsRestart(old, now *config.Config) string {
 		{"transfers.maxRecords", old.Transfers.MaxRecords, now.Transfers.MaxRecords},
 		{"transfers.maxSize", old.Transfers.MaxSize, now.Transfers.MaxSize},
 		{"transfers.maxTime", old.Transfers.MaxTime, now.Transfers.MaxTime},
-		{"gateway", old.Gateway, now.Gateway}, {"store", old.Store, now.Store}, {"log", old.Log, now.Log},
+		{"alias", old.Alias, now.Alias}, {"gateway", old.Gateway, now.Gateway}, {"store", old.Store, now.Store}, {"log", old.Log, now.Log},
 		{"resolver.rootHints", old.Resolver.RootHints, now.Resolver.RootHints},
 		{"resolver.port", old.Resolver.Port, now.Resolver.Port},
 		{"resolver.cacheSize", old.Resolver.CacheSize, now.Resolver.CacheSize},
@@ -183,7 +183,7 @@ func (n *Node) reportProblems(s *Snapshot) {
 	for z := range s.everyZone() {
 		n.reportTransfersOf(z.View, z.Name)
 	}
-	for _, c := range slices.Concat(dnssecCodes, []code{transferFailed, zoneAbsent, notifyFailed}) {
+	for _, c := range slices.Concat(dnssecCodes, []code{transferFailed, zoneAbsent, notifyFailed, aliasFailed}) {
 		n.problems.keep(c, zones)
 	}
 	n.problems.keep(versionsLost, append(slices.Clone(zones), "")) // "": of all

@@ -93,6 +93,7 @@ type Node struct {
 	secondaries *xfr.Secondaries
 	notifier    *xfr.Notifier
 	outgoing    outgoing
+	aliases     *aliases
 	views       map[string]*viewParts // guarded by mu
 	changeZone  changer               // nil: no zone is changed at run time
 	updates     updates
@@ -150,6 +151,7 @@ func (n *Node) build(cfg *config.Config, o Options) error {
 	n.images = newImages(filepath.Join(cfg.Data, "images"), n.log)
 	n.buildTransfers(cfg)
 	n.signatures = live.NewCache()
+	n.aliases = newAliases(n, "", cfg.Data, cfg.Alias)
 	n.buildSigners(cfg)
 	n.changeZone = n.changeInLedger
 	n.loadMembers(cfg)
@@ -330,6 +332,7 @@ func (n *Node) stop() error {
 	n.notifier.Close()
 	n.secondaries.Close()
 	n.signers.Close()
+	n.aliases.close()
 	n.closeViews((*viewParts).closeTransfers) // their resolvers end after the listeners, in release
 	listeners.Wait()
 	n.closeLedger()
@@ -354,6 +357,9 @@ func (n *Node) release() {
 		n.signers.Close()
 	}
 	n.closeLedger()
+	if n.aliases != nil {
+		n.aliases.close()
+	}
 	n.closeViews((*viewParts).close)
 	if n.resolver != nil {
 		n.resolver.Close()

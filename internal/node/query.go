@@ -224,7 +224,7 @@ func (n *Node) resolveAlias(s *Snapshot, r *dnsserver.Request) dnsserver.Verdict
 		return dnsserver.Answered
 	}
 	msg := r.Out.Finish()
-	if chain, target := aliases(msg); !target.IsZero() {
+	if chain, target := chainOf(msg); !target.IsZero() {
 		n.ask(s, d, target, chain)
 	} else if err := d.Send(msg); err != nil { // a loop, or too long: the chain is the answer
 		n.log.Debug("late answer not sent", "client", d.Client(), "error", err)
@@ -232,9 +232,9 @@ func (n *Node) resolveAlias(s *Snapshot, r *dnsserver.Request) dnsserver.Verdict
 	return dnsserver.Later
 }
 
-// aliases returns the alias chain that is the answer in msg, and the name it ends
+// chainOf returns the alias chain that is the answer in msg, and the name it ends
 // at.
-func aliases(msg []byte) (chain []rdata.Record, target dnsname.Name) {
+func chainOf(msg []byte) (chain []rdata.Record, target dnsname.Name) {
 	m, err := dnswire.ParseMessage(msg)
 	if err != nil || len(m.Answer) == 0 {
 		return nil, dnsname.Name{}

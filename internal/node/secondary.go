@@ -81,6 +81,8 @@ func (s *Snapshot) viewOf(name string) *Snapshot {
 // followZones is follow for the zones of one view, or those outside.
 func (n *Node) followZones(prev, next *Snapshot) {
 	secondaries, notifier := n.secondariesOf(next), n.notifierOf(next)
+	n.aliasesOf(next).retain(next)
+	n.aliasesOf(next).start()
 	if prev == nil || prev.Config != next.Config {
 		var zones []xfr.Zone
 		for _, z := range next.Config.Zones {

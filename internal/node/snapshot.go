@@ -77,9 +77,9 @@ type before struct {
 
 	signatures *live.Cache
 
-	view       string                                            // that is compiled
-	viewStages []stage                                           // of zones in views
-	parts      func(*config.View, *Snapshot) (*viewParts, error) // of a view
+	view    string                                            // that is compiled
+	aliased *aliases                                          // nil while nothing is served: pharos check
+	parts   func(*config.View, *Snapshot) (*viewParts, error) // of a view
 }
 
 // compile makes the snapshot of a configuration and the applied resources. What
@@ -111,14 +111,15 @@ func compile(cfg *config.Config, st *state.State, from before) (*Snapshot, error
 	if s.gateway, err = compileRoutes(resources.Routes, s.pools, prev); err != nil {
 		return nil, err
 	}
-	s.steered = compileSteer(resources.Steer, s.pools)
+	steered := from.steers(resources.Steer)
+	s.steered = compileSteer(steered, s.pools)
 	if s.keys, err = compileKeys(cfg.Keys); err != nil {
 		return nil, err
 	}
 	if s.authorities, err = compileAuthorities(cfg.EveryZone()); err != nil {
 		return nil, err
 	}
-	s.compileZones(cfg, resources.Steer, from)
+	s.compileZones(cfg, steered, from)
 	return s, s.compileViews(cfg, from)
 }
 

@@ -41,8 +41,8 @@ func (n *Node) beside(prev *Snapshot) before {
 			"store":     n.versionInLedger,
 			"catalog":   n.catalogs.version,
 		},
-		stages: []stage{n.signStage}, keys: n.signers.Keys, accepted: n.accepted, images: n.images, signatures: n.signatures,
-		viewStages: []stage{}, parts: n.partsOf,
+		stages: []stage{n.aliases.stage, n.signStage}, aliased: n.aliases, keys: n.signers.Keys,
+		accepted: n.accepted, images: n.images, signatures: n.signatures, parts: n.partsOf,
 	}
 }
 

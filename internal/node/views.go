@@ -54,12 +54,14 @@ type viewParts struct {
 	name        string
 	secondaries *xfr.Secondaries
 	notifier    *xfr.Notifier
+	aliases     *aliases
 	cache       *rrcache.Cache // nil without recursion
 	resolver    *outbound.Driver
 }
 
-// closeTransfers ends what talks to other servers of the zones.
+// closeTransfers ends what talks to other servers of the zones, and of ALIAS targets.
 func (p *viewParts) closeTransfers() {
+	p.aliases.close()
 	p.notifier.Close()
 	p.secondaries.Close()
 }
@@ -271,7 +273,9 @@ func (s *Snapshot) compileViews(cfg *config.Config, from before) error {
 		if err != nil {
 			return fmt.Errorf("views[%d]: %w", i, err)
 		}
-		v.compileZones(&within, s.State.Resources().Steer, inside)
+		steered := inside.steers(s.State.Resources().Steer)
+		v.steered = compileSteer(steered, s.pools)
+		v.compileZones(&within, steered, inside)
 		s.read += v.read
 		s.views = append(s.views, &v)
 	}
@@ -320,7 +324,7 @@ func (from before) within(c *config.View, v *Snapshot) (before, error) {
 		return inside, err
 	}
 	v.view.own = own
-	inside.kept, inside.stages = own.keepers(), from.viewStages
+	inside.kept, inside.stages, inside.aliased = own.keepers(), []stage{own.aliases.stage}, own.aliases
 	return inside, nil
 }
 
@@ -334,6 +338,7 @@ func (n *Node) partsOf(c *config.View, v *Snapshot) (*viewParts, error) {
 	if p == nil {
 		p = &viewParts{name: c.Name}
 		p.secondaries = n.newSecondaries(v.Config, filepath.Join(v.Config.Data, "views", c.Name, "zones"), c.Name)
+		p.aliases = newAliases(n, c.Name, filepath.Join(v.Config.Data, "views", c.Name), v.Config.Alias)
 		p.notifier = xfr.NewNotifier(n.log, func(name dnsname.Name) { n.reportTransfersOf(c.Name, name) })
 		if n.views == nil {
 			n.views = map[string]*viewParts{}

@@ -82,6 +82,10 @@ type RateLimits struct {
 const maxIdentity = 255
 
 func (c *Config) checkAnswers(to *checker) {
+	c.checkPrefixes(to, "alias.refuse", c.Alias.Refuse)
+	if c.Alias.MaxRefresh < c.Alias.MinRefresh {
+		to.fail("alias.maxRefresh", "less than alias.minRefresh", "raise it, or lower the other")
+	}
 	c.checkViews(to)
 	d := &c.DNS
 	if secret, err := hex.DecodeString(d.CookieSecretPrevious); d.CookieSecretPrevious != "" && (err != nil || len(secret) != 16) {
@@ -138,4 +142,24 @@ func (c *Config) Restricted() map[dnsname.Name][]TransferRule {
 		}
 	}
 	return rules
+}
+
+// Alias bounds how ALIAS records are resolved: names that have the addresses of
+// another one, be it at the apex of a zone.
+type Alias struct {
+	// MinRefresh is how often a target is asked for at most, however short its TTL.
+	// Each change of its addresses is a new version of the zone.
+	MinRefresh Duration `json:"minRefresh" default:"30s" min:"1s" max:"24h" example:"5m"`
+	// MaxRefresh is how often it is asked for at least, however long its TTL.
+	MaxRefresh Duration `json:"maxRefresh" default:"1h" min:"1s" max:"24h" example:"10m"`
+	// Keep leaves the ALIAS records in the zone, in answers and in transfers, beside
+	// the addresses: for secondaries that resolve them as well.
+	Keep bool `json:"keep" default:"false" example:"true"`
+	// MaxPerZone is how many ALIAS records of one zone are resolved: each has the
+	// resolver work for whoever writes the zone. Those beyond it are answered SERVFAIL.
+	MaxPerZone int `json:"maxPerZone" default:"1000" min:"0" max:"10000" example:"10"`
+	// Refuse are networks whose addresses are not taken from a target: whoever owns its
+	// name would have them answered in the name of our zones. Add your private ones if
+	// zones are written by strangers.
+	Refuse []netip.Prefix `json:"refuse" default:"0.0.0.0/8,127.0.0.0/8,169.254.0.0/16,224.0.0.0/4,::/127,fe80::/10,ff00::/8" max:"10000" example:"10.0.0.0/8"`
 }

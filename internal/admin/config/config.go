@@ -31,6 +31,8 @@ type Config struct {
 	// one decides that a client belongs to, by the key of its query, or else by its
 	// network. Who belongs to none sees the zones outside of views alone.
 	Views []View `json:"views" max:"128"`
+	// Alias bounds how ALIAS records are resolved.
+	Alias Alias `json:"alias"`
 	// Keys are secrets that the node shares with other servers (TSIG, RFC 8945).
 	Keys []Key `json:"keys" max:"10000"`
 	// Transfers bounds what is given to secondaries and taken from primaries.

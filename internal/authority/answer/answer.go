@@ -39,11 +39,12 @@ const (
 	Partial              // an alias chain that leaves the zone, is too long, or a loop
 	Refused              // the name is not in the zone at all
 	Steered              // the addresses of Outcome.Last.Exact are for the caller to add
+	Unready              // the addresses of an ALIAS are not known yet: SERVFAIL
 )
 
 // String returns the name of k in lower case.
 func (k Kind) String() string {
-	return [...]string{"answer", "referral", "nodata", "nxdomain", "yxdomain", "partial", "refused", "steered"}[k]
+	return [...]string{"answer", "referral", "nodata", "nxdomain", "yxdomain", "partial", "refused", "steered", "unready"}[k]
 }
 
 // Outcome is how an answer came about, for metrics and for explaining it. Nodes
@@ -189,10 +190,29 @@ func (r *response) answerNode(name dnsname.Name, node zone.Node) progress {
 		}
 	case r.z.HasCNAME(node):
 		return alias
+	case r.isUnready(node):
+		r.outcome.Kind = Unready
+		r.out.SetRcode(dnswire.RcodeServFail)
+		r.out.SetEDE(dnswire.EDENotReady, "the addresses of the target of an ALIAS record are not known yet")
 	default:
 		r.denyType(name)
 	}
 	return done
+}
+
+// isUnready reports whether node is to have the addresses of the target of an ALIAS
+// record, and these were never known: then it has neither A nor AAAA. That there are
+// none would be kept by resolvers, and be wrong in a moment.
+func (r *response) isUnready(node zone.Node) bool {
+	if r.q.Type != rdata.TypeA && r.q.Type != rdata.TypeAAAA {
+		return false
+	}
+	if _, hasAlias := r.z.RRset(node, rdata.TypeALIAS); !hasAlias {
+		return false
+	}
+	_, has4 := r.z.RRset(node, rdata.TypeA)
+	_, has6 := r.z.RRset(node, rdata.TypeAAAA)
+	return !has4 && !has6
 }
 
 // isAddress reports whether a steered name leaves t to whoever knows what is

@@ -178,8 +178,12 @@ func (m *Machine) retire(k *Key, now time.Time) {
 }
 
 // Roll has the keys of a role replaced now: it asks for new ones. compromised also
-// leaves out the safety margins, and never takes the old key back.
+// leaves out the safety margins, never takes the old key back, and does not wait for
+// a rollover that is under way.
 func (m *Machine) Roll(role Role, compromised bool, now time.Time) error {
+	if m.unfinished(role) && !compromised {
+		return fmt.Errorf("a rollover of the %s is under way; wait for its end", role)
+	}
 	var rolled int
 	for _, id := range m.keysOf(func(k *Key) bool { return k.Role == role && k.Wanted && k.isMade() && !k.Foreign }) {
 		k := m.key(id)

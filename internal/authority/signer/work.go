@@ -42,6 +42,9 @@ func (s *Signers) pass(e *entry) time.Duration {
 	e.work.Lock()
 	defer e.work.Unlock()
 	next, err := s.advance(e)
+	if s.ctx.Err() != nil {
+		return longest // cut off by Close
+	}
 	s.mu.Lock()
 	problem := ""
 	if err != nil {

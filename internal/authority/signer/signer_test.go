@@ -547,3 +547,24 @@ func FuzzDecodeRecord(f *testing.F) {
 		}
 	})
 }
+
+// TestTagsAreDistinct: two keys of a zone with one tag would be confused.
+func TestTagsAreDistinct(t *testing.T) {
+	r := newRig(t, t.TempDir())
+	r.settings.Policy.Single = true
+	r.offer(parse(t, 1))
+	r.phases("csk active")
+	st, _ := r.s.State(origin)
+	own := st.Keys[0].Key
+	e := r.s.entries[origin]
+	if !e.hasTag(own.Tag(), own.Algorithm) || e.hasTag(own.Tag()+1, own.Algorithm) || e.hasTag(own.Tag(), own.Algorithm+1) {
+		t.Error("tags are not told apart")
+	}
+	k, err := ReadKey(r.folder, "", origin, own.Tag())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.s.Import(origin, kasp.CSK, k); err == nil || !strings.Contains(err.Error(), "tag") {
+		t.Errorf("a key with a taken tag is imported: %v", err)
+	}
+}

@@ -124,6 +124,11 @@ func (n *Node) explainZone(ctx context.Context, s *Snapshot, e *explain.Explanat
 	var out dnswire.Builder
 	out.Reset(q, make([]byte, dnswire.MaxMessage+dnswire.BufferSlack), dnswire.MaxMessage)
 	outcome := answer.Answer(q, p.zone, 0, &out)
+	if isSpecial(p.zone) {
+		e.Add(explain.Zone, fmt.Sprintf("%s is for special use: it is answered here, and nobody else is asked (resolver.specialNames)", p.zone.Origin()))
+		e.Outcome = out.Rcode().String()
+		return
+	}
 	e.Add(explain.Zone, fmt.Sprintf("zone %s (serial %d) is ours: %s", idOf(p.in.viewName(), p.zone.Origin()), p.zone.Serial(), outcome.Kind), foundText(p.zone, outcome)...)
 	switch {
 	case outcome.Kind == answer.Steered:

@@ -63,6 +63,10 @@ func (s *Snapshot) decide(q *dnswire.Query, a asker) plan {
 	if p.zone == nil && !allowed {
 		p.rcode, p.ede, p.why = dnswire.RcodeRefused, dnswire.EDENotAuthoritative, "not a zone of this server, and no recursion for this client"
 	}
+	if p.zone == nil && allowed {
+		p.zone, p.in = s.special(q), s
+		return p
+	}
 	if p.zone != nil && !p.in.mayQuery(p.zone, a.client, a.key) {
 		return plan{rcode: dnswire.RcodeRefused, ede: dnswire.EDEProhibited, why: "the zone is not for this client"}
 	}

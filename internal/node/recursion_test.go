@@ -98,10 +98,10 @@ func TestRoutes(t *testing.T) {
 	owner, _ := start(t, f.config("resolver: {allow: []}\nzones: [{name: corp.test, file: corp.zone}]\n"))
 
 	g := newFolder(t)
-	middle, _ := start(t, g.config(fmt.Sprintf("resolver: {routes: [{zone: \".\", kind: stub, servers: [\"127.0.0.1:1\"], validate: false}, {zone: corp.test, kind: stub, servers: [\"%s\"], validate: false}]}\n", owner.DNS()[0])))
+	middle, _ := start(t, g.config(fmt.Sprintf("resolver: {specialNames: false, routes: [{zone: \".\", kind: stub, servers: [\"127.0.0.1:1\"], validate: false}, {zone: corp.test, kind: stub, servers: [\"%s\"], validate: false}]}\n", owner.DNS()[0])))
 
 	h := newFolder(t)
-	n, _ := start(t, h.config(fmt.Sprintf("resolver: {routes: [{zone: \".\", servers: [\"%s\"], validate: false}]}\n", middle.DNS()[0])))
+	n, _ := start(t, h.config(fmt.Sprintf("resolver: {specialNames: false, routes: [{zone: \".\", servers: [\"%s\"], validate: false}]}\n", middle.DNS()[0])))
 	server := n.DNS()[0]
 	if got := summary(ask(t, server, "www.corp.test.", rdata.TypeA, true)); !strings.HasSuffix(got, "192.0.2.77") {
 		t.Errorf("by forwarder and stub: %s", got)
@@ -114,5 +114,45 @@ func TestRoutes(t *testing.T) {
 	}
 	if got := summary(ask(t, server, "elsewhere.test.", rdata.TypeA, true)); got != "SERVFAIL" {
 		t.Errorf("a route to a server that is not there: %s", got)
+	}
+}
+
+// TestSpecialNames: nobody is asked about names of special use (RFC 6761), unless a
+// zone or a route says otherwise; strangers are refused as for any other name.
+func TestSpecialNames(t *testing.T) {
+	f := newFolder(t)
+	f.write("ten.zone", "$TTL 1h\n@ SOA ns host 1 1h 15m 1w 1h\n@ NS ns\n1.0.0 PTR www.example.com.\n")
+	// A route for all names to a server that is not there: who asks it fails.
+	const config = "resolver: {allow: [\"127.0.0.0/8\"], routes: [{zone: ., servers: [\"127.0.0.1:1\"]}, {zone: corp.test, servers: [\"127.0.0.1:1\"]}]}\nzones: [{name: 10.in-addr.arpa, file: ten.zone}]\n"
+	n, _ := start(t, f.config(config))
+	server := n.DNS()[0]
+	for _, test := range []struct {
+		name  string
+		qtype rdata.Type
+		want  string
+	}{
+		{"localhost.", rdata.TypeA, "NOERROR localhost. 10800 IN A 127.0.0.1"},
+		{"some.name.localhost.", rdata.TypeAAAA, "NOERROR some.name.localhost. 10800 IN AAAA ::1"},
+		{"localhost.", rdata.TypeMX, "NOERROR"},
+		{"www.test.", rdata.TypeA, "NXDOMAIN"},
+		{"abc.onion.", rdata.TypeA, "NXDOMAIN"},
+		{"1.2.20.172.in-addr.arpa.", rdata.TypePTR, "NXDOMAIN"},
+		{"1.2.15.172.in-addr.arpa.", rdata.TypePTR, "SERVFAIL"}, // a public address
+		{"4.3.127.100.in-addr.arpa.", rdata.TypePTR, "NXDOMAIN"},
+		{"1.0.0.10.in-addr.arpa.", rdata.TypePTR, "NOERROR 1.0.0.10.in-addr.arpa. 3600 IN PTR www.example.com."},
+		{"www.corp.test.", rdata.TypeA, "SERVFAIL"}, // its route
+	} {
+		m := ask(t, server, test.name, test.qtype, true)
+		if got := summary(m); got != test.want {
+			t.Errorf("%s %s: got %s, want %s", test.name, test.qtype, got, test.want)
+		}
+		if test.want == "NXDOMAIN" && (len(m.Authority) != 1 || m.Authority[0].Type != rdata.TypeSOA) {
+			t.Errorf("%s: authority %v, want the SOA record that lets it be cached", test.name, m.Authority)
+		}
+	}
+	g := newFolder(t)
+	closed, _ := start(t, g.config("resolver: {allow: []}\n"))
+	if got := summary(ask(t, closed.DNS()[0], "localhost.", rdata.TypeA, true)); got != "REFUSED" {
+		t.Errorf("a stranger asks for localhost: %s", got)
 	}
 }

@@ -318,6 +318,11 @@ type Resolver struct {
 	// Routes are zones whose servers are known without a delegation: private ones,
 	// and those left to other resolvers. Of several the deepest counts.
 	Routes []ResolverRoute `json:"routes,omitzero" max:"100000"`
+	// SpecialNames answers names here that the Internet can know nothing of:
+	// localhost, test, local, home.arpa, onion, private addresses and the like (RFC
+	// 6761, RFC 6303). Zones here and routes to other servers come first. With
+	// rootHints of your own only localhost, invalid and onion are special.
+	SpecialNames bool `json:"specialNames" default:"true" example:"false"`
 	// Minimise shows each server only as much of a name as it needs to know (QNAME
 	// minimisation, RFC 9156). A server that answers less than the whole name with
 	// an error, or not at all, is shown the whole.

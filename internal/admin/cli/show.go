@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -88,7 +89,12 @@ func newZoneList(use string) *cobra.Command {
 			return err
 		}
 		return output.print(c.OutOrStdout(), zones, func(w io.Writer) error {
-			return table(w, "ZONE\tVIEW\tKIND\tSERIAL\tNAMES\tRECORDS\tFROM\tLAST TRANSFER\tNEXT REFRESH\tPROBLEM", func(row func(...any)) {
+			inViews := slices.ContainsFunc(zones, func(z api.Zone) bool { return z.View != "" })
+			first := "ZONE"
+			if inViews {
+				first = "ZONE\tVIEW"
+			}
+			return table(w, first+"\tKIND\tSERIAL\tNAMES\tRECORDS\tFROM\tLAST TRANSFER\tNEXT REFRESH\tPROBLEM", func(row func(...any)) {
 				for _, z := range zones {
 					from, last, next := z.File, "-", "-"
 					if s := z.Secondary; s != nil {
@@ -98,7 +104,11 @@ func newZoneList(use string) *cobra.Command {
 					if z.Catalog != "" {
 						kind += " by " + z.Catalog
 					}
-					row(z.Name, cmp.Or(z.View, "-"), kind, z.Serial, z.Names, z.Records, from, last, next, z.Problem)
+					name := z.Name
+					if inViews {
+						name += "\t" + cmp.Or(z.View, "-")
+					}
+					row(name, kind, z.Serial, z.Names, z.Records, from, last, next, z.Problem)
 				}
 			})
 		})

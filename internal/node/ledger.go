@@ -93,6 +93,20 @@ func (n *Node) changeInLedger(ctx context.Context, name dnsname.Name, by string,
 	return receipt.Changed, err
 }
 
+// keepOnDisk has the journal of s kept for the next start, and, of the first version
+// after a start, brings back what the last process has kept. The ledger keeps its own.
+func (from before) keepOnDisk(s, old *servedZone) {
+	isLedgers := s.journal != nil && s.journal == s.source.Journal && s.Kind == "store"
+	if from.journals == nil || from.view != "" || s.Zone == nil || isLedgers {
+		return
+	}
+	if s.journal == nil && (old == nil || old.Zone == nil) {
+		s.journal = from.journals.Load(s.Zone)
+		return
+	}
+	from.journals.Save(s.Zone, s.journal)
+}
+
 // versionInLedger is the keeper of the zones of kind store.
 func (n *Node) versionInLedger(name dnsname.Name) journal.Version {
 	if l := n.ledger.Load(); l != nil {

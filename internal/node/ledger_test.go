@@ -3,8 +3,12 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/miekg/dns"
 
 	"pharos/internal/authority/ledger"
 	"pharos/internal/authority/update"
@@ -73,5 +77,57 @@ func TestStoreEmpty(t *testing.T) {
 	eventually(t, func() string { return n.hasProblem(zoneAbsent) })
 	if _, err := addTXT(n, "new.example.com.", "here"); !errors.Is(err, ledger.ErrNoVersion) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestJournalAfterRestart: what led to a version is known after a restart, of zones of
+// kind file and store, and so IXFR goes on; not for a file that was changed meanwhile
+// under the same serial.
+func TestJournalAfterRestart(t *testing.T) {
+	f := newFolder(t)
+	peer := func(serial int, more string) string {
+		return fmt.Sprintf("$TTL 300\n@ SOA ns1 hostmaster %d 3600 600 86400 300\n@ NS ns1\nns1 A 127.0.0.1\nonly%d A 192.0.2.1\n%s", serial, serial, more)
+	}
+	f.write("peer.zone", peer(1, ""))
+	f.write("example.com.zone", peer(1, ""))
+	config := f.config(`zones:
+  - {name: peer.test, file: peer.zone, transfer: [{network: 127.0.0.0/8}]}
+  - {name: example.com, kind: store, file: example.com.zone, transfer: [{network: 127.0.0.0/8}]}
+`)
+	n, stop := start(t, config)
+	f.write("peer.zone", peer(2, ""))
+	if _, err := n.reload(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := addTXT(n, "new.example.com.", "here"); err != nil {
+		t.Fatal(err)
+	}
+	differences := func(zone string) int {
+		t.Helper()
+		q := new(dns.Msg).SetIxfr(zone, 1, "ns1."+zone, "hostmaster."+zone)
+		r, _, err := (&dns.Client{Net: "tcp", Timeout: 10 * time.Second}).Exchange(q, n.DNS()[0].String())
+		if err != nil || len(r.Answer) < 2 {
+			t.Fatalf("%s: %v %v", zone, err, r)
+		}
+		if _, ok := r.Answer[1].(*dns.SOA); !ok {
+			return 0 // the whole zone
+		}
+		return len(r.Answer) - 4
+	}
+	for range 3 {
+		if got := differences("peer.test."); got != 2 {
+			t.Errorf("peer.test: %d differences, want 2", got)
+		}
+		if got := differences("example.com."); got != 1 {
+			t.Errorf("example.com: %d differences, want 1", got)
+		}
+		stop()
+		n, stop = start(t, config)
+	}
+	stop()
+	f.write("peer.zone", peer(2, "secret A 192.0.2.2\n"))
+	n, _ = start(t, config)
+	if got := differences("peer.test."); got != 0 {
+		t.Errorf("other records under the same serial: %d differences, want the whole zone", got)
 	}
 }

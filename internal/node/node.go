@@ -90,6 +90,7 @@ type Node struct {
 	signers     *signer.Signers
 	images      *images
 	signatures  *live.Cache // of answers that are signed as they are asked for
+	journals    *ledger.Journals
 	secondaries *xfr.Secondaries
 	notifier    *xfr.Notifier
 	outgoing    outgoing
@@ -148,6 +149,7 @@ func New(o Options) (*Node, error) {
 func (n *Node) build(cfg *config.Config, o Options) error {
 	n.prober = probe.New(probe.Config{OnTransition: n.onTransition})
 	n.restoreVerdicts(cfg.Data)
+	n.journals = ledger.OpenJournals(filepath.Join(cfg.Data, "journals"), int(cfg.Transfers.Journal), n.log)
 	n.images = newImages(filepath.Join(cfg.Data, "images"), n.log)
 	n.buildTransfers(cfg)
 	n.signatures = live.NewCache()
@@ -343,6 +345,9 @@ func (n *Node) stop() error {
 
 // release ends what was built, also of a node that was never run.
 func (n *Node) release() {
+	if n.journals != nil {
+		n.journals.Close()
+	}
 	if n.images != nil {
 		n.images.close()
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/authority/ledger"
 	"pharos/internal/authority/live"
 	"pharos/internal/authority/sign"
 	"pharos/internal/authority/update"
@@ -72,6 +73,8 @@ type before struct {
 	stages []stage
 	keys   func(dnsname.Name) []*sign.Key
 	images *images
+
+	journals *ledger.Journals // what led to versions, on disk
 
 	accepted map[dnsname.Name]rdata.Serial // what AcceptZone lets pass now
 

@@ -43,6 +43,7 @@ func (n *Node) beside(prev *Snapshot) before {
 		},
 		stages: []stage{n.aliases.stage, n.signStage}, aliased: n.aliases, keys: n.signers.Keys,
 		accepted: n.accepted, images: n.images, signatures: n.signatures, parts: n.partsOf,
+		journals: n.journals,
 	}
 }
 
@@ -84,6 +85,7 @@ func (from before) serve(cfg *config.Config, c *config.Zone, steered []dnsname.N
 	}
 	if len(c.Transfer) > 0 || len(c.Notify) > 0 {
 		s.keepJournal(old, int(cfg.Transfers.Journal))
+		from.keepOnDisk(s, old)
 	}
 	return s
 }

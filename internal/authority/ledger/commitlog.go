@@ -241,11 +241,10 @@ func (c *commitLog) read() (all map[dnsname.Name]*commits, problems []error, err
 	before := int64(-1) // octets of the file that count, by the file after it
 	for i := len(numbers) - 1; i >= 0; i-- {
 		found, h, err := c.readOne(numbers[i], before)
-		isLast := i == len(numbers)-1
 		switch {
 		case errors.Is(err, errFormat):
 			return nil, nil, fmt.Errorf("%s: %w", c.path(numbers[i]), err)
-		case errors.Is(err, errDamaged) && isLast && found.size <= logHeader:
+		case errors.Is(err, errDamaged) && found.size <= logHeader && before <= logHeader:
 			// A crash while it was begun: nothing was acknowledged in it.
 		case err != nil:
 			problems = append(problems, fmt.Errorf("%s: %w", c.path(numbers[i]), err))

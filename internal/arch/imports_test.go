@@ -39,6 +39,7 @@ internal/authority/catalog:     internal/dns/... internal/authority/zone
 internal/authority/kasp:        internal/dns/...
 internal/authority/signer:      internal/dns/... internal/authority/zone internal/authority/journal internal/authority/kasp internal/authority/sign
 internal/authority/xfr:         internal/dns/... internal/authority/...
+internal/authority/edits:       internal/dns/... internal/authority/zone internal/authority/journal internal/authority/update
 internal/authority/ledger:      internal/dns/... internal/authority/zone internal/authority/journal internal/authority/update
 
 internal/resolver/rrcache:      internal/dns/...
@@ -95,7 +96,7 @@ const module = "pharos/"
 // network, file, goroutine or log.
 var pure = []string{
 	"internal/dns/dnsname", "internal/dns/rdata", "internal/dns/dnswire", "internal/dns/zonefile", "internal/dns/tsig", "internal/dns/dnssec", "internal/dns/zonemd",
-	"internal/authority/zone", "internal/authority/alias", "internal/authority/answer", "internal/authority/journal", "internal/authority/transfer", "internal/authority/refresh", "internal/authority/sign",
+	"internal/authority/zone", "internal/authority/alias", "internal/authority/answer", "internal/authority/journal", "internal/authority/edits", "internal/authority/transfer", "internal/authority/refresh", "internal/authority/sign",
 	"internal/authority/update", "internal/authority/catalog", "internal/authority/live",
 	"internal/authority/gate", "internal/admin/migrate",
 	"internal/authority/kasp",

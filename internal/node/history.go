@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"pharos/internal/admin/api"
+	"pharos/internal/authority/edits"
 	"pharos/internal/authority/journal"
 	"pharos/internal/authority/ledger"
 	"pharos/internal/authority/update"
@@ -219,9 +220,9 @@ func (n *Node) ZoneRecords(_ context.Context, name string, of api.RecordsOf) (ap
 	if err != nil {
 		return api.ZoneRecords{}, err
 	}
-	owner, err := ownerIn(a.config.Name, of.Owner)
+	owner, err := edits.Owner(a.config.Name, of.Owner)
 	if err != nil {
-		return api.ZoneRecords{}, err
+		return api.ZoneRecords{}, &api.Refused{Status: http.StatusBadRequest, Err: err}
 	}
 	var only rdata.Type
 	if of.Type != "" && of.Type != "ANY" && of.Type != "any" {
@@ -241,22 +242,6 @@ func (n *Node) ZoneRecords(_ context.Context, name string, of api.RecordsOf) (ap
 		}
 	}
 	return out, nil
-}
-
-// ownerIn reads an owner name, relative to the zone or absolute; "@" and nothing are
-// the apex.
-func ownerIn(origin dnsname.Name, text string) (dnsname.Name, error) {
-	if text == "" || text == "@" {
-		return origin, nil
-	}
-	owner, err := dnsname.ParseIn(text, origin)
-	if err != nil {
-		return owner, &api.Refused{Status: http.StatusBadRequest, Err: err}
-	}
-	if !owner.IsSubdomainOf(origin) {
-		return owner, &api.Refused{Status: http.StatusBadRequest, Err: fmt.Errorf("%s is not in zone %s; without a final dot the zone's name is added", owner, origin)}
-	}
-	return owner, nil
 }
 
 // ExportZone writes a zone as a master file, the SOA record first.
@@ -376,16 +361,20 @@ func (n *Node) replaceZone(ctx context.Context, l *ledger.Ledger, apex dnsname.N
 }
 
 // EditZone adds, replaces and deletes records.
-func (n *Node) EditZone(ctx context.Context, name string, edits []api.RecordEdit, how api.How) (api.ZoneChange, error) {
+func (n *Node) EditZone(ctx context.Context, name string, list []api.RecordEdit, how api.How) (api.ZoneChange, error) {
 	apex, l, err := n.findStore(name)
 	if err != nil {
 		return api.ZoneChange{}, err
 	}
-	parsed, err := parseEdits(apex, edits)
-	if err != nil {
-		return api.ZoneChange{}, err
+	typed := make([]edits.Edit, len(list))
+	for i, e := range list {
+		typed[i] = edits.Edit(e)
 	}
-	decide := func(now *zone.Zone) (update.Change, error) { return editsOf(now, parsed) }
+	parsed, err := edits.Parse(apex, typed)
+	if err != nil {
+		return api.ZoneChange{}, &api.Refused{Status: http.StatusBadRequest, Err: err}
+	}
+	decide := func(now *zone.Zone) (update.Change, error) { return edits.Change(now, parsed) }
 	if how.DryRun {
 		return preview(l.Try(apex, decide))
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"pharos/internal/admin/config"
@@ -20,6 +21,12 @@ import (
 //
 //	UPDATE, command -> ledger.Change -> checkVersion (the gate) -> on disk
 //	                -> zoneChanged (versions.go) -> acknowledged
+
+// books is what the node keeps of the past of its zones.
+type books struct {
+	ledger   atomic.Pointer[ledger.Ledger] // of zones of kind store; nil until one is configured
+	journals *ledger.Journals              // of the others; constant after New
+}
 
 // setLedger tells the ledger which zones it has, and opens it with the first. n.mu is
 // held, or nobody else has n yet.

@@ -90,7 +90,6 @@ type Node struct {
 	signers     *signer.Signers
 	images      *images
 	signatures  *live.Cache // of answers that are signed as they are asked for
-	journals    *ledger.Journals
 	secondaries *xfr.Secondaries
 	notifier    *xfr.Notifier
 	outgoing    outgoing
@@ -98,8 +97,8 @@ type Node struct {
 	views       map[string]*viewParts // guarded by mu
 	changeZone  changer               // nil: no zone is changed at run time
 	updates     updates
-	catalogs    catalogs                      // guarded by mu
-	ledger      atomic.Pointer[ledger.Ledger] // nil until a zone of kind store is configured
+	catalogs    catalogs // guarded by mu
+	books
 
 	certificates tlscert.Store
 

@@ -1,12 +1,24 @@
-package node
+// Package edits is what an operator changes of a zone by hand: a record added, an RRset
+// replaced, a name deleted.
+//
+// It owns how an edit is read and what it changes in a version; edits are carried out
+// in their order, and all or none. It does not own dynamic updates (package update),
+// whose rules are made for programs: where RFC 2136 passes over what makes no sense, a
+// person is told.
+//
+// Entry points: Parse, Change.
+//
+// Concurrency: everything is a value or a pure function.
+//
+// Sources: RFC 2181 §5.2 (one TTL for an RRset), RFC 2136 §3.4.2.2 (what there is one
+// of).
+package edits
 
 import (
 	"bytes"
 	"fmt"
-	"net/http"
 	"slices"
 
-	"pharos/internal/admin/api"
 	"pharos/internal/authority/journal"
 	"pharos/internal/authority/update"
 	"pharos/internal/authority/zone"
@@ -14,53 +26,76 @@ import (
 	"pharos/internal/dns/rdata"
 )
 
-// edit is an api.RecordEdit that was read. Of a deletion, Type and Data may be
-// missing.
-type edit struct {
+// Edit is one change, as it is typed.
+type Edit struct {
+	// Do is "add"; "replace", which is add instead of all there are of the type; or
+	// "delete", which without Data is of all records of the type, and without Type of
+	// all of the name.
+	Do    string
+	Owner string // relative to the zone; "@" or nothing is its apex
+	TTL   uint32
+	Type  string
+	Data  string // in presentation form, names relative to the zone
+}
+
+// Parsed is an Edit that was read. Of a deletion, type and data may be missing.
+type Parsed struct {
 	do     string
 	record rdata.Record
 }
 
-// parseEdits reads the edits of a zone.
-func parseEdits(origin dnsname.Name, edits []api.RecordEdit) ([]edit, error) {
-	refuse := func(i int, format string, args ...any) error {
-		return &api.Refused{Status: http.StatusBadRequest, Err: fmt.Errorf("edit %d: "+format, append([]any{i + 1}, args...)...)}
-	}
-	list := make([]edit, len(edits))
+// Parse reads the edits of a zone. The error says which of them is wrong.
+func Parse(origin dnsname.Name, edits []Edit) ([]Parsed, error) {
+	list := make([]Parsed, len(edits))
 	for i, e := range edits {
-		owner, err := ownerIn(origin, e.Owner)
-		if err != nil {
-			return nil, err
-		}
-		list[i] = edit{e.Do, rdata.Record{Name: owner, Class: rdata.ClassIN, TTL: rdata.TTL(e.TTL)}}
-		r := &list[i].record
-		switch e.Do {
-		case "add", "replace":
-			if e.Type == "" || e.Data == "" {
-				return nil, refuse(i, "%q needs type and data", e.Do)
-			}
-		case "delete":
-		default:
-			return nil, refuse(i, "%q is not done; want add, replace or delete", e.Do)
-		}
-		if rdata.TTL(e.TTL) > rdata.MaxTTL {
-			return nil, refuse(i, "TTL %d; the largest is %d", e.TTL, uint32(rdata.MaxTTL))
-		}
-		if e.Type == "" {
-			continue
-		}
-		var ok bool
-		if r.Type, ok = rdata.ParseType(e.Type); !ok || r.Type.IsMeta() {
-			return nil, refuse(i, "%q is no type of records that a zone has; write A, TXT, TYPE65280, ...", e.Type)
-		}
-		if e.Data == "" {
-			continue
-		}
-		if r.Data, err = rdata.ParseText(r.Type, origin, e.Data); err != nil {
-			return nil, refuse(i, "%s %s %q: %v", owner, r.Type, e.Data, err)
+		var err error
+		if list[i], err = parse(origin, e); err != nil {
+			return nil, fmt.Errorf("edit %d: %w", i+1, err)
 		}
 	}
 	return list, nil
+}
+
+func parse(origin dnsname.Name, e Edit) (p Parsed, err error) {
+	p = Parsed{e.Do, rdata.Record{Class: rdata.ClassIN, TTL: rdata.TTL(e.TTL)}}
+	r := &p.record
+	if r.Name, err = Owner(origin, e.Owner); err != nil {
+		return p, err
+	}
+	switch {
+	case e.Do != "add" && e.Do != "replace" && e.Do != "delete":
+		return p, fmt.Errorf("%q is not done; want add, replace or delete", e.Do)
+	case e.Do != "delete" && (e.Type == "" || e.Data == ""):
+		return p, fmt.Errorf("%q needs type and data", e.Do)
+	case r.TTL > rdata.MaxTTL:
+		return p, fmt.Errorf("TTL %d; the largest is %d", e.TTL, uint32(rdata.MaxTTL))
+	case e.Type == "":
+		return p, nil
+	}
+	var ok bool
+	if r.Type, ok = rdata.ParseType(e.Type); !ok || r.Type.IsMeta() {
+		return p, fmt.Errorf("%q is no type of records that a zone has; write A, TXT, TYPE65280, ...", e.Type)
+	}
+	if e.Data == "" {
+		return p, nil
+	}
+	if r.Data, err = rdata.ParseText(r.Type, origin, e.Data); err != nil {
+		return p, fmt.Errorf("%s %s %q: %w", r.Name, r.Type, e.Data, err)
+	}
+	return p, nil
+}
+
+// Owner reads an owner name, relative to the zone or absolute; "@" and nothing are the
+// apex.
+func Owner(origin dnsname.Name, text string) (dnsname.Name, error) {
+	if text == "" || text == "@" {
+		return origin, nil
+	}
+	owner, err := dnsname.ParseIn(text, origin)
+	if err == nil && !owner.IsSubdomainOf(origin) {
+		err = fmt.Errorf("%s is not in zone %s; without a final dot the zone's name is added", owner, origin)
+	}
+	return owner, err
 }
 
 // setName is an RRset.
@@ -69,9 +104,9 @@ type setName struct {
 	rrtype rdata.Type
 }
 
-// editsOf returns what makes the edits of a version. Deleting what is not there is an
+// Change returns what makes the edits of a version. Deleting what is not there is an
 // error: most likely the name was mistyped.
-func editsOf(now *zone.Zone, edits []edit) (update.Change, error) {
+func Change(now *zone.Zone, edits []Parsed) (update.Change, error) {
 	sets := map[setName][]rdata.Record{} // as they will be
 	var order []setName
 	load := func(owner dnsname.Name) {

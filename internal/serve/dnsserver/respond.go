@@ -98,7 +98,7 @@ func (a *responder) fromProxy(msg, buf []byte) []byte {
 		return nil
 	}
 	if h.Client.IsValid() {
-		a.req.Client, a.req.Local = h.Client, h.Local
+		a.req.Client = h.Client // Local stays: rules for a listener are for what comes to it
 	}
 	return buf[:copy(buf, msg[length:])]
 }

@@ -103,7 +103,7 @@ func (e *Entrance) letIn(a *arrival, proxied bool, g guest) error {
 			return err
 		}
 		if h.Client.IsValid() {
-			a.client, a.local = h.Client, h.Local
+			a.client = h.Client // local stays: rules for a listener are for what comes to it
 		}
 		if !e.conns.rename(g, a.client.Addr()) {
 			e.counts.add(ConnectionsRefused, 1)

@@ -86,6 +86,15 @@ func (v *Visit) Reserve(ctx context.Context, octets int) (release func(), ok boo
 	}
 }
 
+// IdleFor returns for how long there has been no query in flight, up to now.
+func (v *Visit) IdleFor(now time.Time) time.Duration {
+	since := v.idleSince.Load()
+	if since == 0 {
+		return 0
+	}
+	return now.Sub(time.Unix(0, since))
+}
+
 // Limits returns the limits in force.
 func (v *Visit) Limits() Limits { return v.entrance.limits }
 

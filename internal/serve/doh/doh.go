@@ -29,8 +29,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/serve/dnsserver"
@@ -68,6 +70,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, &refusal{http.StatusNotFound, "queries are answered at " + h.Path})
 		return
 	}
+	// A client may hold up one stream while the connection lives; package net/http
+	// and quic-go have time limits for connections only.
+	control, limits := http.NewResponseController(w), v.Limits()
+	control.SetReadDeadline(time.Now().Add(limits.Read))
 	query, why := readQuery(r, v)
 	if why != nil {
 		refuse(w, why)
@@ -78,7 +84,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if v.IsSpent() {
 			w.Header().Set("Connection", "close") // HTTP/2: GOAWAY
 		}
-		return write(w, answer)
+		control.SetWriteDeadline(time.Now().Add(limits.Write))
+		err := write(w, answer)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			v.Count(dnsserver.SlowClients)
+		}
+		return err
 	})
 	switch outcome {
 	case dnsserver.Alien:

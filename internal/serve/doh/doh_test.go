@@ -414,6 +414,28 @@ func TestSlowContent(t *testing.T) {
 	s.isServed(t)
 }
 
+// TestSlowReader: a client that takes no content has its stream reset.
+func TestSlowReader(t *testing.T) {
+	s := start(t, dnsserver.Limits{Write: 50 * time.Millisecond})
+	a := s.attack(t)
+	if err := a.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: a.head(get(t, "www.example.")), EndStream: true, EndHeaders: true}); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		f, err := a.ReadFrame()
+		if err != nil {
+			return // the whole connection is as good
+		}
+		if _, ok := f.(*http2.RSTStreamFrame); ok {
+			break
+		}
+	}
+	s.isServed(t)
+}
+
 // TestQueriesPerConnection: after so many the client is told to open another.
 func TestQueriesPerConnection(t *testing.T) {
 	s := start(t, dnsserver.Limits{Queries: 2})

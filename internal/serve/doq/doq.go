@@ -282,6 +282,7 @@ func (l *Listener) serve(conn *quic.Conn) {
 // queries answers the queries of a connection, each on its stream, until it ends;
 // after Stop, and after Limits.Queries, those that have come.
 func (l *Listener) queries(conn *quic.Conn, v *dnsserver.Visit) {
+	defer closeWhenIdle(conn, v)()
 	var streams sync.WaitGroup
 	for !v.IsSpent() {
 		s, err := conn.AcceptStream(l.ctx)
@@ -298,6 +299,31 @@ func (l *Listener) queries(conn *quic.Conn, v *dnsserver.Visit) {
 	case <-pause.C:
 	}
 	conn.CloseWithError(codeNoError, "")
+}
+
+// closeWhenIdle ends a connection that has brought no query for Limits.Idle: to QUIC
+// one that is kept alive by other packets is not idle. What it returns ends the
+// watch.
+func closeWhenIdle(conn *quic.Conn, v *dnsserver.Visit) (end func()) {
+	idle := v.Limits().Idle
+	var mu sync.Mutex // the first look may come before there is a timer to set again
+	var timer *time.Timer
+	mu.Lock()
+	defer mu.Unlock()
+	timer = time.AfterFunc(idle, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if left := idle - v.IdleFor(time.Now()); left > 0 {
+			timer.Reset(left)
+			return
+		}
+		conn.CloseWithError(codeNoError, "")
+	})
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		timer.Stop()
+	}
 }
 
 // Stop implements dnsserver.Part.

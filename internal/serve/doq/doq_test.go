@@ -348,6 +348,62 @@ func TestQueriesPerConnection(t *testing.T) {
 	}
 }
 
+// TestIdle: a connection that is kept alive, but brings no query, ends.
+func TestIdle(t *testing.T) {
+	s := start(t, dnsserver.Limits{Idle: 100 * time.Millisecond})
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	conn, err := quic.DialAddr(ctx, s.at.String(), s.tls, &quic.Config{KeepAlivePeriod: 20 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all, err := answers(open(t, conn, query(t, "www.example.", nil), true)); err != nil || len(all) != 1 {
+		t.Errorf("%v, %v", all, err)
+	}
+	late := open(t, conn, query(t, "later.example.", nil), true)
+	d := <-s.deferred
+	select {
+	case <-conn.Context().Done():
+		t.Fatal("ended with a query in flight")
+	case <-time.After(200 * time.Millisecond):
+	}
+	var out dnswire.Builder
+	out.Reset(d.Query(), make([]byte, 2000), d.Limit())
+	d.Send(out.Finish())
+	if all, err := answers(late); err != nil || len(all) != 1 {
+		t.Errorf("%v, %v", all, err)
+	}
+	<-conn.Context().Done()
+	if got := code(context.Cause(conn.Context())); got != codeNoError {
+		t.Errorf("ended with %v", context.Cause(conn.Context()))
+	}
+}
+
+// TestNo0RTT: what comes before the end of the handshake is not accepted, as it may
+// be a replay; the query is answered after it.
+func TestNo0RTT(t *testing.T) {
+	s := start(t, dnsserver.Limits{})
+	config := s.tls.Clone()
+	config.ServerName, config.ClientSessionCache = "ns.test", tls.NewLRUClientSessionCache(4)
+	for i := range 2 {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		conn, err := quic.DialAddrEarly(ctx, s.at.String(), config, &quic.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := open(t, conn, query(t, "www.example.", nil), true)
+		<-conn.HandshakeComplete()
+		if state := conn.ConnectionState(); state.Used0RTT || state.TLS.DidResume != (i == 1) {
+			t.Errorf("connection %d: 0-RTT %v, resumed %v", i, state.Used0RTT, state.TLS.DidResume)
+		}
+		if all, err := answers(x); err != nil || len(all) != 1 {
+			t.Errorf("connection %d: %v, %v", i, all, err)
+		}
+		conn.CloseWithError(0, "")
+	}
+}
+
 // TestShutdown: queries that have come are answered.
 func TestShutdown(t *testing.T) {
 	s := start(t, dnsserver.Limits{})

@@ -25,7 +25,11 @@ func serveStream(conn *quic.Conn, s *quic.Stream, v *dnsserver.Visit) {
 	}
 	outcome := v.Ask(s.Context(), msg, func(answer []byte, _ bool) error {
 		s.SetWriteDeadline(deadline(limits.Write))
-		return writeMessage(s, answer)
+		err := writeMessage(s, answer)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			v.Count(dnsserver.SlowClients)
+		}
+		return err
 	})
 	release()
 	switch outcome {

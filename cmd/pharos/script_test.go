@@ -17,6 +17,7 @@ import (
 	"pharos/internal/admin/cli"
 	"pharos/internal/node"
 	"pharos/lab/demo"
+	"pharos/lab/peers"
 )
 
 func TestMain(m *testing.M) {
@@ -38,12 +39,17 @@ func TestMain(m *testing.M) {
 //	fetch URL HOST        prints the response to GET URL with the field Host
 //	edit FILE OLD NEW     replaces OLD by NEW in FILE
 //	touch FILE            makes FILE newer than it was
+//	needpeers PROGRAM...  fails without programs of others where they are required
+//	guide FILE OLD=NEW... writes the shell commands of docs/FILE, block by block, to
+//	                      the files step1, step2 ..., with OLD replaced by NEW
+//	waitsigned ZONE       reloads until the node signs a zone
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"freeports": freePorts, "waitready": waitReady, "origin": origin, "readme": readme, "fetch": fetch, "edit": edit, "touch": touch,
+			"needpeers": needPeers, "guide": guide, "waitsigned": waitSigned,
 		},
 	})
 }
@@ -145,4 +151,47 @@ var touched atomic.Int64
 func touch(ts *testscript.TestScript, _ bool, args []string) {
 	later := time.Now().Add(time.Duration(touched.Add(1)) * time.Second)
 	ts.Check(os.Chtimes(ts.MkAbs(args[0]), later, later))
+}
+
+func needPeers(ts *testscript.TestScript, _ bool, args []string) {
+	if os.Getenv("PHAROS_REQUIRE_PEERS") == "1" && !peers.Installed(args...) {
+		ts.Fatalf("%v are not all installed, and PHAROS_REQUIRE_PEERS is 1", args)
+	}
+}
+
+// guide writes the blocks of shell commands of a document to files.
+func guide(ts *testscript.TestScript, _ bool, args []string) {
+	text, err := os.ReadFile(filepath.Join(root, "docs", args[0]))
+	ts.Check(err)
+	var pairs []string
+	for _, pair := range args[1:] {
+		old, now, _ := strings.Cut(pair, "=")
+		pairs = append(pairs, old, now)
+	}
+	number := 0
+	for i, part := range strings.Split(string(text), "```") {
+		if block, ok := strings.CutPrefix(part, "sh\n"); ok && i%2 == 1 {
+			number++
+			ts.Check(os.WriteFile(ts.MkAbs(fmt.Sprint("step", number)), []byte(strings.NewReplacer(pairs...).Replace(block)), 0o644))
+		}
+	}
+	if number == 0 {
+		ts.Fatalf("docs/%s has no shell commands", args[0])
+	}
+}
+
+func waitSigned(ts *testscript.TestScript, _ bool, args []string) {
+	deadline, tick := time.After(20*time.Second), time.NewTicker(20*time.Millisecond)
+	defer tick.Stop()
+	for {
+		ts.Check(ts.Exec("pharos", "reload"))
+		if ts.Exec("pharos", "zone", "keys", args[0]) == nil {
+			return
+		}
+		select {
+		case <-deadline:
+			ts.Fatalf("zone %s is not signed", args[0])
+		case <-tick.C:
+		}
+	}
 }

@@ -331,7 +331,7 @@ func settlePlain(z differentialZone, q question, ours, theirs *dns.Msg) string {
 		// Settled by RFC 1034 §4.3.2: step 3a: an alias that does not have the type asked
 		// for is followed, for NSEC too. BIND says NODATA.
 		return "RFC 1034 §4.3.2: an alias is followed, for NSEC too"
-	case q.qtype == dns.TypeNSEC && !ours.Authoritative && theirs.Authoritative:
+	case q.qtype == dns.TypeNSEC && z.answersAtCut(theirs):
 		// Settled by RFC 4035 §3.1.4.1: of the types at a zone cut only DS is answered by
 		// the parent; for NSEC the client is referred. BIND answers it.
 		return "RFC 4035 §3.1.4.1: NSEC at a zone cut"
@@ -397,6 +397,14 @@ func sameChain(a, b *dns.Msg) bool {
 		have[strings.ToLower(rr.String())] = true
 	}
 	return !slices.ContainsFunc(shorter, func(rr dns.RR) bool { return !have[strings.ToLower(rr.String())] })
+}
+
+// answersAtCut reports whether a response has an NSEC record of a zone cut as its answer.
+func (z differentialZone) answersAtCut(m *dns.Msg) bool {
+	return slices.ContainsFunc(m.Answer, func(rr dns.RR) bool {
+		n, err := dnsname.Parse(rr.Header().Name)
+		return err == nil && rr.Header().Rrtype == dns.TypeNSEC && z.ours.Lookup(n).Cut != 0
+	})
 }
 
 // hasExpandedGlue reports whether a response has additional records of a name below a

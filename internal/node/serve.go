@@ -63,6 +63,10 @@ func Check(path string, report io.Writer) error {
 			fmt.Fprintf(report, "zone %s: secondary, comes from its primaries when the node runs\n", z.id())
 			continue
 		}
+		if z.Kind == "catalog" {
+			fmt.Fprintf(report, "zone %s: catalog, made of the zones that name it\n", z.Name)
+			continue
+		}
 		if z.Kind == "store" {
 			fmt.Fprintf(report, "zone %s: store, its versions are in the data folder\n", z.Name)
 			continue

@@ -174,3 +174,37 @@ func TestSerialByUpdate(t *testing.T) {
 		}
 	}
 }
+
+// TestUpdateSigned: an update of a zone that is signed here is signed when it is
+// answered; records that signing makes cannot be changed.
+func TestUpdateSigned(t *testing.T) {
+	f := newFolder(t)
+	f.write("peer.zone", peerZone(1))
+	n, _ := start(t, f.config(fmt.Sprintf(`store: {enabled: false}
+keys: [{name: transfer-key, secret: "%s"}]
+zones:
+  - {name: peer.test, kind: store, file: peer.zone, dnssec: default, updates: [{key: transfer-key, types: [ANY]}]}
+`, peerKey.Secret)))
+	name := dnsname.MustParse("peer.test.")
+	eventually(t, func() string {
+		if z := n.current.Load().apexes.get(name).served.Zone; z == nil || !z.IsSigned() {
+			return "the zone is not signed"
+		}
+		return ""
+	})
+	if r, err := newClient(n, "udp", peerKey.Secret).ask(t, insert(t, "peer.test.", "new.peer.test. 60 A 192.0.2.1"), 0); err != nil || r.Rcode != 0 {
+		t.Fatalf("%v, %v", r, err)
+	}
+	eventually(t, func() string {
+		r, _, err := new(dns.Client).Exchange(new(dns.Msg).SetQuestion("new.peer.test.", dns.TypeA).SetEdns0(1232, true), n.DNS()[0].String())
+		if err != nil || len(r.Answer) != 2 || r.Answer[1].Header().Rrtype != dns.TypeRRSIG {
+			return fmt.Sprintf("%v, %v", r, err)
+		}
+		return ""
+	})
+	for _, record := range []string{"peer.test. 60 DNSKEY 257 3 13 AAAA", "peer.test. 60 CDS 0 0 0 00", "x.peer.test. 60 NSEC y.peer.test. A"} {
+		if r, err := newClient(n, "udp", peerKey.Secret).ask(t, insert(t, "peer.test.", record), 0); err != nil || r.Rcode != dns.RcodeRefused {
+			t.Errorf("%s: %v, %v", record, r, err)
+		}
+	}
+}

@@ -8,8 +8,12 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -363,4 +367,63 @@ func requestFrom(t *testing.T, client netip.AddrPort, transport string, m *dns.M
 		t.Fatalf("verdict %v", v)
 	}
 	return r
+}
+
+// BenchmarkUpdates measures signed updates over UDP, each durable before its answer,
+// from 64 clients at a time.
+func BenchmarkUpdates(b *testing.B) {
+	folder := b.TempDir()
+	zoneText := "$TTL 300\n@ SOA ns1 admin 1 3600 600 86400 60\n@ NS ns1\nns1 A 192.0.2.1\n"
+	config := fmt.Sprintf(`data: data
+store: {enabled: false}
+listen: {dns: ["127.0.0.1:0"], admin: "127.0.0.1:0"}
+resolver: {allow: []}
+keys: [{name: transfer-key, secret: "%s"}]
+zones: [{name: peer.test, kind: store, file: peer.zone, updates: [{key: transfer-key}]}]
+`, peerKey.Secret)
+	for name, text := range map[string]string{"peer.zone": zoneText, "pharos.yaml": config} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+			b.Fatal(err)
+		}
+	}
+	n, err := New(Options{Config: filepath.Join(folder, "pharos.yaml"), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- n.Run(ctx, nil) }()
+	defer func() {
+		cancel()
+		<-done
+	}()
+	var next atomic.Int64
+	b.SetParallelism(64 / runtime.GOMAXPROCS(0))
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		conn, err := net.Dial("udp", n.DNS()[0].String())
+		if err != nil {
+			b.Error(err)
+			return
+		}
+		defer conn.Close()
+		buf := make([]byte, 512)
+		for pb.Next() {
+			i := next.Add(1)
+			m := new(dns.Msg).SetUpdate("peer.test.")
+			m.Insert([]dns.RR{&dns.A{Hdr: dns.RR_Header{Name: fmt.Sprintf("h%d.peer.test.", i), Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 60}, A: net.IPv4(10, byte(i>>16), byte(i>>8), byte(i))}})
+			m.SetTsig("transfer-key.", dns.HmacSHA256, 300, time.Now().Unix())
+			wire, _, err := dns.TsigGenerate(m, peerKey.Secret, "", false)
+			if err == nil {
+				conn.SetDeadline(time.Now().Add(10 * time.Second))
+				conn.Write(wire)
+				_, err = conn.Read(buf)
+			}
+			if err != nil || buf[3]&0xF != 0 {
+				b.Errorf("%v, rcode %d", err, buf[3]&0xF)
+				return
+			}
+		}
+	})
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "updates/s")
 }

@@ -3,12 +3,15 @@ package node
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"pharos/internal/admin/api"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
+	"pharos/lab/peers"
 )
 
 // parentNode is a node that serves the parent of example.com, and does what a
@@ -81,7 +84,7 @@ func TestRolloverWithParent(t *testing.T) {
 	child, _ := start(t, f.config(policy("algorithm: ecdsap256sha256")))
 	wait := func(want string) {
 		t.Helper()
-		eventually(t, func() string {
+		patiently(t, func() string {
 			got, k := keysOf(t, child)
 			return missing(got+fmt.Sprint(k.Keys, child.problems.list()), want)
 		})
@@ -141,5 +144,114 @@ func TestRolloverWithParent(t *testing.T) {
 	}
 	if _, ok := child.signers.State(dnsname.MustParse("example.com.")); !ok {
 		t.Error("the signer has forgotten the zone")
+	}
+}
+
+// knotValidates is the configuration of a Knot that is secondary of peer.test. and
+// validates each version before it serves it.
+func knotValidates(folder string, at, primary netip.AddrPort) string {
+	return fmt.Sprintf(`server:
+    rundir: %q
+    listen: "%s@%d"
+log:
+  - target: stderr
+    any: info
+database:
+    storage: %q
+remote:
+  - id: primary
+    address: "%s@%d"
+acl:
+  - id: notices
+    address: "127.0.0.1"
+    action: [notify, transfer]
+zone:
+  - domain: peer.test
+    storage: %q
+    master: primary
+    acl: notices
+    dnssec-validation: on
+`, folder, at.Addr(), at.Port(), folder, primary.Addr(), primary.Port(), folder)
+}
+
+// patiently is eventually for what others have to do, which takes longer on a busy
+// machine.
+func patiently(t *testing.T, holds func() string) {
+	t.Helper()
+	deadline, tick := time.After(2*time.Minute), time.NewTicker(20*time.Millisecond)
+	defer tick.Stop()
+	for missing := holds(); missing != ""; missing = holds() {
+		select {
+		case <-deadline:
+			t.Fatal(missing)
+		case <-tick.C:
+		}
+	}
+}
+
+// TestRolloverWithKnot: Knot, as secondary of a zone that we sign, finds nothing wrong
+// with any version of a rollover; while it is away the rollover waits, and a problem
+// says for whom.
+func TestRolloverWithKnot(t *testing.T) {
+	needPeers(t, "knotd")
+	at, err := peers.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, knotFolder := newFolder(t), t.TempDir()
+	f.write("zone", strings.Replace(peerZone(1), "$TTL 300", "$TTL 1", 1))
+	n, _ := start(t, f.config(fmt.Sprintf(`dnssec: {policies: [{name: test, keys: ksk-zsk, denial: nsec3, zskLifetime: 0, parentTTL: 0s, parentPropagation: 0s, propagation: 0s, safety: 0s, keyTTL: 1s}]}
+zones: [{name: peer.test, file: zone, dnssec: test, transfer: [{network: 127.0.0.0/8}], notify: [{address: %q}]}]
+`, at)))
+	serve := func() *peers.Server {
+		server, err := peers.StartWith(context.Background(), peers.Knot, at, knotFolder, knotValidates(knotFolder, at, n.DNS()[0]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(server.Stop)
+		return server
+	}
+	eventually(t, func() string { // Knot would refuse the version before, which is not signed
+		if z := n.current.Load().apexes.get(dnsname.MustParse("peer.test.")).served.Zone; z.DenialType() == 0 {
+			return fmt.Sprintf("serial %d is not signed", z.Serial())
+		}
+		return ""
+	})
+	knot := serve()
+	keys := func(want string) {
+		t.Helper()
+		patiently(t, func() string {
+			k, err := n.ZoneKeys(context.Background(), "peer.test")
+			if err != nil {
+				return err.Error()
+			}
+			var all []string
+			for _, key := range k.Keys {
+				all = append(all, key.Role+" "+key.State)
+			}
+			return missing(strings.Join(all, ", ")+fmt.Sprint(" ", k.Waiting, knot.Log()), want)
+		})
+	}
+	keys("ksk ready, zsk active")
+	waitForSerial(t, at, serialAt(n.DNS()[0]), knot.Log)
+	wantSameRecords(t, n.DNS()[0], at, nil, nil)
+	knot.Stop()
+	if _, err := n.Rollover(context.Background(), "peer.test", "zsk", false); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() string { return n.hasProblem(serversBehind) })
+	keys("ksk ready, zsk active, zsk publish")
+	knot = serve()
+	keys("ksk ready, zsk removed, zsk active")
+	patiently(t, func() string {
+		if n.hasProblem(serversBehind) == "" {
+			return "the problem is still there"
+		}
+		return ""
+	})
+	waitForSerial(t, at, serialAt(n.DNS()[0]), knot.Log)
+	wantSameRecords(t, n.DNS()[0], at, nil, nil)
+	if log := knot.Log(); strings.Contains(log, "validation failed") || !strings.Contains(log, "IXFR") {
+		t.Errorf("Knot says\n%s", log)
 	}
 }

@@ -495,3 +495,46 @@ func TestManyRollovers(t *testing.T) {
 		t.Errorf("%d keys are left, want 2: %s", got, fmt.Sprint(l.m.memory.Keys))
 	}
 }
+
+// TestViews tells the life of a ZSK and a KSK as an operator sees it.
+func TestViews(t *testing.T) {
+	l := newLife(t, plain())
+	l.step()
+	seen := []string{}
+	look := func() {
+		line := ""
+		for _, v := range l.m.Views(l.now) {
+			line += fmt.Sprintf("%v %s: %s; ", v.Key.Role, v.Phase, v.Next)
+		}
+		if len(seen) == 0 || seen[len(seen)-1] != line {
+			seen = append(seen, line)
+		}
+	}
+	for range 26 * 4 {
+		l.run(15 * time.Minute)
+		look()
+	}
+	for range 2 {
+		l.run(2 * day)
+	}
+	look()
+	l.m.Roll(ZSK, false, l.now)
+	l.step()
+	look()
+	l.run(2 * time.Hour)
+	look()
+	l.run(2 * day)
+	look()
+	want := []string{
+		"ksk publish: is used when no cache can have anything but the DNSKEY RRset with it; zsk publish: is used when no cache can have anything but the DNSKEY RRset with it; ",
+		"ksk ready: waits until the parent shows its DS; zsk active: is in use until it is rolled; ",
+		"ksk active: the DS records before it may be cached; zsk active: is in use until it is rolled; ",
+		"ksk active: is in use until it is rolled; zsk active: is in use until it is rolled; ",
+		"ksk active: is in use until it is rolled; zsk active: signs until its successor is known everywhere; zsk publish: is used when every server of the zone shows the DNSKEY RRset with it (generation 3); ",
+		"ksk active: is in use until it is rolled; zsk retire: leaves when no cache can have anything but the signatures without it; zsk active: is in use until it is rolled; ",
+		"ksk active: is in use until it is rolled; zsk removed: is deleted; zsk active: is in use until it is rolled; ",
+	}
+	if !slices.Equal(seen, want) {
+		t.Errorf("got\n\t%s\nwant\n\t%s", strings.Join(seen, "\n\t"), strings.Join(want, "\n\t"))
+	}
+}

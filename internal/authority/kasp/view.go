@@ -75,12 +75,12 @@ func (m *Machine) describeLeaving(k *Key, v View) (phase, next string, in time.D
 	switch {
 	case m.isNowhere(k.ID):
 		return "removed", "is deleted", max(0, m.policy.Purge-k.Idle)
-	case m.isShown(k.ID):
-		return "retire", "waits until the parent no longer shows its DS", 0
+	case m.isShown(k.ID): // it is relied on as long as it is
+		return "active", "waits until the parent no longer shows its DS", 0
 	case m.isNamed(k.ID):
 		return "retire", "leaves when nobody can have its DS any more", m.longestDS()
 	case v.Signs == Omnipresent || v.Signs == Rumoured:
-		return "retire", "signs until its successor is known everywhere", longest(m.memory.DNSKEY)
+		return "active", "signs until its successor is known everywhere", longest(m.memory.DNSKEY)
 	case v.Signs == Unretentive:
 		return "retire", "leaves when " + m.describeWait(m.memory.Data, "the signatures without it"), longest(m.memory.Data)
 	case v.DNSKEY == Unretentive:
@@ -96,7 +96,7 @@ func (m *Machine) describeWait(list []Content, what string) string {
 			return fmt.Sprintf("every server of the zone shows %s (generation %d)", what, m.memory.Generation)
 		}
 	}
-	return what + " is all that anybody has"
+	return "no cache can have anything but " + what
 }
 
 // longest returns the time until the last of the older contents has faded; 0

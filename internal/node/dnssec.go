@@ -91,6 +91,7 @@ func settingsOf(c *config.Zone) *signer.Settings {
 			CDS: map[string]kasp.CDS{"always": kasp.CDSAlways, "rollover": kasp.CDSRollover, "none": kasp.CDSNone}[p.CDS],
 		},
 	}
+	s.Live = p.Denial == "compact"
 	if p.Denial == "nsec3" {
 		salt, err := hex.DecodeString(p.NSEC3.Salt)
 		if err != nil {

@@ -52,7 +52,11 @@ func (s *Snapshot) decide(q *dnswire.Query, a asker) plan {
 		if q.Type == rdata.TypeAXFR || q.Type == rdata.TypeIXFR {
 			return plan{transfer: true}
 		}
-		return plan{rcode: dnswire.RcodeFormErr, ede: dnswire.EDENotSupported, why: "not a type that can be asked for"}
+		ede := dnswire.EDENotSupported
+		if q.Type == rdata.TypeNXNAME { // RFC 9824 §3.5
+			ede = dnswire.EDEInvalidQueryType
+		}
+		return plan{rcode: dnswire.RcodeFormErr, ede: ede, why: "not a type that can be asked for"}
 	}
 	allowed := s.recursion.Allows(a.client)
 	p := plan{recurse: allowed && q.RD(), fromHere: allowed && !q.RD()}

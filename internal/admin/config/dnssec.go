@@ -60,9 +60,12 @@ type Policy struct {
 	// SignatureJitter is by how much less the lifetimes of signatures are, each by
 	// another part of it, so that they do not all come due at once.
 	SignatureJitter Duration `json:"signatureJitter" default:"5d" min:"1s" max:"300d" step:"1s" example:"1d"`
-	// Denial is how absence is proven: nsec, or nsec3, which hides names from whoever
-	// walks the zone.
-	Denial string `json:"denial" enum:"nsec,nsec3" default:"nsec" example:"nsec3"`
+	// Denial is how absence is proven: nsec; nsec3, which hides names from whoever
+	// walks the zone; or compact, which proves it for the name asked for, with a record
+	// made and signed then (RFC 9824). With compact every answer is signed as it is
+	// asked for, so other servers cannot serve the zone signed, and algorithm has to be
+	// ecdsap256sha256 or ed25519 if answers shall be quick.
+	Denial string `json:"denial" enum:"nsec,nsec3,compact" default:"nsec" example:"nsec3"`
 	// NSEC3 is the parameters of denial nsec3. The defaults are those of RFC 9276.
 	NSEC3 NSEC3 `json:"nsec3,omitzero"`
 	// CDS is when CDS and CDNSKEY records ask the parent for its DS records (RFC 7344):

@@ -28,6 +28,7 @@ type Cache struct {
 	seeds    [2]maphash.Seed
 	answers  table
 	invented table
+	limit    atomic.Int64     // signatures for invented names in a second
 	budgets  [2]atomic.Uint64 // of clients not proven, and proven: second << 32 | made in it
 
 	hits, misses, refused atomic.Uint64
@@ -35,12 +36,18 @@ type Cache struct {
 
 // NewCache returns an empty cache.
 func NewCache() *Cache {
-	return &Cache{
+	c := &Cache{
 		seeds:    [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
 		answers:  table{make([]atomic.Pointer[entry], maxAnswers)},
 		invented: table{make([]atomic.Pointer[entry], maxInvented)},
 	}
+	c.SetLimit(maxPerSecond)
+	return c
 }
+
+// SetLimit says how many signatures for invented names may be made in a second, for
+// clients whose address may be forged, and as many again for the others.
+func (c *Cache) SetLimit(perSecond int) { c.limit.Store(int64(perSecond)) }
 
 // Stats returns how often signatures were found, made, and refused for want of budget.
 func (c *Cache) Stats() (hits, misses, refused uint64) {
@@ -56,8 +63,11 @@ func (c *Cache) take(second int64, proven bool) bool {
 	for {
 		have := b.Load()
 		next := uint64(second)<<32 | 1
+		if c.limit.Load() == 0 {
+			return false
+		}
 		if uint32(have>>32) == uint32(second) {
-			if uint32(have) >= maxPerSecond {
+			if int64(uint32(have)) >= c.limit.Load() {
 				return false
 			}
 			next = have + 1

@@ -79,6 +79,7 @@ type Server struct {
 type Settings struct {
 	Policy kasp.Policy   `json:"policy"`
 	NSEC3  *sign.NSEC3   `json:"nsec3,omitempty"`
+	Live   bool          `json:"live,omitempty"` // nothing but the keys is signed on disk
 	KeyTTL rdata.TTL     `json:"keyTTL"`
 	Life   time.Duration `json:"life"`
 	Jitter time.Duration `json:"jitter"`
@@ -344,7 +345,7 @@ func (s *Signers) loadSigned(e *entry) {
 }
 
 func sameSettings(a, b Settings) bool {
-	same := (a.NSEC3 == nil) == (b.NSEC3 == nil)
+	same := (a.NSEC3 == nil) == (b.NSEC3 == nil) && a.Live == b.Live
 	if same && a.NSEC3 != nil {
 		same = a.NSEC3.Iterations == b.NSEC3.Iterations && a.NSEC3.OptOut == b.NSEC3.OptOut && string(a.NSEC3.Salt) == string(b.NSEC3.Salt)
 	}

@@ -96,6 +96,7 @@ const (
 	EDENetworkError               EDE = 23
 	EDEInvalidData                EDE = 24
 	EDENSEC3Iterations            EDE = 27
+	EDEInvalidQueryType           EDE = 30 // RFC 9824 §9.4
 )
 
 var edeNames = map[EDE]string{
@@ -107,6 +108,7 @@ var edeNames = map[EDE]string{
 	EDECachedError: "Cached Error", EDENotReady: "Not Ready", EDEBlocked: "Blocked",
 	EDEProhibited: "Prohibited", EDENotAuthoritative: "Not Authoritative", EDENotSupported: "Not Supported",
 	EDENoReachableAuthority: "No Reachable Authority", EDENetworkError: "Network Error", EDEInvalidData: "Invalid Data",
+	EDEInvalidQueryType: "Invalid Query Type",
 }
 
 // String returns the purpose of e as its registry words it, or "EDE n".

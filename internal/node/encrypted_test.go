@@ -17,6 +17,7 @@ import (
 	"github.com/miekg/dns"
 	"github.com/quic-go/quic-go/http3"
 
+	"pharos/internal/admin/telemetry"
 	"pharos/internal/serve/dnsserver"
 )
 
@@ -311,4 +312,63 @@ func makeCertificate(t *testing.T, f folder, file, name string) (crt, key string
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
+}
+
+// TestTicketsOutliveCertificates: a client comes back with its ticket after the
+// certificates were read again.
+func TestTicketsOutliveCertificates(t *testing.T) {
+	f := newFolder(t)
+	crt, key := makeCertificate(t, f, "one", "ns.example.test")
+	n := encryptedNode(t, f, "tls: {certificates: [{certificate: one.crt, key: one.key}]}\n")
+	config := &tls.Config{InsecureSkipVerify: true, ServerName: "ns.example.test", NextProtos: []string{"dot"}, ClientSessionCache: tls.NewLRUClientSessionCache(4)}
+	visit := func() bool {
+		c, err := tls.Dial("tcp", n.Encrypted("dot")[0].String(), config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		d := &dns.Conn{Conn: c}
+		d.WriteMsg(new(dns.Msg).SetQuestion("www.example.test.", dns.TypeA))
+		if _, err := d.ReadMsg(); err != nil { // the ticket comes before it
+			t.Fatal(err)
+		}
+		return c.ConnectionState().DidResume
+	}
+	if visit() {
+		t.Error("the first connection was resumed")
+	}
+	newCrt, newKey := makeCertificate(t, f, "two", "ns.example.test")
+	moveFile(t, newKey, key)
+	moveFile(t, newCrt, crt)
+	if _, err := n.reload(); err != nil {
+		t.Fatal(err)
+	}
+	if !visit() {
+		t.Error("the ticket was not taken")
+	}
+}
+
+// TestTransportMetrics: each transport has counters of its own.
+func TestTransportMetrics(t *testing.T) {
+	needPeers(t, "kdig")
+	n := encryptedNode(t, newFolder(t), "tls: {selfSigned: true}\n")
+	for form, flag := range map[string]string{"dot": "+tls", "doh": "+https", "doq": "+quic"} {
+		run(t, "kdig", append(at(n.Encrypted(form)[0]), flag, "+norec", "www.example.test", "A")...)
+	}
+	got := map[string]float64{}
+	n.samples(func(s telemetry.Sample) {
+		labels := strings.Join(s.Labels, " ")
+		if s.Name == "dns_connections" || s.Name == "dns_events_total" && strings.HasSuffix(labels, "event answers") {
+			got[s.Name+" "+labels] = s.Value
+		}
+	})
+	for key, want := range map[string]float64{
+		"dns_events_total transport dot event answers": 1, "dns_events_total transport doh event answers": 1,
+		"dns_events_total transport doq event answers": 1, "dns_events_total transport doh3 event answers": 0,
+		"dns_events_total transport tcp event answers": 0, "dns_connections transport doh3": 0,
+	} {
+		if value, ok := got[key]; !ok || value != want {
+			t.Errorf("%s: %v, want %v (of %v)", key, value, want, got)
+		}
+	}
 }

@@ -88,15 +88,19 @@ func readAuthorities(file string) (*x509.CertPool, error) {
 // compileAuthorities reads the authorities that rules name.
 func compileAuthorities(zones []config.Zone) (map[string]*x509.CertPool, error) {
 	all := map[string]*x509.CertPool{}
-	for i, z := range zones {
-		for j, rule := range z.Transfer {
+	for _, z := range zones {
+		rules := slices.Clip(z.Transfer)
+		for _, t := range z.Catalog.Templates {
+			rules = append(rules, t.Transfer...)
+		}
+		for _, rule := range rules {
 			file := rule.TLS.CA
 			if file == "" || all[file] != nil {
 				continue
 			}
 			pool, err := readAuthorities(file)
 			if err != nil {
-				return nil, fmt.Errorf("zones[%d].transfer[%d].tls.ca: %w", i, j, err)
+				return nil, fmt.Errorf("zone %s: tls.ca of a rule for transfers: %w", z.Name, err)
 			}
 			all[file] = pool
 		}

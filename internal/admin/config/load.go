@@ -95,13 +95,22 @@ func ParseResources(name string, text []byte) (*state.Resources, error) {
 
 // paths returns the names of files of a zone.
 func (z *Zone) paths() []*string {
-	paths := []*string{&z.File}
-	for i := range z.Primaries {
-		t := &z.Primaries[i].TLS
+	paths := append([]*string{&z.File}, tlsPaths(z.Primaries, z.Transfer)...)
+	for i := range z.Catalog.Templates {
+		t := &z.Catalog.Templates[i]
+		paths = append(paths, tlsPaths(t.Primaries, t.Transfer)...)
+	}
+	return paths
+}
+
+func tlsPaths(primaries []Peer, rules []TransferRule) []*string {
+	var paths []*string
+	for i := range primaries {
+		t := &primaries[i].TLS
 		paths = append(paths, &t.CA, &t.Certificate, &t.Key)
 	}
-	for i := range z.Transfer {
-		paths = append(paths, &z.Transfer[i].TLS.CA)
+	for i := range rules {
+		paths = append(paths, &rules[i].TLS.CA)
 	}
 	return paths
 }

@@ -49,13 +49,12 @@ type tcpConn struct {
 	// is set.
 	mu       sync.Mutex
 	room     sync.Cond
-	out      []byte // answers with their lengths, for the next write
-	spare    []byte // the buffer of the write before
-	outCount int    // answers in out
-	inFlight int    // queries taken whose answers have not been written. Invariant: outCount <= inFlight
-	flushing bool   // somebody writes
-	draining bool   // the read deadline is Shutdown's
-	dead     bool   // nc is closed, or about to be
+	out      *outBuffer // answers with their lengths, for the next write; nil: none
+	outCount int        // answers in out
+	inFlight int        // queries taken whose answers have not been written. Invariant: outCount <= inFlight
+	flushing bool       // somebody writes
+	draining bool       // the read deadline is Shutdown's
+	dead     bool       // nc is closed, or about to be
 }
 
 // connWork is what a query on a TCP connection needs while it is worked on. Idle
@@ -64,6 +63,15 @@ type connWork struct {
 	responder responder
 	buf       [2 + dnswire.MaxMessage + dnswire.BufferSlack]byte
 }
+
+// outBuffer is what a connection is about to write. Idle connections have none.
+type outBuffer struct{ octets []byte }
+
+var outBuffers = sync.Pool{New: func() any { return &outBuffer{make([]byte, 0, 4*smallBuffer)} }}
+
+// keptOutBuffer is the largest buffer that is kept for the next answers, in octets:
+// a window of padded ones.
+const keptOutBuffer = 64 << 10
 
 var connWorks = sync.Pool{New: func() any { return new(connWork) }}
 
@@ -290,10 +298,18 @@ func (c *tcpConn) enqueueLocked(msg []byte) error {
 		c.doneLocked(1)
 		return ErrGone
 	}
-	c.out = binary.BigEndian.AppendUint16(c.out, uint16(len(msg)))
-	c.out = append(c.out, msg...)
+	c.appendLocked(msg)
 	c.outCount++
 	return nil
+}
+
+// appendLocked puts a message into what is to be written.
+func (c *tcpConn) appendLocked(msg []byte) {
+	if c.out == nil {
+		c.out = outBuffers.Get().(*outBuffer)
+	}
+	b := binary.BigEndian.AppendUint16(c.out.octets, uint16(len(msg)))
+	c.out.octets = append(b, msg...)
 }
 
 // returnPath implements origin: the connection itself is the way back.
@@ -323,8 +339,7 @@ func (c *tcpConn) sendMore(msg []byte) error {
 	if c.dead {
 		return ErrGone
 	}
-	c.out = binary.BigEndian.AppendUint16(c.out, uint16(len(msg)))
-	c.out = append(c.out, msg...) // not in outCount: its query goes on
+	c.appendLocked(msg) // not in outCount: its query goes on
 	c.flushLocked()
 	if c.dead {
 		return ErrGone
@@ -361,16 +376,17 @@ func (c *tcpConn) flushLocked() {
 		return
 	}
 	c.flushing = true
-	for len(c.out) > 0 && !c.dead {
+	for c.out != nil && !c.dead {
 		buf, count := c.out, c.outCount
-		c.out, c.outCount, c.spare = c.spare[:0], 0, nil
+		c.out, c.outCount = nil, 0
 		c.mu.Unlock()
 		c.nc.SetWriteDeadline(time.Now().Add(c.entrance.limits.Write))
-		_, err := c.conn.Write(buf)
-		c.mu.Lock()
-		if cap(buf) <= smallBuffer {
-			c.spare = buf
+		_, err := c.conn.Write(buf.octets)
+		if cap(buf.octets) <= keptOutBuffer {
+			buf.octets = buf.octets[:0]
+			outBuffers.Put(buf)
 		}
+		c.mu.Lock()
 		if err != nil {
 			c.writeFailedLocked(err)
 		}
@@ -378,9 +394,6 @@ func (c *tcpConn) flushLocked() {
 	}
 	c.flushing = false
 	c.room.Broadcast() // sendMore waits for its turn
-	if cap(c.out) > smallBuffer && c.outCount == 0 {
-		c.out = nil
-	}
 }
 
 func (c *tcpConn) writeFailedLocked(err error) {

@@ -97,22 +97,29 @@ func (a *arena) seconds() time.Duration { return time.Duration(a.o.seconds * flo
 
 // start starts a server for job, with a folder and ports of its own.
 func (a *arena) start(on *peer.Launcher, p peer.Program, job peer.Job) (*peer.Server, error) {
-	if err := a.ctx.Err(); err != nil {
+	job, err := a.job(p, job)
+	if err != nil {
 		return nil, err
+	}
+	return on.Start(p, job)
+}
+
+// job gives a job a folder and ports of its own.
+func (a *arena) job(p peer.Program, job peer.Job) (peer.Job, error) {
+	if err := a.ctx.Err(); err != nil {
+		return job, err
 	}
 	a.started++
 	job.Dir = filepath.Join(a.dir, strconv.Itoa(a.started)+"-"+p.Name)
 	if err := os.Mkdir(job.Dir, 0o755); err != nil {
-		return nil, err
+		return job, err
 	}
 	var err error
 	if job.Port, err = freePort(); err != nil {
-		return nil, err
+		return job, err
 	}
-	if job.Admin, err = freePort(); err != nil {
-		return nil, err
-	}
-	return on.Start(p, job)
+	job.Admin, err = freePort()
+	return job, err
 }
 
 // freePort returns a port of 127.0.0.1 that is free for both UDP and TCP now.

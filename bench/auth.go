@@ -39,7 +39,7 @@ func (a *arena) auth() ([]table.Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	queries := zone.Questions(questions, 1)
+	queries := zone.Questions(questions, 1, corpus.Usual)
 	samples, err := a.hold("auth", contest{
 		programs: programs, rounds: a.o.rounds,
 		job:   peer.Job{Zones: []peer.ZoneFile{{Name: zone.Origin, Path: path}}},
@@ -73,10 +73,13 @@ var (
 // all, and what a garbage collector has given back by the first answer varies.
 const loadRounds = 3
 
+// loadShape is a zone of 2.0M records.
+var loadShape = corpus.Shape{Hosts: 500_000, Delegations: 500_000}
+
 // loading measures how long a large zone takes from the start of the program to
-// its first answer, and what it occupies over an almost empty one.
+// its first answer, and what it then occupies over an almost empty one.
 func (a *arena) loading(programs []peer.Program) ([]table.Row, error) {
-	shape := corpus.Shape{Hosts: 500_000, Delegations: 500_000}
+	shape := loadShape
 	if a.o.quick {
 		shape = corpus.Shape{Hosts: 10_000, Delegations: 10_000}
 	}
@@ -101,7 +104,7 @@ func (a *arena) loading(programs []peer.Program) ([]table.Row, error) {
 				if err != nil {
 					return err
 				}
-				octets, err := s.Memory()
+				octets, err := a.settled(s)
 				if err != nil {
 					return err
 				}

@@ -18,7 +18,15 @@ import (
 
 // figures are the ratios to reach.
 var figures = []table.Figure{
-	{Work: authUDP, Metric: cpuPerAnswer.Name, Peer: "Knot", Most: 1.0},
+	{Work: authUDP, Metric: cpuPerAnswer.Name, Peer: "Knot", Most: 0.85},
+	{Work: authUDP, Metric: cpuPerAnswer.Name, Peer: "NSD", Most: 0.8},
+	{Work: fmt.Sprintf(shapeTLD, thousands(tldShape.Delegations)), Metric: cpuPerAnswer.Name, Peer: "Knot", Most: 0.85},
+	{Work: fmt.Sprintf(shapeTLD, thousands(tldShape.Delegations)), Metric: cpuPerAnswer.Name, Peer: "NSD", Most: 0.8},
+	{Work: signedWorkName(signedShape), Metric: cpuPerAnswer.Name, Peer: "Knot", Most: 0.85},
+	{Work: signedWorkName(signedShape), Metric: cpuPerAnswer.Name, Peer: "NSD", Most: 0.8},
+	{Work: fmt.Sprintf(shapeMany, thousands(manyZones)), Metric: relative.Name, Most: 1.15, Absolute: true},
+	{Work: fmt.Sprintf(authLoad, "2.0M"), Metric: perRecord.Name, Most: 120, Absolute: true},
+	{Work: fmt.Sprintf(shapeRestart, "2.0M"), Metric: loadWall.Name, Most: 1, Absolute: true},
 	{Work: cacheUDP, Metric: cpuPerAnswer.Name, Peer: "Unbound", Most: 0.8},
 	{Work: gatewayWork(64), Metric: cpuPerRequest.Name, Most: 1.1},
 	{Work: gatewayWork(512), Metric: cpuPerRequest.Name, Most: 1.1},

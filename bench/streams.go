@@ -45,7 +45,7 @@ func (a *arena) streams() ([]table.Row, error) {
 		return nil, err
 	}
 	job := peer.Job{Zones: []peer.ZoneFile{{Name: zone.Origin, Path: path}}}
-	queries := zone.Questions(questions, 1)
+	queries := zone.Questions(questions, 1, corpus.Usual)
 	plain, err := a.overStreams(authTCP, contest{job: job, ready: asks(zone.First())}, queries, nil,
 		peer.PharosZones(a.pharos()), peer.Knot(), peer.NSD(), peer.BIND())
 	if err != nil {

@@ -4,7 +4,7 @@
 // Everything follows from a Shape: the same shape gives the same zone and, with
 // the same seed, the same questions. It owns no file and no socket.
 //
-// Entry points: Zone.WriteTo (a master file), Zone.Questions, Zone.Every.
+// Entry points: Zone.WriteTo (a master file), Zone.Questions, Zone.Every; Many.
 //
 // Concurrency: a Zone is a value and never changes.
 package corpus
@@ -29,6 +29,7 @@ type Shape struct {
 	Aliases     int // CNAME records to hosts
 	Delegations int // zone cuts with two NS records
 	Glue        int // delegations that have an address for one of them
+	Secure      int // delegations of ten that have a DS record
 }
 
 // Zone is one zone of a shape.
@@ -41,7 +42,18 @@ const ttl = 86400 // longer than any run
 
 // Records returns how many records the master file has.
 func (z Zone) Records() int {
-	return apexRecords + 2*z.Hosts + z.Mail + z.Texts + z.Aliases + 2*z.Delegations + z.Glue
+	return apexRecords + 2*z.Hosts + z.Mail + z.Texts + z.Aliases + 2*z.Delegations + z.Glue + z.secured()
+}
+
+// secured returns how many delegations have a DS record.
+func (z Zone) secured() int { return z.Delegations/10*z.Secure + min(z.Delegations%10, z.Secure) }
+
+// ds returns the DS record of a delegation, "" if it has none.
+func (z Zone) ds(i int) string {
+	if i%10 >= z.Secure {
+		return ""
+	}
+	return fmt.Sprintf("DS %d 13 2 %064X", i&0xFFFF, i)
 }
 
 // apexRecords are SOA, two NS and their two addresses.
@@ -102,6 +114,9 @@ func (z Zone) WriteTo(w io.Writer) (int64, error) {
 		if i < z.Glue {
 			line("%s A %s\n", ns[0], a(i))
 		}
+		if ds := z.ds(i); ds != "" {
+			line("d%d %s\n", i, ds)
+		}
 	}
 	return n, b.Flush()
 }
@@ -117,27 +132,84 @@ func (z Zone) Root(address string) string {
 // full is how a name of the zone stands in a question.
 func (z Zone) full(name string) string { return strings.TrimSuffix(name+"."+z.Origin, ".") + "." }
 
-// Questions returns n questions to the zone's own server, in random order: 8 of 10
-// for the addresses of hosts, 1 for names that do not exist, 1 for names below a
-// zone cut.
-func (z Zone) Questions(n int, seed uint64) []dnsload.Query {
+// Mix says what is asked: of ten questions, how many are for names that do not
+// exist and how many for names below a zone cut; the others are for the addresses of
+// hosts.
+type Mix struct {
+	Missing, Referrals int
+	Signed             bool // the zone is signed, and signatures are asked for
+}
+
+// Usual is what an ordinary zone is asked.
+var Usual = Mix{Missing: 1, Referrals: 1}
+
+// Questions returns n questions to the zone's own server, in random order.
+func (z Zone) Questions(n int, seed uint64, mix Mix) []dnsload.Query {
 	r := rand.New(rand.NewPCG(seed, 1))
 	queries := make([]dnsload.Query, n)
 	for i := range queries {
-		switch k := r.IntN(10); {
-		case k == 0:
-			queries[i] = z.missing(r.IntN(1 << 30))
-		case k == 1 && z.Delegations > 0:
-			queries[i] = z.referral(r.IntN(z.Delegations))
-		default:
-			queries[i] = z.address(r.IntN(z.Hosts), k&1 == 0, false)
+		queries[i] = z.question(r, mix)
+		if mix.Signed {
+			queries[i] = queries[i].WithSignatures()
 		}
+	}
+	return queries
+}
+
+func (z Zone) question(r *rand.Rand, mix Mix) dnsload.Query {
+	switch k := r.IntN(10); {
+	case k < mix.Missing:
+		return z.missing(r.IntN(1 << 30))
+	case k < mix.Missing+mix.Referrals && z.Delegations > 0:
+		i := r.IntN(z.Delegations)
+		q := z.referral(i)
+		if ds := z.ds(i); ds != "" && mix.Signed {
+			q.Authority = append([]string{ds}, q.Authority...) // DS is before NS
+		}
+		return q
+	default:
+		return z.address(r.IntN(z.Hosts), k&1 == 0, false)
+	}
+}
+
+// Many is a number of small zones that differ in nothing but their names.
+type Many int
+
+// Origin returns the name of the i-th zone.
+func (m Many) Origin(i int) string { return fmt.Sprintf("zone%d.many.example.", i) }
+
+// Text returns the master file of each of them, with names relative to its origin.
+func (m Many) Text() string {
+	return fmt.Sprintf("$TTL %d\n@ SOA ns1 hostmaster 1 7200 3600 1209600 300\n@ NS ns1\n@ NS ns2\n@ A 192.0.2.3\n@ MX 10 www\n"+
+		"ns1 A 192.0.2.1\nns2 A 192.0.2.2\nwww A 192.0.2.3\n", ttl)
+}
+
+// Questions returns n questions for addresses in random zones, and one of ten for a
+// name that does not exist.
+func (m Many) Questions(n int, seed uint64) []dnsload.Query {
+	r := rand.New(rand.NewPCG(seed, 3))
+	queries := make([]dnsload.Query, n)
+	for i := range queries {
+		z := Zone{Origin: m.Origin(r.IntN(int(m)))}
+		if r.IntN(10) == 0 {
+			queries[i] = z.missing(3 * r.IntN(1<<28))
+			continue
+		}
+		queries[i] = query("www."+z.Origin, dns.TypeA, false)
+		queries[i].Answer = []string{"A 192.0.2.3"}
 	}
 	return queries
 }
 
 // First returns a question that a server answers once it has the zone.
 func (z Zone) First() dnsload.Query { return z.address(0, false, false) }
+
+// Apex returns a question for the address of the zone's apex.
+func (z Zone) Apex(address string) dnsload.Query {
+	q := query(z.Origin, dns.TypeA, false)
+	q.Answer = []string{"A " + address}
+	return q
+}
 
 // Every returns a question to a resolver for each address of each host and alias,
 // in random order.

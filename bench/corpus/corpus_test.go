@@ -42,7 +42,7 @@ func read(t *testing.T, z Zone) map[string][]dns.RR {
 func TestQuestionsFitZone(t *testing.T) {
 	zone := read(t, small)
 	kinds := map[string]int{}
-	for _, q := range append(small.Questions(3000, 1), small.Every(1)...) {
+	for _, q := range append(small.Questions(3000, 1, Usual), small.Every(1)...) {
 		var m dns.Msg
 		if err := m.Unpack(q.Msg); err != nil {
 			t.Fatal(err)
@@ -99,10 +99,10 @@ func TestSameSeedSameQuestions(t *testing.T) {
 	same := func(a, b []dnsload.Query) bool {
 		return slices.EqualFunc(a, b, func(x, y dnsload.Query) bool { return bytes.Equal(x.Msg, y.Msg) })
 	}
-	if !same(small.Questions(100, 7), small.Questions(100, 7)) {
+	if !same(small.Questions(100, 7, Usual), small.Questions(100, 7, Usual)) {
 		t.Error("the same seed gave other questions")
 	}
-	if same(small.Questions(100, 7), small.Questions(100, 8)) {
+	if same(small.Questions(100, 7, Usual), small.Questions(100, 8, Usual)) {
 		t.Error("another seed gave the same questions")
 	}
 }

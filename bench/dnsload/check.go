@@ -21,7 +21,25 @@ type Query struct {
 	Answer    []string
 	Authority []string
 
-	question int // where the question section of Msg ends
+	signed   bool // signatures are asked for: see WithSignatures
+	question int  // where the question section of Msg ends
+}
+
+// WithSignatures returns q with the bit DO, for a signed zone: beside the right
+// answer there have to be signatures, and proofs of what there is not, which are
+// not looked at any closer.
+func (q Query) WithSignatures() Query {
+	var m dns.Msg
+	if err := m.Unpack(q.Msg); err != nil {
+		panic("BUG: " + err.Error())
+	}
+	m.IsEdns0().SetDo()
+	msg, err := m.Pack()
+	if err != nil {
+		panic("BUG: " + err.Error())
+	}
+	q.Msg, q.signed = msg, true
+	return q
 }
 
 const headerLen = 12
@@ -54,8 +72,12 @@ func (q *Query) check(msg []byte) string {
 	if msg[2]&bitTC != 0 {
 		return "truncated"
 	}
-	if n := int(binary.BigEndian.Uint16(msg[6:])); n != len(q.Answer) {
-		return fmt.Sprintf("%d answer records, want %d", n, len(q.Answer))
+	want := len(q.Answer)
+	if q.signed && want > 0 {
+		want++ // answers are of one RRset
+	}
+	if n := int(binary.BigEndian.Uint16(msg[6:])); n != want {
+		return fmt.Sprintf("%d answer records, want %d", n, want)
 	}
 	if n := int(binary.BigEndian.Uint16(msg[8:])); n < len(q.Authority) {
 		return fmt.Sprintf("%d authority records, want %d", n, len(q.Authority))
@@ -72,6 +94,15 @@ func (q *Query) compare(msg []byte) string {
 	if err := m.Unpack(msg); err != nil {
 		return "cannot be unpacked: " + err.Error()
 	}
+	if q.signed {
+		if len(m.Answer) > 0 && !has(m.Answer, dns.TypeRRSIG) || len(m.Answer) == 0 && !has(m.Ns, dns.TypeRRSIG) {
+			return "no signature"
+		}
+		if q.Rcode == dns.RcodeNameError && !has(m.Ns, dns.TypeNSEC) && !has(m.Ns, dns.TypeNSEC3) {
+			return "no proof that the name does not exist"
+		}
+		m.Answer, m.Ns = withoutProofs(m.Answer), withoutProofs(m.Ns)
+	}
 	if got := texts(m.Answer); !slices.Equal(got, q.Answer) {
 		return fmt.Sprintf("answer section %q, want %q", got, q.Answer)
 	}
@@ -81,6 +112,17 @@ func (q *Query) compare(msg []byte) string {
 		}
 	}
 	return ""
+}
+
+func has(records []dns.RR, t uint16) bool {
+	return slices.ContainsFunc(records, func(rr dns.RR) bool { return rr.Header().Rrtype == t })
+}
+
+func withoutProofs(records []dns.RR) []dns.RR {
+	return slices.DeleteFunc(records, func(rr dns.RR) bool {
+		t := rr.Header().Rrtype
+		return t == dns.TypeRRSIG || t == dns.TypeNSEC || t == dns.TypeNSEC3
+	})
 }
 
 // Verify returns what is wrong with an answer, all of it looked at.

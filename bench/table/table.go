@@ -170,11 +170,13 @@ func Records(rows []Row, date string) []Record {
 
 func rounded(v float64) float64 { return math.Round(v*1000) / 1000 }
 
-// Figure is a ratio to reach: Pharos divided by a peer, or by the best of them.
+// Figure is a ratio to reach: Pharos divided by a peer, or by the best of them; or
+// a value.
 type Figure struct {
 	Work, Metric string
 	Peer         string // "": the best
 	Most         float64
+	Absolute     bool // of Pharos alone
 }
 
 // Verdicts returns a line for each figure: reached, not reached, or not measured.
@@ -186,6 +188,10 @@ func Verdicts(figures []Figure, rows []Row) string {
 		if peer == "" {
 			peer = "the best peer"
 		}
+		of := " of " + peer
+		if f.Absolute {
+			of = ""
+		}
 		measured, verdict := "", "not measured"
 		if ratio, ok := f.ratio(rows); ok {
 			measured, verdict = fmt.Sprintf("%.2f", ratio), "reached"
@@ -193,7 +199,7 @@ func Verdicts(figures []Figure, rows []Row) string {
 				verdict = "**not reached**"
 			}
 		}
-		fmt.Fprintf(&b, "| %s, %s: at most %.2f of %s | %s | %s |\n", f.Work, f.Metric, f.Most, peer, measured, verdict)
+		fmt.Fprintf(&b, "| %s, %s: at most %.2f%s | %s | %s |\n", f.Work, f.Metric, f.Most, of, measured, verdict)
 	}
 	return b.String()
 }
@@ -204,6 +210,9 @@ func (f Figure) ratio(rows []Row) (float64, bool) {
 			continue
 		}
 		own, have := r.own()
+		if f.Absolute {
+			return own, have
+		}
 		peer, ok := r.of(f.Peer)
 		if f.Peer == "" {
 			var best Value

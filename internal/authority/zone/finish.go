@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"unsafe"
 
 	"pharos/internal/dns/rdata"
 )
@@ -19,11 +20,14 @@ func (b *Builder) Finish() (*Zone, []Problem) {
 	if b.problems.fatal() {
 		return nil, b.problems.list
 	}
+	arena, table := newMemory(size, len(order))
 	z := &Zone{
 		origin: b.origin, originHash: b.nodes[0].hash, depth: b.depth, names: len(order), records: records,
-		arena: b.assemble(order, size),
+		arena: b.assemble(order, arena), table: table,
 	}
-	z.table = newTable(len(order))
+	if size < smallArena {
+		z.origin = z.Name(apex) // beside the rest
+	}
 	for _, i := range order {
 		if b.nodes[i].flags&flagHash == 0 {
 			insert(z.table, b.nodes[i].hash, uint32(b.nodes[i].node))
@@ -208,9 +212,20 @@ func (b *Builder) cover(i uint32) {
 	}
 }
 
-// assemble writes the arena.
-func (b *Builder) assemble(order []uint32, size int) []byte {
-	arena := make([]byte, nodeUnit, size)
+// newMemory returns an arena of the given size, empty, and a table for so many
+// names behind it, so that a small zone lies in few pages of memory.
+func newMemory(size, names int) (arena []byte, table []uint64) {
+	slots := tableSlots(names)
+	words := make([]uint64, (size+7)/8+slots)
+	table = words[len(words)-slots:]
+	octets := unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), len(words)*8)
+	return octets[:0:size], table
+}
+
+// assemble writes the arena into the memory it is given.
+func (b *Builder) assemble(order []uint32, arena []byte) []byte {
+	size := cap(arena)
+	arena = arena[:nodeUnit]
 	for _, i := range order {
 		node := &b.nodes[i]
 		for len(arena) < int(node.node)*nodeUnit {

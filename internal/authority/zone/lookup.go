@@ -183,7 +183,9 @@ const loadPercent = 60
 
 // newTable returns an empty table for so many names, with at least one slot to
 // spare, at which every probe ends.
-func newTable(names int) []uint64 { return make([]uint64, names*100/loadPercent+1) }
+func newTable(names int) []uint64 { return make([]uint64, tableSlots(names)) }
+
+func tableSlots(names int) int { return names*100/loadPercent + 1 }
 
 // insert adds a node to a table that has room.
 func insert(table []uint64, hash uint64, n uint32) {

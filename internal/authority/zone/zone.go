@@ -48,22 +48,24 @@ import (
 
 // Zone is one version of one zone.
 type Zone struct {
+	// What every query looks at is first, and together in memory: among many small
+	// zones, nearly all of what a query costs more is waiting for memory.
 	origin     dnsname.Name
 	originHash uint64
-	arena      []byte
 	table      []uint64 // see probe
+	arena      []byte
+	over       *overlay // of an edited zone; nil if all that the zone has is in the arena
+	depth      int      // labels that the deepest name has below the origin, or once had
+	linksHold  bool     // whether the links in the arena are right in spite of the edits
+
 	serial     rdata.Serial
 	negative   rdata.TTL
 	denial     denial
 	signatures RRset // RRSIG of the SOA record; without them the zone is not signed
 	nsec       nsecIndex
 	nsec3      nsec3Index
-	depth      int // labels that the deepest name has below the origin, or once had
 	names      int
 	records    int
-
-	over      *overlay // of an edited zone; nil if all that the zone has is in the arena
-	linksHold bool     // whether the links in the arena are right in spite of the edits
 
 	// What an edit must know to do no more than it has to.
 	targets   targetSet // names in the zone whose addresses an answer or a check has looked for

@@ -167,9 +167,12 @@ const largeRead = 100_000
 // reportProblems sets the problems that follow from a snapshot.
 func (n *Node) reportProblems(s *Snapshot) {
 	var zones, pools, unused []string
+	fine := n.problems.none() // so there is none to clear, of a million zones
 	for z := range s.everyZone() {
 		zones = append(zones, z.id())
-		n.reportZone(z)
+		if !fine || z.Err != nil || len(z.Warnings) > 0 {
+			n.reportZone(z)
+		}
 	}
 	n.problem(steerHomeless, "", s.homelessText())
 	for _, p := range s.pools.Pools() {
@@ -181,7 +184,9 @@ func (n *Node) reportProblems(s *Snapshot) {
 		n.problem(objectUnused, p.Ref.String(), p.Error())
 	}
 	for z := range s.everyZone() {
-		n.reportTransfersOf(z.View, z.Name)
+		if !fine || z.Kind != "file" {
+			n.reportTransfersOf(z.View, z.Name)
+		}
 	}
 	for _, c := range slices.Concat(dnssecCodes, []code{transferFailed, zoneAbsent, notifyFailed, aliasFailed}) {
 		n.problems.keep(c, zones)
@@ -261,7 +266,7 @@ func (n *Node) watchFiles(ctx context.Context, reload <-chan struct{}) {
 			n.followAccessLog()
 			n.mu.Lock()
 			n.followCertificates(n.current.Load().Config, time.Now(), false)
-			same := !n.current.Load().watched(n.file)
+			same := !n.filesChanged()
 			n.mu.Unlock()
 			if same {
 				continue

@@ -87,17 +87,30 @@ func (l *problemList) set(c code, name, text string, now time.Time) bool {
 
 // keep removes the problems of code c about other things than names.
 func (l *problemList) keep(c code, names []string) {
-	stay := make(map[string]bool, len(names))
-	for _, name := range names {
-		stay[name] = true
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	var stay map[string]bool // made once it is needed: names may be a million, problems are few
 	for key := range l.all {
-		if key.code == c && !stay[key.name] {
+		if key.code != c {
+			continue
+		}
+		if stay == nil {
+			stay = make(map[string]bool, len(names))
+			for _, name := range names {
+				stay[name] = true
+			}
+		}
+		if !stay[key.name] {
 			delete(l.all, key)
 		}
 	}
+}
+
+// none reports whether there are no problems.
+func (l *problemList) none() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.all) == 0
 }
 
 // list returns the problems, errors first, then by code and text.

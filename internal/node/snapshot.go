@@ -321,19 +321,3 @@ func (s *Snapshot) homelessText() string {
 	}
 	return fmt.Sprintf("steer: %s and %d other names lie in none of the zones, so they are not answered", first, count-1)
 }
-
-// anyFileChanged reports whether the file of a zone has changed.
-func (s *Snapshot) anyFileChanged() bool {
-	for z := range s.everyZone() {
-		if z.Kind == "file" && changed(z.stamps) {
-			return true
-		}
-	}
-	return false
-}
-
-// watched reports whether a file of the configuration or of a zone has changed
-// since the snapshot was made.
-func (s *Snapshot) watched(cfg stamp) bool {
-	return cfg != stampOf(cfg.path) || s.anyFileChanged()
-}

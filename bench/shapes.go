@@ -257,6 +257,8 @@ func (a *arena) awaitImages(s *peer.Server) error {
 		return nil
 	}
 	deadline := time.Now().Add(imageTimeout)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
 	for {
 		if images, _ := filepath.Glob(filepath.Join(s.Dir, "data", "images", "*.image")); len(images) > 0 {
 			return nil
@@ -264,7 +266,11 @@ func (a *arena) awaitImages(s *peer.Server) error {
 		if time.Now().After(deadline) {
 			return errors.New("no image of the zone was written")
 		}
-		time.Sleep(50 * time.Millisecond)
+		select {
+		case <-a.ctx.Done():
+			return a.ctx.Err()
+		case <-tick.C:
+		}
 	}
 }
 

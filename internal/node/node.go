@@ -112,11 +112,10 @@ type Node struct {
 
 	// mu makes changes follow each other: load, compile, save, swap. Nothing on the
 	// way of a query or a request takes it.
-	mu      sync.Mutex
-	file    stamp // of the configuration file last read, be it refused
-	saved   int64 // revision of the last snapshot on disk
-	watchAt int   // the zone whose file is looked at next
-	live    bool  // Run has begun: other servers are asked and told
+	mu sync.Mutex
+	watch
+	saved int64 // revision of the last snapshot on disk
+	live  bool  // Run has begun: other servers are asked and told
 
 	accepted map[dnsname.Name]rdata.Serial // versions that the gate lets pass, while AcceptZone runs
 }
@@ -131,7 +130,7 @@ func New(o Options) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{
-		path: o.Config, log: o.Log, started: time.Now(), file: file,
+		path: o.Config, log: o.Log, started: time.Now(), watch: watch{file: file},
 		snapshots: snapshot.At(filepath.Join(cfg.Data, "snapshots")),
 		builders:  sync.Pool{New: func() any { return new(lateBuilder) }},
 	}

@@ -6,6 +6,12 @@ package node
 // a minute; "pharos reload" looks at all files at once.
 const watchedZones = 2000
 
+// watch is which files are looked at.
+type watch struct {
+	file    stamp // of the configuration file last read, be it refused
+	watchAt int   // the zone whose file is looked at next
+}
+
 // filesChanged reports whether the configuration file has changed since it was read,
 // or, of the zones that it is the turn of, the file of one. n.mu is held.
 func (n *Node) filesChanged() bool {

@@ -34,7 +34,7 @@ func TestFilesChanged(t *testing.T) {
 		})
 		return s
 	}
-	n := &Node{file: stampOf(conf)}
+	n := &Node{watch: watch{file: stampOf(conf)}}
 	main := snapshot(0, watchedZones*2, zoneFile)
 	main.views = []*Snapshot{snapshot(0, 10, other)}
 	n.current.Store(main)

@@ -66,6 +66,7 @@ internal/serve/admission:
 internal/serve/cookie:
 internal/serve/ratelimit:
 internal/serve/proxyheader:
+internal/serve/querytap:        internal/dns/...
 internal/serve/dnsserver:       internal/dns/... internal/serve/proxyheader
 
 internal/serve/doh:             internal/dns/... internal/serve/dnsserver

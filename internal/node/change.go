@@ -263,7 +263,7 @@ func (n *Node) watchFiles(ctx context.Context, reload <-chan struct{}) {
 		case <-reload:
 		case <-tick.C:
 			n.saveVerdicts(n.data())
-			n.followAccessLog()
+			n.followLogs()
 			n.mu.Lock()
 			n.followCertificates(n.current.Load().Config, time.Now(), false)
 			same := !n.filesChanged()
@@ -278,12 +278,15 @@ func (n *Node) watchFiles(ctx context.Context, reload <-chan struct{}) {
 	}
 }
 
-func (n *Node) followAccessLog() {
-	if n.access == nil {
-		return
-	}
-	if err := n.access.follow(); err != nil {
-		n.log.Warn("access log not made again; lines go to the file that was moved", "error", err)
+// followLogs makes the logs again that were moved away.
+func (n *Node) followLogs() {
+	for _, log := range []*logFile{n.logs.access, n.logs.queries} {
+		if log == nil {
+			continue
+		}
+		if err := log.follow(); err != nil {
+			n.log.Warn("log not made again; lines go to the file that was moved", "file", log.path, "error", err)
+		}
 	}
 }
 

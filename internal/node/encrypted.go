@@ -51,6 +51,9 @@ func (n *Node) listenDNS(cfg *config.Config) error {
 			Idle: time.Duration(cfg.DNS.TCPIdle), InFlight: cfg.DNS.TCPPipeline,
 		},
 	}
+	if n.logs.observer != nil {
+		c.Observer = n.logs.observer
+	}
 	if len(cfg.DNS.Proxy.Trusted) > 0 {
 		c.Proxies = proxies.Allows
 	}

@@ -22,6 +22,7 @@ func (n *Node) samples(emit func(telemetry.Sample)) {
 	n.sampleUpdates(emit)
 	n.sampleDNSSEC(emit)
 	n.sampleNode(emit)
+	n.sampleTap(emit)
 }
 
 func counter(name, help string, value uint64, labels ...string) telemetry.Sample {

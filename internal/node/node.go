@@ -83,7 +83,7 @@ type Node struct {
 	gatewayOn []net.Listener
 	admin     *http.Server
 	adminOn   net.Listener
-	access    *logFile // nil without one
+	logs      logs
 	snapshots *snapshot.Folder
 	builders  sync.Pool // of *lateBuilder
 
@@ -168,6 +168,9 @@ func (n *Node) build(cfg *config.Config, o Options) error {
 	if n.edns, err = newEDNS(cfg.DNS, n.started); err != nil {
 		return fmt.Errorf("dns: %w", err)
 	}
+	if err := n.buildTap(cfg, o.Stdout); err != nil {
+		return err
+	}
 	if err := n.listenDNS(cfg); err != nil {
 		return err
 	}
@@ -219,8 +222,9 @@ func (n *Node) buildGateway(cfg *config.Config, stdout io.Writer) error {
 	if len(cfg.Listen.HTTP) == 0 {
 		return nil
 	}
-	access, err := n.openAccessLog(cfg.Gateway.AccessLog, stdout)
-	if err != nil {
+	var access io.Writer
+	var err error
+	if access, n.logs.access, err = openLog(cfg.Gateway.AccessLog, stdout); err != nil {
 		return fmt.Errorf("gateway.accessLog: %w", err)
 	}
 	for _, addr := range cfg.Listen.HTTP {
@@ -238,21 +242,21 @@ func (n *Node) buildGateway(cfg *config.Config, stdout io.Writer) error {
 	return nil
 }
 
-func (n *Node) openAccessLog(name string, stdout io.Writer) (io.Writer, error) {
+// openLog opens a log by its name in the configuration; file is nil unless it is one.
+func openLog(name string, stdout io.Writer) (lines io.Writer, file *logFile, err error) {
 	switch name {
 	case "off":
-		return nil, nil
+		return nil, nil, nil
 	case "stdout":
 		if stdout == nil {
 			stdout = os.Stdout
 		}
-		return stdout, nil
+		return stdout, nil, nil
 	}
-	var err error
-	if n.access, err = openLogFile(name); err != nil {
-		return nil, err
+	if file, err = openLogFile(name); err != nil {
+		return nil, nil, err
 	}
-	return n.access, nil
+	return file, file, nil
 }
 
 func gatewayLimits(g config.Gateway) httpproxy.Limits {
@@ -384,8 +388,11 @@ func (n *Node) release() {
 			n.log.Warn("closing the store", "error", err)
 		}
 	}
-	if n.access != nil {
-		n.access.Close()
+	n.logs.observer.close()
+	for _, log := range []*logFile{n.logs.access, n.logs.queries} {
+		if log != nil {
+			log.Close()
+		}
 	}
 }
 

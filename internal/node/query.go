@@ -112,6 +112,7 @@ func (n *Node) answer(s *Snapshot, r *dnsserver.Request, key dnsname.Name) dnsse
 		s, a = s.enter(r, key)
 	}
 	p := s.decide(&r.Query, a)
+	n.note(s, p, r)
 	r.Out.SetRA(p.recurse || p.fromHere)
 	switch {
 	case p.rcode != dnswire.RcodeNoError:

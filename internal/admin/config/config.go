@@ -543,4 +543,5 @@ type Log struct {
 	Level string `json:"level" enum:"debug,info,warn,error" default:"info" example:"debug"`
 	// Format is text for people or json for programs.
 	Format string `json:"format" enum:"text,json" default:"text" example:"json"`
+	Taps
 }

@@ -23,6 +23,7 @@ type Request struct {
 	Rotation  uint32          // one more for each query of a loop: to rotate RRsets with
 	Transport Transport
 	TLS       *tls.ConnectionState // of the client's connection, with the certificates it has shown; nil: not encrypted
+	Note      Note                 // what the Handler says to the Observer, if there is one
 	HasCookie bool                 // Config.Prepare found a good one, so the client's address is not forged
 
 	server  *Server
@@ -30,6 +31,8 @@ type Request struct {
 	tail    []byte              // what followed the question in Query.Msg, which Out may have overwritten
 	seal    func([]byte) []byte // of Seal; nil otherwise
 	refused bool                // Defer refused this query
+
+	interest Interest // of the Observer
 }
 
 // Verdict is what a Handler decided.
@@ -81,6 +84,10 @@ type Deferred struct {
 	limit     int
 	transport Transport
 	hasCookie bool
+	interest  Interest
+	note      Note
+	received  time.Time
+	rotation  uint32
 	server    *Server
 	path      returnPath
 	seal      func([]byte) []byte
@@ -114,6 +121,9 @@ func (r *Request) Defer() *Deferred {
 	}
 	head := r.Query.Msg[:r.Query.QuestionEnd]
 	d.query.Parse(append(append(make([]byte, 0, len(r.Query.Msg)), head...), r.tail...))
+	if r.server.observer != nil {
+		d.interest, d.note, d.received, d.rotation = r.interest, r.Note, r.Now, r.Rotation
+	}
 	return d
 }
 
@@ -143,6 +153,7 @@ func (d *Deferred) Send(msg []byte) error {
 	if msg = d.limited(msg); msg == nil {
 		counts.add(Dropped, 1)
 		d.path.abandon()
+		d.observed(nil)
 		return nil
 	}
 	if len(msg) < dnswire.HeaderLen || len(msg) > d.limit {
@@ -154,7 +165,9 @@ func (d *Deferred) Send(msg []byte) error {
 		d.path.abandon()
 		return ErrShutdown
 	}
-	if err := d.path.send(d.sealed(msg)); err != nil {
+	msg = d.sealed(msg)
+	d.observed(msg)
+	if err := d.path.send(msg); err != nil {
 		counts.add(SendErrors, 1)
 		return err
 	}
@@ -215,6 +228,7 @@ func (d *Deferred) Drop() {
 	}
 	defer d.server.deferrals.leave()
 	d.server.countsOf(d.transport).add(Dropped, 1)
+	d.observed(nil)
 	d.path.abandon()
 }
 

@@ -13,6 +13,7 @@ type responder struct {
 	req    Request
 	counts Counts
 	tail   [slotSize]byte // UDP: what follows the question, kept for Request.Defer
+	watch  watch
 }
 
 // slotSize is the room for a query and then its answer over UDP, in octets: an odd
@@ -45,7 +46,12 @@ func (a *responder) init(s *Server, t Transport) {
 func (a *responder) respond(msg, buf []byte) ([]byte, fate) {
 	r := &a.req
 	a.counts.events[Queries]++
-	switch r.Query.Parse(msg) {
+	verdict := r.Query.Parse(msg)
+	r.Rotation++
+	if r.interest = Nothing; r.server.observer != nil && verdict != dnswire.Ignore {
+		a.begin(msg)
+	}
+	switch verdict {
 	case dnswire.Ignore:
 		a.counts.events[Ignored]++
 		return nil, alien
@@ -57,7 +63,9 @@ func (a *responder) respond(msg, buf []byte) ([]byte, fate) {
 		}
 		a.counts.events[Malformed]++
 		a.reset(buf)
-		return a.finish()
+		answer, fate := a.finish()
+		a.observed(answer)
+		return answer, fate
 	}
 	r.tail = msg[r.Query.QuestionEnd:]
 	if r.Transport == DoQ && r.Query.EDNS.Keepalive { // RFC 9250 §5.5.2: a protocol error
@@ -68,21 +76,24 @@ func (a *responder) respond(msg, buf []byte) ([]byte, fate) {
 		r.tail = a.tail[:copy(a.tail[:], r.tail)]
 	}
 	a.reset(buf)
-	r.Rotation++
 	switch a.handle(buf) {
 	case Answered:
-		return a.finish()
+		answer, fate := a.finish()
+		a.observed(answer)
+		return answer, fate
 	case Sealed:
 		answer, fate := a.finish()
 		if fate == answered {
 			answer = r.seal(answer)
 		}
+		a.observed(answer)
 		return answer, fate
 	case Later:
 		a.counts.events[DeferredQueries]++
 		return nil, deferred
 	}
 	a.counts.events[Dropped]++
+	a.observed(nil)
 	return nil, silent
 }
 

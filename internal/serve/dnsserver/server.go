@@ -52,6 +52,7 @@ type Config struct {
 	Prepare     func(r *Request)                      // adds EDNS options to an answer before there are records in it; nil: none
 	Limit       func(r *Request) Verdict              // the last word on a finished answer over UDP: Answered or Drop; nil: all are sent
 	LimitLate   func(d *Deferred, msg []byte) Verdict // the same for one that was deferred: Answered, Drop or Cut; nil: all are sent
+	Observer    Observer                              // is told of queries and answers; nil: nobody is
 	Log         *slog.Logger                          // nil: slog.Default
 }
 
@@ -66,6 +67,7 @@ type Server struct {
 	prepare   func(r *Request)
 	limit     func(r *Request) Verdict
 	limitLate func(d *Deferred, msg []byte) Verdict
+	observer  Observer
 	proxies   func(peer netip.Addr) bool
 	log       *slog.Logger
 	workers   []*udpWorker
@@ -97,7 +99,7 @@ func Listen(cfg Config) (*Server, error) {
 	s := &Server{
 		handler: cfg.Handler,
 		prepare: cfg.Prepare,
-		limit:   cfg.Limit, limitLate: cfg.LimitLate,
+		limit:   cfg.Limit, limitLate: cfg.LimitLate, observer: cfg.Observer,
 		log:     cfg.Log,
 		proxies: cfg.Proxies,
 		stop:    make(chan struct{}),

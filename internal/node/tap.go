@@ -1,0 +1,127 @@
+package node
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"pharos/internal/admin/api"
+	"pharos/internal/admin/config"
+	"pharos/internal/admin/telemetry"
+	"pharos/internal/serve/admission"
+	"pharos/internal/serve/dnsserver"
+	"pharos/internal/serve/querytap"
+)
+
+// This file says which queries are told of, by dnstap and in the log of queries. Where
+// neither is configured there is no observer, and nothing of this is called.
+
+// logs are the logs of requests and queries; all nil without them. Constant after New.
+type logs struct {
+	access   *logFile
+	queries  *logFile
+	observer *observer
+}
+
+// observer is the Observer of the DNS listeners. Constant after buildTap.
+type observer struct {
+	tap     *querytap.Tap
+	dnstap  bool
+	every   uint32 // of frames
+	log     bool
+	lines   config.QueryLog
+	clients *admission.ACL // whose queries are all logged
+}
+
+// buildTap makes what tells of queries, if anything is to be told.
+func (n *Node) buildTap(cfg *config.Config, stdout io.Writer) error {
+	d, q := cfg.Log.Dnstap, cfg.Log.Queries
+	o := &observer{dnstap: d.Socket != "" || d.File != "", every: uint32(d.Every), log: q.File != "off", lines: q}
+	if !o.dnstap && !o.log {
+		return nil
+	}
+	var err error
+	if o.clients, err = admission.AllowOnly(q.Clients); err != nil {
+		return fmt.Errorf("log.queries.clients: %w", err)
+	}
+	c := querytap.Config{Socket: d.Socket, File: d.File, Identity: d.Identity, Version: "pharos " + api.Version(), Log: n.log}
+	if c.Identity == "" {
+		c.Identity = cfg.DNS.NSID
+	}
+	if o.log {
+		if c.Lines, n.logs.queries, err = openLog(q.File, stdout); err != nil {
+			return fmt.Errorf("log.queries.file: %w", err)
+		}
+	}
+	o.tap = querytap.New(c)
+	n.logs.observer = o
+	return nil
+}
+
+// Wants implements dnsserver.Observer.
+func (o *observer) Wants(r *dnsserver.Request) dnsserver.Interest {
+	switch {
+	case o.dnstap && r.Rotation%o.every == 0:
+		return dnsserver.Messages
+	case o.log && (len(o.lines.Zones) > 0 || o.isSampled(r.Rotation) || o.clients.Allows(r.Client.Addr())):
+		return dnsserver.Facts
+	}
+	return dnsserver.Nothing
+}
+
+// isSampled reports whether a query is one of so many.
+func (o *observer) isSampled(rotation uint32) bool {
+	return o.lines.Every > 0 && rotation%uint32(o.lines.Every) == 0
+}
+
+// Observe implements dnsserver.Observer.
+func (o *observer) Observe(x *dnsserver.Exchange) {
+	e := querytap.Event{
+		Client: x.Client, Local: x.Local, Transport: x.Transport.String(), Received: x.Received, Sent: time.Now(),
+		Name: x.Name, Type: x.Type, Rcode: x.Rcode, Octets: len(x.Answer), View: x.View, Recursive: x.Recursive,
+		Frame: x.Interest == dnsserver.Messages,
+	}
+	if e.Frame {
+		e.Query, e.Answer = x.Query, x.Answer
+	}
+	if !x.Zone.IsZero() {
+		e.Zone = x.Zone.String()
+	}
+	e.Line = o.log && (o.isSampled(x.Rotation) || o.clients.Allows(x.Client.Addr()) || slices.Contains(o.lines.Zones, x.Zone))
+	if e.Frame || e.Line {
+		o.tap.Put(&e)
+	}
+}
+
+// close writes what waits.
+func (o *observer) close() {
+	if o != nil {
+		o.tap.Close()
+	}
+}
+
+// note says of a query what it was answered from, if somebody wants to know.
+func (n *Node) note(s *Snapshot, p plan, r *dnsserver.Request) {
+	if n.logs.observer == nil {
+		return
+	}
+	r.Note.View, r.Note.Recursive = s.viewName(), p.recurse
+	if p.zone != nil {
+		r.Note.Zone = p.zone.Origin()
+	}
+}
+
+// sampleTap gives the counters of what was told of queries to a scrape.
+func (n *Node) sampleTap(emit func(telemetry.Sample)) {
+	if n.logs.observer == nil {
+		return
+	}
+	c := n.logs.observer.tap.Counts()
+	for _, e := range []struct {
+		event string
+		value uint64
+	}{{"frames", c.Frames}, {"lines", c.Lines}, {"dropped", c.Dropped}, {"failed", c.Failed}} {
+		emit(counter("query_tap_total", "Queries told of: dnstap frames and lines of the log written, queries dropped because the queue was full, and those that could not be written.", e.value, "event", e.event))
+	}
+}

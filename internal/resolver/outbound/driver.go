@@ -50,9 +50,9 @@ type Config struct {
 	Prefetch bool
 	// Minimise, MixCase, Aggressive, Validate, Anchors, Negative: see iterate.Config.
 	Minimise, MixCase, Aggressive bool
-	Validate          bool
-	Anchors           []rdata.Record
-	Negative          []dnsname.Name
+	Validate                      bool
+	Anchors                       []rdata.Record
+	Negative                      []dnsname.Name
 	// Cache is where to keep what is learnt; nil: a new one of standard size.
 	Cache *rrcache.Cache
 	// Clients is the number of questions that may be in work or waiting at a time:

@@ -64,7 +64,7 @@ type aliases struct {
 	saved   keptAliases
 }
 
-// aliasZone is a zone that has, or once had, ALIAS records.
+// aliasZone is a zone that has, or once had, ALIAS records, or may soon.
 type aliasZone struct {
 	source  *zone.Zone // that records were found in
 	records []alias.Record
@@ -100,10 +100,14 @@ func (a *aliases) stage(c *config.Zone, _ *servedZone, v journal.Version) (journ
 	if z.source != v.Zone {
 		a.follow(z, v)
 	}
+	// A zone without ALIAS records is remembered too if its differences are known: else
+	// every change would be a look at the whole zone.
+	if len(z.records) > 0 || z.served || v.Journal != nil {
+		a.zones[c.Name] = z
+	}
 	if len(z.records) == 0 && !z.served {
 		return v, nil
 	}
-	a.zones[c.Name] = z
 	if v.Zone.IsSigned() {
 		if len(z.records) > 0 {
 			return v, errors.New("ALIAS records in a zone that is signed already: the addresses could not be signed; have it signed here (zones[].dnssec), or remove the signatures")

@@ -212,6 +212,33 @@ func TestCatalogTrouble(t *testing.T) {
 	}
 }
 
+// TestCatalogByUpdate: a catalog that is changed by dynamic updates has its members
+// served, and dropped, as it says.
+func TestCatalogByUpdate(t *testing.T) {
+	f := newFolder(t)
+	f.write("cat.zone", "$ORIGIN cat.test.\n@ 0 SOA invalid. invalid. 1 3600 600 86400 0\n@ 0 NS invalid.\nversion 0 TXT \"2\"\n")
+	n, _ := start(t, f.config(fmt.Sprintf(`store: {enabled: false}
+keys: [{name: transfer-key, secret: "%s"}]
+zones: [{name: cat.test, kind: store, file: cat.zone, updates: [{key: transfer-key}], catalog: {templates: [{primaries: [{address: "127.0.0.1:1"}]}]}}]
+`, peerKey.Secret)))
+	member := dnsname.MustParse("member.example.")
+	for i, there := range []bool{true, false} {
+		m := insert(t, "cat.test.", "m.zones.cat.test. 0 PTR member.example.")
+		if !there {
+			m.Ns[0].Header().Class = dns.ClassNONE
+		}
+		if r, err := newClient(n, "tcp", peerKey.Secret).ask(t, m, 0); err != nil || r.Rcode != 0 {
+			t.Fatalf("update %d: %v, %v", i, r, err)
+		}
+		eventually(t, func() string {
+			if (n.current.Load().apexes.get(member) != nil) != there {
+				return fmt.Sprintf("after update %d the member is not as it should be", i)
+			}
+			return ""
+		})
+	}
+}
+
 // TestCatalogForPeers: Knot and BIND serve the zones that we list, and drop those that
 // we list no more.
 func TestCatalogForPeers(t *testing.T) {

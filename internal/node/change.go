@@ -188,7 +188,7 @@ func (n *Node) reportProblems(s *Snapshot) {
 			n.reportTransfersOf(z.View, z.Name)
 		}
 	}
-	for _, c := range slices.Concat(dnssecCodes, []code{transferFailed, zoneAbsent, notifyFailed, aliasFailed}) {
+	for _, c := range slices.Concat(dnssecCodes, []code{transferFailed, zoneAbsent, notifyFailed, aliasFailed, forwardFailed}) {
 		n.problems.keep(c, zones)
 	}
 	n.problems.keep(versionsLost, append(slices.Clone(zones), "")) // "": of all

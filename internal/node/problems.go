@@ -32,6 +32,7 @@ const (
 	catalogBroken      code = "catalog-broken"      // a catalog says nothing, so its members stay as they are
 	memberRefused      code = "member-refused"      // members of a catalog are not served
 	aliasFailed        code = "alias-failed"        // the target of an ALIAS record cannot be resolved
+	forwardFailed      code = "forward-failed"      // dynamic updates do not reach a primary
 	steerHomeless      code = "steer-homeless"      // steered names lie in no zone of ours
 
 	signingFailed    code = "dnssec-failed"         // a zone is not signed as its policy says
@@ -43,7 +44,7 @@ const (
 )
 
 // severities of the codes that are not errors.
-var warnings = []code{parentWaits, serversBehind, clockJumped, certificateEnding, zoneWarning, transferFailed, notifyFailed, objectUnused, listenerFailed, steerHomeless, memberRefused, aliasFailed}
+var warnings = []code{parentWaits, serversBehind, clockJumped, certificateEnding, zoneWarning, transferFailed, notifyFailed, objectUnused, listenerFailed, steerHomeless, memberRefused, forwardFailed, aliasFailed}
 
 // subject is what a problem is about: a zone, a pool, or nothing.
 type subject struct {

@@ -103,6 +103,9 @@ func (n *Node) updateZone(s *Snapshot, r *dnsserver.Request, session *tsig.Sessi
 		client.Key = session.Key()
 	}
 	a, why := n.admitUpdate(s, r, client)
+	if why == nil && session != nil && session.Fudge() > tsig.Fudge {
+		why = &update.Refusal{Rcode: dnswire.RcodeRefused, EDE: dnswire.EDEProhibited, Why: "the signature holds for longer than updates are remembered; use a fudge of at most 300 s"}
+	}
 	if why != nil {
 		return n.refuseUpdate(r, client, why)
 	}
@@ -320,12 +323,13 @@ func relay(request []byte, peers []xfr.Peer) (response []byte, err error) {
 func (n *Node) answerForwarded(d *dnsserver.Deferred, response []byte, err error) {
 	if err != nil {
 		n.updates.forwardFailed.Add(1)
-		n.log.Warn("update not forwarded", "zone", d.Query().Name.String(), "client", d.Client().String(), "error", err)
+		n.problem(forwardFailed, d.Query().Name.String(), fmt.Sprintf("zone %s: updates do not reach a primary: %v", d.Query().Name, err))
 		why := &update.Refusal{Rcode: dnswire.RcodeServFail, EDE: dnswire.EDENoReachableAuthority, Why: fmt.Sprintf("no primary of the zone has answered: %v", err)}
 		n.answerUpdate(d, update.Client{Address: d.Client().Addr()}, why)
 		return
 	}
 	n.updates.forwarded.Add(1)
+	n.problem(forwardFailed, d.Query().Name.String(), "")
 	if err := d.Send(response); err != nil {
 		n.log.Debug("answer to a forwarded update not sent", "client", d.Client().String(), "error", err)
 	}

@@ -275,6 +275,18 @@ func TestRepeatedUpdate(t *testing.T) {
 	}
 }
 
+// TestLongFudge: a signature that holds for longer than an update is remembered could
+// be sent again after that.
+func TestLongFudge(t *testing.T) {
+	n, m := startUpdates(t, "")
+	add := insert(t, "peer.test.", "r.dyn.peer.test. 60 A 192.0.2.1")
+	add.SetTsig("transfer-key.", dns.HmacSHA256, 301, time.Now().Unix())
+	r, _, err := newClient(n, "udp", peerKey.Secret).Exchange(add, n.DNS()[0].String())
+	if err != nil || r.Rcode != dns.RcodeRefused || m.has("r.dyn.peer.test.", rdata.TypeA) {
+		t.Errorf("%v, %v", r, err)
+	}
+}
+
 // TestUpdateLimit: while updates wait for a disk that does not answer, others are
 // told to come again, and queries are answered; a disk that is full is told of.
 func TestUpdateLimit(t *testing.T) {
@@ -346,6 +358,9 @@ zones:
 	// That no primary answers cannot be signed: the key is not known here.
 	if r, _ := newClient(n, "udp", peerKey.Secret).ask(t, insert(t, "dead.test.", "a.dead.test. 60 A 192.0.2.1"), 0); r == nil || r.Rcode != dns.RcodeServerFailure {
 		t.Errorf("no primary: %v", r)
+	}
+	if p := n.hasProblem(forwardFailed); p != "" {
+		t.Error(p)
 	}
 	if n.updates.forwarded.Load() != 3 || n.updates.forwardFailed.Load() != 1 || n.updates.forwarding.Load() != 0 {
 		t.Errorf("counted %d forwarded, %d failed, %d in work", n.updates.forwarded.Load(), n.updates.forwardFailed.Load(), n.updates.forwarding.Load())

@@ -38,6 +38,8 @@ type MemberTemplate struct {
 	Query []TransferRule `json:"query,omitzero" max:"1000"`
 	// Notify are the servers that are told when a member has changed.
 	Notify []Peer `json:"notify,omitzero" max:"256"`
+	// ForwardUpdates sends signed updates of members on to their primaries (RFC 2136 §6).
+	ForwardUpdates bool `json:"forwardUpdates,omitzero" example:"true"`
 	// Gate is what a version of a member has to pass before it is served.
 	Gate Gate `json:"gate,omitzero"`
 }
@@ -83,7 +85,7 @@ func (c *Config) checkMembership(to *checker) {
 
 // Member returns the zone that a member of the catalog z is by a template of it.
 func (z *Zone) Member(name dnsname.Name, t MemberTemplate) Zone {
-	m := Zone{Name: name, Kind: "secondary", Primaries: t.Primaries, Transfer: t.Transfer, Query: t.Query, Notify: t.Notify, Gate: t.Gate, ListedBy: z.Name}
+	m := Zone{Name: name, Kind: "secondary", Primaries: t.Primaries, Transfer: t.Transfer, Query: t.Query, Notify: t.Notify, Gate: t.Gate, ForwardUpdates: t.ForwardUpdates, ListedBy: z.Name}
 	if len(m.Primaries) == 0 {
 		m.Primaries = z.Primaries
 	}

@@ -73,6 +73,12 @@ func (s *Session) Key() dnsname.Name { return s.name }
 // that of the request, by which it is known again.
 func (s *Session) MAC() []byte { return s.last }
 
+// Fudge returns for how long before and after its time the request's signature holds,
+// which is for who signed it to choose.
+func (s *Session) Fudge() time.Duration {
+	return time.Duration(binary.BigEndian.Uint16(s.times[6:])) * time.Second
+}
+
 // Overhead returns how many octets Sign adds to a message.
 func (s *Session) Overhead() int {
 	size := s.name.Len() + 10 + s.algName.Len() + timesLen + 8 + len(s.other)

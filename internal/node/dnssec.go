@@ -39,7 +39,7 @@ func (n *Node) buildSigners(cfg *config.Config) {
 	var mu sync.Mutex
 	var sealer *signer.Sealer
 	n.signers = signer.New(signer.Config{
-		Folder: folder, Log: n.log, Publish: n.zoneChanged, Trouble: n.reportDNSSEC, Servers: n.serversOf, Parent: n.parentOf,
+		Folder: folder, Log: n.log, Publish: n.zoneChanged, Trouble: n.dnssecChanged, Servers: n.serversOf, Parent: n.parentOf,
 		Sealer: func() (*signer.Sealer, error) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -234,6 +234,12 @@ const expiring = 2 * 24 * time.Hour
 
 // patience is how long a parent may take before it is a problem.
 const patience = 24 * time.Hour
+
+// dnssecChanged takes note of what has become of a signed zone.
+func (n *Node) dnssecChanged(name dnsname.Name) {
+	n.reportDNSSEC(name)
+	n.updateSignals(name)
+}
 
 // reportDNSSEC sets the problems of a signed zone.
 func (n *Node) reportDNSSEC(name dnsname.Name) {

@@ -185,3 +185,34 @@ func TestDamagedKey(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+// TestBootstrapSignals: a zone whose parent has no DS yet is vouched for in the zone of
+// its name server, signed there (RFC 9615); when the parent has it, no longer.
+func TestBootstrapSignals(t *testing.T) {
+	f := newFolder(t)
+	f.write("child.zone", "$TTL 1s\n@ SOA ns1.provider.net. host 1 1h 15m 1w 1s\n@ NS ns1.provider.net.\n@ NS ns2.elsewhere.test.\n")
+	f.write("provider.zone", "$TTL 1s\n@ SOA ns1 host 1 1h 15m 1w 1s\n@ NS ns1\nns1 A 127.0.0.1\n")
+	n, _ := start(t, f.config(strings.Split(signedConfig("keys: csk"), "zones:")[0]+
+		"zones: [{name: example.com, file: child.zone, dnssec: test}, {name: provider.net, file: provider.zone, dnssec: test}]\n"))
+	const at = "_dsboot.example.com._signal.ns1.provider.net."
+	patiently(t, func() string {
+		m := ask(t, n.DNS()[0], at, rdata.TypeCDS, false)
+		return missing(summary(m), "NOERROR "+at)
+	})
+	own, signal := ask(t, n.DNS()[0], "example.com.", rdata.TypeCDS, false), ask(t, n.DNS()[0], at, rdata.TypeCDS, false)
+	if len(own.Answer) != 1 || len(signal.Answer) != 1 || string(own.Answer[0].Data) != string(signal.Answer[0].Data) {
+		t.Errorf("the zone asks for %s, its name server vouches for %s", summary(own), summary(signal))
+	}
+	z := n.current.Load().apexes.get(dnsname.MustParse("provider.net.")).served.Zone
+	node := z.Lookup(dnsname.MustParse(at)).Exact
+	set, _ := z.RRset(node, rdata.TypeCDNSKEY)
+	if _, ok := set.Signatures(); !ok {
+		t.Error("the signal is not signed")
+	}
+	if _, err := n.Submitted(t.Context(), "example.com"); err != nil {
+		t.Fatal(err)
+	}
+	patiently(t, func() string {
+		return missing(summary(ask(t, n.DNS()[0], at, rdata.TypeCDS, false)), "NXDOMAIN")
+	})
+}

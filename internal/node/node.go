@@ -88,6 +88,7 @@ type Node struct {
 	builders  sync.Pool // of *lateBuilder
 
 	signers     *signer.Signers
+	signals     signals
 	images      *images
 	signatures  *live.Cache // of answers that are signed as they are asked for
 	secondaries *xfr.Secondaries

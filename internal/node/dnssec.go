@@ -33,12 +33,18 @@ import (
 //	source -> signStage -> signer.Offer -> (keys, signatures, disk) -> zoneChanged
 //	signer -> servers of the zone: xfr.Serial; servers of the parent: xfr.Ask
 
+// signers are the zones that this node signs, and what their zones say for others.
+type signers struct {
+	*signer.Signers
+	signals signals
+}
+
 // buildSigners makes what keeps zones signed. Nothing is signed before goLive.
 func (n *Node) buildSigners(cfg *config.Config) {
 	folder := filepath.Join(cfg.Data, "keys")
 	var mu sync.Mutex
 	var sealer *signer.Sealer
-	n.signers = signer.New(signer.Config{
+	n.signers.Signers = signer.New(signer.Config{
 		Folder: folder, Log: n.log, Publish: n.zoneChanged, Trouble: n.dnssecChanged, Servers: n.serversOf, Parent: n.parentOf,
 		Sealer: func() (*signer.Sealer, error) {
 			mu.Lock()

@@ -39,7 +39,6 @@ import (
 	"pharos/internal/admin/config"
 	"pharos/internal/authority/ledger"
 	"pharos/internal/authority/live"
-	"pharos/internal/authority/signer"
 	"pharos/internal/authority/xfr"
 	"pharos/internal/cluster/snapshot"
 	"pharos/internal/cluster/store"
@@ -87,8 +86,7 @@ type Node struct {
 	snapshots *snapshot.Folder
 	builders  sync.Pool // of *lateBuilder
 
-	signers     *signer.Signers
-	signals     signals
+	signers     signers
 	images      *images
 	signatures  *live.Cache // of answers that are signed as they are asked for
 	secondaries *xfr.Secondaries
@@ -362,7 +360,7 @@ func (n *Node) release() {
 		n.notifier.Close()
 		n.secondaries.Close()
 	}
-	if n.signers != nil {
+	if n.signers.Signers != nil {
 		n.signers.Close()
 	}
 	n.closeLedger()

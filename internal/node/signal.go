@@ -91,13 +91,13 @@ func sameRecords(a, b []rdata.Record) bool {
 
 // signalStage adds the signals for other zones to one that is signed here.
 func (n *Node) signalStage(c *config.Zone, _ *servedZone, v journal.Version) (journal.Version, error) {
-	records := n.signals.all(c.Name)
+	records := n.signers.signals.all(c.Name)
 	if v.Zone == nil || c.DNSSEC == "" || len(records) == 0 {
 		return v, nil
 	}
-	n.signals.mu.Lock()
-	before := n.signals.made[c.Name]
-	n.signals.mu.Unlock()
+	n.signers.signals.mu.Lock()
+	before := n.signers.signals.made[c.Name]
+	n.signers.signals.mu.Unlock()
 	if before.from == v.Zone && sameRecords(before.records, records) {
 		return journal.Version{Zone: before.to}, nil
 	}
@@ -109,12 +109,12 @@ func (n *Node) signalStage(c *config.Zone, _ *servedZone, v journal.Version) (jo
 	if next == nil {
 		return v, nil // the zone is served without what is for others
 	}
-	n.signals.mu.Lock()
-	defer n.signals.mu.Unlock()
-	if n.signals.made == nil {
-		n.signals.made = map[dnsname.Name]signalled{}
+	n.signers.signals.mu.Lock()
+	defer n.signers.signals.mu.Unlock()
+	if n.signers.signals.made == nil {
+		n.signers.signals.made = map[dnsname.Name]signalled{}
 	}
-	n.signals.made[c.Name] = signalled{v.Zone, next, records}
+	n.signers.signals.made[c.Name] = signalled{v.Zone, next, records}
 	return journal.Version{Zone: next}, nil
 }
 
@@ -137,13 +137,13 @@ func (n *Node) updateSignals(child dnsname.Name) {
 			}
 		}
 	}
-	for _, at := range n.signals.keepers(child) {
-		if wanted[at] == nil && n.signals.set(at, child, nil) {
+	for _, at := range n.signers.signals.keepers(child) {
+		if wanted[at] == nil && n.signers.signals.set(at, child, nil) {
 			n.zoneChanged(at)
 		}
 	}
 	for at, records := range wanted {
-		if n.signals.set(at, child, records) {
+		if n.signers.signals.set(at, child, records) {
 			n.zoneChanged(at)
 		}
 	}

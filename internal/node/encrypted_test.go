@@ -372,3 +372,94 @@ func TestTransportMetrics(t *testing.T) {
 		}
 	}
 }
+
+// TestStopWithOpenConnections: clients that stay do not hold up the end.
+func TestStopWithOpenConnections(t *testing.T) {
+	f := newFolder(t)
+	f.write("example.zone", exampleZone)
+	n, stop := start(t, f.write("pharos.yaml", `data: data
+store: {enabled: false}
+listen: {dns: ["127.0.0.1:0"], dot: ["127.0.0.1:0"], doh: ["127.0.0.1:0"], doh3: ["127.0.0.1:0"], doq: ["127.0.0.1:0"], admin: "127.0.0.1:0"}
+resolver: {allow: []}
+tls: {selfSigned: true}
+zones: [{name: example.test, file: example.zone}]
+`))
+	insecure := &tls.Config{InsecureSkipVerify: true}
+	h3, h2 := &http3.Transport{TLSClientConfig: insecure.Clone()}, &http.Transport{TLSClientConfig: insecure.Clone(), ForceAttemptHTTP2: true}
+	defer h3.Close()
+	defer h2.CloseIdleConnections()
+	for form, transport := range map[string]http.RoundTripper{"doh": h2, "doh3": h3} {
+		resp, err := (&http.Client{Transport: transport, Timeout: 10 * time.Second}).Get("https://" + n.Encrypted(form)[0].String() + "/dns-query?dns=AAABAAABAAAAAAAAA3d3dwdleGFtcGxlBHRlc3QAAAEAAQ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+	}
+	dot, err := tls.Dial("tcp", n.Encrypted("dot")[0].String(), insecure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dot.Close()
+	began := time.Now()
+	stop() // fails the test if it had to cut somebody off
+	if took := time.Since(began); took > stopTimeout-time.Second {
+		t.Errorf("took %v", took)
+	}
+}
+
+// TestBehindHAProxy: a real proxy, before TCP and TLS. The client of the rule is one
+// that only the header tells of.
+func TestBehindHAProxy(t *testing.T) {
+	needPeers(t, "haproxy", "kdig")
+	f := newFolder(t)
+	f.write("example.zone", exampleZone)
+	dnsAt, dotAt, overTCP, overTLS := freePort(t), freePort(t), freePort(t), freePort(t)
+	start(t, f.write("pharos.yaml", fmt.Sprintf(`data: data
+store: {enabled: false}
+listen: {dns: ["%s"], dot: ["%s"], admin: "127.0.0.1:0"}
+resolver: {allow: []}
+tls: {selfSigned: true}
+dns: {proxy: {trusted: [127.0.0.1/32]}}
+zones: [{name: example.test, file: example.zone, transfer: [{network: 127.0.0.9/32}]}]
+`, dnsAt, dotAt)))
+	config := f.write("haproxy.cfg", fmt.Sprintf(`defaults
+  mode tcp
+  timeout connect 5s
+  timeout client 5s
+  timeout server 5s
+listen tcp
+  bind %s
+  server pharos %s send-proxy-v2
+listen tls
+  bind %s
+  server pharos %s send-proxy-v2
+`, overTCP, dnsAt, overTLS, dotAt))
+	path, err := exec.LookPath("haproxy")
+	if err != nil {
+		path = "/usr/sbin/haproxy"
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	proxy := exec.CommandContext(ctx, path, "-db", "-f", config)
+	if err := proxy.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cancel()
+		proxy.Wait()
+	})
+	for server, flag := range map[netip.AddrPort]string{overTCP: "+tcp", overTLS: "+tls"} {
+		ask := func(from string) string {
+			return run(t, "kdig", append(at(server), "-b", from, flag, "+retry=0", "example.test", "AXFR")...)
+		}
+		eventually(t, func() string { // once the proxy listens
+			if out := ask("127.0.0.9"); !strings.Contains(out, "hostmaster.example.test") {
+				return out
+			}
+			return ""
+		})
+		if out := ask("127.0.0.8"); strings.Contains(out, "hostmaster.example.test") {
+			t.Errorf("%s: another client has the zone:\n%s", flag, out)
+		}
+	}
+}

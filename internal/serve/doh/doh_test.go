@@ -456,3 +456,19 @@ func TestIdle(t *testing.T) {
 	s.attack(t).end()
 	s.isServed(t)
 }
+
+// FuzzQueryOfURI: whatever stands in the URI.
+func FuzzQueryOfURI(f *testing.F) {
+	for _, raw := range []string{"dns=AAABAAABAAAAAAAAA3d3dwdleGFtcGxlBHRlc3QAAAEAAQ", "a&dns=AA=&x", "dns=", "%dns=A"} {
+		f.Add(raw)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		query, why := queryOfURI(raw)
+		if (query == nil) == (why == nil) {
+			t.Errorf("%q: %x, %v", raw, query, why)
+		}
+		if why != nil && why.status != http.StatusBadRequest || len(query) > len(raw)*3/4 {
+			t.Errorf("%q: %d octets, %v", raw, len(query), why)
+		}
+	})
+}

@@ -67,6 +67,8 @@ const (
 	codeRequestCancelled = 0x3
 	codeExcessiveLoad    = 0x4
 	codeUnspecified      = 0x5
+
+	codeHTTPNoError = 0x100 // RFC 9114 §8.1
 )
 
 // Config is what Listen needs.
@@ -176,6 +178,7 @@ func (l *Listener) Addrs() []netip.AddrPort {
 // visitor is a connection from its first packet on.
 type visitor struct {
 	visit *dnsserver.Visit
+	code  quic.ApplicationErrorCode // of an end in order
 	conn  atomic.Pointer[quic.Conn] // nil during the handshake
 	dead  atomic.Bool
 }
@@ -184,7 +187,7 @@ type visitor struct {
 func (v *visitor) close() {
 	v.dead.Store(true)
 	if conn := v.conn.Load(); conn != nil {
-		go conn.CloseWithError(codeNoError, "") // ends when its last packet is sent
+		go conn.CloseWithError(v.code, "") // ends when its last packet is sent
 	}
 }
 
@@ -209,7 +212,7 @@ func (l *Listener) arrived(ctx context.Context, info *quic.ClientInfo) (context.
 		l.config.Entrance.Count(dnsserver.ConnectionsRefused)
 		return nil, errRefused
 	}
-	v := &visitor{}
+	v := &visitor{code: l.noError()}
 	visit, ok := l.config.Entrance.Admit(addr.AddrPort(), v.close)
 	if !ok {
 		return nil, errRefused
@@ -264,7 +267,7 @@ func (l *Listener) serve(conn *quic.Conn) {
 	l.handshakes.Add(-1)
 	v.conn.Store(conn)
 	if v.dead.Load() { // its place was given to another meanwhile
-		conn.CloseWithError(codeNoError, "")
+		conn.CloseWithError(v.code, "")
 		return
 	}
 	state := conn.ConnectionState().TLS
@@ -272,17 +275,22 @@ func (l *Listener) serve(conn *quic.Conn) {
 	if local, ok := conn.LocalAddr().(*net.UDPAddr); ok {
 		v.visit.Local = netip.AddrPortFrom(local.AddrPort().Addr().Unmap(), local.AddrPort().Port())
 	}
-	if l.config.Carry != nil {
-		l.config.Carry(conn)
+	if l.config.Carry == nil {
+		l.queries(conn, v.visit)
 		return
 	}
-	l.queries(conn, v.visit)
+	stop := context.AfterFunc(l.ctx, func() { // a client that is told to go may stay
+		end := l.closeWhenIdle(conn, v.visit, lingerTime)
+		context.AfterFunc(conn.Context(), end)
+	})
+	defer stop()
+	l.config.Carry(conn)
 }
 
 // queries answers the queries of a connection, each on its stream, until it ends;
 // after Stop, and after Limits.Queries, those that have come.
 func (l *Listener) queries(conn *quic.Conn, v *dnsserver.Visit) {
-	defer closeWhenIdle(conn, v)()
+	defer l.closeWhenIdle(conn, v, v.Limits().Idle)()
 	var streams sync.WaitGroup
 	for !v.IsSpent() {
 		s, err := conn.AcceptStream(l.ctx)
@@ -301,11 +309,9 @@ func (l *Listener) queries(conn *quic.Conn, v *dnsserver.Visit) {
 	conn.CloseWithError(codeNoError, "")
 }
 
-// closeWhenIdle ends a connection that has brought no query for Limits.Idle: to QUIC
-// one that is kept alive by other packets is not idle. What it returns ends the
-// watch.
-func closeWhenIdle(conn *quic.Conn, v *dnsserver.Visit) (end func()) {
-	idle := v.Limits().Idle
+// closeWhenIdle ends a connection that has brought no query for so long: to QUIC one
+// that is kept alive by other packets is not idle. What it returns ends the watch.
+func (l *Listener) closeWhenIdle(conn *quic.Conn, v *dnsserver.Visit, idle time.Duration) (end func()) {
 	var mu sync.Mutex // the first look may come before there is a timer to set again
 	var timer *time.Timer
 	mu.Lock()
@@ -317,13 +323,21 @@ func closeWhenIdle(conn *quic.Conn, v *dnsserver.Visit) (end func()) {
 			timer.Reset(left)
 			return
 		}
-		conn.CloseWithError(codeNoError, "")
+		go conn.CloseWithError(l.noError(), "") // ends when its last packet is sent
 	})
 	return func() {
 		mu.Lock()
 		defer mu.Unlock()
 		timer.Stop()
 	}
+}
+
+// noError returns the code with which a connection ends in order.
+func (l *Listener) noError() quic.ApplicationErrorCode {
+	if l.config.Carry != nil {
+		return codeHTTPNoError
+	}
+	return codeNoError
 }
 
 // Stop implements dnsserver.Part.

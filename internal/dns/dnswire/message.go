@@ -122,7 +122,7 @@ func (m *Message) parseRecord(msg []byte, at int, s Section, records *[]rdata.Re
 	}
 	t := rdata.Type(binary.BigEndian.Uint16(fixed))
 	if t == rdata.TypeOPT {
-		if s != Additional || m.EDNS.Present || !name.IsRoot() || !m.EDNS.parse(fixed, append([]byte(nil), msg[at:end]...)) {
+		if s != Additional || m.EDNS.Present || !name.IsRoot() || !m.EDNS.parse(fixed, append([]byte(nil), msg[at:end]...), m.QR) {
 			return 0, ErrOPT
 		}
 		m.Rcode |= Rcode(fixed[4]) << 4

@@ -212,7 +212,7 @@ func (q *Query) parseRecords() Rcode {
 				q.EDNS = EDNS{} // what cannot be understood is not answered with OPT
 				return RcodeFormErr
 			}
-			if !q.EDNS.parse(fixed, q.Msg[at+10:end]) {
+			if !q.EDNS.parse(fixed, q.Msg[at+10:end], false) {
 				return RcodeFormErr
 			}
 			if q.EDNS.Version != 0 {
@@ -234,8 +234,9 @@ func (q *Query) parseRecords() Rcode {
 }
 
 // parse reads an OPT record from its fixed fields after the owner and its
-// RDATA. It reports whether the options are well formed (RFC 6891 §6.1.2).
-func (e *EDNS) parse(fixed, options []byte) bool {
+// RDATA. It reports whether the options are well formed (RFC 6891 §6.1.2). What only
+// servers say, a response may have without having been asked for it.
+func (e *EDNS) parse(fixed, options []byte, isResponse bool) bool {
 	*e = EDNS{
 		Present: true,
 		UDPSize: binary.BigEndian.Uint16(fixed[2:]),
@@ -250,7 +251,9 @@ func (e *EDNS) parse(fixed, options []byte) bool {
 			return false
 		}
 		length := 4 + int(binary.BigEndian.Uint16(options[2:]))
-		if !e.note(binary.BigEndian.Uint16(options), options[4:length]) {
+		code := binary.BigEndian.Uint16(options)
+		isTheirs := isResponse && (Option(code) == OptionSubnet || Option(code) == OptionZoneVersion)
+		if !isTheirs && !e.note(code, options[4:length]) {
 			return false
 		}
 		options = options[length:]

@@ -113,3 +113,18 @@ func TestZoneOptions(t *testing.T) {
 		t.Errorf("a version in a query: verdict %v", v)
 	}
 }
+
+// TestOptionsOfResponses: what a server says of a subnet or a version is no mistake in
+// its response.
+func TestOptionsOfResponses(t *testing.T) {
+	m := new(dns.Msg).SetQuestion("example.", dns.TypeA)
+	m.Response = true
+	m.SetEdns0(1232, false)
+	m.IsEdns0().Option = []dns.EDNS0{
+		&dns.EDNS0_LOCAL{Code: 8, Data: []byte{0, 1, 24, 20, 192, 0, 2}}, &dns.EDNS0_LOCAL{Code: 19, Data: []byte{1, 0, 0, 0, 0, 1}}, &dns.EDNS0_LOCAL{Code: 9, Data: []byte{0, 0, 0, 9}},
+	}
+	got, err := ParseMessage(pack(t, m))
+	if err != nil || !got.EDNS.Present || len(got.EDNS.Options) == 0 {
+		t.Errorf("%v: %+v", err, got)
+	}
+}

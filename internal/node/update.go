@@ -323,7 +323,8 @@ func relay(request []byte, peers []xfr.Peer) (response []byte, err error) {
 func (n *Node) answerForwarded(d *dnsserver.Deferred, response []byte, err error) {
 	if err != nil {
 		n.updates.forwardFailed.Add(1)
-		n.problem(forwardFailed, d.Query().Name.String(), fmt.Sprintf("zone %s: updates do not reach a primary: %v", d.Query().Name, err))
+		n.log.Debug("update not forwarded", "zone", d.Query().Name.String(), "client", d.Client().String(), "error", err)
+		n.problem(forwardFailed, d.Query().Name.String(), fmt.Sprintf("zone %s: no primary has answered an update; see that one takes updates over TCP from here", d.Query().Name))
 		why := &update.Refusal{Rcode: dnswire.RcodeServFail, EDE: dnswire.EDENoReachableAuthority, Why: fmt.Sprintf("no primary of the zone has answered: %v", err)}
 		n.answerUpdate(d, update.Client{Address: d.Client().Addr()}, why)
 		return

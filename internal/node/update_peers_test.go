@@ -1,6 +1,7 @@
 package node
 
 import (
+	"crypto/tls"
 	"fmt"
 	"os"
 	"os/exec"
@@ -206,5 +207,29 @@ zones:
 		if r, err := newClient(n, "udp", peerKey.Secret).ask(t, insert(t, "peer.test.", record), 0); err != nil || r.Rcode != dns.RcodeRefused {
 			t.Errorf("%s: %v, %v", record, r, err)
 		}
+	}
+}
+
+// TestUpdateOverTLS: an update comes by TLS as by TCP; without a key its address is
+// believed, which nobody can forge there.
+func TestUpdateOverTLS(t *testing.T) {
+	f := newFolder(t)
+	f.write("peer.zone", peerZone(1))
+	n := encryptedNode(t, f, "tls: {selfSigned: true}\n")
+	config, err := os.ReadFile(n.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.write("pharos.yaml", strings.Replace(string(config), "zones: [", "zones: [{name: peer.test, kind: store, file: peer.zone, updates: [{network: 127.0.0.1/32}]}, ", 1))
+	if _, err := n.reload(); err != nil {
+		t.Fatal(err)
+	}
+	c := &dns.Client{Net: "tcp-tls", TLSConfig: &tls.Config{InsecureSkipVerify: true}, Timeout: 10 * time.Second}
+	r, _, err := c.Exchange(insert(t, "peer.test.", "tls.peer.test. 60 A 192.0.2.1"), n.Encrypted("dot")[0].String())
+	if err != nil || r.Rcode != 0 {
+		t.Fatalf("%v, %v", r, err)
+	}
+	if got, want := summary(ask(t, n.DNS()[0], "tls.peer.test.", rdata.TypeA, false)), "NOERROR tls.peer.test. 60 IN A 192.0.2.1"; got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }

@@ -104,16 +104,20 @@ func TestDoTPipeline(t *testing.T) {
 // TestSlowHandshake: who begins TLS and does not go on, or sends something else, is
 // cut off, and others are served meanwhile.
 func TestSlowHandshake(t *testing.T) {
-	s, at, clients := startDoT(t, Config{}, Limits{Handshake: 50 * time.Millisecond})
+	s, at, clients := startDoT(t, Config{}, Limits{Handshake: 500 * time.Millisecond})
+	var slow []*client
 	for _, beginning := range []string{"", "\x16", "\x16\x03\x01\x02\x00\x01\x00\x01\xFC\x03\x03"} {
-		slow := dial(t, "tcp", at)
-		if _, err := slow.Write([]byte(beginning)); err != nil {
+		c := dial(t, "tcp", at)
+		if _, err := c.Write([]byte(beginning)); err != nil {
 			t.Fatal(err)
 		}
-		c := dialTLS(t, at, clients)
-		c.send(query(t, 1, "www.example.", 0))
-		c.next()
-		slow.wantClosed()
+		slow = append(slow, c)
+	}
+	c := dialTLS(t, at, clients)
+	c.send(query(t, 1, "www.example.", 0))
+	c.next()
+	for _, c := range slow {
+		c.wantClosed()
 	}
 	plain := dial(t, "tcp", at)
 	plain.send(query(t, 1, "www.example.", 0)) // DNS without TLS
@@ -124,7 +128,7 @@ func TestSlowHandshake(t *testing.T) {
 
 // TestSlowTLS: within TLS the limits are those of TCP.
 func TestSlowTLS(t *testing.T) {
-	s, at, clients := startDoT(t, Config{}, Limits{Read: 50 * time.Millisecond, Idle: 100 * time.Millisecond})
+	s, at, clients := startDoT(t, Config{}, Limits{Read: 100 * time.Millisecond, Idle: 500 * time.Millisecond})
 	slow := dialTLS(t, at, clients)
 	if _, err := slow.Write([]byte{0, 40, 1}); err != nil {
 		t.Fatal(err)
@@ -274,7 +278,7 @@ func TestProxy(t *testing.T) {
 
 // TestProxyLimits: connections of a proxy are counted by the clients it names.
 func TestProxyLimits(t *testing.T) {
-	s := start(t, Config{Proxies: func(netip.Addr) bool { return true }, TCP: Limits{PerClient: 1, Handshake: 50 * time.Millisecond}})
+	s := start(t, Config{Proxies: func(netip.Addr) bool { return true }, TCP: Limits{PerClient: 1, Handshake: 500 * time.Millisecond}})
 	open := func(from string) *client {
 		c := dial(t, "tcp", s.Addrs()[0])
 		h := proxied

@@ -402,7 +402,7 @@ func TestLargeFields(t *testing.T) {
 
 // TestSlowContent: content that does not come to its end has its stream reset.
 func TestSlowContent(t *testing.T) {
-	s := start(t, dnsserver.Limits{Read: 50 * time.Millisecond})
+	s := start(t, dnsserver.Limits{Read: 250 * time.Millisecond})
 	r, w := io.Pipe()
 	defer w.Close()
 	req, err := http.NewRequest("POST", s.url("/dns-query"), r)
@@ -419,7 +419,7 @@ func TestSlowContent(t *testing.T) {
 
 // TestSlowReader: a client that takes no content has its stream reset.
 func TestSlowReader(t *testing.T) {
-	s := start(t, dnsserver.Limits{Write: 50 * time.Millisecond})
+	s := start(t, dnsserver.Limits{Write: 250 * time.Millisecond})
 	a := s.attack(t)
 	if err := a.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}); err != nil {
 		t.Fatal(err)
@@ -452,7 +452,7 @@ func TestQueriesPerConnection(t *testing.T) {
 
 // TestIdle: a connection without queries is closed.
 func TestIdle(t *testing.T) {
-	s := start(t, dnsserver.Limits{Idle: 50 * time.Millisecond})
+	s := start(t, dnsserver.Limits{Idle: 500 * time.Millisecond})
 	s.attack(t).end()
 	s.isServed(t)
 }

@@ -253,7 +253,7 @@ func TestUnidirectional(t *testing.T) {
 
 // TestNoAnswer: a query that gets none has its stream reset, and others go on.
 func TestNoAnswer(t *testing.T) {
-	s := start(t, dnsserver.Limits{Read: 50 * time.Millisecond})
+	s := start(t, dnsserver.Limits{Read: 250 * time.Millisecond})
 	conn := s.dial(t)
 	if _, err := answers(open(t, conn, query(t, "drop.example.", nil), true)); code(err) != codeUnspecified {
 		t.Errorf("dropped: %v, want code %d", err, codeUnspecified)
@@ -350,10 +350,10 @@ func TestQueriesPerConnection(t *testing.T) {
 
 // TestIdle: a connection that is kept alive, but brings no query, ends.
 func TestIdle(t *testing.T) {
-	s := start(t, dnsserver.Limits{Idle: 100 * time.Millisecond})
+	s := start(t, dnsserver.Limits{Idle: 500 * time.Millisecond})
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	conn, err := quic.DialAddr(ctx, s.at.String(), s.tls, &quic.Config{KeepAlivePeriod: 20 * time.Millisecond})
+	conn, err := quic.DialAddr(ctx, s.at.String(), s.tls, &quic.Config{KeepAlivePeriod: 100 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -365,7 +365,7 @@ func TestIdle(t *testing.T) {
 	select {
 	case <-conn.Context().Done():
 		t.Fatal("ended with a query in flight")
-	case <-time.After(200 * time.Millisecond):
+	case <-time.After(700 * time.Millisecond):
 	}
 	var out dnswire.Builder
 	out.Reset(d.Query(), make([]byte, 2000), d.Limit())

@@ -10,6 +10,7 @@
 //	cache.go    answers from a resolver's cache over UDP
 //	streams.go  answers over TCP and TLS, pipelined
 //	gateway.go  HTTP/1.1 requests carried over connections kept alive
+//	sign.go     signing a zone from file to file
 //	perf.go     where Pharos spends its time
 //	report.go   docs/PERFORMANCE.md and bench/results.json
 //
@@ -62,7 +63,7 @@ type options struct {
 func parse(args []string) (options, error) {
 	var o options
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
-	f.StringVar(&o.work, "work", "all", "what to measure: `auth|shapes|cache|http|streams|all`")
+	f.StringVar(&o.work, "work", "all", "what to measure: `auth|shapes|cache|http|streams|sign|all`")
 	f.IntVar(&o.rounds, "rounds", 11, "how often each server is measured; the median counts")
 	f.Float64Var(&o.seconds, "seconds", 0.8, "length of one measurement")
 	f.StringVar(&o.peers, "peers", "all", "`names` of the peers, separated by commas; all or none")
@@ -82,7 +83,7 @@ func parse(args []string) (options, error) {
 	case f.NArg() > 0:
 		return o, fmt.Errorf("%q is not a flag", f.Arg(0))
 	case o.work != "all" && !slices.ContainsFunc(works, func(w work) bool { return w.name == o.work }):
-		return o, fmt.Errorf("-work %s: want auth, shapes, cache, http, streams or all", o.work)
+		return o, fmt.Errorf("-work %s: want auth, shapes, cache, http, streams, sign or all", o.work)
 	case o.rounds < 1 || o.seconds <= 0:
 		return o, fmt.Errorf("-rounds and -seconds have to be above 0")
 	case o.output != "table" && o.output != "json":
@@ -97,7 +98,7 @@ type work struct {
 	run  func(*arena) ([]table.Row, error)
 }
 
-var works = []work{{"auth", (*arena).auth}, {"shapes", (*arena).shapes}, {"cache", (*arena).cache}, {"http", (*arena).http}, {"streams", (*arena).streams}}
+var works = []work{{"auth", (*arena).auth}, {"shapes", (*arena).shapes}, {"cache", (*arena).cache}, {"http", (*arena).http}, {"streams", (*arena).streams}, {"sign", (*arena).sign}}
 
 // run measures what the arguments ask for and prints it on stdout. It ends every server it started, also
 // when it is interrupted.

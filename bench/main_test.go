@@ -70,6 +70,7 @@ func TestFlags(t *testing.T) {
 // TestFiguresNameRows: a figure to reach speaks of a metric that is measured.
 func TestFiguresNameRows(t *testing.T) {
 	known := map[string][]string{
+		fmt.Sprintf(signWork, thousands(signNames)): {signWall.Name},
 		authUDP:  {cpuPerAnswer.Name},
 		cacheUDP: {cpuPerAnswer.Name},
 		fmt.Sprintf(shapeTLD, thousands(tldShape.Delegations)):                                      {cpuPerAnswer.Name},
@@ -81,6 +82,7 @@ func TestFiguresNameRows(t *testing.T) {
 	for _, n := range gatewayConnections {
 		known[gatewayWork(n)] = []string{cpuPerRequest.Name}
 	}
+	known = append(known, fmt.Sprintf(signWork, thousands(signNames)))
 	for _, f := range figures {
 		if !slices.Contains(known[f.Work], f.Metric) {
 			t.Errorf("figure %+v is of nothing that is measured", f)

@@ -30,6 +30,7 @@ var figures = []table.Figure{
 	{Work: cacheUDP, Metric: cpuPerAnswer.Name, Peer: "Unbound", Most: 0.8},
 	{Work: gatewayWork(64), Metric: cpuPerRequest.Name, Most: 1.1},
 	{Work: gatewayWork(512), Metric: cpuPerRequest.Name, Most: 1.1},
+	{Work: fmt.Sprintf(signWork, thousands(signNames)), Metric: signWall.Name, Most: 1.2},
 }
 
 // section returns the generated part of docs/PERFORMANCE.md.

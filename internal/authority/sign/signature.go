@@ -142,6 +142,6 @@ func (s *signing) lifetime(set rdata.RRset) time.Duration {
 	h.Write([]byte(set.Name.Wire()))
 	seconds := s.now.Unix()
 	h.Write([]byte{byte(set.Type >> 8), byte(set.Type), byte(seconds), byte(seconds >> 8), byte(seconds >> 16), byte(seconds >> 24)})
-	part := time.Duration(h.Sum64()>>40) * s.p.Jitter >> 24
-	return s.p.Lifetime - part.Truncate(time.Second)
+	part := h.Sum64() >> 32 * uint64(s.p.Jitter/time.Second) >> 32
+	return s.p.Lifetime - time.Duration(part)*time.Second
 }

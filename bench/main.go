@@ -98,7 +98,7 @@ type work struct {
 	run  func(*arena) ([]table.Row, error)
 }
 
-var works = []work{{"auth", (*arena).auth}, {"shapes", (*arena).shapes}, {"cache", (*arena).cache}, {"http", (*arena).http}, {"streams", (*arena).streams}, {"sign", (*arena).sign}}
+var works = []work{{"auth", (*arena).auth}, {"shapes", (*arena).shapes}, {"cache", (*arena).cache}, {"http", (*arena).http}, {"streams", (*arena).streams}, {"sign", (*arena).signing}}
 
 // run measures what the arguments ask for and prints it on stdout. It ends every server it started, also
 // when it is interrupted.

@@ -45,8 +45,8 @@ type zoneSigner struct {
 	sign    func(dir string) (args []string, signed string)
 }
 
-// sign is the work "sign".
-func (a *arena) sign() ([]table.Row, error) {
+// signing is the work "sign".
+func (a *arena) signing() ([]table.Row, error) {
 	names := signNames
 	if a.o.quick {
 		names = 500

@@ -82,7 +82,6 @@ func TestFiguresNameRows(t *testing.T) {
 	for _, n := range gatewayConnections {
 		known[gatewayWork(n)] = []string{cpuPerRequest.Name}
 	}
-	known = append(known, fmt.Sprintf(signWork, thousands(signNames)))
 	for _, f := range figures {
 		if !slices.Contains(known[f.Work], f.Metric) {
 			t.Errorf("figure %+v is of nothing that is measured", f)

@@ -37,6 +37,7 @@ type request struct {
 	by     string
 	decide Decide
 	whole  *zone.Zone // instead of decide: the version itself
+	over   *zone.Zone // in the place of which whole comes; nil: it is the first
 
 	receipt Receipt
 	err     error
@@ -73,6 +74,13 @@ func (l *Ledger) Replace(ctx context.Context, name dnsname.Name, by string, cont
 			return receipt, err
 		}
 		change := changeTo(now, content, raise) // outside of the queue, for it takes as long as the zone is large
+		if octetsOf(change) > l.config.limits.entry {
+			receipt, err := l.replaceWhole(ctx, e, by, now, content, raise)
+			if errors.Is(err, errMoved) {
+				continue
+			}
+			return receipt, err
+		}
 		receipt, err := l.wait(ctx, &request{ctx: ctx, entry: e, by: by, decide: func(newest *zone.Zone) (update.Change, error) {
 			if newest != now {
 				return update.Change{}, errMoved
@@ -84,6 +92,34 @@ func (l *Ledger) Replace(ctx context.Context, name dnsname.Name, by string, cont
 		}
 	}
 	return l.Change(ctx, name, by, func(now *zone.Zone) (update.Change, error) { return changeTo(now, content, raise), nil })
+}
+
+// replaceWhole is Replace for a change that is too large for an entry: the history
+// begins anew with it.
+func (l *Ledger) replaceWhole(ctx context.Context, e *entry, by string, now, content *zone.Zone, raise bool) (Receipt, error) {
+	if raise || !now.Serial().Less(content.Serial()) {
+		l.mu.Lock()
+		policy := e.settings.Serial
+		l.mu.Unlock()
+		old, edit := soaOf(content), content.Edit()
+		edit.Delete(old)
+		edit.Add(withSerial(old, update.NextSerial(policy, now.Serial(), time.Now())))
+		var problems []zone.Problem
+		if content, problems = edit.Finish(); content == nil {
+			return Receipt{}, fmt.Errorf("%w: %w", ErrRefused, fatal(problems))
+		}
+	}
+	return l.wait(ctx, &request{ctx: ctx, entry: e, by: by, whole: content, over: now})
+}
+
+// octetsOf returns roughly what a change takes in an entry.
+func octetsOf(change update.Change) (sum int) {
+	for _, list := range [][]rdata.Record{change.Deleted, change.Added} {
+		for _, r := range list {
+			sum += r.Name.Len() + len(r.Data) + 9
+		}
+	}
+	return sum
 }
 
 // replaceTries is how often Replace finds the differences beside the queue, before it
@@ -316,8 +352,8 @@ func (l *Ledger) decide(b *batchOf, d *draft, r *request) error {
 	}
 	e := journal.Entry{Zone: d.entry.name, Version: d.version + 1, Time: at, By: r.by, Sum: difference.Shift(d.sum), Difference: difference}
 	payload := e.Append(make([]byte, 0, difference.Size()+64))
-	if len(payload) > maxEntry {
-		return fmt.Errorf("%w: it takes %d octets, more than %d; make it in several steps", ErrRefused, len(payload), maxEntry)
+	if len(payload) > l.config.limits.entry+entryRoom {
+		return fmt.Errorf("%w: it takes %d octets, more than %d; make it in several steps", ErrRefused, len(payload), l.config.limits.entry)
 	}
 	d.zone, d.version, d.sum, d.at, d.by = next, e.Version, e.Sum, at, r.by
 	d.entries = append(d.entries, kept{e.Version, payload})
@@ -391,15 +427,15 @@ func fatal(problems []zone.Problem) error {
 }
 
 // commitWhole makes a version durable as a new base, outside of the commit log: the
-// first of a zone.
+// first of a zone, or one that has too little in common with the one before.
 func (l *Ledger) commitWhole(b *batchOf, d *draft, r *request) error {
-	if d.zone != nil {
-		return errMoved // somebody else made the first version
-	}
-	if r.whole == nil {
+	switch {
+	case r.whole == nil:
 		return fmt.Errorf("zone %s: %w; give it some with: pharos zone import %s FILE", d.entry.name, ErrNoVersion, d.entry.name)
+	case d.zone != r.over || len(d.entries) > 0:
+		return errMoved // somebody else was first
 	}
-	if err := l.judge(nil, r.whole, nil); err != nil {
+	if err := l.judge(d.zone, r.whole, nil); err != nil {
 		l.count(func(c *Counts) { c.Refused++ })
 		return err
 	}
@@ -408,11 +444,19 @@ func (l *Ledger) commitWhole(b *batchOf, d *draft, r *request) error {
 	size, err := l.saveBase(e, first)
 	e.files.Unlock()
 	if err != nil {
+		l.mu.Lock()
+		e.mustFold = e.zone != nil // nobody knows which base is there
+		l.mu.Unlock()
 		l.tellOf(err)
 		return l.notKept(err)
 	}
+	r.receipt = Receipt{From: first.zone.Serial(), To: first.zone.Serial(), Changed: true}
+	if d.zone != nil {
+		r.receipt.From = d.zone.Serial()
+	}
 	l.mu.Lock()
 	e.zone, e.version, e.sum, e.changed, e.by, e.baseSize, e.isLoaded = first.zone, first.version, first.sum, first.time, r.by, size, true
+	e.journal, e.tailOctet = nil, 0
 	l.counts.Changes++
 	l.counts.Commits++
 	l.mu.Unlock()
@@ -420,7 +464,6 @@ func (l *Ledger) commitWhole(b *batchOf, d *draft, r *request) error {
 	d.zone, d.version, d.sum = first.zone, first.version, first.sum
 	d.entries = nil
 	b.whole = append(b.whole, e.name)
-	r.receipt = Receipt{From: first.zone.Serial(), To: first.zone.Serial(), Changed: true}
 	return nil
 }
 

@@ -120,7 +120,7 @@ func (a *account) check(t *testing.T, what string, c Config, exact bool) {
 }
 
 func crashConfig(t *testing.T, d *memDisk) Config {
-	return Config{Folder: t.TempDir(), disk: d, limits: limits{checkpoint: 2000, fold: 1500}}
+	return Config{Folder: t.TempDir(), disk: d, limits: limits{checkpoint: 2000, entry: 1000, fold: 1500}}
 }
 
 // TestCrash ends the process, or cuts the power, at every single operation on the

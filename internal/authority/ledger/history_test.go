@@ -85,27 +85,24 @@ func TestKeep(t *testing.T) {
 	if n := d.used(); n > 4*size+3*len(versions[300]) {
 		t.Errorf("%d octets on disk", n)
 	}
-	now := time.Unix(1_000_000, 0)
+	_, chain, err := b.chain(origin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
 	for _, tt := range []struct {
 		keep Keep
+		at   time.Time
 		want int
 	}{
-		{Keep{Versions: 3}, 3}, {Keep{For: time.Hour}, 0}, {Keep{For: time.Since(now) + time.Hour, Versions: 2}, 20}, {Keep{Versions: 20, Size: 1}, 0},
+		{Keep{Versions: 3}, now.Add(time.Second), 3},
+		{Keep{For: time.Hour}, now.Add(2 * time.Hour), 0},
+		{Keep{For: time.Hour}, now, len(chain)},
+		{Keep{For: time.Hour, Versions: 4}, now.Add(2 * time.Hour), 4},
+		{Keep{Versions: 1000, Size: 1}, now, 0},
 	} {
-		_, chain, err := b.chain(origin)
-		if err != nil {
-			t.Fatal(err)
-		}
-		at := now
-		if tt.want == 20 {
-			at = time.Now()
-		} else if tt.keep.For > 0 {
-			at = time.Now().Add(2 * time.Hour)
-		} else {
-			at = time.Now().Add(time.Second)
-		}
-		if got := len(tt.keep.history(chain[len(chain)-20:], at)); got != tt.want {
-			t.Errorf("%+v keeps %d, want %d", tt.keep, got, tt.want)
+		if got := len(tt.keep.history(chain, tt.at)); got != tt.want {
+			t.Errorf("%+v keeps %d of %d, want %d", tt.keep, got, len(chain), tt.want)
 		}
 	}
 }
@@ -190,4 +187,63 @@ func counted(z *zone.Zone, owner, name dnsname.Name) (n int) {
 		fmt.Sscan(string(data[1:]), &n)
 	}
 	return n
+}
+
+// TestLargeReplace: a version that has little in common with the one before becomes a
+// new base; what comes after it has a history again. Every operation on the disk is
+// the last one once.
+func TestLargeReplace(t *testing.T) {
+	var lines strings.Builder
+	lines.WriteString(exampleText)
+	for i := range 60 {
+		fmt.Fprintf(&lines, "large%d TXT %040d\n", i, i)
+	}
+	rnd := rand.New(rand.NewPCG(6, 6))
+	for crashAt := 1; ; crashAt++ {
+		d := newMemDisk(rnd)
+		c := crashConfig(t, d)
+		b := open(t, c, origin)
+		b.mustAdd(origin, "a TXT one")
+		before := text(b.Version(origin).Zone)
+		d.mu.Lock()
+		d.crashAt = d.ops + crashAt
+		d.mu.Unlock()
+		r, err := b.Replace(context.Background(), origin, "test", parse(t, origin, lines.String()), false)
+		want := before
+		if err == nil {
+			want = text(b.Version(origin).Zone)
+			if r != (Receipt{2, 3, true}) {
+				t.Fatalf("receipt %+v", r)
+			}
+		} else if !errors.Is(err, ErrNotKept) {
+			t.Fatal(err)
+		}
+		d.mu.Lock()
+		finished := d.ops < d.crashAt
+		if finished {
+			d.crashAt = 0
+		}
+		d.mu.Unlock()
+		if finished {
+			b.mustAdd(origin, "b TXT two")
+			want = text(b.Version(origin).Zone)
+			if list, err := b.History(origin, 0); err != nil || len(list) != 2 {
+				t.Errorf("history %v %v", list, err)
+			}
+		}
+		c.disk = d.powerless()
+		b.Close()
+		b = open(t, c, origin)
+		got := text(b.Version(origin).Zone)
+		if got != want && (err == nil || !strings.Contains(got, "large59")) {
+			t.Fatalf("crash at %d: %v:\n%s", crashAt, err, got)
+		}
+		if p := b.problem("example.com."); p != "" {
+			t.Fatalf("crash at %d: %s", crashAt, p)
+		}
+		b.mustAdd(origin, "c TXT three")
+		if finished {
+			break
+		}
+	}
 }

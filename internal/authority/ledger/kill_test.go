@@ -33,7 +33,7 @@ func TestKillChild(t *testing.T) {
 	if folder == "" {
 		t.Skip("is run by TestKill")
 	}
-	b := open(t, Config{Folder: folder, limits: limits{checkpoint: 30_000, fold: 10_000}}, origin, other)
+	b := open(t, Config{Folder: folder, limits: limits{checkpoint: 30_000, entry: 10_000, fold: 10_000}}, origin, other)
 	var out sync.Mutex
 	var work sync.WaitGroup
 	for w := range 4 {

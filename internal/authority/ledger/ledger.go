@@ -50,22 +50,23 @@ import (
 
 // Limits of a ledger.
 const (
-	maxWaiting  = 4096     // changes in the queue; more callers wait. Arbitrary: some seconds of work
-	maxBatch    = 1024     // changes made durable at once, so that the first of them is not kept waiting for long
-	batchOctets = 8 << 20  // likewise, octets
-	maxEntry    = 48 << 20 // octets of one entry, which with a batch must fit a frame; a larger change becomes a new base, without history
-	commitLimit = 8        // times limits.checkpoint: if checkpoints fail, changes are refused beyond it
-	commitFiles = 8        // commit logs after which there is a checkpoint: each start makes one
+	maxWaiting  = 4096    // changes in the queue; more callers wait. Arbitrary: some seconds of work
+	maxBatch    = 1024    // changes made durable at once, so that the first of them is not kept waiting for long
+	batchOctets = 8 << 20 // likewise, octets
+	entryRoom   = 4096    // octets of an entry beside its records: names, SOA records, who
+	commitLimit = 8       // times limits.checkpoint: if checkpoints fail, changes are refused beyond it
+	commitFiles = 8       // commit logs after which there is a checkpoint: each start makes one
 )
 
 // limits are those that tests make smaller.
 type limits struct {
 	checkpoint int64         // octets of commit logs after which entries go to the logs of their zones; also what a start reads
+	entry      int           // octets of the records in one entry, which with a batch must fit a frame; a larger Replace becomes a new base, without history
 	fold       int64         // octets of entries behind a base that are never worth a new base
 	retry      time.Duration // how long after a failed checkpoint the next is tried
 }
 
-var defaultLimits = limits{checkpoint: 16 << 20, fold: 1 << 20, retry: 2 * time.Second}
+var defaultLimits = limits{checkpoint: 16 << 20, entry: 48 << 20, fold: 1 << 20, retry: 2 * time.Second}
 
 // Errors of changes. What is wrong in detail is wrapped around them.
 var (

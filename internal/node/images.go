@@ -114,6 +114,7 @@ func readImage(file string, c *config.Zone) (*servedZone, error) {
 	}
 	// Read, not mapped: a mapped file that somebody cuts off ends the process.
 	image := make([]byte, st.Size())
+	wantHuge(image)
 	copy(image, head)
 	if _, err := io.ReadFull(f, image[len(head):]); err != nil {
 		return nil, err

@@ -15,23 +15,12 @@ func (c *checker) checkAll() {
 	if c.rules.Glue == Off && c.rules.Aliases == Off && c.rules.Signatures == Off {
 		return
 	}
-	last, covered := dnsname.Name{}, rdata.Type(0)
-	var sigs [][]byte // of covered at last
-	for r := range c.next.Records() {
-		if r.Name != last {
-			c.checkTimes(last, covered, sigs)
-			last, sigs = r.Name, sigs[:0]
-			c.checkNode(c.next.Lookup(r.Name))
-		}
-		if r.Type == rdata.TypeRRSIG {
-			if t := rdata.Type(binary.BigEndian.Uint16(r.Data)); t != covered {
-				c.checkTimes(last, covered, sigs)
-				covered, sigs = t, sigs[:0]
-			}
-			sigs = append(sigs, r.Data)
+	for n := range c.next.Nodes() {
+		c.checkNode(c.next.At(n))
+		if c.rules.Signatures != Off {
+			c.checkTimesAt(n)
 		}
 	}
-	c.checkTimes(last, covered, sigs)
 }
 
 // checkTouched looks at the names that the differences have records of, and at the
@@ -61,11 +50,11 @@ func (c *checker) checkTouched() {
 
 // checkNode looks at the RRsets of one name.
 func (c *checker) checkNode(f zone.Found) {
-	if f.Exact == 0 {
-		return // only NSEC3 is there, whose signatures are like all others
-	}
 	name := c.next.Name(f.Exact)
 	if f.DNAME != 0 {
+		if c.next.Lookup(name).Exact == 0 {
+			return // only NSEC3 is there, whose signatures are like all others
+		}
 		// RFC 6672 §2.4: no resource records exist below the owner of a DNAME.
 		c.add(c.rules.Aliases, "aliases", name, 0, "lies below the DNAME of %s and is never answered (RFC 6672 §2.4); remove one of them", c.next.Name(f.DNAME))
 		return
@@ -86,7 +75,10 @@ func (c *checker) checkNode(f zone.Found) {
 func (c *checker) checkTargets(name dnsname.Name, owner zone.Found, set *zone.RRset) {
 	for i, at := 0, 0; i < set.Count; i++ {
 		var data []byte
-		data, _, at = set.Record(at)
+		var addresses zone.Node
+		if data, addresses, at = set.Record(at); addresses != 0 || !c.isInZone(set.TargetName(data)) {
+			continue // nothing is wrong with what has addresses
+		}
 		target := dnsname.View(lowered(set.TargetName(data)))
 		f := c.next.Lookup(target)
 		below := f.Cut != 0 && (owner.Cut != f.Cut || set.Type == rdata.TypeMX)
@@ -99,6 +91,14 @@ func (c *checker) checkTargets(name dnsname.Name, owner zone.Found, set *zone.RR
 			c.add(c.rules.Glue, "glue", name, set.Type, "name server %s has no address in the zone; add A or AAAA records for it", target)
 		}
 	}
+}
+
+// isInZone reports whether a name, which may have capital letters, is in the zone.
+func (c *checker) isInZone(n dnsname.Name) bool {
+	var wire [dnsname.MaxLen]byte
+	lower := wire[:copy(wire[:], n.Wire())]
+	dnsname.Lower(lower)
+	return dnsname.View(lower).IsSubdomainOf(c.next.Origin())
 }
 
 func lowered(n dnsname.Name) []byte {

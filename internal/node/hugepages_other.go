@@ -1,0 +1,7 @@
+//go:build !linux
+
+package node
+
+func wantHuge([]byte) {}
+
+func makeHuge([]byte) {}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -154,7 +153,7 @@ func (n *Node) publish(cfg *config.Config, st *state.State) error {
 	n.follow(prev, next)
 	n.reportProblems(next)
 	if next.read > largeRead {
-		go debug.FreeOSMemory() // ends by itself, some milliseconds later
+		go settle(next) // ends by itself, some milliseconds later
 	}
 	return nil
 }

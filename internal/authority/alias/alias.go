@@ -45,7 +45,12 @@ type Record struct {
 
 // Find returns the ALIAS records of a zone by their owners, in canonical order. Of
 // several at one name the first counts.
-func Find(z *zone.Zone) []Record { return collect(nil, z.Records()) }
+func Find(z *zone.Zone) []Record {
+	if !z.MayHave(rdata.TypeALIAS) {
+		return nil
+	}
+	return collect(nil, z.Records())
+}
 
 // Follow returns the ALIAS records of a later version, given those of an earlier one
 // and the differences between them.

@@ -46,6 +46,7 @@ type Builder struct {
 
 	depth   int    // labels of the deepest node below the origin
 	wild    bool   // whether some wildcard has addresses
+	types   []rdata.Type
 	current uint32 // node of the record before, the likely owner of the next
 
 	starts [dnsname.MaxLabels + 1]uint8  // scratch of nodeOf

@@ -85,7 +85,9 @@ func describe(z *Zone, asked []dnsname.Name) string {
 	fmt.Fprintf(&b, "%s serial %d negative %d names %d records %d denial %v type %v signed %v %v\n", z.Origin(), z.Serial(), z.NegativeTTL(),
 		names, records, z.AppendDenial(nil, 12), z.DenialType(), z.IsSigned(), z.DenialSignatures().Count)
 	for r := range z.Records() {
-		fmt.Fprintln(&b, r)
+		if fmt.Fprintln(&b, r); !z.MayHave(r.Type) {
+			fmt.Fprintln(&b, "which it says it has not")
+		}
 	}
 	for n := range z.Nodes() {
 		fmt.Fprintf(&b, "node %s cut %v cname %v dname %v steered %v occluded %v data %v hash %v\n", name(n), z.IsCut(n), z.HasCNAME(n), z.HasDNAME(n),

@@ -33,7 +33,7 @@ func (b *Builder) Finish() (*Zone, []Problem) {
 			insert(z.table, b.nodes[i].hash, uint32(b.nodes[i].node))
 		}
 	}
-	z.wild = b.wild
+	z.wild, z.types = b.wild, slices.Clip(b.types)
 	z.readApex()
 	b.link(z)
 	b.indexDenials(z, order)
@@ -41,6 +41,18 @@ func (b *Builder) Finish() (*Zone, []Problem) {
 	z.warnings = b.problems.lasting
 	return z, b.problems.list
 }
+
+// withType returns types with t.
+func withType(types []rdata.Type, t rdata.Type) []rdata.Type {
+	if slices.Contains(types, t) {
+		return types
+	}
+	return append(slices.Clip(types), t)
+}
+
+// MayHave reports whether the zone may have records of type t: if not, nobody needs
+// to look for one. It looks at no record.
+func (z *Zone) MayHave(t rdata.Type) bool { return slices.Contains(z.types, t) }
 
 // hashNodes returns how many nodes are owners of nothing but NSEC3.
 func (b *Builder) hashNodes(order []uint32) (count int) {
@@ -144,6 +156,7 @@ func (b *Builder) arrangeNode(i uint32, list []uint32) (size int) {
 			size += 2 + int(b.records[index].length) + linkLenOf(t)
 		}
 		b.checkRRset(i, t, count)
+		b.types = withType(b.types, t)
 		node.flags |= flagOf(t, Node(i)+apex) // the apex is the first of both
 		others = others || first.rrtype != rdata.TypeNSEC3 && !covers(first, b.rdataOf(first), rdata.TypeNSEC3)
 		node.sets++

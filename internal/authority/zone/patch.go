@@ -352,6 +352,9 @@ func (p *patch) count() {
 		}
 	}
 	p.next.wild = p.next.wild || p.b.wild
+	for _, t := range p.b.types {
+		p.next.types = withType(p.next.types, t)
+	}
 }
 
 // recordsAt returns the number of the records of n.

@@ -279,6 +279,7 @@ func (v *verifier) rrsets(n Node, at, count int) (flags uint8, end int, err erro
 		}
 		before = int(key)
 		flags |= flagOf(t, n)
+		z.types = withType(z.types, t)
 		beside = beside || t != rdata.TypeCNAME && t != rdata.TypeRRSIG && t != rdata.TypeNSEC
 		others = others || t != rdata.TypeNSEC3 && key != uint32(rdata.TypeNSEC3)<<1|1
 	}

@@ -66,6 +66,7 @@ type Zone struct {
 	nsec3      nsec3Index
 	names      int
 	records    int
+	types      []rdata.Type // of the records that there are, or once were
 
 	// What an edit must know to do no more than it has to.
 	targets   targetSet // names in the zone whose addresses an answer or a check has looked for

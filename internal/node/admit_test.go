@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -246,5 +248,48 @@ func TestNoAllocsRules(t *testing.T) {
 	client, local := netip.MustParseAddr("198.51.100.1"), netip.MustParseAddrPort("192.0.2.1:53")
 	if got := testing.AllocsPerRun(100, func() { s.refuses(client, local); anyRule(rules, client, dnsname.Name{}) }); got != 0 {
 		t.Errorf("%v allocations", got)
+	}
+}
+
+// TestExpireOfSecondary: RFC 7314 §3.2: a secondary tells for how long it may serve the
+// zone yet, which its copy on disk remembers.
+func TestExpireOfSecondary(t *testing.T) {
+	primary, stop := start(t, newFolderWith(t, exampleZone).config("zones: [{name: example.com, file: example.zone, transfer: [{network: 127.0.0.0/8}]}]\n"))
+	f := newFolder(t)
+	config := f.config(fmt.Sprintf("zones: [{name: example.com, kind: secondary, primaries: [{address: %q}]}]\n", primary.DNS()[0]))
+	expire := func(n *Node) (seconds uint32) {
+		eventually(t, func() string {
+			m := exchange(t, "tcp", n.DNS()[0], question("example.com", dns.TypeSOA, func(m *dns.Msg) {
+				m.IsEdns0().Option = append(m.IsEdns0().Option, &dns.EDNS0_EXPIRE{Code: dns.EDNS0EXPIRE, Empty: true})
+			}))
+			for _, o := range m.IsEdns0().Option {
+				if e, ok := o.(*dns.EDNS0_EXPIRE); ok {
+					seconds = e.Expire
+					return ""
+				}
+			}
+			return "no EXPIRE: " + m.String()
+		})
+		return seconds
+	}
+	n, stopSecondary := start(t, config)
+	if got := expire(n); got > 604800 || got < 604800-60 {
+		t.Errorf("just transferred: %d s, want what the SOA record says, 604800", got)
+	}
+	stopSecondary()
+	stop()
+	copies, err := filepath.Glob(filepath.Join(f.path, "data", "zones", "*"))
+	if err != nil || len(copies) == 0 {
+		t.Fatal("no copy", err)
+	}
+	for _, path := range copies {
+		before := time.Now().Add(-24 * time.Hour)
+		if err := os.Chtimes(path, before, before); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n, _ = start(t, config)
+	if got := expire(n); got > 604800-86400 || got < 604800-86400-60 {
+		t.Errorf("confirmed a day ago: %d s, want %d", got, 604800-86400)
 	}
 }

@@ -16,7 +16,7 @@
 // Concurrency: a Machine belongs to one goroutine at a time. It has no clock: now
 // is an argument.
 //
-// Sources: RFC 1034 §4.3.5, RFC 1035 §3.3.13, RFC 1996, RFC 1912 §2.2.
+// Sources: RFC 1034 §4.3.5, RFC 1035 §3.3.13, RFC 1996, RFC 1912 §2.2, RFC 7314.
 package refresh
 
 import (
@@ -75,10 +75,12 @@ type (
 	// Tick is that the time of Next has come. Too early does no harm.
 	Tick struct{}
 	// Ended is that the check asked for by the action Check is over. Without Failed,
-	// the zone has the version of SOA now, be it old or new.
+	// the zone has the version of SOA now, be it old or new. Age is for how long the
+	// server that was asked, being a secondary itself, has not heard of its primary.
 	Ended struct {
 		Failed bool
 		SOA    SOA
+		Age    time.Duration
 	}
 )
 
@@ -219,12 +221,22 @@ func (m *Machine) end(now time.Time, ev Ended) {
 		m.next = now.Add(m.retry())
 	} else {
 		m.failures = 0
-		m.soa, m.present, m.confirmed = ev.SOA, true, now
+		m.confirm(now, ev)
 		m.next = now.Add(m.jitter(clamp(ev.SOA.Refresh, minRefresh)))
 	}
 	if hold := now.Add(notifyHold); again && hold.Before(m.next) {
 		m.next = hold
 	}
+}
+
+// confirm takes over a version that a primary has. RFC 7314 §4: it expires when it does
+// there; but who heard of it from somebody better before does not forget that.
+func (m *Machine) confirm(now time.Time, ev Ended) {
+	at := now.Add(-max(ev.Age, 0))
+	if m.present && m.soa.Serial == ev.SOA.Serial && m.confirmed.After(at) {
+		at = m.confirmed
+	}
+	m.soa, m.present, m.confirmed = ev.SOA, true, at
 }
 
 // retry returns the time to the next check after a failure.

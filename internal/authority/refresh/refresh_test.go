@@ -79,6 +79,36 @@ func TestLife(t *testing.T) {
 	}
 }
 
+// TestExpireOption: RFC 7314 §4: a version got from a secondary expires when it does
+// there; two secondaries that ask each other do not keep a zone alive for ever.
+func TestExpireOption(t *testing.T) {
+	s := tell(t)
+	s.step(0, Started{}, Check)
+	s.step(0, Ended{SOA: soa, Age: 20 * time.Hour})
+	if got := s.Expires().Sub(s.now); got != 4*time.Hour {
+		t.Errorf("expires in %v, want 4h", got)
+	}
+	s.step(time.Hour, Tick{}, Check)
+	s.step(0, Ended{SOA: soa, Age: 21 * time.Hour}) // the other has heard of nobody either
+	if got := s.Expires().Sub(s.now); got != 3*time.Hour {
+		t.Errorf("an hour later it expires in %v, want 3h", got)
+	}
+	s.step(time.Hour, Tick{}, Check)
+	s.step(0, Ended{SOA: soa})
+	s.step(time.Hour, Tick{}, Check)
+	s.step(0, Ended{SOA: soa, Age: 23 * time.Hour}) // what the primary said counts on
+	if got := s.Expires().Sub(s.now); got != 23*time.Hour {
+		t.Errorf("expires in %v, want 23h", got)
+	}
+	s.step(time.Hour, Tick{}, Check)
+	newer := soa
+	newer.Serial++
+	s.step(0, Ended{SOA: newer, Age: 23 * time.Hour})
+	if got := s.Expires().Sub(s.now); got != time.Hour {
+		t.Errorf("a newer version expires in %v, want 1h", got)
+	}
+}
+
 // TestAbsent: without a version the tries come at growing intervals.
 func TestAbsent(t *testing.T) {
 	s := tell(t)

@@ -224,3 +224,28 @@ func query(name dnsname.Name, t rdata.Type, have *rdata.Record) []byte {
 	}
 	return m.Append(nil)
 }
+
+// expireWanted asks a server how long it may yet serve the zone (RFC 7314 §3.1).
+var expireWanted = dnswire.EDNS{Present: true, UDPSize: dnswire.MaxUDP, Options: []byte{0, byte(dnswire.OptionExpire), 0, 0}}
+
+// withEDNS adds an OPT record to a query, if edns has one.
+func withEDNS(msg []byte, edns dnswire.EDNS) []byte {
+	m, err := dnswire.ParseMessage(msg)
+	if err != nil {
+		panic("BUG: a query of ours that cannot be read: " + err.Error())
+	}
+	m.EDNS = edns
+	return m.Append(nil)
+}
+
+// expireIn returns what a response says of that; negative if nothing.
+func expireIn(m *dnswire.Message) time.Duration {
+	for o := m.EDNS.Options; len(o) >= 4; {
+		length := 4 + int(binary.BigEndian.Uint16(o[2:])) // which has been checked
+		if dnswire.Option(binary.BigEndian.Uint16(o)) == dnswire.OptionExpire && length == 8 {
+			return time.Duration(binary.BigEndian.Uint32(o[4:])) * time.Second
+		}
+		o = o[length:]
+	}
+	return -1
+}

@@ -31,6 +31,9 @@ type Result struct {
 	Records int
 	Octets  int64
 	Took    time.Duration
+	// Expires is for how long the server that was asked may serve the version itself,
+	// if it says so (RFC 7314); negative if not.
+	Expires time.Duration
 }
 
 // check asks the primaries in turn until one of them has the newest version or
@@ -61,8 +64,9 @@ func checkOne(ctx context.Context, name dnsname.Name, p Peer, old *zone.Zone, fo
 			r, err = Result{}, fmt.Errorf("BUG: what it sent made the receiver panic: %v\n%s", cause, debug.Stack())
 		}
 	}()
-	f := &fetcher{name: name, primary: p, old: old, limits: limits}
+	f := &fetcher{name: name, primary: p, old: old, limits: limits, expires: -1}
 	defer f.close()
+	defer func() { r.Expires = f.expires }()
 	if old == nil || force {
 		f.force = true
 		return f.whole(ctx)
@@ -97,7 +101,8 @@ type fetcher struct {
 	old     *zone.Zone
 	force   bool // any serial will do
 	limits  Limits
-	kept    net.Conn // to the primary over TLS, for the next request; nil: none
+	expires time.Duration // as Result.Expires
+	kept    net.Conn      // to the primary over TLS, for the next request; nil: none
 }
 
 // open sends a request, on the connection of the one before if it was kept.
@@ -113,8 +118,8 @@ func (f *fetcher) open(ctx context.Context, msg []byte) (*stream, error) {
 
 // soa asks for the primary's SOA record. RFC 9103 §6.2: over TLS the transfer then
 // comes on the same connection.
-func (f *fetcher) soa(ctx context.Context) (*dnswire.Message, error) {
-	msg := query(f.name, rdata.TypeSOA, nil)
+func (f *fetcher) soa(ctx context.Context, edns dnswire.EDNS) (*dnswire.Message, error) {
+	msg := withEDNS(query(f.name, rdata.TypeSOA, nil), edns)
 	if f.primary.TLS == nil {
 		return f.primary.ask(ctx, msg, udpTries)
 	}
@@ -140,10 +145,14 @@ func (f *fetcher) close() {
 
 // serial asks for the primary's SOA record (RFC 1034 §4.3.5).
 func (f *fetcher) serial(ctx context.Context) (rdata.Serial, error) {
-	m, err := f.soa(ctx)
+	m, err := f.soa(ctx, expireWanted)
+	if err == nil && !m.EDNS.Present && (m.Rcode == dnswire.RcodeFormErr || m.Rcode == dnswire.RcodeNotImp) {
+		m, err = f.soa(ctx, dnswire.EDNS{}) // RFC 6891 §7: it knows nothing of EDNS
+	}
 	if err != nil {
 		return 0, err
 	}
+	f.expires = expireIn(m)
 	if m.Rcode != dnswire.RcodeNoError {
 		return 0, &transfer.Refused{Rcode: m.Rcode, EDE: m.EDE}
 	}
@@ -239,7 +248,7 @@ func (f *fetcher) finish(build *zone.Builder, r *transfer.Receiver) (Result, err
 
 // Serial asks a server for the serial of the version that it has of a zone.
 func Serial(ctx context.Context, p Peer, name dnsname.Name) (rdata.Serial, error) {
-	f := &fetcher{name: name, primary: p}
+	f := &fetcher{name: name, primary: p, expires: -1}
 	defer f.close()
 	return f.serial(ctx)
 }

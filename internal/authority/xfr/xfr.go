@@ -363,7 +363,7 @@ func (s *Secondaries) check(ctx context.Context, e *entry, primaries []Peer, old
 	r, err := check(ctx, e.name, primaries, old, force, s.config.Limits)
 	now := time.Now()
 	if err == nil && ctx.Err() == nil {
-		err = s.keep(r, old, now)
+		err = s.keep(r, old, now.Add(-ageOf(r)))
 	}
 	if ctx.Err() != nil { // closed, or not our zone any more
 		return
@@ -405,7 +405,7 @@ func (s *Secondaries) ended(e *entry, r Result, old *zone.Zone, err error, now t
 		e.state.Last.Zone = nil
 	}
 	if err == nil {
-		ev.SOA = soaOf(r.Zone)
+		ev.SOA, ev.Age = soaOf(r.Zone), ageOf(r)
 	}
 	s.stepLocked(e, now, ev)
 	s.mu.Unlock()
@@ -414,6 +414,15 @@ func (s *Secondaries) ended(e *entry, r Result, old *zone.Zone, err error, now t
 		s.config.Publish(e.name)
 	}
 	s.config.Trouble(e.name)
+}
+
+// ageOf returns for how long the server that confirmed a version has not heard of its
+// own primary: what is missing of EXPIRE in the time that it has left (RFC 7314 §4).
+func ageOf(r Result) time.Duration {
+	if r.Expires < 0 {
+		return 0
+	}
+	return max(0, soaOf(r.Zone).Expire-r.Expires)
 }
 
 func (s *Secondaries) logEnd(name dnsname.Name, r Result, old *zone.Zone, err error) {

@@ -629,3 +629,25 @@ func FuzzReadCopy(f *testing.F) {
 		}
 	})
 }
+
+// TestExpireIn: RFC 7314 §3.2: the option of a response; in a query it is empty.
+func TestExpireIn(t *testing.T) {
+	for _, tt := range []struct {
+		options []byte
+		want    time.Duration
+	}{
+		{nil, -1}, {[]byte{0, 9, 0, 0}, -1}, {[]byte{0, 9, 0, 4, 0, 0, 1, 0}, 256 * time.Second},
+		{[]byte{0, 3, 0, 1, 'x', 0, 9, 0, 4, 0, 0, 0, 7}, 7 * time.Second}, {[]byte{0, 9, 0, 3, 0, 0, 1}, -1},
+	} {
+		if got := expireIn(&dnswire.Message{EDNS: dnswire.EDNS{Present: true, Options: tt.options}}); got != tt.want {
+			t.Errorf("%x: %v, want %v", tt.options, got, tt.want)
+		}
+	}
+	z := parse(t, 1)
+	expire := soaOf(z).Expire
+	for left, want := range map[time.Duration]time.Duration{-1: 0, expire: 0, expire - time.Hour: time.Hour, expire + time.Hour: 0} {
+		if got := ageOf(Result{Zone: z, Expires: left}); got != want {
+			t.Errorf("%v left: age %v, want %v", left, got, want)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/hex"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -97,6 +99,26 @@ var ednsCases = []ednsCase{
 	{name: "dig +adflag", change: func(m *dns.Msg) { m.AuthenticatedData = true }},
 	{name: "dig +cdflag", change: func(m *dns.Msg) { m.CheckingDisabled = true }},
 	{name: "dig +recurse", change: func(m *dns.Msg) { m.RecursionDesired = true }},
+	{name: "dig +aaflag", change: func(m *dns.Msg) { m.Authoritative = true }},
+	{name: "dig +tcflag", change: func(m *dns.Msg) { m.Truncated = true }},
+	{name: "dig +adflag +dnssec", change: func(m *dns.Msg) { m.AuthenticatedData = true; m.SetEdns0(4096, true) }},
+	{name: "dig +edns=255", change: withEDNS(func(o *dns.OPT) { o.SetVersion(255) })},
+	{name: "dig +edns=1 +tcp", tcp: true, change: withEDNS(func(o *dns.OPT) { o.SetVersion(1) })},
+	{name: "dig +edns=0 +dnssec +tcp", tcp: true, change: withEDNS(func(o *dns.OPT) { o.SetDo() })},
+	{name: "dig +edns=0 +ednsflags=0x7fff", change: withEDNS(func(o *dns.OPT) { o.Hdr.Ttl |= 0x7FFF })},
+	{name: "dig +edns=0 +ednsopt=65535", change: option(65535, 1, 2, 3)},
+	{name: "dig +nsid +expire +cookie +ednsopt=100", change: func(m *dns.Msg) {
+		option(3)(m)
+		for code, data := range map[uint16][]byte{9: nil, 10: clientCookie, 100: {1}} {
+			m.IsEdns0().Option = append(m.IsEdns0().Option, &dns.EDNS0_LOCAL{Code: code, Data: data})
+		}
+	}},
+	{name: "dig +edns=1 +opcode=15", change: func(m *dns.Msg) { m.Opcode = 15; m.SetEdns0(4096, false); m.IsEdns0().SetVersion(1) }},
+	{name: "dig +opcode=1 (IQUERY)", change: func(m *dns.Msg) { m.Opcode = 1 }},
+	{name: "dig +opcode=2 (STATUS)", change: func(m *dns.Msg) { m.Opcode = 2 }},
+	{name: "dig +opcode=3", change: func(m *dns.Msg) { m.Opcode = 3; m.SetEdns0(4096, false) }},
+	{name: "dig +opcode=6 (DSO)", tcp: true, change: func(m *dns.Msg) { m.Opcode = 6 }},
+	{name: "dig +opcode=15 +tcp", tcp: true, change: func(m *dns.Msg) { m.Opcode = 15 }},
 	{name: "two OPT records", change: func(m *dns.Msg) { m.SetEdns0(4096, false); m.Extra = append(m.Extra, m.Extra[0]) }},
 	{name: "OPT in the answer section", change: func(m *dns.Msg) { m.SetEdns0(4096, false); m.Answer, m.Extra = m.Extra, nil }},
 	{name: "an unknown type", change: func(m *dns.Msg) { m.Question[0].Qtype = 1000; m.SetEdns0(4096, false) }},
@@ -174,6 +196,7 @@ func shape(t *testing.T, wire []byte) string {
 	opt := "none"
 	if o := m.IsEdns0(); o != nil {
 		opt = fmt.Sprintf("version %d size %d flags %#x", o.Version(), o.UDPSize(), o.Hdr.Ttl&0xFFFF)
+		slices.SortFunc(o.Option, func(a, b dns.EDNS0) int { return cmp.Compare(a.Option(), b.Option()) })
 		for _, option := range o.Option {
 			switch option := option.(type) {
 			case *dns.EDNS0_COOKIE:

@@ -125,7 +125,7 @@ func (q *Query) Parse(msg []byte) Verdict {
 	}
 	op := q.Opcode()
 	if op != OpcodeQuery && op != OpcodeNotify && op != OpcodeUpdate {
-		return q.reject(RcodeNotImp)
+		return q.reject(q.parseUnknown())
 	}
 	// RFC 9619: a QUERY has one question. Records in its answer section mean
 	// nothing; its authority section may have IXFR's SOA (RFC 1995 §3). The answer
@@ -155,6 +155,24 @@ func (q *Query) Parse(msg []byte) Verdict {
 func (q *Query) reject(r Rcode) Verdict {
 	q.Rcode = r
 	return Reject
+}
+
+// parseUnknown reads a message with an opcode that is not known as if it had the form of
+// a query: whoever sends OPT gets OPT, and BADVERS if its version is not known (RFC 6891
+// §6.1.1 and §6.1.3). Nothing else of it counts.
+func (q *Query) parseUnknown() Rcode {
+	rcode := RcodeFormErr
+	if questions := binary.BigEndian.Uint16(q.Msg[4:]); questions == 0 || questions == 1 && q.parseQuestion() {
+		rcode = q.parseRecords()
+	}
+	q.Name, q.Type, q.Class, q.QuestionEnd, q.TSIG = dnsname.Name{}, 0, 0, HeaderLen, 0
+	if rcode == RcodeBadVers {
+		return rcode
+	}
+	if rcode != RcodeNoError {
+		q.EDNS = EDNS{}
+	}
+	return RcodeNotImp
 }
 
 // parseQuestion reads the question. Its name must be plain: nothing stands

@@ -61,7 +61,7 @@ func leading(j *journal.Journal, from *zone.Zone) []*journal.Difference {
 func gateRules(c *config.Zone) gate.Rules {
 	return gate.Rules{
 		Serial: serialStrength(c), Glue: strength(c.Gate.Glue), Aliases: strength(c.Gate.Aliases),
-		Signatures: strength(c.Gate.Signatures), MaxChange: float64(c.Gate.MaxChange) / 100, MinRecords: c.Gate.MinRecords,
+		Signatures: strength(c.Gate.Signatures), ZONEMD: strength(c.Gate.ZONEMD), RequireZONEMD: c.Gate.ZONEMD == "require", MaxChange: float64(c.Gate.MaxChange) / 100, MinRecords: c.Gate.MinRecords,
 	}
 }
 
@@ -84,7 +84,7 @@ func serialStrength(c *config.Zone) gate.Strength {
 }
 
 func strength(word string) gate.Strength {
-	return map[string]gate.Strength{"warn": gate.Warn, "refuse": gate.Refuse}[word]
+	return map[string]gate.Strength{"warn": gate.Warn, "refuse": gate.Refuse, "require": gate.Refuse}[word]
 }
 
 // AcceptZone serves the version of a zone that the gate has refused, once.

@@ -178,6 +178,10 @@ type Gate struct {
 	// not valid yet, and signatures of SOA, NS and DNSKEY that are not by the zone's
 	// keys.
 	Signatures string `json:"signatures" enum:"off,warn,refuse" default:"warn" example:"refuse"`
+	// ZONEMD finds a digest of the zone (RFC 8976) that does not fit: the zone is not
+	// as it was made. require also refuses a zone that has none. It takes a walk over the
+	// whole zone for each version.
+	ZONEMD string `json:"zonemd" enum:"off,warn,refuse,require" default:"off" example:"refuse"`
 	// MaxChange is how much of the zone may be deleted, or added, in one step, in
 	// percent of its records; more is refused until "pharos zone accept". What
 	// DNSSEC adds by itself does not count. 0: any amount.

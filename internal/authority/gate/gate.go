@@ -11,6 +11,7 @@
 //	glue        name servers in the zone without an address
 //	aliases     name servers and mail exchangers that are aliases, names below a DNAME
 //	signatures  expired or not yet valid, and those of the apex that do not verify
+//	zonemd      a digest that is not that of the zone
 //
 // With the differences between two versions known, only what they touch is looked
 // at, so that a small change to a large zone stays cheap.
@@ -19,7 +20,8 @@
 //
 // Concurrency: everything here is a function of its arguments.
 //
-// Sources: RFC 1034 §4.2, RFC 1982, RFC 2181 §10.3, RFC 4034 §3.1.5, RFC 6672 §2.4.
+// Sources: RFC 1034 §4.2, RFC 1982, RFC 2181 §10.3, RFC 4034 §3.1.5, RFC 6672 §2.4,
+// RFC 8976 §4.
 package gate
 
 import (
@@ -50,6 +52,9 @@ type Rules struct {
 	Glue       Strength
 	Aliases    Strength
 	Signatures Strength
+	ZONEMD     Strength // a digest of the zone that does not fit
+	// RequireZONEMD makes a zone without a digest one whose digest does not fit.
+	RequireZONEMD bool
 	// MaxChange is which share of the old version's records may be deleted or
 	// added in one step; 0: any. DNSSEC's own records do not count, for signing
 	// anew changes all of them.
@@ -111,6 +116,7 @@ func Check(old, next *zone.Zone, diffs []*journal.Difference, rules Rules, now t
 		c.checkAll()
 	}
 	c.checkApexSignatures()
+	c.checkZONEMD()
 	return c.findings
 }
 

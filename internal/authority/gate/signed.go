@@ -1,9 +1,12 @@
 package gate
 
 import (
+	"errors"
+
 	"pharos/internal/authority/zone"
 	"pharos/internal/dns/dnssec"
 	"pharos/internal/dns/rdata"
+	"pharos/internal/dns/zonemd"
 )
 
 // checkApexSignatures verifies what the rest of a signed zone stands on: SOA, NS and
@@ -54,6 +57,19 @@ func (c *checker) verify(set *zone.RRset, keys []dnssec.Key) {
 
 // lenient: an old algorithm is the operator's choice, not a mistake in the zone.
 var lenient = dnssec.Policy{SHA1: true, ShortRSA: true}
+
+// checkZONEMD compares the zone with the digest in it, which says that it arrived as it
+// was made (RFC 8976 §4). That takes a walk over the whole zone.
+func (c *checker) checkZONEMD() {
+	if c.rules.ZONEMD == Off {
+		return
+	}
+	err := zonemd.Verify(c.next.Origin(), c.next.Records())
+	if err == nil || errors.Is(err, zonemd.ErrNone) && !c.rules.RequireZONEMD {
+		return
+	}
+	c.add(c.rules.ZONEMD, "zonemd", c.next.Origin(), rdata.TypeZONEMD, "%v; have it made anew by who makes the zone", err)
+}
 
 func dataOf(set *zone.RRset) [][]byte {
 	var all [][]byte

@@ -2,11 +2,14 @@ package gate
 
 import (
 	"crypto"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
+
+	"pharos/internal/dns/zonemd"
 )
 
 // signer signs RRsets with miekg/dns, which is not what verifies them.
@@ -98,4 +101,33 @@ func without(text, word string) string {
 		}
 	}
 	return b.String()
+}
+
+// TestZONEMD: a digest is that of the zone, or the version is not served.
+func TestZONEMD(t *testing.T) {
+	plain := "@ 300 SOA ns.elsewhere.test. h 10 1 1 1 1\n@ 300 NS ns.elsewhere.test.\nwww 300 A 192.0.2.1\n"
+	z := build(t, plain)
+	sum, err := zonemd.Sum(z.Origin(), z.Records(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := func(serial int) string { return fmt.Sprintf("%s@ 300 ZONEMD %d 1 1 %x\n", plain, serial, sum) }
+	refuse, require := Rules{ZONEMD: Refuse}, Rules{ZONEMD: Refuse, RequireZONEMD: true}
+	for _, tt := range []struct {
+		name, text string
+		rules      Rules
+		want       string
+	}{
+		{"it fits", with(10), require, ""},
+		{"a record was changed on the way", strings.Replace(with(10), "192.0.2.1", "192.0.2.2", 1), refuse, "zonemd!"},
+		{"a record was lost on the way", strings.Replace(with(10), "www 300 A 192.0.2.1\n", "", 1), refuse, "zonemd!"},
+		{"it is of another serial", with(9), refuse, "zonemd!"},
+		{"there is none", plain, refuse, ""},
+		{"there is none, and there has to be", plain, require, "zonemd!"},
+		{"nobody asked", with(9), Rules{}, ""},
+	} {
+		if got := rulesOf(Check(nil, build(t, tt.text), nil, tt.rules, time.Unix(1000, 0))); got != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
+	}
 }

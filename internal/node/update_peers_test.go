@@ -13,6 +13,7 @@ import (
 
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
+	"pharos/lab/peers"
 )
 
 // startStore runs a node with the zone peer.test. in its ledger.
@@ -231,5 +232,34 @@ func TestUpdateOverTLS(t *testing.T) {
 	}
 	if got, want := summary(ask(t, n.DNS()[0], "tls.peer.test.", rdata.TypeA, false)), "NOERROR tls.peer.test. 60 IN A 192.0.2.1"; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// TestForwardToPeers: RFC 2136 §6, RFC 8945 §5.5: BIND and Knot take a signed update
+// that a secondary of theirs sends on, the client takes their answer, and the change
+// comes back to the secondary.
+func TestForwardToPeers(t *testing.T) {
+	for _, kind := range []peers.Kind{peers.Named, peers.Knot} {
+		t.Run(string(kind), func(t *testing.T) {
+			needPeers(t, string(kind))
+			at, theirs, f := freePort(t), freePort(t), newFolder(t)
+			s := startPeer(t, kind, peers.Options{Address: theirs, Key: peerKey, Zones: []peers.Zone{{Name: "peer.test.", Text: peerZone(1), Notify: at, Updates: true}}})
+			waitForSerial(t, theirs, 1, s.Log)
+			n, _ := start(t, peerConfig(f, at, peerKey, fmt.Sprintf("zones: [{name: peer.test, kind: secondary, forwardUpdates: true, primaries: [{address: \"%s\"KEY}]}]\n", theirs)))
+			waitForSerial(t, at, 1, s.Log)
+			for i, network := range []string{"udp", "tcp"} {
+				name := fmt.Sprintf("f%d.peer.test.", i)
+				r, err := newClient(n, network, peerKey.Secret).ask(t, insert(t, "peer.test.", name+" 60 A 192.0.2.1"), 0) // checks the signature
+				if err != nil || r.Rcode != 0 || r.IsTsig() == nil {
+					t.Fatalf("%s: %v, %v\n%s", network, r, err, s.Log())
+				}
+				eventuallyAnswers(t, at, name, "192.0.2.1", s.Log)
+			}
+			unmet := insert(t, "peer.test.", "x.peer.test. 60 A 192.0.2.1")
+			unmet.NameNotUsed([]dns.RR{&dns.ANY{Hdr: dns.RR_Header{Name: "f0.peer.test."}}})
+			if r, err := newClient(n, "udp", peerKey.Secret).ask(t, unmet, 0); err != nil || r.Rcode != dns.RcodeYXDomain {
+				t.Errorf("what the primary does not do: %v, %v", r, err)
+			}
+		})
 	}
 }

@@ -87,7 +87,7 @@ func knotConfig(o Options) string {
 	// Transfers are for tests to look with, signed or not; what a primary gives is
 	// signed if there is a key.
 	b.WriteString("acl:\n  - id: signed\n    address: 127.0.0.1\n    action: [transfer, notify]\n" + sign)
-	b.WriteString("  - id: change\n    address: 127.0.0.1\n    action: [transfer, update]\n")
+	b.WriteString("  - id: change\n    address: 127.0.0.1\n    action: [transfer, update]\n" + sign)
 	b.WriteString("  - id: look\n    address: 127.0.0.1\n    action: transfer\n")
 	for i, z := range o.Zones {
 		if z.Consume {

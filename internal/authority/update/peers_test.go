@@ -22,7 +22,7 @@ import (
 
 // TestPeers sends the same random updates to BIND and Knot and to this package, and
 // compares the response codes and what becomes of the zone. BIND gets everything;
-// Knot what it does not do otherwise on purpose:
+// Knot what it does not do otherwise on purpose (PHAROS_LONG sends 10,000 to each):
 //
 //   - an addition whose TTL differs from that of its RRset: Knot keeps the old one;
 //     RFC 2181 §5.2 and RFC 2136 §3.4.2.2 do not say which counts, BIND and we take the new one;

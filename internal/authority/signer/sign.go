@@ -90,7 +90,7 @@ func (s *Signers) update(e *entry, o order) (signed, bool, error) {
 		return signed{}, false, nil
 	}
 	touched, ok := touchedNames(old.from, o.source)
-	if !ok || !slices.Equal(steeredNames(old.from), steeredNames(o.source.Zone)) {
+	if !ok || !slices.Equal(old.steered, o.steered) {
 		return signed{}, false, nil
 	}
 	stripped, _ := sign.Strip(o.source.Zone)

@@ -100,6 +100,7 @@ type Signers struct {
 	kept   map[string]bool // folders of zones that there were at the start
 	wait   sync.WaitGroup
 	clock  *clock
+	atOnce int // saveAtOnce, but in tests
 
 	mu      sync.Mutex // guards what follows, and entries as they say
 	entries map[dnsname.Name]*entry
@@ -127,6 +128,7 @@ type entry struct {
 	signed  signed    // the version signed last
 	due     time.Time // when a signature has to be renewed
 	unsaved time.Time // since when signed is not on disk; zero: it is
+	saving  bool      // a goroutine writes a signed version
 	stale   bool      // versions that were published after signed are lost
 
 	// Guarded by Signers.mu.
@@ -169,7 +171,7 @@ type facts struct {
 
 // New returns without any zone.
 func New(c Config) *Signers {
-	s := &Signers{config: c, slots: make(chan struct{}, max(1, runtime.NumCPU()/2)), kept: map[string]bool{}, entries: map[dnsname.Name]*entry{}, clock: newClock()}
+	s := &Signers{config: c, slots: make(chan struct{}, max(1, runtime.NumCPU()/2)), kept: map[string]bool{}, entries: map[dnsname.Name]*entry{}, clock: newClock(), atOnce: saveAtOnce}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	folders, err := os.ReadDir(c.Folder)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -25,7 +25,7 @@ import (
 var origin = dnsname.MustParse("example.com.")
 
 // parse makes an unsigned version.
-func parse(t *testing.T, serial uint32, lines ...string) *zone.Zone {
+func parse(t testing.TB, serial uint32, lines ...string) *zone.Zone {
 	t.Helper()
 	text := fmt.Sprintf("$TTL 0\n@ SOA ns host %d 1h 15m 1w 0\n@ NS ns\nns A 127.0.0.1\n%s\n", serial, strings.Join(lines, "\n"))
 	b := zone.NewBuilder(origin)
@@ -52,13 +52,13 @@ func quick() *Settings {
 
 // rig is signers that sign one zone, whose parent follows CDS at once.
 type rig struct {
-	t      *testing.T
+	t      testing.TB
 	s      *Signers
 	folder string
 	news   chan struct{} // sent to when something was published or has gone wrong
 
 	mu       sync.Mutex
-	source   *zone.Zone
+	source   journal.Version
 	settings *Settings
 	served   *zone.Zone
 	ds       [][]byte
@@ -67,7 +67,7 @@ type rig struct {
 	log      bytes.Buffer
 }
 
-func newRig(t *testing.T, folder string) *rig {
+func newRig(t testing.TB, folder string) *rig {
 	t.Helper()
 	r := &rig{t: t, folder: folder, news: make(chan struct{}, 1), settings: quick()}
 	sealer, err := OpenSealer("", folder)
@@ -114,7 +114,7 @@ func (r *rig) serve() {
 	r.mu.Lock()
 	source, settings := r.source, r.settings
 	r.mu.Unlock()
-	v, err := r.s.Offer(origin, settings, journal.Version{Zone: source})
+	v, err := r.s.Offer(origin, settings, source)
 	r.mu.Lock()
 	if err == nil {
 		r.served = v.Zone
@@ -130,7 +130,7 @@ func (r *rig) serve() {
 // offer gives a version of the source.
 func (r *rig) offer(z *zone.Zone) {
 	r.mu.Lock()
-	r.source = z
+	r.source = journal.Version{Zone: z}
 	r.mu.Unlock()
 	r.serve()
 	r.s.Start()
@@ -566,5 +566,65 @@ func TestTagsAreDistinct(t *testing.T) {
 	}
 	if _, err := r.s.Import(origin, kasp.CSK, k); err == nil || !strings.Contains(err.Error(), "tag") {
 		t.Errorf("a key with a taken tag is imported: %v", err)
+	}
+}
+
+// abandon ends the signers as a crash would, with nothing written any more.
+func (r *rig) abandon() {
+	r.s.mu.Lock()
+	r.s.closed = true
+	for _, e := range r.s.entries {
+		r.s.stopLocked(e)
+	}
+	r.s.cancel()
+	r.s.mu.Unlock()
+	r.s.wait.Wait()
+}
+
+// TestLargeZones: versions of large zones are not on disk when they are published; a
+// crash leads to a serial ahead of all of them, and to few signatures made again.
+func TestLargeZones(t *testing.T) {
+	folder := t.TempDir()
+	r := newRig(t, folder)
+	r.s.atOnce = 0
+	r.settings.Policy.Single = true
+	var names []string
+	for i := range 200 {
+		names = append(names, fmt.Sprintf("n%d A 192.0.2.1", i))
+	}
+	r.offer(parse(t, 1, names...))
+	r.phases("csk active")
+	r.s.Close() // which writes it
+	r = newRig(t, folder)
+	r.s.atOnce = 0
+	r.settings.Policy.Single = true
+	for i := range 20 {
+		names = append(names, fmt.Sprintf("new%d A 192.0.2.1", i))
+		before := r.version()
+		r.offer(parse(t, 1, names...))
+		r.eventually(func() string {
+			if now := r.version(); before != nil && before.Serial() == now.Serial() {
+				return fmt.Sprintf("serial %d is still served", now.Serial())
+			}
+			return ""
+		})
+	}
+	last := r.version().Serial()
+	if onDisk, _, err := loadCopy(filepath.Join(folder, "example.com"), origin); err != nil || onDisk.Serial() == last {
+		t.Fatalf("serial %d is on disk already, which is not what is tested: %v", last, err)
+	}
+	r.abandon()
+	r = newRig(t, folder)
+	r.s.atOnce = 0
+	r.settings.Policy.Single = true
+	r.offer(parse(t, 1, names...))
+	r.eventually(func() string {
+		if z := r.version(); !last.Less(z.Serial()) {
+			return fmt.Sprintf("serial %d, and %d was published before the crash", z.Serial(), last)
+		}
+		return faults(r.version())
+	})
+	if c := r.s.Counts(); c.Made > 100 {
+		t.Errorf("%d signatures were made again", c.Made)
 	}
 }

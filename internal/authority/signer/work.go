@@ -240,12 +240,13 @@ func (s *Signers) params(e *entry, settings Settings, plan kasp.Plan) (sign.Para
 
 // order is a signed version to be made.
 type order struct {
-	source journal.Version
-	plan   kasp.Plan
-	params sign.Params
-	setup  string         // keys and parameters, as text
-	due    []dnsname.Name // whose signatures have to be renewed
-	now    time.Time
+	source  journal.Version
+	plan    kasp.Plan
+	params  sign.Params
+	setup   string         // keys and parameters, as text
+	due     []dnsname.Name // whose signatures have to be renewed
+	now     time.Time
+	steered []string // names of the source
 }
 
 // publish makes the signed version that is wanted now, if there is not that already,
@@ -255,9 +256,7 @@ func (s *Signers) publish(e *entry, settings Settings, source journal.Version, p
 		return nil
 	}
 	if !e.unsaved.IsZero() && time.Since(e.unsaved) >= saveDelay {
-		if err := s.saveSigned(e); err != nil {
-			return err
-		}
+		s.saveLater(e)
 	}
 	params, setup, err := s.params(e, settings, plan)
 	if err != nil {
@@ -280,11 +279,15 @@ func (s *Signers) publish(e *entry, settings Settings, source journal.Version, p
 		}
 		return nil
 	}
-	next, err := s.sign(e, order{source, plan, params, setup, due, now})
+	steered := e.signed.steered
+	if e.signed.from != source.Zone {
+		steered = steeredNames(source.Zone)
+	}
+	next, err := s.sign(e, order{source, plan, params, setup, due, now, steered})
 	if err != nil {
 		return err
 	}
-	next.setup, next.generation, next.from = setup, plan.Generation, source.Zone
+	next.setup, next.generation, next.from, next.steered = setup, plan.Generation, source.Zone, steered
 	s.setLive(e, params)
 	if err := s.present(e, next, plan, settings); err != nil {
 		return err
@@ -339,14 +342,16 @@ func steeredNames(z *zone.Zone) []string {
 func (s *Signers) present(e *entry, next signed, plan kasp.Plan, settings Settings) error {
 	_, _, size := next.zone.Stats()
 	serial := next.zone.Serial()
-	later := size > saveAtOnce
+	later := size > s.atOnce || e.saving
 	if e.record.Firsts == nil || e.record.Firsts[len(e.record.Firsts)-1].Generation != plan.Generation {
 		e.record.Firsts = append(e.record.Firsts, first{plan.Generation, serial})
 	}
 	if later && (e.record.Saved || !serial.Less(e.record.Reserved)) {
 		e.record.Saved, e.record.Reserved = false, serial+reserve
 	}
-	e.record.Serial = serial
+	if !later {
+		e.record.Serial = serial // else it is Reserved that counts
+	}
 	previous, since := e.signed, e.unsaved
 	if e.signed = next; e.unsaved.IsZero() {
 		e.unsaved = time.Now()
@@ -368,23 +373,59 @@ func (s *Signers) present(e *entry, next signed, plan kasp.Plan, settings Settin
 	return nil
 }
 
+// saveLater puts the version signed last on disk, beside whatever else is done
+// meanwhile. e.work is held.
+func (s *Signers) saveLater(e *entry) {
+	if e.saving {
+		return
+	}
+	e.saving = true
+	what := e.signed
+	s.wait.Go(func() { // ends when it is written
+		err := writeSigned(e.folder, what)
+		e.work.Lock()
+		defer e.work.Unlock()
+		e.saving = false
+		switch {
+		case err == nil && e.signed.zone == what.zone:
+			err = s.noteSaved(e)
+		case err == nil:
+			e.unsaved = time.Now() // a newer version waits
+		}
+		if err != nil {
+			s.config.Log.Error("a signed version could not be kept", "zone", e.name.String(), "error", err)
+		}
+	})
+}
+
 // saveSigned puts the version signed last on disk, if it is not there.
 func (s *Signers) saveSigned(e *entry) error {
 	if e.unsaved.IsZero() || e.signed.zone == nil {
 		return nil
 	}
-	from := e.signed.from
-	a := about{Setup: e.signed.setup, Generation: e.signed.generation, DataTTL: e.signed.dataTTL, Source: e.signed.sum, Steered: e.signed.steered}
-	if from != nil {
-		a.Source, a.Steered = journal.SumOf(from), steeredNames(from)
+	if err := writeSigned(e.folder, e.signed); err != nil {
+		return err
 	}
-	if err := saveCopy(e.folder, a, e.signed.zone); err != nil {
-		return fmt.Errorf("the signed version cannot be written: %w", err)
-	}
+	return s.noteSaved(e)
+}
+
+// noteSaved takes note that the version signed last is on disk.
+func (s *Signers) noteSaved(e *entry) error {
 	e.unsaved = time.Time{}
-	if !e.record.Saved {
-		e.record.Saved, e.record.Serial = true, e.signed.zone.Serial()
-		return s.save(e, e.record.Settings)
+	if e.record.Saved {
+		return nil
+	}
+	e.record.Saved, e.record.Serial = true, e.signed.zone.Serial()
+	return s.save(e, e.record.Settings)
+}
+
+func writeSigned(folder string, v signed) error {
+	a := about{Setup: v.setup, Generation: v.generation, DataTTL: v.dataTTL, Source: v.sum, Steered: v.steered}
+	if v.from != nil {
+		a.Source = journal.SumOf(v.from)
+	}
+	if err := saveCopy(folder, a, v.zone); err != nil {
+		return fmt.Errorf("the signed version cannot be written: %w", err)
 	}
 	return nil
 }

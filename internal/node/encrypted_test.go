@@ -408,21 +408,22 @@ zones: [{name: example.test, file: example.zone}]
 	}
 }
 
-// TestBehindHAProxy: a real proxy, before TCP and TLS. The client of the rule is one
-// that only the header tells of.
+// TestBehindHAProxy: a real proxy, before TCP, TLS and HTTPS. The client that may ask is
+// one that only the header tells of.
 func TestBehindHAProxy(t *testing.T) {
 	needPeers(t, "haproxy", "kdig")
 	f := newFolder(t)
 	f.write("example.zone", exampleZone)
-	dnsAt, dotAt, overTCP, overTLS := freePort(t), freePort(t), freePort(t), freePort(t)
+	dnsAt, dotAt, dohAt := freePort(t), freePort(t), freePort(t)
+	overTCP, overTLS, overHTTPS := freePort(t), freePort(t), freePort(t)
 	start(t, f.write("pharos.yaml", fmt.Sprintf(`data: data
 store: {enabled: false}
-listen: {dns: ["%s"], dot: ["%s"], admin: "127.0.0.1:0"}
+listen: {dns: ["%s"], dot: ["%s"], doh: ["%s"], admin: "127.0.0.1:0"}
 resolver: {allow: []}
 tls: {selfSigned: true}
 dns: {proxy: {trusted: [127.0.0.1/32]}}
-zones: [{name: example.test, file: example.zone, transfer: [{network: 127.0.0.9/32}]}]
-`, dnsAt, dotAt)))
+zones: [{name: example.test, file: example.zone, query: [{network: 127.0.0.9/32}]}]
+`, dnsAt, dotAt, dohAt)))
 	config := f.write("haproxy.cfg", fmt.Sprintf(`defaults
   mode tcp
   timeout connect 5s
@@ -434,7 +435,10 @@ listen tcp
 listen tls
   bind %s
   server pharos %s send-proxy-v2
-`, overTCP, dnsAt, overTLS, dotAt))
+listen https
+  bind %s
+  server pharos %s send-proxy-v2
+`, overTCP, dnsAt, overTLS, dotAt, overHTTPS, dohAt))
 	path, err := exec.LookPath("haproxy")
 	if err != nil {
 		path = "/usr/sbin/haproxy"
@@ -448,18 +452,18 @@ listen tls
 		cancel()
 		proxy.Wait()
 	})
-	for server, flag := range map[netip.AddrPort]string{overTCP: "+tcp", overTLS: "+tls"} {
+	for server, flag := range map[netip.AddrPort]string{overTCP: "+tcp", overTLS: "+tls", overHTTPS: "+https"} {
 		ask := func(from string) string {
-			return run(t, "kdig", append(at(server), "-b", from, flag, "+retry=0", "example.test", "AXFR")...)
+			return run(t, "kdig", append(at(server), "-b", from, flag, "+retry=0", "+norec", "www.example.test", "A")...)
 		}
 		eventually(t, func() string { // once the proxy listens
-			if out := ask("127.0.0.9"); !strings.Contains(out, "hostmaster.example.test") {
+			if out := ask("127.0.0.9"); !strings.Contains(out, "192.0.2.1") {
 				return out
 			}
 			return ""
 		})
-		if out := ask("127.0.0.8"); strings.Contains(out, "hostmaster.example.test") {
-			t.Errorf("%s: another client has the zone:\n%s", flag, out)
+		if out := ask("127.0.0.8"); strings.Contains(out, "192.0.2.1") || !strings.Contains(out, "REFUSED") {
+			t.Errorf("%s: another client:\n%s", flag, out)
 		}
 	}
 }

@@ -93,3 +93,29 @@ func TestUnsignedAnswers(t *testing.T) {
 		t.Errorf("RFC 9824 §3.5: NXNAME as a question: %v", m.Rcode)
 	}
 }
+
+// TestLiveWithDrill: ldns validates live answers by the zone's key, and chases them to it.
+func TestLiveWithDrill(t *testing.T) {
+	for _, policy := range []string{"denial: nsec", "denial: compact"} {
+		f := newFolder(t)
+		f.write("example.com.zone", signedZone)
+		n, _ := start(t, f.config(signedConfig(policy)+"pools: [{name: web, check: {type: none}, members: [{name: a, address: \"192.0.2.80:80\"}]}]\nsteer: [{name: app.example.com, pool: web}]\n"))
+		eventually(t, func() string {
+			if n.current.Load().lives == 0 {
+				return "no keys yet"
+			}
+			return ""
+		})
+		for _, r := range ask(t, n.DNS()[0], "example.com.", rdata.TypeDNSKEY, false).Answer {
+			if r.Type == rdata.TypeDNSKEY {
+				f.write("key", r.String()+"\n")
+			}
+		}
+		for _, name := range []string{"app.example.com", "www.example.com"} {
+			out := runTool(t, f.path, "drill", "-S", "-k", "key", "-p", fmt.Sprint(n.DNS()[0].Port()), "@127.0.0.1", name, "A")
+			if !strings.Contains(out, ";; Chase successful") {
+				t.Errorf("%s, %s: drill -S says\n%s", policy, name, out)
+			}
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"pharos/internal/admin/telemetry"
 	"pharos/internal/authority/ledger"
 	"pharos/internal/authority/update"
 	"pharos/internal/authority/zone"
@@ -45,6 +46,15 @@ func TestStoreZone(t *testing.T) {
 	want := `NOERROR new.example.com. 60 IN TXT "here"`
 	if got := summary(ask(t, n.DNS()[0], "new.example.com.", rdata.TypeTXT, false)); got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+	made := 0.0
+	n.samples(func(s telemetry.Sample) {
+		if s.Name == "zone_changes_total" && s.Labels[1] == "made" {
+			made = s.Value
+		}
+	})
+	if made != 1 {
+		t.Errorf("%v changes counted", made)
 	}
 	stop()
 	f.write("example.com.zone", strings.Replace(exampleZone, "192.0.2.1", "192.0.2.99", 1))

@@ -20,6 +20,7 @@ func (n *Node) samples(emit func(telemetry.Sample)) {
 	n.sampleHealth(emit)
 	n.sampleTransfers(emit)
 	n.sampleUpdates(emit)
+	n.sampleLedger(emit)
 	n.sampleDNSSEC(emit)
 	n.sampleNode(emit)
 	n.sampleTap(emit)

@@ -2,7 +2,6 @@ package transfer
 
 import (
 	"fmt"
-	"iter"
 
 	"pharos/internal/authority/zone"
 	"pharos/internal/dns/dnsname"
@@ -48,88 +47,55 @@ type fate struct {
 	as    rdata.Record // if added
 }
 
-// fates are those of all records that are told of. names has their owners, for
-// most names of a zone have none.
-type fates struct {
-	of    map[identity]fate
-	names map[dnsname.Name]bool
-}
-
-func (f *fates) set(id identity, to fate) {
-	f.of[id] = to
-	f.names[id.name] = true
-}
-
-func (f *fates) find(r rdata.Record) (fate, bool) {
-	if !f.names[r.Name] {
-		return fate{}, false
-	}
-	found, changed := f.of[identityOf(r)]
-	return found, changed
-}
-
-// Apply returns the records of the version that changes make of old. It fails if
-// they do not fit it: then the two servers have different versions with one
-// serial, and only AXFR helps.
-func Apply(old *zone.Zone, changes []Change) (iter.Seq[rdata.Record], error) {
-	fates := fates{of: map[identity]fate{}, names: map[dnsname.Name]bool{}}
+// Apply returns an edit of old that ends in the version that changes make of it. It
+// fails if they do not fit it: then the two servers have different versions with
+// one serial, and only AXFR helps.
+func Apply(old *zone.Zone, changes []Change) (*zone.Editor, error) {
+	fates := map[identity]fate{}
+	var order []rdata.Record // the first mention of each identity
 	for _, c := range changes {
 		for _, r := range c.Deleted {
 			id := identityOf(r)
-			f, known := fates.of[id]
-			if known && !f.added {
+			f, known := fates[id]
+			switch {
+			case !known:
+				order = append(order, r)
+			case !f.added:
 				return nil, misfit(r, c, "deletes the record %s %s twice")
 			}
-			fates.set(id, fate{gone: !known || f.gone})
+			fates[id] = fate{gone: !known || f.gone}
 		}
 		for _, r := range c.Added {
 			id := identityOf(r)
-			f := fates.of[id]
+			f, known := fates[id]
 			if f.added {
 				return nil, misfit(r, c, "adds the record %s %s twice")
 			}
-			fates.set(id, fate{gone: f.gone, added: true, as: r})
+			if !known {
+				order = append(order, r)
+			}
+			fates[id] = fate{gone: f.gone, added: true, as: r}
 		}
 	}
-	missing := 0
-	for _, f := range fates.of {
-		if f.gone {
+	edit, missing := old.Edit(), 0
+	edit.Delete(SOA(old))
+	for _, r := range order {
+		if there := edit.Delete(r); !there && fates[identityOf(r)].gone {
 			missing++
-		}
-	}
-	for r := range old.Records() {
-		if f, changed := fates.find(r); changed && f.gone {
-			missing--
 		}
 	}
 	if missing != 0 {
 		return nil, fmt.Errorf("differences from serial %d delete %d records that are not there", changes[0].From, missing)
 	}
-	return applied(old, changes[len(changes)-1].SOA, fates), nil
+	edit.Add(changes[len(changes)-1].SOA)
+	for _, r := range order {
+		if f := fates[identityOf(r)]; f.added {
+			edit.Add(f.as)
+		}
+	}
+	return edit, nil
 }
 
 func misfit(r rdata.Record, c Change, text string) error {
 	return fmt.Errorf("the difference from serial %d to %d "+text, c.From, c.To, r.Name, r.Type)
-}
-
-// applied yields the new version's records.
-func applied(old *zone.Zone, soa rdata.Record, fates fates) iter.Seq[rdata.Record] {
-	return func(yield func(rdata.Record) bool) {
-		if !yield(soa) {
-			return
-		}
-		for r := range old.Records() {
-			if r.Type == rdata.TypeSOA && r.Name == old.Origin() {
-				continue
-			}
-			if _, changed := fates.find(r); !changed && !yield(r) {
-				return
-			}
-		}
-		for _, f := range fates.of {
-			if f.added && !yield(f.as) {
-				return
-			}
-		}
-	}
 }

@@ -178,9 +178,8 @@ func FuzzReceive(f *testing.F) {
 				continue
 			}
 			if r.Form() == Incremental {
-				if seq, err := Apply(old, r.Changes()); err == nil {
-					for range seq {
-					}
+				if edit, err := Apply(old, r.Changes()); err == nil {
+					edit.Finish()
 				}
 			}
 		}

@@ -87,15 +87,16 @@ func received(r *Receiver, old *zone.Zone, msgs [][]byte) (*zone.Zone, error) {
 	case UpToDate:
 		return old, nil
 	case Incremental:
-		seq, err := Apply(old, r.Changes())
+		edit, err := Apply(old, r.Changes())
 		if err != nil {
 			return nil, err
 		}
-		for record := range seq {
-			b.Add(record)
-		}
+		return finished(edit.Finish())
 	}
-	z, problems := b.Finish()
+	return finished(b.Finish())
+}
+
+func finished(z *zone.Zone, problems []zone.Problem) (*zone.Zone, error) {
 	if z == nil || len(problems) > 0 {
 		return nil, fmt.Errorf("problems: %v", problems)
 	}

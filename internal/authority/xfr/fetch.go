@@ -176,13 +176,11 @@ func (f *fetcher) differences(ctx context.Context) (Result, error) {
 	case transfer.UpToDate:
 		return Result{}, transfer.ErrNoDifferences // its SOA record just said otherwise
 	case transfer.Incremental:
-		records, err := transfer.Apply(f.old, r.Changes())
+		edit, err := transfer.Apply(f.old, r.Changes())
 		if err != nil {
 			return Result{}, err
 		}
-		for record := range records {
-			build.Add(record)
-		}
+		return f.finish(edit, r)
 	}
 	return f.finish(build, r)
 }
@@ -229,7 +227,9 @@ func (f *fetcher) receive(ctx context.Context, r *transfer.Receiver, have *rdata
 }
 
 // finish makes the zone of what was received, if it can be served.
-func (f *fetcher) finish(build *zone.Builder, r *transfer.Receiver) (Result, error) {
+func (f *fetcher) finish(build interface {
+	Finish() (*zone.Zone, []zone.Problem)
+}, r *transfer.Receiver) (Result, error) {
 	z, problems := build.Finish()
 	if z == nil {
 		for _, p := range problems {

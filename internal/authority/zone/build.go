@@ -44,8 +44,8 @@ type Builder struct {
 	records []stagedRecord
 	table   []uint64 // index into nodes, see insert
 
-	depth   int    // labels of the deepest node below the origin
-	wild    bool   // whether some wildcard has addresses
+	depth   int  // labels of the deepest node below the origin
+	wild    bool // whether some wildcard has addresses
 	types   []rdata.Type
 	current uint32 // node of the record before, the likely owner of the next
 

@@ -293,3 +293,52 @@ func TestExpireOfSecondary(t *testing.T) {
 		t.Errorf("confirmed a day ago: %d s, want %d", got, 604800-86400)
 	}
 }
+
+// TestEveryRefusalSaysWhy: RFC 8914: whoever is not answered learns the reason.
+func TestEveryRefusalSaysWhy(t *testing.T) {
+	n, _ := start(t, newFolderWith(t, exampleZone).config(testKey+`zones:
+- {name: example.com, file: example.zone}
+- {name: secret.test, file: example.zone, query: [{key: peer}]}
+- {name: gone.test, file: missing.zone}
+- {name: kept.test, kind: store}
+`))
+	class := func(c uint16) func(*dns.Msg) { return func(m *dns.Msg) { m.Question[0].Qclass = c } }
+	opcode := func(o int) func(*dns.Msg) { return func(m *dns.Msg) { m.Opcode = o } }
+	badCookie := func(m *dns.Msg) {
+		m.IsEdns0().Option = append(m.IsEdns0().Option, &dns.EDNS0_LOCAL{Code: 10, Data: []byte{1}})
+	}
+	badKey := func(m *dns.Msg) { m.SetTsig("peer.", dns.HmacSHA256, 300, time.Now().Add(-time.Hour).Unix()) }
+	for _, tt := range []struct {
+		what, name string
+		qtype      uint16
+		change     func(m *dns.Msg)
+		want       string
+	}{
+		{"no zone of ours", "www.nowhere.test", dns.TypeA, nil, "REFUSED (20)"},
+		{"not for this client", "www.secret.test", dns.TypeA, nil, "REFUSED (18)"},
+		{"not loaded", "www.gone.test", dns.TypeA, nil, "SERVFAIL (14)"},
+		{"another class", "www.example.com", dns.TypeA, class(dns.ClassHESIOD), "REFUSED (21)"},
+		{"class CH", "version.bind", dns.TypeTXT, class(dns.ClassCHAOS), "REFUSED (21)"},
+		{"a meta type", "www.example.com", dns.TypeTKEY, nil, "FORMERR (21)"},
+		{"an opcode of nobody, without EDNS", "www.example.com", dns.TypeA, opcode(15), "NOTIMP"},
+		{"transfer", "example.com", dns.TypeAXFR, nil, "REFUSED (18)"},
+		{"transfer of what is not ours", "nowhere.test", dns.TypeAXFR, nil, "NOTAUTH (20)"},
+		{"NOTIFY of a stranger", "example.com", dns.TypeSOA, opcode(dns.OpcodeNotify), "REFUSED (18)"},
+		{"NOTIFY of what is not ours", "nowhere.test", dns.TypeSOA, opcode(dns.OpcodeNotify), "NOTAUTH (20)"},
+		{"NOTIFY of something else", "example.com", dns.TypeA, opcode(dns.OpcodeNotify), "FORMERR (0)"},
+		{"update of a file", "example.com", dns.TypeSOA, opcode(dns.OpcodeUpdate), "REFUSED (21)"},
+		{"update of what is not ours", "nowhere.test", dns.TypeSOA, opcode(dns.OpcodeUpdate), "NOTAUTH (20)"},
+		{"update without a right", "kept.test", dns.TypeSOA, opcode(dns.OpcodeUpdate), "REFUSED (18)"},
+		{"an old signature", "example.com", dns.TypeSOA, badKey, "NOTAUTH (18)"},
+		{"a malformed option", "example.com", dns.TypeSOA, badCookie, "FORMERR (0)"},
+	} {
+		c := &dns.Client{Net: "tcp", Timeout: 10 * time.Second, TsigSecret: map[string]string{"peer.": testKeySecret}}
+		m, _, err := c.Exchange(question(tt.name, tt.qtype, tt.change), n.DNS()[0].String())
+		if m == nil {
+			t.Fatalf("%s: %v", tt.what, err)
+		}
+		if got := dns.RcodeToString[m.Rcode] + edeOf(m); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.what, got, tt.want)
+		}
+	}
+}

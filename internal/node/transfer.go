@@ -43,6 +43,7 @@ func (n *Node) queryPeer(s *Snapshot, r *dnsserver.Request) dnsserver.Verdict {
 		session, err = tsig.Verify(r.Query.Msg, s.key, r.Now)
 		if session == nil {
 			r.Out.SetRcode(dnswire.RcodeFormErr)
+			r.Out.SetEDE(dnswire.EDEOther, "the TSIG record is malformed")
 			return dnsserver.Answered
 		}
 		answered = dnsserver.Sealed
@@ -51,6 +52,7 @@ func (n *Node) queryPeer(s *Snapshot, r *dnsserver.Request) dnsserver.Verdict {
 			n.outgoing.badKeys.Add(1)
 			n.log.Debug("signature refused", "client", r.Client.String(), "error", err)
 			r.Out.SetRcode(dnswire.RcodeNotAuth) // RFC 8945 §5.2
+			r.Out.SetEDE(dnswire.EDEProhibited, "the signature is not accepted: look at the key, its algorithm and the clock")
 			return answered
 		}
 		key = session.Key()
@@ -291,6 +293,7 @@ func (n *Node) notified(s *Snapshot, r *dnsserver.Request, key dnsname.Name) {
 	switch {
 	case q.Type != rdata.TypeSOA || q.Class != rdata.ClassIN:
 		r.Out.SetRcode(dnswire.RcodeFormErr)
+		r.Out.SetEDE(dnswire.EDEOther, "NOTIFY is about SOA in class IN")
 		return
 	case a == nil:
 		r.Out.SetRcode(dnswire.RcodeNotAuth)

@@ -63,6 +63,7 @@ func (a *responder) respond(msg, buf []byte) ([]byte, fate) {
 		}
 		a.counts.events[Malformed]++
 		a.reset(buf)
+		a.explainReject()
 		answer, fate := a.finish()
 		a.observed(answer)
 		return answer, fate
@@ -95,6 +96,14 @@ func (a *responder) respond(msg, buf []byte) ([]byte, fate) {
 	a.counts.events[Dropped]++
 	a.observed(nil)
 	return nil, silent
+}
+
+// explainReject says why a query is rejected (RFC 8914), where its EDNS was understood:
+// not of an unknown opcode, whose message may have any form.
+func (a *responder) explainReject() {
+	if r := &a.req; r.Query.Rcode == dnswire.RcodeFormErr {
+		r.Out.SetEDE(dnswire.EDEOther, "the query is malformed, or one of its EDNS options is")
+	}
 }
 
 // fromProxy reads the header of a datagram from a proxy that is trusted, and
@@ -151,6 +160,7 @@ func (a *responder) handle(buf []byte) (v Verdict) {
 			r.server.logPanic(p)
 			r.Out.Reset(&r.Query, buf, r.Limit) // without options: they may lie where records were put
 			r.Out.SetRcode(dnswire.RcodeServFail)
+			r.Out.SetEDE(dnswire.EDEOther, "an error in the server, which has been logged")
 			v = Answered // unsealed: what the seal was for is what panicked
 		}
 	}()

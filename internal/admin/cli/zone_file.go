@@ -114,7 +114,7 @@ type fileFinding struct {
 
 // checkRules are those of a zone that says nothing about its gate, and what a
 // look at one version alone can find.
-var checkRules = gate.Rules{Glue: gate.Warn, Aliases: gate.Warn, Signatures: gate.Warn}
+var checkRules = gate.Rules{Glue: gate.Warn, Aliases: gate.Warn, Signatures: gate.Warn, ZONEMD: gate.Warn}
 
 // checkFile finds everything that is wrong with a master file.
 func checkFile(origin dnsname.Name, file string, now time.Time) fileCheck {

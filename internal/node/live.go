@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"pharos/internal/admin/telemetry"
 	"pharos/internal/authority/answer"
 	"pharos/internal/authority/live"
 	"pharos/internal/authority/zone"
@@ -138,4 +139,12 @@ func (n *Node) signLate(l late, d *dnsserver.Deferred) {
 	if err := d.Send(b.out.Finish()); err != nil {
 		n.log.Debug("late answer not sent", "client", d.Client(), "error", err)
 	}
+}
+
+func (n *Node) sampleLive(emit func(telemetry.Sample)) {
+	const name, help = "pharos_live_signatures_total", "Signatures that answers needed as they were asked for."
+	hits, made, refused := n.signatures.Stats()
+	emit(counter(name, help, hits, "from", "cache"))
+	emit(counter(name, help, made, "from", "key"))
+	emit(counter(name, help, refused, "from", "refused"))
 }

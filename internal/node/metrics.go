@@ -15,6 +15,7 @@ import (
 // samples gives the node's counters to a scrape.
 func (n *Node) samples(emit func(telemetry.Sample)) {
 	n.sampleDNS(emit)
+	n.sampleLive(emit)
 	n.sampleResolver(emit)
 	n.sampleGateway(emit)
 	n.sampleHealth(emit)

@@ -101,11 +101,6 @@ func (l *Ledger) checkpoint() error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for name, e := range l.zones {
-		if !e.isSet && len(e.pending) == 0 {
-			delete(l.zones, name)
-		}
-	}
 	if len(errs) == 0 {
 		l.counts.Checkpoints++
 	}

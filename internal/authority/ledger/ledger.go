@@ -243,7 +243,8 @@ func (l *Ledger) shut() error {
 }
 
 // Set says which zones there are and what is kept of them. The files of others stay
-// on disk.
+// on disk; what is known of them stays in memory until Close, for a change of one may
+// be on its way to the disk.
 func (l *Ledger) Set(zones []Zone) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -253,11 +254,6 @@ func (l *Ledger) Set(zones []Zone) {
 	for _, z := range zones {
 		e := l.entryLocked(z.Name.Clone())
 		e.settings, e.isSet = z, true
-	}
-	for name, e := range l.zones {
-		if !e.isSet && len(e.pending) == 0 {
-			delete(l.zones, name)
-		}
 	}
 }
 

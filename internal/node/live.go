@@ -142,7 +142,7 @@ func (n *Node) signLate(l late, d *dnsserver.Deferred) {
 }
 
 func (n *Node) sampleLive(emit func(telemetry.Sample)) {
-	const name, help = "pharos_live_signatures_total", "Signatures that answers needed as they were asked for."
+	const name, help = "live_signatures_total", "Signatures that answers needed as they were asked for."
 	hits, made, refused := n.signatures.Stats()
 	emit(counter(name, help, hits, "from", "cache"))
 	emit(counter(name, help, made, "from", "key"))

@@ -35,7 +35,7 @@ ns.sub A     192.0.2.53
 
 // folder is a node's files in a test.
 type folder struct {
-	t    *testing.T
+	t    testing.TB
 	path string
 }
 

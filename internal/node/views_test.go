@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -415,5 +416,40 @@ func TestNoAllocsViews(t *testing.T) {
 		}); got != 0 {
 			t.Errorf("%s: %v allocations", name, got)
 		}
+	}
+}
+
+// BenchmarkQuery measures the whole way of a query but for the sockets: without views,
+// and with two of them, of which the client is in none.
+func BenchmarkQuery(b *testing.B) {
+	for _, bb := range []struct{ name, rest string }{
+		{"plain", "zones: [{name: example.com, file: outside.zone}]\n"},
+		{"views", strings.ReplaceAll(viewsConfig, "127.0.0.3/32", "203.0.113.0/24")},
+	} {
+		f := folder{b, b.TempDir()}
+		for _, name := range []string{"outside", "inside", "alone"} {
+			f.write(name+".zone", zoneWith("192.0.2.1"))
+		}
+		n, err := New(Options{Config: f.config(bb.rest), Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(n.Close)
+		wire, err := question("www.example.com", dns.TypeA, nil).Pack()
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(bb.name, func(b *testing.B) {
+			var r dnsserver.Request
+			r.Client, r.Local, r.Now = netip.MustParseAddrPort("192.0.2.1:5000"), n.DNS()[0], time.Now()
+			buf := make([]byte, dnswire.MaxUDP+dnswire.BufferSlack)
+			b.ReportAllocs()
+			for b.Loop() {
+				r.Query.Parse(buf[:copy(buf, wire)])
+				r.Out.Reset(&r.Query, buf, dnswire.MaxUDP)
+				n.query(&r)
+				r.Out.Finish()
+			}
+		})
 	}
 }

@@ -191,7 +191,7 @@ func TestClientSubnet(t *testing.T) {
 		o := m.IsEdns0()
 		o.Option = append(o.Option, &dns.EDNS0_LOCAL{Code: 8, Data: []byte{0, 1, 8, 0, 10, 1}})
 	}
-	if got := told(askFrom(t, "127.0.0.1", n, question("www.example.com", dns.TypeA, bad))); got != "FORMERR" {
+	if got := told(askFrom(t, "127.0.0.1", n, question("www.example.com", dns.TypeA, bad))); got != "FORMERR (0)" {
 		t.Errorf("malformed: %s", got)
 	}
 }

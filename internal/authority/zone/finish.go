@@ -226,8 +226,11 @@ func (b *Builder) cover(i uint32) {
 }
 
 // newMemory returns an arena of the given size, empty, and a table for so many
-// names behind it, so that a small zone lies in few pages of memory.
+// names, which for a small zone is behind it, so that both lie in one page of memory.
 func newMemory(size, names int) (arena []byte, table []uint64) {
+	if size >= smallArena { // of a large zone, each is better off at the start of a page
+		return make([]byte, 0, size), newTable(names)
+	}
 	slots := tableSlots(names)
 	words := make([]uint64, (size+7)/8+slots)
 	table = words[len(words)-slots:]

@@ -27,6 +27,7 @@ internal/dns/zonemd:            internal/dns/dnsname internal/dns/rdata internal
 internal/authority/zone:        internal/dns/...
 internal/authority/live:        internal/dns/... internal/authority/sign
 internal/authority/answer:      internal/dns/... internal/authority/zone internal/authority/live
+internal/authority/byname:      internal/dns/dnsname
 internal/authority/emptyzone:   internal/dns/... internal/authority/zone
 internal/authority/journal:     internal/dns/... internal/authority/zone
 internal/authority/alias:       internal/dns/... internal/authority/zone internal/authority/journal
@@ -74,6 +75,7 @@ internal/serve/doh:             internal/dns/... internal/serve/dnsserver
 internal/serve/doq:             internal/dns/... internal/serve/dnsserver
 
 internal/admin/config:          internal/dns/dnsname internal/dns/rdata internal/cluster/document internal/cluster/state
+internal/admin/logfile:
 internal/admin/explain:         internal/dns/...
 internal/admin/telemetry:
 internal/admin/api:             internal/admin/explain internal/admin/telemetry
@@ -98,7 +100,7 @@ const module = "pharos/"
 // network, file, goroutine or log.
 var pure = []string{
 	"internal/dns/dnsname", "internal/dns/rdata", "internal/dns/dnswire", "internal/dns/zonefile", "internal/dns/tsig", "internal/dns/dnssec", "internal/dns/zonemd",
-	"internal/authority/zone", "internal/authority/alias", "internal/authority/answer", "internal/authority/emptyzone", "internal/authority/journal", "internal/authority/edits", "internal/authority/transfer", "internal/authority/refresh", "internal/authority/sign",
+	"internal/authority/zone", "internal/authority/alias", "internal/authority/answer", "internal/authority/byname", "internal/authority/emptyzone", "internal/authority/journal", "internal/authority/edits", "internal/authority/transfer", "internal/authority/refresh", "internal/authority/sign",
 	"internal/authority/update", "internal/authority/catalog", "internal/authority/live",
 	"internal/authority/gate", "internal/admin/migrate",
 	"internal/authority/kasp",

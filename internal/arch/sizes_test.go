@@ -12,7 +12,7 @@ import (
 const (
 	maxFunctionLines = 100
 	maxFileLines     = 900
-	maxPackageLines  = 9500
+	maxPackageLines  = 8000
 	maxStructFields  = 40
 	maxConfigFields  = 30
 	maxParameters    = 6

@@ -59,7 +59,7 @@ func (n *Node) ready() error {
 	var errs []error
 	s := n.current.Load()
 	for z := range s.everyZone() {
-		if z.Zone == nil && s.in(z).apexes.get(z.Name).config.ListedBy.IsZero() { // what a catalog adds may take its time
+		if z.Zone == nil && s.in(z).apexes.Get(z.Name).config.ListedBy.IsZero() { // what a catalog adds may take its time
 			errs = append(errs, fmt.Errorf("zone %s: there is no version of it to serve; \"pharos status\" shows why", z.id()))
 		}
 	}
@@ -112,7 +112,7 @@ func (n *Node) Zones() []api.Zone {
 		in := s.in(z)
 		out := api.Zone{Name: z.Name.String(), View: z.View, Kind: z.Kind, File: z.File, Loaded: z.Loaded}
 		out.Journal, _ = z.journal.Stats()
-		if from := in.apexes.get(z.Name).config.ListedBy; !from.IsZero() {
+		if from := in.apexes.Get(z.Name).config.ListedBy; !from.IsZero() {
 			out.Catalog = from.String()
 		}
 		if z.isSecondary() {

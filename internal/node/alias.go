@@ -175,7 +175,7 @@ func (a *aliases) retain(s *Snapshot) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for name, z := range a.zones {
-		if s.apexes.get(name) != nil {
+		if s.apexes.Get(name) != nil {
 			continue
 		}
 		for i, r := range z.records {

@@ -290,7 +290,7 @@ func (n *Node) readCatalogs() []catalog.Source {
 		}
 		names = append(names, z.Name.String())
 		r := c.read[z.Name]
-		if served := s.apexes.get(z.Name).served.Zone; served != nil {
+		if served := s.apexes.Get(z.Name).served.Zone; served != nil {
 			members, err := catalog.Parse(served, z.Catalog.MaxMembers)
 			text := ""
 			if err != nil {

@@ -90,7 +90,7 @@ func TestCatalogBetweenNodes(t *testing.T) {
 	eventuallyAnswers(t, at, "ns1.a.test.", "192.0.2.1", none)
 	eventuallyAnswers(t, at, "ns1.b.test.", "192.0.2.2", none)
 	for name, want := range map[string]int{"a.test.": 0, "b.test.": 1} {
-		a := n.current.Load().apexes.get(dnsname.MustParse(name))
+		a := n.current.Load().apexes.Get(dnsname.MustParse(name))
 		if len(a.config.Transfer) != want || a.config.ListedBy.String() != "cat.test." || a.config.Primaries[0].Address != p.at {
 			t.Errorf("%s is served as %+v", name, a.config)
 		}
@@ -98,7 +98,7 @@ func TestCatalogBetweenNodes(t *testing.T) {
 	p.change(t, "b "+listed+"\nc "+listed+"\n")
 	eventuallyAnswers(t, at, "ns1.c.test.", "192.0.2.3", none)
 	eventuallyAnswers(t, at, "ns1.a.test.", "REFUSED", none)
-	if got := len(n.current.Load().apexes.get(dnsname.MustParse("b.test.")).config.Transfer); got != 0 {
+	if got := len(n.current.Load().apexes.Get(dnsname.MustParse("b.test.")).config.Transfer); got != 0 {
 		t.Errorf("b.test. has left its group, but keeps %d rules", got)
 	}
 	copies := func() (all []string) {
@@ -111,7 +111,7 @@ func TestCatalogBetweenNodes(t *testing.T) {
 	if list := strings.Join(copies(), " "); !strings.Contains(list, "a.test") || !strings.Contains(list, ".removed") {
 		t.Errorf("copies: %s", list)
 	}
-	serial := p.n.current.Load().apexes.get(dnsname.MustParse("cat.test.")).served.Zone.Serial()
+	serial := p.n.current.Load().apexes.Get(dnsname.MustParse("cat.test.")).served.Zone.Serial()
 	p.stop()
 	stop()
 	n, stop = start(t, config)
@@ -129,13 +129,13 @@ func TestCatalogBetweenNodes(t *testing.T) {
 	eventuallyAnswers(t, at, "ns1.c.test.", "192.0.2.3", none)
 	eventuallyAnswers(t, at, "ns1.b.test.", "192.0.2.2", none)
 	p.n, p.stop = start(t, p.configure("b "+listed+"\nc "+listed+"\n"))
-	if again := p.n.current.Load().apexes.get(dnsname.MustParse("cat.test.")).served.Zone.Serial(); again != serial {
+	if again := p.n.current.Load().apexes.Get(dnsname.MustParse("cat.test.")).served.Zone.Serial(); again != serial {
 		t.Errorf("the catalog has serial %d after a restart that changed nothing, before it %d", again, serial)
 	}
 	p.change(t, "b "+listed+"\n")
 	eventuallyAnswers(t, at, "ns1.c.test.", "REFUSED", none)
-	if n.current.Load().apexes.len() != 2 {
-		t.Errorf("%d zones", n.current.Load().apexes.len())
+	if n.current.Load().apexes.Len() != 2 {
+		t.Errorf("%d zones", n.current.Load().apexes.Len())
 	}
 }
 
@@ -155,7 +155,7 @@ func TestCatalogTrouble(t *testing.T) {
 	served := func() string {
 		var all []string
 		for z := range n.current.Load().served() {
-			a := n.current.Load().apexes.get(z.Name)
+			a := n.current.Load().apexes.Get(z.Name)
 			if !a.config.ListedBy.IsZero() {
 				all = append(all, a.config.ListedBy.String()+z.Name.String())
 			}
@@ -231,7 +231,7 @@ zones: [{name: cat.test, kind: store, file: cat.zone, updates: [{key: transfer-k
 			t.Fatalf("update %d: %v, %v", i, r, err)
 		}
 		eventually(t, func() string {
-			if (n.current.Load().apexes.get(member) != nil) != there {
+			if (n.current.Load().apexes.Get(member) != nil) != there {
 				return fmt.Sprintf("after update %d the member is not as it should be", i)
 			}
 			return ""
@@ -270,7 +270,7 @@ func TestCatalogOfKnot(t *testing.T) {
 	n, _ := start(t, consumerConfig(f, at, theirs, ""))
 	eventuallyAnswers(t, at, "ns1.a.test.", "192.0.2.1", s.Log)
 	eventuallyAnswers(t, at, "ns1.b.test.", "192.0.2.2", s.Log)
-	if got := len(n.current.Load().apexes.get(dnsname.MustParse("b.test.")).config.Transfer); got != 1 {
+	if got := len(n.current.Load().apexes.Get(dnsname.MustParse("b.test.")).config.Transfer); got != 1 {
 		t.Errorf("b.test., of group open, has %d rules", got)
 	}
 }

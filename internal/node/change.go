@@ -12,6 +12,8 @@ import (
 
 	"pharos/internal/admin/api"
 	"pharos/internal/admin/config"
+	"pharos/internal/admin/logfile"
+	"pharos/internal/authority/masterfile"
 	"pharos/internal/cluster/state"
 	"pharos/internal/cluster/store"
 	"pharos/internal/traffic/health"
@@ -60,7 +62,7 @@ func (n *Node) loadState(cfg *config.Config) *state.State {
 func (n *Node) reload() (api.Applied, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.file = stampOf(n.path)
+	n.file = masterfile.StampOf(n.path)
 	before := n.current.Load()
 	cfg, err := config.Load(n.path)
 	if err == nil {
@@ -279,12 +281,12 @@ func (n *Node) watchFiles(ctx context.Context, reload <-chan struct{}) {
 
 // followLogs makes the logs again that were moved away.
 func (n *Node) followLogs() {
-	for _, log := range []*logFile{n.logs.access, n.logs.queries} {
+	for _, log := range []*logfile.File{n.logs.access, n.logs.queries} {
 		if log == nil {
 			continue
 		}
-		if err := log.follow(); err != nil {
-			n.log.Warn("log not made again; lines go to the file that was moved", "file", log.path, "error", err)
+		if err := log.Follow(); err != nil {
+			n.log.Warn("log not made again; lines go to the file that was moved", "file", log.Path(), "error", err)
 		}
 	}
 }

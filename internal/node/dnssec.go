@@ -117,13 +117,13 @@ func algorithmOf(word string) uint8 {
 
 // setSigners says which zones there are. n.mu is held.
 func (n *Node) setSigners(s *Snapshot) {
-	n.signers.Set(func(name dnsname.Name) bool { return s.apexes.get(name) != nil })
+	n.signers.Set(func(name dnsname.Name) bool { return s.apexes.Get(name) != nil })
 }
 
 // serversOf returns which serial each server of a zone shows, this node first.
 func (n *Node) serversOf(ctx context.Context, name dnsname.Name) []signer.Server {
 	s := n.current.Load()
-	a := s.apexes.get(name)
+	a := s.apexes.Get(name)
 	if a == nil || a.served.Zone == nil {
 		return []signer.Server{{Address: "this node", Err: errors.New("serves nothing")}}
 	}

@@ -21,7 +21,7 @@ func signedConfig(policy string) string {
 var signedZone = "$TTL 1s\n" + strings.SplitN(signableZone, "\n", 2)[1]
 
 func theZone(n *Node) *servedZone {
-	return n.current.Load().apexes.get(dnsname.MustParse("example.com.")).served
+	return n.current.Load().apexes.Get(dnsname.MustParse("example.com.")).served
 }
 
 // isSigned returns "" when the zone example.com of n has signatures.
@@ -203,7 +203,7 @@ func TestBootstrapSignals(t *testing.T) {
 	if len(own.Answer) != 1 || len(signal.Answer) != 1 || string(own.Answer[0].Data) != string(signal.Answer[0].Data) {
 		t.Errorf("the zone asks for %s, its name server vouches for %s", summary(own), summary(signal))
 	}
-	z := n.current.Load().apexes.get(dnsname.MustParse("provider.net.")).served.Zone
+	z := n.current.Load().apexes.Get(dnsname.MustParse("provider.net.")).served.Zone
 	node := z.Lookup(dnsname.MustParse(at)).Exact
 	set, _ := z.RRset(node, rdata.TypeCDNSKEY)
 	if _, ok := set.Signatures(); !ok {

@@ -83,7 +83,7 @@ func (s *Snapshot) explainView(e *explain.Explanation, x explained) (*Snapshot, 
 	if chosen.under == nil {
 		then = "it is isolated: there are no other zones for it"
 	}
-	e.Add(explain.View, fmt.Sprintf("view %s is for %s, of %s", chosen.viewName(), a.near, rule.Prefix), fmt.Sprintf("%d zones of its own; %s", chosen.apexes.len(), then))
+	e.Add(explain.View, fmt.Sprintf("view %s is for %s, of %s", chosen.viewName(), a.near, rule.Prefix), fmt.Sprintf("%d zones of its own; %s", chosen.apexes.Len(), then))
 	return chosen, a
 }
 

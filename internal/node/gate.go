@@ -101,7 +101,7 @@ func (n *Node) AcceptZone(_ context.Context, name string, serial uint32) (api.Ap
 	n.zoneChanged(apex)
 	n.accept(apex, 0, false)
 	s := n.current.Load()
-	now := s.apexes.get(apex)
+	now := s.apexes.Get(apex)
 	if now == nil || now.served.Err != nil || now.served.Zone == nil || now.served.Zone.Serial() != rdata.Serial(serial) {
 		return api.Applied{}, &api.Refused{Status: http.StatusUnprocessableEntity, Err: fmt.Errorf("zone %s has no version with serial %d that waits to be accepted; \"pharos status\" shows what was refused and why", apex, serial)}
 	}

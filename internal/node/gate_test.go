@@ -51,7 +51,7 @@ func TestGate(t *testing.T) {
 
 	// The serial stayed, which is said, now and after reloads that change nothing.
 	for range 2 {
-		warnings := n.current.Load().apexes.get(dnsname.MustParse("example.com.")).served.Warnings
+		warnings := n.current.Load().apexes.Get(dnsname.MustParse("example.com.")).served.Warnings
 		if !slices.ContainsFunc(warnings, func(w string) bool { return strings.Contains(w, "not the serial, 1") }) {
 			t.Errorf("warnings %q, want one about the serial", warnings)
 		}

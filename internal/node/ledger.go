@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"sync/atomic"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"pharos/internal/authority/gate"
 	"pharos/internal/authority/journal"
 	"pharos/internal/authority/ledger"
+	"pharos/internal/authority/masterfile"
 	"pharos/internal/authority/update"
 	"pharos/internal/authority/zone"
 	"pharos/internal/dns/dnsname"
@@ -69,8 +71,11 @@ func ledgerZone(c *config.Zone) ledger.Zone {
 	}
 	if c.File != "" {
 		z.Initial = func() (*zone.Zone, error) {
-			s := readFile(c)
-			return s.source.Zone, s.sourceErr
+			read, err := masterfile.Load(c.Name, c.File)
+			if err != nil {
+				return nil, fmt.Errorf("zone %s: %w", c.Name, err)
+			}
+			return read.Zone, nil
 		}
 	}
 	return z
@@ -130,7 +135,7 @@ func (n *Node) checkVersion(old, now *zone.Zone, d *journal.Difference) error {
 	if s == nil {
 		return nil // the first snapshot asks by itself
 	}
-	a := s.apexes.get(now.Origin())
+	a := s.apexes.Get(now.Origin())
 	if a == nil {
 		return errors.New("the zone has just been taken out of the configuration")
 	}

@@ -25,7 +25,7 @@ func (s *Snapshot) signerOf(z *zone.Zone) *live.Signer {
 	if s.lives == 0 {
 		return nil
 	}
-	if a := s.apexes.get(z.Origin()); a != nil {
+	if a := s.apexes.Get(z.Origin()); a != nil {
 		return a.live
 	}
 	return nil
@@ -41,7 +41,7 @@ func (from before) liveSigner(name dnsname.Name) *live.Signer {
 		return nil
 	}
 	if from.prev != nil {
-		if old := from.prev.apexes.get(name); old != nil && old.live != nil && old.live.IsSame(keys) {
+		if old := from.prev.apexes.Get(name); old != nil && old.live != nil && old.live.IsSame(keys) {
 			return old.live
 		}
 	}

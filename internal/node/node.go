@@ -37,8 +37,10 @@ import (
 	"time"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/admin/logfile"
 	"pharos/internal/authority/ledger"
 	"pharos/internal/authority/live"
+	"pharos/internal/authority/masterfile"
 	"pharos/internal/authority/xfr"
 	"pharos/internal/cluster/snapshot"
 	"pharos/internal/cluster/store"
@@ -87,7 +89,7 @@ type Node struct {
 	builders  sync.Pool // of *lateBuilder
 
 	signers     signers
-	images      *images
+	images      *masterfile.Images
 	signatures  *live.Cache // of answers that are signed as they are asked for
 	secondaries *xfr.Secondaries
 	notifier    *xfr.Notifier
@@ -123,7 +125,7 @@ type Node struct {
 // address. Nothing is answered before Run. The error says what is wrong, where,
 // and what to do.
 func New(o Options) (*Node, error) {
-	file := stampOf(o.Config)
+	file := masterfile.StampOf(o.Config)
 	cfg, err := config.Load(o.Config)
 	if err != nil {
 		return nil, err
@@ -148,7 +150,7 @@ func (n *Node) build(cfg *config.Config, o Options) error {
 	n.prober = probe.New(probe.Config{OnTransition: n.onTransition})
 	n.restoreVerdicts(cfg.Data)
 	n.journals = ledger.OpenJournals(filepath.Join(cfg.Data, "journals"), int(cfg.Transfers.Journal), n.log)
-	n.images = newImages(filepath.Join(cfg.Data, "images"), n.log)
+	n.images = masterfile.NewImages(filepath.Join(cfg.Data, "images"), n.log)
 	n.buildTransfers(cfg)
 	n.signatures = live.NewCache()
 	n.aliases = newAliases(n, "", cfg.Data, cfg.Alias)
@@ -159,7 +161,7 @@ func (n *Node) build(cfg *config.Config, o Options) error {
 		return err
 	}
 	n.planCatalogs()
-	n.images.prune()
+	n.images.Prune()
 	if err := n.buildResolver(cfg.Resolver); err != nil {
 		return err
 	}
@@ -242,7 +244,7 @@ func (n *Node) buildGateway(cfg *config.Config, stdout io.Writer) error {
 }
 
 // openLog opens a log by its name in the configuration; file is nil unless it is one.
-func openLog(name string, stdout io.Writer) (lines io.Writer, file *logFile, err error) {
+func openLog(name string, stdout io.Writer) (lines io.Writer, file *logfile.File, err error) {
 	switch name {
 	case "off":
 		return nil, nil, nil
@@ -252,7 +254,7 @@ func openLog(name string, stdout io.Writer) (lines io.Writer, file *logFile, err
 		}
 		return stdout, nil, nil
 	}
-	if file, err = openLogFile(name); err != nil {
+	if file, err = logfile.Open(name); err != nil {
 		return nil, nil, err
 	}
 	return file, file, nil
@@ -351,7 +353,7 @@ func (n *Node) release() {
 		n.journals.Close()
 	}
 	if n.images != nil {
-		n.images.close()
+		n.images.Close()
 	}
 	if n.prober != nil {
 		n.prober.Close()
@@ -388,7 +390,7 @@ func (n *Node) release() {
 		}
 	}
 	n.logs.observer.close()
-	for _, log := range []*logFile{n.logs.access, n.logs.queries} {
+	for _, log := range []*logfile.File{n.logs.access, n.logs.queries} {
 		if log != nil {
 			log.Close()
 		}

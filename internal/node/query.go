@@ -83,7 +83,7 @@ func (s *Snapshot) isBroken(n dnsname.Name) bool {
 		return false
 	}
 	for ; !n.IsZero(); n = n.Parent() {
-		if a := s.apexes.get(n); a != nil && a.served.Zone == nil {
+		if a := s.apexes.Get(n); a != nil && a.served.Zone == nil {
 			return true
 		}
 	}

@@ -212,7 +212,7 @@ zones: [{name: peer.test, file: zone, dnssec: test, transfer: [{network: 127.0.0
 		return server
 	}
 	eventually(t, func() string { // Knot would refuse the version before, which is not signed
-		if z := n.current.Load().apexes.get(dnsname.MustParse("peer.test.")).served.Zone; z.DenialType() == 0 {
+		if z := n.current.Load().apexes.Get(dnsname.MustParse("peer.test.")).served.Zone; z.DenialType() == 0 {
 			return fmt.Sprintf("serial %d is not signed", z.Serial())
 		}
 		return ""

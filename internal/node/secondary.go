@@ -95,14 +95,14 @@ func (n *Node) followZones(prev, next *Snapshot) {
 			n.setSigners(next)
 		}
 	}
-	for name := range next.apexes.all() {
+	for name := range next.apexes.All() {
 		n.followZone(prev, next, name)
 	}
 	if prev == nil {
 		return
 	}
-	for name, a := range prev.apexes.all() {
-		if now := next.apexes.get(name); len(a.config.Notify) > 0 && (now == nil || len(now.config.Notify) == 0) {
+	for name, a := range prev.apexes.All() {
+		if now := next.apexes.Get(name); len(a.config.Notify) > 0 && (now == nil || len(now.config.Notify) == 0) {
 			notifier.Forget(name)
 		}
 	}
@@ -110,7 +110,7 @@ func (n *Node) followZones(prev, next *Snapshot) {
 
 // followZone tells those who are to be told of a zone of next, if it has changed.
 func (n *Node) followZone(prev, next *Snapshot, name dnsname.Name) {
-	a := next.apexes.get(name)
+	a := next.apexes.Get(name)
 	if n.live && len(a.config.Notify) > 0 && a.served.Zone != nil && !sameSerial(prev, a) {
 		n.notifierOf(next).Announce(transfer.SOA(a.served.Zone), next.peers(a.config.Notify))
 	}
@@ -121,7 +121,7 @@ func sameSerial(prev *Snapshot, a *apex) bool {
 	if prev == nil {
 		return false // nobody knows what was told before the start
 	}
-	before := prev.apexes.get(a.served.Name)
+	before := prev.apexes.Get(a.served.Name)
 	return before != nil && before.served.Zone != nil && before.served.Zone.Serial() == a.served.Zone.Serial()
 }
 
@@ -151,7 +151,7 @@ func (n *Node) reportTransfersOf(view string, name dnsname.Name) {
 	}
 	id, absent, failed := idOf(view, name), "", ""
 	st, _ := n.secondariesOf(s).State(name)
-	a := s.apexes.get(name)
+	a := s.apexes.Get(name)
 	switch {
 	case a != nil && a.served.Kind == "store" && a.served.Zone == nil:
 		absent = fmt.Sprintf("zone %s has no content yet, so it is answered SERVFAIL; give it some with: pharos zone import %s FILE", name, name)
@@ -190,7 +190,7 @@ func (n *Node) findZone(name string) (*Snapshot, *apex, error) {
 			return nil, nil, &api.Refused{Status: http.StatusNotFound, Err: fmt.Errorf("there is no view %s; \"pharos zones\" shows those that have zones", view)}
 		}
 	}
-	a := s.apexes.get(parsed)
+	a := s.apexes.Get(parsed)
 	if a == nil {
 		return nil, nil, &api.Refused{Status: http.StatusNotFound, Err: fmt.Errorf("there is no zone %s; \"pharos zones\" shows those there are", idOf(view, parsed))}
 	}

@@ -123,7 +123,7 @@ func (n *Node) updateSignals(child dnsname.Name) {
 	s := n.current.Load()
 	wanted := map[dnsname.Name][]rdata.Record{}
 	st, ok := n.signers.State(child)
-	if a := s.apexes.get(child); ok && a != nil && a.served.Zone != nil && signalsWanted(a, st) {
+	if a := s.apexes.Get(child); ok && a != nil && a.served.Zone != nil && signalsWanted(a, st) {
 		for _, host := range nameServers(a.served.Zone) {
 			at, name := zoneOfHost(s, host), signalName(child, host)
 			if at.IsZero() || at == child || name.IsZero() {
@@ -174,7 +174,7 @@ func nameServers(z *zone.Zone) []dnsname.Name {
 // signed here.
 func zoneOfHost(s *Snapshot, host dnsname.Name) dnsname.Name {
 	for n := host; !n.IsZero(); n = n.Parent() {
-		if a := s.apexes.get(n); a != nil {
+		if a := s.apexes.Get(n); a != nil {
 			if a.config.DNSSEC == "" || a.config.DNSSEC == config.PolicyInsecure {
 				return dnsname.Name{}
 			}

@@ -10,8 +10,10 @@ import (
 	"time"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/authority/byname"
 	"pharos/internal/authority/ledger"
 	"pharos/internal/authority/live"
+	"pharos/internal/authority/masterfile"
 	"pharos/internal/authority/sign"
 	"pharos/internal/authority/update"
 	"pharos/internal/authority/zone"
@@ -35,7 +37,7 @@ type Snapshot struct {
 	Config   *config.Config
 	State    *state.State // with the resources that were compiled
 
-	apexes      byName[*apex]
+	apexes      byname.Map[*apex]
 	keys        map[dnsname.Name]*tsig.Key
 	read        int // records read for this snapshot, not taken over
 	zones       *zone.Set
@@ -72,7 +74,7 @@ type before struct {
 	kept   keepers
 	stages []stage
 	keys   func(dnsname.Name) []*sign.Key
-	images *images
+	images *masterfile.Images
 
 	journals *ledger.Journals // what led to versions, on disk
 
@@ -180,12 +182,12 @@ func compileSteer(names []state.Steer, pools *pool.Registry) *steer.Table {
 // takes over the others.
 func (s *Snapshot) compileZones(cfg *config.Config, steered []state.Steer, from before) {
 	s.steering = steeredByZone(cfg.Zones, steered)
-	s.apexes = newByName(len(cfg.Zones), func(yield func(dnsname.Name, *apex) bool) {
+	s.apexes = byname.New(len(cfg.Zones), func(yield func(dnsname.Name, *apex) bool) {
 		for i := range cfg.Zones {
 			c := &cfg.Zones[i]
 			var old *servedZone
 			if from.prev != nil {
-				if a := from.prev.apexes.get(c.Name); a != nil {
+				if a := from.prev.apexes.Get(c.Name); a != nil {
 					old = a.served
 				}
 			}
@@ -212,7 +214,7 @@ func (s *Snapshot) compileZones(cfg *config.Config, steered []state.Steer, from 
 func (s *Snapshot) served() iter.Seq[*servedZone] {
 	return func(yield func(*servedZone) bool) {
 		for i := range s.Config.Zones {
-			if !yield(s.apexes.get(s.Config.Zones[i].Name).served) {
+			if !yield(s.apexes.Get(s.Config.Zones[i].Name).served) {
 				return
 			}
 		}
@@ -223,7 +225,7 @@ func (s *Snapshot) served() iter.Seq[*servedZone] {
 // stages have now; nil if nothing of it has changed. All else is shared, so this
 // takes no longer among many zones.
 func (s *Snapshot) withVersion(name dnsname.Name, from before) *Snapshot {
-	a := s.apexes.get(name)
+	a := s.apexes.Get(name)
 	if a == nil {
 		return nil
 	}
@@ -235,7 +237,7 @@ func (s *Snapshot) withVersion(name dnsname.Name, from before) *Snapshot {
 	next.Revision++
 	now.served, now.live = served, from.liveSigner(name)
 	next.lives += livesBy(now.live) - livesBy(a.live)
-	next.apexes = s.apexes.with(name, &now)
+	next.apexes = s.apexes.With(name, &now)
 	next.broken += brokenBy(served) - brokenBy(a.served)
 	if served.Zone == nil {
 		next.zones = s.zones.Without(name)

@@ -8,6 +8,7 @@ import (
 
 	"pharos/internal/admin/api"
 	"pharos/internal/admin/config"
+	"pharos/internal/admin/logfile"
 	"pharos/internal/admin/telemetry"
 	"pharos/internal/serve/admission"
 	"pharos/internal/serve/dnsserver"
@@ -19,8 +20,8 @@ import (
 
 // logs are the logs of requests and queries; all nil without them. Constant after New.
 type logs struct {
-	access   *logFile
-	queries  *logFile
+	access   *logfile.File
+	queries  *logfile.File
 	observer *observer
 }
 

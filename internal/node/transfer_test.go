@@ -398,7 +398,7 @@ func TestSerialWarnings(t *testing.T) {
 		if _, err := n.reload(); err != nil {
 			t.Fatal(err)
 		}
-		z := n.current.Load().apexes.get(name).served
+		z := n.current.Load().apexes.Get(name).served
 		if got := strings.Join(z.Warnings, "\n"); !strings.Contains(got, tt.want) || tt.want == "" && got != "" {
 			t.Errorf("warnings %q, want %q", got, tt.want)
 		}

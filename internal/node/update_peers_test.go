@@ -95,7 +95,7 @@ func TestUpdateTools(t *testing.T) {
 				t.Skip(err)
 			}
 			n, _ := startStore(t, newFolder(t))
-			serial := n.current.Load().apexes.get(dnsname.MustParse("peer.test.")).served.Zone.Serial()
+			serial := n.current.Load().apexes.Get(dnsname.MustParse("peer.test.")).served.Zone.Serial()
 			addr := n.DNS()[0]
 			run := func(flags, script string) (string, error) {
 				args := append(strings.Fields(flags), "-y", "hmac-sha256:all-key:"+peerKey.Secret)
@@ -189,7 +189,7 @@ zones:
 `, peerKey.Secret)))
 	name := dnsname.MustParse("peer.test.")
 	eventually(t, func() string {
-		if z := n.current.Load().apexes.get(name).served.Zone; z == nil || !z.IsSigned() {
+		if z := n.current.Load().apexes.Get(name).served.Zone; z == nil || !z.IsSigned() {
 			return "the zone is not signed"
 		}
 		return ""

@@ -218,7 +218,7 @@ func TestWhoMayUpdate(t *testing.T) {
 func TestForgedUpdate(t *testing.T) {
 	n, _ := startUpdates(t, "")
 	s := n.current.Load()
-	a := s.apexes.get(dnsname.MustParse("peer.test."))
+	a := s.apexes.Get(dnsname.MustParse("peer.test."))
 	a.updates = append(a.updates, update.Rule{Network: netip.MustParsePrefix("192.0.2.0/24")})
 	if a.updates.Knows(update.Client{Address: netip.MustParseAddr("192.0.2.7")}) != true {
 		t.Fatal("the rule does not hold")

@@ -7,6 +7,7 @@ import (
 
 	"pharos/internal/admin/config"
 	"pharos/internal/authority/journal"
+	"pharos/internal/authority/masterfile"
 	"pharos/internal/authority/zone"
 	"pharos/internal/dns/dnsname"
 )
@@ -62,9 +63,9 @@ func (n *Node) zoneChanged(name dnsname.Name) {
 	}
 	n.current.Store(next)
 	n.followZone(prev, next, name)
-	n.reportZone(next.apexes.get(name).served)
+	n.reportZone(next.apexes.Get(name).served)
 	n.reportTransfers(name)
-	n.catalogChanged(next.apexes.get(name).config)
+	n.catalogChanged(next.apexes.Get(name).config)
 }
 
 // serve returns the zone of c as it is to be served now, which is old if nothing
@@ -108,18 +109,21 @@ func (from before) source(c *config.Zone, old *servedZone) *servedZone {
 		}
 		return s
 	}
-	if old != nil && old.File == c.File && !changed(old.stamps) {
+	if old != nil && old.File == c.File && !masterfile.Changed(old.stamps) {
 		s := *old
 		return &s
 	}
 	if old == nil {
-		if s := from.images.take(c); s != nil {
-			return s
+		if read, ok := from.images.Take(c.Name, c.File); ok {
+			return fromFile(c, read)
 		}
 	}
-	s := readFile(c)
-	if s.source.Zone != nil {
-		from.images.put(c, s)
+	read, err := masterfile.Load(c.Name, c.File)
+	s := fromFile(c, read)
+	if err == nil {
+		from.images.Put(c.Name, c.File, read)
+	} else {
+		s.sourceErr = fmt.Errorf("zone %s: %w", c.Name, err)
 	}
 	if s.sourceErr != nil && old != nil {
 		s.source, s.sourceWarnings, s.Loaded = old.source, old.sourceWarnings, old.Loaded

@@ -169,7 +169,7 @@ func (s *Snapshot) isBrokenAt(n, top dnsname.Name) bool {
 		return false
 	}
 	for ; !n.IsZero() && n.Len() >= top.Len(); n = n.Parent() {
-		if a := s.apexes.get(n); a != nil && a.served.Zone == nil {
+		if a := s.apexes.Get(n); a != nil && a.served.Zone == nil {
 			return true
 		}
 	}
@@ -179,9 +179,9 @@ func (s *Snapshot) isBrokenAt(n, top dnsname.Name) bool {
 // apex returns the zone of the configuration with the given apex, of the view or, if
 // it has none, from outside; and the snapshot it is in.
 func (s *Snapshot) apex(name dnsname.Name) (*apex, *Snapshot) {
-	a := s.apexes.get(name)
+	a := s.apexes.Get(name)
 	if a == nil && s.under != nil {
-		return s.under.apexes.get(name), s.under
+		return s.under.apexes.Get(name), s.under
 	}
 	return a, s
 }
@@ -209,9 +209,9 @@ func (s *Snapshot) everyZone() iter.Seq[*servedZone] {
 
 // zoneCount returns how many there are.
 func (s *Snapshot) zoneCount() int {
-	count := s.apexes.len()
+	count := s.apexes.Len()
 	for _, v := range s.views {
-		count += v.apexes.len()
+		count += v.apexes.Len()
 	}
 	return count
 }
@@ -224,7 +224,7 @@ func (s *Snapshot) zoneOf(view string, name dnsname.Name) *servedZone {
 	if s == nil {
 		return nil
 	}
-	if a := s.apexes.get(name); a != nil {
+	if a := s.apexes.Get(name); a != nil {
 		return a.served
 	}
 	return nil
@@ -394,7 +394,7 @@ func (n *Node) viewZoneChanged(view string, name dnsname.Name) {
 	next.link()
 	n.current.Store(&next)
 	n.followZone(v, next.views[at], name)
-	n.reportZone(changed.apexes.get(name).served)
+	n.reportZone(changed.apexes.Get(name).served)
 	n.reportTransfersOf(view, name)
 }
 

@@ -1,5 +1,7 @@
 package node
 
+import "pharos/internal/authority/masterfile"
+
 // watchedZones is how many zones' files are looked at in one watchInterval: some
 // milliseconds of system calls, so that among many zones looking takes half a
 // percent of one processor and no more. With 100,000 zones a change is seen within
@@ -8,14 +10,14 @@ const watchedZones = 2000
 
 // watch is which files are looked at.
 type watch struct {
-	file    stamp // of the configuration file last read, be it refused
-	watchAt int   // the zone whose file is looked at next
+	file    masterfile.Stamp // of the configuration file last read, be it refused
+	watchAt int              // the zone whose file is looked at next
 }
 
 // filesChanged reports whether the configuration file has changed since it was read,
 // or, of the zones that it is the turn of, the file of one. n.mu is held.
 func (n *Node) filesChanged() bool {
-	if n.file != stampOf(n.file.path) {
+	if n.file != masterfile.StampOf(n.file.Path) {
 		return true
 	}
 	s := n.current.Load()
@@ -28,7 +30,7 @@ func (n *Node) filesChanged() bool {
 		if n.watchAt >= total {
 			n.watchAt = 0
 		}
-		if z := zoneAt(all, n.watchAt); z != nil && z.Kind == "file" && changed(z.stamps) {
+		if z := zoneAt(all, n.watchAt); z != nil && z.Kind == "file" && masterfile.Changed(z.stamps) {
 			return true
 		}
 		n.watchAt++
@@ -40,7 +42,7 @@ func (n *Node) filesChanged() bool {
 func zoneAt(all []*Snapshot, i int) *servedZone {
 	for _, s := range all {
 		if i < len(s.Config.Zones) {
-			if a := s.apexes.get(s.Config.Zones[i].Name); a != nil {
+			if a := s.apexes.Get(s.Config.Zones[i].Name); a != nil {
 				return a.served
 			}
 			return nil

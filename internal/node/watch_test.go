@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/authority/byname"
+	"pharos/internal/authority/masterfile"
 	"pharos/internal/dns/dnsname"
 )
 
@@ -26,15 +28,15 @@ func TestFilesChanged(t *testing.T) {
 		for i := range count {
 			s.Config.Zones = append(s.Config.Zones, config.Zone{Name: dnsname.MustParse(fmt.Sprintf("z%d.", first+i)), Kind: "file"})
 		}
-		s.apexes = newByName(count, func(yield func(dnsname.Name, *apex) bool) {
+		s.apexes = byname.New(count, func(yield func(dnsname.Name, *apex) bool) {
 			for i := range s.Config.Zones {
 				c := &s.Config.Zones[i]
-				yield(c.Name, &apex{config: c, served: &servedZone{Name: c.Name, Kind: "file", stamps: []stamp{stampOf(path)}}})
+				yield(c.Name, &apex{config: c, served: &servedZone{Name: c.Name, Kind: "file", stamps: []masterfile.Stamp{masterfile.StampOf(path)}}})
 			}
 		})
 		return s
 	}
-	n := &Node{watch: watch{file: stampOf(conf)}}
+	n := &Node{watch: watch{file: masterfile.StampOf(conf)}}
 	main := snapshot(0, watchedZones*2, zoneFile)
 	main.views = []*Snapshot{snapshot(0, 10, other)}
 	n.current.Store(main)

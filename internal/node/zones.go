@@ -1,9 +1,6 @@
 package node
 
 import (
-	"errors"
-	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -27,7 +24,7 @@ type servedZone struct {
 	Warnings []string // of the version that is served
 
 	// What Zone was made of; see versions.go.
-	stamps         []stamp // the files it was read from
+	stamps         []masterfile.Stamp // the files it was read from
 	source         journal.Version
 	sourceErr      error // of the last attempt to read the files
 	sourceWarnings []string
@@ -40,48 +37,10 @@ type servedZone struct {
 // isSecondary reports whether the zone comes from other servers.
 func (z *servedZone) isSecondary() bool { return z.Kind == "secondary" }
 
-// stamp tells whether a file has changed.
-type stamp struct {
-	path string
-	size int64
-	time time.Time
-}
-
-func stampOf(path string) stamp {
-	s := stamp{path: path}
-	if st, err := os.Stat(path); err == nil {
-		s.size, s.time = st.Size(), st.ModTime()
-	}
-	return s
-}
-
-func changed(stamps []stamp) bool {
-	for _, s := range stamps {
-		if s != stampOf(s.path) {
-			return true
-		}
-	}
-	return len(stamps) == 0
-}
-
-// readFile reads the zone of a master file. If that fails, the result has
-// sourceErr and no source.
-func readFile(c *config.Zone) *servedZone {
-	s := &servedZone{Name: c.Name, Kind: c.Kind, File: c.File, Loaded: time.Now()}
-	s.stamps = []stamp{stampOf(c.File)}
-	z, problems, err := masterfile.Read(c.Name, c.File, func(path string) { s.stamps = append(s.stamps, stampOf(path)) })
-	for _, p := range problems {
-		if p.Severity == zone.Fatal {
-			err = errors.Join(err, errors.New(p.String()))
-		} else {
-			s.sourceWarnings = append(s.sourceWarnings, p.String())
-		}
-	}
-	if err != nil || z == nil {
-		s.sourceErr = fmt.Errorf("zone %s: %w", c.Name, err)
-		return s
-	}
-	s.source.Zone = z
+// fromFile returns the zone of c as its master file, or the image of that, has it.
+func fromFile(c *config.Zone, read masterfile.Source) *servedZone {
+	s := &servedZone{Name: c.Name, Kind: c.Kind, File: c.File, Loaded: time.Now(), stamps: read.Stamps, sourceWarnings: read.Warnings}
+	s.source.Zone = read.Zone
 	return s
 }
 

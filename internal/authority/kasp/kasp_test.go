@@ -288,7 +288,7 @@ func TestDeadSecondary(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.stuck = true
-	l.run(365*day).want("10d0s: DNSKEY [1 2 3] by [1], data by [2], CDS []")
+	l.run(365 * day).want("10d0s: DNSKEY [1 2 3] by [1], data by [2], CDS []")
 	if l.m.Waiting() == 0 {
 		t.Error("nothing waits")
 	}

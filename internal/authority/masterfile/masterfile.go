@@ -4,9 +4,10 @@
 // not own their syntax (package zonefile) nor what makes records a zone (package
 // zone).
 //
-// Entry points: Read makes a zone of a file; Records yields what is in it.
+// Entry points: Read makes a zone of a file, Load notes also which files it was made
+// of; Records yields what is in it; Images keeps large zones ready.
 //
-// Concurrency: everything here is a function of its arguments and of the disk.
+// Concurrency: everything but Images is a function of its arguments and of the disk.
 package masterfile
 
 import (

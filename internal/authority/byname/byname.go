@@ -1,4 +1,10 @@
-package node
+// Package byname is an immutable map by names that is changed in one entry without
+// copying all: what a snapshot of a million zones is found in.
+//
+// Entry points: New, Map.With, Map.Get.
+//
+// Concurrency: a Map never changes; any number of goroutines read it.
+package byname
 
 import (
 	"hash/maphash"
@@ -10,10 +16,10 @@ import (
 	"pharos/internal/dns/dnsname"
 )
 
-// byName is an immutable map by names, of which another is made that differs in one
+// Map is an immutable map by names, of which another is made that differs in one
 // entry without copying all: it is in shards, and with copies one of them. So a
 // change to one of a million zones takes a tenth of a millisecond.
-type byName[T any] struct {
+type Map[T any] struct {
 	shards []map[dnsname.Name]T // a power of two of them, by the upper bits of a hash
 	count  int
 }
@@ -23,9 +29,9 @@ const shardNames = 256
 
 var shardSeed = maphash.MakeSeed()
 
-// newByName returns the map of the names to their values.
-func newByName[T any](count int, all iter.Seq2[dnsname.Name, T]) byName[T] {
-	m := byName[T]{shards: make([]map[dnsname.Name]T, 1<<bits.Len(uint(count/shardNames)))}
+// New returns the map of the names to their values.
+func New[T any](count int, all iter.Seq2[dnsname.Name, T]) Map[T] {
+	m := Map[T]{shards: make([]map[dnsname.Name]T, 1<<bits.Len(uint(count/shardNames)))}
 	for i := range m.shards {
 		m.shards[i] = make(map[dnsname.Name]T, count/len(m.shards))
 	}
@@ -35,15 +41,15 @@ func newByName[T any](count int, all iter.Seq2[dnsname.Name, T]) byName[T] {
 	return m
 }
 
-func (m *byName[T]) put(name dnsname.Name, value T) {
+func (m *Map[T]) put(name dnsname.Name, value T) {
 	shard := m.shards[m.shardOf(name)]
 	before := len(shard)
 	shard[name] = value
 	m.count += len(shard) - before
 }
 
-// with returns m with another value for a name.
-func (m byName[T]) with(name dnsname.Name, value T) byName[T] {
+// With returns m with another value for a name.
+func (m Map[T]) With(name dnsname.Name, value T) Map[T] {
 	m.shards = slices.Clone(m.shards)
 	shard := &m.shards[m.shardOf(name)]
 	*shard = maps.Clone(*shard)
@@ -51,16 +57,16 @@ func (m byName[T]) with(name dnsname.Name, value T) byName[T] {
 	return m
 }
 
-// get returns the value of a name, the zero value if there is none.
-func (m *byName[T]) get(name dnsname.Name) (value T) {
+// Get returns the value of a name, the zero value if there is none.
+func (m *Map[T]) Get(name dnsname.Name) (value T) {
 	if len(m.shards) == 0 {
 		return value
 	}
 	return m.shards[m.shardOf(name)][name]
 }
 
-// all returns all entries, in no order.
-func (m *byName[T]) all() iter.Seq2[dnsname.Name, T] {
+// All returns all entries, in no order.
+func (m *Map[T]) All() iter.Seq2[dnsname.Name, T] {
 	return func(yield func(dnsname.Name, T) bool) {
 		for _, shard := range m.shards {
 			for name, value := range shard {
@@ -72,8 +78,9 @@ func (m *byName[T]) all() iter.Seq2[dnsname.Name, T] {
 	}
 }
 
-func (m *byName[T]) len() int { return m.count }
+// Len returns the number of entries.
+func (m *Map[T]) Len() int { return m.count }
 
-func (m *byName[T]) shardOf(name dnsname.Name) int {
+func (m *Map[T]) shardOf(name dnsname.Name) int {
 	return int(maphash.String(shardSeed, name.Wire()) >> 32 * uint64(len(m.shards)) >> 32)
 }

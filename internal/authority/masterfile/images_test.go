@@ -1,4 +1,4 @@
-package node
+package masterfile
 
 import (
 	"bytes"
@@ -10,15 +10,15 @@ import (
 	"testing"
 	"time"
 
-	"pharos/internal/admin/config"
 	"pharos/internal/dns/dnsname"
 )
 
 // imageBench is a zone file with another one that it includes, and images of it.
 type imageBench struct {
 	t    *testing.T
-	i    *images
-	c    *config.Zone
+	i    *Images
+	name dnsname.Name
+	file string
 	said bytes.Buffer
 	part string
 }
@@ -26,10 +26,10 @@ type imageBench struct {
 func newImageBench(t *testing.T) *imageBench {
 	dir := t.TempDir()
 	b := &imageBench{t: t, part: filepath.Join(dir, "part")}
-	b.c = &config.Zone{Name: dnsname.MustParse("example."), Kind: "file", File: filepath.Join(dir, "zone")}
-	b.write(b.c.File, "@ 60 IN SOA ns.other. h.other. 7 2 3 4 5\n@ 60 IN NS ns.missing\n$INCLUDE part\nx.other. 60 IN A 192.0.2.1\n")
+	b.name, b.file = dnsname.MustParse("example."), filepath.Join(dir, "zone")
+	b.write(b.file, "@ 60 IN SOA ns.other. h.other. 7 2 3 4 5\n@ 60 IN NS ns.missing\n$INCLUDE part\nx.other. 60 IN A 192.0.2.1\n")
 	b.write(b.part, "www 60 IN A 192.0.2.1\n")
-	b.i = newImages(filepath.Join(dir, "images"), slog.New(slog.NewTextHandler(&b.said, nil)))
+	b.i = NewImages(filepath.Join(dir, "images"), slog.New(slog.NewTextHandler(&b.said, nil)))
 	b.i.least = 0
 	return b
 }
@@ -42,36 +42,42 @@ func (b *imageBench) write(path, text string) {
 }
 
 // put reads the zone file and writes its image.
-func (b *imageBench) put() *servedZone {
+func (b *imageBench) put() Source {
 	b.t.Helper()
-	s := readFile(b.c)
-	if s.source.Zone == nil {
-		b.t.Fatal(s.sourceErr)
+	s, err := Load(b.name, b.file)
+	if err != nil {
+		b.t.Fatal(err)
 	}
-	b.i.put(b.c, s)
+	b.i.Put(b.name, b.file, s)
 	b.i.writers.Wait()
 	return s
+}
+
+// take reports whether there is an image that can be used.
+func (b *imageBench) take() bool {
+	_, ok := b.i.Take(b.name, b.file)
+	return ok
 }
 
 // TestImages: a start takes the zone from its image, with what there was to say
 // about the file, until one of the files changes.
 func TestImages(t *testing.T) {
 	b := newImageBench(t)
-	if b.i.take(b.c) != nil || b.said.Len() > 0 {
+	if b.take() || b.said.Len() > 0 {
 		t.Fatalf("without an image: %s", b.said.String())
 	}
 	read := b.put()
-	got := b.i.take(b.c)
-	if got == nil {
+	got, ok := b.i.Take(b.name, b.file)
+	if !ok {
 		t.Fatal(b.said.String())
 	}
-	if len(read.sourceWarnings) != 2 || strings.Join(got.sourceWarnings, "\n") != strings.Join(read.sourceWarnings, "\n") {
-		t.Errorf("warnings %q, want %q", got.sourceWarnings, read.sourceWarnings)
+	if len(read.Warnings) != 2 || strings.Join(got.Warnings, "\n") != strings.Join(read.Warnings, "\n") {
+		t.Errorf("warnings %q, want %q", got.Warnings, read.Warnings)
 	}
-	if len(got.stamps) != 2 || changed(got.stamps) || got.source.Zone.Serial() != 7 {
-		t.Errorf("stamps %v, serial %d", got.stamps, got.source.Zone.Serial())
+	if len(got.Stamps) != 2 || Changed(got.Stamps) || got.Zone.Serial() != 7 {
+		t.Errorf("stamps %v, serial %d", got.Stamps, got.Zone.Serial())
 	}
-	if st, err := os.Stat(b.i.fileOf(b.c)); err != nil || st.Mode().Perm() != 0o600 {
+	if st, err := os.Stat(b.i.fileOf(b.name, b.file)); err != nil || st.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v", st.Mode(), err)
 	}
 	b.write(b.part, "www 60 IN A 192.0.2.2\n") // of the same length, so only the time tells
@@ -79,16 +85,14 @@ func TestImages(t *testing.T) {
 	if err := os.Chtimes(b.part, later, later); err != nil {
 		t.Fatal(err)
 	}
-	if b.i.take(b.c) != nil {
+	if b.take() {
 		t.Error("an image older than an included file was used")
 	}
 	b.put()
-	if b.i.take(b.c) == nil {
+	if !b.take() {
 		t.Error("the image was not written again")
 	}
-	other := *b.c
-	other.File += ".other"
-	if b.i.take(&other) != nil {
+	if _, ok := b.i.Take(b.name, b.file+".other"); ok {
 		t.Error("the image of another file was used")
 	}
 }
@@ -98,7 +102,7 @@ func TestImages(t *testing.T) {
 func TestImagesDamaged(t *testing.T) {
 	b := newImageBench(t)
 	b.put()
-	file := b.i.fileOf(b.c)
+	file := b.i.fileOf(b.name, b.file)
 	image, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -110,12 +114,12 @@ func TestImagesDamaged(t *testing.T) {
 	} {
 		b.said.Reset()
 		b.write(file, string(octets))
-		if b.i.take(b.c) != nil || !strings.Contains(b.said.String(), "zone file is read instead") {
+		if b.take() || !strings.Contains(b.said.String(), "zone file is read instead") {
 			t.Errorf("%s: used, or nothing said: %s", what, b.said.String())
 		}
 	}
 	b.write(file, string(image))
-	if b.i.take(b.c) == nil {
+	if !b.take() {
 		t.Error("the whole image is not used")
 	}
 }
@@ -128,14 +132,14 @@ func TestImagesPrune(t *testing.T) {
 	for _, name := range []string{"0123.image", "4567.image.tmp", "notes.txt"} {
 		b.write(filepath.Join(b.i.folder, name), "x")
 	}
-	b.i.take(b.c)
-	b.i.prune()
+	b.take()
+	b.i.Prune()
 	entries, _ := os.ReadDir(b.i.folder)
 	var left []string
 	for _, e := range entries {
 		left = append(left, e.Name())
 	}
-	if want := []string{filepath.Base(b.i.fileOf(b.c)), "notes.txt"}; fmt.Sprint(left) != fmt.Sprint(want) {
+	if want := []string{filepath.Base(b.i.fileOf(b.name, b.file)), "notes.txt"}; fmt.Sprint(left) != fmt.Sprint(want) {
 		t.Errorf("left are %v, want %v", left, want)
 	}
 }
@@ -144,9 +148,12 @@ func TestImagesPrune(t *testing.T) {
 // one.
 func TestImagesStop(t *testing.T) {
 	b := newImageBench(t)
-	s := readFile(b.c)
+	s, err := Load(b.name, b.file)
+	if err != nil {
+		t.Fatal(err)
+	}
 	b.i.closing.Store(true)
-	if err := b.i.write(b.i.fileOf(b.c), s.source.Zone, imageNote{}); err == nil {
+	if err := b.i.write(b.i.fileOf(b.name, b.file), s.Zone, imageNote{}); err == nil {
 		t.Error("written all the same")
 	}
 	if entries, _ := os.ReadDir(b.i.folder); len(entries) != 0 {

@@ -1,13 +1,19 @@
-package node
+// Package logfile is files that lines are added to, and that may be moved away under
+// way by what rotates logs.
+//
+// Entry points: Open, File.Follow.
+//
+// Concurrency: all methods may be called from anywhere.
+package logfile
 
 import (
 	"os"
 	"sync"
 )
 
-// logFile is a file that lines are added to, and that may be moved away by what
+// File is a file that lines are added to, and that may be moved away by what
 // rotates logs: it is then made again.
-type logFile struct {
+type File struct {
 	path string // constant
 
 	mu     sync.Mutex // guards all below; held while a line is written
@@ -15,33 +21,37 @@ type logFile struct {
 	failed bool // the last try to make it again; said once
 }
 
-func openLogFile(path string) (*logFile, error) {
+// Open opens the file at path, or makes it.
+func Open(path string) (*File, error) {
 	f, err := openAppend(path)
 	if err != nil {
 		return nil, err
 	}
-	return &logFile{path: path, file: f}, nil
+	return &File{path: path, file: f}, nil
 }
+
+// Path returns where the file is.
+func (l *File) Path() string { return l.path }
 
 func openAppend(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
 }
 
-func (l *logFile) Write(p []byte) (int, error) {
+func (l *File) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.file.Write(p)
 }
 
-func (l *logFile) Close() error {
+func (l *File) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.file.Close()
 }
 
-// follow makes the file again if it is no longer at its path. It returns the
+// Follow makes the file again if it is no longer at its path. It returns the
 // first error of a series; until it succeeds, lines go to the file that was moved.
-func (l *logFile) follow() error {
+func (l *File) Follow() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	there, err := os.Stat(l.path)

@@ -1,4 +1,4 @@
-package node
+package masterfile
 
 import (
 	"bufio"
@@ -15,25 +15,24 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
-	"pharos/internal/admin/config"
 	"pharos/internal/authority/zone"
+	"pharos/internal/dns/dnsname"
 )
 
-// images keeps large zones of master files as they lie in memory, so that a restart
+// Images keeps large zones of master files as they lie in memory, so that a restart
 // need not read and build them: docs/formats/zone-image.md. An image is only ever
 // a cache; whatever is wrong with one, the master file is read.
 //
-// Concurrency: take is called under Node.mu, by one goroutine; put returns at once,
-// and what it began ends by itself, or when close is called.
-type images struct {
-	// Constant after newImages.
+// Concurrency: Take, Put and Prune belong to one goroutine at a time; Put returns at
+// once, and what it began ends by itself, or when Close is called.
+type Images struct {
+	// Constant after NewImages.
 	folder string
 	log    *slog.Logger
 	least  int // octets of a zone that is worth an image
 
-	asked   map[string]bool // file names that take was asked for; under Node.mu
+	asked   map[string]bool // file names that Take was asked for
 	closing atomic.Bool
 	writers sync.WaitGroup
 
@@ -63,132 +62,134 @@ type imageFile struct {
 	Time int64  `json:"time"` // ns since 1970
 }
 
-func newImages(folder string, log *slog.Logger) *images {
-	return &images{folder: folder, log: log, least: leastImage, asked: map[string]bool{}, newest: map[string]*zone.Zone{}}
+// NewImages returns the images in a folder, which is made when it is needed.
+func NewImages(folder string, log *slog.Logger) *Images {
+	return &Images{folder: folder, log: log, least: leastImage, asked: map[string]bool{}, newest: map[string]*zone.Zone{}}
 }
 
-// fileOf returns the name of the image of a zone. A view may have another zone of
-// the same name, so the master file is part of it.
-func (i *images) fileOf(c *config.Zone) string {
-	sum := sha256.Sum256([]byte(c.Name.Wire() + c.File))
+// fileOf returns the name of the image of a zone. There may be another zone of the
+// same name, so the master file is part of it.
+func (i *Images) fileOf(origin dnsname.Name, file string) string {
+	sum := sha256.Sum256([]byte(origin.Wire() + file))
 	return filepath.Join(i.folder, hex.EncodeToString(sum[:16])+".image")
 }
 
-// take returns the zone of c out of its image, nil if that cannot be used.
-func (i *images) take(c *config.Zone) *servedZone {
+// Take returns what Load would, out of an image, and reports whether there is one
+// that can be used. A nil Images has none.
+func (i *Images) Take(origin dnsname.Name, file string) (Source, bool) {
 	if i == nil {
-		return nil
+		return Source{}, false
 	}
-	file := i.fileOf(c)
-	i.asked[filepath.Base(file)] = true
-	s, err := readImage(file, c)
+	image := i.fileOf(origin, file)
+	i.asked[filepath.Base(image)] = true
+	s, err := readImage(image, origin, file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
-		i.log.Warn("zone image not used; the zone file is read instead", "zone", c.Name.String(), "image", file, "error", err)
-	case s != nil:
-		i.log.Info("zone taken from its image", "zone", c.Name.String(), "serial", s.source.Zone.Serial())
+		i.log.Warn("zone image not used; the zone file is read instead", "zone", origin.String(), "image", image, "error", err)
+	case s.Zone != nil:
+		i.log.Info("zone taken from its image", "zone", origin.String(), "serial", s.Zone.Serial())
 	}
-	return s
+	return s, err == nil && s.Zone != nil
 }
 
-// readImage reads the image of c. Without an error, no zone means that the image is
-// older than the files.
-func readImage(file string, c *config.Zone) (*servedZone, error) {
-	f, err := os.Open(file)
+// readImage reads an image of a zone from a master file. Without an error, no zone
+// means that the image is older than the files.
+func readImage(image string, origin dnsname.Name, file string) (Source, error) {
+	f, err := os.Open(image)
 	if err != nil {
-		return nil, err
+		return Source{}, err
 	}
 	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
-		return nil, err
+		return Source{}, err
 	}
 	head := make([]byte, min(st.Size(), noteRead))
 	if _, err := io.ReadFull(f, head); err != nil {
-		return nil, err
+		return Source{}, err
 	}
-	s := &servedZone{Name: c.Name, Kind: c.Kind, File: c.File, Loaded: time.Now()}
-	if same, err := s.takeNote(head); err != nil || !same {
-		return nil, err
+	s, same, err := takeNote(head, file)
+	if err != nil || !same {
+		return Source{}, err
 	}
 	// Read, not mapped: a mapped file that somebody cuts off ends the process.
-	image := make([]byte, st.Size())
-	wantHuge(image)
-	copy(image, head)
-	if _, err := io.ReadFull(f, image[len(head):]); err != nil {
-		return nil, err
+	octets := make([]byte, st.Size())
+	copy(octets, head)
+	if _, err := io.ReadFull(f, octets[len(head):]); err != nil {
+		return Source{}, err
 	}
-	z, _, err := zone.FromImage(image)
+	z, _, err := zone.FromImage(octets)
 	if err != nil {
-		return nil, err
+		return Source{}, err
 	}
-	if z.Origin() != c.Name {
-		return nil, fmt.Errorf("it is of zone %s", z.Origin())
+	if z.Origin() != origin {
+		return Source{}, fmt.Errorf("it is of zone %s", z.Origin())
 	}
-	s.source.Zone = z
+	s.Zone = z
 	return s, nil
 }
 
 // takeNote takes stamps and warnings from the head of an image, and reports whether
 // all files are as they were.
-func (s *servedZone) takeNote(head []byte) (same bool, err error) {
+func takeNote(head []byte, file string) (s Source, same bool, err error) {
 	octets, err := zone.NoteOfImage(head)
 	if err != nil {
-		return false, err
+		return s, false, err
 	}
 	var note imageNote
 	if err := json.Unmarshal(octets, &note); err != nil {
-		return false, err
+		return s, false, err
 	}
-	if len(note.Files) == 0 || note.Files[0].Path != s.File {
-		return false, errors.New("it does not say which files it was made from")
+	if len(note.Files) == 0 || note.Files[0].Path != file {
+		return s, false, errors.New("it does not say which files it was made from")
 	}
-	s.sourceWarnings = note.Warnings
+	s.Warnings = note.Warnings
 	for _, f := range note.Files {
-		now := stampOf(f.Path)
-		if now.size != f.Size || now.time.UnixNano() != f.Time {
-			return false, nil
+		now := StampOf(f.Path)
+		if now.Size != f.Size || now.Time.UnixNano() != f.Time {
+			return s, false, nil
 		}
-		s.stamps = append(s.stamps, now)
+		s.Stamps = append(s.Stamps, now)
 	}
-	return true, nil
+	return s, true, nil
 }
 
-// put begins to write the zone of s, which was read from its files, as an image.
-func (i *images) put(c *config.Zone, s *servedZone) {
+// Put begins to write what was loaded from a master file as an image, if that is
+// worth it.
+func (i *Images) Put(origin dnsname.Name, file string, s Source) {
 	if i == nil {
 		return
 	}
-	z := s.source.Zone
+	z := s.Zone
 	if _, _, size := z.Stats(); size < i.least {
 		return
 	}
-	note := imageNote{Warnings: s.sourceWarnings}
-	for _, st := range s.stamps {
-		note.Files = append(note.Files, imageFile{st.path, st.size, st.time.UnixNano()})
+	note := imageNote{Warnings: s.Warnings}
+	for _, st := range s.Stamps {
+		note.Files = append(note.Files, imageFile{st.Path, st.Size, st.Time.UnixNano()})
 	}
-	file, name := i.fileOf(c), c.Name.String()
+	image := i.fileOf(origin, file)
 	i.mu.Lock()
-	i.newest[file] = z
+	i.newest[image] = z
 	i.mu.Unlock()
 	i.writers.Go(func() {
 		i.turn.Lock()
 		defer i.turn.Unlock()
 		i.mu.Lock()
-		current := i.newest[file] == z
+		current := i.newest[image] == z
 		i.mu.Unlock()
 		if !current || i.closing.Load() {
 			return
 		}
-		if err := i.write(file, z, note); err != nil {
-			i.log.Warn("zone image not written; the next start reads the zone file", "zone", name, "error", err)
+		if err := i.write(image, z, note); err != nil {
+			i.log.Warn("zone image not written; the next start reads the zone file", "zone", origin.String(), "error", err)
 		}
 	})
 }
 
 // write puts an image on disk, whole or not at all.
-func (i *images) write(file string, z *zone.Zone, note imageNote) error {
+func (i *Images) write(file string, z *zone.Zone, note imageNote) error {
 	octets, err := json.Marshal(note)
 	if err != nil {
 		return err
@@ -251,9 +252,9 @@ func (s stoppable) Write(b []byte) (n int, err error) {
 	return n, nil
 }
 
-// prune removes the images that nobody has asked for: of zones that are not
+// Prune removes the images that nobody has asked for: of zones that are not
 // configured any more, and what was not finished.
-func (i *images) prune() {
+func (i *Images) Prune() {
 	entries, err := os.ReadDir(i.folder)
 	if err != nil {
 		return // nothing was ever written, or nothing can be removed either
@@ -265,8 +266,8 @@ func (i *images) prune() {
 	}
 }
 
-// close waits for what is written, or ends it.
-func (i *images) close() {
+// Close waits for what is written, or ends it.
+func (i *Images) Close() {
 	i.closing.Store(true)
 	i.writers.Wait()
 }

@@ -1,4 +1,4 @@
-package node
+package byname
 
 import (
 	"fmt"
@@ -16,28 +16,28 @@ func TestByName(t *testing.T) {
 	for i := range 3000 {
 		want[name(i)] = i
 	}
-	first := newByName(len(want), maps.All(want))
+	first := New(len(want), maps.All(want))
 	now := first
 	for i := range 500 {
-		now = now.with(name(i*5), -i)
+		now = now.With(name(i*5), -i)
 	}
 	for i := range 3000 {
 		changed := i
 		if i%5 == 0 && i < 2500 {
 			changed = -i / 5
 		}
-		if got := now.get(name(i)); got != changed {
+		if got := now.Get(name(i)); got != changed {
 			t.Fatalf("%d: %d, want %d", i, got, changed)
 		}
-		if got := first.get(name(i)); got != i {
+		if got := first.Get(name(i)); got != i {
 			t.Fatalf("%d: the first map now has %d", i, got)
 		}
 	}
-	if now.len() != 3000 || now.get(name(4000)) != 0 || len(maps.Collect(now.all())) != 3000 {
-		t.Errorf("%d entries, %d in all", now.len(), len(maps.Collect(now.all())))
+	if now.Len() != 3000 || now.Get(name(4000)) != 0 || len(maps.Collect(now.All())) != 3000 {
+		t.Errorf("%d entries, %d in all", now.Len(), len(maps.Collect(now.All())))
 	}
-	var none byName[int]
-	if none.get(name(1)) != 0 || none.len() != 0 {
+	var none Map[int]
+	if none.Get(name(1)) != 0 || none.Len() != 0 {
 		t.Error("the zero map has something")
 	}
 }

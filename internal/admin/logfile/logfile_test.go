@@ -1,4 +1,4 @@
-package node
+package logfile
 
 import (
 	"errors"
@@ -8,14 +8,14 @@ import (
 	"testing"
 )
 
-// TestLogFileIsRotated: what rotates logs moves the file away and says nothing.
-func TestLogFileIsRotated(t *testing.T) {
+// TestRotated: what rotates logs moves the file away and says nothing.
+func TestRotated(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "log")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, "access.log")
-	l, err := openLogFile(path)
+	l, err := Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +34,7 @@ func TestLogFileIsRotated(t *testing.T) {
 	}
 	follow := func() {
 		t.Helper()
-		if err := l.follow(); err != nil {
+		if err := l.Follow(); err != nil {
 			t.Error(err)
 		}
 	}
@@ -54,7 +54,7 @@ func TestLogFileIsRotated(t *testing.T) {
 	if err := os.Rename(dir, dir+".old"); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.follow(); !errors.Is(err, fs.ErrNotExist) {
+	if err := l.Follow(); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("without its folder: %v", err)
 	}
 	follow()

@@ -56,6 +56,8 @@ type aliases struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup
 
+	saving sync.Mutex // before mu; so that what is written last is what was known last
+
 	mu      sync.Mutex // after Node.mu; guards what follows
 	book    *alias.Book
 	zones   map[dnsname.Name]*aliasZone
@@ -520,6 +522,8 @@ func (a *aliases) load() {
 
 // save keeps what is known, whole or not at all.
 func (a *aliases) save() {
+	a.saving.Lock()
+	defer a.saving.Unlock()
 	a.mu.Lock()
 	kept := keptAliases{Zones: map[string]keptZone{}, Targets: map[string][]netip.Addr{}}
 	for name, z := range a.zones {

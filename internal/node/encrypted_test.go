@@ -355,22 +355,25 @@ func TestTransportMetrics(t *testing.T) {
 	for form, flag := range map[string]string{"dot": "+tls", "doh": "+https", "doq": "+quic"} {
 		run(t, "kdig", append(at(n.Encrypted(form)[0]), flag, "+norec", "www.example.test", "A")...)
 	}
-	got := map[string]float64{}
-	n.samples(func(s telemetry.Sample) {
-		labels := strings.Join(s.Labels, " ")
-		if s.Name == "dns_connections" || s.Name == "dns_events_total" && strings.HasSuffix(labels, "event answers") {
-			got[s.Name+" "+labels] = s.Value
+	eventually(t, func() string { // an answer is counted when it is on its way
+		got := map[string]float64{}
+		n.samples(func(s telemetry.Sample) {
+			labels := strings.Join(s.Labels, " ")
+			if s.Name == "dns_connections" || s.Name == "dns_events_total" && strings.HasSuffix(labels, "event answers") {
+				got[s.Name+" "+labels] = s.Value
+			}
+		})
+		for key, want := range map[string]float64{
+			"dns_events_total transport dot event answers": 1, "dns_events_total transport doh event answers": 1,
+			"dns_events_total transport doq event answers": 1, "dns_events_total transport doh3 event answers": 0,
+			"dns_events_total transport tcp event answers": 0, "dns_connections transport doh3": 0,
+		} {
+			if value, ok := got[key]; !ok || value != want {
+				return fmt.Sprintf("%s: %v, want %v (of %v)", key, value, want, got)
+			}
 		}
+		return ""
 	})
-	for key, want := range map[string]float64{
-		"dns_events_total transport dot event answers": 1, "dns_events_total transport doh event answers": 1,
-		"dns_events_total transport doq event answers": 1, "dns_events_total transport doh3 event answers": 0,
-		"dns_events_total transport tcp event answers": 0, "dns_connections transport doh3": 0,
-	} {
-		if value, ok := got[key]; !ok || value != want {
-			t.Errorf("%s: %v, want %v (of %v)", key, value, want, got)
-		}
-	}
 }
 
 // TestStopWithOpenConnections: clients that stay do not hold up the end.

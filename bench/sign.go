@@ -33,8 +33,9 @@ var (
 // signNames is how many names the zone has.
 const signNames = 100_000
 
-// signRounds is how often a zone is signed at most: five programs take half a minute.
-const signRounds = 5
+// signRounds is how often a zone is signed at most: four programs take a minute and a
+// half.
+const signRounds = 3
 
 // zoneSigner is a program that signs a zone in a file.
 type zoneSigner struct {

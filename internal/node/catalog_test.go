@@ -114,7 +114,7 @@ func TestCatalogBetweenNodes(t *testing.T) {
 	serial := p.n.current.Load().apexes.Get(dnsname.MustParse("cat.test.")).served.Zone.Serial()
 	p.stop()
 	stop()
-	n, stop = start(t, config)
+	_, stop = start(t, config)
 	eventuallyAnswers(t, at, "ns1.c.test.", "192.0.2.3", none)
 	stop()
 	// Even without the catalog: its copy is gone.

@@ -228,7 +228,7 @@ func (n *Node) ZoneRecords(_ context.Context, name string, of api.RecordsOf) (ap
 	if of.Type != "" && of.Type != "ANY" && of.Type != "any" {
 		var ok bool
 		if only, ok = rdata.ParseType(of.Type); !ok {
-			return api.ZoneRecords{}, &api.Refused{Status: http.StatusBadRequest, Err: fmt.Errorf("%q is no type of records; write A, TXT, TYPE65280, ...", of.Type)}
+			return api.ZoneRecords{}, &api.Refused{Status: http.StatusBadRequest, Err: fmt.Errorf("%q is no type of records; write for example A, TXT or TYPE65280", of.Type)}
 		}
 	}
 	out := api.ZoneRecords{Name: z.Origin().String(), Serial: uint32(z.Serial()), Records: []api.Record{}}

@@ -9,22 +9,15 @@ import (
 // hugePage is what one entry of a processor's table of pages covers at best.
 const hugePage = 2 << 20
 
-// wantHuge asks the system to put memory that was not used yet into huge pages, so
-// that random reads in it (a zone's table, its arena) wait less for the table of
-// pages. A system that does not have them leaves it as it is.
-func wantHuge(memory []byte) { advise(memory, unix.MADV_HUGEPAGE) }
-
-// makeHuge is wantHuge for memory that is in use. It takes 0.1 ms per MiB.
-func makeHuge(memory []byte) { advise(memory, unix.MADV_COLLAPSE) }
-
-// advise gives advice about the whole huge pages within memory, of which some
-// may fail.
-func advise(memory []byte, advice int) {
+// makeHuge asks the system to put memory that is in use into huge pages, so that
+// random reads in it (a zone's table, its arena) wait less for the table of pages. It
+// takes 0.1 ms per MiB. A system that does not have them leaves it as it is.
+func makeHuge(memory []byte) {
 	if len(memory) == 0 {
 		return
 	}
 	skip := -uintptr(unsafe.Pointer(&memory[0])) & (hugePage - 1)
 	if whole := (uintptr(len(memory)) - min(skip, uintptr(len(memory)))) &^ (hugePage - 1); whole > 0 {
-		_ = unix.Madvise(memory[skip:skip+whole], advice)
+		_ = unix.Madvise(memory[skip:skip+whole], unix.MADV_COLLAPSE)
 	}
 }

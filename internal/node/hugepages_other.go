@@ -2,6 +2,4 @@
 
 package node
 
-func wantHuge([]byte) {}
-
 func makeHuge([]byte) {}

@@ -130,7 +130,7 @@ func editOf(args []string, remove, replace bool) (api.RecordEdit, error) {
 	}
 	if len(rest) > 0 {
 		if _, ok := rdata.ParseType(rest[0]); !ok {
-			return e, fmt.Errorf("%w: %q is no type of records; write A, TXT, TYPE65280, ...", errUsage, rest[0])
+			return e, fmt.Errorf("%w: %q is no type of records; write for example A, TXT or TYPE65280", errUsage, rest[0])
 		}
 		e.Type, e.Data = rest[0], strings.Join(rest[1:], " ")
 	}

@@ -74,7 +74,7 @@ func parse(origin dnsname.Name, e Edit) (p Parsed, err error) {
 	}
 	var ok bool
 	if r.Type, ok = rdata.ParseType(e.Type); !ok || r.Type.IsMeta() {
-		return p, fmt.Errorf("%q is no type of records that a zone has; write A, TXT, TYPE65280, ...", e.Type)
+		return p, fmt.Errorf("%q is no type of records that a zone has; write for example A, TXT or TYPE65280", e.Type)
 	}
 	if e.Data == "" {
 		return p, nil

@@ -25,9 +25,7 @@ type patch struct {
 	byID  map[Node]uint32
 	order []uint32 // canonical
 
-	octets []byte // of the new overlay
-	ids    []Node // that are new, in canonical order
-	wanted []uint32
+	ids []Node // that are new, in canonical order
 }
 
 // patchedNode is what a patch knows of a node of its Builder.

@@ -248,8 +248,9 @@ func (a *arena) restarted(s *peer.Server, round int, wall time.Duration, records
 	return nil
 }
 
-// imageTimeout is how long Pharos may take to write an image: it syncs it to a disk.
-const imageTimeout = 20 * time.Second
+// imageTimeout is how long Pharos may take to write an image: it syncs it to a disk,
+// which may be busy with what other tests have written.
+const imageTimeout = 3 * time.Minute
 
 // awaitImages waits until Pharos has written the image of its zone.
 func (a *arena) awaitImages(s *peer.Server) error {

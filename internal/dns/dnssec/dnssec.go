@@ -63,12 +63,23 @@ const (
 type Budget struct {
 	Signatures int // public key operations
 	Hashes     int // NSEC3 hashes of a name, each with up to MaxIterations rounds
+	// Wasted is what checks have cost that found a signature not to fit, in checks of
+	// ECDSA P-256. Checks end when it reaches MaxWasted; 0: there is no limit. An honest
+	// zone wastes next to nothing, so that this can be much less than Signatures.
+	Wasted, MaxWasted int
 	// Exceeded is set when something was not done for want of budget.
 	Exceeded bool
 }
 
-func (b *Budget) signature() bool { return b.take(&b.Signatures) }
-func (b *Budget) hash() bool      { return b.take(&b.Hashes) }
+func (b *Budget) signature() bool {
+	if b.MaxWasted > 0 && b.Wasted >= b.MaxWasted {
+		b.Exceeded = true
+		return false
+	}
+	return b.take(&b.Signatures)
+}
+
+func (b *Budget) hash() bool { return b.take(&b.Hashes) }
 
 func (b *Budget) take(from *int) bool {
 	if *from <= 0 {
@@ -84,4 +95,5 @@ type Verifier struct {
 	Policy Policy
 	Now    time.Time
 	Budget *Budget
+	Memo   *Memo // nil: nothing is remembered
 }

@@ -99,11 +99,12 @@ func (v *Verifier) Verify(set rdata.RRset, sigs [][]byte, keys []Key, zone dnsna
 			if tried++; tried > MaxCollisions {
 				break
 			}
-			if !v.Budget.signature() {
+			octets = AppendSigned(octets[:0], sig, set)
+			fits, paid := v.check(k, octets, sig.Octets)
+			if !paid {
 				return Verdict{Fault: fault(dnswire.EDEDNSSECBogus, "more signature checks than one question may cost")}
 			}
-			octets = AppendSigned(octets[:0], sig, set)
-			if v.Policy.Check(k, octets, sig.Octets) {
+			if fits {
 				return v.verdict(sig, set)
 			}
 		}

@@ -65,7 +65,7 @@ func (r *Resolver) ask(ev Ask) {
 		ev.Class = rdata.ClassIN
 	}
 	c := &client{ask: ev, started: r.now, name: ev.Name, state: rrcache.Secure,
-		budget: dnssec.Budget{Signatures: r.limits.Signatures, Hashes: r.limits.Hashes}}
+		budget: dnssec.Budget{Signatures: r.limits.Signatures, MaxWasted: r.limits.Wasted, Hashes: r.limits.Hashes}}
 	if _, taken := r.clients[ev.Token]; taken {
 		panic("BUG: a token is asked twice at a time")
 	}

@@ -87,6 +87,10 @@ type Limits struct {
 	// Signatures is the number of signature checks that one question may cost: 32,
 	// as in Knot Resolver. An answer through three zones, all keys new, has about 12.
 	Signatures int
+	// Wasted is what checks of signatures that do not fit may cost one question, in
+	// checks of ECDSA P-256: 16, so that the worst that one question can make us do takes
+	// less than 2 ms. BIND allows one such signature, Unbound eight.
+	Wasted int
 	// Hashes is the number of NSEC3 hashes of names that one question may cost: 64;
 	// Unbound suspends after 8, PowerDNS allows 600. A denial of a name with ten
 	// labels has about 12.
@@ -106,7 +110,7 @@ func (l Limits) withDefaults() Limits {
 	}{
 		{&l.Sends, 100}, {&l.Aliases, 11}, {&l.Targets, 24}, {&l.TargetsPerZone, 5}, {&l.Depth, 6},
 		{&l.SendsPerZone, 12}, {&l.ServersPerZone, 13}, {&l.NearMisses, 3}, {&l.Records, 256},
-		{&l.Signatures, 32}, {&l.Hashes, 64}, {&l.Retries, 3},
+		{&l.Signatures, 32}, {&l.Wasted, 16}, {&l.Hashes, 64}, {&l.Retries, 3},
 	} {
 		if *field.value <= 0 {
 			*field.value = field.standard

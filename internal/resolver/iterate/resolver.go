@@ -30,6 +30,7 @@ import (
 	"time"
 
 	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/dnssec"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/rrcache"
@@ -72,6 +73,7 @@ type Resolver struct {
 	anchors    anchors
 	chains     keyring
 	denials    denials
+	memo       *dnssec.Memo
 	familyOff  [2]time.Time // IPv4, IPv6: no route until then
 	hintsUntil time.Time    // priming failed: the hints serve as root until then
 	tracing    int          // clients that collect a trace
@@ -107,7 +109,7 @@ func New(cfg Config) *Resolver {
 		cfg: cfg, limits: cfg.Limits.withDefaults(), cache: cfg.Cache, hints: hintCut(cfg.Hints),
 		clients: make(map[uint64]*client), timers: make(map[uint64]*client),
 		lookups: make(map[question]*lookup), exchanges: make(map[uint64]*exchange),
-		hosts: newHosts(), routes: newRoutes(cfg.Routes), anchors: newAnchors(cfg), chains: newKeyring(),
+		hosts: newHosts(), routes: newRoutes(cfg.Routes), anchors: newAnchors(cfg), chains: newKeyring(), memo: dnssec.NewMemo(),
 	}
 	for _, s := range r.hints.Servers {
 		for _, addr := range s.Addrs {

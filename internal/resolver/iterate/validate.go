@@ -65,7 +65,7 @@ func (r *Resolver) consider(c *client, res result) bool {
 func (r *Resolver) validate(c *client) bool {
 	k := c.checks
 	k.needs = k.needs[:0]
-	v := validator{r: r, c: c, k: k, verifier: dnssec.Verifier{Policy: r.cfg.Policy, Now: r.now, Budget: &c.budget}}
+	v := validator{r: r, c: c, k: k, verifier: dnssec.Verifier{Policy: r.cfg.Policy, Now: r.now, Budget: &c.budget, Memo: r.memo}}
 	before := c.budget
 	j := v.judge()
 	r.counters.Signatures += uint64(before.Signatures - c.budget.Signatures)
@@ -78,7 +78,7 @@ func (r *Resolver) validate(c *client) bool {
 		if c.budget.Exceeded {
 			r.endCheck(c)
 			r.failClient(c, failure{ede: dnswire.EDEDNSSECBogus, limited: true, text: fmt.Sprintf(
-				"validation costs more than %d signature checks or %d NSEC3 hashes", r.limits.Signatures, r.limits.Hashes)})
+				"validation costs more than %d signature checks, %d checks that fail, or %d NSEC3 hashes", r.limits.Signatures, r.limits.Wasted, r.limits.Hashes)})
 			return true
 		}
 		return r.bogus(c, j)

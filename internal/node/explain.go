@@ -141,7 +141,7 @@ func (n *Node) explainZone(ctx context.Context, s *Snapshot, e *explain.Explanat
 	n.finishWith(e, out.Finish())
 	if p.recurse && (outcome.Kind == answer.Partial || outcome.Kind == answer.Referral) {
 		n.learnCut(s, e.At, p.zone, outcome.Last.Cut)
-		if _, target := chainOf(out.Finish()); !target.IsZero() {
+		if _, target := answer.Chain(out.Finish()); !target.IsZero() {
 			e.Add(explain.Zone, fmt.Sprintf("the alias chain leaves what is ours at %s", target))
 			next := new(dnswire.Query)
 			next.Parse(dnswire.AppendQuery(nil, dnswire.QuerySpec{Name: target, Type: q.Type, Class: q.Class, RD: true, EDNS: true}))

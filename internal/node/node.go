@@ -38,6 +38,7 @@ import (
 
 	"pharos/internal/admin/config"
 	"pharos/internal/admin/logfile"
+	"pharos/internal/authority/aliases"
 	"pharos/internal/authority/ledger"
 	"pharos/internal/authority/live"
 	"pharos/internal/authority/masterfile"
@@ -94,7 +95,7 @@ type Node struct {
 	secondaries *xfr.Secondaries
 	notifier    *xfr.Notifier
 	outgoing    outgoing
-	aliases     *aliases
+	aliases     *aliases.Driver
 	views       map[string]*viewParts // guarded by mu
 	changeZone  changer               // nil: no zone is changed at run time
 	updates     updates
@@ -153,7 +154,7 @@ func (n *Node) build(cfg *config.Config, o Options) error {
 	n.images = masterfile.NewImages(filepath.Join(cfg.Data, "images"), n.log)
 	n.buildTransfers(cfg)
 	n.signatures = live.NewCache()
-	n.aliases = newAliases(n, "", cfg.Data, cfg.Alias)
+	n.aliases = n.openAliases("", cfg.Data, cfg.Alias)
 	n.buildSigners(cfg)
 	n.changeZone = n.changeInLedger
 	n.loadMembers(cfg)
@@ -338,7 +339,7 @@ func (n *Node) stop() error {
 	n.notifier.Close()
 	n.secondaries.Close()
 	n.signers.Close()
-	n.aliases.close()
+	n.aliases.Close()
 	n.closeViews((*viewParts).closeTransfers) // their resolvers end after the listeners, in release
 	listeners.Wait()
 	n.closeLedger()
@@ -367,7 +368,7 @@ func (n *Node) release() {
 	}
 	n.closeLedger()
 	if n.aliases != nil {
-		n.aliases.close()
+		n.aliases.Close()
 	}
 	n.closeViews((*viewParts).close)
 	if n.resolver != nil {

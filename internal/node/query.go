@@ -233,35 +233,12 @@ func (n *Node) resolveAlias(s *Snapshot, r *dnsserver.Request) dnsserver.Verdict
 		return dnsserver.Answered
 	}
 	msg := r.Out.Finish()
-	if chain, target := chainOf(msg); !target.IsZero() {
+	if chain, target := answer.Chain(msg); !target.IsZero() {
 		n.ask(s, d, target, chain)
 	} else if err := d.Send(msg); err != nil { // a loop, or too long: the chain is the answer
 		n.log.Debug("late answer not sent", "client", d.Client(), "error", err)
 	}
 	return dnsserver.Later
-}
-
-// chainOf returns the alias chain that is the answer in msg, and the name it ends
-// at.
-func chainOf(msg []byte) (chain []rdata.Record, target dnsname.Name) {
-	m, err := dnswire.ParseMessage(msg)
-	if err != nil || len(m.Answer) == 0 {
-		return nil, dnsname.Name{}
-	}
-	last := m.Answer[len(m.Answer)-1]
-	for i := len(m.Answer) - 1; last.Type == rdata.TypeRRSIG && i > 0; i-- { // of the CNAME before it
-		last = m.Answer[i-1]
-	}
-	if last.Type != rdata.TypeCNAME {
-		return nil, dnsname.Name{}
-	}
-	target, _ = rdata.NameAt(last.Data, 0)
-	for _, r := range m.Answer {
-		if r.Name == target { // a loop
-			return nil, dnsname.Name{}
-		}
-	}
-	return m.Answer, target
 }
 
 // steer answers the name at which an answer from z arrived, from its pool. The result

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/authority/aliases"
 	"pharos/internal/authority/byname"
 	"pharos/internal/authority/ledger"
 	"pharos/internal/authority/live"
@@ -83,7 +84,7 @@ type before struct {
 	signatures *live.Cache
 
 	view    string                                            // that is compiled
-	aliased *aliases                                          // nil while nothing is served: pharos check
+	aliased *aliases.Driver                                   // nil while nothing is served: pharos check
 	parts   func(*config.View, *Snapshot) (*viewParts, error) // of a view
 }
 

@@ -42,7 +42,7 @@ func (n *Node) beside(prev *Snapshot) before {
 			"store":     n.versionInLedger,
 			"catalog":   n.catalogs.version,
 		},
-		stages: []stage{n.aliases.stage, n.signalStage, n.signStage}, aliased: n.aliases, keys: n.signers.Keys,
+		stages: []stage{aliasStage(n.aliases), n.signalStage, n.signStage}, aliased: n.aliases, keys: n.signers.Keys,
 		accepted: n.accepted, images: n.images, signatures: n.signatures, parts: n.partsOf,
 		journals: n.journals,
 	}

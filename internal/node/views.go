@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/authority/aliases"
 	"pharos/internal/authority/journal"
 	"pharos/internal/authority/xfr"
 	"pharos/internal/authority/zone"
@@ -54,14 +55,14 @@ type viewParts struct {
 	name        string
 	secondaries *xfr.Secondaries
 	notifier    *xfr.Notifier
-	aliases     *aliases
+	aliases     *aliases.Driver
 	cache       *rrcache.Cache // nil without recursion
 	resolver    *outbound.Driver
 }
 
 // closeTransfers ends what talks to other servers of the zones, and of ALIAS targets.
 func (p *viewParts) closeTransfers() {
-	p.aliases.close()
+	p.aliases.Close()
 	p.notifier.Close()
 	p.secondaries.Close()
 }
@@ -324,7 +325,7 @@ func (from before) within(c *config.View, v *Snapshot) (before, error) {
 		return inside, err
 	}
 	v.view.own = own
-	inside.kept, inside.stages, inside.aliased = own.keepers(), []stage{own.aliases.stage}, own.aliases
+	inside.kept, inside.stages, inside.aliased = own.keepers(), []stage{aliasStage(own.aliases)}, own.aliases
 	return inside, nil
 }
 
@@ -338,7 +339,7 @@ func (n *Node) partsOf(c *config.View, v *Snapshot) (*viewParts, error) {
 	if p == nil {
 		p = &viewParts{name: c.Name}
 		p.secondaries = n.newSecondaries(v.Config, filepath.Join(v.Config.Data, "views", c.Name, "zones"), c.Name)
-		p.aliases = newAliases(n, c.Name, filepath.Join(v.Config.Data, "views", c.Name), v.Config.Alias)
+		p.aliases = n.openAliases(c.Name, filepath.Join(v.Config.Data, "views", c.Name), v.Config.Alias)
 		p.notifier = xfr.NewNotifier(n.log, func(name dnsname.Name) { n.reportTransfersOf(c.Name, name) })
 		if n.views == nil {
 			n.views = map[string]*viewParts{}

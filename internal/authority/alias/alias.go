@@ -7,7 +7,7 @@
 //	version of the zone  --- Fill ---> the same with A and AAAA of the target
 //
 // It owns what is done with the records of a zone, and when a target is asked for
-// again. It does not own how a target is resolved, nor timers (package node).
+// again. It does not own how a target is resolved, nor timers (package aliases).
 //
 // The record is PowerDNS's: TYPE65401, with a name as RDATA. Its TTL is that of the
 // addresses, so that the zone does not change whenever the target's counts down.

@@ -160,23 +160,9 @@ text     60 ALIAS nx.test.
 text     60 TXT   "here"
 `)
 	n, _ := start(t, p.aliasConfig(f, aliasZones))
-	for name, want := range map[string]string{
-		"nx": "answered NXDOMAIN", "empty": "no addresses", "local": "alias.refuse", "loop1": "in a circle", "loop2": "in a circle", "self": "in a circle",
-	} {
+	for _, name := range []string{"nx", "empty", "local", "loop1", "loop2", "self"} {
 		waitAnswer(t, n, name+".example.com", dns.TypeA, "SERVFAIL (14) ")
 		waitAnswer(t, n, name+".example.com", dns.TypeAAAA, "SERVFAIL (14) ")
-		eventually(t, func() string {
-			n.aliases.mu.Lock()
-			defer n.aliases.mu.Unlock()
-			for _, z := range n.aliases.zones {
-				for _, r := range z.records {
-					if problem := n.aliases.book.Problem(r.Target); r.Owner.Label() == name && strings.Contains(problem, want) {
-						return ""
-					}
-				}
-			}
-			return name + ": no problem that says " + want
-		})
 	}
 	waitAnswer(t, n, "text.example.com", dns.TypeTXT, `NOERROR 60 IN TXT "here"`)
 	if text := problemText(n, "alias-failed", "example.com."); !strings.Contains(text, "SERVFAIL until there are addresses; and ") {

@@ -16,6 +16,8 @@ import (
 // about names knows the language; drivers know what they drive and never each
 // other; node joins them.
 const policy = `
+internal/diskfile:
+
 internal/dns/dnsname:
 internal/dns/rdata:             internal/dns/dnsname
 internal/dns/dnswire:           internal/dns/dnsname internal/dns/rdata
@@ -31,8 +33,8 @@ internal/authority/byname:      internal/dns/dnsname
 internal/authority/emptyzone:   internal/dns/... internal/authority/zone
 internal/authority/journal:     internal/dns/... internal/authority/zone
 internal/authority/alias:       internal/dns/... internal/authority/zone internal/authority/journal
-internal/authority/aliases:     internal/dns/... internal/authority/zone internal/authority/journal internal/authority/alias internal/authority/answer
-internal/authority/masterfile:  internal/dns/... internal/authority/zone
+internal/authority/aliases:     internal/dns/... internal/authority/zone internal/authority/journal internal/authority/alias internal/authority/answer internal/diskfile
+internal/authority/masterfile:  internal/dns/... internal/authority/zone internal/diskfile
 internal/authority/gate:        internal/dns/... internal/authority/zone internal/authority/journal
 internal/authority/transfer:    internal/dns/... internal/authority/zone internal/authority/journal
 internal/authority/refresh:     internal/dns/rdata
@@ -40,10 +42,10 @@ internal/authority/sign:        internal/dns/... internal/authority/zone
 internal/authority/update:      internal/dns/... internal/authority/zone
 internal/authority/catalog:     internal/dns/... internal/authority/zone
 internal/authority/kasp:        internal/dns/...
-internal/authority/signer:      internal/dns/... internal/authority/zone internal/authority/journal internal/authority/kasp internal/authority/sign
-internal/authority/xfr:         internal/dns/... internal/authority/...
+internal/authority/signer:      internal/dns/... internal/authority/zone internal/authority/journal internal/authority/kasp internal/authority/sign internal/diskfile
+internal/authority/xfr:         internal/dns/... internal/authority/... internal/diskfile
 internal/authority/edits:       internal/dns/... internal/authority/zone internal/authority/journal internal/authority/update
-internal/authority/ledger:      internal/dns/... internal/authority/zone internal/authority/journal internal/authority/update
+internal/authority/ledger:      internal/dns/... internal/authority/zone internal/authority/journal internal/authority/update internal/diskfile
 
 internal/resolver/rrcache:      internal/dns/...
 internal/resolver/iterate:      internal/dns/... internal/resolver/rrcache
@@ -57,12 +59,12 @@ internal/traffic/probe:         internal/traffic/health internal/traffic/pool
 
 internal/proxy/http1:
 internal/proxy/route:           internal/proxy/http1
-internal/proxy/tlscert:
+internal/proxy/tlscert:         internal/diskfile
 internal/proxy/httpproxy:       internal/proxy/http1 internal/proxy/route internal/traffic/balance internal/traffic/pool internal/traffic/health
 
 internal/cluster/document:      internal/dns/dnsname
 internal/cluster/state:         internal/cluster/document internal/dns/dnsname
-internal/cluster/snapshot:
+internal/cluster/snapshot:      internal/diskfile
 internal/cluster/store:         internal/cluster/state internal/cluster/document
 
 internal/serve/admission:
@@ -81,7 +83,7 @@ internal/admin/explain:         internal/dns/...
 internal/admin/telemetry:
 internal/admin/api:             internal/admin/explain internal/admin/telemetry
 internal/admin/migrate:         internal/dns/dnsname internal/dns/rdata
-internal/admin/cli:             internal/dns/... internal/authority/zone internal/authority/sign internal/authority/journal internal/authority/gate internal/authority/masterfile internal/resolver/outbound internal/admin/api internal/admin/explain internal/admin/migrate
+internal/admin/cli:             internal/dns/... internal/authority/zone internal/authority/sign internal/authority/journal internal/authority/gate internal/authority/masterfile internal/resolver/outbound internal/admin/api internal/admin/explain internal/admin/migrate internal/diskfile
 
 internal/node:                  internal/...
 internal/arch:

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"pharos/internal/diskfile"
 	"pharos/internal/traffic/probe"
 )
 
@@ -41,22 +42,12 @@ func (n *Node) saveVerdicts(data string) {
 	}
 	text, err := json.Marshal(n.prober.Snapshot())
 	if err == nil {
-		err = replaceFile(verdictsFile(data), text)
+		err = os.MkdirAll(data, 0o700)
+	}
+	if err == nil {
+		err = diskfile.Replace(verdictsFile(data), text)
 	}
 	if err != nil {
 		n.log.Warn("last known health not saved; a start would begin with unknown members", "error", err)
 	}
-}
-
-// replaceFile writes a file at once or not at all. It does not wait for the disk:
-// what it holds can be found out again.
-func replaceFile(name string, text []byte) error {
-	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
-		return err
-	}
-	temporary := name + ".tmp"
-	if err := os.WriteFile(temporary, text, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(temporary, name)
 }

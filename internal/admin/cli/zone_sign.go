@@ -21,6 +21,7 @@ import (
 
 	"pharos/internal/authority/sign"
 	"pharos/internal/authority/zone"
+	"pharos/internal/diskfile"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnssec"
 	"pharos/internal/dns/rdata"
@@ -366,16 +367,10 @@ func printDS(w io.Writer, origin dnsname.Name, keys []sign.Use) error {
 
 // replaceFile writes a file anew: those who read it see the old one or the new one.
 func replaceFile(path string, mode os.FileMode, write func(io.Writer) error) error {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // fails when it has its name
-	b := bufio.NewWriterSize(f, 1<<20)
-	err = cmp.Or(write(b), b.Flush(), f.Chmod(mode), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
+	err := diskfile.ReplaceWith(path, func(f *os.File) error {
+		b := bufio.NewWriterSize(f, 1<<20)
+		return cmp.Or(write(b), b.Flush(), f.Chmod(mode))
+	})
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"pharos/internal/authority/alias"
+	"pharos/internal/diskfile"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 )
@@ -95,20 +96,5 @@ func writeDurably(path string, text []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if err == nil {
-		err = f.Sync()
-	}
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
-	return err
+	return diskfile.Replace(path, text)
 }

@@ -23,11 +23,11 @@ func BetweenAt(old, now *zone.Zone, names []dnsname.Name) *Difference {
 			continue
 		}
 		for _, r := range without(a, b) {
-			deleted = pack(deleted, r)
+			deleted = rdata.AppendPacked(deleted, r)
 			d.deletes++
 		}
 		for _, r := range without(b, a) {
-			added = pack(added, r)
+			added = rdata.AppendPacked(added, r)
 			d.adds++
 		}
 	}
@@ -95,13 +95,13 @@ func replace(e *zone.Editor, d *Difference, oldSOA, newSOA rdata.Record, deleted
 	if !e.Delete(oldSOA) {
 		return fmt.Errorf("the difference between serial %d and %d does not fit: the version has another SOA record", d.From, d.To)
 	}
-	for r := range unpack(deleted) {
+	for r := range rdata.Packed(deleted) {
 		if !e.Delete(r) {
 			return fmt.Errorf("the difference between serial %d and %d does not fit: the version has no record %s %s to delete", d.From, d.To, r.Name, r.Type)
 		}
 	}
 	e.Add(newSOA)
-	for r := range unpack(added) {
+	for r := range rdata.Packed(added) {
 		e.Add(r)
 	}
 	return nil

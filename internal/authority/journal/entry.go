@@ -19,7 +19,7 @@ import (
 //	        records deleted u32 | records added u32 | octets of the deleted u32
 //	        the deleted | the added
 //
-// Numbers are big-endian; record is the one of the package comment.
+// Numbers are big-endian; a record is packed, see package rdata.
 type Entry struct {
 	Zone       dnsname.Name
 	Version    uint64 // counts the versions of the zone
@@ -47,8 +47,8 @@ func (e *Entry) Append(b []byte) []byte {
 	b = append(b, by...)
 	b = binary.BigEndian.AppendUint32(b, uint32(d.From))
 	b = binary.BigEndian.AppendUint32(b, uint32(d.To))
-	b = AppendRecord(b, d.OldSOA)
-	b = AppendRecord(b, d.NewSOA)
+	b = rdata.AppendPacked(b, d.OldSOA)
+	b = rdata.AppendPacked(b, d.NewSOA)
 	b = binary.BigEndian.AppendUint32(b, uint32(d.deletes))
 	b = binary.BigEndian.AppendUint32(b, uint32(d.adds))
 	b = binary.BigEndian.AppendUint32(b, uint32(d.added))
@@ -94,9 +94,6 @@ func checkRecords(b []byte, count int, origin dnsname.Name) error {
 	}
 	return nil
 }
-
-// AppendRecord appends r in the form in which records are kept on disk.
-func AppendRecord(b []byte, r rdata.Record) []byte { return pack(b, r) }
 
 // reader takes an entry apart.
 type reader struct {

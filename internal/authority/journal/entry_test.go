@@ -22,10 +22,10 @@ func exampleEntry(t testing.TB) *Entry {
 	}
 	d := &Difference{From: 1, To: 2, OldSOA: soa(1), NewSOA: soa(2), deletes: 1, adds: 2}
 	a := rdata.Record{Name: dnsname.MustParse("www.example.com."), Type: rdata.TypeA, Class: rdata.ClassIN, TTL: 60, Data: []byte{192, 0, 2, 1}}
-	d.octets = pack(nil, a)
+	d.octets = rdata.AppendPacked(nil, a)
 	d.added = len(d.octets)
 	a.TTL = 120
-	d.octets = pack(pack(d.octets, a), rdata.Record{Name: origin, Type: rdata.TypeTXT, Class: rdata.ClassIN, TTL: 1, Data: []byte("\x03abc")})
+	d.octets = rdata.AppendPacked(rdata.AppendPacked(d.octets, a), rdata.Record{Name: origin, Type: rdata.TypeTXT, Class: rdata.ClassIN, TTL: 1, Data: []byte("\x03abc")})
 	return &Entry{Zone: origin, Version: 7, Time: time.Unix(0, 1_800_000_000_000_000_001), By: "somebody", Sum: 0x1234567890, Difference: d}
 }
 

@@ -5,8 +5,7 @@
 // It does not own how they are sent (package transfer) nor when a version is
 // published (package node).
 //
-//	record   length of the owner u8 | owner | type u16 | TTL u32 | length u16 | RDATA
-//	Difference.octets   the deleted records | the added records    without SOA
+//	Difference.octets   the deleted records | the added records    packed, without SOA
 //
 // It also has the form in which they are kept on disk (entry.go, frame.go), which
 // package ledger writes and reads.
@@ -23,12 +22,10 @@ package journal
 import (
 	"bytes"
 	"cmp"
-	"encoding/binary"
 	"iter"
 	"slices"
 
 	"pharos/internal/authority/zone"
-	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 )
 
@@ -53,11 +50,11 @@ type Difference struct {
 
 // Deleted returns the records that the new version does not have any more,
 // without the SOA record. Names and RDATA look at the memory of d.
-func (d *Difference) Deleted() iter.Seq[rdata.Record] { return unpack(d.octets[:d.added]) }
+func (d *Difference) Deleted() iter.Seq[rdata.Record] { return rdata.Packed(d.octets[:d.added]) }
 
 // Added returns the records that the old version did not have, without the SOA
 // record. A record whose TTL has changed is deleted and added.
-func (d *Difference) Added() iter.Seq[rdata.Record] { return unpack(d.octets[d.added:]) }
+func (d *Difference) Added() iter.Seq[rdata.Record] { return rdata.Packed(d.octets[d.added:]) }
 
 // Len returns the number of records deleted and added, without SOA records.
 func (d *Difference) Len() (deleted, added int) { return d.deletes, d.adds }
@@ -80,10 +77,10 @@ func Between(old, now *zone.Zone, limit int) (d *Difference, ok bool) {
 	var deleted, added []byte
 	fits := compare(old, now, func(r rdata.Record, isAdded bool) bool {
 		if isAdded {
-			added = pack(added, r)
+			added = rdata.AppendPacked(added, r)
 			d.adds++
 		} else {
-			deleted = pack(deleted, r)
+			deleted = rdata.AppendPacked(deleted, r)
 			d.deletes++
 		}
 		return len(added)+len(deleted) <= limit-overhead
@@ -198,32 +195,6 @@ func without(a, b []rdata.Record) []rdata.Record {
 		}
 	}
 	return left
-}
-
-func pack(b []byte, r rdata.Record) []byte {
-	b = append(b, byte(r.Name.Len()))
-	b = r.Name.AppendWire(b)
-	b = binary.BigEndian.AppendUint16(b, uint16(r.Type))
-	b = binary.BigEndian.AppendUint32(b, uint32(r.TTL))
-	b = binary.BigEndian.AppendUint16(b, uint16(len(r.Data)))
-	return append(b, r.Data...)
-}
-
-func unpack(b []byte) iter.Seq[rdata.Record] {
-	return func(yield func(rdata.Record) bool) {
-		for at := 0; at < len(b); {
-			end := at + 1 + int(b[at])
-			r := rdata.Record{
-				Name: dnsname.View(b[at+1 : end]), Class: rdata.ClassIN,
-				Type: rdata.Type(binary.BigEndian.Uint16(b[end:])), TTL: rdata.TTL(binary.BigEndian.Uint32(b[end+2:])),
-			}
-			at = end + 8 + int(binary.BigEndian.Uint16(b[end+6:]))
-			r.Data = b[end+8 : at]
-			if !yield(r) {
-				return
-			}
-		}
-	}
 }
 
 // Journal is the last differences of one zone, oldest first, each beginning where

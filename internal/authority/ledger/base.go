@@ -42,7 +42,7 @@ func writeBase(f file, b base) (size int64, err error) {
 	var records, octets uint64
 	var buf []byte
 	for r := range b.zone.Records() {
-		buf = journal.AppendRecord(buf[:0], r)
+		buf = rdata.AppendPacked(buf[:0], r)
 		records++
 		octets += uint64(len(buf))
 		if _, err := w.Write(buf); err != nil {
@@ -91,9 +91,13 @@ func readBase(d disk, path string, name dnsname.Name) (base, error) {
 	}
 	sum := sha256.New()
 	build := zone.NewBuilder(name)
-	content, err := readRecords(bufio.NewReaderSize(io.TeeReader(f, sum), 1<<18), build, binary.BigEndian.Uint64(h[16:]))
+	var content uint64
+	err = rdata.ReadPacked(bufio.NewReaderSize(io.TeeReader(f, sum), 1<<18), binary.BigEndian.Uint64(h[16:]), func(r rdata.Record) {
+		content += journal.SumRecord(r)
+		build.Add(r)
+	})
 	if err != nil {
-		return base{}, err
+		return base{}, fmt.Errorf("%w: %v", errDamaged, err)
 	}
 	sum.Write(h[:baseSum])
 	if string(sum.Sum(nil)) != string(h[baseSum:]) || content != b.sum {
@@ -104,42 +108,6 @@ func readBase(d disk, path string, name dnsname.Name) (base, error) {
 		return base{}, fmt.Errorf("%w: %v", errDamaged, problems)
 	}
 	return b, nil
-}
-
-// readRecords adds the records to b, and returns their sum.
-func readRecords(r *bufio.Reader, b *zone.Builder, count uint64) (sum uint64, err error) {
-	cut := fmt.Errorf("%w: it is cut off", errDamaged)
-	var buf [dnsname.MaxLen + 8]byte
-	data := make([]byte, 1<<16)
-	for range count {
-		length, err := r.ReadByte()
-		if err != nil {
-			return 0, cut
-		}
-		fixed := buf[:int(length)+8]
-		if _, err := io.ReadFull(r, fixed); err != nil {
-			return 0, cut
-		}
-		owner, used, err := dnsname.FromWire(fixed)
-		if err != nil || used != int(length) {
-			return 0, fmt.Errorf("%w: a bad name", errDamaged)
-		}
-		fixed = fixed[length:]
-		rest := data[:binary.BigEndian.Uint16(fixed[6:])]
-		if _, err := io.ReadFull(r, rest); err != nil {
-			return 0, cut
-		}
-		record := rdata.Record{
-			Name: owner, Type: rdata.Type(binary.BigEndian.Uint16(fixed)), Class: rdata.ClassIN,
-			TTL: rdata.TTL(binary.BigEndian.Uint32(fixed[2:])), Data: rest,
-		}
-		sum += journal.SumRecord(record)
-		b.Add(record)
-	}
-	if _, err := r.ReadByte(); err != io.EOF {
-		return 0, fmt.Errorf("%w: it goes on after its last record", errDamaged)
-	}
-	return sum, nil
 }
 
 // loadBase reads the newest base of a zone that can be used. There may be an older

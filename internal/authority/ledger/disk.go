@@ -1,17 +1,13 @@
 package ledger
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
-	"pharos/internal/dns/dnsname"
+	"pharos/internal/diskfile"
 )
 
 // disk is what a ledger needs of a file system. Tests have one that fails.
@@ -60,15 +56,7 @@ func (osDisk) Open(path string, flag int) (file, error) {
 func (osDisk) Rename(from, to string) error { return os.Rename(from, to) }
 func (osDisk) Link(from, to string) error   { return os.Link(from, to) }
 func (osDisk) Remove(path string) error     { return os.Remove(path) }
-
-func (osDisk) SyncFolder(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.Sync()
-}
+func (osDisk) SyncFolder(path string) error { return diskfile.SyncFolder(path) }
 
 func (osDisk) List(folder string) ([]string, error) {
 	entries, err := os.ReadDir(folder)
@@ -124,37 +112,9 @@ func writeWhole(d disk, path string, fill func(f file) error) error {
 	return err
 }
 
-// longestName is how many octets a file name may have that spells out a zone's.
-const longestName = 180
-
-// fileName returns how the files of a zone are called, without suffix, in the way of
-// docs/formats/zone-copy.md: letters, digits, hyphen, underscore and dot stand for
-// themselves, other octets as =XX. Two zones never have the same, and none has the
-// name of another file of the ledger.
-func fileName(name dnsname.Name) string {
-	var b strings.Builder
-	text := strings.TrimSuffix(name.String(), ".")
-	for i := range len(text) {
-		switch c := text[i]; {
-		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '_', c == '.' && i > 0:
-			b.WriteByte(c)
-		default:
-			fmt.Fprintf(&b, "=%02X", c)
-		}
-	}
-	switch {
-	case b.Len() == 0:
-		return "=2E" // the root
-	case b.Len() > longestName:
-		sum := sha256.Sum256([]byte(name.Wire()))
-		return "=sha256-" + hex.EncodeToString(sum[:])
-	}
-	return b.String()
-}
-
 // path returns a file of a zone.
 func (l *Ledger) path(e *entry, suffix string) string {
-	return filepath.Join(l.zonesFolder(), fileName(e.name)+suffix)
+	return filepath.Join(l.zonesFolder(), e.name.FileName()+suffix)
 }
 
 func (l *Ledger) zonesFolder() string { return filepath.Join(l.config.Folder, "zones") }

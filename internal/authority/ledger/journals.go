@@ -73,7 +73,7 @@ func openJournals(folder string, limit int, log *slog.Logger, d disk) *Journals 
 }
 
 func (j *Journals) path(name dnsname.Name) string {
-	return filepath.Join(j.folder, fileName(name)+".journal")
+	return filepath.Join(j.folder, name.FileName()+".journal")
 }
 
 // Load returns what led to z, or nil.

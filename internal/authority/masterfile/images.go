@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 
 	"pharos/internal/authority/zone"
+	"pharos/internal/diskfile"
 	"pharos/internal/dns/dnsname"
 )
 
@@ -200,34 +201,13 @@ func (i *Images) write(file string, z *zone.Zone, note imageNote) error {
 	if err := os.MkdirAll(i.folder, 0o700); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(file+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	out := bufio.NewWriter(stoppable{f, &i.closing})
-	err = z.WriteImage(out, octets)
-	if err == nil {
-		err = out.Flush()
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), file)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-		return err
-	}
-	folder, err := os.Open(i.folder)
-	if err != nil {
-		return err
-	}
-	defer folder.Close()
-	return folder.Sync()
+	return diskfile.ReplaceWith(file, func(f *os.File) error {
+		out := bufio.NewWriter(stoppable{f, &i.closing})
+		if err := z.WriteImage(out, octets); err != nil {
+			return err
+		}
+		return out.Flush()
+	})
 }
 
 // stoppable writes until it is told to stop.

@@ -2,7 +2,6 @@ package sign
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"iter"
 	"slices"
@@ -187,7 +186,7 @@ func (p *Plan) records() iter.Seq[rdata.Record] {
 			}
 		}
 		for _, packed := range p.output {
-			for r := range unpack(packed) {
+			for r := range rdata.Packed(packed) {
 				if !yield(r) {
 					return
 				}
@@ -241,7 +240,7 @@ func (w *worker) hashed(h hashed, next [hashLen]byte) error {
 
 // add adds a record that is made, with its signatures.
 func (w *worker) add(set rdata.RRset, before zone.Node) error {
-	w.out = pack(w.out, rdata.Record{Name: set.Name, Type: set.Type, TTL: set.TTL, Data: set.Data[0]})
+	w.out = rdata.AppendPacked(w.out, rdata.Record{Name: set.Name, Type: set.Type, TTL: set.TTL, Data: set.Data[0]})
 	return w.sign(set, before)
 }
 
@@ -250,35 +249,7 @@ func (w *worker) sign(set rdata.RRset, before zone.Node) error {
 	w.made += made
 	w.kept += len(all) - made
 	for _, data := range all {
-		w.out = pack(w.out, rdata.Record{Name: set.Name, Type: rdata.TypeRRSIG, TTL: set.TTL, Data: data})
+		w.out = rdata.AppendPacked(w.out, rdata.Record{Name: set.Name, Type: rdata.TypeRRSIG, TTL: set.TTL, Data: data})
 	}
 	return err
-}
-
-// pack appends a record: length of the owner, owner, type, TTL, length, RDATA.
-func pack(b []byte, r rdata.Record) []byte {
-	b = append(b, byte(r.Name.Len()))
-	b = r.Name.AppendWire(b)
-	b = binary.BigEndian.AppendUint16(b, uint16(r.Type))
-	b = binary.BigEndian.AppendUint32(b, uint32(r.TTL))
-	b = binary.BigEndian.AppendUint16(b, uint16(len(r.Data)))
-	return append(b, r.Data...)
-}
-
-// unpack yields packed records, which look at the memory of b.
-func unpack(b []byte) iter.Seq[rdata.Record] {
-	return func(yield func(rdata.Record) bool) {
-		for at := 0; at < len(b); {
-			end := at + 1 + int(b[at])
-			r := rdata.Record{
-				Name: dnsname.View(b[at+1 : end]), Class: rdata.ClassIN,
-				Type: rdata.Type(binary.BigEndian.Uint16(b[end:])), TTL: rdata.TTL(binary.BigEndian.Uint32(b[end+2:])),
-			}
-			at = end + 8 + int(binary.BigEndian.Uint16(b[end+6:]))
-			r.Data = b[end+8 : at]
-			if !yield(r) {
-				return
-			}
-		}
-	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"pharos/internal/authority/kasp"
 	"pharos/internal/authority/zone"
+	"pharos/internal/diskfile"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 )
@@ -59,69 +60,17 @@ type first struct {
 
 const stateFormat = 1
 
-// folderOf returns the folder of a zone. Letters, digits, hyphen, underscore and dot
-// stand for themselves, other octets as =XX.
+// folderOf returns the folder of a zone.
 func folderOf(folder string, name dnsname.Name) string {
-	var b strings.Builder
-	text := strings.TrimSuffix(name.String(), ".")
-	for i := range len(text) {
-		switch c := text[i]; {
-		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '_', c == '.' && i > 0:
-			b.WriteByte(c)
-		default:
-			fmt.Fprintf(&b, "=%02X", c)
-		}
-	}
-	switch {
-	case b.Len() == 0:
-		b.WriteString("=2E") // the root
-	case b.Len() > 180: // a file system has 255
-		sum := sha256.Sum256([]byte(name.Wire()))
-		return filepath.Join(folder, "=sha256-"+hex.EncodeToString(sum[:]))
-	}
-	return filepath.Join(folder, b.String())
+	return filepath.Join(folder, name.FileName())
 }
 
 // writeFile puts content at path, whole or not at all, readable by nobody else.
 func writeFile(path string, content []byte) error {
-	return writeWith(path, func(f *os.File) error {
-		_, err := f.Write(content)
-		return err
-	})
-}
-
-func writeWith(path string, write func(*os.File) error) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path+".tmp", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	err = write(f)
-	if err == nil {
-		err = f.Sync()
-	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-		return err
-	}
-	return syncFolder(filepath.Dir(path))
-}
-
-func syncFolder(path string) error {
-	folder, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer folder.Close()
-	return folder.Sync()
+	return diskfile.Replace(path, content)
 }
 
 // saveRecord and loadRecord keep the state: one line of JSON, and one with its sum.
@@ -207,7 +156,10 @@ func saveCopy(folder string, a about, z *zone.Zone) error {
 	if err != nil {
 		return err
 	}
-	return writeWith(filepath.Join(folder, copyFile), func(f *os.File) error {
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return err
+	}
+	return diskfile.ReplaceWith(filepath.Join(folder, copyFile), func(f *os.File) error {
 		sum := sha256.New()
 		w := bufio.NewWriterSize(io.MultiWriter(f, sum), 1<<16)
 		head := binary.BigEndian.AppendUint32([]byte(copyMagic), copyFormat)
@@ -215,7 +167,7 @@ func saveCopy(folder string, a about, z *zone.Zone) error {
 		w.Write(append(head, text...))
 		var b []byte
 		for r := range z.Records() {
-			b = appendRecord(b[:0], r)
+			b = rdata.AppendPacked(b[:0], r)
 			w.Write(b)
 		}
 		if err := w.Flush(); err != nil { // the first error of all
@@ -224,15 +176,6 @@ func saveCopy(folder string, a about, z *zone.Zone) error {
 		_, err := f.Write(sum.Sum(nil))
 		return err
 	})
-}
-
-func appendRecord(b []byte, r rdata.Record) []byte {
-	b = append(b, byte(r.Name.Len()))
-	b = r.Name.AppendWire(b)
-	b = binary.BigEndian.AppendUint16(b, uint16(r.Type))
-	b = binary.BigEndian.AppendUint32(b, uint32(r.TTL))
-	b = binary.BigEndian.AppendUint16(b, uint16(len(r.Data)))
-	return append(b, r.Data...)
 }
 
 // loadCopy reads the signed version of a zone. The error is fs.ErrNotExist if there is
@@ -277,8 +220,8 @@ func readCopy(f io.Reader, name dnsname.Name, size int64) (*zone.Zone, about, er
 		}
 		b.Steer(n)
 	}
-	if err := readRecords(r, b, a.Records); err != nil {
-		return nil, a, err
+	if err := rdata.ReadPacked(r, a.Records, b.Add); err != nil {
+		return nil, a, fmt.Errorf("%w: %v", errDamaged, err)
 	}
 	want := make([]byte, copySum)
 	if _, err := io.ReadFull(f, want); err != nil || string(want) != string(sum.Sum(nil)) {
@@ -289,36 +232,4 @@ func readCopy(f io.Reader, name dnsname.Name, size int64) (*zone.Zone, about, er
 		return nil, a, errDamaged
 	}
 	return z, a, nil
-}
-
-func readRecords(r *bufio.Reader, b *zone.Builder, count uint64) error {
-	var buf [dnsname.MaxLen + 8]byte
-	data := make([]byte, 1<<16)
-	for range count {
-		length, err := r.ReadByte()
-		if err != nil {
-			return errDamaged
-		}
-		fixed := buf[:int(length)+8]
-		if _, err := io.ReadFull(r, fixed); err != nil {
-			return errDamaged
-		}
-		owner, used, err := dnsname.FromWire(fixed)
-		if err != nil || used != int(length) {
-			return errDamaged
-		}
-		fixed = fixed[length:]
-		rest := data[:binary.BigEndian.Uint16(fixed[6:])]
-		if _, err := io.ReadFull(r, rest); err != nil {
-			return errDamaged
-		}
-		b.Add(rdata.Record{
-			Name: owner, Type: rdata.Type(binary.BigEndian.Uint16(fixed)), Class: rdata.ClassIN,
-			TTL: rdata.TTL(binary.BigEndian.Uint32(fixed[2:])), Data: rest,
-		})
-	}
-	if _, err := r.ReadByte(); err != io.EOF {
-		return errDamaged
-	}
-	return nil
 }

@@ -4,92 +4,45 @@ import (
 	"bufio"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"pharos/internal/authority/zone"
+	"pharos/internal/diskfile"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 )
 
 // The file of a received zone; docs/formats/zone-copy.md.
 const (
-	copyMagic   = "PHAROSZC"
-	copyFormat  = 1
-	copyHeader  = 64
-	copySum     = 32 // offset of the checksum
-	copySuffix  = ".copy"
-	longestName = 180 // octets of a file name that spells out the zone's name
+	copyMagic  = "PHAROSZC"
+	copyFormat = 1
+	copyHeader = 64
+	copySum    = 32 // offset of the checksum
+	copySuffix = ".copy"
 )
 
-// copyPath returns the file of a zone in folder. Letters, digits, hyphen,
-// underscore and dot stand for themselves, other octets as =XX.
+// copyPath returns the file of a zone in folder.
 func copyPath(folder string, name dnsname.Name) string {
-	var b strings.Builder
-	text := strings.TrimSuffix(name.String(), ".")
-	for i := range len(text) {
-		switch c := text[i]; {
-		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '_', c == '.' && i > 0:
-			b.WriteByte(c)
-		default:
-			fmt.Fprintf(&b, "=%02X", c)
-		}
-	}
-	if b.Len() == 0 {
-		b.WriteString("=2E") // the root
-	}
-	if b.Len() > longestName {
-		sum := sha256.Sum256([]byte(name.Wire()))
-		return filepath.Join(folder, "=sha256-"+hex.EncodeToString(sum[:])+copySuffix)
-	}
-	return filepath.Join(folder, b.String()+copySuffix)
+	return filepath.Join(folder, name.FileName()+copySuffix)
 }
 
-// saveCopy puts z on disk as the copy of its zone, whole or not at all: written
-// beside, synced, renamed, and the folder synced.
+// saveCopy puts z on disk as the copy of its zone, whole or not at all.
 func saveCopy(folder string, z *zone.Zone, confirmed time.Time) error {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return err
 	}
-	path := copyPath(folder, z.Origin())
-	f, err := os.OpenFile(path+".tmp", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	err = writeCopy(f, z)
-	if err == nil {
-		err = f.Sync()
-	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
-		err = os.Chtimes(f.Name(), confirmed, confirmed)
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-		return err
-	}
-	return syncFolder(folder)
-}
-
-func syncFolder(path string) error {
-	folder, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer folder.Close()
-	return folder.Sync()
+	return diskfile.ReplaceWith(copyPath(folder, z.Origin()), func(f *os.File) error {
+		if err := writeCopy(f, z); err != nil {
+			return err
+		}
+		return os.Chtimes(f.Name(), confirmed, confirmed)
+	})
 }
 
 // writeCopy writes the records behind the place of the header, and then the
@@ -103,7 +56,7 @@ func writeCopy(f *os.File, z *zone.Zone) error {
 	var records, octets uint64
 	var b []byte
 	for r := range z.Records() {
-		b = appendRecord(b[:0], r)
+		b = rdata.AppendPacked(b[:0], r)
 		records++
 		octets += uint64(len(b))
 		if _, err := w.Write(b); err != nil {
@@ -123,15 +76,6 @@ func writeCopy(f *os.File, z *zone.Zone) error {
 	sum.Sum(header[:copySum])
 	_, err := f.WriteAt(header, 0)
 	return err
-}
-
-func appendRecord(b []byte, r rdata.Record) []byte {
-	b = append(b, byte(r.Name.Len()))
-	b = r.Name.AppendWire(b)
-	b = binary.BigEndian.AppendUint16(b, uint16(r.Type))
-	b = binary.BigEndian.AppendUint32(b, uint32(r.TTL))
-	b = binary.BigEndian.AppendUint16(b, uint16(len(r.Data)))
-	return append(b, r.Data...)
 }
 
 // errDamaged means that a copy is not what was written.
@@ -170,8 +114,8 @@ func readCopy(r io.Reader, name dnsname.Name, size int64) (*zone.Zone, error) {
 	}
 	sum := sha256.New()
 	b := zone.NewBuilder(name)
-	if err := readRecords(bufio.NewReaderSize(io.TeeReader(r, sum), 1<<16), b, binary.BigEndian.Uint64(header[16:])); err != nil {
-		return nil, err
+	if err := rdata.ReadPacked(bufio.NewReaderSize(io.TeeReader(r, sum), 1<<16), binary.BigEndian.Uint64(header[16:]), b.Add); err != nil {
+		return nil, fmt.Errorf("%w: %v", errDamaged, err)
 	}
 	if !sumFits(sum, header) {
 		return nil, fmt.Errorf("%w: its checksum does not fit", errDamaged)
@@ -186,38 +130,6 @@ func readCopy(r io.Reader, name dnsname.Name, size int64) (*zone.Zone, error) {
 func sumFits(sum hash.Hash, header []byte) bool {
 	sum.Write(header[:copySum])
 	return string(sum.Sum(nil)) == string(header[copySum:])
-}
-
-func readRecords(r *bufio.Reader, b *zone.Builder, count uint64) error {
-	var buf [dnsname.MaxLen + 8]byte
-	data := make([]byte, 1<<16)
-	for range count {
-		length, err := r.ReadByte()
-		if err != nil {
-			return fmt.Errorf("%w: it is cut off", errDamaged)
-		}
-		fixed := buf[:int(length)+8]
-		if _, err := io.ReadFull(r, fixed); err != nil {
-			return fmt.Errorf("%w: it is cut off", errDamaged)
-		}
-		owner, used, err := dnsname.FromWire(fixed)
-		if err != nil || used != int(length) {
-			return fmt.Errorf("%w: a bad name", errDamaged)
-		}
-		fixed = fixed[length:]
-		rest := data[:binary.BigEndian.Uint16(fixed[6:])]
-		if _, err := io.ReadFull(r, rest); err != nil {
-			return fmt.Errorf("%w: it is cut off", errDamaged)
-		}
-		b.Add(rdata.Record{
-			Name: owner, Type: rdata.Type(binary.BigEndian.Uint16(fixed)), Class: rdata.ClassIN,
-			TTL: rdata.TTL(binary.BigEndian.Uint32(fixed[2:])), Data: rest,
-		})
-	}
-	if _, err := r.ReadByte(); err != io.EOF {
-		return fmt.Errorf("%w: it goes on after its last record", errDamaged)
-	}
-	return nil
 }
 
 // confirmCopy notes that a primary has confirmed the copy of a zone.

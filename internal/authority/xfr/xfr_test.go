@@ -526,18 +526,6 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
-func TestCopyPath(t *testing.T) {
-	long := dnsname.MustParse(strings.Repeat(strings.Repeat("/", 60)+".", 4))
-	seen := map[string]bool{}
-	for _, name := range []dnsname.Name{dnsname.Root, origin, dnsname.MustParse("a/b."), dnsname.MustParse(`\046\046.`), dnsname.MustParse(`a\000b.`), long} {
-		file := filepath.Base(copyPath("f", name))
-		if seen[file] || len(file) > 200 || filepath.Dir(copyPath("f", name)) != "f" || strings.HasPrefix(file, ".") {
-			t.Errorf("%s: file %q", name, file)
-		}
-		seen[file] = true
-	}
-}
-
 // TestNotifier: a server that answers late is told again until it does; a newer
 // notice takes the place of the older.
 func TestNotifier(t *testing.T) {

@@ -33,6 +33,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"pharos/internal/diskfile"
 )
 
 // Kept is how many files are kept: the newest, and two to fall back to when a
@@ -50,7 +52,6 @@ const (
 	sumOffset  = 32
 	prefix     = "snapshot-"
 	suffix     = ".bin"
-	temporary  = "snapshot.tmp" // one writer, so one name; a crash leaves at most one
 )
 
 // ErrNone means that a folder holds no snapshot that can be read.
@@ -82,7 +83,7 @@ func (f *Folder) Save(revision int64, payload []byte) error {
 	if len(generations) > 0 {
 		next = generations[0] + 1
 	}
-	if err := f.write(f.file(next), encode(revision, payload)); err != nil {
+	if err := diskfile.Replace(f.file(next), encode(revision, payload)); err != nil {
 		return fmt.Errorf("snapshot: %w; free space on the disk of %s and see that the folder can be written", err, f.path)
 	}
 	for i, g := range generations {
@@ -91,38 +92,6 @@ func (f *Folder) Save(revision int64, payload []byte) error {
 		}
 	}
 	return nil
-}
-
-// write puts text into the file called name, at once or not at all.
-func (f *Folder) write(name string, text []byte) error {
-	temp, err := os.OpenFile(filepath.Join(f.path, temporary), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = temp.Write(text)
-	if err == nil {
-		err = temp.Sync()
-	}
-	if closeErr := temp.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
-		err = os.Rename(temp.Name(), name)
-	}
-	if err != nil {
-		os.Remove(temp.Name())
-		return err
-	}
-	return syncFolder(f.path) // or the rename may be lost with the power
-}
-
-func syncFolder(path string) error {
-	folder, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer folder.Close()
-	return folder.Sync()
 }
 
 // Load returns the newest snapshot that is whole. skipped says what was wrong

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"pharos/internal/diskfile"
 )
 
 func save(t *testing.T, f *Folder, revisions ...int64) {
@@ -98,7 +100,7 @@ func TestDamagedNewestIsPassedOver(t *testing.T) {
 func TestCrashBeforeRename(t *testing.T) {
 	f := At(t.TempDir())
 	save(t, f, 1)
-	if err := os.WriteFile(filepath.Join(f.path, temporary), []byte("half of a sta"), 0o600); err != nil {
+	if err := os.WriteFile(f.file(2)+diskfile.Suffix, []byte("half of a sta"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := load(f), `1 "state 1", 0 skipped`; got != want {
@@ -126,7 +128,7 @@ func TestUnusableFolder(t *testing.T) {
 
 	full := At(t.TempDir())
 	save(t, full, 1)
-	if err := os.Mkdir(filepath.Join(full.path, temporary), 0o700); err != nil { // nothing can be written
+	if err := os.Mkdir(full.file(2)+diskfile.Suffix, 0o700); err != nil { // nothing can be written
 		t.Fatal(err)
 	}
 	if err := full.Save(2, nil); err == nil {

@@ -10,7 +10,8 @@
 // RFC 3597.
 //
 // Entry points: Record, RRset; LayoutOf, Target, Unpack; ParseText, AppendText,
-// Validate; AppendFields, AppendName and ParseTTL for a reader of master files.
+// Validate; AppendFields, AppendName and ParseTTL for a reader of master files;
+// AppendPacked, Packed and ReadPacked for what keeps records.
 //
 // Concurrency: everything is a value or a pure function. RDATA slices are shared
 // and never written to.

@@ -17,6 +17,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"pharos/internal/diskfile"
 )
 
 const (
@@ -92,15 +94,6 @@ func makeSelfSigned(source Source, names []string, addrs []netip.Addr, now time.
 	// Between the two renames they do not belong together: then the next start makes
 	// them again.
 	return errors.Join(
-		replace(source.Key, &pem.Block{Type: "PRIVATE KEY", Bytes: private}),
-		replace(source.Certificate, &pem.Block{Type: "CERTIFICATE", Bytes: certificate}))
-}
-
-// replace writes a file that only we can read, and puts it in place of the old.
-func replace(path string, block *pem.Block) error {
-	temporary := path + ".new"
-	if err := os.WriteFile(temporary, pem.EncodeToMemory(block), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(temporary, path)
+		diskfile.Replace(source.Key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})),
+		diskfile.Replace(source.Certificate, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate})))
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -19,8 +20,11 @@ import (
 	"pharos/internal/dns/rdata"
 )
 
-// crashFolder is set in the child of TestKill.
-const crashFolder = "PHAROS_TEST_CRASH_FOLDER"
+// crashFolder is set in the child of TestKill; killRounds may say how often to kill.
+const (
+	crashFolder = "PHAROS_TEST_CRASH_FOLDER"
+	killRounds  = "PHAROS_TEST_KILLS"
+)
 
 // TestKillChild is the process that TestKill kills: it rolls keys without end, has a
 // parent on disk follow, and says what it has published.
@@ -101,6 +105,12 @@ func TestKill(t *testing.T) {
 	if testing.Short() {
 		rounds = 5
 	}
+	if text := os.Getenv(killRounds); text != "" {
+		var err error
+		if rounds, err = strconv.Atoi(text); err != nil {
+			t.Fatal(err)
+		}
+	}
 	folder := t.TempDir()
 	rnd := rand.New(rand.NewPCG(7, 8))
 	var last rdata.Serial
@@ -143,6 +153,7 @@ func TestKill(t *testing.T) {
 	if last < rdata.Serial(rounds) {
 		t.Errorf("only %d versions were published in %d rounds", last, rounds)
 	}
+	t.Logf("%d kills, %d versions published", rounds, last)
 }
 
 func hasPrefix(s, prefix string) bool { return len(s) >= len(prefix) && s[:len(prefix)] == prefix }

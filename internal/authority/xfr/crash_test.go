@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -14,8 +15,11 @@ import (
 	"pharos/internal/dns/rdata"
 )
 
-// crashFolder is set in the child of TestKill.
-const crashFolder = "PHAROS_TEST_CRASH_FOLDER"
+// crashFolder is set in the child of TestKill; killRounds may say how often to kill.
+const (
+	crashFolder = "PHAROS_TEST_CRASH_FOLDER"
+	killRounds  = "PHAROS_TEST_KILLS"
+)
 
 // version is a version of a zone of which each record tells the serial, so that a
 // mixture of two is seen.
@@ -63,9 +67,17 @@ func TestKill(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs many processes")
 	}
+	rounds := 60
+	if text := os.Getenv(killRounds); text != "" {
+		var err error
+		if rounds, err = strconv.Atoi(text); err != nil {
+			t.Fatal(err)
+		}
+	}
 	folder := t.TempDir()
 	rnd := rand.New(rand.NewPCG(5, 6))
-	for round := range 60 {
+	var last uint32
+	for round := range rounds {
 		child := exec.Command(os.Args[0], "-test.run=^TestKillChild$")
 		child.Env = append(os.Environ(), crashFolder+"="+folder)
 		out, err := child.StdoutPipe()
@@ -105,5 +117,7 @@ func TestKill(t *testing.T) {
 		if transfer.SerialOf(transfer.SOA(z)) != z.Serial() {
 			t.Fatal("serial and SOA record differ")
 		}
+		last = serial
 	}
+	t.Logf("%d kills, serial %d on disk", rounds, last)
 }

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -34,6 +35,52 @@ func BetweenAt(old, now *zone.Zone, names []dnsname.Name) *Difference {
 	d.added = len(deleted)
 	d.octets = slices.Concat(deleted, added)
 	return d
+}
+
+// Of is Between for versions of which it is known what was deleted and what added
+// to make one of the other. The SOA record may be among it, and what is both deleted
+// and added is no difference. It takes no longer the larger the zone is, and, unlike
+// BetweenAt, finds the owners of NSEC3 records, which are no names to look up.
+func Of(old, now *zone.Zone, deletedRecords, addedRecords []rdata.Record) *Difference {
+	d := &Difference{From: old.Serial(), To: now.Serial(), OldSOA: soaOf(old), NewSOA: soaOf(now)}
+	a, b := inOrder(withoutSOA(old, slices.Clone(deletedRecords))), inOrder(withoutSOA(now, slices.Clone(addedRecords)))
+	var deleted, added []byte
+	for len(a) > 0 || len(b) > 0 {
+		side := 0
+		switch {
+		case len(a) == 0:
+			side = 1
+		case len(b) == 0:
+			side = -1
+		default:
+			side = ownerOrder(a[0], b[0])
+		}
+		if side < 0 {
+			deleted = pack(deleted, a[0])
+			d.deletes++
+		}
+		if side > 0 {
+			added = pack(added, b[0])
+			d.adds++
+		}
+		if side <= 0 {
+			a = a[1:]
+		}
+		if side >= 0 {
+			b = b[1:]
+		}
+	}
+	d.added = len(deleted)
+	d.octets = slices.Concat(deleted, added)
+	return d
+}
+
+func ownerOrder(a, b rdata.Record) int { return cmp.Or(a.Name.Compare(b.Name), order(a, b)) }
+
+// inOrder sorts a list of records, and leaves out what is there twice.
+func inOrder(list []rdata.Record) []rdata.Record {
+	slices.SortFunc(list, ownerOrder)
+	return slices.CompactFunc(list, func(a, b rdata.Record) bool { return ownerOrder(a, b) == 0 })
 }
 
 // RecordsAt returns the records of a name. They look at the memory of z, but for the

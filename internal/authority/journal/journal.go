@@ -10,7 +10,7 @@
 // It also has the form in which they are kept on disk (entry.go, frame.go), which
 // package ledger writes and reads.
 //
-// Entry points: Between, BetweenAt, Same, Journal.With, Journal.Extend,
+// Entry points: Between, BetweenAt, Of, Same, Journal.With, Journal.Extend,
 // Journal.Since, Difference.Apply, Difference.Revert; Version; Entry, ScanFrames.
 //
 // Concurrency: a Difference and a Journal never change after they are made and

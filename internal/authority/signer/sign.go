@@ -102,16 +102,13 @@ func (s *Signers) update(e *entry, o order) (signed, bool, error) {
 		return signed{}, false, nil // more has to change: the whole zone then
 	}
 	edit := old.zone.Edit()
-	names := map[dnsname.Name]bool{}
 	dataTTL := old.dataTTL
 	made := 0
 	for _, r := range change.Deleted {
 		edit.Delete(r)
-		names[r.Name] = true
 	}
 	for _, r := range change.Added {
 		edit.Add(r)
-		names[r.Name] = true
 		dataTTL = max(dataTTL, time.Duration(r.TTL)*time.Second)
 		if r.Type == rdata.TypeRRSIG {
 			made++
@@ -122,7 +119,7 @@ func (s *Signers) update(e *entry, o order) (signed, bool, error) {
 		return signed{}, false, fmt.Errorf("the signed version cannot be served: %v", problems)
 	}
 	s.count(made, 0)
-	return signed{zone: z, journal: s.journalAt(e, z, names), dataTTL: dataTTL}, true, nil
+	return signed{zone: z, journal: old.journal.With(journal.Of(old.zone, z, change.Deleted, change.Added), journalLimit), dataTTL: dataTTL}, true, nil
 }
 
 // touchedNames returns the names at which a source has changed since from.
@@ -149,7 +146,7 @@ func touchedNames(from *zone.Zone, source journal.Version) ([]dnsname.Name, bool
 	return names, true
 }
 
-// journalOf and journalAt return what led to z, for IXFR.
+// journalOf returns what led to z, for IXFR, where the whole zone was signed.
 func (s *Signers) journalOf(e *entry, z *zone.Zone) *journal.Journal {
 	if e.signed.zone == nil {
 		return nil
@@ -157,17 +154,6 @@ func (s *Signers) journalOf(e *entry, z *zone.Zone) *journal.Journal {
 	_, _, size := z.Stats()
 	d, _ := journal.Between(e.signed.zone, z, min(journalLimit, size))
 	return e.signed.journal.With(d, journalLimit)
-}
-
-func (s *Signers) journalAt(e *entry, z *zone.Zone, names map[dnsname.Name]bool) *journal.Journal {
-	if z.DenialType() == rdata.TypeNSEC3 { // whose owners are found by no question
-		return s.journalOf(e, z)
-	}
-	var list []dnsname.Name
-	for n := range names {
-		list = append(list, n)
-	}
-	return e.signed.journal.With(journal.BetweenAt(e.signed.zone, z, list), journalLimit)
 }
 
 // unsigned returns z under another serial.

@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"iter"
 	"log/slog"
+	"maps"
+	"math/rand/v2"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -627,4 +631,66 @@ func TestLargeZones(t *testing.T) {
 	if c := r.s.Counts(); c.Made > 100 {
 		t.Errorf("%d signatures were made again", c.Made)
 	}
+}
+
+// TestDifferences: what an update of a signed zone says has changed, for IXFR, is what
+// has: with NSEC, and with NSEC3, whose owners no look-up of a name finds; with and
+// without a digest of the zone.
+func TestDifferences(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		nsec3 *sign.NSEC3
+	}{{"nsec", nil}, {"nsec3", &sign.NSEC3{}}, {"opt-out", &sign.NSEC3{OptOut: true}}} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRig(t, t.TempDir())
+			r.settings.Policy.Single, r.settings.NSEC3 = true, tt.nsec3
+			there := map[string]bool{}
+			for i := range 50 {
+				there[fmt.Sprintf("n%d A 192.0.2.1", i)] = true
+			}
+			r.offer(parse(t, 1, slices.Sorted(maps.Keys(there))...))
+			r.phases("csk active")
+			rnd := rand.New(rand.NewPCG(1, 2))
+			for serial := uint32(1000); serial < 1030; serial++ {
+				for range 1 + rnd.IntN(3) {
+					line := []string{"n%d A 192.0.2.1", "d%d NS ns.n1", "a.b.c%d TXT x", "n%d 30 AAAA 2001:db8::1"}[rnd.IntN(4)]
+					line = fmt.Sprintf(line, rnd.IntN(60))
+					if there[line] {
+						delete(there, line)
+					} else {
+						there[line] = true
+					}
+				}
+				before := r.version()
+				r.offer(parse(t, serial, slices.Sorted(maps.Keys(there))...))
+				r.eventually(func() string {
+					if got := r.version().Serial(); uint32(got) != serial {
+						return fmt.Sprintf("serial %d, want %d", got, serial)
+					}
+					return ""
+				})
+				now := r.s.entries[origin].version
+				list, ok := now.Journal.Since(before.Serial())
+				want, _ := journal.Between(before, now.Zone, 1<<20)
+				if !ok || len(list) != 1 {
+					t.Fatalf("serial %d: the journal does not lead to it", serial)
+				}
+				if got, want := records(list[0].Deleted()), records(want.Deleted()); got != want {
+					t.Fatalf("serial %d: deleted\n%s\nwant\n%s", serial, got, want)
+				}
+				if got, want := records(list[0].Added()), records(want.Added()); got != want {
+					t.Fatalf("serial %d: added\n%s\nwant\n%s", serial, got, want)
+				}
+			}
+		})
+	}
+}
+
+func records(all iter.Seq[rdata.Record]) string {
+	var lines []string
+	for r := range all {
+		lines = append(lines, r.String())
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
 }

@@ -25,6 +25,7 @@ import (
 	"pharos/internal/dns/dnssec"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
+	"pharos/internal/dns/zonemd"
 	"pharos/internal/resolver/outbound"
 )
 
@@ -96,6 +97,9 @@ func settingsOf(c *config.Zone) *signer.Settings {
 			ParentTTL: p.ParentTTL.Std(), ParentPropagation: p.ParentPropagation.Std(), Safety: p.Safety.Std(), Purge: p.Purge.Std(),
 			CDS: map[string]kasp.CDS{"always": kasp.CDSAlways, "rollover": kasp.CDSRollover, "none": kasp.CDSNone}[p.CDS],
 		},
+	}
+	if algorithm := map[string]uint8{"sha384": zonemd.SHA384, "sha512": zonemd.SHA512}[p.ZONEMD]; algorithm != 0 {
+		s.ZONEMD = []uint8{algorithm}
 	}
 	s.Live = p.Denial == "compact"
 	if p.Denial == "nsec3" {

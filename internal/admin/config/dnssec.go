@@ -68,6 +68,11 @@ type Policy struct {
 	Denial string `json:"denial" enum:"nsec,nsec3,compact" default:"nsec" example:"nsec3"`
 	// NSEC3 is the parameters of denial nsec3. The defaults are those of RFC 9276.
 	NSEC3 NSEC3 `json:"nsec3,omitzero"`
+	// ZONEMD puts a digest of the zone into it (RFC 8976), by which whoever has a copy of
+	// the zone can tell that it is whole. It is made anew for each version, from all of the
+	// zone: that takes as long as reading it once, so leave it off for large zones that
+	// change all the time.
+	ZONEMD string `json:"zonemd" enum:"off,sha384,sha512" default:"off" example:"sha384"`
 	// CDS is when CDS and CDNSKEY records ask the parent for its DS records (RFC 7344):
 	// always, rollover for as long as the parent shows others, or none.
 	CDS string `json:"cds" enum:"always,rollover,none" default:"rollover" example:"always"`
@@ -155,6 +160,9 @@ func (c *Config) checkDNSSEC(to *checker) {
 		if p.SignatureLifetime <= p.SignatureRefresh+p.SignatureJitter {
 			to.fail(path+".signatureLifetime", fmt.Sprintf("signatures of %s would be due as soon as they are made: refresh and jitter take %s", p.SignatureLifetime, p.SignatureRefresh+p.SignatureJitter),
 				"make it longer than signatureRefresh and signatureJitter together")
+		}
+		if p.Denial == "compact" && p.ZONEMD != "off" && p.ZONEMD != "" {
+			to.fail(path+".zonemd", "with denial compact no copy of the zone has its signatures, so there is nothing to make a digest of", "leave it out, or choose denial nsec or nsec3")
 		}
 		if life, lead := p.ZSKLifetime, 2*(p.KeyTTL+p.Propagation+p.Safety); life != 0 && life < lead && p.Keys != "csk" {
 			to.fail(path+".zskLifetime", fmt.Sprintf("%s is not enough for one rollover, which takes %s", life, lead), "make it longer, or keyTTL, propagation and safety shorter")

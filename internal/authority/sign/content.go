@@ -207,7 +207,8 @@ func (s *signing) makeApex() error {
 	}
 	for _, set := range setsOf(s.z, s.z.Apex(), nil) {
 		switch {
-		case isMade(set.Type), set.Type == rdata.TypeZONEMD && len(s.p.ZONEMD) > 0, replaceCDS && (set.Type == rdata.TypeCDS || set.Type == rdata.TypeCDNSKEY):
+		case isMade(set.Type), set.Type == rdata.TypeZONEMD, // a digest of what is not signed fits no more
+			replaceCDS && (set.Type == rdata.TypeCDS || set.Type == rdata.TypeCDNSKEY):
 			continue
 		case set.Type == rdata.TypeDNSKEY: // of another provider (RFC 8901)
 			keys = append(keys, set.Data...)

@@ -79,7 +79,8 @@ type Server struct {
 type Settings struct {
 	Policy kasp.Policy   `json:"policy"`
 	NSEC3  *sign.NSEC3   `json:"nsec3,omitempty"`
-	Live   bool          `json:"live,omitempty"` // nothing but the keys is signed on disk
+	Live   bool          `json:"live,omitempty"`   // nothing but the keys is signed on disk
+	ZONEMD []uint8       `json:"zonemd,omitempty"` // the hash algorithms of digests of the zone
 	KeyTTL rdata.TTL     `json:"keyTTL"`
 	Life   time.Duration `json:"life"`
 	Jitter time.Duration `json:"jitter"`
@@ -351,7 +352,7 @@ func sameSettings(a, b Settings) bool {
 	if same && a.NSEC3 != nil {
 		same = a.NSEC3.Iterations == b.NSEC3.Iterations && a.NSEC3.OptOut == b.NSEC3.OptOut && string(a.NSEC3.Salt) == string(b.NSEC3.Salt)
 	}
-	return same && slices.Equal(a.Parents, b.Parents) && a.Policy == b.Policy && a.KeyTTL == b.KeyTTL &&
+	return same && slices.Equal(a.Parents, b.Parents) && slices.Equal(a.ZONEMD, b.ZONEMD) && a.Policy == b.Policy && a.KeyTTL == b.KeyTTL &&
 		a.Life == b.Life && a.Jitter == b.Jitter && a.Renew == b.Renew && a.ParentEvery == b.ParentEvery
 }
 

@@ -3,6 +3,7 @@ package signer
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"log/slog"
@@ -24,6 +25,7 @@ import (
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/dns/zonefile"
+	"pharos/internal/dns/zonemd"
 )
 
 var origin = dnsname.MustParse("example.com.")
@@ -638,12 +640,13 @@ func TestLargeZones(t *testing.T) {
 // without a digest of the zone.
 func TestDifferences(t *testing.T) {
 	for _, tt := range []struct {
-		name  string
-		nsec3 *sign.NSEC3
-	}{{"nsec", nil}, {"nsec3", &sign.NSEC3{}}, {"opt-out", &sign.NSEC3{OptOut: true}}} {
+		name   string
+		nsec3  *sign.NSEC3
+		zonemd []uint8
+	}{{"nsec", nil, nil}, {"nsec3", &sign.NSEC3{}, nil}, {"opt-out", &sign.NSEC3{OptOut: true}, nil}, {"digest", &sign.NSEC3{}, []uint8{zonemd.SHA384}}} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newRig(t, t.TempDir())
-			r.settings.Policy.Single, r.settings.NSEC3 = true, tt.nsec3
+			r.settings.Policy.Single, r.settings.NSEC3, r.settings.ZONEMD = true, tt.nsec3, tt.zonemd
 			there := map[string]bool{}
 			for i := range 50 {
 				there[fmt.Sprintf("n%d A 192.0.2.1", i)] = true
@@ -669,6 +672,9 @@ func TestDifferences(t *testing.T) {
 					}
 					return ""
 				})
+				if err := zonemd.Verify(origin, r.version().Records()); err != nil && (tt.zonemd != nil || !errors.Is(err, zonemd.ErrNone)) {
+					t.Fatalf("serial %d: %v", serial, err)
+				}
 				now := r.s.entries[origin].version
 				list, ok := now.Journal.Since(before.Serial())
 				want, _ := journal.Between(before, now.Zone, 1<<20)

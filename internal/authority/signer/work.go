@@ -191,13 +191,16 @@ func steadyText(r *record) (string, error) {
 // params returns how the plan has the zone signed, and a text that is the same only
 // if nothing in it has changed.
 func (s *Signers) params(e *entry, settings Settings, plan kasp.Plan) (sign.Params, string, error) {
-	p := sign.Params{NSEC3: settings.NSEC3, Live: settings.Live, KeyTTL: settings.KeyTTL, RemoveDS: plan.DeleteDS, Lifetime: settings.Life, Jitter: settings.Jitter, Refresh: settings.Renew}
+	p := sign.Params{NSEC3: settings.NSEC3, Live: settings.Live, ZONEMD: settings.ZONEMD, KeyTTL: settings.KeyTTL, RemoveDS: plan.DeleteDS, Lifetime: settings.Life, Jitter: settings.Jitter, Refresh: settings.Renew}
 	setup := fmt.Sprintf("%v %v %v %v;", settings.NSEC3, settings.KeyTTL, plan.DeleteDS, settings.Life)
 	if settings.Live {
 		setup = "live " + setup
 	}
 	if settings.NSEC3 != nil {
 		setup = fmt.Sprintf("%+v", *settings.NSEC3) + setup
+	}
+	if len(settings.ZONEMD) > 0 {
+		setup = fmt.Sprintf("zonemd %d ", settings.ZONEMD) + setup
 	}
 	uses := map[kasp.ID]*sign.Use{}
 	use := func(id kasp.ID) *sign.Use {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"pharos/internal/admin/api"
@@ -58,6 +59,9 @@ func (n *Node) ZoneKeys(_ context.Context, name string) (api.ZoneKeys, error) {
 	if st.Progress != nil {
 		out.Done, out.Of = st.Progress()
 	}
+	if st.Algorithm != nil {
+		out.Algorithm = algorithmText(st.Algorithm)
+	}
 	if st.Waiting != 0 {
 		for _, s := range st.Servers {
 			switch {
@@ -102,7 +106,7 @@ func (n *Node) Rollover(_ context.Context, name, role string, compromised bool) 
 		return api.Applied{}, err
 	}
 	if role == "algorithm" {
-		return api.Applied{}, refuseKey(errors.New("another algorithm comes with another policy: change dnssec.policies[].algorithm, or zones[].dnssec, and \"pharos reload\"; keys and signatures of the new one are introduced beside the old"))
+		return n.algorithmChange(a, st)
 	}
 	r, ok := kasp.ParseRole(role)
 	if !ok {
@@ -118,6 +122,27 @@ func (n *Node) Rollover(_ context.Context, name, role string, compromised bool) 
 		}
 	}
 	return out, nil
+}
+
+// algorithmChange says how far the change of a zone's algorithm is, which a change of
+// its policy begins.
+func (n *Node) algorithmChange(a *apex, st signer.State) (api.Applied, error) {
+	if st.Algorithm == nil {
+		return api.Applied{}, refuseKey(errors.New("no change of the algorithm is under way; one begins with the policy: change dnssec.policies[].algorithm, or zones[].dnssec, and \"pharos reload\"; it then goes on by itself"))
+	}
+	return api.Applied{Revision: n.current.Load().Revision, Changed: []string{fmt.Sprintf("zone %s: %s", a.served.Name, algorithmText(st.Algorithm))}}, nil
+}
+
+func algorithmText(c *kasp.AlgorithmChange) string {
+	var from []string
+	for _, a := range c.From {
+		from = append(from, sign.AlgorithmName(a))
+	}
+	text := fmt.Sprintf("from %s to %s, step %d of %d: %s", strings.Join(from, ", "), sign.AlgorithmName(c.To), c.Step, kasp.AlgorithmSteps, c.Text)
+	if c.In > 0 {
+		text += fmt.Sprintf(" (in %s)", c.In.Round(time.Second))
+	}
+	return text
 }
 
 // ZoneDS returns what the parent of a zone should have, and what it was last seen to

@@ -86,7 +86,7 @@ func TestRolloverWithParent(t *testing.T) {
 		t.Helper()
 		patiently(t, func() string {
 			got, k := keysOf(t, child)
-			return missing(got+fmt.Sprint(k.Keys, child.problems.list()), want)
+			return missing(got+fmt.Sprint(k.Keys, k.Algorithm, child.problems.list()), want)
 		})
 	}
 	settle := func(want string) { // the parent follows until the keys are as wanted
@@ -119,7 +119,14 @@ func TestRolloverWithParent(t *testing.T) {
 	if _, err := child.reload(); err != nil {
 		t.Fatal(err)
 	}
+	wait("from ECDSAP256SHA256 to ED25519, step 3 of 5: waits until the parent")
+	if _, err := child.Rollover(context.Background(), "example.com", "algorithm", false); err != nil {
+		t.Errorf("how far the change is: %v", err)
+	}
 	settle("zsk removed, ksk removed, ksk active, zsk active")
+	if _, err := child.Rollover(context.Background(), "example.com", "algorithm", false); err == nil {
+		t.Error("a change that is over is told as one under way")
+	}
 
 	f.config(strings.Replace(policy("algorithm: ed25519"), "dnssec: test}]", "dnssec: insecure}]", 1))
 	if _, err := child.reload(); err != nil {

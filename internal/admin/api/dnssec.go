@@ -28,8 +28,10 @@ type ZoneKeys struct {
 	Done    int       `json:"done,omitempty"`    // while the zone is being signed: parts of the work
 	Of      int       `json:"of,omitempty"`      // done, and in all
 	Waiting []string  `json:"waiting,omitempty"` // servers that do not show the last step yet
-	Problem string    `json:"problem,omitempty"` // why it is not signed as it should be
-	Keys    []ZoneKey `json:"keys"`
+	// Algorithm is how far a change of the algorithm is, in words; empty: none is under way.
+	Algorithm string    `json:"algorithm,omitempty"`
+	Problem   string    `json:"problem,omitempty"` // why it is not signed as it should be
+	Keys      []ZoneKey `json:"keys"`
 }
 
 // ZoneKey is a key of a zone.

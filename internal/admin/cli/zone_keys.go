@@ -57,6 +57,9 @@ func writeKeys(w io.Writer, k api.ZoneKeys) error {
 	if k.Of > 0 {
 		fmt.Fprintf(w, "being signed: %d %%\n", 100*k.Done/k.Of)
 	}
+	if k.Algorithm != "" {
+		fmt.Fprintf(w, "algorithm: %s\n", k.Algorithm)
+	}
 	for _, s := range k.Waiting {
 		fmt.Fprintf(w, "waits for a server: %s\n", s)
 	}
@@ -89,7 +92,7 @@ func clockTime(t time.Time) string { return t.UTC().Format(time.DateTime) }
 func newZoneRollover() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "rollover NAME ROLE",
-		Short: "Replace the keys of a zone that have a role: zsk, ksk or csk",
+		Short: "Replace the keys of a zone: zsk, ksk or csk; or show how far another algorithm is",
 		Long: `Have new keys made for a role of a signed zone, and the old ones leave when nobody
 can need them any more: a ZSK by pre-publication, a KSK or CSK with the old one
 beside it until the parent shows the new DS. It takes as long as the caches of the
@@ -98,10 +101,15 @@ world do; "pharos zone keys" shows how far it is.
 With --compromised the margins of the policy are left out and the old key is never
 taken back, but nobody is left without a chain of trust.
 
-For another algorithm change the policy, and reload.`,
+Another algorithm begins with the policy: change dnssec.policies[].algorithm and
+reload. It then goes on by itself, as RFC 6781 §4.1.4 has it: signatures of the new
+algorithm, its keys, its DS at the parent, then the old keys and signatures leave; before
+each step all servers of the zone and the parent are looked at. With the word
+algorithm this command shows how far that is.`,
 		Example: `  pharos zone rollover example.com zsk
+  pharos zone rollover example.com algorithm
   pharos zone rollover example.com csk --compromised`,
-		Args: argsBetween(2, 2, "a zone NAME and a ROLE: zsk, ksk or csk"),
+		Args: argsBetween(2, 2, "a zone NAME and a ROLE: zsk, ksk or csk, or the word algorithm"),
 	}
 	admin, output := adminFlag(c), outputFlag(c)
 	compromised := c.Flags().Bool("compromised", false, "the old keys may be in other hands")

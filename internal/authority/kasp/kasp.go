@@ -40,7 +40,7 @@
 // clock that jumps ahead makes new keys at most, it never takes any away.
 //
 // Entry points: New, Restore, Machine.Step, Machine.Made, Machine.Import,
-// Machine.Roll, Machine.Submitted, Machine.Keys.
+// Machine.Roll, Machine.Submitted, Machine.Views, Machine.AlgorithmChange.
 //
 // Concurrency: a Machine belongs to one goroutine at a time. It has no clock: now
 // is an argument.

@@ -220,6 +220,43 @@ func TestAlgorithmRollover(t *testing.T) {
 	)
 }
 
+// TestAlgorithmSteps: how far the change is can be seen at any time, and it does not
+// move while a server or the parent does not.
+func TestAlgorithmSteps(t *testing.T) {
+	l := newLife(t, plain()).run(10 * day)
+	if c, ok := l.m.AlgorithmChange(); ok {
+		t.Errorf("nothing is under way: %+v", c)
+	}
+	p := plain()
+	p.Algorithm = 15
+	l.m.SetPolicy(p)
+	if c, _ := l.m.AlgorithmChange(); c.Step != 1 || c.To != 15 || !slices.Equal(c.From, []uint8{13}) {
+		t.Errorf("at the begin %+v", c)
+	}
+	at := func(after time.Duration, step int, text string) {
+		t.Helper()
+		l.run(after)
+		if c, ok := l.m.AlgorithmChange(); !ok || c.Step != step || !strings.Contains(c.Text, text) {
+			t.Errorf("after %v: %v %+v, want step %d %q", l.now.Sub(l.start), ok, c, step, text)
+		}
+	}
+	l.stuck = true
+	at(20*day, 1, "every server of the zone shows both signatures")
+	l.stuck = false
+	at(time.Hour, 1, "no cache can have")
+	l.delay = -1
+	at(day-30*time.Minute, 2, "the parent is asked for the new DS when no cache")
+	at(30*day, 3, "waits until the parent shows")
+	l.delay = time.Hour
+	at(time.Hour+time.Minute, 3, "the parent shows the new DS")
+	at(day+time.Hour, 4, "the old keys have left")
+	at(2*time.Hour, 5, "the old signatures have left")
+	l.run(2 * day)
+	if c, ok := l.m.AlgorithmChange(); ok {
+		t.Errorf("at the end %+v", c)
+	}
+}
+
 // TestUnsigning is RFC 8078 §4: the parent drops its DS, and when nobody has it any
 // more, keys and signatures go.
 func TestUnsigning(t *testing.T) {

@@ -105,6 +105,8 @@ type State struct {
 	Signed     bool // there are signatures
 	Keys       []kasp.View
 	Parent     kasp.Parental
+	// Algorithm is how far a change of the algorithm is; nil: none is under way.
+	Algorithm *kasp.AlgorithmChange
 	// ParentAsks reports whether there is somebody to ask about the parent.
 	ParentAsks    bool
 	ParentAsked   time.Time
@@ -127,7 +129,10 @@ func (s *Signers) describe(e *entry) {
 	}
 	st.Generation, st.Waiting = e.machine.Memory().Generation, e.machine.Waiting()
 	st.Keys, st.Parent = e.machine.Views(time.Now()), e.machine.Parent()
-	st.Servers = e.facts.servers
+	st.Servers, st.Algorithm = e.facts.servers, nil
+	if c, ok := e.machine.AlgorithmChange(); ok {
+		st.Algorithm = &c
+	}
 	st.Renew, st.Expires = e.due, time.Time{}
 	if e.signed.zone != nil {
 		st.Serial = e.signed.zone.Serial()

@@ -56,11 +56,11 @@ func Of(old, now *zone.Zone, deletedRecords, addedRecords []rdata.Record) *Diffe
 			side = ownerOrder(a[0], b[0])
 		}
 		if side < 0 {
-			deleted = pack(deleted, a[0])
+			deleted = rdata.AppendPacked(deleted, a[0])
 			d.deletes++
 		}
 		if side > 0 {
-			added = pack(added, b[0])
+			added = rdata.AppendPacked(added, b[0])
 			d.adds++
 		}
 		if side <= 0 {

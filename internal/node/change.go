@@ -73,7 +73,7 @@ func (n *Node) reload() (api.Applied, error) {
 		return api.Applied{}, &api.Refused{Status: http.StatusUnprocessableEntity, Err: err}
 	}
 	n.problem(configRefused, "", "")
-	n.planCatalogs()
+	n.lookAtCatalogs()
 	n.problem(listenerFailed, "", needsRestart(before.Config, cfg))
 	n.followCertificates(cfg, time.Now(), true)
 	now := n.current.Load()
@@ -137,9 +137,9 @@ func needsRestart(old, now *config.Config) string {
 // nobody else has n yet.
 func (n *Node) publish(cfg *config.Config, st *state.State) error {
 	prev := n.current.Load()
-	file := n.catalogs.withoutMembers(cfg)
-	cfg = n.catalogs.withMembers(file)
-	n.makeCatalogs(file)
+	listed := n.listed.of(cfg, n.catalogs.Members())
+	cfg = listed.full
+	n.makeCatalogs(listed.file)
 	if err := n.setLedger(cfg); err != nil {
 		return err
 	}
@@ -150,7 +150,7 @@ func (n *Node) publish(cfg *config.Config, st *state.State) error {
 	n.prober.Set(next.pools.Targets())
 	next.pools.Refresh(n.prober.Status)
 	n.current.Store(next)
-	n.catalogs.file, n.catalogs.full = file, cfg
+	n.listed = listed
 	next.pools.Refresh(n.prober.Status) // transitions that were told to prev meanwhile
 	n.follow(prev, next)
 	n.reportProblems(next)

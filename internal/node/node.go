@@ -99,7 +99,7 @@ type Node struct {
 	views       map[string]*viewParts // guarded by mu
 	changeZone  changer               // nil: no zone is changed at run time
 	updates     updates
-	catalogs    catalogs // guarded by mu
+	catalogued
 	books
 
 	certificates tlscert.Store
@@ -157,11 +157,11 @@ func (n *Node) build(cfg *config.Config, o Options) error {
 	n.aliases = n.openAliases("", cfg.Data, cfg.Alias)
 	n.buildSigners(cfg)
 	n.changeZone = n.changeInLedger
-	n.loadMembers(cfg)
+	n.openCatalogs(cfg.Data)
 	if err := n.publish(cfg, n.loadState(cfg)); err != nil {
 		return err
 	}
-	n.planCatalogs()
+	n.lookAtCatalogs()
 	n.images.Prune()
 	if err := n.buildResolver(cfg.Resolver); err != nil {
 		return err

@@ -40,7 +40,7 @@ func (n *Node) beside(prev *Snapshot) before {
 		kept: keepers{
 			"secondary": func(name dnsname.Name) journal.Version { return journal.Version{Zone: n.secondaries.Version(name)} },
 			"store":     n.versionInLedger,
-			"catalog":   n.catalogs.version,
+			"catalog":   n.catalogs.Version,
 		},
 		stages: []stage{aliasStage(n.aliases), n.signalStage, n.signStage}, aliased: n.aliases, keys: n.signers.Keys,
 		accepted: n.accepted, images: n.images, signatures: n.signatures, parts: n.partsOf,

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 
 	"pharos/internal/dns/dnsname"
 )
@@ -42,6 +43,51 @@ type MemberTemplate struct {
 	ForwardUpdates bool `json:"forwardUpdates,omitzero" example:"true"`
 	// Gate is what a version of a member has to pass before it is served.
 	Gate Gate `json:"gate,omitzero"`
+}
+
+// TemplateFor returns how a member with groups is served; nil if nothing says it.
+func (z *Zone) TemplateFor(groups []string) *MemberTemplate {
+	var other *MemberTemplate
+	for i := range z.Catalog.Templates {
+		t := &z.Catalog.Templates[i]
+		switch {
+		case t.Group == "":
+			other = t
+		case slices.Contains(groups, t.Group):
+			return t
+		}
+	}
+	return other
+}
+
+// Listed is a zone that a catalog lists.
+type Listed struct {
+	Zone, Catalog dnsname.Name
+	Groups        []string
+}
+
+// WithMembers returns the configuration with the members of its catalogs as zones. A
+// zone that it defines itself counts for more.
+func (c *Config) WithMembers(members []Listed) *Config {
+	if len(members) == 0 {
+		return c
+	}
+	defined := map[dnsname.Name]*Zone{}
+	for i := range c.Zones {
+		defined[c.Zones[i].Name] = &c.Zones[i]
+	}
+	full := *c
+	full.Zones = slices.Clip(c.Zones)
+	for _, m := range members {
+		from := defined[m.Catalog]
+		if from == nil || defined[m.Zone] != nil {
+			continue
+		}
+		if t := from.TemplateFor(m.Groups); t != nil {
+			full.Zones = append(full.Zones, from.Member(m.Zone, *t))
+		}
+	}
+	return &full
 }
 
 // maxCatalogName is how many octets the name of a catalog may have in wire form that

@@ -50,6 +50,7 @@ internal/authority/ledger:      internal/dns/... internal/authority/zone interna
 
 internal/resolver/rrcache:      internal/dns/...
 internal/resolver/iterate:      internal/dns/... internal/resolver/rrcache
+internal/resolver/anchor:       internal/dns/...
 internal/resolver/outbound:     internal/dns/... internal/resolver/iterate internal/resolver/rrcache
 
 internal/traffic/health:
@@ -108,7 +109,7 @@ var pure = []string{
 	"internal/authority/update", "internal/authority/catalog", "internal/authority/live",
 	"internal/authority/gate", "internal/admin/migrate",
 	"internal/authority/kasp",
-	"internal/resolver/rrcache", "internal/resolver/iterate",
+	"internal/resolver/rrcache", "internal/resolver/iterate", "internal/resolver/anchor",
 	"internal/traffic/health", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/steer",
 	"internal/proxy/http1", "internal/proxy/route",
 	"internal/cluster/document", "internal/cluster/state",

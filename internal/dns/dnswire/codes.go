@@ -97,6 +97,7 @@ const (
 	EDEInvalidData                EDE = 24
 	EDENSEC3Iterations            EDE = 27
 	EDEInvalidQueryType           EDE = 30 // RFC 9824 §9.4
+	EDENegativeTrustAnchor        EDE = 33 // draft-farrokhi-dnsop-ede-nta
 )
 
 var edeNames = map[EDE]string{
@@ -108,7 +109,7 @@ var edeNames = map[EDE]string{
 	EDECachedError: "Cached Error", EDENotReady: "Not Ready", EDEBlocked: "Blocked",
 	EDEProhibited: "Prohibited", EDENotAuthoritative: "Not Authoritative", EDENotSupported: "Not Supported",
 	EDENoReachableAuthority: "No Reachable Authority", EDENetworkError: "Network Error", EDEInvalidData: "Invalid Data",
-	EDEInvalidQueryType: "Invalid Query Type",
+	EDEInvalidQueryType: "Invalid Query Type", EDENegativeTrustAnchor: "Negative Trust Anchor",
 }
 
 // String returns the purpose of e as its registry words it, or "EDE n".

@@ -37,17 +37,27 @@ type anchor struct {
 type anchors struct {
 	by       map[dnsname.Name]*anchor
 	negative map[dnsname.Name]bool
+	private  map[dnsname.Name]bool
 }
 
 func newAnchors(cfg Config) anchors {
-	a := anchors{by: make(map[dnsname.Name]*anchor), negative: make(map[dnsname.Name]bool)}
-	for _, name := range cfg.Negative {
-		a.negative[name] = true
+	a := anchors{private: make(map[dnsname.Name]bool)}
+	for _, name := range cfg.Private {
+		a.private[name] = true
 	}
 	if len(cfg.Anchors) == 0 {
 		cfg.Anchors = RootAnchors()
 	}
-	for _, record := range cfg.Anchors {
+	a.set(cfg.Anchors, cfg.Negative)
+	return a
+}
+
+func (a *anchors) set(records []rdata.Record, negative []dnsname.Name) {
+	a.by, a.negative = make(map[dnsname.Name]*anchor), make(map[dnsname.Name]bool)
+	for _, name := range negative {
+		a.negative[name] = true
+	}
+	for _, record := range records {
 		at := a.by[record.Name]
 		if at == nil {
 			at = &anchor{zone: record.Name}
@@ -60,15 +70,32 @@ func newAnchors(cfg Config) anchors {
 			at.keys = append(at.keys, record.Data)
 		}
 	}
-	return a
+}
+
+// retrust makes other anchors those that count.
+func (r *Resolver) retrust(ev Trust) {
+	old := r.anchors.negative
+	r.anchors.set(ev.Anchors, ev.Negative)
+	r.chains = newKeyring()
+	for name := range old {
+		if !r.anchors.negative[name] {
+			r.cache.Flush(name)
+		}
+	}
+	for name := range r.anchors.negative {
+		if !old[name] {
+			r.cache.Flush(name)
+		}
+	}
 }
 
 // above returns the nearest anchor at or above name. There is none below a
-// negative trust anchor: then negative is that one's name (RFC 7646 §2.3: a
-// positive anchor below a negative one counts).
-func (a *anchors) above(name dnsname.Name) (at *anchor, negative dnsname.Name) {
+// negative trust anchor, nor below a private name: then negative is that one's name
+// (RFC 7646 §2.3: a positive anchor below a negative one counts). With anew, negative
+// trust anchors are passed over.
+func (a *anchors) above(name dnsname.Name, anew bool) (at *anchor, negative dnsname.Name) {
 	for n := name; !n.IsZero(); n = n.Parent() {
-		if a.negative[n] {
+		if a.private[n] || a.negative[n] && !anew {
 			return nil, n
 		}
 		if at := a.by[n]; at != nil {

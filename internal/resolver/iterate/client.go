@@ -86,6 +86,8 @@ func (r *Resolver) ask(ev Ask) {
 		c.answered = true
 		r.background++
 		r.look(c)
+	} else if ev.Anew {
+		r.advance(c)
 	} else {
 		c.stale = r.cache.Stale(r.now, ev.Name, ev.Type, ev.DO, ev.CD)
 		r.advance(c)
@@ -97,7 +99,7 @@ func (r *Resolver) ask(ev Ask) {
 
 // advance goes on from c.name: through what the cache knows, then to a lookup.
 func (r *Resolver) advance(c *client) {
-	for {
+	for !c.ask.Anew {
 		known, ok := r.recall(question{c.name, c.ask.Type})
 		if !ok || known.isPartial() || r.isDistrusted(c, known) {
 			break
@@ -110,11 +112,11 @@ func (r *Resolver) advance(c *client) {
 			return
 		}
 	}
-	if f := r.cache.Failure(r.now, c.name, c.ask.Type); f != nil && !(c.ask.CD && isBogus(f.EDE.Code)) {
+	if f := r.cache.Failure(r.now, c.name, c.ask.Type); f != nil && !c.ask.Anew && !(c.ask.CD && isBogus(f.EDE.Code)) {
 		r.failClient(c, failure{ede: dnswire.EDECachedError, text: f.EDE.Text, limited: true})
 		return
 	}
-	if !c.ask.CD {
+	if !c.ask.CD && !c.ask.Anew {
 		if denied, ok := r.deny(question{c.name, c.ask.Type}); ok {
 			r.counters.Synthesised++
 			if c.ask.Trace {
@@ -245,7 +247,7 @@ func (r *Resolver) failClient(c *client, f failure) {
 	if c.stale != nil {
 		remembered.For = r.cache.Limits().StaleRetry
 	}
-	if f.ede != dnswire.EDECachedError && !c.ask.Fresh {
+	if f.ede != dnswire.EDECachedError && !c.ask.Fresh && !c.ask.Anew {
 		r.cache.PutFailure(r.now, c.ask.Name, c.ask.Type, remembered)
 	}
 	if c.stale != nil {
@@ -280,7 +282,9 @@ func (r *Resolver) reply(c *client, a Answer) {
 		r.tracing--
 	}
 	a.Sent, a.Cached, a.Elapsed, a.Trace = c.sent, c.sent == 0 && r.now.Equal(c.started), r.now.Sub(c.started), c.trace
-	r.keepReady(c, a)
+	if !c.ask.Anew {
+		r.keepReady(c, a)
+	}
 	if c.answered {
 		r.background--
 		return

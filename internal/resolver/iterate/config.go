@@ -35,8 +35,9 @@ type Config struct {
 	// Anchors are the DS and DNSKEY records that chains of trust begin with; empty:
 	// those of the root (see RootAnchors).
 	Anchors []rdata.Record
-	// Negative are names at and below which nothing is validated (RFC 7646).
-	Negative []dnsname.Name
+	// Negative are names at and below which nothing is validated until they are mended
+	// (RFC 7646). Private are names for which there is no chain of trust to look for.
+	Negative, Private []dnsname.Name
 	// Routes are zones whose servers are known without a delegation.
 	Routes []Route
 	// Minimise shows each server no more of a name than it needs to know (RFC 9156).

@@ -9,8 +9,8 @@ import (
 	"pharos/internal/dns/rdata"
 )
 
-// Event is something that happened outside the machine: Ask, Arrived, Expired or
-// Failed.
+// Event is something that happened outside the machine: Ask, Arrived, Expired,
+// Failed or Trust.
 type Event interface{ event() }
 
 // Ask is a client's question. It is answered by exactly one Reply with the same
@@ -24,6 +24,9 @@ type Ask struct {
 	AD     bool // the client understands AD (RFC 6840 §5.7)
 	Trace  bool // collect Answer.Trace
 	Fresh  bool // ask whatever the cache has, for the cache alone: there is no Reply
+	// Anew asks whatever the cache has, and passes over negative trust anchors; what it
+	// comes to is told to the asker alone. It is for looking after trust itself.
+	Anew bool
 }
 
 // Arrived is a message from the address and port an exchange was sent to, to the
@@ -48,10 +51,19 @@ type Failed struct {
 	Err      error
 }
 
+// Trust replaces the trust anchors, which may be none at all, and the negative ones. What
+// was remembered of chains of trust is forgotten, and so is all that is known at and
+// below names that are negative trust anchors now or were.
+type Trust struct {
+	Anchors  []rdata.Record
+	Negative []dnsname.Name
+}
+
 func (Ask) event()     {}
 func (Arrived) event() {}
 func (Expired) event() {}
 func (Failed) event()  {}
+func (Trust) event()   {}
 
 // What Failed.Err may be or wrap.
 var (

@@ -136,6 +136,8 @@ func (r *Resolver) Step(now time.Time, ev Event, acts []Action) []Action {
 		} else if c := r.timers[ev.Exchange]; c != nil {
 			r.timeUp(c)
 		}
+	case Trust:
+		r.retrust(ev)
 	case Failed:
 		if x := r.exchanges[ev.Exchange]; x != nil {
 			r.notSent(x, ev.Err)

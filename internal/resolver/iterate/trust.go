@@ -117,18 +117,20 @@ func (v *validator) trustOf(name dnsname.Name, signed bool) *trust {
 // beginning returns the anchor from which a chain to name begins, or that there is
 // none.
 func (v *validator) beginning(name dnsname.Name) (*anchor, *trust) {
-	insecure := func(format string, args ...any) *trust {
-		return &trust{zone: name, state: rrcache.Insecure, why: &dnssec.Fault{Code: dnswire.EDEOther, Text: fmt.Sprintf(format, args...)}}
+	insecure := func(code dnswire.EDE, format string, args ...any) *trust {
+		return &trust{zone: name, state: rrcache.Insecure, why: &dnssec.Fault{Code: code, Text: fmt.Sprintf(format, args...)}}
 	}
-	at, negative := v.r.anchors.above(name)
+	at, negative := v.r.anchors.above(name, v.c.ask.Anew)
 	switch {
+	case v.r.anchors.private[negative]:
+		return nil, insecure(dnswire.EDEOther, "the configuration has %v not validated", negative)
 	case !negative.IsZero():
-		return nil, insecure("the configuration has %v not validated (a negative trust anchor)", negative)
+		return nil, insecure(dnswire.EDENegativeTrustAnchor, "%v has a negative trust anchor here", negative)
 	case at == nil:
-		return nil, insecure("no trust anchor is above %v", name)
+		return nil, insecure(dnswire.EDEOther, "no trust anchor is above %v", name)
 	}
 	if cut := v.r.cache.Delegation(v.r.now, name); cut != nil && cut.Local {
-		return nil, insecure("%v was delegated by a zone of this server", cut.Zone)
+		return nil, insecure(dnswire.EDEOther, "%v was delegated by a zone of this server", cut.Zone)
 	}
 	return at, nil
 }

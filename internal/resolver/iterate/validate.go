@@ -256,7 +256,7 @@ func (r *Resolver) tellState(c *client, a *Answer) {
 	}
 	a.Why = c.why.Text
 	switch c.why.Code {
-	case dnswire.EDEUnsupportedDNSKEYAlgorithm, dnswire.EDEUnsupportedDSDigest, dnswire.EDENSEC3Iterations:
+	case dnswire.EDEUnsupportedDNSKEYAlgorithm, dnswire.EDEUnsupportedDSDigest, dnswire.EDENSEC3Iterations, dnswire.EDENegativeTrustAnchor:
 		a.Errors = []dnswire.ExtendedError{{Code: c.why.Code, Text: c.why.Text}}
 	}
 }
@@ -547,7 +547,7 @@ func (v *validator) judgeDenial() judgement {
 	if j.state == rrcache.Bogus && fault != nil && !v.c.budget.Exceeded {
 		j.fault = fault
 	}
-	if j.state == rrcache.Secure {
+	if j.state == rrcache.Secure && !v.c.ask.Anew {
 		v.r.learnDenial(t.zone, res, v.proven, ttl)
 	}
 	v.markDenial(j.state, ttl)
@@ -571,7 +571,7 @@ func denialSigner(res *result, q question) (dnsname.Name, bool) {
 
 // mark notes a part's state in the cache.
 func (v *validator) mark(part *rrcache.Signed, state rrcache.State, ttl rdata.TTL) {
-	if state != rrcache.Secure && state != rrcache.Insecure {
+	if state != rrcache.Secure && state != rrcache.Insecure || v.c.ask.Anew {
 		return
 	}
 	e := v.r.cache.Get(v.r.now, part.Name, part.Type)
@@ -590,6 +590,9 @@ func (v *validator) markDenial(state rrcache.State, ttl rdata.TTL) {
 }
 
 func (v *validator) markNegative(name dnsname.Name, t rdata.Type, res *result, state rrcache.State, ttl rdata.TTL) {
+	if v.c.ask.Anew {
+		return
+	}
 	e := v.r.cache.Get(v.r.now, name, t)
 	if e == nil || e.Kind == rrcache.Positive || (e.Kind == rrcache.NXDomain) != (res.rcode == dnswire.RcodeNXDomain) {
 		return

@@ -48,11 +48,11 @@ type Config struct {
 	Routes         []iterate.Route
 	// Prefetch fetches answers that are asked for again before they expire.
 	Prefetch bool
-	// Minimise, MixCase, Aggressive, Validate, Anchors, Negative: see iterate.Config.
+	// Minimise, MixCase, Aggressive, Validate, Anchors, Negative, Private: see iterate.Config.
 	Minimise, MixCase, Aggressive bool
 	Validate                      bool
 	Anchors                       []rdata.Record
-	Negative                      []dnsname.Name
+	Negative, Private             []dnsname.Name
 	// Cache is where to keep what is learnt; nil: a new one of standard size.
 	Cache *rrcache.Cache
 	// Clients is the number of questions that may be in work or waiting at a time:
@@ -70,6 +70,7 @@ type Options struct {
 	CD, DO bool
 	AD     bool // the client understands AD
 	Trace  bool
+	Anew   bool // see iterate.Ask
 }
 
 // ErrRefused is Resolve's error when there are too many questions, or the Driver
@@ -143,7 +144,7 @@ func New(cfg Config) *Driver {
 			Hints: cfg.Hints, Port: cfg.Port, NoIPv4: cfg.NoIPv4, NoIPv6: cfg.NoIPv6, Limits: cfg.Limits,
 			Rand: rand.New(rand.NewChaCha8(seed)), Cache: cfg.Cache,
 			Routes: cfg.Routes, Minimise: cfg.Minimise, MixCase: cfg.MixCase, Aggressive: cfg.Aggressive,
-			Validate: cfg.Validate, Anchors: cfg.Anchors, Negative: cfg.Negative,
+			Validate: cfg.Validate, Anchors: cfg.Anchors, Negative: cfg.Negative, Private: cfg.Private,
 		}),
 		clients: int64(cfg.Clients), exchanges: int64(cfg.Exchanges),
 		asks:   make(chan ask, cfg.Clients),
@@ -191,8 +192,13 @@ func (d *Driver) Ask(name dnsname.Name, t rdata.Type, o Options, done func(itera
 		d.waiting.Add(-1)
 		return false
 	}
-	d.asks <- ask{iterate.Ask{Name: name, Type: t, Class: o.Class, CD: o.CD, DO: o.DO, AD: o.AD, Trace: o.Trace}, done}
+	d.asks <- ask{iterate.Ask{Name: name, Type: t, Class: o.Class, CD: o.CD, DO: o.DO, AD: o.AD, Trace: o.Trace, Anew: o.Anew}, done}
 	return true
+}
+
+// Trust replaces the trust anchors and the negative ones.
+func (d *Driver) Trust(anchors []rdata.Record, negative []dnsname.Name) {
+	d.post(event{ev: iterate.Trust{Anchors: anchors, Negative: negative}})
 }
 
 // prefetchQueue is how many questions wait to be fetched ahead: 256, arbitrary. What

@@ -51,7 +51,8 @@ internal/authority/ledger:      internal/dns/... internal/authority/zone interna
 internal/resolver/rrcache:      internal/dns/...
 internal/resolver/iterate:      internal/dns/... internal/resolver/rrcache
 internal/resolver/anchor:       internal/dns/...
-internal/resolver/outbound:     internal/dns/... internal/resolver/iterate internal/resolver/rrcache
+internal/resolver/fairness:
+internal/resolver/outbound:     internal/dns/... internal/resolver/iterate internal/resolver/rrcache internal/resolver/fairness
 
 internal/traffic/health:
 internal/traffic/pool:          internal/traffic/health
@@ -109,7 +110,7 @@ var pure = []string{
 	"internal/authority/update", "internal/authority/catalog", "internal/authority/live",
 	"internal/authority/gate", "internal/admin/migrate",
 	"internal/authority/kasp",
-	"internal/resolver/rrcache", "internal/resolver/iterate", "internal/resolver/anchor",
+	"internal/resolver/rrcache", "internal/resolver/iterate", "internal/resolver/fairness", "internal/resolver/anchor",
 	"internal/traffic/health", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/steer",
 	"internal/proxy/http1", "internal/proxy/route",
 	"internal/cluster/document", "internal/cluster/state",

@@ -22,10 +22,13 @@ type Answer struct {
 	Cached     bool                    // nothing was sent for it
 	Referral   bool                    // FromCache only: the best known delegation, not an answer
 	Sent       int                     // outgoing queries it cost
+	Spent      Spent                   // what it cost in all
+	Limit      Limit                   // of SERVFAIL: the limit it met, if one
 	Elapsed    time.Duration
 	State      rrcache.State // what validation says; Indeterminate when it is off or was not wanted
 	AD         bool          // the client is to be told that it is Secure
 	Why        string        // of an insecure answer: what proves it; of a bogus one see Errors
+	Late       bool          // it took so long that it had better not be sent: see package outbound
 	Trace      []Step        // if Ask.Trace
 }
 
@@ -79,6 +82,7 @@ const (
 	StepTrust                      // the keys of zone Target, or that it needs none: see State, Note
 	StepStale                      // answered with what has expired: see Note
 	StepJudged                     // what came is secure, insecure or bogus: see State, Note
+	StepLimit                      // a limit was met: see Note
 )
 
 // Step is one step of a resolution, in the order in which they happened.

@@ -17,6 +17,11 @@ func (r *Resolver) check() {
 		must(x.number == number && x.lookup.exchange == x, "an exchange is not its lookup's")
 		must(!x.lookup.done && r.lookups[x.lookup.q] == x.lookup, "an exchange is open for a lookup that is over")
 	}
+	under := 0
+	for _, n := range r.crowds.zones {
+		under += n
+	}
+	must(under == len(r.exchanges), "the queries under way are miscounted")
 	must(len(r.hosts.known) == len(r.hosts.queue) && len(r.hosts.queue) <= maxHosts, "the hosts and their queue differ")
 	background := 0
 	for _, c := range r.clients {
@@ -35,11 +40,12 @@ func (r *Resolver) checkClient(token uint64, c *client) {
 	for _, l := range c.fetch {
 		must(r.lookups[l.q] == l, "a client's validation waits for what is over")
 	}
-	must(c.retries <= r.limits.Retries && c.budget.Signatures >= 0 && c.budget.Hashes >= 0, "validation cost too much")
+	b := &c.budget
+	must(b.retries <= r.limits.Retries && b.proofs.Signatures >= 0 && b.proofs.Hashes >= 0, "validation cost too much")
 	must(c.timer != 0 && r.timers[c.timer] == c, "a client has no timer")
-	must(c.sent <= r.limits.Sends, "a client paid for too many queries")
-	must(c.targets <= r.limits.Targets, "a client paid for too many server addresses")
-	must(c.aliases <= r.limits.Aliases, "a client followed too many aliases")
+	must(b.sent <= r.limits.Sends, "a client paid for too many queries")
+	must(b.targets <= r.limits.Targets, "a client paid for too many server addresses")
+	must(b.aliases <= r.limits.Aliases, "a client followed too many aliases")
 	must(!r.now.After(c.started.Add(r.limits.Time)), "a client waits for too long")
 }
 

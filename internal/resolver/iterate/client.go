@@ -16,7 +16,6 @@ import (
 //
 // Invariant: a client that is not done waits for a lookup, or its checks wait for
 // some, and has a timer.
-// Invariant: sent <= Limits.Sends, targets <= Limits.Targets, aliases <= Limits.Aliases.
 type client struct {
 	ask     Ask
 	started time.Time
@@ -29,22 +28,18 @@ type client struct {
 
 	name    dnsname.Name   // the question now: the end of the alias chain
 	chain   []rdata.Record // the aliases up to there
-	aliases int            // CNAME and DNAME records followed
 	waits   *lookup
 	checks  *check    // validation of what the lookup brought; nil while waits is not
 	fetch   []*lookup // DS and DNSKEY lookups that checks waits for
 	retried bool      // a lookup that others paid for ran out of means; this client tried on its own
 
-	sent    int // outgoing queries paid
-	targets int // name server address lookups paid
-	budget  dnssec.Budget
-	retries int              // made because something was bogus
-	parts   []rrcache.Signed // what chain and answer are made of
-	sigs    []rdata.Record   // what they are signed with, for who wants to know
-	proof   []rdata.Record   // denials behind chain
-	state   rrcache.State    // of the chain so far; Secure to begin with
-	why     *dnssec.Fault    // of an insecure chain
-	trace   []Step
+	budget budget
+	parts  []rrcache.Signed // what chain and answer are made of
+	sigs   []rdata.Record   // what they are signed with, for who wants to know
+	proof  []rdata.Record   // denials behind chain
+	state  rrcache.State    // of the chain so far; Secure to begin with
+	why    *dnssec.Fault    // of an insecure chain
+	trace  []Step
 }
 
 // failure is why something came to nothing. limited: because of a limit of those
@@ -53,6 +48,7 @@ type failure struct {
 	ede     dnswire.EDE
 	text    string
 	limited bool
+	over    Limit // that it met, if one
 }
 
 // ask takes in a client's question.
@@ -65,7 +61,7 @@ func (r *Resolver) ask(ev Ask) {
 		ev.Class = rdata.ClassIN
 	}
 	c := &client{ask: ev, started: r.now, name: ev.Name, state: rrcache.Secure,
-		budget: dnssec.Budget{Signatures: r.limits.Signatures, MaxWasted: r.limits.Wasted, Hashes: r.limits.Hashes}}
+		budget: newBudget(&r.limits)}
 	if _, taken := r.clients[ev.Token]; taken {
 		panic("BUG: a token is asked twice at a time")
 	}
@@ -117,7 +113,7 @@ func (r *Resolver) advance(c *client) {
 		return
 	}
 	if !c.ask.CD && !c.ask.Anew {
-		if denied, ok := r.deny(question{c.name, c.ask.Type}); ok {
+		if denied, ok := r.deny(question{c.name, c.ask.Type}, &c.budget); ok {
 			r.counters.Synthesised++
 			if c.ask.Trace {
 				c.note(r, Step{Kind: StepCacheHit, Name: c.name, Type: c.ask.Type, Rcode: denied.rcode, Note: "proven by what was learnt about other names"})
@@ -151,7 +147,7 @@ func (r *Resolver) resume(c *client, l *lookup) {
 	if f := l.result.failure; f != nil {
 		// It ran out of somebody else's budget, or too deep down: that is no fate of
 		// this question.
-		if f.limited && !c.retried && (l.payer != c || l.depth > 0) && c.sent < r.limits.Sends {
+		if f.limited && !c.retried && (l.payer != c || l.depth > 0) && c.budget.mayQuery() == NoLimit {
 			c.retried = true
 			r.advance(c)
 			return
@@ -168,11 +164,9 @@ func (r *Resolver) resume(c *client, l *lookup) {
 // good or ill. If not, c.name has moved on to the next name.
 func (r *Resolver) take(c *client, res result) bool {
 	for _, owner := range res.aliases {
-		c.aliases++
-		if c.aliases > r.limits.Aliases {
-			c.aliases--
-			r.failClient(c, failure{ede: dnswire.EDEOther, limited: true,
-				text: fmt.Sprintf("more than %d aliases, at %v", r.limits.Aliases, owner)})
+		if !c.budget.alias() {
+			r.exceeded(c, failure{ede: dnswire.EDEOther, limited: true, over: LimitAliases,
+				text: fmt.Sprintf("%s, at %v", r.limits.say(LimitAliases), owner)})
 			return true
 		}
 	}
@@ -247,7 +241,7 @@ func (r *Resolver) failClient(c *client, f failure) {
 	if c.stale != nil {
 		remembered.For = r.cache.Limits().StaleRetry
 	}
-	if f.ede != dnswire.EDECachedError && !c.ask.Fresh && !c.ask.Anew {
+	if f.ede != dnswire.EDECachedError && !c.ask.Fresh && !c.ask.Anew && !f.over.isCrowd() {
 		r.cache.PutFailure(r.now, c.ask.Name, c.ask.Type, remembered)
 	}
 	if c.stale != nil {
@@ -262,7 +256,7 @@ func (r *Resolver) failClient(c *client, f failure) {
 	if isBogus(f.ede) {
 		r.counters.Bogus++
 	}
-	r.reply(c, Answer{Rcode: dnswire.RcodeServFail, Errors: []dnswire.ExtendedError{{Code: f.ede, Text: f.text}}})
+	r.reply(c, Answer{Rcode: dnswire.RcodeServFail, Limit: f.over, Errors: []dnswire.ExtendedError{{Code: f.ede, Text: f.text}}})
 }
 
 // reply answers c and lets go of all that was done for it alone.
@@ -281,7 +275,8 @@ func (r *Resolver) reply(c *client, a Answer) {
 	if c.ask.Trace {
 		r.tracing--
 	}
-	a.Sent, a.Cached, a.Elapsed, a.Trace = c.sent, c.sent == 0 && r.now.Equal(c.started), r.now.Sub(c.started), c.trace
+	a.Sent, a.Cached, a.Elapsed, a.Trace = c.budget.sent, c.budget.sent == 0 && r.now.Equal(c.started), r.now.Sub(c.started), c.trace
+	a.Spent = c.budget.spent()
 	if !c.ask.Anew {
 		r.keepReady(c, a)
 	}
@@ -295,7 +290,7 @@ func (r *Resolver) reply(c *client, a Answer) {
 // keepReady gives an answer to the cache's answer level.
 func (r *Resolver) keepReady(c *client, a Answer) {
 	switch {
-	case c.ask.Type == rdata.TypeANY || c.ask.Class != rdata.ClassIN,
+	case c.ask.Type == rdata.TypeANY || c.ask.Class != rdata.ClassIN, a.Limit.isCrowd(),
 		len(a.Errors) > 0 && (a.Errors[0].Code == dnswire.EDEStaleAnswer || a.Errors[0].Code == dnswire.EDEStaleNXDomain),
 		a.Rcode == dnswire.RcodeServFail && (c.stale != nil || c.ask.Fresh): // what has expired is better
 		return

@@ -56,6 +56,9 @@ type Limits struct {
 	// its sub-lookups: 100. Unbound allows 200, PowerDNS 50; 100 resolves
 	// everything seen in practice from an empty cache.
 	Sends int
+	// Octets is how much may be received for one question: 256 KiB. PowerDNS has 100
+	// kB; four of the largest messages there are have to be enough for anybody.
+	Octets int
 	// Aliases is the number of CNAME and DNAME records followed: 11, as Unbound
 	// and BIND have it.
 	Aliases int
@@ -99,6 +102,18 @@ type Limits struct {
 	// Retries is how often one question may ask other servers because what came was
 	// bogus: 3. Unbound has 5.
 	Retries int
+	// ZoneRate is the number of queries a second to the servers of one zone, over all
+	// questions: 2000, in bursts of a second's. A flood of names in one zone (random
+	// subdomains) costs its servers no more, and the questions that come to nothing
+	// here end at once. The root and top level domains, which all have to pass, may
+	// have wideZones times as many, and so for the next; forwarders have no limit.
+	ZoneRate int
+	// ZoneWaiting is the number of queries to the servers of one zone that wait for a
+	// reply at a time: 400. A zone whose servers are slow must not tie up what others
+	// need. BIND recommends 200 and more for fetches-per-zone.
+	ZoneWaiting int
+	// ServerWaiting is the same for one server address: 800.
+	ServerWaiting int
 	// Records is the number of records of one RRset that is accepted: 256, as
 	// PowerDNS has it. A larger one makes the reply useless.
 	Records int
@@ -109,7 +124,7 @@ func (l Limits) withDefaults() Limits {
 		value    *int
 		standard int
 	}{
-		{&l.Sends, 100}, {&l.Aliases, 11}, {&l.Targets, 24}, {&l.TargetsPerZone, 5}, {&l.Depth, 6},
+		{&l.Sends, 100}, {&l.Octets, 256 << 10}, {&l.ZoneRate, 2000}, {&l.ZoneWaiting, 400}, {&l.ServerWaiting, 800}, {&l.Aliases, 11}, {&l.Targets, 24}, {&l.TargetsPerZone, 5}, {&l.Depth, 6},
 		{&l.SendsPerZone, 12}, {&l.ServersPerZone, 13}, {&l.NearMisses, 3}, {&l.Records, 256},
 		{&l.Signatures, 32}, {&l.Wasted, 16}, {&l.Hashes, 64}, {&l.Retries, 3},
 	} {

@@ -20,9 +20,11 @@ import (
 
 // Bounds of what is remembered: arbitrary, some tens of MiB at most.
 const (
-	provenZones   = 256     // at the limit the zone that was learnt of first is forgotten
-	provenPerZone = 4096    // records; at the limit all of the zone are forgotten
-	provenHashes  = 2 * 128 // NSEC3 hashes for one question: each label of a name twice
+	provenZones   = 256  // at the limit the zone that was learnt of first is forgotten
+	provenPerZone = 4096 // records; at the limit all of the zone are forgotten
+	// provenHashes is how much of a question's NSEC3 hashes may go to this, one part in
+	// so many: 2. What is left is for the validation of what is asked for then.
+	provenHashes = 2
 )
 
 // proven is a denial's RRset that was verified.
@@ -112,13 +114,18 @@ func (z *provenZone) at(list []proven, owner dnsname.Name, now time.Time) *prove
 }
 
 // deny answers a question from what was proven about its zone, if that suffices.
-func (r *Resolver) deny(q question) (result, bool) {
+func (r *Resolver) deny(q question, b *budget) (result, bool) {
 	if !r.cfg.Aggressive || len(r.denials.zones) == 0 || q.t.IsMeta() {
 		return result{}, false
 	}
 	for n := sideOf(q.name, q.t); !n.IsZero(); n = n.Parent() {
 		if z := r.denials.zones[n]; z != nil && r.now.Before(z.soaUntil) {
-			return z.deny(q, r.now)
+			hashes := dnssec.Budget{Hashes: b.proofs.Hashes / provenHashes}
+			before := hashes.Hashes
+			res, ok := z.deny(q, r.now, &hashes)
+			b.proofs.Hashes -= before - hashes.Hashes
+			r.counters.Hashes += uint64(before - hashes.Hashes)
+			return res, ok
 		}
 		if r.routes[n] != nil {
 			break // what is proven above says nothing of where a route leads
@@ -127,10 +134,10 @@ func (r *Resolver) deny(q question) (result, bool) {
 	return result{}, false
 }
 
-func (z *provenZone) deny(q question, now time.Time) (result, bool) {
+func (z *provenZone) deny(q question, now time.Time, hashes *dnssec.Budget) (result, bool) {
 	chosen := z.choosePlain(q.name, now)
 	if len(chosen) == 0 {
-		chosen = z.chooseHashed(q.name, now)
+		chosen = z.chooseHashed(q.name, now, hashes)
 	}
 	if len(chosen) == 0 {
 		return result{}, false
@@ -143,7 +150,7 @@ func (z *provenZone) deny(q question, now time.Time) (result, bool) {
 			until = p.until
 		}
 	}
-	d := dnssec.NewDenial(z.zone, sets, &dnssec.Budget{Hashes: provenHashes})
+	d := dnssec.NewDenial(z.zone, sets, hashes)
 	res := result{target: q.name, final: true, soa: z.soa, hasSOA: true, soaSigs: z.soaSigs, state: rrcache.Secure}
 	switch { // RFC 8198 §5.4: not with opt-out, which proves less
 	case d.NXDomain(q.name) == dnssec.Proven:
@@ -188,7 +195,7 @@ func (z *provenZone) withWildcard(list []proven, chosen []*proven, encloser dnsn
 
 // chooseHashed returns the NSEC3 records that may deny name: of its closest
 // encloser, the next closer name and the wildcard (RFC 5155 §8.3).
-func (z *provenZone) chooseHashed(name dnsname.Name, now time.Time) []*proven {
+func (z *provenZone) chooseHashed(name dnsname.Name, now time.Time, hashes *dnssec.Budget) []*proven {
 	if len(z.hashed) == 0 {
 		return nil
 	}
@@ -198,6 +205,7 @@ func (z *provenZone) chooseHashed(name dnsname.Name, now time.Time) []*proven {
 	}
 	iterations, salt := int(binary.BigEndian.Uint16(params[2:])), params[5:5+int(params[4])]
 	owner := func(n dnsname.Name) dnsname.Name {
+		hashes.Hashes--
 		label := strings.ToLower(base32.HexEncoding.EncodeToString(dnssec.HashName(n, salt, iterations)))
 		full, err := z.zone.Child(label)
 		if err != nil {
@@ -207,6 +215,9 @@ func (z *provenZone) chooseHashed(name dnsname.Name, now time.Time) []*proven {
 	}
 	nextCloser := dnsname.Name{}
 	for n := name; n.IsSubdomainOf(z.zone); n = n.Parent() {
+		if hashes.Hashes < 3 { // this name, the next closer one and the wildcard
+			return nil
+		}
 		hashed := owner(n)
 		p := z.at(z.hashed, hashed, now)
 		if p == nil {

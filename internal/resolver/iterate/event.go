@@ -23,6 +23,7 @@ type Ask struct {
 	CD, DO bool
 	AD     bool // the client understands AD (RFC 6840 §5.7)
 	Trace  bool // collect Answer.Trace
+	Heavy  bool // from a network that has more than its share in work: it may do less
 	Fresh  bool // ask whatever the cache has, for the cache alone: there is no Reply
 	// Anew asks whatever the cache has, and passes over negative trust anchors; what it
 	// comes to is told to the asker alone. It is for looking after trust itself.

@@ -23,6 +23,7 @@ type exchange struct {
 	place  int // index in lookup.places
 	server dnsname.Name
 	to     netip.AddrPort
+	zone   dnsname.Name
 	q      question // what is asked: the lookup's, or less of it
 	id     uint16   // of the message
 	mixed  []byte   // the name as it was written, if in mixed case
@@ -37,6 +38,16 @@ type exchange struct {
 func (r *Resolver) send(l *lookup, i int) {
 	p := &l.places[i]
 	h := r.hosts.look(p.addr)
+	if at := r.isFull(l, p.addr); at == LimitServerWaiting { // another one may do
+		r.exceeds(l, at)
+		p.useless, l.limited = true, true
+		l.setTrouble(dnswire.EDEOther, r.limits.say(at))
+		r.next(l)
+		return
+	} else if at != NoLimit {
+		r.refuse(l, at)
+		return
+	}
 	if h.isSilent(r.now) {
 		r.nobodyAnswers(l)
 	}
@@ -60,19 +71,18 @@ func (r *Resolver) again(l *lookup, old *exchange, tcp, edns bool) {
 // open sends the query of x, if somebody can pay for it; else l has come to
 // nothing.
 func (r *Resolver) open(l *lookup, x *exchange, timeout time.Duration) bool {
-	if !r.charge(l) {
-		l.limited = true
-		l.trouble = trouble{dnswire.EDEOther, fmt.Sprintf("more than %d queries for one question", r.limits.Sends)}
-		r.giveUp(l)
+	if at := r.charge(l); at != NoLimit {
+		r.refuse(l, at)
 		return false
 	}
 	p := l.places[x.place]
 	x.number, x.lookup, x.sent = r.number(), l, r.now
-	x.server, x.to = l.servers[p.server].name, p.addr
+	x.server, x.to, x.zone = l.servers[p.server].name, p.addr, l.cut.Zone
 	x.q = r.askNext(l)
 	x.id = uint16(r.cfg.Rand.Uint32()) // RFC 5452 §9.2: unpredictable
 	r.exchanges[x.number] = x
 	l.exchange = x
+	r.crowds.enter(r.now, x)
 	r.counters.Sent++
 	if x.tcp {
 		r.counters.SentTCP++
@@ -116,6 +126,7 @@ func (r *Resolver) close(x *exchange) {
 
 func (r *Resolver) forgetExchange(x *exchange) {
 	delete(r.exchanges, x.number)
+	r.crowds.leave(x)
 	x.lookup.exchange = nil
 }
 
@@ -189,6 +200,7 @@ func (r *Resolver) arrived(x *exchange, msg []byte) {
 	}
 	r.close(x)
 	r.heard(x)
+	l.received(len(msg))
 	if x.edns && dislikesEDNS(m) {
 		// RFC 6891 §7: a server that knows no EDNS answers FORMERR, or NOTIMP.
 		r.note(l, Step{Kind: StepPlain, Server: x.to, ServerName: x.server, TCP: x.tcp, Rcode: m.Rcode})

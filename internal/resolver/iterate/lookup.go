@@ -31,6 +31,7 @@ type lookup struct {
 	sends   int                 // queries sent to servers of this cut
 	targets int                 // address lookups started for this cut
 	limited bool                // a limit kept a server of this cut from being tried
+	over    Limit               // the limit met last for this cut
 	shown   disclosure          // how much of the name the servers of cut get to see
 
 	exchange  *exchange // the open one; nil while only subs are waited for
@@ -155,7 +156,7 @@ func (r *Resolver) leave(l *lookup) {
 	for _, s := range l.subs {
 		r.part(s.lookup, waiter{lookup: l})
 	}
-	l.cut, l.route, l.subs, l.sends, l.targets, l.limited, l.trouble, l.fallback = nil, nil, nil, 0, 0, false, trouble{}, nil
+	l.cut, l.route, l.subs, l.sends, l.targets, l.limited, l.over, l.trouble, l.fallback = nil, nil, nil, 0, 0, false, NoLimit, trouble{}, nil
 	l.shown.labels, l.shown.whole = 0, false
 	l.servers, l.places = l.servers[:0], l.places[:0]
 }
@@ -170,6 +171,9 @@ func (r *Resolver) next(l *lookup) {
 		most = primingSends
 	}
 	if l.sends >= most {
+		if l.q != priming {
+			r.exceeds(l, LimitZoneTries)
+		}
 		l.setTrouble(dnswire.EDENoReachableAuthority, fmt.Sprintf("no useful reply to %d queries", l.sends))
 		r.giveUp(l)
 		return
@@ -221,9 +225,20 @@ func (r *Resolver) giveUp(l *lookup) {
 	if l.cut != nil {
 		zone = l.cut.Zone
 	}
+	if l.over == LimitServers || l.over == LimitDelegation || l.over == LimitDepth {
+		t.text += "; " + r.limits.say(l.over)
+	}
 	text := fmt.Sprintf("%v %v, zone %v: %s", l.q.name, l.q.t, zone, t.text)
 	r.note(l, Step{Kind: StepGaveUp, Note: text})
-	r.settle(l, result{failure: &failure{ede: t.ede, text: text, limited: l.limited}})
+	r.settle(l, result{failure: &failure{ede: t.ede, text: text, limited: l.limited, over: l.over}})
+}
+
+// refuse ends l at a limit that says nothing about its name.
+func (r *Resolver) refuse(l *lookup, at Limit) {
+	r.exceeds(l, at)
+	l.limited = true
+	l.trouble = trouble{dnswire.EDEOther, r.limits.say(at)}
+	r.giveUp(l)
 }
 
 // accept takes the reply of a server of l's zone in.

@@ -70,6 +70,7 @@ type Resolver struct {
 
 	routes     routes
 	hosts      hosts
+	crowds     crowds
 	anchors    anchors
 	chains     keyring
 	denials    denials
@@ -89,12 +90,13 @@ type Counters struct {
 	Timeouts, NetworkFails uint64
 	Ignored                uint64 // packets that were no reply to their exchange's question
 	Lame                   uint64
-	Failures               uint64 // questions answered SERVFAIL
-	Synthesised            uint64 // denials made of what proved others
-	Stale                  uint64 // questions answered with what has expired
-	Secure, Insecure       uint64 // questions answered after validation
-	Bogus                  uint64 // failures because of validation
-	Signatures, Hashes     uint64 // checks and NSEC3 hashes done
+	Failures               uint64             // questions answered SERVFAIL
+	Synthesised            uint64             // denials made of what proved others
+	Stale                  uint64             // questions answered with what has expired
+	Secure, Insecure       uint64             // questions answered after validation
+	Bogus                  uint64             // failures because of validation
+	Signatures, Hashes     uint64             // checks and NSEC3 hashes done
+	Limits                 [limitCount]uint64 // how often each Limit was met
 }
 
 // New returns a Resolver that has asked nothing yet.
@@ -109,7 +111,7 @@ func New(cfg Config) *Resolver {
 		cfg: cfg, limits: cfg.Limits.withDefaults(), cache: cfg.Cache, hints: hintCut(cfg.Hints),
 		clients: make(map[uint64]*client), timers: make(map[uint64]*client),
 		lookups: make(map[question]*lookup), exchanges: make(map[uint64]*exchange),
-		hosts: newHosts(), routes: newRoutes(cfg.Routes), anchors: newAnchors(cfg), chains: newKeyring(), memo: dnssec.NewMemo(),
+		hosts: newHosts(), crowds: newCrowds(), routes: newRoutes(cfg.Routes), anchors: newAnchors(cfg), chains: newKeyring(), memo: dnssec.NewMemo(),
 	}
 	for _, s := range r.hints.Servers {
 		for _, addr := range s.Addrs {
@@ -254,39 +256,4 @@ func (r *Resolver) settle(l *lookup, res result) {
 		r.wakes = append(r.wakes, wake{to: w, from: l})
 	}
 	l.waiters = nil
-}
-
-// charge takes the price of one outgoing query of l from a client behind it:
-// from its payer or, when that one is gone or has nothing left, from another
-// that waits. It reports false when nobody can pay.
-func (r *Resolver) charge(l *lookup) bool {
-	if p := l.payer; p == nil || p.done || p.sent >= r.limits.Sends {
-		if l.payer = l.findPayer(r.limits.Sends, nil); l.payer == nil {
-			return false
-		}
-	}
-	l.payer.sent++
-	return true
-}
-
-// findPayer looks among those who wait for l, near ones first, for a client that
-// can pay. seen keeps it out of what it has been through.
-func (l *lookup) findPayer(sends int, seen map[*lookup]bool) *client {
-	for _, w := range l.waiters {
-		if c := w.client; c != nil && !c.done && c.sent < sends {
-			return c
-		}
-	}
-	if seen == nil {
-		seen = make(map[*lookup]bool)
-	}
-	seen[l] = true
-	for _, w := range l.waiters {
-		if w.lookup != nil && !seen[w.lookup] {
-			if c := w.lookup.findPayer(sends, seen); c != nil {
-				return c
-			}
-		}
-	}
-	return nil
 }

@@ -182,7 +182,11 @@ func (r *Resolver) startTargets(l *lookup) {
 			}
 			// NXNSAttack: a delegation to many names without address costs this much
 			// and no more. That is the delegation's fault, so the failure counts.
-			if len(l.subs) >= targetsAtOnce || l.targets >= max(1, r.limits.TargetsPerZone>>l.depth) {
+			if len(l.subs) >= targetsAtOnce {
+				return
+			}
+			if l.targets >= max(1, r.limits.TargetsPerZone>>l.depth) {
+				r.exceeds(l, LimitDelegation)
 				return
 			}
 			s.asked |= bit
@@ -228,17 +232,18 @@ func (r *Resolver) startTarget(l *lookup, i int, q question) {
 		return
 	case l.depth >= r.limits.Depth:
 		l.limited = true
+		r.exceeds(l, LimitDepth)
 		return
 	}
 	payer := l.payer
 	if payer == nil || payer.done {
-		payer = l.findPayer(r.limits.Sends, nil)
+		payer = l.findPayer(nil)
 	}
-	if payer == nil || payer.targets >= r.limits.Targets {
+	if payer == nil || !payer.budget.serverLookup() {
 		l.limited = true
+		r.exceeds(l, LimitServers)
 		return
 	}
-	payer.targets++
 	l.targets++
 	r.note(l, Step{Kind: StepNeedServer, Target: q.name})
 	s := r.join(q, waiter{lookup: l}, payer, l.depth+1)

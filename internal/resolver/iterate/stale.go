@@ -45,7 +45,7 @@ func (r *Resolver) staleAnswer(c *client, why string) Answer {
 	r.counters.Stale++
 	return Answer{
 		Rcode: m.Rcode, Answer: m.Answer, Authority: m.Authority, Errors: []dnswire.ExtendedError{e},
-		Sent: c.sent, Elapsed: r.now.Sub(c.started), Trace: c.trace, State: rrcache.Indeterminate,
+		Sent: c.budget.sent, Spent: c.budget.spent(), Elapsed: r.now.Sub(c.started), Trace: c.trace, State: rrcache.Indeterminate,
 	}
 }
 
@@ -76,7 +76,7 @@ func (r *Resolver) timeUp(c *client) {
 		r.do(Wait{Exchange: c.timer, Timeout: left})
 		return
 	}
-	r.failClient(c, failure{ede: dnswire.EDEOther, text: "no answer within " + r.limits.Time.String(), limited: true})
+	r.exceeded(c, failure{ede: dnswire.EDEOther, text: r.limits.say(LimitTime), limited: true, over: LimitTime})
 }
 
 // nobodyAnswers answers the clients of l that can be, because l comes to ask a

@@ -55,6 +55,8 @@ func (s Step) String() string {
 		fmt.Fprintf(&b, "zone %s is %s", s.Target, s.State)
 	case StepStale:
 		b.WriteString("answered with what has expired")
+	case StepLimit:
+		b.WriteString("at a limit")
 	case StepJudged:
 		fmt.Fprintf(&b, "%s %s is %s", s.Name, s.Type, s.State)
 	}

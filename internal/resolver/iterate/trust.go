@@ -197,8 +197,12 @@ func (v *validator) failed(q question, res result) *trust {
 	if q.t == rdata.TypeDNSKEY {
 		code = dnswire.EDEDNSKEYMissing
 	}
-	return &trust{zone: q.name, state: rrcache.Bogus, until: v.r.now.Add(v.r.cache.Limits().FailureTime), why: &dnssec.Fault{
+	t := &trust{zone: q.name, state: rrcache.Bogus, until: v.r.now.Add(v.r.cache.Limits().FailureTime), why: &dnssec.Fault{
 		Code: code, Text: fmt.Sprintf("%v of %v cannot be had: %s", q.t, q.name, res.failure.text)}}
+	if res.failure.limited { // a limit of those who asked, which is no fault of the zone
+		t.until = time.Time{}
+	}
+	return t
 }
 
 // fetchAhead asks for the keys of a zone in the same round trip as for its DS
@@ -294,7 +298,7 @@ func (v *validator) descendDenied(cur *trust, q question, res result) descent {
 		v.markNoDS(d, q, &res, ttl)
 		return v.noCut(cur, q.name, t.until)
 	default:
-		if fault == nil || v.c.budget.Exceeded {
+		if fault == nil || v.c.budget.proofs.Exceeded {
 			fault = d.Missing("it has no DS records", q.name)
 		}
 		return descent{kind: stepTrust, trust: &trust{zone: q.name, state: rrcache.Bogus, why: fault, culprit: q}}

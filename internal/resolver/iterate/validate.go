@@ -65,20 +65,19 @@ func (r *Resolver) consider(c *client, res result) bool {
 func (r *Resolver) validate(c *client) bool {
 	k := c.checks
 	k.needs = k.needs[:0]
-	v := validator{r: r, c: c, k: k, verifier: dnssec.Verifier{Policy: r.cfg.Policy, Now: r.now, Budget: &c.budget, Memo: r.memo}}
-	before := c.budget
+	v := validator{r: r, c: c, k: k, verifier: dnssec.Verifier{Policy: r.cfg.Policy, Now: r.now, Budget: &c.budget.proofs, Memo: r.memo}}
+	before := c.budget.proofs
 	j := v.judge()
-	r.counters.Signatures += uint64(before.Signatures - c.budget.Signatures)
-	r.counters.Hashes += uint64(before.Hashes - c.budget.Hashes)
+	r.counters.Signatures += uint64(before.Signatures - c.budget.proofs.Signatures)
+	r.counters.Hashes += uint64(before.Hashes - c.budget.proofs.Hashes)
 	switch j.state {
 	case rrcache.Indeterminate:
 		r.fetchFor(c)
 		return true
 	case rrcache.Bogus:
-		if c.budget.Exceeded {
+		if at := c.budget.proofLimit(); at != NoLimit {
 			r.endCheck(c)
-			r.failClient(c, failure{ede: dnswire.EDEDNSSECBogus, limited: true, text: fmt.Sprintf(
-				"validation costs more than %d signature checks, %d checks that fail, or %d NSEC3 hashes", r.limits.Signatures, r.limits.Wasted, r.limits.Hashes)})
+			r.exceeded(c, failure{ede: dnswire.EDEDNSSECBogus, limited: true, over: at, text: r.limits.say(at)})
 			return true
 		}
 		return r.bogus(c, j)
@@ -128,7 +127,7 @@ func (r *Resolver) bogus(c *client, j judgement) bool {
 	if !cached {
 		r.hosts.get(res.from).setSuspect(res.zone, r.now.Add(bogusTime))
 	}
-	if culprit.name.IsZero() || c.retries >= r.limits.Retries || !cached && !res.others {
+	if culprit.name.IsZero() || c.budget.retries >= r.limits.Retries || !cached && !res.others {
 		if culprit.t == rdata.TypeDS || culprit.t == rdata.TypeDNSKEY {
 			r.chains.put(culprit.name, &trust{zone: culprit.name, state: rrcache.Bogus, why: j.fault,
 				until: r.now.Add(r.cache.Limits().FailureTime)})
@@ -137,7 +136,7 @@ func (r *Resolver) bogus(c *client, j judgement) bool {
 		r.failClient(c, failure{ede: j.fault.Code, text: j.fault.Text})
 		return true
 	}
-	c.retries++
+	c.budget.retry()
 	if culprit == k.q {
 		r.endCheck(c)
 		r.look(c)
@@ -420,7 +419,7 @@ func (v *validator) signerTrust(name, signer dnsname.Name) *trust {
 // judgeUnsigned decides on what has no signatures at name: proven to need none, or
 // bogus with the given fault.
 func (v *validator) judgeUnsigned(name dnsname.Name, f *dnssec.Fault) judgement {
-	if res := &v.k.res; res.from.IsValid() && res.others && v.c.retries == 0 && !v.knownInsecure(name) {
+	if res := &v.k.res; res.from.IsValid() && res.others && v.c.budget.retries == 0 && !v.knownInsecure(name) {
 		// Most often a server of a signed zone that has lost its signatures, or is too old
 		// to give them: another one is asked before the zone is searched for cuts.
 		t := v.trustOf(res.zone, true)
@@ -544,7 +543,7 @@ func (v *validator) judgeDenial() judgement {
 	} else {
 		j = v.found(d, d.NoData(q.name, q.t), fmt.Sprintf("it has no %v records", q.t), q.name)
 	}
-	if j.state == rrcache.Bogus && fault != nil && !v.c.budget.Exceeded {
+	if j.state == rrcache.Bogus && fault != nil && !v.c.budget.proofs.Exceeded {
 		j.fault = fault
 	}
 	if j.state == rrcache.Secure && !v.c.ask.Anew {

@@ -2,7 +2,7 @@
 // performs what package iterate decides, with real sockets and timers, and owns
 // the goroutine that the machine runs on.
 //
-//	Ask ──► asks ──┐                        ┌──► Reply: done(answer)
+//	Ask ──► line ──┐                        ┌──► Reply: done(answer)
 //	               ├──► loop: Resolver.Step ├──► Send: a goroutine with a socket of its own ──┐
 //	    events ────┘                        └──► Wait: a timer ───────────────────────────────┤
 //	       ▲──────────────────────── Arrived, Expired, Failed ◄───────────────────────────────┘
@@ -27,6 +27,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,6 +35,7 @@ import (
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
+	"pharos/internal/resolver/fairness"
 	"pharos/internal/resolver/iterate"
 	"pharos/internal/resolver/rrcache"
 )
@@ -56,8 +58,16 @@ type Config struct {
 	// Cache is where to keep what is learnt; nil: a new one of standard size.
 	Cache *rrcache.Cache
 	// Clients is the number of questions that may be in work or waiting at a time:
-	// 10,000, some 20 MB. At the limit Ask refuses.
+	// 10,000, some 20 MB. Who has too many of them waits or is refused; see package
+	// fairness.
 	Clients int
+	// PerNetwork is how many of them one network may have: 1,000, as Unbound has it.
+	PerNetwork int
+	// Discard is after what time an answer to a client whose address may be forged is
+	// not sent any more: 1.9 s, as Unbound has it, a little more than it takes until
+	// what has expired is served. So answers held back cannot all come at once
+	// (DNSBomb); stub resolvers have asked again by then. Less than 0: never.
+	Discard time.Duration
 	// Exchanges is the number of sockets open at a time: 2,048, well below the
 	// usual limit of file descriptors with room for the listeners. At the limit an
 	// exchange fails at once, as if its server could not be reached.
@@ -71,6 +81,11 @@ type Options struct {
 	AD     bool // the client understands AD
 	Trace  bool
 	Anew   bool // see iterate.Ask
+	// Client is who asks, by whose network the work is shared out; the zero Addr is
+	// this machine for itself.
+	Client netip.Addr
+	// Forgeable: the client's address is not proven (UDP without a good cookie).
+	Forgeable bool
 }
 
 // ErrRefused is Resolve's error when there are too many questions, or the Driver
@@ -85,22 +100,21 @@ type Driver struct {
 	// Constant after New.
 	cache     *rrcache.Cache
 	resolver  *iterate.Resolver // its Step belongs to the loop
-	clients   int64
 	exchanges int64
+	discard   time.Duration
 	due       chan rrcache.Question
-	asks      chan ask      // never full: see waiting; not closed
+	turn      chan struct{} // holds one: there may be something to take out of line
 	events    chan event    // not closed
 	quit      chan struct{} // closed by Close
 	running   sync.WaitGroup
 
 	// Owned by the loop.
-	questions map[uint64]func(iterate.Answer) // by token
-	open      map[uint64]closer               // by exchange: sockets and timers
+	questions map[uint64]question // by token
+	open      map[uint64]closer   // by exchange: sockets and timers
 	lastToken uint64
 	backlog   []iterate.Event // of actions that failed at once
 
 	// Atomic.
-	waiting atomic.Int64 // questions accepted and not answered
 	sockets atomic.Int64 // goroutines with a socket
 
 	closing sync.RWMutex // guards closed: while it is read, an accepted Ask reaches the loop
@@ -108,11 +122,22 @@ type Driver struct {
 
 	mu       sync.Mutex // guards counters
 	counters iterate.Counters
+
+	lineMu sync.Mutex // guards line; taken alone
+	line   *fairness.Queue[ask]
 }
 
 type ask struct {
-	question iterate.Ask
-	done     func(iterate.Answer)
+	question  iterate.Ask
+	done      func(iterate.Answer)
+	since     time.Time
+	forgeable bool
+}
+
+// question is an ask in work.
+type question struct {
+	ask
+	from *fairness.Party[ask]
 }
 
 // event is an event of the network, and the pooled buffer that its message lies
@@ -136,6 +161,12 @@ func New(cfg Config) *Driver {
 	if cfg.Exchanges <= 0 {
 		cfg.Exchanges = 2048
 	}
+	if cfg.PerNetwork <= 0 {
+		cfg.PerNetwork = 1000
+	}
+	if cfg.Discard == 0 {
+		cfg.Discard = 1900 * time.Millisecond
+	}
 	var seed [32]byte
 	cryptorand.Read(seed[:]) // never fails
 	d := &Driver{
@@ -146,13 +177,14 @@ func New(cfg Config) *Driver {
 			Routes: cfg.Routes, Minimise: cfg.Minimise, MixCase: cfg.MixCase, Aggressive: cfg.Aggressive,
 			Validate: cfg.Validate, Anchors: cfg.Anchors, Negative: cfg.Negative, Private: cfg.Private,
 		}),
-		clients: int64(cfg.Clients), exchanges: int64(cfg.Exchanges),
-		asks:   make(chan ask, cfg.Clients),
+		exchanges: int64(cfg.Exchanges), discard: cfg.Discard,
+		turn:   make(chan struct{}, 1),
+		line:   fairness.New[ask](lineOf(cfg)),
 		due:    make(chan rrcache.Question, prefetchQueue),
 		events: make(chan event, 256), // arbitrary: when it is full, sockets wait with reading
 		quit:   make(chan struct{}),
 
-		questions: make(map[uint64]func(iterate.Answer)),
+		questions: make(map[uint64]question),
 		open:      make(map[uint64]closer),
 	}
 	if cfg.Prefetch {
@@ -175,7 +207,8 @@ func (d *Driver) FromCache(now time.Time, name dnsname.Name, t rdata.Type) (iter
 func (d *Driver) Counters() (c iterate.Counters, questions, sockets int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.counters, int(d.waiting.Load()), int(d.sockets.Load())
+	waiting, working := d.Line()
+	return d.counters, waiting + working, int(d.sockets.Load())
 }
 
 // Ask asks and returns; done is called with the answer, once, on the Driver's
@@ -188,12 +221,47 @@ func (d *Driver) Ask(name dnsname.Name, t rdata.Type, o Options, done func(itera
 	if d.closed {
 		return false
 	}
-	if d.waiting.Add(1) > d.clients {
-		d.waiting.Add(-1)
-		return false
+	a := ask{
+		question: iterate.Ask{Name: name, Type: t, Class: o.Class, CD: o.CD, DO: o.DO, AD: o.AD, Trace: o.Trace, Anew: o.Anew},
+		done:     done, since: time.Now(), forgeable: o.Forgeable,
 	}
-	d.asks <- ask{iterate.Ask{Name: name, Type: t, Class: o.Class, CD: o.CD, DO: o.DO, AD: o.AD, Trace: o.Trace, Anew: o.Anew}, done}
-	return true
+	d.lineMu.Lock()
+	ok := d.line.Add(o.Client, a)
+	d.lineMu.Unlock()
+	if ok {
+		d.wake()
+	}
+	return ok
+}
+
+// lineOf bounds the line: as many questions in work as there are sockets for, with
+// a quarter left to those that need several.
+func lineOf(c Config) fairness.Config {
+	work := min(max(1, c.Exchanges*3/4), c.Clients)
+	return fairness.Config{Work: work, Total: c.Clients, PerNetwork: c.PerNetwork}
+}
+
+// wake lets the loop look into the line.
+func (d *Driver) wake() {
+	select {
+	case d.turn <- struct{}{}:
+	default:
+	}
+}
+
+// Line returns how many questions wait for their turn, and how many are in work.
+func (d *Driver) Line() (waiting, working int) {
+	d.lineMu.Lock()
+	defer d.lineMu.Unlock()
+	return d.line.Outstanding()
+}
+
+// Refused returns how many questions were not taken, because their network or all
+// together had too many.
+func (d *Driver) Refused() uint64 {
+	d.lineMu.Lock()
+	defer d.lineMu.Unlock()
+	return d.line.Refused()
 }
 
 // Trust replaces the trust anchors and the negative ones.
@@ -248,11 +316,10 @@ func (d *Driver) loop() {
 		var ev iterate.Event
 		var buf *[]byte
 		select {
-		case a := <-d.asks:
-			d.lastToken++
-			a.question.Token = d.lastToken
-			d.questions[d.lastToken] = a.done
-			ev = a.question
+		case <-d.turn:
+			if ev = d.nextAsk(); ev == nil {
+				continue
+			}
 		case q := <-d.due:
 			d.lastToken++
 			ev = iterate.Ask{Token: d.lastToken, Name: q.Name, Type: q.Type, DO: q.DO, CD: q.CD, Fresh: true}
@@ -271,6 +338,23 @@ func (d *Driver) loop() {
 			buffers.Put(buf)
 		}
 	}
+}
+
+// nextAsk takes the question out of line whose turn it is; nil if there is none, or
+// too many are in work. One at a time, so that what comes from the network does not
+// have to wait for all of them.
+func (d *Driver) nextAsk() iterate.Event {
+	d.lineMu.Lock()
+	a, from, heavy, ok := d.line.Next()
+	d.lineMu.Unlock()
+	if !ok {
+		return nil
+	}
+	d.wake()
+	d.lastToken++
+	a.question.Token, a.question.Heavy = d.lastToken, heavy
+	d.questions[d.lastToken] = question{a, from}
+	return a.question
 }
 
 // step takes one event through the machine and performs what it wants.
@@ -301,10 +385,14 @@ func (d *Driver) step(ev iterate.Event, acts []iterate.Action) []iterate.Action 
 }
 
 func (d *Driver) answer(token uint64, a iterate.Answer) {
-	done := d.questions[token]
+	q := d.questions[token]
 	delete(d.questions, token)
-	d.waiting.Add(-1)
-	done(a)
+	d.lineMu.Lock()
+	d.line.Done(q.from, a.Spent.Queries+a.Spent.Signatures)
+	d.lineMu.Unlock()
+	d.wake()
+	a.Late = q.forgeable && d.discard > 0 && time.Since(q.since) > d.discard
+	q.done(a)
 }
 
 // end closes an exchange's socket or stops its timer.
@@ -329,14 +417,17 @@ func (d *Driver) abandon() {
 	for exchange := range d.open {
 		d.end(exchange)
 	}
-	for len(d.asks) > 0 {
-		a := <-d.asks
-		d.lastToken++
-		d.questions[d.lastToken] = a.done
+	down := iterate.Answer{Rcode: dnswire.RcodeServFail,
+		Errors: []dnswire.ExtendedError{{Code: dnswire.EDENotReady, Text: "the resolver is shutting down"}}}
+	var left []ask
+	d.lineMu.Lock()
+	d.line.Drain(func(a ask) { left = append(left, a) })
+	d.lineMu.Unlock()
+	for _, a := range left {
+		a.done(down)
 	}
 	for token := range d.questions {
-		d.answer(token, iterate.Answer{Rcode: dnswire.RcodeServFail,
-			Errors: []dnswire.ExtendedError{{Code: dnswire.EDENotReady, Text: "the resolver is shutting down"}}})
+		d.answer(token, down)
 	}
 }
 

@@ -248,7 +248,7 @@ func (n *Node) explainSteps(e *explain.Explanation, a iterate.Answer) {
 		}
 		e.Steps = append(e.Steps, explain.Step{Stage: stage, Text: step.String()})
 	}
-	e.Add(explain.Resolve, fmt.Sprintf("%d queries sent in %v", a.Sent, a.Elapsed.Round(time.Microsecond)))
+	e.Add(explain.Resolve, fmt.Sprintf("%s, in %v", a.Spent, a.Elapsed.Round(time.Microsecond)))
 }
 
 // finishWith puts what a message says into e.

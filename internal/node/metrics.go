@@ -7,6 +7,7 @@ import (
 	"pharos/internal/admin/telemetry"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/proxy/httpproxy"
+	"pharos/internal/resolver/iterate"
 	"pharos/internal/serve/dnsserver"
 	"pharos/internal/serve/ratelimit"
 	"pharos/internal/traffic/health"
@@ -86,6 +87,13 @@ func (n *Node) sampleResolver(emit func(telemetry.Sample)) {
 	emit(counter("resolver_sent_total", "Queries sent to other servers, by transport.", c.SentTCP, "transport", "tcp"))
 	emit(counter("resolver_timeouts_total", "Queries that no reply came to.", c.Timeouts))
 	emit(counter("resolver_ignored_total", "Packets that were no reply to the query they came for.", c.Ignored))
+	for _, limit := range iterate.AllLimits() {
+		emit(counter("resolver_limits_total", "How often work ended at a limit (resolver.limits).", c.Limits[limit], "limit", limit.String()))
+	}
+	emit(counter("resolver_refused_total", "Questions not taken, because too many wait, or too many of one network.", n.resolver.Refused()))
+	waiting, working := n.resolver.Line()
+	emit(gauge("resolver_line", "Questions for the resolver.", float64(waiting), "state", "waiting"))
+	emit(gauge("resolver_line", "Questions for the resolver.", float64(working), "state", "working"))
 	const states = "Questions that the resolver answered after validation, by what it came to."
 	emit(counter("resolver_validated_total", states, c.Secure, "state", "secure"))
 	emit(counter("resolver_validated_total", states, c.Insecure, "state", "insecure"))

@@ -199,7 +199,8 @@ func (n *Node) buildResolver(r config.Resolver) (err error) {
 func newResolver(r config.Resolver, now time.Time) (*rrcache.Cache, *outbound.Driver, error) {
 	cache := rrcache.New(now, rrcache.Limits{
 		RecordOctets: int(r.CacheSize / 2), AnswerOctets: int(r.CacheSize / 2), Stale: time.Duration(r.ServeStale)})
-	c := outbound.Config{Port: r.Port, Cache: cache, Limits: iterate.Limits{Time: time.Duration(r.Timeout)},
+	c := outbound.Config{Port: r.Port, Cache: cache, Limits: questionLimits(r),
+		Clients: r.Limits.Questions, PerNetwork: r.Limits.PerNetwork, Exchanges: r.Limits.Sockets, Discard: discardAfter(r),
 		Prefetch: r.Prefetch, Minimise: r.Minimise, MixCase: r.MixCase, Aggressive: r.Aggressive, Validate: r.Validate, Negative: r.NegativeTrustAnchors}
 	for _, route := range r.Routes {
 		c.Routes = append(c.Routes, iterate.Route{

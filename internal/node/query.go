@@ -300,17 +300,22 @@ func (n *Node) resolve(s *Snapshot, r *dnsserver.Request) dnsserver.Verdict {
 // and what is found.
 func (n *Node) ask(s *Snapshot, d *dnsserver.Deferred, name dnsname.Name, chain []rdata.Record) {
 	q := d.Query()
-	options := outbound.Options{CD: q.CD(), DO: q.EDNS.DO, AD: q.AD()}
+	options := outbound.Options{CD: q.CD(), DO: q.EDNS.DO, AD: q.AD(),
+		Client: d.Client().Addr(), Forgeable: d.Transport() == dnsserver.UDP && !d.HasCookie()}
 	if !n.resolverOf(s).Ask(name, q.Type, options, func(a iterate.Answer) { n.sendResolved(d, chain, a) }) {
 		n.sendResolved(d, chain, iterate.Answer{
 			Rcode:  dnswire.RcodeServFail,
-			Errors: []dnswire.ExtendedError{{Code: dnswire.EDEOther, Text: "the resolver has too many questions"}},
+			Errors: []dnswire.ExtendedError{{Code: dnswire.EDEOther, Text: "too many questions wait for the resolver, or too many of this network (resolver.limits)"}},
 		})
 	}
 }
 
 // sendResolved sends what the resolver found for a deferred query.
 func (n *Node) sendResolved(d *dnsserver.Deferred, chain []rdata.Record, a iterate.Answer) {
+	if a.Late {
+		d.Drop()
+		return
+	}
 	b := n.builders.Get().(*lateBuilder)
 	defer n.builders.Put(b)
 	b.out.Reset(d.Query(), b.buf[:], d.Limit())

@@ -319,6 +319,8 @@ type Resolver struct {
 	CacheSize Size `json:"cacheSize" default:"256MiB" min:"1MiB" max:"1TiB" example:"1GiB"`
 	// Timeout is how long one client query may be worked on before SERVFAIL.
 	Timeout Duration `json:"timeout" default:"5s" min:"100ms" max:"1m" example:"3s"`
+	// Limits bound the work that questions can cause.
+	Limits ResolverLimits `json:"limits"`
 	// Routes are zones whose servers are known without a delegation: private ones,
 	// and those left to other resolvers. Of several the deepest counts.
 	Routes []ResolverRoute `json:"routes,omitzero" max:"100000"`

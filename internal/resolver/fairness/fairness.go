@@ -63,6 +63,9 @@ type Party[T any] struct {
 
 func (p *Party[T]) waiting() int { return len(p.line) - p.head }
 
+// Outstanding returns how many questions of the network wait or are in work.
+func (p *Party[T]) Outstanding() int { return p.waiting() + p.working }
+
 func (p *Party[T]) push(item T) { p.line = append(p.line, item) }
 
 func (p *Party[T]) pop() T {
@@ -111,7 +114,7 @@ func (q *Queue[T]) Add(client netip.Addr, item T) bool {
 	p := q.parties[n]
 	has, line, room := 0, 0, q.cfg.Total-q.waiting-q.working
 	if p != nil {
-		has, line = p.waiting()+p.working, p.waiting()
+		has, line = p.Outstanding(), p.waiting()
 	}
 	if room <= 0 || n.IsValid() && (has >= q.cfg.PerNetwork || line >= room) {
 		q.refused++
@@ -176,7 +179,7 @@ func (q *Queue[T]) Done(p *Party[T], cost int) {
 	q.working--
 	p.working--
 	p.credit = max(p.credit-cost, -mostDebt)
-	if p.working == 0 && p.waiting() == 0 {
+	if p.Outstanding() == 0 {
 		delete(q.parties, p.network)
 	}
 }

@@ -64,9 +64,10 @@ type Config struct {
 	// PerNetwork is how many of them one network may have: 1,000, as Unbound has it.
 	PerNetwork int
 	// Discard is after what time an answer to a client whose address may be forged is
-	// not sent any more: 1.9 s, as Unbound has it, a little more than it takes until
-	// what has expired is served. So answers held back cannot all come at once
-	// (DNSBomb); stub resolvers have asked again by then. Less than 0: never.
+	// not sent any more, if more than lateCrowd questions of its network are under way:
+	// 1.9 s, as Unbound has it, a little more than it takes until what has expired is
+	// served. So answers held back cannot all come at once (DNSBomb, CVE-2024-33655).
+	// Less than 0: never.
 	Discard time.Duration
 	// Exchanges is the number of sockets open at a time: 2,048, well below the
 	// usual limit of file descriptors with room for the listeners. At the limit an
@@ -384,14 +385,19 @@ func (d *Driver) step(ev iterate.Event, acts []iterate.Action) []iterate.Action 
 	return acts
 }
 
+// lateCrowd: so few questions of a network may be answered however late, 16: one user
+// whose names do not resolve is to be told why.
+const lateCrowd = 16
+
 func (d *Driver) answer(token uint64, a iterate.Answer) {
 	q := d.questions[token]
 	delete(d.questions, token)
 	d.lineMu.Lock()
+	isCrowd := q.from.Outstanding() > lateCrowd
 	d.line.Done(q.from, a.Spent.Queries+a.Spent.Signatures)
 	d.lineMu.Unlock()
 	d.wake()
-	a.Late = q.forgeable && d.discard > 0 && time.Since(q.since) > d.discard
+	a.Late = q.forgeable && isCrowd && d.discard > 0 && time.Since(q.since) > d.discard
 	q.done(a)
 }
 

@@ -49,6 +49,7 @@ func main() {
 // options are the flags.
 type options struct {
 	work    string
+	shape   string
 	rounds  int
 	seconds float64
 	peers   string
@@ -64,6 +65,7 @@ func parse(args []string) (options, error) {
 	var o options
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.StringVar(&o.work, "work", "all", "what to measure: `auth|shapes|cache|http|streams|sign|all`")
+	f.StringVar(&o.shape, "shape", "all", "which of the shapes: `tld|signed|many|restart|all`")
 	f.IntVar(&o.rounds, "rounds", 11, "how often each server is measured; the median counts")
 	f.Float64Var(&o.seconds, "seconds", 0.8, "length of one measurement")
 	f.StringVar(&o.peers, "peers", "all", "`names` of the peers, separated by commas; all or none")
@@ -84,6 +86,8 @@ func parse(args []string) (options, error) {
 		return o, fmt.Errorf("%q is not a flag", f.Arg(0))
 	case o.work != "all" && !slices.ContainsFunc(works, func(w work) bool { return w.name == o.work }):
 		return o, fmt.Errorf("-work %s: want auth, shapes, cache, http, streams, sign or all", o.work)
+	case o.shape != "all" && !slices.ContainsFunc(shapes, func(s shape) bool { return s.name == o.shape }):
+		return o, fmt.Errorf("-shape %s: want tld, signed, many, restart or all", o.shape)
 	case o.rounds < 1 || o.seconds <= 0:
 		return o, fmt.Errorf("-rounds and -seconds have to be above 0")
 	case o.output != "table" && o.output != "json":
@@ -167,7 +171,7 @@ func (a *arena) report(rows []table.Row, stdout io.Writer) error {
 	} else {
 		fmt.Fprint(stdout, section)
 	}
-	if a.o.quick || a.o.work != "all" || len(a.missing) > 0 || a.o.peers != "all" {
+	if a.o.quick || a.o.work != "all" || a.o.shape != "all" || len(a.missing) > 0 || a.o.peers != "all" {
 		fmt.Fprintln(os.Stderr, "bench: docs/PERFORMANCE.md and bench/results.json stay as they are: only a whole run is written")
 		return nil
 	}

@@ -43,6 +43,14 @@ const manyZones = 100_000
 // for each round, and their CPU time per answer varies little.
 const shapeRounds = 3
 
+// shape is one of the works about zones of another shape.
+type shape struct {
+	name string
+	run  func(*arena, []peer.Program) ([]table.Row, error)
+}
+
+var shapes = []shape{{"tld", (*arena).tld}, {"signed", (*arena).signed}, {"many", (*arena).many}, {"restart", (*arena).restart}}
+
 // shapes measures authoritative servers with zones of other shapes.
 func (a *arena) shapes() ([]table.Row, error) {
 	programs, err := a.choose(peer.PharosZones(a.pharos()), peer.Knot(), peer.NSD())
@@ -50,8 +58,11 @@ func (a *arena) shapes() ([]table.Row, error) {
 		return nil, err
 	}
 	var rows []table.Row
-	for _, run := range []func([]peer.Program) ([]table.Row, error){a.tld, a.signed, a.many, a.restart} {
-		more, err := run(programs)
+	for _, s := range shapes {
+		if a.o.shape != "all" && a.o.shape != s.name {
+			continue
+		}
+		more, err := s.run(a, programs)
 		if err != nil {
 			return nil, err
 		}
@@ -107,6 +118,9 @@ func (a *arena) answers(programs []peer.Program, work string, zones []peer.ZoneF
 		job:   peer.Job{Zones: zones},
 		ready: asks(first),
 		measure: func(s *peer.Server, samples *table.Samples) error {
+			if err := a.rest(s); err != nil {
+				return err
+			}
 			if err := a.load(s, queries, samples); err != nil {
 				return err
 			}
@@ -278,6 +292,36 @@ func (a *arena) awaitImages(s *peer.Server) error {
 // settle is how long after its first answer a server's memory is looked at:
 // all of them give back some of what loading took, in the background.
 const settle = time.Second
+
+// Coming to rest: a slice of time in which a server works for less than a twentieth.
+const (
+	restSlice = 200 * time.Millisecond
+	restMost  = 30 * time.Second // then it is measured as it is
+)
+
+// rest waits until a server has done what it does behind its first answer, such as
+// giving back what loading took.
+func (a *arena) rest(s *peer.Server) error {
+	for began := time.Now(); time.Since(began) < restMost; {
+		before, err := s.CPU()
+		if err != nil {
+			return err
+		}
+		select {
+		case <-a.ctx.Done():
+			return a.ctx.Err()
+		case <-time.After(restSlice):
+		}
+		after, err := s.CPU()
+		if err != nil {
+			return err
+		}
+		if after-before < restSlice/20 {
+			return nil
+		}
+	}
+	return nil
+}
 
 // settled returns what a server occupies once it has come to rest.
 func (a *arena) settled(s *peer.Server) (int64, error) {

@@ -45,7 +45,7 @@ func (n *Node) listenDNS(cfg *config.Config) error {
 	}
 	c := dnsserver.Config{
 		Addresses: cfg.Listen.DNS, UDPWorkers: udpWorkers(cfg.DNS), Handler: n.query, Log: n.log,
-		Prepare: n.prepare, Limit: n.limit, LimitLate: n.limitLate,
+		Expect: n.expect, Prepare: n.prepare, Limit: n.limit, LimitLate: n.limitLate,
 		TCP: dnsserver.Limits{
 			Connections: cfg.DNS.TCPConnections, PerClient: cfg.DNS.TCPPerClient, Queries: cfg.DNS.TCPQueries,
 			Idle: time.Duration(cfg.DNS.TCPIdle), InFlight: cfg.DNS.TCPPipeline,

@@ -90,6 +90,9 @@ func (s *Snapshot) isBroken(n dnsname.Name) bool {
 	return false
 }
 
+// expect has what several questions will look at fetched at once.
+func (n *Node) expect(questions [][]byte) { n.current.Load().zones.Prefetch(questions) }
+
 // query answers one query. It is the Handler of the DNS listeners.
 func (n *Node) query(r *dnsserver.Request) dnsserver.Verdict {
 	s := n.current.Load()

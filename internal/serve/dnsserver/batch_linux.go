@@ -46,9 +46,10 @@ type batch struct {
 		_    [0]uint64 // aligned as cmsghdr wants it
 		data [controlLen]byte
 	}
-	buf     [batchSize][slotSize]byte
-	current int // the message being processed
-	ready   int // Invariant: out[:ready] are answers, ready <= number of messages processed
+	buf      [batchSize][slotSize]byte
+	expected [batchSize][]byte
+	current  int // the message being processed
+	ready    int // Invariant: out[:ready] are answers, ready <= number of messages processed
 }
 
 func newBatch(s *Server, sock *udpSocket) *batch {
@@ -87,6 +88,7 @@ func (b *batch) rearm(n int) {
 // send.
 func (b *batch) process(n int) int {
 	b.ready = 0
+	b.expect(n)
 	for i := range n {
 		b.current = i
 		hdr := &b.in[i].hdr
@@ -98,6 +100,19 @@ func (b *batch) process(n int) int {
 		}
 	}
 	return b.ready
+}
+
+// expect shows the first n messages to Config.Expect.
+func (b *batch) expect(n int) {
+	expect := b.responder.req.server.expect
+	if expect == nil {
+		return
+	}
+	for i := range n {
+		size := min(int(b.in[i].len), slotSize)
+		b.expected[i] = b.buf[i][min(dnswire.HeaderLen, size):size]
+	}
+	expect(b.expected[:n])
 }
 
 // processOne answers message i into out[b.ready] and reports whether there is an

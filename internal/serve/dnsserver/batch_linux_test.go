@@ -348,3 +348,35 @@ func TestInterop(t *testing.T) {
 		}
 	}
 }
+
+// TestExpect: what was received at once is shown before any of it is answered, each
+// from its question on, whatever it is.
+func TestExpect(t *testing.T) {
+	var shown []string
+	answered := 0
+	s := listen(t, Config{
+		Expect: func(questions [][]byte) {
+			for _, q := range questions {
+				shown = append(shown, string(q))
+			}
+			if answered > 0 {
+				t.Error("a query was answered before the batch was shown")
+			}
+		},
+		Handler: func(r *Request) Verdict { answered++; return Answered },
+	})
+	t.Cleanup(s.closeSockets)
+	b := s.workers[0].batch
+	messages := [][]byte{query(t, 1, "a.example.", 0), nil, {1, 2, 3}, make([]byte, dnswire.HeaderLen), query(t, 2, "b.example.", 1232)}
+	for i, m := range messages {
+		put(b, i, netip.MustParseAddrPort("192.0.2.1:1001"), m)
+	}
+	if b.process(len(messages)); answered != 2 {
+		t.Errorf("%d queries answered, want 2", answered)
+	}
+	for i, m := range messages {
+		if want := string(m[min(len(m), dnswire.HeaderLen):]); shown[i] != want {
+			t.Errorf("message %d: shown %q, want %q", i, shown[i], want)
+		}
+	}
+}

@@ -49,6 +49,7 @@ type Config struct {
 	TCP         Limits
 	Handler     Handler
 	Proxies     func(peer netip.Addr) bool            // who sends a PROXY header before each connection and in each datagram; nil: nobody
+	Expect      func(questions [][]byte)              // is shown what follows the headers of datagrams that were received at once, before they are looked at one by one; nil: nobody is
 	Prepare     func(r *Request)                      // adds EDNS options to an answer before there are records in it; nil: none
 	Limit       func(r *Request) Verdict              // the last word on a finished answer over UDP: Answered or Drop; nil: all are sent
 	LimitLate   func(d *Deferred, msg []byte) Verdict // the same for one that was deferred: Answered, Drop or Cut; nil: all are sent
@@ -64,6 +65,7 @@ const DefaultMaxDeferred = 16384
 type Server struct {
 	// Constant after Listen.
 	handler   Handler
+	expect    func(questions [][]byte)
 	prepare   func(r *Request)
 	limit     func(r *Request) Verdict
 	limitLate func(d *Deferred, msg []byte) Verdict
@@ -98,8 +100,8 @@ func Listen(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		handler: cfg.Handler,
-		prepare: cfg.Prepare,
-		limit:   cfg.Limit, limitLate: cfg.LimitLate, observer: cfg.Observer,
+		prepare: cfg.Prepare, expect: cfg.Expect,
+		limit: cfg.Limit, limitLate: cfg.LimitLate, observer: cfg.Observer,
 		log:     cfg.Log,
 		proxies: cfg.Proxies,
 		stop:    make(chan struct{}),

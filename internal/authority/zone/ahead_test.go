@@ -1,0 +1,97 @@
+package zone
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/rdata"
+)
+
+// manyZones returns a set with enough zones for Prefetch, at several depths.
+func manyZones(t testing.TB) (*Set, []dnsname.Name) {
+	t.Helper()
+	var zones []*Zone
+	var origins []dnsname.Name
+	for i := range 2 * prefetchZones {
+		origin := dnsname.MustParse([]string{"zone%d.example.", "a.zone%d.example.", "zone%d."}[i%3])
+		origin = dnsname.MustParse(fmt.Sprintf(origin.String(), i/2))
+		zones = append(zones, empty(t, origin))
+		origins = append(origins, origin)
+	}
+	return NewSet(zones...), origins
+}
+
+// TestPrefetchFindsWhatFindFinds: what is fetched ahead is what the answers look at,
+// in whatever case a name is asked for.
+func TestPrefetchFindsWhatFindFinds(t *testing.T) {
+	s, origins := manyZones(t)
+	for i, origin := range origins {
+		name, _ := origin.Child("www")
+		var a ahead
+		a.add(s, append(bytes.ToUpper([]byte(name.Wire())), 0, 1, 0, 1))
+		var found []*Zone
+		for _, w := range a.at[:a.count] {
+			if z := w.shard.withHash(w.apex, w.slot); z != nil {
+				found = append(found, z)
+			}
+		}
+		want := s.Find(name, rdata.TypeA)
+		if len(found) == 0 || found[len(found)-1] != want {
+			t.Fatalf("%d: %s: found %d zones, of which %s is not the last", i, name, len(found), want.Origin())
+		}
+		if got := a.at[a.count-1].name; got != hashName(name.Wire()) {
+			t.Fatalf("%s: hash %x, want %x", name, got, hashName(name.Wire()))
+		}
+		a.fetch()
+	}
+}
+
+// TestPrefetchTakesAnything: questions come from anybody.
+func TestPrefetchTakesAnything(t *testing.T) {
+	s, origins := manyZones(t)
+	long := bytes.Repeat([]byte{1, 'a'}, 127)
+	questions := [][]byte{
+		nil, {}, {0}, {63}, {3, 'w', 'w'}, {0xC0, 12}, {64, 'a'}, long, append(bytes.Clone(long), 0), append(bytes.Clone(long), long...),
+		bytes.Repeat([]byte{0xFF}, 600), append(bytes.Repeat([]byte{63}, 256), 0),
+	}
+	for len(questions) < 3*maxAhead { // more than there is room for
+		questions = append(questions, []byte(origins[len(questions)].Wire()))
+	}
+	s.Prefetch(questions)
+	NewSet().Prefetch(questions)
+}
+
+func FuzzPrefetch(f *testing.F) {
+	s, origins := manyZones(f)
+	f.Add([]byte(origins[0].Wire()))
+	f.Add([]byte{3, 'w', 'W', 0x80, 0})
+	f.Fuzz(func(t *testing.T, question []byte) {
+		s.Prefetch([][]byte{question, question})
+	})
+}
+
+func TestPrefetchNoAllocs(t *testing.T) {
+	s, origins := manyZones(t)
+	var questions [][]byte
+	for _, origin := range origins[:64] {
+		questions = append(questions, []byte(origin.Wire()))
+	}
+	if got := testing.AllocsPerRun(10, func() { s.Prefetch(questions) }); got != 0 {
+		t.Errorf("%v allocations, want 0", got)
+	}
+}
+
+// TestLowerEight: against one octet after the other.
+func TestLowerEight(t *testing.T) {
+	for c := range 256 {
+		for at := range 8 {
+			x := uint64(c)<<(8*at) | ^(uint64(0xFF) << (8 * at))
+			want := uint64(lower(byte(c)))<<(8*at) | ^(uint64(0xFF) << (8 * at))
+			if got := lowerEight(x); got != want {
+				t.Errorf("lowerEight(%x) = %x, want %x", x, got, want)
+			}
+		}
+	}
+}

@@ -4,20 +4,21 @@
 // It has two levels:
 //
 //	records   RRsets with their trust, negative answers, delegations, failures:
-//	          what package iterate works with. Shards behind mutexes.
+//	          what package iterate works with. Octets in shards behind mutexes.
 //	answers   finished responses in wire form, keyed by (name, type, class, DO, CD):
 //	          what the listeners' loops look up. Read without a lock and without
 //	          allocation; an entry never changes once it can be seen.
 //
-// Both levels are bounded in octets and evict by SIEVE: what was not used since
-// the hand last came by goes first.
+// Both levels are bounded in octets of memory and make room by S3-FIFO (queue.go):
+// what is asked for once drives nothing out that is asked for again.
 //
 // It does not own what may be believed: which records of a reply may enter is
 // decided by package iterate. It owns which of two beliefs is the stronger
 // (RFC 2181 §5.4.1), and how long each lasts.
 //
 // Entry points: New; Cache.Get, Put, PutNegative, Delegation, PutDelegation,
-// Failure, PutFailure; Cache.Answer, PutAnswer, Stale; Cache.Flush, Stats.
+// Failure, PutFailure; Cache.Answer, PutAnswer, Stale; Cache.Own, ZoneChanged; Cache.Flush,
+// Stats.
 //
 // Concurrency: every method may be called from any goroutine. Entries that are
 // handed out are immutable and stay valid for ever.
@@ -90,17 +91,24 @@ type Cache struct {
 	limits Limits
 	epoch  time.Time // times are kept as durations since then, so steps of the wall clock do no harm
 	seed   maphash.Seed
-	shards [shardCount]shard
+	shards []shard // a power of two
 	ready  readyTable
+	own    own
 }
 
 // New returns an empty cache. now is any moment not after the first use.
 func New(now time.Time, l Limits) *Cache {
 	c := &Cache{limits: l.withDefaults(), epoch: now, seed: maphash.MakeSeed()}
+	count := 1
+	for count < maxShards && count*2*minShard <= c.limits.RecordOctets {
+		count *= 2
+	}
+	c.shards = make([]shard, count)
 	for i := range c.shards {
-		c.shards[i].init(c.limits.RecordOctets / shardCount)
+		c.shards[i].init(c.limits.RecordOctets / count)
 	}
 	c.ready.init(c.limits.AnswerOctets)
+	c.ready.rehash = func(e *readyEntry) uint64 { return c.hash(e.name().Wire(), e.kind) }
 	return c
 }
 

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"time"
 
-	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
 )
@@ -32,7 +31,8 @@ func (c *Cache) PutAnswer(now time.Time, r Ready) bool {
 	if e.rcode != dnswire.RcodeServFail {
 		e.gone += c.limits.Stale
 	}
-	c.ready.insert(e, c.hash(e.name, e.kind), e.born)
+	c.ready.insert(e, c.hash(r.Name.Wire(), e.kind), e.born)
+	c.own.noteAnswer(r, e.kind)
 	return true
 }
 
@@ -47,7 +47,7 @@ func (t *readyTable) assemble(r Ready) *readyEntry {
 		return nil
 	}
 	t.builder.Reset(&q, t.scratch[:readyMost], readyMost)
-	e := &readyEntry{name: r.Name.Clone().Wire(), kind: readyKind(r.Type, r.Class, r.DO, r.CD), rcode: r.Rcode, failure: r.Failure, secure: r.Secure}
+	e := &readyEntry{nameLen: uint8(r.Name.Len()), kind: readyKind(r.Type, r.Class, r.DO, r.CD), rcode: r.Rcode, failure: r.Failure, secure: r.Secure}
 	for s, records := range [...][]rdata.Record{r.Answer, r.Authority, r.Additional} {
 		for _, record := range records {
 			if !t.builder.Add(dnswire.Section(s), record.Name, record.Type, record.Class, record.TTL, record.Data) {
@@ -56,7 +56,8 @@ func (t *readyTable) assemble(r Ready) *readyEntry {
 		}
 		e.counts[s] = uint16(len(records))
 	}
-	e.body = append([]byte(nil), t.builder.Finish()[q.QuestionEnd:]...)
+	body := t.builder.Finish()[q.QuestionEnd:]
+	e.data = append(append(make([]byte, 0, r.Name.Len()+len(body)), r.Name.Wire()...), body...)
 	e.scan()
 	return e
 }
@@ -67,34 +68,34 @@ func (t *readyTable) assemble(r Ready) *readyEntry {
 func (e *readyEntry) scan() {
 	total := int(e.counts[0]) + int(e.counts[1]) + int(e.counts[2])
 	e.ttls = make([]uint16, 0, total)
-	at := 0
+	at, body := 0, e.body()
 	for i := range total {
-		start, pointer := at, e.body[at] >= 0xC0
-		for e.body[at] != 0 && e.body[at] < 0xC0 {
-			at += 1 + int(e.body[at])
+		start, pointer := at, body[at] >= 0xC0
+		for body[at] != 0 && body[at] < 0xC0 {
+			at += 1 + int(body[at])
 		}
-		if at++; e.body[at-1] != 0 {
+		if at++; body[at-1] != 0 {
 			at++
 		}
-		t := rdata.Type(binary.BigEndian.Uint16(e.body[at:]))
+		t := rdata.Type(binary.BigEndian.Uint16(body[at:]))
 		e.ttls = append(e.ttls, uint16(at+4))
-		at += 10 + int(binary.BigEndian.Uint16(e.body[at+8:]))
+		at += 10 + int(binary.BigEndian.Uint16(body[at+8:]))
 		if i >= int(e.counts[0]) {
 			continue
 		}
 		switch address := t == rdata.TypeA || t == rdata.TypeAAAA; {
 		case !address || !pointer:
 			e.turnCount = 0
-		case e.turnCount > 0 && e.turnSize == at-start:
+		case e.turnCount > 0 && int(e.turnSize) == at-start:
 			e.turnCount++
 		default:
-			e.turnFrom, e.turnSize, e.turnCount = start, at-start, 1
+			e.turnFrom, e.turnSize, e.turnCount = uint16(start), uint16(at-start), 1
 		}
 	}
 }
 
 // insert publishes e, in the place of one with its key, or of a slot of its set
-// that is free or not in use; then makes room until the shard is in its limit.
+// that is free or in least use; then makes room until the shard is in its limit.
 func (t *readyTable) insert(e *readyEntry, hash uint64, now instant) {
 	index := int(hash & uint64(len(t.sets)-1))
 	s, set := &t.shards[index%readyShards], &t.sets[index]
@@ -104,94 +105,103 @@ func (t *readyTable) insert(e *readyEntry, hash uint64, now instant) {
 		return
 	}
 	way := set.place(e, now)
-	s.drop(set, way)
+	if old := set.entries[way].Load(); old != nil && old.is(e.name().Wire(), e.kind) {
+		e.main = old.main
+		e.uses.Store(old.uses.Load())
+	} else {
+		e.main = e.main || s.ghosts.has(ghostOf(hash))
+	}
+	t.drop(s, set, way)
+	e.at = uint32(index*readyWays + way)
 	set.entries[way].Store(e)
 	set.tags[way].Store(readyTag(hash))
+	s.queueOf(e).push(e)
 	s.octets += e.octets()
 	s.entries++
-	for s.octets > s.limit {
-		t.sweep(index%readyShards, e, now)
+	for s.octets > s.limit || s.entries > s.most {
+		t.evict(s, now)
 	}
 }
 
-// place chooses the slot for e.
+func ghostOf(hash uint64) uint32 { return uint32(hash >> 24) }
+
+func (s *readyShard) queueOf(e *readyEntry) *readyQueue {
+	if e.main {
+		return &s.main
+	}
+	return &s.probation
+}
+
+// place chooses the slot for e: that of its key, a free one, or of those in the set
+// that which is worth least.
 func (set *readySet) place(e *readyEntry, now instant) int {
-	free, victim := -1, -1
+	free, victim, least := -1, 0, uint32(1<<31)
 	for i := range set.entries {
 		old := set.entries[i].Load()
-		switch {
-		case old == nil || now >= old.gone:
+		if old == nil {
 			free = i
-		case old.kind == e.kind && old.name == e.name:
+			continue
+		}
+		if old.is(e.name().Wire(), e.kind) {
 			return i
-		case !old.used.Swap(false) && victim < 0:
-			victim = i
+		}
+		if now >= old.gone {
+			free = i
+			continue
+		}
+		worth := old.uses.Load()
+		if old.main {
+			worth += usesMask + 1
+		}
+		if worth < least {
+			victim, least = i, worth
 		}
 	}
-	switch {
-	case free >= 0:
+	if free >= 0 {
 		return free
-	case victim >= 0:
-		return victim
 	}
-	return int(now/time.Millisecond) % readyWays // all in use: any
+	return victim
 }
 
 // drop empties a slot.
-func (s *readyShard) drop(set *readySet, way int) bool {
+func (t *readyTable) drop(s *readyShard, set *readySet, way int) bool {
 	old := set.entries[way].Load()
 	if old == nil {
 		return false
 	}
 	set.tags[way].Store(0)
 	set.entries[way].Store(nil)
+	s.queueOf(old).remove(old)
 	s.octets -= old.octets()
 	s.entries--
 	return true
 }
 
-// sweep moves the shard's hand on until it has emptied one slot: one that is
-// expired, or that was not used since the hand last came by. keep stays.
-func (t *readyTable) sweep(shard int, keep *readyEntry, now instant) {
-	s := &t.shards[shard]
-	slots := len(t.sets) / readyShards * readyWays
-	for {
-		set, way := &t.sets[s.hand/readyWays*readyShards+shard], s.hand%readyWays
-		s.hand = (s.hand + 1) % slots
-		old := set.entries[way].Load()
-		if old == nil || old == keep || (old.used.Swap(false) && now < old.gone) {
-			continue
+// evict takes the oldest of the queue whose turn it is: out, or on to main.
+func (t *readyTable) evict(s *readyShard, now instant) {
+	q := &s.probation
+	if q.tail == nil || s.main.tail != nil && q.octets <= s.limit/probationPart {
+		q = &s.main
+	}
+	e := q.tail
+	uses := e.uses.Load()
+	if uses > 0 && now < e.gone {
+		if e.main {
+			uses--
+		} else {
+			uses = 0
 		}
-		s.drop(set, way)
-		s.evicted++
+		e.uses.Store(uses)
+		q.remove(e)
+		e.main = true
+		s.main.push(e)
 		return
 	}
-}
-
-// Flush forgets everything at name and below it, in both levels, and returns how
-// many entries that were. An answer whose aliases lead there stays until its TTL
-// is over.
-func (c *Cache) Flush(name dnsname.Name) int {
-	count := 0
-	for i := range c.shards {
-		count += c.shards[i].flush(name)
+	if !e.main {
+		s.ghosts.add(ghostOf(t.rehash(e)))
 	}
-	for i := range c.ready.sets {
-		s, set := &c.ready.shards[i%readyShards], &c.ready.sets[i]
-		s.mu.Lock()
-		for way := range set.entries {
-			e := set.entries[way].Load()
-			if e == nil {
-				continue
-			}
-			owner, _, err := dnsname.FromWire([]byte(e.name))
-			if err == nil && owner.IsSubdomainOf(name) && s.drop(set, way) {
-				count++
-			}
-		}
-		s.mu.Unlock()
-	}
-	return count
+	t.drop(s, &t.sets[e.at/readyWays], int(e.at%readyWays))
+	s.evicted++
 }
 
 // Stats says how full the cache is.
@@ -199,16 +209,17 @@ type Stats struct {
 	Records, Answers             int // entries of each level
 	RecordOctets, AnswerOctets   int
 	RecordEvicted, AnswerEvicted uint64 // entries that had to make room, ever
+	RecordLimit, AnswerLimit     int    // octets
 }
 
 // Stats counts. It takes each lock once.
 func (c *Cache) Stats() Stats {
-	var st Stats
+	st := Stats{RecordLimit: c.limits.RecordOctets, AnswerLimit: c.limits.AnswerOctets}
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.mu.Lock()
-		st.Records += len(s.items)
-		st.RecordOctets += s.octets
+		st.Records += s.count
+		st.RecordOctets += s.memory()
 		st.RecordEvicted += s.evicted
 		s.mu.Unlock()
 	}

@@ -15,12 +15,13 @@ import (
 // hash, and may be in any slot of it.
 //
 //	set:   tag tag tag tag tag tag tag tag     32 bits of each key's hash
-//	       ptr ptr ptr ptr ptr ptr ptr ptr     -> readyEntry, immutable but for its mark
+//	       ptr ptr ptr ptr ptr ptr ptr ptr     -> readyEntry, immutable but for its marks
 const (
 	readyWays   = 8
 	readyShards = 16 // writers: set i belongs to shard i%readyShards
-	// readyMean is the size of an entry that the number of slots is reckoned with.
-	readyMean = 512
+	// readyMean is the size of an entry that the number of slots is reckoned with: that
+	// of the smallest, for a set that is full has no choice of what makes room.
+	readyMean = 160
 	// readyMost is the largest message that is kept ready, in octets. Larger
 	// answers are rare and are assembled anew each time.
 	readyMost = 4096
@@ -42,24 +43,46 @@ type Ready struct {
 
 // readyEntry is one response after its question.
 type readyEntry struct {
-	name        string // of the question: lower case, wire form
+	data        []byte // the question's name, lower case, in wire form; then the records
 	kind        uint64 // the rest of the key
 	born, until instant
 	gone        instant  // when it may not even be given stale: until or later
-	body        []byte   // records, compressed with regard to a question of this length
-	ttls        []uint16 // offsets of TTL fields in body
+	ttls        []uint16 // offsets of TTL fields in the records
+	failure     *dnswire.ExtendedError
 	counts      [3]uint16
 	rcode       dnswire.Rcode
-	failure     *dnswire.ExtendedError
-	secure      bool
-	// The records of body[turnFrom:turnFrom+turnCount*turnSize] have one size and
-	// may stand in any order; turnCount is 0 if there is nothing to turn.
-	turnFrom, turnSize, turnCount int
-	used                          atomic.Bool // since the hand last came by
-	told                          atomic.Bool // that it is to be fetched again, see Cache.OnDue
+	// The records from turnFrom on, turnCount of turnSize octets, may stand in any
+	// order; turnCount is 0 if there is nothing to turn.
+	turnFrom, turnSize, turnCount uint16
+	nameLen                       uint8
+	secure                        bool
+
+	uses atomic.Uint32 // up to 3, less one each time its turn comes
+	told atomic.Bool   // that it is to be fetched again, see Cache.OnDue
+
+	// Guarded by the mutex of the shard.
+	main         bool // of the main queue
+	at           uint32
+	newer, older *readyEntry
 }
 
-func (e *readyEntry) octets() int { return 192 + len(e.name) + len(e.body) + 2*len(e.ttls) }
+func (e *readyEntry) name() dnsname.Name { return dnsname.View(e.data[:e.nameLen]) }
+
+// body returns the records, compressed with regard to a question with this name.
+func (e *readyEntry) body() []byte { return e.data[e.nameLen:] }
+
+func (e *readyEntry) is(name string, kind uint64) bool {
+	return e.kind == kind && string(e.data[:e.nameLen]) == name
+}
+
+// octets returns what an entry costs: what the allocator makes of its parts.
+func (e *readyEntry) octets() int {
+	n := 160 + len(e.data) + len(e.data)/16 + 8 + 2*len(e.ttls) + 2
+	if e.failure != nil {
+		n += 32 + len(e.failure.Text)
+	}
+	return n
+}
 
 type readySet struct {
 	tags    [readyWays]atomic.Uint32
@@ -72,24 +95,61 @@ type readyTable struct {
 	sets   []readySet // the length is a power of two, at least readyShards
 	shards [readyShards]readyShard
 
-	onDue func(Question) // see OnDue; may be nil
+	onDue  func(Question)           // see OnDue; may be nil
+	rehash func(*readyEntry) uint64 // the hash of an entry's key
 
 	build   sync.Mutex // guards builder and scratch
 	builder dnswire.Builder
 	scratch []byte
 }
 
-// readyShard is what writers to a part of the sets share.
+// readyShard is what writers to a part of the sets share. What makes room is chosen as
+// in the record level; see queue.go.
 //
 // Invariant: octets is the sum over the entries of the shard's sets, and at most limit.
+// Invariant: the queues hold exactly those entries.
 type readyShard struct {
-	mu      sync.Mutex
-	octets  int
-	limit   int
-	hand    int // slot from which the next victim is looked for, counted over the shard's sets
-	entries int
-	evicted uint64
+	mu              sync.Mutex
+	octets          int
+	limit           int
+	probation, main readyQueue
+	ghosts          ghosts
+	entries, most   int // most: entries are at most this part of the slots
+	evicted         uint64
 }
+
+// readyQueue is linked from the newest (head) to the oldest (tail).
+type readyQueue struct {
+	head, tail *readyEntry
+	octets     int
+}
+
+func (q *readyQueue) push(e *readyEntry) {
+	if e.older = q.head; e.older != nil {
+		e.older.newer = e
+	} else {
+		q.tail = e
+	}
+	q.head = e
+	q.octets += e.octets()
+}
+
+func (q *readyQueue) remove(e *readyEntry) {
+	if e.newer != nil {
+		e.newer.older = e.older
+	} else {
+		q.head = e.older
+	}
+	if e.older != nil {
+		e.older.newer = e.newer
+	} else {
+		q.tail = e.newer
+	}
+	e.newer, e.older = nil, nil
+	q.octets -= e.octets()
+}
+
+const readySlotOctets = 12 // of a slot of the table
 
 func (t *readyTable) init(limit int) {
 	count := readyShards
@@ -98,7 +158,10 @@ func (t *readyTable) init(limit int) {
 	}
 	t.sets = make([]readySet, count)
 	for i := range t.shards {
-		t.shards[i].limit = limit / readyShards
+		s := &t.shards[i]
+		s.ghosts = newGhosts(limit / readyShards)
+		s.most = count / readyShards * readyWays * 4 / 5
+		s.limit = limit/readyShards - s.ghosts.octets() - count/readyShards*readyWays*readySlotOctets
 	}
 	t.scratch = make([]byte, 0, readyMost+dnswire.BufferSlack)
 }
@@ -128,7 +191,7 @@ func (t *readyTable) find(name string, kind, hash uint64) *readyEntry {
 		if set.tags[i].Load() != tag {
 			continue
 		}
-		if e := set.entries[i].Load(); e != nil && e.kind == kind && e.name == name {
+		if e := set.entries[i].Load(); e != nil && e.is(name, kind) {
 			return e
 		}
 	}
@@ -156,9 +219,7 @@ func (c *Cache) Answer(now time.Time, q *dnswire.Query, out *dnswire.Builder, ro
 	if at >= e.until {
 		return false
 	}
-	if !e.used.Load() {
-		e.used.Store(true)
-	}
+	e.use(at)
 	if c.ready.onDue != nil {
 		c.ready.due(e, at, q)
 	}
@@ -183,19 +244,26 @@ func (c *Cache) Answer(now time.Time, q *dnswire.Query, out *dnswire.Builder, ro
 	return true
 }
 
+// use notes that e was asked for.
+func (e *readyEntry) use(at instant) {
+	if n := e.uses.Load(); n < usesMask && at-e.born >= useAfter {
+		e.uses.Store(n + 1)
+	}
+}
+
 // copyTo appends the records to out, turned by rotation.
 func (e *readyEntry) copyTo(out *dnswire.Builder, rotation uint32) bool {
-	answers, rest := int(e.counts[0]), e.body
+	answers, rest := int(e.counts[0]), e.body()
 	if e.turnCount > 1 {
 		// body = before | records that turn | after
 		end := e.turnFrom + e.turnCount*e.turnSize
-		first := e.turnFrom + int(rotation%uint32(e.turnCount))*e.turnSize
-		if !out.AddReady(dnswire.Answer, answers, e.body[:e.turnFrom]) ||
-			!out.AddReady(dnswire.Answer, 0, e.body[first:end]) ||
-			!out.AddReady(dnswire.Answer, 0, e.body[e.turnFrom:first]) {
+		first := e.turnFrom + uint16(rotation%uint32(e.turnCount))*e.turnSize
+		if !out.AddReady(dnswire.Answer, answers, rest[:e.turnFrom]) ||
+			!out.AddReady(dnswire.Answer, 0, rest[first:end]) ||
+			!out.AddReady(dnswire.Answer, 0, rest[e.turnFrom:first]) {
 			return false
 		}
-		answers, rest = 0, e.body[end:]
+		answers, rest = 0, rest[end:]
 	}
 	return out.AddReady(dnswire.Answer, answers, rest) &&
 		out.AddReady(dnswire.Authority, int(e.counts[1]), nil) &&

@@ -56,16 +56,6 @@ type Signed struct {
 	Sigs [][]byte
 }
 
-func (s Signed) octets() int {
-	octets := s.Name.Len()
-	for _, all := range [...][][]byte{s.Data, s.Sigs} {
-		for _, data := range all {
-			octets += 24 + len(data)
-		}
-	}
-	return octets
-}
-
 // Entry is one belief about a name. It is immutable.
 type Entry struct {
 	Kind   Kind
@@ -77,14 +67,7 @@ type Entry struct {
 	Denial []Signed     // the NSEC or NSEC3 RRsets that came with it
 	until  instant
 	epoch  time.Time
-}
-
-func (e *Entry) octets() int {
-	octets := Signed{e.Set, e.Sigs}.octets() + e.SOA.Name.Len() + len(e.SOA.Data)
-	for _, s := range e.Denial {
-		octets += 96 + s.octets()
-	}
-	return octets
+	number uint32 // of the item that it was read from
 }
 
 // TTL returns what is left of the entry's life, in seconds, rounded up.
@@ -120,12 +103,37 @@ type Failure struct {
 // Get returns what is known about the records of type t at name, or that the
 // name does not exist; nil if nothing is.
 func (c *Cache) Get(now time.Time, name dnsname.Name, t rdata.Type) *Entry {
-	s, at := c.shard(name), c.instant(now)
-	if e, ok := s.get(key{name, t, slotSet}, at).(*Entry); ok {
+	if e := c.entry(now, key{name, t, slotSet}); e != nil {
 		return e
 	}
-	e, _ := s.get(key{name, 0, slotName}, at).(*Entry)
+	return c.entry(now, key{name, 0, slotName})
+}
+
+func (c *Cache) entry(now time.Time, k key) *Entry {
+	e, _ := c.read(now, k).(*Entry)
 	return e
+}
+
+// read returns the value kept under k; nil if there is none.
+func (c *Cache) read(now time.Time, k key) any {
+	s, hash := c.place(k)
+	it := s.get(k, hash, c.instant(now))
+	if it == nil {
+		return nil
+	}
+	return c.value(it.key(), it)
+}
+
+// value returns the value of an item that does not change any more. It looks at it.
+func (c *Cache) value(k key, it item) any {
+	value := mustUnpack(k, it.value())
+	switch v := value.(type) {
+	case *Entry:
+		v.until, v.epoch, v.number = it.until(), c.epoch, it.number()
+	case *Delegation:
+		v.Expires = c.epoch.Add(it.until())
+	}
+	return value
 }
 
 // Put keeps an RRset of class IN for its TTL and reports whether it did: not if
@@ -148,7 +156,7 @@ func (c *Cache) PutSigned(now time.Time, set Signed, denial []Signed, trust Trus
 		return false
 	}
 	// What has records exists: an older NXDOMAIN, about any type, is out of date.
-	c.shard(set.Name).drop(key{set.Name, 0, slotName}, func(old any) bool { return old.(*Entry).Trust <= trust })
+	c.drop(key{set.Name, 0, slotName}, func(old item) bool { return trustIn(old.rank()) <= trust })
 	return true
 }
 
@@ -184,21 +192,27 @@ func negativeKey(name dnsname.Name, t rdata.Type, kind Kind) key {
 // another entry there by now.
 func (c *Cache) Judge(now time.Time, name dnsname.Name, t rdata.Type, e *Entry, state State, ttl rdata.TTL) {
 	k, at := negativeKey(name, t, e.Kind), c.instant(now)
-	judged := *e
-	judged.State = state
-	judged.until = min(e.until, at+time.Duration(ttl)*time.Second)
-	s := c.shard(name)
-	if have, _ := s.get(k, at).(*Entry); have == e {
-		s.put(k, &judged, judged.octets(), at, judged.until, nil)
-	}
+	s, hash := c.place(k)
+	s.change(k, hash, at, func(it item) {
+		if it.number() != e.number {
+			return
+		}
+		it.setState(state)
+		it.setUntil(min(it.until(), at+time.Duration(ttl)*time.Second))
+	})
 }
 
 // Forget drops what is known about the records of type t at name, for another
 // server to say it better.
 func (c *Cache) Forget(name dnsname.Name, t rdata.Type) {
-	always := func(any) bool { return true }
-	c.shard(name).drop(key{name, t, slotSet}, always)
-	c.shard(name).drop(key{name, 0, slotName}, always)
+	always := func(item) bool { return true }
+	c.drop(key{name, t, slotSet}, always)
+	c.drop(key{name, 0, slotName}, always)
+}
+
+func (c *Cache) drop(k key, mayDrop func(item) bool) bool {
+	s, hash := c.place(k)
+	return s.drop(k, hash, mayDrop)
 }
 
 // NegativeTTL returns how long a negative answer with this SOA record may be
@@ -213,17 +227,26 @@ func NegativeTTL(soa rdata.Record) rdata.TTL {
 // putEntry keeps e, but not over something alive that is more trusted, or has been
 // validated while e has not.
 func (c *Cache) putEntry(now time.Time, k key, e *Entry, ttl rdata.TTL) bool {
-	at := c.instant(now)
-	e.epoch, e.until = c.epoch, at+time.Duration(ttl)*time.Second
-	return c.shard(k.name).put(k, e, e.octets(), at, e.until, func(old any) bool {
-		o := old.(*Entry)
-		return e.Trust >= o.Trust && (o.State != Secure || e.State == Secure)
+	until := c.instant(now) + time.Duration(ttl)*time.Second
+	return c.keep(now, k, appendEntry(nil, e), until, func(old item) bool {
+		rank := old.rank()
+		return e.Trust >= trustIn(rank) && (stateIn(rank) != Secure || e.State == Secure)
 	})
+}
+
+// keep puts an item into its shard.
+func (c *Cache) keep(now time.Time, k key, value []byte, until instant, mayReplace func(old item) bool) bool {
+	s, hash := c.place(k)
+	if !s.put(k, hash, value, c.instant(now), until, mayReplace) {
+		return false
+	}
+	c.own.note(k.name, ownKey{key: k})
+	return true
 }
 
 // PutDelegation keeps a zone cut for ttl, but not beyond notAfter (unless that is
 // zero), and returns it as kept; with TTL 0 it is returned but not kept. servers
-// is kept and must not be written to afterwards.
+// must not be written to afterwards.
 func (c *Cache) PutDelegation(now time.Time, zone dnsname.Name, servers []Server, ttl rdata.TTL, notAfter time.Time) *Delegation {
 	return c.putDelegation(now, &Delegation{Zone: zone, Servers: servers}, ttl, notAfter)
 }
@@ -238,20 +261,15 @@ func (c *Cache) putDelegation(now time.Time, d *Delegation, ttl rdata.TTL, notAf
 	if !notAfter.IsZero() && notAfter.Before(d.Expires) {
 		d.Expires = notAfter
 	}
-	octets := d.Zone.Len()
-	for _, s := range d.Servers {
-		octets += 40 + s.Name.Len() + 24*len(s.Addrs)
-	}
-	c.shard(d.Zone).put(key{d.Zone, 0, slotCut}, d, octets, c.instant(now), c.instant(d.Expires), nil)
+	c.keep(now, key{d.Zone, 0, slotCut}, appendDelegation(nil, d), c.instant(d.Expires), nil)
 	return d
 }
 
 // Delegation returns the deepest known zone cut at name or above it; nil if
 // there is none.
 func (c *Cache) Delegation(now time.Time, name dnsname.Name) *Delegation {
-	at := c.instant(now)
 	for n := name; !n.IsZero(); n = n.Parent() {
-		if d, ok := c.shard(n).get(key{n, 0, slotCut}, at).(*Delegation); ok {
+		if d, ok := c.read(now, key{n, 0, slotCut}).(*Delegation); ok {
 			return d
 		}
 	}
@@ -260,20 +278,20 @@ func (c *Cache) Delegation(now time.Time, name dnsname.Name) *Delegation {
 
 // PutFailure remembers that a resolution failed.
 func (c *Cache) PutFailure(now time.Time, name dnsname.Name, t rdata.Type, f Failure) {
-	at := c.instant(now)
-	octets := name.Len() + len(f.EDE.Text)
 	if f.For == 0 {
 		f.For = c.limits.FailureTime
 	}
-	c.shard(name).put(key{name, t, slotFailure}, &f, octets, at, at+f.For, nil)
+	c.keep(now, key{name, t, slotFailure}, appendFailure(nil, &f), c.instant(now)+f.For, nil)
 }
 
 // Failure returns the failure remembered for this question; nil if there is none.
 func (c *Cache) Failure(now time.Time, name dnsname.Name, t rdata.Type) *Failure {
-	f, _ := c.shard(name).get(key{name, t, slotFailure}, c.instant(now)).(*Failure)
+	f, _ := c.read(now, key{name, t, slotFailure}).(*Failure)
 	return f
 }
 
-func (c *Cache) shard(name dnsname.Name) *shard {
-	return &c.shards[maphash.String(c.seed, name.Wire())%shardCount]
+// place returns the shard of a key, and its hash there.
+func (c *Cache) place(k key) (*shard, uint32) {
+	h := maphash.String(c.seed, k.name.Wire())
+	return &c.shards[h>>48&uint64(len(c.shards)-1)], uint32(h ^ (uint64(k.t)<<8|uint64(k.slot))*0x9E3779B97F4A7C15>>20)
 }

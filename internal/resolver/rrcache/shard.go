@@ -1,15 +1,26 @@
 package rrcache
 
 import (
+	"bytes"
 	"sync"
 
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 )
 
-// shardCount parts the record level, so that its users seldom meet at one mutex.
-// Arbitrary; a power of two.
-const shardCount = 16
+// The record level is parted into shards, so that its users seldom meet at one
+// mutex. A shard keeps its items as octets in chunks, without a pointer that the
+// garbage collector would have to follow, and so that its memory is what its
+// limit says: about 100 octets for an RRset of one address.
+const (
+	maxShards = 256     // beyond that many users do not meet anyhow
+	minShard  = 1 << 20 // octets; of a smaller cache there are fewer shards
+	maxChunk  = 64 << 10
+	minChunk  = 4 << 10
+	// chunksOfShard is how many chunks a small shard has: as few as make the parts of
+	// it that are in no use, the ends of two chunks, an eighth.
+	chunksOfShard = 16
+)
 
 // slot tells apart what may be known under one name.
 type slot uint8
@@ -28,169 +39,279 @@ type key struct {
 	slot slot
 }
 
-// itemOctets is what an item costs beside its names and RDATA: the item, its
-// place in the map and the value it leads to. An estimate from the sizes of the types.
-const itemOctets = 320
-
-// item is a place in a shard, linked from the newest (head) to the oldest (tail).
-type item struct {
-	key          key
-	value        any // *Entry, *Delegation or *Failure: by key.slot
-	until        instant
-	octets       int
-	used         bool // since the hand last came by
-	newer, older *item
+// chunk is octets in which items lie one after the other. They are never moved
+// within it.
+type chunk struct {
+	octets []byte // nil: given back
+	fill   int
 }
 
-// shard is one part of the record level: a map and SIEVE's queue.
+// place is where an item lies: 1 + (number of the chunk * size of a chunk + offset) / 8; 0: nowhere.
+type place uint32
+
+// shard is one part of the record level.
 //
-// Invariant: octets is the sum over all items, and at most limit.
-// Invariant: the queue holds exactly the items of the map.
+// Invariant: index has the places of exactly the items in chunks that are not dead.
+// Invariant: count and octets are the number of those items and their sum.
+// Invariant: the memory of chunks, index and ghosts is at most limit.
 type shard struct {
-	mu         sync.Mutex // guards all that follows; no other lock is taken under it
-	items      map[key]*item
-	head, tail *item
-	hand       *item // where the next search for a victim begins; nil: at the tail
-	octets     int
-	limit      int
-	evicted    uint64
+	mu        sync.Mutex // guards all that follows; no other lock is taken under it
+	index     []place    // by hash, linear probing; the length is a power of two
+	count     int
+	octets    int
+	chunks    []chunk
+	chunkSize int
+	unused    []int // chunks without items, with their octets
+	absent    []int // chunks without octets
+	probation queue
+	main      queue
+	ghosts    ghosts
+	limit     int
+	evicted   uint64
+	last      uint32 // number of the newest item
 }
 
 func (s *shard) init(limit int) {
-	s.items = make(map[key]*item)
 	s.limit = limit
+	s.chunkSize = minChunk
+	for s.chunkSize < maxChunk && s.chunkSize*2*chunksOfShard <= limit {
+		s.chunkSize *= 2
+	}
+	s.ghosts = newGhosts(limit)
 }
 
-// get returns what is kept under k, unless its time is over at now.
-func (s *shard) get(k key, now instant) any {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	it := s.items[k]
-	if it == nil {
-		return nil
-	}
-	if now >= it.until {
-		s.remove(it)
-		return nil
-	}
-	it.used = true
-	return it.value
+// reset forgets everything and gives the memory back.
+func (s *shard) reset() {
+	s.index, s.count, s.octets = nil, 0, 0
+	s.chunks, s.unused, s.absent, s.probation, s.main = nil, nil, nil, queue{}, queue{}
 }
 
-// put keeps value under k until the given instant, unless mayReplace, asked
-// about a living value under k, objects. What is larger than the whole shard is
-// not kept.
-func (s *shard) put(k key, value any, octets int, now, until instant, mayReplace func(old any) bool) bool {
+// memory returns the octets that the shard has taken, ghosts apart.
+func (s *shard) memory() int {
+	return (len(s.chunks)-len(s.absent))*s.chunkSize + 4*len(s.index)
+}
+
+// allowed returns how many chunks there may be beside the index that one more full
+// of items may want.
+func (s *shard) allowed() int {
+	index := max(len(s.index), 16)
+	for (s.count+s.chunkSize/leastItem)*4 >= index*3 {
+		index *= 2
+	}
+	return max((s.limit-4*index-s.ghosts.octets())/s.chunkSize, 3)
+}
+
+// leastItem is about the size of the smallest items.
+const leastItem = 48
+
+func (s *shard) at(p place) item {
+	offset := int(p-1) * 8
+	return item(s.chunks[offset/s.chunkSize].octets[offset%s.chunkSize:])
+}
+
+// find returns where in the index the item of a key is; ok is false if there is none.
+func (s *shard) find(k key, hash uint32) (i int, ok bool) {
+	if len(s.index) == 0 {
+		return 0, false
+	}
+	mask := len(s.index) - 1
+	for i = int(hash) & mask; s.index[i] != 0; i = (i + 1) & mask {
+		it := s.at(s.index[i])
+		if it.hash() == hash && it.t() == k.t && it.slot() == k.slot && string(it.owner()) == k.name.Wire() {
+			return i, true
+		}
+	}
+	return i, false
+}
+
+// enlist puts an item, whose key is not there, into the index.
+func (s *shard) enlist(p place, hash uint32) {
+	if s.count*4 >= len(s.index)*3 {
+		s.growIndex()
+	}
+	mask := len(s.index) - 1
+	i := int(hash) & mask
+	for s.index[i] != 0 {
+		i = (i + 1) & mask
+	}
+	s.index[i] = p
+	s.count++
+	s.octets += s.at(p).size()
+}
+
+func (s *shard) growIndex() {
+	old := s.index
+	s.index = make([]place, max(2*len(old), 16))
+	mask := len(s.index) - 1
+	for _, p := range old {
+		if p == 0 {
+			continue
+		}
+		i := int(s.at(p).hash()) & mask
+		for s.index[i] != 0 {
+			i = (i + 1) & mask
+		}
+		s.index[i] = p
+	}
+}
+
+// remove takes the item at a place of the index out, and closes the gap.
+func (s *shard) remove(i int) {
+	it := s.at(s.index[i])
+	it[27] |= markDead
+	s.count--
+	s.octets -= it.size()
+	mask := len(s.index) - 1
+	for next := (i + 1) & mask; s.index[next] != 0; next = (next + 1) & mask {
+		home := int(s.at(s.index[next]).hash()) & mask
+		if (next-home)&mask >= (next-i)&mask {
+			s.index[i] = s.index[next]
+			i = next
+		}
+	}
+	s.index[i] = 0
+}
+
+// get returns a copy of what is kept under k, unless its time is over at now; nil if
+// there is nothing.
+func (s *shard) get(k key, hash uint32, now instant) item {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if old := s.items[k]; old != nil {
-		if now < old.until && mayReplace != nil && !mayReplace(old.value) {
+	i, ok := s.find(k, hash)
+	if !ok {
+		return nil
+	}
+	it := s.at(s.index[i])
+	if now >= it.until() {
+		return nil // it stays: who renews it takes its place
+	}
+	it.use(now)
+	return bytes.Clone(it[:it.size()])
+}
+
+// put keeps value under k until the given instant, unless mayReplace, asked about a
+// living item under k, objects. What is larger than a chunk is not kept.
+func (s *shard) put(k key, hash uint32, value []byte, now, until instant, mayReplace func(old item) bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	size, marks := packedSize(k, value), byte(0)
+	keep := until > now && size <= s.chunkSize
+	s.last++
+	if i, ok := s.find(k, hash); ok {
+		old := s.at(s.index[i])
+		if now < old.until() && mayReplace != nil && !mayReplace(old) {
 			return false
 		}
-		s.remove(old)
+		marks = old[27]
+		if keep && old.size() == size {
+			old.write(k, value, head{hash, old.born(), until, s.last, marks})
+			return true
+		}
+		s.remove(i)
+	} else if s.ghosts.has(hash) {
+		marks = markMain
 	}
-	octets += itemOctets
-	if until <= now || octets > s.limit {
+	if !keep {
 		return false
 	}
-	for s.octets+octets > s.limit {
-		s.evict(now)
+	q := &s.probation
+	if marks&markMain != 0 {
+		q = &s.main
 	}
-	it := &item{key: k, value: value, until: until, octets: octets}
-	if it.older = s.head; s.head != nil {
-		s.head.newer = it
-	} else {
-		s.tail = it
-	}
-	s.head = it
-	s.items[k] = it
-	s.octets += octets
+	p := s.room(q, size, now)
+	s.at(p).write(k, value, head{hash, now, until, s.last, marks})
+	s.enlist(p, hash)
 	return true
 }
 
-// drop removes what is kept under k, if mayDrop agrees.
-func (s *shard) drop(k key, mayDrop func(old any) bool) {
+// change lets an item that is alive be changed in place.
+func (s *shard) change(k key, hash uint32, now instant, change func(item)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if it := s.items[k]; it != nil && mayDrop(it.value) {
-		s.remove(it)
-	}
-}
-
-// evict removes one item: the first from the hand towards the newest that is
-// expired or was not used since the hand last came by (SIEVE). The shard must
-// have an item.
-func (s *shard) evict(now instant) {
-	it := s.hand
-	for {
-		if it == nil {
-			it = s.tail
+	if i, ok := s.find(k, hash); ok {
+		if it := s.at(s.index[i]); now < it.until() {
+			change(it)
 		}
-		if !it.used || now >= it.until {
-			break
-		}
-		it.used = false
-		it = it.newer
 	}
-	s.hand = it.newer
-	s.remove(it)
-	s.evicted++
 }
 
-func (s *shard) remove(it *item) {
-	if s.hand == it {
-		s.hand = it.newer
+// drop removes what is kept under k, if mayDrop agrees, and reports whether it did.
+func (s *shard) drop(k key, hash uint32, mayDrop func(old item) bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i, ok := s.find(k, hash)
+	if !ok || !mayDrop(s.at(s.index[i])) {
+		return false
 	}
-	if it.newer != nil {
-		it.newer.older = it.older
-	} else {
-		s.head = it.older
-	}
-	if it.older != nil {
-		it.older.newer = it.newer
-	} else {
-		s.tail = it.newer
-	}
-	delete(s.items, it.key)
-	s.octets -= it.octets
+	s.remove(i)
+	return true
 }
 
-// flush removes everything at name and below it, and returns how many items
-// that were. It looks at every item: it is for operators, not for queries.
-func (s *shard) flush(name dnsname.Name) int {
+// flush removes the items whose keys are chosen, and returns how many that were. It
+// looks at every item: it is for operators, not for queries. The key is a view.
+func (s *shard) flush(choose func(key) bool) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	count := 0
-	for k, it := range s.items {
-		if k.name.IsSubdomainOf(name) {
-			s.remove(it)
-			count++
+	for i := range s.chunks {
+		for it := range s.chunks[i].living() {
+			if !choose(it.key()) {
+				continue
+			}
+			if at, ok := s.find(it.key(), it.hash()); ok {
+				s.remove(at)
+				count++
+			}
 		}
 	}
+	if s.count == 0 {
+		s.reset()
+	}
 	return count
+}
+
+// living goes through the items of a chunk that are not dead.
+func (c *chunk) living() func(func(item) bool) {
+	return func(yield func(item) bool) {
+		for at := 0; at < c.fill; {
+			it := item(c.octets[at:])
+			at += it.size()
+			if !it.has(markDead) && !yield(it) {
+				return
+			}
+		}
+	}
 }
 
 // check panics if an invariant does not hold. For tests.
 func (s *shard) check() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	count, octets, handSeen := 0, 0, s.hand == nil
-	for it := s.head; it != nil; it = it.older {
-		if s.items[it.key] != it {
-			panic("BUG: an item of the queue is not in the map")
+	count, octets := 0, 0
+	for i := range s.chunks {
+		for it := range s.chunks[i].living() {
+			at, ok := s.find(it.key(), it.hash())
+			if !ok || &s.at(s.index[at])[0] != &it[0] {
+				panic("BUG: a living item is not in the index")
+			}
+			octets += it.size()
+			count++
 		}
-		handSeen = handSeen || it == s.hand
-		octets += it.octets
-		count++
+	}
+	listed := 0
+	for _, p := range s.index {
+		if p != 0 {
+			listed++
+		}
 	}
 	switch {
-	case count != len(s.items):
-		panic("BUG: the queue and the map differ")
+	case count != s.count || listed != count:
+		panic("BUG: the index and the chunks differ")
 	case octets != s.octets:
 		panic("BUG: octets miscounted")
-	case s.octets > s.limit:
+	case s.memory()+s.ghosts.octets() > max(s.limit, 4*minChunk):
 		panic("BUG: shard over its limit")
-	case !handSeen:
-		panic("BUG: the hand points at no item")
+	case len(s.probation.chunks)+len(s.main.chunks)+len(s.unused)+len(s.absent) != len(s.chunks):
+		panic("BUG: a chunk is lost")
 	}
 }

@@ -34,7 +34,7 @@ func (c *Cache) Stale(now time.Time, name dnsname.Name, t rdata.Type, do, cd boo
 		if e == nil || at < e.until || at >= e.gone || e.rcode == dnswire.RcodeServFail {
 			continue
 		}
-		e.used.Store(true)
+		e.use(at)
 		return &Expired{c, e, !do}
 	}
 	return nil
@@ -43,20 +43,8 @@ func (c *Cache) Stale(now time.Time, name dnsname.Name, t rdata.Type, do, cd boo
 // Message returns the answer with the TTL of stale answers.
 func (x *Expired) Message() *dnswire.Message {
 	e := x.entry
-	owner, _, err := dnsname.FromWire([]byte(e.name))
-	if err != nil {
-		panic("BUG: an answer was kept under a bad name: " + err.Error())
-	}
-	t, class := rdata.Type(e.kind>>32), rdata.Class(e.kind>>16)
-	msg := dnswire.AppendQuery(nil, dnswire.QuerySpec{Name: owner, Type: t, Class: class})
-	for i, n := range e.counts {
-		msg[6+2*i], msg[7+2*i] = byte(n>>8), byte(n)
-	}
-	m, err := dnswire.ParseMessage(append(msg, e.body...))
-	if err != nil {
-		panic("BUG: an answer was kept that cannot be read: " + err.Error())
-	}
-	m.Rcode = e.rcode
+	t := e.questionType()
+	m := e.message()
 	for _, section := range [...]*[]rdata.Record{&m.Answer, &m.Authority, &m.Additional} {
 		*section = slices.DeleteFunc(*section, func(r rdata.Record) bool { return x.plain && proves(r.Type) && r.Type != t })
 		for i := range *section {
@@ -64,6 +52,30 @@ func (x *Expired) Message() *dnswire.Message {
 		}
 	}
 	return m
+}
+
+func (e *readyEntry) questionType() rdata.Type { return rdata.Type(e.kind >> 32) }
+
+// message returns the answer as it came, with the TTLs that it had then.
+func (e *readyEntry) message() *dnswire.Message {
+	m, err := e.parse()
+	if err != nil {
+		panic("BUG: an answer was kept that cannot be read: " + err.Error())
+	}
+	return m
+}
+
+func (e *readyEntry) parse() (*dnswire.Message, error) {
+	msg := dnswire.AppendQuery(nil, dnswire.QuerySpec{Name: e.name(), Type: e.questionType(), Class: rdata.Class(e.kind >> 16)})
+	for i, n := range e.counts {
+		msg[6+2*i], msg[7+2*i] = byte(n>>8), byte(n)
+	}
+	m, err := dnswire.ParseMessage(append(msg, e.body()...))
+	if err != nil {
+		return nil, err
+	}
+	m.Rcode = e.rcode
+	return m, nil
 }
 
 // proves reports whether records of the type are there only for who wants proof.

@@ -5,6 +5,7 @@ import (
 
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
+	"pharos/internal/resolver/rrcache"
 )
 
 // rootDS are the root's trust anchors as IANA publishes them in root-anchors.xml:
@@ -79,12 +80,12 @@ func (r *Resolver) retrust(ev Trust) {
 	r.chains = newKeyring()
 	for name := range old {
 		if !r.anchors.negative[name] {
-			r.cache.Flush(name)
+			r.cache.Flush(rrcache.Selection{Name: name, Tree: true})
 		}
 	}
 	for name := range r.anchors.negative {
 		if !old[name] {
-			r.cache.Flush(name)
+			r.cache.Flush(rrcache.Selection{Name: name, Tree: true})
 		}
 	}
 }

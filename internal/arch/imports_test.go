@@ -85,6 +85,7 @@ internal/admin/logfile:
 internal/admin/explain:         internal/dns/...
 internal/admin/telemetry:
 internal/admin/api:             internal/admin/explain internal/admin/telemetry
+internal/admin/desk:            internal/dns/... internal/authority/... internal/admin/api internal/admin/config
 internal/admin/migrate:         internal/dns/dnsname internal/dns/rdata
 internal/admin/cli:             internal/dns/... internal/authority/zone internal/authority/sign internal/authority/journal internal/authority/gate internal/authority/masterfile internal/resolver/outbound internal/admin/api internal/admin/explain internal/admin/migrate internal/diskfile
 
@@ -96,6 +97,7 @@ lab/scenario:                   internal/dns/... internal/resolver/... internal/
 lab/scenarios:                  internal/dns/... lab/scenario
 lab/demo:                       internal/...
 lab/peers:
+lab/zonetest:                   internal/dns/... internal/authority/zone
 cmd/pharos:                     internal/admin/cli internal/node lab/demo
 bench:                          internal/dns/... bench/...
 `

@@ -28,13 +28,15 @@ func (n *Node) buildAdmin(addr netip.AddrPort) error {
 		return fmt.Errorf("listen.admin: %w; is another node running? Give this one a port of its own", err)
 	}
 	n.adminOn = l
+	zones := n.newDesk()
+	calls := zones.Zones()
+	calls.Accept = n.AcceptZone
 	n.admin = &http.Server{ReadHeaderTimeout: adminHeadTimeout, Handler: api.Handler(api.Calls{
 		Status: n.Status, Ready: n.ready, Pools: n.Pools, Zones: n.Zones,
 		Explain: n.Explain, Objects: n.Objects, Apply: n.Apply, Delete: n.Delete,
-		Reload:  func(context.Context) (api.Applied, error) { return n.reload() },
-		DNSSEC:  n.dnssecCalls(),
-		Zone:    api.ZoneCalls{Check: n.CheckZone, Notify: n.NotifyZone, Refresh: n.RefreshZone, Accept: n.AcceptZone},
-		Metrics: telemetry.Handler(n.samples), Versions: n.versionCalls(),
+		Reload: func(context.Context) (api.Applied, error) { return n.reload() },
+		Zone:   calls, DNSSEC: zones.DNSSEC(), Versions: zones.Versions(),
+		Metrics: telemetry.Handler(n.samples),
 	})}
 	return nil
 }

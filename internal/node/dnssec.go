@@ -112,6 +112,11 @@ func settingsOf(c *config.Zone) *signer.Settings {
 	return s
 }
 
+func keyTTL(a *apex) rdata.TTL {
+	p, _ := a.config.Signing()
+	return rdata.TTL(p.KeyTTL.Std() / time.Second)
+}
+
 func algorithmOf(word string) uint8 {
 	return map[string]uint8{
 		"rsasha256": dnssec.RSASHA256, "ecdsap256sha256": dnssec.ECDSAP256, "ecdsap384sha384": dnssec.ECDSAP384,

@@ -209,7 +209,7 @@ func TestBootstrapSignals(t *testing.T) {
 	if _, ok := set.Signatures(); !ok {
 		t.Error("the signal is not signed")
 	}
-	if _, err := n.Submitted(t.Context(), "example.com"); err != nil {
+	if _, err := n.newDesk().Submitted(t.Context(), "example.com"); err != nil {
 		t.Fatal(err)
 	}
 	patiently(t, func() string {

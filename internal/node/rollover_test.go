@@ -60,7 +60,7 @@ func (p *parentNode) follow(child *Node) string {
 // keysOf tells of the keys of example.com: role and state, oldest first.
 func keysOf(t *testing.T, n *Node) (string, api.ZoneKeys) {
 	t.Helper()
-	k, err := n.ZoneKeys(context.Background(), "example.com")
+	k, err := n.newDesk().Keys(context.Background(), "example.com")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,12 +98,12 @@ func TestRolloverWithParent(t *testing.T) {
 	settle("ksk active, zsk active")
 	old := ask(t, parent.DNS()[0], "example.com.", rdata.TypeDS, false)
 
-	if _, err := child.Rollover(context.Background(), "example.com", "zsk", false); err != nil {
+	if _, err := child.newDesk().Rollover(context.Background(), "example.com", "zsk", false); err != nil {
 		t.Fatal(err)
 	}
 	wait("ksk active, zsk removed, zsk active")
 
-	if _, err := child.Rollover(context.Background(), "example.com", "ksk", false); err != nil {
+	if _, err := child.newDesk().Rollover(context.Background(), "example.com", "ksk", false); err != nil {
 		t.Fatal(err)
 	}
 	wait("waits until the parent shows its DS")
@@ -120,11 +120,11 @@ func TestRolloverWithParent(t *testing.T) {
 		t.Fatal(err)
 	}
 	wait("from ECDSAP256SHA256 to ED25519, step 3 of 5: waits until the parent")
-	if _, err := child.Rollover(context.Background(), "example.com", "algorithm", false); err != nil {
+	if _, err := child.newDesk().Rollover(context.Background(), "example.com", "algorithm", false); err != nil {
 		t.Errorf("how far the change is: %v", err)
 	}
 	settle("zsk removed, ksk removed, ksk active, zsk active")
-	if _, err := child.Rollover(context.Background(), "example.com", "algorithm", false); err == nil {
+	if _, err := child.newDesk().Rollover(context.Background(), "example.com", "algorithm", false); err == nil {
 		t.Error("a change that is over is told as one under way")
 	}
 
@@ -228,7 +228,7 @@ zones: [{name: peer.test, file: zone, dnssec: test, transfer: [{network: 127.0.0
 	keys := func(want string) {
 		t.Helper()
 		patiently(t, func() string {
-			k, err := n.ZoneKeys(context.Background(), "peer.test")
+			k, err := n.newDesk().Keys(context.Background(), "peer.test")
 			if err != nil {
 				return err.Error()
 			}
@@ -243,7 +243,7 @@ zones: [{name: peer.test, file: zone, dnssec: test, transfer: [{network: 127.0.0
 	waitForSerial(t, at, serialAt(n.DNS()[0]), knot.Log)
 	wantSameRecords(t, n.DNS()[0], at, nil, nil)
 	knot.Stop()
-	if _, err := n.Rollover(context.Background(), "peer.test", "zsk", false); err != nil {
+	if _, err := n.newDesk().Rollover(context.Background(), "peer.test", "zsk", false); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, func() string { return n.hasProblem(serversBehind) })

@@ -1,16 +1,11 @@
 package node
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"net/http"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
-	"pharos/internal/admin/api"
 	"pharos/internal/admin/config"
 	"pharos/internal/authority/transfer"
 	"pharos/internal/authority/xfr"
@@ -175,90 +170,4 @@ func (n *Node) reportTransfersOf(view string, name dnsname.Name) {
 		}
 	}
 	n.problem(notifyFailed, id, strings.Join(told, "; "))
-}
-
-// findZone returns the zone that an operator means, by its name or as zone@view, and
-// the snapshot it is in.
-func (n *Node) findZone(name string) (*Snapshot, *apex, error) {
-	s := n.current.Load()
-	view, parsed, err := parseID(name)
-	if err != nil {
-		return nil, nil, &api.Refused{Status: http.StatusBadRequest, Err: err}
-	}
-	if view != "" {
-		if s = s.viewOf(view); s == nil {
-			return nil, nil, &api.Refused{Status: http.StatusNotFound, Err: fmt.Errorf("there is no view %s; \"pharos zones\" shows those that have zones", view)}
-		}
-	}
-	a := s.apexes.Get(parsed)
-	if a == nil {
-		return nil, nil, &api.Refused{Status: http.StatusNotFound, Err: fmt.Errorf("there is no zone %s; \"pharos zones\" shows those there are", idOf(view, parsed))}
-	}
-	return s, a, nil
-}
-
-// NotifyZone tells the secondaries of a zone which serial it has, now.
-func (n *Node) NotifyZone(_ context.Context, name string) (api.Applied, error) {
-	s, a, err := n.findZone(name)
-	switch {
-	case err != nil:
-		return api.Applied{}, err
-	case len(a.config.Notify) == 0:
-		return api.Applied{}, &api.Refused{Status: http.StatusUnprocessableEntity, Err: fmt.Errorf("zone %s names nobody to tell; add servers under its key notify", a.served.id())}
-	case a.served.Zone == nil:
-		return api.Applied{}, &api.Refused{Status: http.StatusUnprocessableEntity, Err: fmt.Errorf("zone %s has no version to tell of", a.served.id())}
-	}
-	n.notifierOf(s).Announce(transfer.SOA(a.served.Zone), s.peers(a.config.Notify))
-	applied := api.Applied{Revision: s.Revision}
-	for _, p := range a.config.Notify {
-		applied.Changed = append(applied.Changed, fmt.Sprintf("%s is told of serial %d", p.Address, a.served.Zone.Serial()))
-	}
-	return applied, nil
-}
-
-// RefreshZone has the primaries of a secondary zone asked now. With force, the
-// whole zone is transferred whatever its serial.
-func (n *Node) RefreshZone(_ context.Context, name string, force bool) (api.Applied, error) {
-	s, a, err := n.findZone(name)
-	if err != nil {
-		return api.Applied{}, err
-	}
-	if !n.secondariesOf(s).Refresh(a.served.Name, force) {
-		return api.Applied{}, &api.Refused{Status: http.StatusUnprocessableEntity, Err: fmt.Errorf("zone %s is no secondary zone; \"pharos reload\" reads its file again", a.served.id())}
-	}
-	return api.Applied{Revision: s.Revision, Changed: []string{fmt.Sprintf("zone %s: its primaries are asked; \"pharos zones\" shows what comes of it", a.served.id())}}, nil
-}
-
-// CheckZone asks the other servers of a zone for their serials.
-func (n *Node) CheckZone(ctx context.Context, name string) (api.ZoneCheck, error) {
-	s, a, err := n.findZone(name)
-	if err != nil {
-		return api.ZoneCheck{}, err
-	}
-	out := api.ZoneCheck{Name: a.served.id()}
-	if a.served.Zone != nil {
-		out.Serial = uint32(a.served.Zone.Serial())
-	}
-	primaries, told := s.peers(a.config.Primaries), s.peers(a.config.Notify)
-	servers := append(primaries, told...)
-	out.Servers = make([]api.ServerCheck, len(servers))
-	var asking sync.WaitGroup
-	for i, p := range servers {
-		at := &out.Servers[i]
-		at.Role, at.Address = "primary", p.Address.String()
-		if i >= len(primaries) {
-			at.Role = "secondary"
-		}
-		asking.Go(func() { // ends with the answer, or by the time limits of a query
-			serial, err := xfr.Serial(ctx, p, a.served.Name)
-			if at.Serial = uint32(serial); err != nil {
-				at.Problem = err.Error()
-			}
-		})
-	}
-	asking.Wait()
-	if ctx.Err() != nil {
-		return api.ZoneCheck{}, errors.New("the call was given up")
-	}
-	return out, nil
 }

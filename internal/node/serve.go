@@ -6,10 +6,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/authority/sign"
+	"pharos/internal/authority/signer"
 	"pharos/internal/cluster/state"
+	"pharos/internal/dns/dnsname"
 	"pharos/internal/resolver/outbound"
 )
 
@@ -86,4 +90,25 @@ func Check(path string, report io.Writer) error {
 	r := s.State.Resources()
 	fmt.Fprintf(report, "%s is good: %d zones, %d pools, %d steered names, %d routes\n", path, s.zoneCount(), len(r.Pools), len(r.Steer), len(r.Routes))
 	return nil
+}
+
+// ExportKey returns a private key from the data folder of a configuration, which no
+// node needs to use meanwhile.
+func ExportKey(path, name string, tag uint16, form string) ([]byte, error) {
+	cfg, err := config.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	zone, err := dnsname.Parse(name)
+	if err != nil {
+		return nil, err
+	}
+	k, err := signer.ReadKey(filepath.Join(cfg.Data, "keys"), cfg.DNSSEC.KeyEncryption, zone, tag)
+	if err != nil {
+		return nil, err
+	}
+	if form == "bind" {
+		return sign.Pair{Key: k, Owner: zone}.PrivateFile()
+	}
+	return k.PEM()
 }

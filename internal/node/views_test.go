@@ -289,12 +289,12 @@ func TestSecondaryInViews(t *testing.T) {
 	if _, err := primary.reload(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := secondary.RefreshZone(context.Background(), "example.com@b", false); err != nil {
+	if _, err := secondary.newDesk().Refresh(context.Background(), "example.com@b", false); err != nil {
 		t.Fatal(err)
 	}
 	want("127.0.0.3", "10.2.0.2")
 	want("127.0.0.2", "10.1.0.1")
-	if _, err := secondary.RefreshZone(context.Background(), "example.com@nowhere", false); err == nil {
+	if _, err := secondary.newDesk().Refresh(context.Background(), "example.com@nowhere", false); err == nil {
 		t.Error("a view that is not there is refreshed")
 	}
 }

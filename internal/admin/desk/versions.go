@@ -1,4 +1,4 @@
-package node
+package desk
 
 import (
 	"context"
@@ -20,17 +20,6 @@ import (
 	"pharos/internal/dns/zonefile"
 )
 
-// This file is what operators ask about the versions of a zone, and the changes that
-// they make.
-
-// versionCalls are the calls of the admin listener that this file has.
-func (n *Node) versionCalls() api.VersionCalls {
-	return api.VersionCalls{
-		History: n.ZoneHistory, Diff: n.DiffZone, Records: n.ZoneRecords, Export: n.ExportZone,
-		Edit: n.EditZone, Import: n.ImportZone, Rollback: n.RollbackZone,
-	}
-}
-
 // refusedBecause gives an error of the ledger the status that fits it.
 func refusedBecause(err error) error {
 	status := http.StatusUnprocessableEntity
@@ -47,33 +36,32 @@ func refusedBecause(err error) error {
 	return &api.Refused{Status: status, Err: err}
 }
 
-// findStore returns a zone that can be changed.
-func (n *Node) findStore(name string) (dnsname.Name, *ledger.Ledger, error) {
-	_, a, err := n.findZone(name)
+// findStore returns a zone that can be changed, and where it is kept.
+func (d *Desk) findStore(name string) (dnsname.Name, *ledger.Ledger, error) {
+	z, err := d.config.Zone(name)
 	if err != nil {
 		return dnsname.Name{}, nil, err
 	}
 	remedy := "edit its file"
-	if a.config.Kind == "secondary" {
+	if z.Kind == "secondary" {
 		remedy = "change it at its primary"
 	}
-	if l := n.ledger.Load(); a.config.Kind == "store" && l != nil {
-		return a.config.Name, l, nil
+	if z.Ledger != nil {
+		return z.Name, z.Ledger, nil
 	}
-	return dnsname.Name{}, nil, &api.Refused{Status: http.StatusUnprocessableEntity, Err: fmt.Errorf(
-		"zone %s is of kind %s and cannot be changed by commands; %s, or make it kind: store", a.config.Name, a.config.Kind, remedy)}
+	return dnsname.Name{}, nil, refuse("zone %s is of kind %s and cannot be changed by commands; %s, or make it kind: store", z.Name, z.Kind, remedy)
 }
 
-// ZoneHistory returns the versions of a zone: of kind store those on disk, of others
+// History returns the versions of a zone: of kind store those on disk, of others
 // those in the journal for IXFR.
-func (n *Node) ZoneHistory(_ context.Context, name string, most int) (api.ZoneHistory, error) {
-	_, a, err := n.findZone(name)
+func (d *Desk) History(_ context.Context, name string, most int) (api.ZoneHistory, error) {
+	z, err := d.config.Zone(name)
 	if err != nil {
 		return api.ZoneHistory{}, err
 	}
-	out := api.ZoneHistory{Name: a.config.Name.String(), Kind: a.config.Kind, Versions: []api.Past{}}
-	if l := n.ledger.Load(); a.config.Kind == "store" && l != nil {
-		list, err := l.History(a.config.Name, most)
+	out := api.ZoneHistory{Name: z.Name.String(), Kind: z.Kind, Versions: []api.Past{}}
+	if z.Ledger != nil {
+		list, err := z.Ledger.History(z.Name, most)
 		if err != nil {
 			return api.ZoneHistory{}, refusedBecause(err)
 		}
@@ -82,20 +70,20 @@ func (n *Node) ZoneHistory(_ context.Context, name string, most int) (api.ZoneHi
 		}
 		return out, nil
 	}
-	if a.served.Zone == nil {
+	if z.Version == nil {
 		return out, nil
 	}
-	list := a.served.journal.All()
+	list := z.Journal.All()
 	for _, d := range slices.Backward(list) {
 		p := api.Past{Serial: uint32(d.To)}
 		p.Deleted, p.Added = d.Len()
 		out.Versions = append(out.Versions, p)
 	}
-	oldest := api.Past{Serial: uint32(a.served.Zone.Serial())}
+	oldest := api.Past{Serial: uint32(z.Version.Serial())}
 	if len(list) > 0 {
 		oldest.Serial = uint32(list[0].From)
 	} else {
-		oldest.Time = a.served.Loaded
+		oldest.Time = z.Loaded
 	}
 	out.Versions = append(out.Versions, oldest)
 	if most > 0 && len(out.Versions) > most {
@@ -104,61 +92,66 @@ func (n *Node) ZoneHistory(_ context.Context, name string, most int) (api.ZoneHi
 	return out, nil
 }
 
-// version returns the version of a zone with a serial, written down; "" is the one
-// that is served.
-func (n *Node) version(a *apex, serial string) (*zone.Zone, error) {
-	served := a.served.Zone
-	l := n.ledger.Load()
-	isStore := a.config.Kind == "store" && l != nil
+// at returns the version of a zone with a serial, written down; "" is the one that is
+// served.
+func (z Zone) at(serial string) (*zone.Zone, error) {
 	if serial == "" {
-		if served == nil {
-			return nil, &api.Refused{Status: http.StatusUnprocessableEntity, Err: fmt.Errorf("zone %s has no version to serve; \"pharos status\" shows why", a.config.Name)}
+		if z.Version == nil {
+			return nil, refuse("zone %s has no version to serve; \"pharos status\" shows why", z.Name)
 		}
-		return served, nil
+		return z.Version, nil
 	}
-	number, err := strconv.ParseUint(serial, 10, 32)
+	number, err := parseSerial(z.Name, serial)
 	if err != nil {
-		return nil, &api.Refused{Status: http.StatusBadRequest, Err: fmt.Errorf("%q is no serial; \"pharos zone history %s\" shows those there are", serial, a.config.Name)}
+		return nil, err
 	}
 	switch {
-	case isStore:
-		z, err := l.At(a.config.Name, rdata.Serial(number))
-		return z, refusedBecause(err)
-	case served != nil && served.Serial() == rdata.Serial(number):
-		return served, nil
-	case served == nil:
-		return nil, refusedBecause(fmt.Errorf("zone %s: %w", a.config.Name, ledger.ErrNoVersion))
+	case z.Ledger != nil:
+		old, err := z.Ledger.At(z.Name, number)
+		return old, refusedBecause(err)
+	case z.Version != nil && z.Version.Serial() == number:
+		return z.Version, nil
+	case z.Version == nil:
+		return nil, refusedBecause(fmt.Errorf("zone %s: %w", z.Name, ledger.ErrNoVersion))
 	}
-	list, ok := a.served.journal.Since(rdata.Serial(number))
+	list, ok := z.Journal.Since(number)
 	if !ok {
-		return nil, refusedBecause(fmt.Errorf("zone %s, serial %d: %w; see the others with: pharos zone history %s", a.config.Name, number, ledger.ErrNoHistory, a.config.Name))
+		return nil, refusedBecause(fmt.Errorf("zone %s, serial %d: %w; see the others with: pharos zone history %s", z.Name, number, ledger.ErrNoHistory, z.Name))
 	}
-	edit := served.Edit()
+	edit := z.Version.Edit()
 	for _, d := range slices.Backward(list) {
 		if err := d.Revert(edit); err != nil {
 			return nil, err
 		}
 	}
-	z, problems := edit.Finish()
-	if z == nil {
-		return nil, fmt.Errorf("zone %s, serial %d: %v", a.config.Name, number, problems)
+	old, problems := edit.Finish()
+	if old == nil {
+		return nil, fmt.Errorf("zone %s, serial %d: %v", z.Name, number, problems)
 	}
-	return z, nil
+	return old, nil
 }
 
-// DiffZone shows what differs between two versions. Without serials they are the
+func parseSerial(zone dnsname.Name, text string) (rdata.Serial, error) {
+	number, err := strconv.ParseUint(text, 10, 32)
+	if err != nil {
+		return 0, misunderstood("%q is no serial; \"pharos zone history %s\" shows those there are", text, zone)
+	}
+	return rdata.Serial(number), nil
+}
+
+// Diff shows what differs between two versions. Without serials they are the
 // newest and the one before it; to is the newest if it is left out.
-func (n *Node) DiffZone(ctx context.Context, name, from, to string) (api.ZoneDiff, error) {
-	_, a, err := n.findZone(name)
+func (d *Desk) Diff(ctx context.Context, name, from, to string) (api.ZoneDiff, error) {
+	z, err := d.config.Zone(name)
 	if err != nil {
 		return api.ZoneDiff{}, err
 	}
-	history, err := n.ZoneHistory(ctx, name, 2)
+	history, err := d.History(ctx, name, 2)
 	if err != nil {
 		return api.ZoneDiff{}, err
 	}
 	if len(history.Versions) == 0 || from == "" && len(history.Versions) < 2 {
-		return api.ZoneDiff{}, &api.Refused{Status: http.StatusUnprocessableEntity, Err: fmt.Errorf("zone %s has no version before the one that is served", a.config.Name)}
+		return api.ZoneDiff{}, refuse("zone %s has no version before the one that is served", z.Name)
 	}
 	if from == "" {
 		from = fmt.Sprint(history.Versions[1].Serial)
@@ -166,11 +159,11 @@ func (n *Node) DiffZone(ctx context.Context, name, from, to string) (api.ZoneDif
 	if to == "" {
 		to = fmt.Sprint(history.Versions[0].Serial)
 	}
-	old, err := n.version(a, from)
+	old, err := z.at(from)
 	if err != nil {
 		return api.ZoneDiff{}, err
 	}
-	now, err := n.version(a, to)
+	now, err := z.at(to)
 	if err != nil {
 		return api.ZoneDiff{}, err
 	}
@@ -210,17 +203,17 @@ func diffOf(old, now *zone.Zone) api.ZoneDiff {
 	return out
 }
 
-// ZoneRecords returns records of a zone.
-func (n *Node) ZoneRecords(_ context.Context, name string, of api.RecordsOf) (api.ZoneRecords, error) {
-	_, a, err := n.findZone(name)
+// Records returns records of a zone.
+func (d *Desk) Records(_ context.Context, name string, of api.RecordsOf) (api.ZoneRecords, error) {
+	z, err := d.config.Zone(name)
 	if err != nil {
 		return api.ZoneRecords{}, err
 	}
-	z, err := n.version(a, of.Serial)
+	version, err := z.at(of.Serial)
 	if err != nil {
 		return api.ZoneRecords{}, err
 	}
-	owner, err := edits.Owner(a.config.Name, of.Owner)
+	owner, err := edits.Owner(z.Name, of.Owner)
 	if err != nil {
 		return api.ZoneRecords{}, &api.Refused{Status: http.StatusBadRequest, Err: err}
 	}
@@ -228,13 +221,13 @@ func (n *Node) ZoneRecords(_ context.Context, name string, of api.RecordsOf) (ap
 	if of.Type != "" && of.Type != "ANY" && of.Type != "any" {
 		var ok bool
 		if only, ok = rdata.ParseType(of.Type); !ok {
-			return api.ZoneRecords{}, &api.Refused{Status: http.StatusBadRequest, Err: fmt.Errorf("%q is no type of records; write for example A, TXT or TYPE65280", of.Type)}
+			return api.ZoneRecords{}, misunderstood("%q is no type of records; write for example A, TXT or TYPE65280", of.Type)
 		}
 	}
-	out := api.ZoneRecords{Name: z.Origin().String(), Serial: uint32(z.Serial()), Records: []api.Record{}}
-	records := z.Records()
+	out := api.ZoneRecords{Name: z.Name.String(), Serial: uint32(version.Serial()), Records: []api.Record{}}
+	records := version.Records()
 	if of.Owner != "" {
-		records = slices.Values(journal.RecordsAt(z, owner))
+		records = slices.Values(journal.RecordsAt(version, owner))
 	}
 	for r := range records {
 		if only == 0 || r.Type == only {
@@ -244,26 +237,26 @@ func (n *Node) ZoneRecords(_ context.Context, name string, of api.RecordsOf) (ap
 	return out, nil
 }
 
-// ExportZone writes a zone as a master file, the SOA record first.
-func (n *Node) ExportZone(_ context.Context, name, serial string, w io.Writer) error {
-	_, a, err := n.findZone(name)
+// Export writes a zone as a master file, the SOA record first.
+func (d *Desk) Export(_ context.Context, name, serial string, w io.Writer) error {
+	z, err := d.config.Zone(name)
 	if err != nil {
 		return err
 	}
-	z, err := n.version(a, serial)
+	version, err := z.at(serial)
 	if err != nil {
 		return err
 	}
-	isSOA := func(r rdata.Record) bool { return r.Type == rdata.TypeSOA && r.Name == z.Origin() }
+	isSOA := func(r rdata.Record) bool { return r.Type == rdata.TypeSOA && r.Name == z.Name }
 	out := zonefile.NewWriter(w)
-	for _, r := range journal.RecordsAt(z, z.Origin()) {
+	for _, r := range journal.RecordsAt(version, z.Name) {
 		if isSOA(r) {
 			if err := out.Write(r); err != nil {
 				return err
 			}
 		}
 	}
-	for r := range z.Records() {
+	for r := range version.Records() {
 		if !isSOA(r) {
 			if err := out.Write(r); err != nil {
 				return err
@@ -304,9 +297,9 @@ func preview(now, next *zone.Zone, err error) (api.ZoneChange, error) {
 // maxImportErrors is how many mistakes of a file are told: a screen.
 const maxImportErrors = 20
 
-// ImportZone makes the records of a master file the newest version of a zone.
-func (n *Node) ImportZone(ctx context.Context, name string, file io.Reader, how api.How) (api.ZoneChange, error) {
-	apex, l, err := n.findStore(name)
+// Import makes the records of a master file the newest version of a zone.
+func (d *Desk) Import(ctx context.Context, name string, file io.Reader, how api.How) (api.ZoneChange, error) {
+	apex, l, err := d.findStore(name)
 	if err != nil {
 		return api.ZoneChange{}, err
 	}
@@ -326,29 +319,29 @@ func (n *Node) ImportZone(ctx context.Context, name string, file io.Reader, how 
 	}
 	content, problems := build.Finish()
 	if content == nil {
-		return api.ZoneChange{}, &api.Refused{Status: http.StatusUnprocessableEntity, Err: fmt.Errorf("zone %s cannot be made of the file: %v", apex, problems)}
+		return api.ZoneChange{}, refuse("zone %s cannot be made of the file: %v", apex, problems)
 	}
-	return n.replaceZone(ctx, l, apex, content, false, api.How{By: how.By + ": import", DryRun: how.DryRun})
+	return d.replace(ctx, l, apex, content, false, api.How{By: how.By + ": import", DryRun: how.DryRun})
 }
 
-// RollbackZone makes the records of an old version the newest.
-func (n *Node) RollbackZone(ctx context.Context, name, serial string, how api.How) (api.ZoneChange, error) {
-	apex, l, err := n.findStore(name)
+// Rollback makes the records of an old version the newest.
+func (d *Desk) Rollback(ctx context.Context, name, serial string, how api.How) (api.ZoneChange, error) {
+	apex, l, err := d.findStore(name)
 	if err != nil {
 		return api.ZoneChange{}, err
 	}
-	number, err := strconv.ParseUint(serial, 10, 32)
+	number, err := parseSerial(apex, serial)
 	if err != nil {
-		return api.ZoneChange{}, &api.Refused{Status: http.StatusBadRequest, Err: fmt.Errorf("%q is no serial; \"pharos zone history %s\" shows those there are", serial, apex)}
+		return api.ZoneChange{}, err
 	}
-	old, err := l.At(apex, rdata.Serial(number))
+	old, err := l.At(apex, number)
 	if err != nil {
 		return api.ZoneChange{}, refusedBecause(err)
 	}
-	return n.replaceZone(ctx, l, apex, old, true, api.How{By: how.By + ": rollback to " + serial, DryRun: how.DryRun})
+	return d.replace(ctx, l, apex, old, true, api.How{By: how.By + ": rollback to " + serial, DryRun: how.DryRun})
 }
 
-func (n *Node) replaceZone(ctx context.Context, l *ledger.Ledger, apex dnsname.Name, content *zone.Zone, raise bool, how api.How) (api.ZoneChange, error) {
+func (d *Desk) replace(ctx context.Context, l *ledger.Ledger, apex dnsname.Name, content *zone.Zone, raise bool, how api.How) (api.ZoneChange, error) {
 	if how.DryRun {
 		return preview(l.TryReplace(apex, content, raise))
 	}
@@ -360,9 +353,9 @@ func (n *Node) replaceZone(ctx context.Context, l *ledger.Ledger, apex dnsname.N
 	return outcome(l, apex, receipt, before), nil
 }
 
-// EditZone adds, replaces and deletes records.
-func (n *Node) EditZone(ctx context.Context, name string, list []api.RecordEdit, how api.How) (api.ZoneChange, error) {
-	apex, l, err := n.findStore(name)
+// Edit adds, replaces and deletes records.
+func (d *Desk) Edit(ctx context.Context, name string, list []api.RecordEdit, how api.How) (api.ZoneChange, error) {
+	apex, l, err := d.findStore(name)
 	if err != nil {
 		return api.ZoneChange{}, err
 	}

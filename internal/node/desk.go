@@ -1,0 +1,58 @@
+package node
+
+import (
+	"fmt"
+	"net/http"
+
+	"pharos/internal/admin/api"
+	"pharos/internal/admin/desk"
+	"pharos/internal/authority/transfer"
+)
+
+// newDesk makes what answers operators about zones.
+func (n *Node) newDesk() *desk.Desk {
+	return desk.New(desk.Config{Zone: n.deskZone, Revision: func() uint64 { return n.current.Load().Revision }})
+}
+
+// deskZone returns what an operator can be told of the zone that he means.
+func (n *Node) deskZone(name string) (desk.Zone, error) {
+	s, a, err := n.findZone(name)
+	if err != nil {
+		return desk.Zone{}, err
+	}
+	z := desk.Zone{
+		ID: a.served.id(), Name: a.config.Name, Kind: a.config.Kind,
+		Version: a.served.Zone, Journal: a.served.journal, Loaded: a.served.Loaded,
+		Policy: a.config.DNSSEC, KeyTTL: keyTTL(a),
+		Primaries: s.peers(a.config.Primaries), Secondaries: s.peers(a.config.Notify),
+		Announce: func() { n.notifierOf(s).Announce(transfer.SOA(a.served.Zone), s.peers(a.config.Notify)) },
+		Refresh:  func(force bool) bool { return n.secondariesOf(s).Refresh(a.config.Name, force) },
+	}
+	if s.view == nil {
+		z.Signers = n.signers.Signers
+		if a.config.Kind == "store" {
+			z.Ledger = n.ledger.Load()
+		}
+	}
+	return z, nil
+}
+
+// findZone returns the zone that an operator means, by its name or as zone@view, and
+// the snapshot it is in.
+func (n *Node) findZone(name string) (*Snapshot, *apex, error) {
+	s := n.current.Load()
+	view, parsed, err := parseID(name)
+	if err != nil {
+		return nil, nil, &api.Refused{Status: http.StatusBadRequest, Err: err}
+	}
+	if view != "" {
+		if s = s.viewOf(view); s == nil {
+			return nil, nil, &api.Refused{Status: http.StatusNotFound, Err: fmt.Errorf("there is no view %s; \"pharos zones\" shows those that have zones", view)}
+		}
+	}
+	a := s.apexes.Get(parsed)
+	if a == nil {
+		return nil, nil, &api.Refused{Status: http.StatusNotFound, Err: fmt.Errorf("there is no zone %s; \"pharos zones\" shows those there are", idOf(view, parsed))}
+	}
+	return s, a, nil
+}

@@ -258,10 +258,16 @@ type QuerySpec struct {
 	RD, CD, AD bool
 	EDNS       bool // send an OPT record, offering MaxUDP octets
 	DO         bool // RFC 3225; needs EDNS
+	// Options are more options in wire form (see AppendOption); they need EDNS.
+	Options []byte
+	// Padding fills the query up to a multiple of so many octets (RFC 7830); 0: not.
+	// It needs EDNS.
+	Padding int
 }
 
 // AppendQuery appends the query of s in wire form to b.
 func AppendQuery(b []byte, s QuerySpec) []byte {
+	start := len(b)
 	b = binary.BigEndian.AppendUint16(b, s.ID)
 	b = append(b, bit(s.RD, flagRD), bit(s.AD, flagAD)|bit(s.CD, flagCD), 0, 1, 0, 0, 0, 0, 0, bit(s.EDNS, 1))
 	b = s.Name.AppendWire(b)
@@ -269,6 +275,13 @@ func AppendQuery(b []byte, s QuerySpec) []byte {
 	b = binary.BigEndian.AppendUint16(b, uint16(s.Class))
 	if s.EDNS {
 		b = append(b, 0, 0, byte(rdata.TypeOPT), MaxUDP>>8, MaxUDP&0xFF, 0, 0, bit(s.DO, 0x80), 0, 0, 0)
+		options := len(b)
+		b = append(b, s.Options...)
+		if s.Padding > 0 {
+			over := (len(b) + 4 - start) % s.Padding
+			b = AppendOption(b, optionPadding, make([]byte, (s.Padding-over)%s.Padding))
+		}
+		binary.BigEndian.PutUint16(b[options-2:], uint16(len(b)-options))
 	}
 	return b
 }

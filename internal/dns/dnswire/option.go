@@ -16,7 +16,8 @@ const (
 	OptionExpire      Option = 9  // RFC 7314
 	OptionCookie      Option = 10 // RFC 7873
 	OptionKeepalive   Option = 11 // RFC 7828
-	optionPadding            = 12 // RFC 7830
+	optionPadding     Option = 12 // RFC 7830
+	OptionReport      Option = 18 // RFC 9567
 	OptionZoneVersion Option = 19 // RFC 9660
 	optionEDE                = 15 // RFC 8914 §2
 )
@@ -52,6 +53,26 @@ func (e *EDNS) note(code uint16, data []byte) bool {
 		return len(data) == 0 // RFC 9660 §2: a query has no version
 	}
 	return true
+}
+
+// AppendOption appends an option in wire form (RFC 6891 §6.1.2).
+func AppendOption(b []byte, code Option, data []byte) []byte {
+	b = binary.BigEndian.AppendUint16(b, uint16(code))
+	b = binary.BigEndian.AppendUint16(b, uint16(len(data)))
+	return append(b, data...)
+}
+
+// Find returns the data of the first option with a code, a view of e.Options; ok is
+// false if there is none.
+func (e *EDNS) Find(code Option) (data []byte, ok bool) {
+	for o := e.Options; len(o) >= 4; {
+		length := 4 + int(binary.BigEndian.Uint16(o[2:])) // which parse has checked
+		if Option(binary.BigEndian.Uint16(o)) == code {
+			return o[4:length], true
+		}
+		o = o[length:]
+	}
+	return nil, false
 }
 
 // maxOptions is the room for options in a response: a cookie of 24 octets, a
@@ -98,7 +119,7 @@ func (b *Builder) pad(msg []byte) []byte {
 		return msg
 	}
 	fill := target - length
-	msg = binary.BigEndian.AppendUint16(msg, optionPadding)
+	msg = binary.BigEndian.AppendUint16(msg, uint16(optionPadding))
 	msg = binary.BigEndian.AppendUint16(msg, uint16(fill))
 	start := len(msg)
 	msg = msg[:start+fill] // within whole, and so within the buffer

@@ -96,6 +96,7 @@ type Step struct {
 	Server     netip.AddrPort // who was asked, if somebody was
 	ServerName dnsname.Name
 	TCP        bool
+	Over       Transport     // of StepSent
 	RTT        time.Duration // of replies
 	Rcode      dnswire.Rcode // of replies
 	Target     dnsname.Name  // of referrals, aliases and needed servers

@@ -396,7 +396,7 @@ func TestStrayEvents(t *testing.T) {
 	w := example(t)
 	w.resolve("www.example.com.", "A")
 	for n := range uint64(20) {
-		for _, ev := range []Event{Arrived{n, make([]byte, 40)}, Expired{n}, Failed{n, ErrNoRoute}} {
+		for _, ev := range []Event{Arrived{Exchange: n, Msg: make([]byte, 40)}, Expired{n}, Failed{n, ErrNoRoute}} {
 			if acts := w.r.Step(w.now, ev, nil); len(acts) > 0 {
 				t.Errorf("%T of exchange %d led to %v", ev, n, acts)
 			}

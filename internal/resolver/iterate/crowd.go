@@ -1,7 +1,6 @@
 package iterate
 
 import (
-	"net/netip"
 	"time"
 
 	"pharos/internal/dns/dnsname"
@@ -22,18 +21,18 @@ const wideZones = 8
 // rates is at most that of the queries of a second.
 type crowds struct {
 	zones   map[dnsname.Name]int
-	servers map[netip.AddrPort]int
+	servers map[Server]int
 	rates   map[dnsname.Name]int // queries since second
 	second  time.Time
 }
 
 func newCrowds() crowds {
-	return crowds{make(map[dnsname.Name]int), make(map[netip.AddrPort]int), make(map[dnsname.Name]int), time.Time{}}
+	return crowds{make(map[dnsname.Name]int), make(map[Server]int), make(map[dnsname.Name]int), time.Time{}}
 }
 
 // isFull says which limit keeps l from asking the server at addr. Heavy clients may
 // use half, so that others in the same zone still get through.
-func (r *Resolver) isFull(l *lookup, addr netip.AddrPort) Limit {
+func (r *Resolver) isFull(l *lookup, addr Server) Limit {
 	if l.route != nil {
 		return NoLimit // the operator has said who is to be asked for all that
 	}

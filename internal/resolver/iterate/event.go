@@ -36,6 +36,9 @@ type Ask struct {
 type Arrived struct {
 	Exchange uint64
 	Msg      []byte // may be changed, and is not kept after Step returns
+	// Took is the time since the query left, where a connection had to be made
+	// first; 0: since the Send.
+	Took time.Duration
 }
 
 // Expired says that the Timeout of a Send or Wait is over; that exchange is
@@ -79,14 +82,16 @@ var (
 type Action interface{ action() }
 
 // Send opens an exchange: Msg goes to To, from a port of its own over UDP
-// (RFC 5452 §4.5) or over a new TCP connection. Every message that comes back is
-// an Arrived. After Timeout it is an Expired, at once if it failed a Failed;
+// (RFC 5452 §4.5), or on a connection that others may use at the same time. Every
+// message that comes back for it is an Arrived, with the id of Msg. After Timeout it is an Expired, at once if it failed a Failed;
 // after either the exchange is closed.
 type Send struct {
 	Exchange uint64 // never used twice by one Resolver
 	To       netip.AddrPort
-	TCP      bool
-	Msg      []byte // without the length octets of TCP; the receiver may keep it
+	TCP      bool      // Over is Do53: not UDP
+	Over     Transport // never another one instead
+	Peer     int       // see Server
+	Msg      []byte    // without the length octets of TCP; the receiver may keep it
 	Timeout  time.Duration
 }
 

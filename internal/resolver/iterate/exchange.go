@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net/netip"
 	"time"
 
 	"pharos/internal/dns/dnsname"
@@ -22,7 +21,7 @@ type exchange struct {
 	lookup *lookup
 	place  int // index in lookup.places
 	server dnsname.Name
-	to     netip.AddrPort
+	to     Server
 	zone   dnsname.Name
 	q      question // what is asked: the lookup's, or less of it
 	id     uint16   // of the message
@@ -31,7 +30,8 @@ type exchange struct {
 	edns   bool
 	learns bool // whether the server can do without EDNS what it could not with
 	sent   time.Time
-	misses int // packets that were no reply to this query
+	misses int           // packets that were no reply to this query
+	took   time.Duration // from the query's leaving to what came last; 0: unknown
 }
 
 // send asks the server at places[i].
@@ -52,7 +52,7 @@ func (r *Resolver) send(l *lookup, i int) {
 		r.nobodyAnswers(l)
 	}
 	x := &exchange{place: i, edns: !h.plain(r.now)}
-	timeout := h.timeout(p.tries)
+	timeout := r.timeoutOf(p.addr, p.tries)
 	if r.open(l, x, timeout) {
 		p.tries++
 		l.sends++
@@ -61,7 +61,7 @@ func (r *Resolver) send(l *lookup, i int) {
 
 // again asks the same server once more in another way: over TCP, or without EDNS.
 func (r *Resolver) again(l *lookup, old *exchange, tcp, edns bool) {
-	timeout := r.hosts.look(old.to).timeout(0)
+	timeout := r.timeoutOf(old.to, 0)
 	if tcp {
 		timeout = tcpTimeout
 	}
@@ -87,18 +87,22 @@ func (r *Resolver) open(l *lookup, x *exchange, timeout time.Duration) bool {
 	if x.tcp {
 		r.counters.SentTCP++
 	}
+	if x.to.isEncrypted() {
+		r.counters.SentEncrypted[x.to.Over]++
+	}
 	msg := dnswire.AppendQuery(nil, dnswire.QuerySpec{
 		ID: x.id, Name: x.q.name, Type: x.q.t, Class: rdata.ClassIN, EDNS: x.edns,
 		DO: x.edns && r.cfg.Validate, // RFC 4035 §3.2.1
 		// What is bogus to a forwarder we want to see: RFC 6840 §5.9.
 		RD: l.forwards(), CD: l.forwards() && x.edns && r.cfg.Validate,
+		Padding: x.padding(),
 	})
-	if r.cfg.MixCase && !x.tcp && !r.hosts.look(p.addr).lowersCase(r.now) {
+	if r.cfg.MixCase && !x.isStream() && !r.hosts.look(p.addr).lowersCase(r.now) {
 		mixCase(msg, r.cfg.Rand)
 		x.mixed = msg[dnswire.HeaderLen : dnswire.HeaderLen+x.q.name.Len()]
 	}
-	r.note(l, Step{Kind: StepSent, Server: x.to, ServerName: x.server, TCP: x.tcp, Note: x.note()})
-	r.do(Send{Exchange: x.number, To: x.to, TCP: x.tcp, Msg: msg, Timeout: timeout})
+	r.note(l, Step{Kind: StepSent, Server: x.to.AddrPort, ServerName: x.server, TCP: x.tcp, Over: x.to.Over, Note: x.note()})
+	r.do(Send{Exchange: x.number, To: x.to.AddrPort, TCP: x.tcp, Over: x.to.Over, Peer: x.to.Peer, Msg: msg, Timeout: timeout})
 	return true
 }
 
@@ -113,7 +117,10 @@ func (x *exchange) note() string {
 // who names the server for a message.
 func (x *exchange) who() string {
 	if x.server.IsZero() { // of a route
-		return x.to.String()
+		if x.to.isEncrypted() {
+			return fmt.Sprintf("%v (%v)", x.to.AddrPort, x.to.Over)
+		}
+		return x.to.AddrPort.String()
 	}
 	return fmt.Sprintf("%v at %v", x.server, x.to.Addr())
 }
@@ -143,7 +150,7 @@ func (r *Resolver) timedOut(x *exchange) {
 		l.shown.whole = true // RFC 9156 §3: some drop what they do not expect
 	}
 	l.setTrouble(dnswire.EDENoReachableAuthority, fmt.Sprintf("%s did not answer", x.who()))
-	r.note(l, Step{Kind: StepTimeout, Server: x.to, ServerName: x.server, TCP: x.tcp, RTT: r.now.Sub(x.sent)})
+	r.note(l, Step{Kind: StepTimeout, Server: x.to.AddrPort, ServerName: x.server, TCP: x.tcp, RTT: r.now.Sub(x.sent)})
 	r.next(l)
 }
 
@@ -155,12 +162,12 @@ func (r *Resolver) notSent(x *exchange, err error) {
 	switch addr := x.to; {
 	case errors.Is(err, ErrNoRoute):
 		r.familyOff[family(addr)] = r.now.Add(familyRetry)
-	case !errors.Is(err, ErrLocal) && !x.tcp:
+	case !errors.Is(err, ErrLocal) && !x.tcp: // an encrypted one, too: it stays dead until it can prove who it is
 		r.hosts.get(addr).timedOut(r.now, x.sent)
 	}
 	l.places[x.place].useless = true
 	l.setTrouble(dnswire.EDENetworkError, fmt.Sprintf("%s: %v", x.who(), err))
-	r.note(l, Step{Kind: StepFailed, Server: x.to, ServerName: x.server, TCP: x.tcp, Note: fmt.Sprint(err)})
+	r.note(l, Step{Kind: StepFailed, Server: x.to.AddrPort, ServerName: x.server, TCP: x.tcp, Note: fmt.Sprint(err)})
 	r.next(l)
 }
 
@@ -180,10 +187,10 @@ func (r *Resolver) arrived(x *exchange, msg []byte) {
 		return
 	}
 	// TC is looked at before the rest, which may be cut anywhere (RFC 2181 §9).
-	if msg[2]&0x02 != 0 && !x.tcp {
+	if msg[2]&0x02 != 0 && !x.isStream() {
 		r.close(x)
 		r.heard(x)
-		r.note(l, Step{Kind: StepTruncated, Server: x.to, ServerName: x.server})
+		r.note(l, Step{Kind: StepTruncated, Server: x.to.AddrPort, ServerName: x.server})
 		r.again(l, x, true, x.edns) // RFC 7766 §5
 		return
 	}
@@ -203,7 +210,7 @@ func (r *Resolver) arrived(x *exchange, msg []byte) {
 	l.received(len(msg))
 	if x.edns && dislikesEDNS(m) {
 		// RFC 6891 §7: a server that knows no EDNS answers FORMERR, or NOTIMP.
-		r.note(l, Step{Kind: StepPlain, Server: x.to, ServerName: x.server, TCP: x.tcp, Rcode: m.Rcode})
+		r.note(l, Step{Kind: StepPlain, Server: x.to.AddrPort, ServerName: x.server, TCP: x.tcp, Rcode: m.Rcode})
 		r.again(l, x, x.tcp, false)
 		return
 	}
@@ -219,7 +226,15 @@ func (r *Resolver) arrived(x *exchange, msg []byte) {
 
 var errTruncated = errors.New("truncated over TCP")
 
-func (r *Resolver) heard(x *exchange) { r.hosts.get(x.to).answered(r.now.Sub(x.sent)) }
+// heard takes into account that there was a reply. What it took to get a connection
+// says nothing about the next one.
+func (r *Resolver) heard(x *exchange) {
+	rtt := r.now.Sub(x.sent)
+	if x.took > 0 {
+		rtt = min(rtt, x.took)
+	}
+	r.hosts.get(x.to).answered(rtt)
+}
 
 func dislikesEDNS(m *dnswire.Message) bool {
 	switch m.Rcode {
@@ -238,12 +253,12 @@ func dislikesEDNS(m *dnswire.Message) bool {
 func (r *Resolver) missed(x *exchange, why string) {
 	l := x.lookup
 	r.counters.Ignored++
-	r.note(l, Step{Kind: StepIgnored, Server: x.to, ServerName: x.server, TCP: x.tcp, Note: why})
-	if x.misses++; x.misses < r.limits.NearMisses && !x.tcp {
+	r.note(l, Step{Kind: StepIgnored, Server: x.to.AddrPort, ServerName: x.server, TCP: x.tcp, Note: why})
+	if x.misses++; x.misses < r.limits.NearMisses && !x.isStream() {
 		return
 	}
 	r.close(x)
-	if x.tcp {
+	if x.isStream() {
 		l.places[x.place].useless = true
 		l.setTrouble(dnswire.EDEInvalidData, fmt.Sprintf("%s: %s", x.who(), why))
 		r.next(l)
@@ -286,7 +301,7 @@ func (x *exchange) repeatsCase(msg []byte) bool {
 func (r *Resolver) lostCase(x *exchange) {
 	l := x.lookup
 	r.counters.Ignored++
-	r.note(l, Step{Kind: StepIgnored, Server: x.to, ServerName: x.server, Note: "the name comes back in another case: again over TCP"})
+	r.note(l, Step{Kind: StepIgnored, Server: x.to.AddrPort, ServerName: x.server, Note: "the name comes back in another case: again over TCP"})
 	r.close(x)
 	r.hosts.get(x.to).caseUntil = r.now.Add(caseTime)
 	r.again(l, x, true, x.edns)

@@ -1,7 +1,6 @@
 package iterate
 
 import (
-	"net/netip"
 	"time"
 
 	"pharos/internal/dns/dnsname"
@@ -51,18 +50,18 @@ type lameZone struct {
 //
 // Invariant: the queue holds exactly the keys of the map, at most maxHosts.
 type hosts struct {
-	known map[netip.AddrPort]*host
-	queue []netip.AddrPort // a ring once full
-	next  int              // the oldest in the full ring
+	known map[Server]*host
+	queue []Server // a ring once full
+	next  int      // the oldest in the full ring
 }
 
-func newHosts() hosts { return hosts{known: make(map[netip.AddrPort]*host)} }
+func newHosts() hosts { return hosts{known: make(map[Server]*host)} }
 
 // look returns the host at addr, nil if it was never heard of.
-func (s *hosts) look(addr netip.AddrPort) *host { return s.known[addr] }
+func (s *hosts) look(addr Server) *host { return s.known[addr] }
 
 // get returns the host at addr, remembering it from now on.
-func (s *hosts) get(addr netip.AddrPort) *host {
+func (s *hosts) get(addr Server) *host {
 	if h := s.known[addr]; h != nil {
 		return h
 	}

@@ -74,10 +74,10 @@ func TestDead(t *testing.T) {
 // The table of hosts is bounded, and forgets the longest known first.
 func TestHostsAreBounded(t *testing.T) {
 	s := newHosts()
-	addr := func(i int) netip.AddrPort {
+	addr := func(i int) Server {
 		var a [4]byte
 		binary.BigEndian.PutUint32(a[:], 0x0A000000+uint32(i))
-		return netip.AddrPortFrom(netip.AddrFrom4(a), 53)
+		return plainServer(netip.AddrPortFrom(netip.AddrFrom4(a), 53))
 	}
 	for i := range maxHosts + 100 {
 		s.get(addr(i))
@@ -151,7 +151,7 @@ func BenchmarkUncached(b *testing.B) {
 		reply.ID, reply.Question = binary.BigEndian.Uint16(s.Msg), dnswire.Question{Name: name, Type: rdata.TypeA, Class: rdata.ClassIN}
 		reply.Answer[0].Name = name
 		msg = reply.Append(msg[:0])
-		acts = r.Step(now, Arrived{s.Exchange, msg}, acts[:0])
+		acts = r.Step(now, Arrived{Exchange: s.Exchange, Msg: msg}, acts[:0])
 		if _, ok := acts[len(acts)-1].(Reply); !ok {
 			b.Fatalf("no answer: %v", acts)
 		}

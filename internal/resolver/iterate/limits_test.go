@@ -53,7 +53,7 @@ func TestPayerLeaves(t *testing.T) {
 	}
 	w.servers["192.0.2.3"] = serve
 	w.run()
-	wantSERVFAIL(t, w.answers[first], dnswire.EDEOther, "no answer within 1.2s")
+	wantSERVFAIL(t, w.answers[first], dnswire.EDENoReachableAuthority, "no answer within 1.2s")
 	if got := w.answers[second]; got.Sent == 0 {
 		t.Errorf("the second paid nothing: %s", render(got))
 	} else {

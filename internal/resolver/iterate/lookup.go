@@ -243,7 +243,7 @@ func (r *Resolver) refuse(l *lookup, at Limit) {
 
 // accept takes the reply of a server of l's zone in.
 func (r *Resolver) accept(l *lookup, x *exchange, m *dnswire.Message, rep reply) {
-	step := Step{Server: x.to, ServerName: x.server, TCP: x.tcp, RTT: r.now.Sub(x.sent), Rcode: m.Rcode}
+	step := Step{Server: x.to.AddrPort, ServerName: x.server, TCP: x.tcp, RTT: r.now.Sub(x.sent), Rcode: m.Rcode}
 	rep.lower(r.cache.Limits())
 	rep.from, rep.result.zone, rep.others = x.to, l.cut.Zone, r.hasOthers(l, x)
 	kind, useful := stepOf[rep.verdict]

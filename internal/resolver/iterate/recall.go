@@ -1,7 +1,6 @@
 package iterate
 
 import (
-	"net/netip"
 	"time"
 
 	"pharos/internal/dns/dnsname"
@@ -27,7 +26,7 @@ type result struct {
 	soaSigs [][]byte
 	denial  []rrcache.Signed // NSEC and NSEC3 RRsets that came with it
 	state   rrcache.State    // what is known already; see validate.go
-	from    netip.AddrPort   // the server that said it; not valid if it is from the cache
+	from    Server           // the server that said it; not valid if it is from the cache
 	zone    dnsname.Name     // which zone that server was asked for
 	others  bool             // there are other servers of the zone
 }

@@ -85,8 +85,9 @@ type Resolver struct {
 
 // Counters count what happened since New.
 type Counters struct {
-	Questions, Merged      uint64 // asks; lookups that somebody was already waiting for
-	Sent, SentTCP          uint64 // outgoing queries
+	Questions, Merged      uint64          // asks; lookups that somebody was already waiting for
+	Sent, SentTCP          uint64          // outgoing queries; among them those over TCP
+	SentEncrypted          [DoQ + 1]uint64 // and those over each encrypted transport
 	Timeouts, NetworkFails uint64
 	Ignored                uint64 // packets that were no reply to their exchange's question
 	Lame                   uint64
@@ -130,6 +131,7 @@ func (r *Resolver) Step(now time.Time, ev Event, acts []Action) []Action {
 		r.ask(ev)
 	case Arrived:
 		if x := r.exchanges[ev.Exchange]; x != nil {
+			x.took = ev.Took
 			r.arrived(x, ev.Msg)
 		}
 	case Expired:

@@ -13,6 +13,8 @@ import (
 type Route struct {
 	Zone    dnsname.Name
 	Servers []netip.AddrPort
+	// Encrypted are servers that are asked encrypted, and not otherwise.
+	Encrypted []Server
 	// Forward: the servers are resolvers, to which all questions at and below Zone
 	// go with RD=1. Otherwise they serve Zone, and what they delegate is found from
 	// there.
@@ -24,7 +26,8 @@ type Route struct {
 // route is a Route as lookups use it.
 type route struct {
 	Route
-	cut *rrcache.Delegation // without servers' names
+	cut     *rrcache.Delegation // without servers' names
+	servers []Server            // all of them
 }
 
 // routes are the routes by zone.
@@ -33,7 +36,11 @@ type routes map[dnsname.Name]*route
 func newRoutes(list []Route) routes {
 	all := make(routes, len(list))
 	for _, r := range list {
-		all[r.Zone] = &route{Route: r, cut: &rrcache.Delegation{Zone: r.Zone}}
+		rt := &route{Route: r, cut: &rrcache.Delegation{Zone: r.Zone}, servers: r.Encrypted}
+		for _, addr := range r.Servers {
+			rt.servers = append(rt.servers[:len(rt.servers):len(rt.servers)], plainServer(addr))
+		}
+		all[r.Zone] = rt
 	}
 	return all
 }
@@ -71,7 +78,7 @@ func (r *Resolver) routeOf(l *lookup, from dnsname.Name, cut *rrcache.Delegation
 func (r *Resolver) takeRoute(l *lookup, rt *route) {
 	r.leave(l)
 	l.cut, l.route = rt.cut, rt
-	for _, at := range rt.Servers[:min(len(rt.Servers), r.limits.ServersPerZone)] {
+	for _, at := range rt.servers[:min(len(rt.servers), r.limits.ServersPerZone)] {
 		l.servers = append(l.servers, server{addresses: 1, asked: askedAll})
 		l.places = append(l.places, place{addr: at, server: len(l.servers) - 1})
 	}

@@ -24,7 +24,7 @@ const (
 
 // place is one address of a server, as one lookup sees it.
 type place struct {
-	addr    netip.AddrPort
+	addr    Server
 	server  int  // index in lookup.servers
 	tries   int  // queries sent there for this lookup and zone
 	useless bool // it answered, but not to the point
@@ -38,7 +38,7 @@ const triesPerPlace = 3
 // that one unreachable zone of servers does not hold up another.
 const targetsAtOnce = 2
 
-func family(a netip.AddrPort) int {
+func family(a Server) int {
 	if a.Addr().Is4() {
 		return 0
 	}
@@ -74,14 +74,14 @@ func (r *Resolver) addPlaces(l *lookup, i int, addrs []netip.Addr) {
 		if l.servers[i].addresses >= r.limits.ServersPerZone {
 			return
 		}
-		if at := netip.AddrPortFrom(addr, r.cfg.Port); !l.hasPlace(at) && (r.loopback || !addr.IsLoopback()) {
+		if at := plainServer(netip.AddrPortFrom(addr, r.cfg.Port)); !l.hasPlace(at) && (r.loopback || !addr.IsLoopback()) {
 			l.places = append(l.places, place{addr: at, server: i})
 			l.servers[i].addresses++
 		}
 	}
 }
 
-func (l *lookup) hasPlace(addr netip.AddrPort) bool {
+func (l *lookup) hasPlace(addr Server) bool {
 	for _, p := range l.places {
 		if p.addr == addr {
 			return true

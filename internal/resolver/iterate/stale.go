@@ -76,7 +76,11 @@ func (r *Resolver) timeUp(c *client) {
 		r.do(Wait{Exchange: c.timer, Timeout: left})
 		return
 	}
-	r.exceeded(c, failure{ede: dnswire.EDEOther, text: r.limits.say(LimitTime), limited: true, over: LimitTime})
+	f := failure{ede: dnswire.EDEOther, text: r.limits.say(LimitTime), limited: true, over: LimitTime}
+	if l := c.waits; l != nil && l.trouble.text != "" { // what it met with says more
+		f.ede, f.text = l.trouble.ede, f.text+": "+l.trouble.text
+	}
+	r.exceeded(c, f)
 }
 
 // nobodyAnswers answers the clients of l that can be, because l comes to ask a

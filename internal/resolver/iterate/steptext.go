@@ -22,6 +22,9 @@ func (s Step) String() string {
 		if s.TCP {
 			network = "TCP"
 		}
+		if s.Over != Do53 {
+			network = s.Over.String()
+		}
 		fmt.Fprintf(&b, "ask %s (zone %s, %s) for %s %s", server, s.Zone, network, s.Name, s.Type)
 	case StepReferral:
 		fmt.Fprintf(&b, "refers to the servers of %s", s.Target)

@@ -24,6 +24,8 @@ type world struct {
 	r       *Resolver
 	servers map[string]responder // by address
 	latency time.Duration
+	took    time.Duration                 // Arrived.Took
+	failing error                         // every exchange fails with it
 	delay   func(to string) time.Duration // instead of latency, if set
 	pending []happening
 	sent    []Send
@@ -112,6 +114,10 @@ func (w *world) send(s Send) {
 	}
 	w.asked = append(w.asked, line)
 	w.pending = append(w.pending, happening{w.now.Add(s.Timeout), s.Exchange, Expired{s.Exchange}})
+	if w.failing != nil {
+		w.pending[len(w.pending)-1] = happening{w.now, s.Exchange, Failed{s.Exchange, w.failing}}
+		return
+	}
 	serve := w.servers[s.To.Addr().String()]
 	if serve == nil {
 		return
@@ -121,7 +127,7 @@ func (w *world) send(s Send) {
 		latency = w.delay(s.To.Addr().String())
 	}
 	for _, msg := range serve(q, s.TCP) {
-		w.pending = append(w.pending, happening{w.now.Add(latency), s.Exchange, Arrived{s.Exchange, msg}})
+		w.pending = append(w.pending, happening{w.now.Add(latency), s.Exchange, Arrived{Exchange: s.Exchange, Msg: msg, Took: w.took}})
 	}
 }
 

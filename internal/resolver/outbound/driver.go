@@ -10,15 +10,17 @@
 // It decides nothing about names or servers, and it believes nothing: what comes
 // in on an exchange's socket goes to the machine as it is. What it does see to is
 // that only the asked server's address and port can answer, and only to the port
-// that the query left from: every exchange has a connected socket of its own on a
-// random port, and that socket is gone when the exchange is over.
+// that the query left from: over UDP every exchange has a connected socket of its
+// own on a random port, which is gone when the exchange is over. Connections over
+// TCP, and all encrypted ones, are kept and shared: see links.
 //
 // Entry points: New; Driver.Ask, Resolve, FromCache, Close.
 //
 // Concurrency: the methods of a Driver may be called from any goroutine. Its loop
 // never waits for a socket, nor for whoever asked.
 //
-// Sources: RFC 5452 §4.5, §9.2 and §10 (ports), RFC 7766 (TCP), RFC 6891 (size).
+// Sources: RFC 5452 §4.5, §9.2 and §10 (ports), RFC 7766 (TCP), RFC 6891 (size),
+// RFC 7858 and RFC 8310 (TLS), RFC 8484 (HTTPS), RFC 9250 (QUIC).
 package outbound
 
 import (
@@ -73,6 +75,13 @@ type Config struct {
 	// usual limit of file descriptors with room for the listeners. At the limit an
 	// exchange fails at once, as if its server could not be reached.
 	Exchanges int
+	// Connections is the number of connections over TCP and TLS that are kept at a
+	// time: 512. At the limit the one that has been idle for longest makes room, or
+	// else an exchange fails at once.
+	Connections int
+	// Peers are the servers of Routes that are asked encrypted: those with the
+	// number of each in iterate.Server.Peer.
+	Peers []Peer
 }
 
 // Options of one question.
@@ -107,6 +116,7 @@ type Driver struct {
 	turn      chan struct{} // holds one: there may be something to take out of line
 	events    chan event    // not closed
 	quit      chan struct{} // closed by Close
+	links     *links
 	running   sync.WaitGroup
 
 	// Owned by the loop.
@@ -168,6 +178,9 @@ func New(cfg Config) *Driver {
 	if cfg.Discard == 0 {
 		cfg.Discard = 1900 * time.Millisecond
 	}
+	if cfg.Connections <= 0 {
+		cfg.Connections = 512
+	}
 	var seed [32]byte
 	cryptorand.Read(seed[:]) // never fails
 	d := &Driver{
@@ -184,6 +197,7 @@ func New(cfg Config) *Driver {
 		due:    make(chan rrcache.Question, prefetchQueue),
 		events: make(chan event, 256), // arbitrary: when it is full, sockets wait with reading
 		quit:   make(chan struct{}),
+		links:  newLinks(cfg.Peers, cfg.Connections),
 
 		questions: make(map[uint64]question),
 		open:      make(map[uint64]closer),
@@ -308,6 +322,13 @@ func (d *Driver) Close() {
 		close(d.quit)
 	}
 	d.running.Wait()
+	d.links.close()
+}
+
+// Links returns the counters of connections over one transport, and how many there
+// are over TCP and TLS together.
+func (d *Driver) Links(over iterate.Transport) (c LinkCounts, open int) {
+	return d.links.counts(over), d.links.open()
 }
 
 // loop runs the machine. Close ends it.

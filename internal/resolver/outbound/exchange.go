@@ -1,6 +1,7 @@
 package outbound
 
 import (
+	"context"
 	cryptorand "crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -29,11 +30,16 @@ var buffers = sync.Pool{New: func() any {
 type exchange struct {
 	driver *Driver
 	iterate.Send
+	ctx    context.Context // over a link: ends with the time, or stop
+	cancel context.CancelFunc
 
 	mu      sync.Mutex // guards what follows
-	conn    net.Conn   // nil until there is one
+	conn    net.Conn   // UDP: nil until there is one
 	stopped bool
 }
+
+// isLinked reports whether the query goes over a connection that outlives it.
+func isLinked(s iterate.Send) bool { return s.TCP || s.Over != iterate.Do53 }
 
 // send starts an exchange.
 func (d *Driver) send(s iterate.Send) {
@@ -43,10 +49,15 @@ func (d *Driver) send(s iterate.Send) {
 		return
 	}
 	x := &exchange{driver: d, Send: s}
+	run := x.run
+	if isLinked(s) {
+		x.ctx, x.cancel = context.WithTimeout(context.Background(), s.Timeout)
+		run = x.runLinked
+	}
 	d.open[s.Exchange] = x
 	d.running.Go(func() { // ended by its timeout, or by stop
 		defer d.sockets.Add(-1)
-		x.run()
+		run()
 	})
 }
 
@@ -55,6 +66,9 @@ func (x *exchange) stop() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.stopped = true
+	if x.cancel != nil {
+		x.cancel()
+	}
 	if x.conn != nil {
 		x.conn.Close()
 	}
@@ -78,7 +92,7 @@ func (x *exchange) isStopped() bool {
 // network says no, or the exchange is stopped.
 func (x *exchange) run() {
 	deadline := time.Now().Add(x.Timeout)
-	conn, err := x.dial(deadline)
+	conn, err := dialUDP(x.To)
 	if err == nil {
 		defer conn.Close()
 		if !x.attach(conn) {
@@ -87,6 +101,22 @@ func (x *exchange) run() {
 		conn.SetDeadline(deadline)
 		err = x.converse(conn)
 	}
+	x.fail(err)
+}
+
+// runLinked is run over a link: there is one reply, or an error.
+func (x *exchange) runLinked() {
+	defer x.cancel()
+	reply, took, err := x.driver.links.ask(x.ctx, x.Send)
+	if err == nil {
+		x.driver.post(event{ev: iterate.Arrived{Exchange: x.Exchange, Msg: reply, Took: took}})
+		return
+	}
+	x.fail(err)
+}
+
+// fail reports why the exchange is over, unless it was stopped.
+func (x *exchange) fail(err error) {
 	if x.isStopped() {
 		return
 	}
@@ -97,19 +127,8 @@ func (x *exchange) run() {
 	x.driver.post(event{ev: failed})
 }
 
-func (x *exchange) dial(deadline time.Time) (net.Conn, error) {
-	if x.TCP {
-		dialer := net.Dialer{Deadline: deadline}
-		return dialer.Dial("tcp", x.To.String())
-	}
-	return dialUDP(x.To)
-}
-
 // converse sends the query and reads until an error, which is never nil.
 func (x *exchange) converse(conn net.Conn) error {
-	if x.TCP {
-		return x.converseTCP(conn)
-	}
 	if _, err := conn.Write(x.Msg); err != nil {
 		return err
 	}
@@ -121,26 +140,6 @@ func (x *exchange) converse(conn net.Conn) error {
 			return err
 		}
 		x.driver.post(event{ev: iterate.Arrived{Exchange: x.Exchange, Msg: (*buf)[:n]}, buf: buf})
-	}
-}
-
-// converseTCP is converse with two octets of length before each message
-// (RFC 7766 §8), written in one with it.
-func (x *exchange) converseTCP(conn net.Conn) error {
-	query := binary.BigEndian.AppendUint16(make([]byte, 0, 2+len(x.Msg)), uint16(len(x.Msg)))
-	if _, err := conn.Write(append(query, x.Msg...)); err != nil {
-		return err
-	}
-	for {
-		var length [2]byte
-		if _, err := io.ReadFull(conn, length[:]); err != nil {
-			return err
-		}
-		msg := make([]byte, binary.BigEndian.Uint16(length[:]))
-		if _, err := io.ReadFull(conn, msg); err != nil {
-			return err
-		}
-		x.driver.post(event{ev: iterate.Arrived{Exchange: x.Exchange, Msg: msg}})
 	}
 }
 
@@ -204,7 +203,7 @@ func explain(err error) error {
 	case errors.As(err, &errno):
 		return errno
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return errors.New("the connection was closed without a whole reply")
+		return errClosedEarly
 	}
 	return err
 }

@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"pharos/internal/admin/telemetry"
@@ -83,7 +84,13 @@ func (n *Node) sampleResolver(emit func(telemetry.Sample)) {
 	emit(counter("resolver_failures_total", "Questions that the resolver answered SERVFAIL.", c.Failures))
 	emit(counter("resolver_stale_total", "Questions answered with what had expired.", c.Stale))
 	emit(counter("resolver_synthesised_total", "Questions answered from what denials of other names prove.", c.Synthesised))
-	emit(counter("resolver_sent_total", "Queries sent to other servers, by transport.", c.Sent-c.SentTCP, "transport", "udp"))
+	udp := c.Sent - c.SentTCP
+	for over := iterate.DoT; over <= iterate.DoQ; over++ {
+		udp -= c.SentEncrypted[over]
+		emit(counter("resolver_sent_total", "Queries sent to other servers, by transport.", c.SentEncrypted[over], "transport", strings.ToLower(over.String())))
+	}
+	emit(counter("resolver_sent_total", "Queries sent to other servers, by transport.", udp, "transport", "udp"))
+	n.sampleLinks(emit)
 	emit(counter("resolver_sent_total", "Queries sent to other servers, by transport.", c.SentTCP, "transport", "tcp"))
 	emit(counter("resolver_timeouts_total", "Queries that no reply came to.", c.Timeouts))
 	emit(counter("resolver_ignored_total", "Packets that were no reply to the query they came for.", c.Ignored))

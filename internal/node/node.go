@@ -202,13 +202,7 @@ func newResolver(r config.Resolver, now time.Time) (*rrcache.Cache, *outbound.Dr
 	c := outbound.Config{Port: r.Port, Cache: cache, Limits: questionLimits(r),
 		Clients: r.Limits.Questions, PerNetwork: r.Limits.PerNetwork, Exchanges: r.Limits.Sockets, Discard: discardAfter(r),
 		Prefetch: r.Prefetch, Minimise: r.Minimise, MixCase: r.MixCase, Aggressive: r.Aggressive, Validate: r.Validate, Negative: r.NegativeTrustAnchors}
-	for _, route := range r.Routes {
-		c.Routes = append(c.Routes, iterate.Route{
-			Zone: route.Zone, Servers: route.Servers, Forward: route.Kind == "forward", First: route.First})
-		if !route.Validate {
-			c.Negative = append(c.Negative[:len(c.Negative):len(c.Negative)], route.Zone)
-		}
-	}
+	addRoutes(&c, r.Routes)
 	var err error
 	if c.Anchors, err = r.Anchors(); err != nil {
 		return nil, nil, err

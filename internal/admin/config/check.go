@@ -107,10 +107,35 @@ func (c *Config) checkRoutes(to *checker) {
 			to.fail(at+".zone", fmt.Sprintf("%s has a route already, resolver.routes[%d]", r.Zone, j), "put all servers into one of them")
 		}
 		first[r.Zone] = i
+		c.checkEncrypted(to, at, r)
 		for k, s := range r.Servers {
 			if s.IsValid() && s.Port() == 0 {
 				to.fail(fmt.Sprintf("%s.servers[%d]", at, k), "port 0 cannot be reached", "name the server's port, which is 53 in general")
 			}
+		}
+	}
+}
+
+// checkEncrypted checks that a route has servers, of one kind, and that encrypted
+// ones can be known.
+func (c *Config) checkEncrypted(to *checker, at string, r ResolverRoute) {
+	switch {
+	case len(r.Servers) == 0 && len(r.Encrypted) == 0:
+		to.fail(at, "the route leads to no server", "add servers: [ADDRESS:53], or encrypted: [{address: ADDRESS:853, tls: {name: NAME}}]")
+	case len(r.Servers) > 0 && len(r.Encrypted) > 0:
+		to.fail(at, "what goes to its encrypted servers would go to the others in clear text when they fail", "leave servers or encrypted out")
+	}
+	for k, s := range r.Encrypted {
+		path := fmt.Sprintf("%s.encrypted[%d]", at, k)
+		if s.Address.IsValid() && s.Address.Port() == 0 {
+			to.fail(path+".address", "port 0 cannot be reached", "name the server's port: 853 for dot and doq, 443 for doh in general")
+		}
+		if s.TLS == (PeerTLS{}) {
+			to.fail(path+".tls", "nothing says how the server is known", "add name, the name in its certificate, or pin, the SHA-256 of its public key")
+		}
+		c.checkPeerTLS(to, path+".tls", s.TLS, true)
+		if !strings.HasPrefix(s.Path, "/") || strings.ContainsAny(s.Path, "{}?# ") {
+			to.fail(path+".path", fmt.Sprintf("%q is no path of a URI", s.Path), "begin it with a slash, as in /dns-query; questions are sent by POST")
 		}
 	}
 }

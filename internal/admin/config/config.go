@@ -367,14 +367,32 @@ type ResolverRoute struct {
 	// Kind is what the servers are: a forward zone's are resolvers, which find the
 	// whole answer; a stub zone's serve the zone themselves.
 	Kind string `json:"kind" enum:"forward,stub" default:"forward" example:"stub"`
-	// Servers are asked, the one that answers soonest first.
-	Servers []netip.AddrPort `json:"servers" required:"true" min:"1" max:"13" example:"192.0.2.1:53"`
+	// Servers are asked over UDP and TCP, the one that answers soonest first.
+	Servers []netip.AddrPort `json:"servers,omitzero" max:"13" example:"192.0.2.1:53"`
+	// Encrypted are servers that are asked over TLS, HTTPS or QUIC, and never
+	// otherwise. A route has either these or servers, as what one may read another
+	// might as well.
+	Encrypted []EncryptedServer `json:"encrypted,omitzero" max:"13"`
 	// First goes on as if there was no route when no server has an answer.
 	// Otherwise the answer is SERVFAIL then.
 	First bool `json:"first" default:"false" example:"true"`
 	// Validate has what the servers say proven by DNSSEC. Turn it off for a private
 	// zone that the public parent knows nothing of.
 	Validate bool `json:"validate" default:"true" example:"false"`
+}
+
+// EncryptedServer is a server that the resolver asks encrypted. It must prove who it
+// is, or it is told nothing.
+type EncryptedServer struct {
+	// Address is where it is asked. The port is 853 for DoT and DoQ and 443 for DoH, in
+	// general.
+	Address netip.AddrPort `json:"address" required:"true" example:"192.0.2.1:853"`
+	// Transport is dot (RFC 7858), doh (RFC 8484, over HTTP/2) or doq (RFC 9250).
+	Transport string `json:"transport" enum:"dot,doh,doq" default:"dot" example:"doh"`
+	// TLS says how it is known. It needs a name or a pin.
+	TLS PeerTLS `json:"tls"`
+	// Path is the path of the URI that DoH has; its host is tls.name.
+	Path string `json:"path" default:"/dns-query" example:"/dns-query"`
 }
 
 // DNS bounds what the DNS listeners take on.

@@ -127,6 +127,12 @@ func (c *Config) resolvePaths(folder string) {
 			paths = append(paths, c.Views[v].Zones[i].paths()...)
 		}
 	}
+	for i := range c.Resolver.Routes {
+		for j := range c.Resolver.Routes[i].Encrypted {
+			t := &c.Resolver.Routes[i].Encrypted[j].TLS
+			paths = append(paths, &t.CA, &t.Certificate, &t.Key)
+		}
+	}
 	for i := range c.TLS.Certificates {
 		paths = append(paths, &c.TLS.Certificates[i].Certificate, &c.TLS.Certificates[i].Key)
 	}

@@ -7,7 +7,7 @@
 // A file that cannot be used leaves the certificate before it in place. It owns
 // no timer: whoever holds a Store asks Changed and Status from time to time.
 //
-// Entry points: Store.Set, Store.Get, Store.Changed, Store.Status.
+// Entry points: Store.Set, Store.Get, Store.Changed, Store.Status; Peer.Config.
 //
 // Concurrency: Set is called by one goroutine at a time, everything else by any.
 //

@@ -1,0 +1,43 @@
+package node
+
+import (
+	"crypto/tls"
+
+	"pharos/internal/admin/config"
+	"pharos/internal/admin/telemetry"
+	"pharos/internal/proxy/tlscert"
+	"pharos/internal/resolver/iterate"
+	"pharos/internal/resolver/outbound"
+)
+
+// transports are the names of iterate's transports in the configuration.
+var transports = map[string]iterate.Transport{"dot": iterate.DoT, "doh": iterate.DoH, "doq": iterate.DoQ}
+
+// addRoutes adds the routes of the configuration to that of a resolver.
+func addRoutes(c *outbound.Config, routes []config.ResolverRoute) {
+	for _, r := range routes {
+		route := iterate.Route{Zone: r.Zone, Servers: r.Servers, Forward: r.Kind == "forward", First: r.First}
+		for _, s := range r.Encrypted {
+			t := tlscert.Peer(s.TLS).Config()
+			t.MinVersion = tls.VersionTLS12
+			route.Encrypted = append(route.Encrypted, iterate.Server{AddrPort: s.Address, Over: transports[s.Transport], Peer: len(c.Peers)})
+			c.Peers = append(c.Peers, outbound.Peer{TLS: t, Name: s.TLS.Name, Path: s.Path})
+		}
+		c.Routes = append(c.Routes, route)
+		if !r.Validate {
+			c.Negative = append(c.Negative[:len(c.Negative):len(c.Negative)], r.Zone)
+		}
+	}
+}
+
+// sampleLinks emits what became of connections to other servers.
+func (n *Node) sampleLinks(emit func(telemetry.Sample)) {
+	for over, transport := range []string{"tcp", "dot", "doh", "doq"} {
+		c, _ := n.resolver.Links(iterate.Transport(over))
+		const help = "Connections of the resolver to other servers, by transport: opened, those among them that continued a TLS session, those that failed; and questions on one that there was."
+		emit(counter("resolver_connections_total", help, c.Opened, "transport", transport, "event", "opened"))
+		emit(counter("resolver_connections_total", help, c.Resumed, "transport", transport, "event", "resumed"))
+		emit(counter("resolver_connections_total", help, c.Broken, "transport", transport, "event", "broken"))
+		emit(counter("resolver_connections_total", help, c.Reused, "transport", transport, "event", "reused"))
+	}
+}

@@ -54,6 +54,11 @@ internal/resolver/anchor:       internal/dns/...
 internal/resolver/fairness:
 internal/resolver/outbound:     internal/dns/... internal/resolver/iterate internal/resolver/rrcache internal/resolver/fairness
 
+internal/resolver/policy:       internal/dns/... internal/authority/zone
+internal/resolver/localdata:    internal/dns/... internal/authority/zone internal/resolver/policy
+internal/resolver/dns64:        internal/dns/dnsname
+internal/resolver/rewrite:      internal/dns/... internal/resolver/policy internal/resolver/localdata internal/resolver/dns64 internal/resolver/iterate internal/resolver/rrcache
+
 internal/traffic/health:
 internal/traffic/pool:          internal/traffic/health
 internal/traffic/balance:       internal/traffic/pool internal/traffic/health
@@ -113,6 +118,7 @@ var pure = []string{
 	"internal/authority/gate", "internal/admin/migrate",
 	"internal/authority/kasp",
 	"internal/resolver/rrcache", "internal/resolver/iterate", "internal/resolver/fairness", "internal/resolver/anchor",
+	"internal/resolver/policy", "internal/resolver/localdata", "internal/resolver/dns64", "internal/resolver/rewrite",
 	"internal/traffic/health", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/steer",
 	"internal/proxy/http1", "internal/proxy/route",
 	"internal/cluster/document", "internal/cluster/state",

@@ -113,6 +113,10 @@ func (b *Builder) SetEDE(code EDE, text string) {
 // Len returns the length of the message so far, in octets, without OPT.
 func (b *Builder) Len() int { return len(b.msg) }
 
+// Message returns what there is so far: a header that is not complete, the question and
+// the records. It is good until the next call of a method.
+func (b *Builder) Message() []byte { return b.msg }
+
 // Count returns the number of records in section s.
 func (b *Builder) Count(s Section) int { return int(b.counts[s]) }
 

@@ -88,6 +88,8 @@ const (
 	EDECachedError                EDE = 13
 	EDENotReady                   EDE = 14
 	EDEBlocked                    EDE = 15
+	EDECensored                   EDE = 16
+	EDEFiltered                   EDE = 17
 	EDEProhibited                 EDE = 18
 	EDEStaleNXDomain              EDE = 19
 	EDENotAuthoritative           EDE = 20
@@ -107,7 +109,7 @@ var edeNames = map[EDE]string{
 	EDEDNSKEYMissing: "DNSKEY Missing", EDERRSIGsMissing: "RRSIGs Missing", EDENoZoneKeyBitSet: "No Zone Key Bit Set",
 	EDENSECMissing: "NSEC Missing", EDENSEC3Iterations: "Unsupported NSEC3 Iterations Value", EDEStaleAnswer: "Stale Answer", EDEStaleNXDomain: "Stale NXDOMAIN Answer", EDEForgedAnswer: "Forged Answer",
 	EDECachedError: "Cached Error", EDENotReady: "Not Ready", EDEBlocked: "Blocked",
-	EDEProhibited: "Prohibited", EDENotAuthoritative: "Not Authoritative", EDENotSupported: "Not Supported",
+	EDECensored: "Censored", EDEFiltered: "Filtered", EDEProhibited: "Prohibited", EDENotAuthoritative: "Not Authoritative", EDENotSupported: "Not Supported",
 	EDENoReachableAuthority: "No Reachable Authority", EDENetworkError: "Network Error", EDEInvalidData: "Invalid Data",
 	EDEInvalidQueryType: "Invalid Query Type", EDENegativeTrustAnchor: "Negative Trust Anchor",
 }

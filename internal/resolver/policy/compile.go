@@ -23,7 +23,7 @@ const maxSkipped = 10
 // see Zone.Skipped. One pass over the owners that are networks, and over as many
 // names as it takes to see whether there are triggers of the other kinds.
 func Compile(z *zone.Zone, o Options) *Zone {
-	p := &Zone{Options: o, zone: z}
+	p := &Zone{Options: o, zone: z, text: "policy zone " + z.Origin().String()}
 	for t, folder := range folders {
 		if folder == "" {
 			continue

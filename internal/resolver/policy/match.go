@@ -283,3 +283,35 @@ func (z *Zone) SOA() (rdata.Record, bool) {
 	data, _, _ := set.Record(0)
 	return rdata.Record{Name: z.zone.Origin(), Type: rdata.TypeSOA, Class: rdata.ClassIN, TTL: z.zone.NegativeTTL(), Data: data}, true
 }
+
+// What follows is for local data, which is no policy zone but answers like one.
+
+// Exact returns the rule with local data at name itself; the zero Hit if there is none.
+func (z *Zone) Exact(name dnsname.Name) Hit {
+	n := z.zone.Lookup(name).Exact
+	if n == 0 || !z.zone.HasData(n) {
+		return Hit{}
+	}
+	h := Hit{Zone: z, Trigger: QName, Action: Local, node: n}
+	if z.zone.HasCNAME(n) {
+		h.Action = Alias
+	}
+	return h
+}
+
+// Exists reports whether name, or one below it, has data.
+func (z *Zone) Exists(name dnsname.Name) bool { return z.zone.Lookup(name).Exact != 0 }
+
+// Outcome returns a Hit that says a and has no records.
+func (z *Zone) Outcome(a Action) Hit {
+	return Hit{Zone: z, Trigger: QName, Action: a, node: z.zone.Apex()}
+}
+
+// Has reports whether a rule has an answer to a question for type t.
+func (h Hit) Has(t rdata.Type) bool {
+	if h.Action == Alias || t == rdata.TypeANY {
+		return true
+	}
+	_, ok := h.Zone.zone.RRset(h.node, t)
+	return ok
+}

@@ -65,12 +65,13 @@ const (
 	Local           // records of the rule's own: Each
 	Alias           // a CNAME to Target
 	Disabled        // nothing but the count
+	Refuse          // REFUSED; no policy zone says so
 	actions
 )
 
 // String returns the word for a that configuration and metrics use.
 func (a Action) String() string {
-	return [...]string{"given", "passthru", "nxdomain", "nodata", "drop", "tcp-only", "local-data", "cname", "disabled"}[a]
+	return [...]string{"given", "passthru", "nxdomain", "nodata", "drop", "tcp-only", "local-data", "cname", "disabled", "refuse"}[a]
 }
 
 // ParseAction is the reverse of String.
@@ -107,10 +108,14 @@ type Zone struct {
 	servers bool // it has NSDNAME triggers
 	nets    [triggers]networks
 	skipped []string
+	text    string
 }
 
 // Name returns the name of the zone.
 func (z *Zone) Name() dnsname.Name { return z.zone.Origin() }
+
+// Text returns what is told to clients beside an extended error.
+func (z *Zone) Text() string { return z.text }
 
 // Source returns the version of the zone that z was made of.
 func (z *Zone) Source() *zone.Zone { return z.zone }

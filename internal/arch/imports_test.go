@@ -41,7 +41,7 @@ internal/authority/refresh:     internal/dns/rdata
 internal/authority/sign:        internal/dns/... internal/authority/zone
 internal/authority/update:      internal/dns/... internal/authority/zone
 internal/authority/catalog:     internal/dns/... internal/authority/zone
-internal/authority/catalogs:    internal/dns/... internal/authority/zone internal/authority/journal internal/authority/update internal/authority/catalog
+internal/authority/catalogs:    internal/dns/... internal/authority/zone internal/authority/journal internal/authority/update internal/authority/catalog internal/diskfile
 internal/authority/kasp:        internal/dns/...
 internal/authority/signer:      internal/dns/... internal/authority/zone internal/authority/journal internal/authority/kasp internal/authority/sign internal/diskfile
 internal/authority/xfr:         internal/dns/... internal/authority/... internal/diskfile

@@ -5,14 +5,18 @@
 // and the folder synced. It does not own what is in a file, nor checksums: a disk
 // may still give back something else than was written.
 //
-// Entry points: Replace, ReplaceWith, SyncFolder.
+// Entry points: Replace, ReplaceWith, SyncFolder; LoadJSON, SaveJSON for what is small.
 //
 // Concurrency: all functions may be called at once; those who write one file take
 // turns. Two processes must not write the same file.
 package diskfile
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
 	"hash/maphash"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -73,4 +77,33 @@ func SyncFolder(path string) error {
 	}
 	defer folder.Close()
 	return folder.Sync()
+}
+
+// LoadJSON reads what SaveJSON has written into the value that v points to. Without
+// the file, v stays as it is; with an error, it may be anything.
+func LoadJSON(path string, v any) error {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, v)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+// SaveJSON makes v, as JSON, the content of the file at path, and makes its folder if
+// that is not there. v must be one that JSON has a form for.
+func SaveJSON(path string, v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic("BUG: " + err.Error())
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	return Replace(path, text)
 }

@@ -85,3 +85,26 @@ func TestReplaceTakesTurns(t *testing.T) {
 		t.Errorf("the file is a mixture of %d octets", len(got))
 	}
 }
+
+// TestJSON: what is saved is loaded again; a file that is not there leaves the value as
+// it is, one that nobody understands is an error with its name.
+func TestJSON(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "new", "folder", "file.json")
+	got := map[string]int{"before": 1}
+	if err := LoadJSON(path, &got); err != nil || got["before"] != 1 {
+		t.Errorf("without a file: %v, %v", got, err)
+	}
+	if err := SaveJSON(path, map[string]int{"saved": 2}); err != nil {
+		t.Fatal(err)
+	}
+	got = nil
+	if err := LoadJSON(path, &got); err != nil || len(got) != 1 || got["saved"] != 2 {
+		t.Errorf("loaded: %v, %v", got, err)
+	}
+	if err := os.WriteFile(path, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := LoadJSON(path, &got); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("of half a file: %v", err)
+	}
+}

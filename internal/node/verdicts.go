@@ -1,10 +1,6 @@
 package node
 
 import (
-	"encoding/json"
-	"errors"
-	"io/fs"
-	"os"
 	"path/filepath"
 
 	"pharos/internal/diskfile"
@@ -20,15 +16,8 @@ func verdictsFile(data string) string { return filepath.Join(data, "health.json"
 
 // restoreVerdicts gives the prober what the process before knew.
 func (n *Node) restoreVerdicts(data string) {
-	text, err := os.ReadFile(verdictsFile(data))
-	if errors.Is(err, fs.ErrNotExist) {
-		return
-	}
 	var known []probe.Known
-	if err == nil {
-		err = json.Unmarshal(text, &known)
-	}
-	if err != nil {
+	if err := diskfile.LoadJSON(verdictsFile(data), &known); err != nil {
 		n.log.Warn("last known health not read; members are unknown until probed", "error", err)
 		return
 	}
@@ -40,14 +29,7 @@ func (n *Node) saveVerdicts(data string) {
 	if !n.verdictsChanged.Swap(false) {
 		return
 	}
-	text, err := json.Marshal(n.prober.Snapshot())
-	if err == nil {
-		err = os.MkdirAll(data, 0o700)
-	}
-	if err == nil {
-		err = diskfile.Replace(verdictsFile(data), text)
-	}
-	if err != nil {
+	if err := diskfile.SaveJSON(verdictsFile(data), n.prober.Snapshot()); err != nil {
 		n.log.Warn("last known health not saved; a start would begin with unknown members", "error", err)
 	}
 }

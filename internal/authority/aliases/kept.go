@@ -1,12 +1,7 @@
 package aliases
 
 import (
-	"encoding/json"
-	"errors"
-	"io/fs"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -43,15 +38,9 @@ func (k *kept) holds(z *followed, book *alias.Book) bool {
 
 // load reads what was kept. Without it targets are asked for anew.
 func (d *Driver) load() {
-	text, err := os.ReadFile(d.config.File)
-	if errors.Is(err, fs.ErrNotExist) {
-		return
-	}
-	if err == nil {
-		err = json.Unmarshal(text, &d.saved)
-	}
-	if err != nil {
-		d.config.Log.Warn("addresses of ALIAS targets cannot be read; they are asked for anew", "file", d.config.File, "error", err)
+	if err := diskfile.LoadJSON(d.config.File, &d.saved); err != nil {
+		d.saved = kept{}
+		d.config.Log.Warn("addresses of ALIAS targets cannot be read; they are asked for anew", "error", err)
 		return
 	}
 	for name, z := range d.saved.Zones {
@@ -81,20 +70,7 @@ func (d *Driver) save() {
 		now.Targets[name.String()] = slices.Concat(addrs.V4, addrs.V6)
 	}
 	d.mu.Unlock()
-	text, err := json.Marshal(now)
-	if err != nil {
-		panic("BUG: " + err.Error())
-	}
-	if err := writeDurably(d.config.File, text); err != nil {
+	if err := diskfile.SaveJSON(d.config.File, now); err != nil { // a serial that was served cannot be found out again
 		d.config.Log.Warn("addresses of ALIAS targets not kept; after a restart they are asked for anew", "file", d.config.File, "error", err)
 	}
-}
-
-// writeDurably writes a file at once or not at all, and returns when it is on disk: a
-// serial that was served cannot be found out again.
-func writeDurably(path string, text []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	return diskfile.Replace(path, text)
 }

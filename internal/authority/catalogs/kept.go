@@ -1,13 +1,8 @@
 package catalogs
 
 import (
-	"encoding/json"
-	"errors"
-	"io/fs"
-	"os"
-	"path/filepath"
-
 	"pharos/internal/authority/catalog"
+	"pharos/internal/diskfile"
 	"pharos/internal/dns/dnsname"
 )
 
@@ -28,15 +23,9 @@ type keptMember struct {
 
 // load takes over what an earlier run knew.
 func (k *Keeper) load() {
-	text, err := os.ReadFile(k.config.File)
 	var before kept
-	if err == nil {
-		err = json.Unmarshal(text, &before)
-	}
-	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
-			k.config.Log.Warn("the members of catalogs are not known before the catalogs are", "file", k.config.File, "error", err)
-		}
+	if err := diskfile.LoadJSON(k.config.File, &before); err != nil {
+		k.config.Log.Warn("the members of catalogs are not known before the catalogs are", "error", err)
 		return
 	}
 	owned := map[dnsname.Name]catalog.Owned{}
@@ -60,29 +49,8 @@ func (k *Keeper) save() {
 	for name, m := range k.made {
 		now.Made[name] = &m
 	}
-	text, err := json.Marshal(now)
-	if err == nil {
-		err = replaceDurably(k.config.File, text)
-	}
-	if err != nil {
+	if err := diskfile.SaveJSON(k.config.File, now); err != nil {
 		k.config.Log.Warn("the members of catalogs are not kept on disk; after a restart they are known when the catalogs are", "error", err)
 	}
 	k.unsaved = false
-}
-
-// replaceDurably puts a file in the place of another, at once or not at all, and waits
-// for the disk.
-func replaceDurably(path string, text []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
 }

@@ -42,6 +42,7 @@ internal/authority/sign:        internal/dns/... internal/authority/zone
 internal/authority/update:      internal/dns/... internal/authority/zone
 internal/authority/catalog:     internal/dns/... internal/authority/zone
 internal/authority/catalogs:    internal/dns/... internal/authority/zone internal/authority/journal internal/authority/update internal/authority/catalog internal/diskfile
+internal/authority/bootstrap:   internal/dns/... internal/authority/zone internal/authority/journal
 internal/authority/kasp:        internal/dns/...
 internal/authority/signer:      internal/dns/... internal/authority/zone internal/authority/journal internal/authority/kasp internal/authority/sign internal/diskfile
 internal/authority/xfr:         internal/dns/... internal/authority/... internal/diskfile
@@ -116,7 +117,7 @@ var pure = []string{
 	"internal/authority/zone", "internal/authority/alias", "internal/authority/answer", "internal/authority/byname", "internal/authority/emptyzone", "internal/authority/journal", "internal/authority/edits", "internal/authority/transfer", "internal/authority/refresh", "internal/authority/sign",
 	"internal/authority/update", "internal/authority/catalog", "internal/authority/live",
 	"internal/authority/gate", "internal/admin/migrate",
-	"internal/authority/kasp",
+	"internal/authority/kasp", "internal/authority/bootstrap",
 	"internal/resolver/rrcache", "internal/resolver/iterate", "internal/resolver/fairness", "internal/resolver/anchor",
 	"internal/resolver/policy", "internal/resolver/localdata", "internal/resolver/dns64", "internal/resolver/rewrite",
 	"internal/traffic/health", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/steer",

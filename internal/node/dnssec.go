@@ -16,6 +16,7 @@ import (
 
 	"pharos/internal/admin/config"
 	"pharos/internal/admin/telemetry"
+	"pharos/internal/authority/bootstrap"
 	"pharos/internal/authority/journal"
 	"pharos/internal/authority/kasp"
 	"pharos/internal/authority/sign"
@@ -37,7 +38,7 @@ import (
 // signers are the zones that this node signs, and what their zones say for others.
 type signers struct {
 	*signer.Signers
-	signals signals
+	signals bootstrap.Signals
 }
 
 // buildSigners makes what keeps zones signed. Nothing is signed before goLive.
@@ -254,6 +255,49 @@ const patience = 24 * time.Hour
 func (n *Node) dnssecChanged(name dnsname.Name) {
 	n.reportDNSSEC(name)
 	n.updateSignals(name)
+}
+
+// signalStage adds what a zone that is signed here says for others.
+func (n *Node) signalStage(c *config.Zone, _ *servedZone, v journal.Version) (journal.Version, error) {
+	if c.DNSSEC == "" {
+		return v, nil
+	}
+	return n.signers.signals.Stage(c.Name, v), nil
+}
+
+// updateSignals brings what is said for a zone up to date with its keys. Its parent
+// has no DS yet: later ones are believed by those before.
+func (n *Node) updateSignals(name dnsname.Name) {
+	s := n.current.Load()
+	var child *bootstrap.Child
+	st, ok := n.signers.State(name)
+	if a := s.apexes.Get(name); ok && a != nil && a.served.Zone != nil {
+		p, _ := a.config.Signing()
+		named := slices.ContainsFunc(st.Parent.Shown, func(set []kasp.ID) bool { return len(set) > 0 })
+		if p.CDS != "none" && !named && !st.Parent.Others {
+			child = &bootstrap.Child{Zone: a.served.Zone, TTL: keyTTL(a)}
+			for _, k := range st.Parent.Ask {
+				child.Keys = append(child.Keys, bootstrap.Key{CDS: k.DS(name), CDNSKEY: k.DNSKEY})
+			}
+		}
+	}
+	for _, at := range n.signers.signals.Update(name, child, s.signedZoneOf) {
+		n.zoneChanged(at)
+	}
+}
+
+// signedZoneOf returns the zone of ours that the name of a server is in, if that is
+// signed here.
+func (s *Snapshot) signedZoneOf(host dnsname.Name) dnsname.Name {
+	for n := host; !n.IsZero(); n = n.Parent() {
+		if a := s.apexes.Get(n); a != nil {
+			if a.config.DNSSEC == "" || a.config.DNSSEC == config.PolicyInsecure {
+				return dnsname.Name{}
+			}
+			return a.served.Name
+		}
+	}
+	return dnsname.Name{}
 }
 
 // reportDNSSEC sets the problems of a signed zone.

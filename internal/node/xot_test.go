@@ -97,7 +97,7 @@ func TestPrimaryOverTLS(t *testing.T) {
 			zone := peers.Zone{Name: "peer.test.", Text: peerZone(1), Notify: at}
 			s := startPeer(t, peers.Named, peers.Options{Address: peer, TLS: &theirs, Zones: []peers.Zone{zone}})
 			waitForSerial(t, peer, 1, s.Log)
-			pin := strings.TrimSpace(run(t, "sh", "-c", "openssl x509 -in "+filepath.Join(f.path, "theirs.crt")+" -noout -pubkey | openssl pkey -pubin -outform DER | openssl dgst -sha256 -binary | base64"))
+			pin := pinOf(t, filepath.Join(f.path, "theirs.crt"))
 			n, _ := start(t, f.write("pharos.yaml", fmt.Sprintf(`data: data
 store: {enabled: false}
 listen: {dns: ["%s"], admin: "127.0.0.1:0"}
@@ -123,4 +123,10 @@ zones: [{name: peer.test, kind: secondary, primaries: [{address: "%s", tls: {%s}
 			waitForSerial(t, at, 2, s.Log) // NOTIFY over UDP, then SOA and IXFR over TLS
 		})
 	}
+}
+
+// pinOf returns the pin of a certificate as operators are told to print it.
+func pinOf(t *testing.T, crt string) string {
+	t.Helper()
+	return strings.TrimSpace(run(t, "sh", "-c", "openssl x509 -in "+crt+" -noout -pubkey | openssl pkey -pubin -outform DER | openssl dgst -sha256 -binary | base64"))
 }

@@ -5,7 +5,8 @@
 // asked of them. Each runs in a folder and on a loopback port of its own, in the
 // foreground, and is ended by its process id.
 //
-// Entry points: Installed, FreePort, Start, StartWith, Server.Stop, Server.Reload.
+// Entry points: Installed, FreePort, Start, StartRecursor, StartWith, Server.Stop,
+// Server.Reload.
 //
 // Concurrency: a Server belongs to one goroutine; its process ends at the latest
 // with the context of Start.
@@ -36,7 +37,7 @@ const (
 	NSD   Kind = "nsd"
 )
 
-// All returns every Kind.
+// All returns every Kind of authoritative server.
 func All() []Kind { return []Kind{Named, Knot, NSD} }
 
 // path finds a program, also where the shell of an ordinary user does not look.
@@ -173,7 +174,8 @@ func StartWith(ctx context.Context, kind Kind, address netip.AddrPort, folder, c
 	if err != nil {
 		return nil, err
 	}
-	args := map[Kind][]string{Named: {"-g", "-n", "1", "-c", file}, Knot: {"-c", file}, NSD: {"-d", "-c", file}}[kind]
+	args := map[Kind][]string{Named: {"-g", "-n", "1", "-c", file}, Knot: {"-c", file}, NSD: {"-d", "-c", file},
+		Unbound: {"-d", "-c", file}, Kresd: {"-n", "-q", "-c", file, folder}}[kind]
 	s := &Server{Address: address, folder: folder, cmd: exec.CommandContext(ctx, program, args...), ended: make(chan struct{})}
 	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = folder, &s.log, &s.log
 	s.cmd.Cancel = func() error { return s.cmd.Process.Signal(syscall.SIGTERM) }

@@ -428,3 +428,27 @@ func TestConnectionLimit(t *testing.T) {
 	cancel()
 	waiting.Wait()
 }
+
+// A connection whose other end has vanished is found out in half of the question's
+// time, and is not used again.
+func TestSilentConnection(t *testing.T) {
+	for _, over := range []iterate.Transport{iterate.DoT, iterate.DoQ} {
+		s := listenSecure(t, over)
+		d := forwarding(t, s, over, Config{})
+		resolve(t, d, "first.test.")
+		vanished := func(msg []byte) []byte {
+			if s.conns.Load() > 1 {
+				return msg
+			}
+			<-t.Context().Done() // nothing comes back, not even an error
+			return nil
+		}
+		s.change.Store(&vanished)
+		if got := resolve(t, d, "second.test."); len(got.Answer) != 1 || got.Sent != 1 {
+			t.Errorf("%v: got %v %v after %d queries, want an answer to one", over, got.Rcode, got.Errors, got.Sent)
+		}
+		if got := resolve(t, d, "third.test."); len(got.Answer) != 1 || s.conns.Load() != 2 {
+			t.Errorf("%v: got %v over %d connections, want 2", over, got.Rcode, s.conns.Load())
+		}
+	}
+}

@@ -53,6 +53,7 @@ internal/resolver/rrcache:      internal/dns/...
 internal/resolver/iterate:      internal/dns/... internal/resolver/rrcache
 internal/resolver/anchor:       internal/dns/...
 internal/resolver/fairness:
+internal/resolver/failures:     internal/dns/... internal/resolver/iterate
 internal/resolver/outbound:     internal/dns/... internal/resolver/iterate internal/resolver/rrcache internal/resolver/fairness
 
 internal/resolver/policy:       internal/dns/... internal/authority/zone
@@ -118,7 +119,7 @@ var pure = []string{
 	"internal/authority/update", "internal/authority/catalog", "internal/authority/live",
 	"internal/authority/gate", "internal/admin/migrate",
 	"internal/authority/kasp", "internal/authority/bootstrap",
-	"internal/resolver/rrcache", "internal/resolver/iterate", "internal/resolver/fairness", "internal/resolver/anchor",
+	"internal/resolver/rrcache", "internal/resolver/iterate", "internal/resolver/fairness", "internal/resolver/anchor", "internal/resolver/failures",
 	"internal/resolver/policy", "internal/resolver/localdata", "internal/resolver/dns64", "internal/resolver/rewrite",
 	"internal/traffic/health", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/steer",
 	"internal/proxy/http1", "internal/proxy/route",

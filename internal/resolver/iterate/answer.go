@@ -29,7 +29,8 @@ type Answer struct {
 	AD         bool          // the client is to be told that it is Secure
 	Why        string        // of an insecure answer: what proves it; of a bogus one see Errors
 	Late       bool          // it took so long that it had better not be sent: see package outbound
-	Trace      []Step        // if Ask.Trace
+	Failure    FailureID     // of a SERVFAIL: what its story can be asked for by
+	Trace      []Step        // if Ask.Trace, or Failure is set
 }
 
 // Write puts a into out, which must have been Reset to the query it answers:
@@ -40,6 +41,7 @@ func (a *Answer) Write(out *dnswire.Builder) {
 	out.SetRA(true)
 	out.SetAD(a.AD)
 	for _, e := range a.Errors {
+		e = a.told(e)
 		out.SetEDE(e.Code, e.Text)
 	}
 	begin := out.Mark()
@@ -56,6 +58,14 @@ func (a *Answer) Write(out *dnswire.Builder) {
 			return
 		}
 	}
+}
+
+// told returns an extended error as clients are told it: with the id of the failure.
+func (a *Answer) told(e dnswire.ExtendedError) dnswire.ExtendedError {
+	if a.Failure != 0 {
+		e.Text = a.Failure.String() + ": " + e.Text
+	}
+	return e
 }
 
 // StepKind is the kind of one step of a resolution.
@@ -87,20 +97,24 @@ const (
 
 // Step is one step of a resolution, in the order in which they happened.
 type Step struct {
-	At         time.Duration // since the question came
+	At         time.Duration // since the question came; less than 0 in a lookup that others had begun
 	Kind       StepKind
-	Depth      int            // 0: the question itself; more: lookups it needed
-	Name       dnsname.Name   // what was looked up
-	Type       rdata.Type     //
+	TCP        bool
+	Rcode      dnswire.Rcode  // of replies
+	State      rrcache.State  // of trust and judgement
+	Type       rdata.Type     // what was looked up, with Name
+	AskedType  rdata.Type     // what was sent, with Asked, if it was less than the question
+	Depth      int32          // 0: the question itself; more: lookups it needed
+	Records    int32          // of answers
+	Name       dnsname.Name   //
+	Asked      dnsname.Name   //
 	Zone       dnsname.Name   // whose server was asked
 	Server     netip.AddrPort // who was asked, if somebody was
 	ServerName dnsname.Name
-	TCP        bool
 	Over       Transport     // of StepSent
 	RTT        time.Duration // of replies
-	Rcode      dnswire.Rcode // of replies
 	Target     dnsname.Name  // of referrals, aliases and needed servers
-	Records    int           // of answers
-	State      rrcache.State // of trust and judgement
 	Note       string
+
+	number uint64 // of all steps; At is since the machine began until it is told
 }

@@ -229,8 +229,6 @@ func (r *Resolver) exceeds(l *lookup, which Limit) {
 // exceeded makes the failure of a question that is at a limit of its budget.
 func (r *Resolver) exceeded(c *client, f failure) {
 	r.counters.Limits[f.over]++
-	if c.ask.Trace {
-		c.note(r, Step{Kind: StepLimit, Name: c.name, Type: c.ask.Type, Note: f.text})
-	}
+	c.note(r, Step{Kind: StepLimit, Name: c.name, Type: c.ask.Type, Note: f.text})
 	r.failClient(c, f)
 }

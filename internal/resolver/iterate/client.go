@@ -39,7 +39,7 @@ type client struct {
 	proof  []rdata.Record   // denials behind chain
 	state  rrcache.State    // of the chain so far; Secure to begin with
 	why    *dnssec.Fault    // of an insecure chain
-	trace  []Step
+	story  story
 }
 
 // failure is why something came to nothing. limited: because of a limit of those
@@ -48,7 +48,13 @@ type failure struct {
 	ede     dnswire.EDE
 	text    string
 	limited bool
-	over    Limit // that it met, if one
+	over    Limit     // that it met, if one
+	id      FailureID // 0: not yet told to anybody
+}
+
+// remembered returns f as the cache keeps it.
+func (f *failure) remembered() rrcache.Failure {
+	return rrcache.Failure{Rcode: dnswire.RcodeServFail, EDE: dnswire.ExtendedError{Code: f.ede, Text: f.text}, ID: uint64(f.id)}
 }
 
 // ask takes in a client's question.
@@ -66,9 +72,6 @@ func (r *Resolver) ask(ev Ask) {
 		panic("BUG: a token is asked twice at a time")
 	}
 	r.clients[ev.Token] = c
-	if ev.Trace {
-		r.tracing++
-	}
 	switch {
 	case ev.Class != rdata.ClassIN:
 		r.reply(c, Answer{Rcode: dnswire.RcodeRefused, Errors: []dnswire.ExtendedError{
@@ -100,24 +103,20 @@ func (r *Resolver) advance(c *client) {
 		if !ok || known.isPartial() || r.isDistrusted(c, known) {
 			break
 		}
-		if c.ask.Trace {
-			c.note(r, Step{Kind: StepCacheHit, Name: c.name, Type: c.ask.Type, Target: known.target,
-				Rcode: known.rcode, Records: len(known.records)})
-		}
+		c.note(r, Step{Kind: StepCacheHit, Name: c.name, Type: c.ask.Type, Target: known.target,
+			Rcode: known.rcode, Records: int32(len(known.records))})
 		if r.consider(c, known) {
 			return
 		}
 	}
 	if f := r.cache.Failure(r.now, c.name, c.ask.Type); f != nil && !c.ask.Anew && !(c.ask.CD && isBogus(f.EDE.Code)) {
-		r.failClient(c, failure{ede: dnswire.EDECachedError, text: f.EDE.Text, limited: true})
+		r.failClient(c, failure{ede: dnswire.EDECachedError, text: f.EDE.Text, limited: true, id: FailureID(f.ID)})
 		return
 	}
 	if !c.ask.CD && !c.ask.Anew {
 		if denied, ok := r.deny(question{c.name, c.ask.Type}, &c.budget); ok {
 			r.counters.Synthesised++
-			if c.ask.Trace {
-				c.note(r, Step{Kind: StepCacheHit, Name: c.name, Type: c.ask.Type, Rcode: denied.rcode, Note: "proven by what was learnt about other names"})
-			}
+			c.note(r, Step{Kind: StepCacheHit, Name: c.name, Type: c.ask.Type, Rcode: denied.rcode, Note: "proven by what was learnt about other names"})
 			r.consider(c, denied)
 			return
 		}
@@ -234,10 +233,11 @@ func (c *client) hasOwner(n dnsname.Name) bool {
 
 // failClient answers SERVFAIL, and remembers it for this question (RFC 9520 §3.2).
 func (r *Resolver) failClient(c *client, f failure) {
-	if c.ask.Trace {
-		c.note(r, Step{Kind: StepGaveUp, Name: c.name, Type: c.ask.Type, Note: f.text})
+	c.note(r, Step{Kind: StepGaveUp, Name: c.name, Type: c.ask.Type, Note: f.text})
+	if f.id == 0 {
+		f.id = r.newFailureID()
 	}
-	remembered := rrcache.Failure{Rcode: dnswire.RcodeServFail, EDE: dnswire.ExtendedError{Code: f.ede, Text: f.text}}
+	remembered := f.remembered()
 	if c.stale != nil {
 		remembered.For = r.cache.Limits().StaleRetry
 	}
@@ -256,7 +256,7 @@ func (r *Resolver) failClient(c *client, f failure) {
 	if isBogus(f.ede) {
 		r.counters.Bogus++
 	}
-	r.reply(c, Answer{Rcode: dnswire.RcodeServFail, Limit: f.over, Errors: []dnswire.ExtendedError{{Code: f.ede, Text: f.text}}})
+	r.reply(c, Answer{Rcode: dnswire.RcodeServFail, Limit: f.over, Failure: f.id, Errors: []dnswire.ExtendedError{{Code: f.ede, Text: f.text}}})
 }
 
 // reply answers c and lets go of all that was done for it alone.
@@ -272,11 +272,11 @@ func (r *Resolver) reply(c *client, a Answer) {
 		r.part(l, waiter{client: c})
 	}
 	r.endCheck(c)
-	if c.ask.Trace {
-		r.tracing--
-	}
-	a.Sent, a.Cached, a.Elapsed, a.Trace = c.budget.sent, c.budget.sent == 0 && r.now.Equal(c.started), r.now.Sub(c.started), c.trace
+	a.Sent, a.Cached, a.Elapsed = c.budget.sent, c.budget.sent == 0 && r.now.Equal(c.started), r.now.Sub(c.started)
 	a.Spent = c.budget.spent()
+	if c.ask.Trace || a.Failure != 0 {
+		a.Trace = c.story.tell(r, c)
+	}
 	if !c.ask.Anew {
 		r.keepReady(c, a)
 	}
@@ -300,7 +300,8 @@ func (r *Resolver) keepReady(c *client, a Answer) {
 		Rcode: a.Rcode, Answer: a.Answer, Authority: a.Authority, TTL: rdata.MaxTTL, Secure: a.State == rrcache.Secure && !c.ask.CD,
 	}
 	if len(a.Errors) > 0 {
-		ready.Failure = &a.Errors[0]
+		told := a.told(a.Errors[0])
+		ready.Failure = &told
 	}
 	switch {
 	case a.Rcode == dnswire.RcodeServFail:
@@ -312,30 +313,6 @@ func (r *Resolver) keepReady(c *client, a Answer) {
 		return // a negative answer without SOA is not kept (RFC 2308 §5)
 	}
 	r.cache.PutAnswer(r.now, ready)
-}
-
-// note adds a step to the trace.
-func (c *client) note(r *Resolver, s Step) {
-	s.At = r.now.Sub(c.started)
-	c.trace = append(c.trace, s)
-}
-
-// note adds a step to the trace of every client behind l that keeps one. It
-// costs one comparison when nobody does.
-func (r *Resolver) note(l *lookup, s Step) {
-	if r.tracing == 0 {
-		return
-	}
-	s.Name, s.Type = l.q.name, l.q.t
-	s.Depth = l.depth
-	if l.cut != nil {
-		s.Zone = l.cut.Zone
-	}
-	l.eachClient(make(map[*lookup]bool), func(c *client) {
-		if c.ask.Trace {
-			c.note(r, s)
-		}
-	})
 }
 
 // eachClient visits the clients that wait for l, directly or not.

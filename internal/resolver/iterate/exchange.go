@@ -101,17 +101,17 @@ func (r *Resolver) open(l *lookup, x *exchange, timeout time.Duration) bool {
 		mixCase(msg, r.cfg.Rand)
 		x.mixed = msg[dnswire.HeaderLen : dnswire.HeaderLen+x.q.name.Len()]
 	}
-	r.note(l, Step{Kind: StepSent, Server: x.to.AddrPort, ServerName: x.server, TCP: x.tcp, Over: x.to.Over, Note: x.note()})
+	r.note(l, Step{Kind: StepSent, Server: x.to.AddrPort, ServerName: x.server, TCP: x.tcp, Over: x.to.Over, Asked: x.part(), AskedType: x.q.t})
 	r.do(Send{Exchange: x.number, To: x.to.AddrPort, TCP: x.tcp, Over: x.to.Over, Peer: x.to.Peer, Msg: msg, Timeout: timeout})
 	return true
 }
 
-// note says what is asked if it is not the whole question.
-func (x *exchange) note() string {
+// part returns the name that is asked for if it is not the whole question.
+func (x *exchange) part() dnsname.Name {
 	if x.q == x.lookup.q {
-		return ""
+		return dnsname.Name{}
 	}
-	return fmt.Sprintf("asked for %v %v only", x.q.name, x.q.t)
+	return x.q.name
 }
 
 // who names the server for a message.

@@ -23,6 +23,7 @@ type lookup struct {
 	waiters []waiter // not empty
 	done    bool
 	result  result
+	story   *story
 
 	cut     *rrcache.Delegation // whose servers are asked; nil while priming is waited for
 	route   *route              // by which cut was come to, if by one
@@ -249,7 +250,7 @@ func (r *Resolver) accept(l *lookup, x *exchange, m *dnswire.Message, rep reply)
 	kind, useful := stepOf[rep.verdict]
 	isPart := x.q != l.q && rep.verdict != referral
 	if useful || isPart {
-		step.Kind, step.Records, step.Target = kind, len(rep.records), rep.target
+		step.Kind, step.Records, step.Target = kind, int32(len(rep.records)), rep.target
 		if rep.verdict == referral {
 			step.Target = rep.zone
 		}
@@ -257,7 +258,7 @@ func (r *Resolver) accept(l *lookup, x *exchange, m *dnswire.Message, rep reply)
 			step.Kind = StepRefused
 		}
 		if x.q != l.q {
-			step.Note = x.note()
+			step.Asked, step.AskedType = x.part(), x.q.t
 		}
 		r.note(l, step)
 		if isPart {

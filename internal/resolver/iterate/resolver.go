@@ -31,7 +31,6 @@ import (
 
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnssec"
-	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/rrcache"
 )
@@ -77,7 +76,8 @@ type Resolver struct {
 	memo       *dnssec.Memo
 	familyOff  [2]time.Time // IPv4, IPv6: no route until then
 	hintsUntil time.Time    // priming failed: the hints serve as root until then
-	tracing    int          // clients that collect a trace
+	began      time.Time    // the first Step
+	steps      uint64       // number of the last step of a story
 	background int          // clients that have been answered, or are nobody's
 	walk       uint64       // number of the last search for a cycle
 	counters   Counters
@@ -125,7 +125,9 @@ func New(cfg Config) *Resolver {
 // Step takes one event in and appends to acts what is to be done about it. now
 // must not go back. Events of exchanges that are closed are ignored.
 func (r *Resolver) Step(now time.Time, ev Event, acts []Action) []Action {
-	r.now, r.acts = now, acts
+	if r.now, r.acts = now, acts; r.began.IsZero() {
+		r.began = now
+	}
 	switch ev := ev.(type) {
 	case Ask:
 		r.ask(ev)
@@ -209,10 +211,15 @@ func (r *Resolver) join(q question, w waiter, cost *client, depth int) *lookup {
 		r.counters.Merged++
 		l.waiters = append(l.waiters, w)
 		l.depth = min(l.depth, depth)
-		return l
+	} else {
+		l = &lookup{q: q, depth: depth, payer: cost, waiters: []waiter{w}, story: new(story)}
+		r.lookups[q] = l
 	}
-	l = &lookup{q: q, depth: depth, payer: cost, waiters: []waiter{w}}
-	r.lookups[q] = l
+	if w.client != nil {
+		w.client.story.join(l.story)
+	} else {
+		w.lookup.story.join(l.story)
+	}
 	return l
 }
 
@@ -250,9 +257,8 @@ func (r *Resolver) settle(l *lookup, res result) {
 	r.end(l)
 	l.result = res
 	if f := res.failure; f != nil && !f.limited {
-		r.cache.PutFailure(r.now, l.q.name, l.q.t, rrcache.Failure{
-			Rcode: dnswire.RcodeServFail, EDE: dnswire.ExtendedError{Code: f.ede, Text: f.text},
-		})
+		f.id = r.newFailureID()
+		r.cache.PutFailure(r.now, l.q.name, l.q.t, f.remembered())
 	}
 	for _, w := range l.waiters {
 		r.wakes = append(r.wakes, wake{to: w, from: l})

@@ -34,19 +34,21 @@ func (r *Resolver) answerStale(c *client, why string) bool {
 
 // staleAnswer makes an answer of what has expired.
 func (r *Resolver) staleAnswer(c *client, why string) Answer {
-	if c.ask.Trace {
-		c.note(r, Step{Kind: StepStale, Name: c.ask.Name, Type: c.ask.Type, Note: why})
-	}
+	c.note(r, Step{Kind: StepStale, Name: c.ask.Name, Type: c.ask.Type, Note: why})
 	m := c.stale.Message()
 	e := dnswire.ExtendedError{Code: dnswire.EDEStaleAnswer, Text: why}
 	if m.Rcode == dnswire.RcodeNXDomain {
 		e.Code = dnswire.EDEStaleNXDomain
 	}
 	r.counters.Stale++
-	return Answer{
+	a := Answer{
 		Rcode: m.Rcode, Answer: m.Answer, Authority: m.Authority, Errors: []dnswire.ExtendedError{e},
-		Sent: c.budget.sent, Spent: c.budget.spent(), Elapsed: r.now.Sub(c.started), Trace: c.trace, State: rrcache.Indeterminate,
+		Sent: c.budget.sent, Spent: c.budget.spent(), Elapsed: r.now.Sub(c.started), State: rrcache.Indeterminate,
 	}
+	if c.ask.Trace {
+		a.Trace = c.story.tell(r, c)
+	}
+	return a
 }
 
 // patience returns how long c waits before it takes an answer that has expired.

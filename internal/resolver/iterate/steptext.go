@@ -9,7 +9,7 @@ import (
 // String tells the step as one line, indented by how deep the lookup is nested.
 func (s Step) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%9v  %s", s.At.Round(time.Microsecond), strings.Repeat("  ", s.Depth))
+	fmt.Fprintf(&b, "%9v  %s", s.At.Round(time.Microsecond), strings.Repeat("  ", int(s.Depth)))
 	server := s.Server.String()
 	if !s.ServerName.IsZero() {
 		server = s.ServerName.String() + " " + server
@@ -65,6 +65,9 @@ func (s Step) String() string {
 	}
 	if s.RTT > 0 {
 		fmt.Fprintf(&b, "  [%v]", s.RTT.Round(time.Microsecond))
+	}
+	if !s.Asked.IsZero() {
+		fmt.Fprintf(&b, ": asked for %v %v only", s.Asked, s.AskedType)
 	}
 	if s.Note != "" {
 		b.WriteString(": " + s.Note)

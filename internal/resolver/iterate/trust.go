@@ -221,7 +221,7 @@ func (v *validator) remember(name dnsname.Name, t *trust) descent {
 	if v.r.now.Before(t.until) {
 		v.r.chains.put(name, t)
 	}
-	if v.c.ask.Trace && (t.zone == name || t.state != rrcache.Secure) {
+	if t.zone == name || t.state != rrcache.Secure {
 		v.c.note(v.r, Step{Kind: StepTrust, Name: name, Type: rdata.TypeDS, Target: name, State: t.state, Note: faultText(t.why)})
 	}
 	return descent{kind: stepTrust, trust: t}

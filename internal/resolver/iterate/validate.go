@@ -93,9 +93,7 @@ func (r *Resolver) validate(c *client) bool {
 }
 
 func (c *client) noteJudged(r *Resolver, q question, j judgement) {
-	if c.ask.Trace {
-		c.note(r, Step{Kind: StepJudged, Name: q.name, Type: q.t, State: j.state, Note: faultText(j.fault)})
-	}
+	c.note(r, Step{Kind: StepJudged, Name: q.name, Type: q.t, State: j.state, Note: faultText(j.fault)})
 }
 
 func faultText(f *dnssec.Fault) string {

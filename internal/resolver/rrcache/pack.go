@@ -80,6 +80,7 @@ func appendDelegation(b []byte, d *Delegation) []byte {
 func appendFailure(b []byte, f *Failure) []byte {
 	b = binary.BigEndian.AppendUint16(b, uint16(f.Rcode))
 	b = binary.BigEndian.AppendUint16(b, uint16(f.EDE.Code))
+	b = binary.BigEndian.AppendUint64(b, f.ID)
 	text := f.EDE.Text[:min(len(f.EDE.Text), 1024)]
 	return append(binary.BigEndian.AppendUint16(b, uint16(len(text))), text...)
 }
@@ -196,6 +197,7 @@ func (u *unpacker) delegation(zone dnsname.Name) *Delegation {
 func (u *unpacker) failure() *Failure {
 	f := &Failure{Rcode: dnswire.Rcode(u.uint16())}
 	f.EDE.Code = dnswire.EDE(u.uint16())
+	f.ID = u.uint64()
 	f.EDE.Text = string(u.take(int(u.uint16())))
 	return f
 }

@@ -98,6 +98,7 @@ type Failure struct {
 	Rcode dnswire.Rcode
 	EDE   dnswire.ExtendedError
 	For   time.Duration // how long it is remembered; 0: Limits.FailureTime
+	ID    uint64        // what it is known by; 0: nothing
 }
 
 // Get returns what is known about the records of type t at name, or that the

@@ -1,0 +1,113 @@
+package iterate
+
+import (
+	"cmp"
+	"encoding/base32"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// story is what has happened to a question or to a lookup, and the stories of the
+// lookups that it joined. It is always kept: who is told that something failed may
+// ask why later. It outlives the lookup as long as somebody has a part in it.
+type story struct {
+	steps []Step
+	parts []*story
+}
+
+// Limits of what is told. A question within its limits rarely has more than 200
+// steps, and what comes first is what led to the rest.
+const (
+	maxSteps = 256 // of an Answer's trace
+	ownSteps = 100 // of one question or lookup
+)
+
+// add adds a step that happened now.
+func (s *story) add(r *Resolver, step Step) {
+	if len(s.steps) == ownSteps {
+		return
+	}
+	if s.steps == nil {
+		s.steps = make([]Step, 0, 2)
+	}
+	r.steps++
+	step.number, step.At = r.steps, r.now.Sub(r.began)
+	s.steps = append(s.steps, step)
+}
+
+// join makes the story of a lookup a part of s.
+func (s *story) join(part *story) {
+	if len(s.parts) < ownSteps && !slices.Contains(s.parts, part) {
+		s.parts = append(s.parts, part)
+	}
+}
+
+// tell returns all steps of s, in the order in which they happened, in the eyes of c.
+func (s *story) tell(r *Resolver, c *client) []Step {
+	var all []Step
+	s.visit(make(map[*story]bool), func(part *story) { all = append(all, part.steps...) })
+	slices.SortFunc(all, func(a, b Step) int { return cmp.Compare(a.number, b.number) })
+	all = all[:min(len(all), maxSteps)]
+	for i := range all {
+		all[i].At -= c.started.Sub(r.began)
+	}
+	return all
+}
+
+func (s *story) visit(seen map[*story]bool, do func(*story)) {
+	if seen[s] {
+		return
+	}
+	seen[s] = true
+	do(s)
+	for _, part := range s.parts {
+		part.visit(seen, do)
+	}
+}
+
+// note adds a step to the story of c.
+func (c *client) note(r *Resolver, s Step) { c.story.add(r, s) }
+
+// note adds a step to the story of l.
+func (r *Resolver) note(l *lookup, s Step) {
+	s.Name, s.Type, s.Depth = l.q.name, l.q.t, int32(l.depth)
+	if l.cut != nil {
+		s.Zone = l.cut.Zone
+	}
+	l.story.add(r, s)
+}
+
+// FailureID stands for one failure, in what is told to clients, so that an operator can
+// ask for its story. 0 is none.
+type FailureID uint64
+
+const (
+	failurePrefix = "servfail-"
+	failureBits   = 40
+)
+
+// failureText has no letters that are taken for others.
+var failureText = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
+
+// newFailureID returns an id that was not given out lately, as far as chance allows.
+func (r *Resolver) newFailureID() FailureID {
+	return FailureID(r.cfg.Rand.Uint64()>>(64-failureBits) | 1)
+}
+
+// String returns the id as clients see it, such as "servfail-0k3m9x2q".
+func (id FailureID) String() string {
+	octets := binary.BigEndian.AppendUint64(nil, uint64(id))
+	return failurePrefix + failureText.EncodeToString(octets[8-failureBits/8:])
+}
+
+// ParseFailureID reads what String has written, in any case.
+func ParseFailureID(text string) (FailureID, error) {
+	digits, ok := strings.CutPrefix(strings.ToLower(text), failurePrefix)
+	octets, err := failureText.DecodeString(digits)
+	if !ok || err != nil || len(digits) != failureBits/5 {
+		return 0, fmt.Errorf("%q is no id of a failure; want one such as %s", text, FailureID(0x123456789a))
+	}
+	return FailureID(binary.BigEndian.Uint64(append(make([]byte, 8-len(octets)), octets...))), nil
+}

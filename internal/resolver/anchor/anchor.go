@@ -24,6 +24,8 @@ package anchor
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"slices"
 	"time"
 
@@ -114,25 +116,33 @@ type Point struct {
 	Keys []Key
 	// Configured are the DS records that no key here is known to be of yet.
 	Configured [][]byte
-	Checked    time.Time // when the zone's keys were last seen and verified
-	Next       time.Time // when they are to be looked at
-	Failures   int       // checks in a row that came to nothing
-	Problem    string    // of the last of them
+	// Initial are fingerprints of the anchors that were configured.
+	Initial  []string
+	Checked  time.Time // when the zone's keys were last seen and verified
+	Next     time.Time // when they are to be looked at
+	Failures int       // checks in a row that came to nothing
+	Problem  string    // of the last of them
 }
 
 // New returns the trust points of configured anchors, DS and DNSKEY records, with what
-// is known from before. known may be nil. Points of zones that have no configured
-// anchor any more are left out.
+// is known from before. known may be nil. What is known of a zone counts only if one of
+// the anchors that it came from is still configured: who has replaced them all wants
+// nothing of the keys before.
 func New(now time.Time, configured []rdata.Record, known []*Point) []*Point {
+	initial := map[dnsname.Name][]string{}
+	for _, r := range configured {
+		initial[r.Name] = append(initial[r.Name], fingerprint(r))
+	}
 	var points []*Point
 	for _, r := range configured {
 		p := find(points, r.Name)
 		if p == nil {
 			p = &Point{Zone: r.Name, Next: now}
-			if old := find(known, r.Name); old != nil {
+			if old := find(known, r.Name); old != nil && slices.ContainsFunc(old.Initial, func(f string) bool { return slices.Contains(initial[r.Name], f) }) {
 				*p = *old
 				p.Keys, p.Configured = slices.Clone(old.Keys), nil
 			}
+			p.Initial = initial[r.Name]
 			points = append(points, p)
 		}
 		switch {
@@ -143,6 +153,11 @@ func New(now time.Time, configured []rdata.Record, known []*Point) []*Point {
 		}
 	}
 	return points
+}
+
+func fingerprint(r rdata.Record) string {
+	sum := sha256.Sum256(append([]byte{byte(r.Type)}, r.Data...))
+	return hex.EncodeToString(sum[:8])
 }
 
 func find(points []*Point, zone dnsname.Name) *Point {

@@ -28,6 +28,7 @@ type Negative struct {
 	Since  time.Time
 	Until  time.Time // zero: from the configuration, until that changes
 	Reason string
+	Forced bool // it stays to its end, mended or not: the name is not tried without it
 	// Retest is when the name is tried next without the anchor.
 	Retest time.Time
 	// Mended: the last such try found the name secure, or insecure without it, so the
@@ -71,7 +72,7 @@ func (n *Negatives) put(e Negative) {
 }
 
 // Add makes name a negative anchor for so long, or for longer or shorter than it was.
-func (n *Negatives) Add(now time.Time, name dnsname.Name, lasts time.Duration, reason string) error {
+func (n *Negatives) Add(now time.Time, name dnsname.Name, lasts time.Duration, reason string, forced bool) error {
 	i, found := n.find(name)
 	switch {
 	case lasts <= 0 || lasts > NegativeMost:
@@ -81,7 +82,7 @@ func (n *Negatives) Add(now time.Time, name dnsname.Name, lasts time.Duration, r
 	case !found && len(n.List) >= MaxNegatives:
 		return fmt.Errorf("there are %d negative trust anchors, which is the most; remove one", MaxNegatives)
 	}
-	e := Negative{Name: name, Since: now, Until: now.Add(lasts), Reason: reason}
+	e := Negative{Name: name, Since: now, Until: now.Add(lasts), Reason: reason, Forced: forced}
 	e.schedule(now)
 	n.put(e)
 	return nil
@@ -144,11 +145,11 @@ func (e *Negative) schedule(now time.Time) {
 // zero time if never.
 func (n *Negatives) Due(now time.Time) (names []dnsname.Name, next time.Time) {
 	for _, e := range n.List {
-		if !now.Before(e.Retest) {
+		if !e.Forced && !now.Before(e.Retest) {
 			names = append(names, e.Name)
 		}
-		for _, at := range [...]time.Time{e.Retest, e.Until} {
-			if !at.IsZero() && (next.IsZero() || at.Before(next)) {
+		for i, at := range [...]time.Time{e.Until, e.Retest} {
+			if !at.IsZero() && !(i == 1 && e.Forced) && (next.IsZero() || at.Before(next)) {
 				next = at
 			}
 		}

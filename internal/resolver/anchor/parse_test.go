@@ -118,14 +118,14 @@ func TestNegatives(t *testing.T) {
 	a, b, c := dnsname.MustParse("a.example."), dnsname.MustParse("b.example."), dnsname.MustParse("c.example.")
 	n.Configure(start, []dnsname.Name{c})
 	for _, lasts := range []time.Duration{0, -time.Second, NegativeMost + 1} {
-		if err := n.Add(start, a, lasts, ""); err == nil {
+		if err := n.Add(start, a, lasts, "", false); err == nil {
 			t.Errorf("one of %v is taken", lasts)
 		}
 	}
-	if n.Add(start, a, day, "mail is down") != nil || n.Add(start, b, time.Hour, "") != nil || len(n.List) != 3 {
+	if n.Add(start, a, day, "mail is down", false) != nil || n.Add(start, b, time.Hour, "", false) != nil || len(n.List) != 3 {
 		t.Fatal(n)
 	}
-	if n.Add(start, c, day, "") == nil || n.Remove(c) == nil || n.Remove(dnsname.MustParse("d.")) == nil {
+	if n.Add(start, c, day, "", false) == nil || n.Remove(c) == nil || n.Remove(dnsname.MustParse("d.")) == nil {
 		t.Error("one of the configuration can be changed, or one that is not there")
 	}
 	if names, next := n.Due(start); len(names) != 0 || !next.Equal(start.Add(15*time.Minute)) { // a quarter of b's hour
@@ -146,7 +146,7 @@ func TestNegatives(t *testing.T) {
 	if !n.Tested(start.Add(2*time.Hour), a, true, "secure") || len(n.List) != 1 {
 		t.Error("a stays though it is mended")
 	}
-	if err := n.Add(start, a, NegativeMost, ""); err != nil {
+	if err := n.Add(start, a, NegativeMost, "", false); err != nil {
 		t.Fatal(err)
 	}
 	if gone := n.Expire(start.Add(-365 * day)); len(gone) != 1 {

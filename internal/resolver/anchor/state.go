@@ -31,6 +31,7 @@ type Kept struct {
 
 type keptPoint struct {
 	Zone     string    `json:"zone"`
+	Initial  []string  `json:"initial"`
 	Keys     []keptKey `json:"keys"`
 	Checked  time.Time `json:"checked,omitzero"`
 	Next     time.Time `json:"next,omitzero"`
@@ -51,6 +52,7 @@ type keptNegative struct {
 	Since  time.Time `json:"since"`
 	Until  time.Time `json:"until"`
 	Reason string    `json:"reason,omitempty"`
+	Forced bool      `json:"forced,omitempty"`
 }
 
 type keptFile struct {
@@ -63,7 +65,7 @@ type keptFile struct {
 func Encode(k Kept) []byte {
 	file := keptFile{Points: []keptPoint{}, Negative: []keptNegative{}}
 	for _, p := range k.Points {
-		kept := keptPoint{Zone: p.Zone.String(), Keys: []keptKey{}, Checked: p.Checked, Next: p.Next, Failures: p.Failures, Problem: p.Problem}
+		kept := keptPoint{Zone: p.Zone.String(), Initial: p.Initial, Keys: []keptKey{}, Checked: p.Checked, Next: p.Next, Failures: p.Failures, Problem: p.Problem}
 		for _, key := range p.Keys {
 			kept.Keys = append(kept.Keys, keptKey{
 				base64.StdEncoding.EncodeToString(key.RDATA), key.Tag(), key.State.String(), key.Since, int64(key.Hold / time.Second)})
@@ -72,7 +74,7 @@ func Encode(k Kept) []byte {
 	}
 	for _, n := range k.Negative {
 		if !n.Until.IsZero() {
-			file.Negative = append(file.Negative, keptNegative{n.Name.String(), n.Since, n.Until, n.Reason})
+			file.Negative = append(file.Negative, keptNegative{n.Name.String(), n.Since, n.Until, n.Reason, n.Forced})
 		}
 	}
 	body, err := json.MarshalIndent(file, "", " ")
@@ -117,7 +119,7 @@ func decode(text []byte) (k Kept, err error) {
 		if err != nil || kept.Until.IsZero() {
 			return k, fmt.Errorf("negative trust anchor %q: %w", kept.Name, errors.Join(err, errNoEnd))
 		}
-		k.Negative = append(k.Negative, Negative{Name: name, Since: kept.Since, Until: kept.Until, Reason: kept.Reason})
+		k.Negative = append(k.Negative, Negative{Name: name, Since: kept.Since, Until: kept.Until, Retest: kept.Since, Reason: kept.Reason, Forced: kept.Forced})
 	}
 	return k, nil
 }
@@ -129,7 +131,7 @@ func (kept keptPoint) point() (*Point, error) {
 	if err != nil {
 		return nil, fmt.Errorf("zone %q: %w", kept.Zone, err)
 	}
-	p := &Point{Zone: zone, Checked: kept.Checked, Next: kept.Next, Failures: max(kept.Failures, 0), Problem: kept.Problem}
+	p := &Point{Zone: zone, Initial: kept.Initial, Checked: kept.Checked, Next: kept.Next, Failures: max(kept.Failures, 0), Problem: kept.Problem}
 	for _, key := range kept.Keys {
 		data, err := base64.StdEncoding.DecodeString(key.DNSKEY)
 		state, ok := parseState(key.State)

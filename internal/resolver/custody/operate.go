@@ -1,0 +1,82 @@
+package custody
+
+import (
+	"slices"
+	"time"
+
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/rdata"
+	"pharos/internal/resolver/anchor"
+)
+
+func (k *Custody) anchors() []rdata.Record {
+	var all []rdata.Record
+	for _, p := range k.points {
+		all = append(all, p.Anchors()...)
+	}
+	return all
+}
+
+// Anchors returns what counts now: anchors, and names that are not validated.
+func (k *Custody) Anchors() ([]rdata.Record, []dnsname.Name) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.anchors(), k.negatives.Names()
+}
+
+// Points returns the trust points as they are now.
+func (k *Custody) Points() []anchor.Point {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var all []anchor.Point
+	for _, p := range k.points {
+		c := *p
+		c.Keys, c.Configured = slices.Clone(p.Keys), slices.Clone(p.Configured)
+		all = append(all, c)
+	}
+	return all
+}
+
+// Negatives returns the negative anchors as they are now.
+func (k *Custody) Negatives() []anchor.Negative {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Clone(k.negatives.List)
+}
+
+// Add makes name a negative anchor for so long. It is on disk when Add returns.
+func (k *Custody) Add(name dnsname.Name, lasts time.Duration, reason string, forced bool) error {
+	return k.change(func(n *anchor.Negatives) error { return n.Add(time.Now(), name, lasts, reason, forced) })
+}
+
+// Remove ends a negative anchor that was added.
+func (k *Custody) Remove(name dnsname.Name) error {
+	return k.change(func(n *anchor.Negatives) error { return n.Remove(name) })
+}
+
+// Configure replaces the negative anchors of the configuration.
+func (k *Custody) Configure(names []dnsname.Name) {
+	k.change(func(n *anchor.Negatives) error {
+		for _, e := range n.List {
+			if e.Until.IsZero() && !slices.Contains(names, e.Name) {
+				k.config.Problem(Mended, e.Name.String(), "")
+			}
+		}
+		n.Configure(time.Now(), names)
+		return nil
+	})
+}
+
+func (k *Custody) change(what func(*anchor.Negatives) error) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := what(&k.negatives); err != nil {
+		return err
+	}
+	k.settle()
+	select {
+	case k.wake <- struct{}{}: // run has other times to keep now
+	default:
+	}
+	return nil
+}

@@ -54,6 +54,7 @@ internal/resolver/iterate:      internal/dns/... internal/resolver/rrcache
 internal/resolver/anchor:       internal/dns/...
 internal/resolver/fairness:
 internal/resolver/failures:     internal/dns/... internal/resolver/iterate
+internal/resolver/custody:      internal/dns/... internal/resolver/anchor internal/resolver/iterate internal/resolver/rrcache internal/diskfile
 internal/resolver/outbound:     internal/dns/... internal/resolver/iterate internal/resolver/rrcache internal/resolver/fairness
 
 internal/resolver/policy:       internal/dns/... internal/authority/zone

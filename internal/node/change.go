@@ -121,7 +121,7 @@ func needsRestart(old, now *config.Config) string {
 		{"resolver.mixCase", old.Resolver.MixCase, now.Resolver.MixCase},
 		{"resolver.validate", old.Resolver.Validate, now.Resolver.Validate},
 		{"resolver.trustAnchors", old.Resolver.TrustAnchors, now.Resolver.TrustAnchors},
-		{"resolver.negativeTrustAnchors", old.Resolver.NegativeTrustAnchors, now.Resolver.NegativeTrustAnchors},
+		{"resolver.trust", old.Resolver.Trust, now.Resolver.Trust},
 	} {
 		if fmt.Sprint(part.old) != fmt.Sprint(part.now) {
 			keys = append(keys, part.key)

@@ -76,8 +76,6 @@ type Node struct {
 	log       *slog.Logger
 	started   time.Time
 	prober    *probe.Prober
-	cache     *rrcache.Cache
-	resolver  *outbound.Driver
 	dns       *dnsserver.Server // nil without an address
 	edns      edns
 	encrypted []reachable
@@ -100,6 +98,7 @@ type Node struct {
 	changeZone  changer               // nil: no zone is changed at run time
 	updates     updates
 	catalogued
+	resolving
 	books
 
 	certificates tlscert.Store
@@ -156,6 +155,9 @@ func (n *Node) build(cfg *config.Config, o Options) error {
 	n.signatures = live.NewCache()
 	n.aliases = n.openAliases("", cfg.Data, cfg.Alias)
 	n.buildSigners(cfg)
+	if err := n.openTrust(cfg); err != nil {
+		return err
+	}
 	n.changeZone = n.changeInLedger
 	n.openCatalogs(cfg.Data)
 	if err := n.publish(cfg, n.loadState(cfg)); err != nil {
@@ -191,22 +193,20 @@ func udpWorkers(c config.DNS) int {
 }
 
 func (n *Node) buildResolver(r config.Resolver) (err error) {
-	n.cache, n.resolver, err = newResolver(r, n.started)
+	n.cache, n.resolver, err = n.newResolver(r)
 	return err
 }
 
 // newResolver makes a resolver and its cache.
-func newResolver(r config.Resolver, now time.Time) (*rrcache.Cache, *outbound.Driver, error) {
-	cache := rrcache.New(now, rrcache.Limits{
+func (n *Node) newResolver(r config.Resolver) (*rrcache.Cache, *outbound.Driver, error) {
+	cache := rrcache.New(n.started, rrcache.Limits{
 		RecordOctets: int(r.CacheSize / 2), AnswerOctets: int(r.CacheSize / 2), Stale: time.Duration(r.ServeStale)})
 	c := outbound.Config{Port: r.Port, Cache: cache, Limits: questionLimits(r),
 		Clients: r.Limits.Questions, PerNetwork: r.Limits.PerNetwork, Exchanges: r.Limits.Sockets, Discard: discardAfter(r),
-		Prefetch: r.Prefetch, Minimise: r.Minimise, MixCase: r.MixCase, Aggressive: r.Aggressive, Validate: r.Validate, Negative: r.NegativeTrustAnchors}
+		Prefetch: r.Prefetch, Minimise: r.Minimise, MixCase: r.MixCase, Aggressive: r.Aggressive, Validate: r.Validate}
+	c.Anchors, c.Negative = n.trust.Anchors()
 	addRoutes(&c, r.Routes)
 	var err error
-	if c.Anchors, err = r.Anchors(); err != nil {
-		return nil, nil, err
-	}
 	if r.RootHints != "" {
 		if c.Hints, err = outbound.ReadHints(r.RootHints); err != nil {
 			return nil, nil, fmt.Errorf("resolver.rootHints: %w", err)
@@ -366,6 +366,9 @@ func (n *Node) release() {
 		n.aliases.Close()
 	}
 	n.closeViews((*viewParts).close)
+	if n.trust != nil {
+		n.trust.Close()
+	}
 	if n.resolver != nil {
 		n.resolver.Close()
 	}

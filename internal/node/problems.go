@@ -40,11 +40,16 @@ const (
 	parentLost       code = "dnssec-parent-lost"    // the parent shows DS records that lead nowhere
 	parentWaits      code = "dnssec-parent-waits"   // the parent does not show what it should, or cannot be seen
 	serversBehind    code = "dnssec-servers-behind" // a rollover waits for a server of the zone
+	trustDamaged     code = "trust-damaged"         // states of trust anchors cannot be read
+	trustFailing     code = "trust-failing"         // the keys of a trust point cannot be verified
+	trustLost        code = "trust-lost"            // no anchor of a trust point is left
+	trustUnsaved     code = "trust-unsaved"         // states of trust anchors cannot be written
+	trustMended      code = "trust-mended"          // a configured negative trust anchor is of no use any more
 	clockJumped      code = "clock-jumped"          // the wall clock is not believed for now
 )
 
 // severities of the codes that are not errors.
-var warnings = []code{parentWaits, serversBehind, clockJumped, certificateEnding, zoneWarning, transferFailed, notifyFailed, objectUnused, listenerFailed, steerHomeless, memberRefused, forwardFailed, aliasFailed}
+var warnings = []code{trustMended, trustFailing, parentWaits, serversBehind, clockJumped, certificateEnding, zoneWarning, transferFailed, notifyFailed, objectUnused, listenerFailed, steerHomeless, memberRefused, forwardFailed, aliasFailed}
 
 // subject is what a problem is about: a zone, a pool, or nothing.
 type subject struct {

@@ -25,7 +25,7 @@ func addRoutes(c *outbound.Config, routes []config.ResolverRoute) {
 		}
 		c.Routes = append(c.Routes, route)
 		if !r.Validate {
-			c.Negative = append(c.Negative[:len(c.Negative):len(c.Negative)], r.Zone)
+			c.Private = append(c.Private, r.Zone)
 		}
 	}
 }

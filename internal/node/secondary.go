@@ -45,6 +45,7 @@ func (n *Node) goLive() {
 	n.live = true
 	n.follow(nil, n.current.Load())
 	n.signers.Start()
+	n.startTrust(n.current.Load().Config.Resolver)
 }
 
 // follow takes what is not in the snapshot itself from prev, which may be nil, to
@@ -53,6 +54,7 @@ func (n *Node) follow(prev, next *Snapshot) {
 	if !n.live {
 		return
 	}
+	n.followTrust(prev, next)
 	n.followZones(prev, next)
 	for _, v := range next.views {
 		n.followZones(prev.viewOf(v.viewName()), v)

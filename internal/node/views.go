@@ -350,7 +350,7 @@ func (n *Node) partsOf(c *config.View, v *Snapshot) (*viewParts, error) {
 		r := v.Config.Resolver
 		r.CacheSize = c.CacheSize
 		var err error
-		if p.cache, p.resolver, err = newResolver(r, n.started); err != nil {
+		if p.cache, p.resolver, err = n.newResolver(r); err != nil {
 			return nil, err
 		}
 	}

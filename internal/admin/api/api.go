@@ -19,6 +19,9 @@
 //	POST   /api/zones/NAME/rollover   ?role=, ?compromised=true: replace its keys: Applied
 //	GET    /api/zones/NAME/ds         ZoneDS: what the parent should have, and has
 //	POST   /api/zones/NAME/ds         the parent has it, an operator says: Applied
+//	GET    /api/resolver/anchors      TrustAnchors: what chains of trust begin with
+//	POST   /api/resolver/negative     a NegativeChange: Applied
+//	DELETE /api/resolver/negative/NAME  Applied
 //	GET    /api/explain          ?name=&type= or ?url=&method=, and &from=, &subnet=: Explanation
 //	GET    /api/objects          ?kind=: []Object, what is changed at run time
 //	POST   /api/objects          a YAML document of pools, steer and routes: Applied
@@ -64,6 +67,7 @@ type Calls struct {
 	Zones   func() []Zone
 	Zone    ZoneCalls
 	DNSSEC  DNSSECCalls
+	Trust   TrustCalls
 	Explain func(context.Context, ExplainRequest) (*explain.Explanation, error)
 	Objects func(ctx context.Context, kind string) ([]Object, error)
 	Apply   func(ctx context.Context, document []byte) (Applied, error)
@@ -269,6 +273,7 @@ func Handler(calls Calls) http.Handler {
 	}))
 	calls.versionRoutes(mux)
 	calls.DNSSEC.routes(mux)
+	calls.Trust.routes(mux)
 	mux.HandleFunc("GET /api/explain", reply(calls.explain))
 	mux.HandleFunc("GET /api/objects", reply(func(r *http.Request) (any, error) {
 		return calls.Objects(r.Context(), r.FormValue("kind"))

@@ -96,7 +96,7 @@ every decision.`,
 		newServe(p), newCheck(p), newLab(p),
 		newQuery(), newExplain(),
 		newStatus(), newPools(), newZoneList("zones"), newZone(p),
-		newApply(), newGet(), newDelete(), newReload(), newImport(),
+		newApply(), newGet(), newDelete(), newReload(), newImport(), newResolver(),
 		newVersion(),
 	)
 	return root

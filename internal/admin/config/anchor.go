@@ -55,7 +55,23 @@ func (c *Config) checkResolver(to *checker) {
 			to.fail(fmt.Sprintf("resolver.trustAnchors[%d]", i), err.Error(), `write a DS or DNSKEY record, as in ". DS 20326 8 2 E06D..."`)
 		}
 	}
+	if c.Resolver.Trust.File != "" && len(c.Resolver.TrustAnchors) > 0 {
+		to.fail("resolver.trust.file", "resolver.trustAnchors has trust anchors too", "put all of them into one of the two")
+	}
 	if !c.Resolver.Validate && len(c.Resolver.TrustAnchors) > 0 {
 		to.fail("resolver.trustAnchors", "trust anchors are of no use while resolver.validate is false", "remove one of the two")
 	}
+}
+
+// Trust is what chains of trust begin with.
+type Trust struct {
+	// File has the trust anchors, in place of the built-in ones: DS or DNSKEY records in
+	// master file form, such as Debian's /usr/share/dns/root.key; the file of
+	// unbound-anchor or Unbound; or IANA's root-anchors.xml.
+	File string `json:"file" format:"file" default:"" example:"/usr/share/dns/root.key"`
+	// Update follows the keys of these zones as they change (RFC 5011): a new key that a
+	// trusted one has signed for 30 days is trusted, a revoked one no longer. The states
+	// are kept in the data folder. What is configured is where it begins. Without it only
+	// what is configured counts.
+	Update bool `json:"update" default:"true" example:"false"`
 }

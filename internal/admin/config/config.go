@@ -354,8 +354,11 @@ type Resolver struct {
 	// TrustAnchors are DS or DNSKEY records in master file form that chains of
 	// trust begin with, in place of the root's built-in ones (keys 20326 and 38696).
 	TrustAnchors []string `json:"trustAnchors" default:"" max:"100" example:". DS 20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D"`
+	// Trust says where trust anchors come from, and whether their keys are followed.
+	Trust Trust `json:"trust"`
 	// NegativeTrustAnchors are names at and below which nothing is validated
-	// (RFC 7646): for a domain whose owner has broken it, until it is mended.
+	// (RFC 7646): for a domain whose owner has broken it. They stay until they are taken
+	// out; "pharos resolver nta add" makes one that ends by itself.
 	NegativeTrustAnchors []dnsname.Name `json:"negativeTrustAnchors" default:"" max:"1000" example:"broken.example.com"`
 }
 

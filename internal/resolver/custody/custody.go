@@ -53,6 +53,9 @@ const (
 	Mended  = "trust-mended"  // a negative anchor of the configuration is of no use any more
 )
 
+// damagedSuffix is what the name of a file that could not be read gets behind it.
+const damagedSuffix = ".damaged"
+
 const (
 	// askTimeout bounds one look at a zone: the resolver gives up after 10 s by itself.
 	askTimeout = time.Minute
@@ -128,7 +131,8 @@ func (k *Custody) read() anchor.Kept {
 		kept, err = anchor.Decode(text)
 	}
 	if err != nil {
-		k.config.Problem(Damaged, "", fmt.Sprintf("%s: %v; the configured trust anchors are used, and negative ones added at run time are gone: add them again", k.path(), err))
+		k.config.Problem(Damaged, "", fmt.Sprintf("%s: %v; the configured trust anchors are used, and negative ones added at run time are gone: add them again. The file is kept with the ending %s", k.path(), err, damagedSuffix))
+		os.Rename(k.path(), k.path()+damagedSuffix) // if it fails, the file is written over
 		return anchor.Kept{}
 	}
 	k.saved = string(text)
@@ -301,8 +305,6 @@ func (k *Custody) settle() {
 		if err := diskfile.Replace(k.path(), text); err != nil {
 			problem = fmt.Sprintf("%v; the trust anchors count, but a restart would not know their states", err)
 			k.saved = ""
-		} else {
-			k.config.Problem(Damaged, "", "")
 		}
 		k.config.Problem(Unsaved, "", problem)
 	}

@@ -154,8 +154,9 @@ type question struct {
 // event is an event of the network, and the pooled buffer that its message lies
 // in.
 type event struct {
-	ev  iterate.Event
-	buf *[]byte
+	ev    iterate.Event
+	buf   *[]byte
+	taken chan struct{} // closed when the machine has it; nil: nobody waits
 }
 
 // closer is what Close ends: an exchange, or a timer.
@@ -279,9 +280,14 @@ func (d *Driver) Refused() uint64 {
 	return d.line.Refused()
 }
 
-// Trust replaces the trust anchors and the negative ones.
+// Trust replaces the trust anchors and the negative ones. They count when it returns.
 func (d *Driver) Trust(anchors []rdata.Record, negative []dnsname.Name) {
-	d.post(event{ev: iterate.Trust{Anchors: anchors, Negative: negative}})
+	taken := make(chan struct{})
+	d.post(event{ev: iterate.Trust{Anchors: anchors, Negative: negative}, taken: taken})
+	select {
+	case <-taken:
+	case <-d.quit:
+	}
 }
 
 // prefetchQueue is how many questions wait to be fetched ahead: 256, arbitrary. What
@@ -337,6 +343,7 @@ func (d *Driver) loop() {
 	for {
 		var ev iterate.Event
 		var buf *[]byte
+		var taken chan struct{}
 		select {
 		case <-d.turn:
 			if ev = d.nextAsk(); ev == nil {
@@ -346,7 +353,7 @@ func (d *Driver) loop() {
 			d.lastToken++
 			ev = iterate.Ask{Token: d.lastToken, Name: q.Name, Type: q.Type, DO: q.DO, CD: q.CD, Fresh: true}
 		case e := <-d.events:
-			ev, buf = e.ev, e.buf
+			ev, buf, taken = e.ev, e.buf, e.taken
 		case <-d.quit:
 			d.abandon()
 			return
@@ -358,6 +365,9 @@ func (d *Driver) loop() {
 		}
 		if buf != nil {
 			buffers.Put(buf)
+		}
+		if taken != nil {
+			close(taken)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package scenario
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,7 +30,13 @@ func (p *parser) config() error {
 		switch word, _, _ := strings.Cut(text, " "); word {
 		case "CONFIG_END":
 			return nil
-		case "AUTOTRUST_FILE", "TEMPFILE_CONTENTS":
+		case "TEMPFILE_CONTENTS":
+			if clause == "rpz" {
+				s.Settings = append(s.Settings, Setting{clause, block, word, p.readFile(), p.at})
+				continue
+			}
+			fallthrough
+		case "AUTOTRUST_FILE":
 			s.Settings = append(s.Settings, Setting{Key: word, Value: text, Line: p.at})
 			p.skipFile()
 			continue
@@ -43,7 +50,7 @@ func (p *parser) config() error {
 		for _, part := range partSettings(text) {
 			key, value, ok := splitSetting(part)
 			switch {
-			case !ok:
+			case !ok, key == "zonefile" && clause == "rpz":
 			case value == "":
 				clause, block = key, block+1
 				s.Dialect = Unbound
@@ -78,6 +85,13 @@ func (p *parser) skipFile() {
 	}
 }
 
+// readFile returns the contents of a file that Unbound is to read.
+func (p *parser) readFile() string {
+	begin := p.at
+	p.skipFile()
+	return strings.Join(p.lines[begin:max(begin, p.at-1)], "\n") + "\n"
+}
+
 // splitSetting reads "key: value", value perhaps in quotes, perhaps with a
 // comment behind it. ok is false for lines that set nothing.
 func splitSetting(text string) (key, value string, ok bool) {
@@ -90,7 +104,8 @@ func splitSetting(text string) (key, value string, ok bool) {
 	}
 	value = strings.TrimSpace(value)
 	if value != "" && (value[0] == '"' || value[0] == '\'') {
-		if end := strings.IndexByte(value[1:], value[0]); end >= 0 {
+		end := strings.IndexByte(value[1:], value[0])
+		if rest := strings.TrimSpace(value[end+2:]); end >= 0 && (rest == "" || rest[0] == '#' || rest[0] == ';') {
 			return key, strings.TrimSpace(value[1 : 1+end]), true
 		}
 	}
@@ -113,6 +128,7 @@ type World struct {
 	Anchors        []rdata.Record // trust anchors; validation is on if there are any
 	Insecure       []dnsname.Name // names at and below which nothing is validated
 	Begin          time.Time      // when the scenario begins, by its signatures; zero: any time
+	Policies       Policies       // what is said in place of what servers say
 }
 
 // harmless are settings that change how Unbound works inside, how it writes its
@@ -131,6 +147,9 @@ var harmless = map[string]bool{
 	"edns-buffer-size": true, "unblock-lan-zones": true, "stub-prime": true, "stub-first": true,
 	"val-max-restart": true, "prefetch-key": true, "msg-cache-slabs": true, "rrset-cache-slabs": true, "rrset-cache-size": true,
 }
+
+// mapped are modules of Unbound whose settings have counterparts.
+var mapped = map[string]bool{"iterator": true, "validator": true, "respip": true, "dns64": true}
 
 // needs are settings of abilities that are another part's or not there yet: the
 // class and the ability.
@@ -152,9 +171,7 @@ var needs = map[string][2]string{
 
 // clauses are blocks of settings that have no counterpart.
 var clauses = map[string][2]string{
-	"rpz":       {"rpz", "response policy zones"},
 	"auth-zone": {"authzone", "a zone of the resolver's own, loaded or transferred (auth-zone)"},
-	"view":      {"config", "views"},
 }
 
 // World maps the settings. An *Unsupported error names the first that has no
@@ -168,11 +185,21 @@ func (s *Scenario) World() (World, error) {
 	}
 	zones := s.blockNames()
 	for _, set := range s.Settings {
-		if err := s.apply(&w, set, zones); err != nil {
+		handled, err := w.Policies.apply(set, zones)
+		if err == nil && !handled {
+			err = s.apply(&w, set, zones)
+		}
+		if err != nil {
 			return w, err
 		}
 	}
+	for _, r := range w.Policies.forwards {
+		*w.route(r.Zone.String(), "forward-zone") = r
+	}
 	if len(w.Roots) == 0 && len(w.Routes) > 0 { // nobody is to be asked but those of the routes
+		w.Roots = []netip.Addr{netip.AddrFrom4([4]byte{192, 0, 2, 0})}
+	}
+	if len(w.Roots) == 0 && len(w.Policies.Local) > 0 { // all is local data
 		w.Roots = []netip.Addr{netip.AddrFrom4([4]byte{192, 0, 2, 0})}
 	}
 	if len(w.Roots) == 0 && s.Dialect == Unbound {
@@ -247,10 +274,6 @@ func (s *Scenario) apply(w *World, set Setting, zones map[int]string) error {
 		w.Insecure = append(w.Insecure, name)
 	case "val-override-date", "val-override-timestamp":
 		return s.applyTime(w, set)
-	case "local-zone":
-		if !strings.HasSuffix(set.Value, " nodefault") { // test. and the like are resolved here anyway
-			return &Unsupported{"config", "local-zone " + set.Value, set.Line}
-		}
 	case "access-control":
 		if !strings.HasSuffix(set.Value, " allow_snoop") && !strings.HasSuffix(set.Value, " allow") {
 			return &Unsupported{"config", "access-control " + set.Value, set.Line}
@@ -260,7 +283,8 @@ func (s *Scenario) apply(w *World, set Setting, zones map[int]string) error {
 			return &Unsupported{"policy", "believing addresses from out of the zone (harden-glue: no)", set.Line}
 		}
 	case "module-config":
-		if modules := strings.Fields(strings.ReplaceAll(set.Value, "validator", "")); len(modules) != 1 || modules[0] != "iterator" {
+		modules := strings.Fields(set.Value)
+		if !slices.Contains(modules, "iterator") || slices.ContainsFunc(modules, func(m string) bool { return !mapped[m] }) {
 			return &Unsupported{"config", "module-config " + set.Value, set.Line}
 		}
 	default:

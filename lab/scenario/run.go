@@ -43,7 +43,8 @@ type run struct {
 	world    World
 	now      time.Time
 	resolver *iterate.Resolver
-	ready    *rrcache.Cache // nil unless Options.Ready
+	cache    *rrcache.Cache
+	ready    *rrcache.Cache // the same, nil unless Options.Ready
 
 	at      int  // index of the next step
 	last    int  // number of the last step, for Deckard's ranges
@@ -55,6 +56,8 @@ type run struct {
 	answers []Packet
 	token   uint64
 	result  Result
+
+	policyRevision int
 }
 
 // exchange is one packet of the resolver that waits for its reply.
@@ -75,6 +78,8 @@ type wait struct {
 type question struct {
 	wire  []byte
 	query dnswire.Query
+	isTCP bool
+	then  func(iterate.Answer) // of a question that policies have; nil: the client is told
 }
 
 // Run plays the scenario against a new resolver with an empty cache. The error
@@ -97,7 +102,7 @@ func (s *Scenario) Run(o Options) (Result, error) {
 	o.Limits.StaleAfter = w.StaleAfter
 	r := &run{s: s, world: w, now: o.Start, used: map[*Step]bool{}, asked: map[uint64]*question{}}
 	cache := rrcache.New(o.Start, w.Cache)
-	if o.Ready {
+	if r.cache, r.policyRevision = cache, 1; o.Ready {
 		r.ready = cache
 	}
 	r.resolver = iterate.New(iterate.Config{
@@ -252,6 +257,9 @@ func (r *run) act(step *Step) error {
 		return r.fail(step)
 	case TimePasses:
 		r.pass(step.Elapse)
+		if err := r.transferPolicies(); err != nil {
+			return err
+		}
 	}
 	r.advance(step)
 	return nil

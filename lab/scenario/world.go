@@ -16,7 +16,7 @@ import (
 // and judged, RD=0 from the cache only.
 func (r *run) ask(step *Step) error {
 	r.token++
-	q := &question{}
+	q := &question{isTCP: step.Entry.Match.TCP}
 	m := step.Entry.Message
 	m.ID = uint16(r.token)
 	q.wire = m.Append(nil)
@@ -32,6 +32,17 @@ func (r *run) ask(step *Step) error {
 		return nil
 	case dnswire.Reject: // the listener's matter: the resolver never sees it
 		return r.answer(q, nil)
+	}
+	client := step.Address
+	if !client.IsValid() {
+		client = defaultClient
+	}
+	rules, err := r.makeRules(client)
+	if err != nil {
+		return err
+	}
+	if rules != nil {
+		return r.askByRules(rules, q, client, q.isTCP)
 	}
 	if done, err := r.answerReady(q); done {
 		return err
@@ -63,17 +74,17 @@ func (r *run) answerReady(q *question) (done bool, err error) {
 		return false, nil
 	}
 	out.SetRA(true)
-	return true, r.told(&out, "ready")
+	return true, r.told(&out, "ready", q.isTCP)
 }
 
 // told takes in what the client is told.
-func (r *run) told(out *dnswire.Builder, how string) error {
+func (r *run) told(out *dnswire.Builder, how string, isTCP bool) error {
 	m, err := dnswire.ParseMessage(out.Finish())
 	if err != nil {
 		return fmt.Errorf("the answer is no message: %w", err)
 	}
 	r.note("answer (%s): %s", how, render(m))
-	r.answers = append(r.answers, Packet{Message: m})
+	r.answers = append(r.answers, Packet{Message: m, TCP: isTCP})
 	return nil
 }
 
@@ -82,13 +93,13 @@ func (r *run) answer(q *question, a *iterate.Answer) error {
 	var out dnswire.Builder
 	out.Reset(&q.query, make([]byte, 0xFFFF+dnswire.BufferSlack), 0xFFFF)
 	if a == nil {
-		return r.told(&out, "rejected")
+		return r.told(&out, "rejected", q.isTCP)
 	}
 	a.Write(&out)
 	if len(a.Errors) > 0 && !q.query.EDNS.Present { // the client does not see why
 		r.note("  because: %v", a.Errors)
 	}
-	return r.told(&out, "resolved")
+	return r.told(&out, "resolved", q.isTCP)
 }
 
 // step gives the resolver one event and does what it wants done.
@@ -106,6 +117,10 @@ func (r *run) step(ev iterate.Event) {
 			delete(r.asked, a.Token)
 			if q == nil {
 				panic(fmt.Sprintf("BUG: a second reply to question %d", a.Token))
+			}
+			if q.then != nil {
+				q.then(a.Answer)
+				continue
 			}
 			if err := r.answer(q, &a.Answer); err != nil {
 				panic("BUG: " + err.Error())

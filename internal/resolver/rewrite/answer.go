@@ -82,7 +82,7 @@ func (c *course) judge(name dnsname.Name, t rdata.Type, res Result, done func(Re
 			if c.Policies == nil {
 				break
 			}
-			res.Hit = c.Policies.Response(client, s.name, s.addrs, c.serversOf(s.name, res.Answer), func(h policy.Hit) { res.Skipped = append(res.Skipped, h) })
+			res.Hit = c.Policies.Response(client, s.name, s.addrs, c.serversOf(s.name), func(h policy.Hit) { res.Skipped = append(res.Skipped, h) })
 			if !res.Hit.IsZero() {
 				c.apply(s, t, res, done)
 				return
@@ -92,20 +92,19 @@ func (c *course) judge(name dnsname.Name, t rdata.Type, res Result, done func(Re
 	})
 }
 
-// serversOf returns the name servers above a name, nil if nobody asks for them or
-// there was no answer that they could have given.
-func (c *course) serversOf(name dnsname.Name, a iterate.Answer) policy.Servers {
-	if !c.Policies.LooksAtServers() || a.Rcode != dnswire.RcodeNoError && a.Rcode != dnswire.RcodeNXDomain {
+// serversOf returns the name servers above a name, nil if nobody asks for them.
+func (c *course) serversOf(name dnsname.Name) policy.Servers {
+	if !c.Policies.LooksAtServers() {
 		return nil
 	}
 	return cuts{c.Cache, c.now, name}
 }
 
 // findServers sees to it that the cache knows name servers above name, if somebody
-// asks for them, and goes on with then. An answer may outlive what is known of the
-// zone cut that it was found behind.
+// asks for them, and goes on with then. An answer from the cache may have outlived what
+// is known of the zone cut that it was found behind.
 func (c *course) findServers(name dnsname.Name, a iterate.Answer, then func()) {
-	if c.Policies == nil || c.serversOf(name, a) == nil || (cuts{c.Cache, c.now, name}).areKnown() {
+	if !c.Policies.LooksAtServers() || a.Sent > 0 || a.Rcode == dnswire.RcodeServFail || (cuts{c.Cache, c.now, name}).areKnown() {
 		then()
 		return
 	}

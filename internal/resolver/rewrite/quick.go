@@ -122,17 +122,17 @@ func (r *Rules) Passes(now time.Time, q *dnswire.Query, out *dnswire.Builder, st
 	if r.Private != nil && slices.ContainsFunc(a.addrs, r.Private.holds) && !r.Private.isExempt(q.Name) {
 		return false, false
 	}
-	return isExempt || r.isFree(now, a.end, a.addrs, out.Rcode()), !isExempt
+	return isExempt || r.isFree(now, a.end, a.addrs), !isExempt
 }
 
 // isFree reports whether policy has nothing to say about an answer at a name.
-func (r *Rules) isFree(now time.Time, name dnsname.Name, addrs []netip.Addr, rcode dnswire.Rcode) bool {
+func (r *Rules) isFree(now time.Time, name dnsname.Name, addrs []netip.Addr) bool {
 	if r.Policies == nil {
 		return true
 	}
 	isSkipped := false
 	var servers policy.Servers
-	if r.Policies.LooksAtServers() && rcode != dnswire.RcodeServFail {
+	if r.Policies.LooksAtServers() {
 		above := cuts{r.Cache, now, name.Clone()} // name lies on the stack of who asks
 		if !above.areKnown() {
 			return false
@@ -184,7 +184,7 @@ func (r *Rules) readAnswer(now time.Time, q *dnswire.Query, out *dnswire.Builder
 			if dnsname.View(owner) != a.end || q.Type == rdata.TypeCNAME {
 				continue
 			}
-			if !isExempt && !r.isFree(now, a.end, nil, dnswire.RcodeNoError) {
+			if !isExempt && !r.isFree(now, a.end, nil) {
 				return a, false
 			}
 			turn = 1 - turn // a.end lies in the other room

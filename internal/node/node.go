@@ -52,7 +52,7 @@ import (
 	"pharos/internal/resolver/iterate"
 	"pharos/internal/resolver/outbound"
 	"pharos/internal/resolver/rrcache"
-	"pharos/internal/serve/dnsserver"
+	"pharos/internal/serve/entrances"
 	"pharos/internal/traffic/probe"
 )
 
@@ -76,9 +76,8 @@ type Node struct {
 	log       *slog.Logger
 	started   time.Time
 	prober    *probe.Prober
-	dns       *dnsserver.Server // nil without an address
+	dns       *entrances.Listeners // nil without an address
 	edns      edns
-	encrypted []reachable
 	gateway   *httpproxy.Server // nil without an address
 	gatewayOn []net.Listener
 	admin     *http.Server
@@ -425,7 +424,11 @@ func (n *Node) listeners() []string {
 	for _, a := range n.DNS() {
 		all = append(all, "dns "+a.String())
 	}
-	all = append(all, n.listening()...)
+	for _, r := range n.dns.Encrypted() {
+		for _, a := range r.Addrs {
+			all = append(all, r.Form+" "+a.String())
+		}
+	}
 	for _, a := range n.HTTP() {
 		all = append(all, "http "+a)
 	}

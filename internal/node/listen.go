@@ -1,0 +1,150 @@
+package node
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"pharos/internal/admin/api"
+	"pharos/internal/admin/config"
+	"pharos/internal/proxy/tlscert"
+	"pharos/internal/serve/admission"
+	"pharos/internal/serve/dnsserver"
+	"pharos/internal/serve/entrances"
+)
+
+// This file joins the DNS listeners in all their forms to query, and keeps the
+// certificates that the encrypted ones show:
+//
+//	file, tick, reload -> tlscert.Store -> each TLS handshake
+
+// listenDNS binds every address at which DNS is spoken, in whatever form.
+func (n *Node) listenDNS(cfg *config.Config) error {
+	if len(cfg.Listen.DNS) == 0 && !cfg.Listen.HasEncrypted() {
+		return nil
+	}
+	proxies, err := admission.AllowOnly(cfg.DNS.Proxy.Trusted)
+	if err != nil {
+		return fmt.Errorf("dns.proxy.trusted: %w", err)
+	}
+	e := cfg.DNS.Encrypted
+	c := entrances.Config{
+		DNS: dnsserver.Config{
+			Addresses: cfg.Listen.DNS, UDPWorkers: udpWorkers(cfg.DNS), Handler: n.query, Log: n.log,
+			Expect: n.expect, Prepare: n.prepare, Limit: n.limit, LimitLate: n.limitLate,
+			TCP: dnsserver.Limits{
+				Connections: cfg.DNS.TCPConnections, PerClient: cfg.DNS.TCPPerClient, Queries: cfg.DNS.TCPQueries,
+				Idle: time.Duration(cfg.DNS.TCPIdle), InFlight: cfg.DNS.TCPPipeline,
+			},
+		},
+		DoT: cfg.Listen.DoT, DoH: cfg.Listen.DoH, DoH3: cfg.Listen.DoH3, DoQ: cfg.Listen.DoQ,
+		Limits: dnsserver.Limits{
+			Connections: e.Connections, PerClient: e.PerClient, Queries: e.Queries,
+			Idle: time.Duration(e.Idle), InFlight: e.Pipeline,
+		},
+		Path: e.Path,
+		TLS: entrances.TLS{
+			Least: leastTLS(cfg.TLS), Certificate: n.certificates.Get,
+			AsksClients: func() bool { return len(n.current.Load().authorities) > 0 },
+		},
+	}
+	if n.logs.observer != nil {
+		c.DNS.Observer = n.logs.observer
+	}
+	if len(cfg.DNS.Proxy.Trusted) > 0 {
+		c.DNS.Proxies = proxies.Allows
+	}
+	if cfg.Listen.HasEncrypted() {
+		if err := n.certificates.Load(wantedCertificates(cfg), time.Now()); err != nil {
+			return fmt.Errorf("tls: %w", err)
+		}
+	}
+	n.dns, err = entrances.Listen(c)
+	return err
+}
+
+func leastTLS(c config.TLS) uint16 {
+	if c.MinVersion == "1.3" {
+		return tls.VersionTLS13
+	}
+	return tls.VersionTLS12
+}
+
+// Encrypted returns the addresses of a form of DNS: dot, doh, doh3 or doq.
+func (n *Node) Encrypted(form string) []netip.AddrPort {
+	for _, r := range n.dns.Encrypted() {
+		if r.Form == form {
+			return r.Addrs
+		}
+	}
+	return nil
+}
+
+// wantedCertificates returns what is to be shown.
+func wantedCertificates(cfg *config.Config) tlscert.Wanted {
+	var w tlscert.Wanted
+	for _, c := range cfg.TLS.Certificates {
+		w.Sources = append(w.Sources, tlscert.Source{Certificate: c.Certificate, Key: c.Key})
+	}
+	if cfg.TLS.SelfSigned {
+		w.SelfSigned = filepath.Join(cfg.Data, "tls")
+	}
+	for _, list := range [][]netip.AddrPort{cfg.Listen.DNS, cfg.Listen.DoT, cfg.Listen.DoH, cfg.Listen.DoH3, cfg.Listen.DoQ} {
+		for _, a := range list {
+			w.Addrs = append(w.Addrs, a.Addr())
+		}
+	}
+	return w
+}
+
+// checkCertificates reads the certificates as a start does, but makes none.
+func checkCertificates(cfg *config.Config, report io.Writer) error {
+	var store tlscert.Store
+	if err := store.Set(wantedCertificates(cfg).Sources); err != nil {
+		return fmt.Errorf("tls: %w", err)
+	}
+	for _, s := range store.Status() {
+		fmt.Fprintf(report, "certificate %s: for %s, until %s\n", s.Certificate, strings.Join(s.Names, ", "), s.Until.UTC().Format(time.DateTime))
+	}
+	return nil
+}
+
+// followCertificates reads certificates again when reload says so, or when it is due;
+// and reports how they are.
+func (n *Node) followCertificates(cfg *config.Config, now time.Time, reload bool) {
+	if !cfg.Listen.HasEncrypted() {
+		return
+	}
+	var failed error
+	if w := wantedCertificates(cfg); reload || n.certificates.IsDue(w, now) {
+		failed = n.certificates.Load(w, now)
+		n.log.Info("certificates read", "ok", failed == nil)
+	}
+	var about []string
+	for _, s := range n.certificates.Status() {
+		about = append(about, s.Certificate)
+		n.problem(certificateRefused, s.Certificate, s.Problem)
+		n.problem(certificateEnding, s.Certificate, s.Ending(now))
+	}
+	if len(about) == 0 && failed != nil {
+		about = append(about, "tls")
+		n.problem(certificateRefused, "tls", failed.Error())
+	}
+	n.problems.keep(certificateRefused, about)
+	n.problems.keep(certificateEnding, about)
+}
+
+// certificateList returns the certificates for status.
+func (n *Node) certificateList() []api.Certificate {
+	var all []api.Certificate
+	for _, s := range n.certificates.Status() {
+		all = append(all, api.Certificate{
+			File: s.Certificate, Names: s.Names, Until: s.Until, Fingerprint: s.Fingerprint, Pin: s.Pin,
+		})
+	}
+	return all
+}

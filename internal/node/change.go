@@ -13,7 +13,6 @@ import (
 	"pharos/internal/admin/api"
 	"pharos/internal/admin/config"
 	"pharos/internal/admin/logfile"
-	"pharos/internal/authority/masterfile"
 	"pharos/internal/cluster/state"
 	"pharos/internal/cluster/store"
 	"pharos/internal/traffic/health"
@@ -62,7 +61,7 @@ func (n *Node) loadState(cfg *config.Config) *state.State {
 func (n *Node) reload() (api.Applied, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.file = masterfile.StampOf(n.path)
+	n.looked(n.path)
 	before := n.current.Load()
 	cfg, err := config.Load(n.path)
 	if err == nil {

@@ -130,7 +130,7 @@ func New(o Options) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{
-		path: o.Config, log: o.Log, started: time.Now(), watch: watch{file: file},
+		path: o.Config, log: o.Log, started: time.Now(), watch: watch{file: file, lists: cfg.Lists},
 		snapshots: snapshot.At(filepath.Join(cfg.Data, "snapshots")),
 		builders:  sync.Pool{New: func() any { return new(lateBuilder) }},
 	}

@@ -1,6 +1,11 @@
 package node
 
-import "pharos/internal/authority/masterfile"
+import (
+	"slices"
+
+	"pharos/internal/admin/config"
+	"pharos/internal/authority/masterfile"
+)
 
 // watchedZones is how many zones' files are looked at in one watchInterval: some
 // milliseconds of system calls, so that among many zones looking takes half a
@@ -11,13 +16,25 @@ const watchedZones = 2000
 // watch is which files are looked at.
 type watch struct {
 	file    masterfile.Stamp // of the configuration file last read, be it refused
+	lists   []config.List    // which zones there are, likewise
 	watchAt int              // the zone whose file is looked at next
+}
+
+// looked notes that the files that say what there is to serve are about to be read.
+func (w *watch) looked(path string) {
+	w.file = masterfile.StampOf(path)
+	for i, l := range w.lists {
+		w.lists[i] = config.ListAt(l.Path)
+	}
 }
 
 // filesChanged reports whether the configuration file has changed since it was read,
 // or, of the zones that it is the turn of, the file of one. n.mu is held.
 func (n *Node) filesChanged() bool {
 	if n.file != masterfile.StampOf(n.file.Path) {
+		return true
+	}
+	if slices.ContainsFunc(n.lists, config.List.Changed) {
 		return true
 	}
 	s := n.current.Load()

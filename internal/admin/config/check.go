@@ -149,10 +149,14 @@ func (c *Config) checkZones(to *checker) { c.checkZoneList(to, "zones", c.Zones)
 func (c *Config) checkZoneList(to *checker, path string, zones []Zone) {
 	first := map[dnsname.Name]int{}
 	for i, z := range zones {
-		if z.Name.IsZero() {
-			continue // reported as missing
-		}
 		at := fmt.Sprintf("%s[%d]", path, i)
+		if z.IsSet() {
+			c.checkSet(to, at, z)
+			continue
+		}
+		if z.Names != "" {
+			to.fail(at+".names", "the entry has a name already", "remove name, or names")
+		}
 		if j, twice := first[z.Name]; twice {
 			to.fail(at+".name", fmt.Sprintf("zone %s is already %s[%d]", z.Name, path, j), "remove one of them")
 			continue

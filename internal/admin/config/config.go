@@ -25,7 +25,8 @@ type Config struct {
 	Data string `json:"data" format:"file" default:"/var/lib/pharos" example:"data"`
 	// Listen is where the node can be reached.
 	Listen Listen `json:"listen"`
-	// Zones are the zones that the node is an authoritative server for.
+	// Zones are the zones that the node is an authoritative server for. An entry is one
+	// zone, or, with names or a pattern in file, as many as these say: up to ten million.
 	Zones []Zone `json:"zones" max:"100000"`
 	// Views are sets of zones that only some clients see (split horizon). The first
 	// one decides that a client belongs to, by the key of its query, or else by its
@@ -56,6 +57,8 @@ type Config struct {
 
 	// File is the name of the file that this was read from; not a key.
 	File string `json:"-"`
+	// Lists are the files and folders beside it that say which zones there are; not a key.
+	Lists []List `json:"-"`
 }
 
 // Listen is where the node can be reached. Port 0 takes any free port.
@@ -81,8 +84,13 @@ type Listen struct {
 
 // Zone is a zone that the node is an authoritative server for.
 type Zone struct {
-	// Name is the apex of the zone. Each zone stands once.
-	Name dnsname.Name `json:"name" required:"true" example:"example.com"`
+	// Name is the apex of the zone. Each zone stands once. An entry without a name is
+	// about many zones, which differ in nothing but their names: see names and file. A
+	// zone that has an entry with its name as well is as that one says.
+	Name dnsname.Name `json:"name,omitzero" example:"example.com"`
+	// Names is a file with the names of the zones that the entry is about, one on each
+	// line; "#" begins a comment. When it changes it is read again.
+	Names string `json:"names,omitzero" format:"file" example:"customers.txt"`
 	// Kind is where the zone comes from: file is a master file here, secondary is
 	// transferred from Primaries, kept in the data folder and served after a
 	// restart, until its SOA record says that it has expired. store is changed here by
@@ -93,6 +101,9 @@ type Zone struct {
 	// reaches only files in the same folder and below. Of kind store, the file is the
 	// first version, and not looked at once there is one; without it there is nothing
 	// to serve before "pharos zone import".
+	// In an entry with names, a "*" in its last part stands for the name of each zone,
+	// without the final dot. In an entry with neither name nor names, such a file is a
+	// pattern: there is a zone for each file, called what "*" stands for.
 	File string `json:"file,omitzero" format:"file" example:"zones/example.com.zone"`
 	// Primaries are the servers that a zone of kind secondary is transferred from,
 	// tried in this order. NOTIFY is heard from their addresses and their keys.

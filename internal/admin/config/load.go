@@ -1,9 +1,9 @@
 // Package config reads the configuration file: one YAML document, one typed
 // struct, Config, whose field comments and tags are the manual.
 //
-// It owns the shape of the file, its defaults and ranges, and what must agree
-// within it. It does not open what the file names (zones, root hints) and binds
-// nothing; that is for package node. What is wrong with a file is reported all
+// It owns the shape of the file, its defaults and ranges, what must agree within it,
+// and the lists of zones that it refers to. It does not open what else the file names
+// (zones, root hints) and binds nothing; that is for package node. What is wrong with a file is reported all
 // at once, each problem with its place, its path and the remedy.
 //
 //	file --yaml--> Node tree --document.Decode--> Config --check--> Config
@@ -53,11 +53,19 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuration file: %w", err)
 	}
-	return Parse(path, text)
+	c, err := Parse(path, text)
+	if err == nil {
+		err = c.expand()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
-// Parse reads and checks the text of a file called name. Names of files in it
-// become relative to the folder of name. It never panics.
+// Parse reads and checks the text of a file called name, without the lists of zones
+// that it refers to. Names of files in it become relative to the folder of name. It
+// never panics.
 func Parse(name string, text []byte) (*Config, error) {
 	root, problems := readYAML(name, text)
 	if problems.Err() != nil {
@@ -95,7 +103,7 @@ func ParseResources(name string, text []byte) (*state.Resources, error) {
 
 // paths returns the names of files of a zone.
 func (z *Zone) paths() []*string {
-	paths := append([]*string{&z.File}, tlsPaths(z.Primaries, z.Transfer)...)
+	paths := append([]*string{&z.File, &z.Names}, tlsPaths(z.Primaries, z.Transfer)...)
 	for i := range z.Catalog.Templates {
 		t := &z.Catalog.Templates[i]
 		paths = append(paths, tlsPaths(t.Primaries, t.Transfer)...)

@@ -179,10 +179,11 @@ func (r *Reader) Close() {
 // room returns an empty slice of the chunk with room for size octets, to append
 // to; keep makes what was appended part of the chunk.
 func (r *Reader) room(size int) []byte {
-	// What the largest size class of Go's allocator holds; two thousand small records.
-	const chunkBytes = 32 << 10
+	// From some dozens of small records to what the largest size class of Go's allocator holds,
+	// two thousand.
+	const firstChunk, lastChunk = 2 << 10, 32 << 10
 	if cap(r.chunk)-len(r.chunk) < size {
-		r.chunk = make([]byte, 0, chunkBytes)
+		r.chunk = make([]byte, 0, max(size, firstChunk, min(2*cap(r.chunk), lastChunk)))
 	}
 	return r.chunk[len(r.chunk):]
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"sync"
 
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
@@ -39,11 +40,20 @@ type source struct {
 // bufferBytes is what a file is read by; a longer entry makes the buffer grow.
 const bufferBytes = 64 << 10
 
+// buffers are those of files that were read to their end: who reads a million small
+// files needs one.
+var buffers = sync.Pool{New: func() any { return new([bufferBytes]byte) }}
+
 func newSource(r io.Reader, c io.Closer, file string) *source {
-	return &source{reader: r, closer: c, file: file, buf: make([]byte, bufferBytes), nextLine: 1}
+	return &source{reader: r, closer: c, file: file, buf: buffers.Get().(*[bufferBytes]byte)[:], nextLine: 1}
 }
 
+// close ends the source, and with it whatever looks at its buffer.
 func (s *source) close() {
+	if len(s.buf) == bufferBytes {
+		buffers.Put((*[bufferBytes]byte)(s.buf))
+	}
+	s.buf, s.end = nil, 0
 	if s.closer != nil {
 		s.closer.Close() // a file that was only read: nothing is lost when this fails
 	}

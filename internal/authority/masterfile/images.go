@@ -33,7 +33,7 @@ type Images struct {
 	log    *slog.Logger
 	least  int // octets of a zone that is worth an image
 
-	asked   map[string]bool // file names that Take was asked for
+	there   map[string]bool // file names that may be in the folder; true: some zone has it
 	closing atomic.Bool
 	writers sync.WaitGroup
 
@@ -63,9 +63,19 @@ type imageFile struct {
 	Time int64  `json:"time"` // ns since 1970
 }
 
-// NewImages returns the images in a folder, which is made when it is needed.
+// NewImages returns the images that are in a folder, which is made when it is needed.
 func NewImages(folder string, log *slog.Logger) *Images {
-	return &Images{folder: folder, log: log, least: leastImage, asked: map[string]bool{}, newest: map[string]*zone.Zone{}}
+	i := &Images{folder: folder, log: log, least: leastImage, there: map[string]bool{}, newest: map[string]*zone.Zone{}}
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return i // nothing was ever written, or nothing can be removed either
+	}
+	for _, e := range entries {
+		if name := e.Name(); strings.Contains(name, ".image") {
+			i.there[name] = false
+		}
+	}
+	return i
 }
 
 // fileOf returns the name of the image of a zone. There may be another zone of the
@@ -78,11 +88,14 @@ func (i *Images) fileOf(origin dnsname.Name, file string) string {
 // Take returns what Load would, out of an image, and reports whether there is one
 // that can be used. A nil Images has none.
 func (i *Images) Take(origin dnsname.Name, file string) (Source, bool) {
-	if i == nil {
+	if i == nil || len(i.there) == 0 { // of a million small zones none has one
 		return Source{}, false
 	}
 	image := i.fileOf(origin, file)
-	i.asked[filepath.Base(image)] = true
+	if _, there := i.there[filepath.Base(image)]; !there {
+		return Source{}, false
+	}
+	i.there[filepath.Base(image)] = true
 	s, err := readImage(image, origin, file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -171,6 +184,7 @@ func (i *Images) Put(origin dnsname.Name, file string, s Source) {
 		note.Files = append(note.Files, imageFile{st.Path, st.Size, st.Time.UnixNano()})
 	}
 	image := i.fileOf(origin, file)
+	i.there[filepath.Base(image)] = true
 	i.mu.Lock()
 	i.newest[image] = z
 	i.mu.Unlock()
@@ -235,12 +249,8 @@ func (s stoppable) Write(b []byte) (n int, err error) {
 // Prune removes the images that nobody has asked for: of zones that are not
 // configured any more, and what was not finished.
 func (i *Images) Prune() {
-	entries, err := os.ReadDir(i.folder)
-	if err != nil {
-		return // nothing was ever written, or nothing can be removed either
-	}
-	for _, e := range entries {
-		if name := e.Name(); strings.Contains(name, ".image") && !i.asked[name] {
+	for name, wanted := range i.there {
+		if !wanted {
 			os.Remove(filepath.Join(i.folder, name))
 		}
 	}

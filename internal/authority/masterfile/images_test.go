@@ -132,6 +132,7 @@ func TestImagesPrune(t *testing.T) {
 	for _, name := range []string{"0123.image", "4567.image.tmp", "notes.txt"} {
 		b.write(filepath.Join(b.i.folder, name), "x")
 	}
+	b.i = NewImages(b.i.folder, b.i.log) // a start
 	b.take()
 	b.i.Prune()
 	entries, _ := os.ReadDir(b.i.folder)

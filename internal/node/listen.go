@@ -15,6 +15,7 @@ import (
 	"pharos/internal/serve/admission"
 	"pharos/internal/serve/dnsserver"
 	"pharos/internal/serve/entrances"
+	"pharos/internal/serve/ratelimit"
 )
 
 // This file joins the DNS listeners in all their forms to query, and keeps the
@@ -52,6 +53,8 @@ func (n *Node) listenDNS(cfg *config.Config) error {
 			AsksClients: func() bool { return len(n.current.Load().authorities) > 0 },
 		},
 	}
+	shakes := ratelimit.NewHandshakes(e.Handshakes, e.HandshakesPerNetwork, n.started)
+	c.Handshake = func(client netip.Addr, proven bool) bool { return shakes.Allow(time.Now(), client, proven) }
 	if n.logs.observer != nil {
 		c.DNS.Observer = n.logs.observer
 	}

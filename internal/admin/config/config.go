@@ -470,6 +470,12 @@ type Encrypted struct {
 	// Queries is how many queries one connection may bring before it is closed, and
 	// its client opens another. 0: any number.
 	Queries int `json:"queries" default:"0" min:"0" max:"1000000000" example:"10000"`
+	// Handshakes is how many TLS handshakes may begin in a second, over all encrypted
+	// listeners: one costs as much as a hundred queries. More are cut off before. 0: any
+	// number.
+	Handshakes int `json:"handshakes" default:"4000" min:"0" max:"1000000" example:"1000"`
+	// HandshakesPerNetwork is how many of them an IPv4 /24 or an IPv6 /56 may begin.
+	HandshakesPerNetwork int `json:"handshakesPerNetwork" default:"500" min:"0" max:"1000000" example:"50"`
 	// Path is where DoH and DoH3 answer (RFC 8484 §4.1).
 	Path string `json:"path" default:"/dns-query" example:"/dns-query"`
 }

@@ -29,6 +29,7 @@ const (
 	ConnectionsSpent                  // connections closed after Limits.Queries
 	SlowClients                       // connections closed because the client sent or took data too slowly
 	HandshakesFailed                  // connections closed because TLS could not be agreed on, or not in time
+	HandshakesRefused                 // connections closed before TLS, because of too many handshakes
 	ProxyRefused                      // datagrams and connections with a header of a proxy that is not trusted, or without one from one that is
 	numCounters
 )
@@ -36,7 +37,7 @@ const (
 var counterNames = [numCounters]string{
 	"queries", "answers", "truncated", "malformed", "ignored", "dropped", "deferred", "deferrals_refused",
 	"send_errors", "receive_errors", "panics", "connections", "connections_refused", "connections_evicted",
-	"connections_spent", "slow_clients", "handshakes_failed", "proxy_refused",
+	"connections_spent", "slow_clients", "handshakes_failed", "handshakes_refused", "proxy_refused",
 }
 
 // String returns the name of c as metrics spell it.

@@ -17,6 +17,7 @@ type Entrance struct {
 	limits    Limits
 	tls       *tls.Config
 	carry     func(conn *tls.Conn, v *Visit)
+	shake     func(client netip.Addr, proven bool) bool
 	addrs     []netip.AddrPort
 	listeners []*tcpListener
 
@@ -37,6 +38,9 @@ type EntranceConfig struct {
 	// Carry reads a connection until its end, for queries in something else than
 	// messages with their lengths; nil: those.
 	Carry func(conn *tls.Conn, v *Visit)
+	// Handshake reports whether a TLS handshake may begin with a client, whose address
+	// is proven or may be forged; nil: always.
+	Handshake func(client netip.Addr, proven bool) bool
 }
 
 // Part is what a driver adds to a Server.
@@ -58,7 +62,7 @@ func (s *Server) Open(cfg EntranceConfig) (*Entrance, error) {
 		return nil, err
 	}
 	e := s.newEntrance(cfg.Transport, cfg.Limits)
-	e.tls, e.carry = cfg.TLS, cfg.Carry
+	e.tls, e.carry, e.shake = cfg.TLS, cfg.Carry, cfg.Handshake
 	for _, addr := range cfg.Addresses {
 		addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
 		ln, err := bindTCP(addr)
@@ -88,6 +92,18 @@ func (e *Entrance) Limits() Limits { return e.limits }
 
 // Count counts an event of a connection that a driver has seen to.
 func (e *Entrance) Count(c Counter) { e.counts.add(c, 1) }
+
+// MayShake reports whether a TLS handshake may begin with a client, and counts it if
+// not. An address that is not proven may come again with a proof, which is no refusal.
+func (e *Entrance) MayShake(client netip.Addr, proven bool) bool {
+	if e.shake == nil || e.shake(client.Unmap(), proven) {
+		return true
+	}
+	if proven {
+		e.counts.add(HandshakesRefused, 1)
+	}
+	return false
+}
 
 // check returns what is wrong with the entrances, for tests.
 func (s *Server) check() error {

@@ -111,6 +111,9 @@ func (e *Entrance) letIn(a *arrival, proxied bool, g guest) error {
 		}
 	}
 	if e.tls != nil {
+		if !e.MayShake(a.client.Addr(), true) {
+			return errHandshakes
+		}
 		conn := tls.Server(a.conn, e.tls)
 		ctx, cancel := context.WithTimeout(context.Background(), e.limits.Handshake)
 		defer cancel()
@@ -123,6 +126,8 @@ func (e *Entrance) letIn(a *arrival, proxied bool, g guest) error {
 	}
 	return nil
 }
+
+var errHandshakes = errors.New("too many TLS handshakes")
 
 var errTooMany = errors.New("too many connections of this client")
 

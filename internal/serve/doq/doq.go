@@ -156,7 +156,7 @@ func (l *Listener) bind(addr netip.AddrPort) (*endpoint, error) {
 	e.local = netip.AddrPortFrom(e.local.Addr().Unmap(), e.local.Port())
 	e.transport = &quic.Transport{
 		Conn: udp, ConnContext: l.arrived,
-		VerifySourceAddress: func(net.Addr) bool { return l.handshakes.Load() >= retryAbove },
+		VerifySourceAddress: l.mustProve,
 	}
 	if e.listener, err = e.transport.Listen(l.config.TLS, l.quic); err != nil {
 		e.transport.Close()
@@ -181,6 +181,13 @@ type visitor struct {
 	code  quic.ApplicationErrorCode // of an end in order
 	conn  atomic.Pointer[quic.Conn] // nil during the handshake
 	dead  atomic.Bool
+}
+
+// mustProve reports whether a client has to prove its address before any work is
+// done for it: many handshakes are under way, or many have begun for its network.
+func (l *Listener) mustProve(from net.Addr) bool {
+	addr, ok := from.(*net.UDPAddr)
+	return !ok || l.handshakes.Load() >= retryAbove || !l.config.Entrance.MayShake(addr.AddrPort().Addr(), false)
 }
 
 // close ends the connection at once, or as soon as its handshake is done.
@@ -210,6 +217,9 @@ func (l *Listener) arrived(ctx context.Context, info *quic.ClientInfo) (context.
 	addr, ok := info.RemoteAddr.(*net.UDPAddr)
 	if !ok || l.handshakes.Load() >= maxHandshakes || l.ctx.Err() != nil {
 		l.config.Entrance.Count(dnsserver.ConnectionsRefused)
+		return nil, errRefused
+	}
+	if info.AddrVerified && !l.config.Entrance.MayShake(addr.AddrPort().Addr(), true) { // else mustProve has asked
 		return nil, errRefused
 	}
 	v := &visitor{code: l.noError()}

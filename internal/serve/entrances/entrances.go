@@ -39,6 +39,9 @@ type Config struct {
 	Limits              dnsserver.Limits // of each encrypted form
 	Path                string           // of DoH
 	TLS                 TLS
+	// Handshake reports whether a TLS handshake may begin with a client, whose address
+	// is proven or may be forged; nil: always.
+	Handshake func(client netip.Addr, proven bool) bool
 }
 
 // TLS is what clients are shown.
@@ -81,6 +84,7 @@ func (l *Listeners) listenTLS() error {
 	}
 	e, err := l.Open(dnsserver.EntranceConfig{
 		Transport: dnsserver.DoT, Addresses: l.config.DoT, Limits: l.config.Limits, TLS: l.tls(l.config.TLS.Least, "dot"),
+		Handshake: l.config.Handshake,
 	})
 	if err != nil {
 		return fmt.Errorf("listen.dot: %w", err)
@@ -114,6 +118,7 @@ func (l *Listeners) listenHTTPS() error {
 	carrier := doh.NewCarrier(h, c.Limits, c.DNS.Log)
 	e, err := l.Open(dnsserver.EntranceConfig{
 		Transport: dnsserver.DoH, Addresses: c.DoH, Limits: c.Limits, TLS: l.tls(c.TLS.Least, "h2"), Carry: carrier.Carry,
+		Handshake: c.Handshake,
 	})
 	if err != nil {
 		return fmt.Errorf("listen.doh: %w", err)
@@ -138,7 +143,7 @@ func (l *Listeners) listenQUIC() error {
 // listenOverQUIC adds one of the forms that QUIC carries.
 func (l *Listeners) listenOverQUIC(c doq.Config) (*doq.Listener, error) {
 	var err error
-	if c.Entrance, err = l.Open(dnsserver.EntranceConfig{Transport: c.Transport, Limits: l.config.Limits}); err != nil {
+	if c.Entrance, err = l.Open(dnsserver.EntranceConfig{Transport: c.Transport, Limits: l.config.Limits, Handshake: l.config.Handshake}); err != nil {
 		return nil, err
 	}
 	c.Log = l.config.DNS.Log

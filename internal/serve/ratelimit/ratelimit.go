@@ -14,7 +14,9 @@
 // Eight words are a cache line and a set: an account may be in any of the words of
 // its set. When all are others', the one that is full soonest makes room.
 //
-// Entry points: New, Limiter.Take.
+// It bounds TLS handshakes likewise.
+//
+// Entry points: New, Limiter.Take; NewHandshakes, Handshakes.Allow.
 //
 // Concurrency: all methods may be called from any number of goroutines; there is
 // no lock and nothing is allocated. Two that meet at one word try again.

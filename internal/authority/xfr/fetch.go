@@ -36,14 +36,14 @@ type Result struct {
 	Expires time.Duration
 }
 
-// check asks the primaries in turn until one of them has the newest version or
+// ask asks the primaries in turn until one of them has the newest version or
 // confirms that old, which may be nil, is it. With force the whole zone is
 // transferred whatever its serial.
-func check(ctx context.Context, name dnsname.Name, primaries []Peer, old *zone.Zone, force bool, limits Limits) (Result, error) {
+func (s *Secondaries) ask(ctx context.Context, name dnsname.Name, primaries []Peer, old *zone.Zone, force bool) (Result, error) {
 	var errs []error
 	for _, p := range primaries {
 		began := time.Now()
-		r, err := checkOne(ctx, name, p, old, force, limits)
+		r, err := checkOne(ctx, &fetcher{name: name, primary: p, old: old, force: old == nil || force, limits: s.config.Limits, expires: -1, idle: &s.kept})
 		if err == nil {
 			r.From, r.Took = p.Address, time.Since(began)
 			return r, nil
@@ -58,19 +58,18 @@ func check(ctx context.Context, name dnsname.Name, primaries []Peer, old *zone.Z
 
 // checkOne asks one primary. What it sends may at worst make this check fail, not
 // the program.
-func checkOne(ctx context.Context, name dnsname.Name, p Peer, old *zone.Zone, force bool, limits Limits) (r Result, err error) {
+func checkOne(ctx context.Context, f *fetcher) (r Result, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			r, err = Result{}, fmt.Errorf("BUG: what it sent made the receiver panic: %v\n%s", cause, debug.Stack())
 		}
 	}()
-	f := &fetcher{name: name, primary: p, old: old, limits: limits, expires: -1}
 	defer f.close()
 	defer func() { r.Expires = f.expires }()
-	if old == nil || force {
-		f.force = true
+	if f.force {
 		return f.whole(ctx)
 	}
+	old := f.old
 	serial, err := f.serial(ctx)
 	switch {
 	case err != nil:
@@ -103,17 +102,48 @@ type fetcher struct {
 	limits  Limits
 	expires time.Duration // as Result.Expires
 	kept    net.Conn      // to the primary over TLS, for the next request; nil: none
+	idle    *kept         // where there may be one of another check, and where it goes; nil: nowhere
 }
 
-// open sends a request, on the connection of the one before if it was kept.
-func (f *fetcher) open(ctx context.Context, msg []byte) (*stream, error) {
-	if conn := f.kept; conn != nil {
-		f.kept = nil
-		if s, err := f.primary.begin(ctx, conn, msg); err == nil {
-			return s, nil
-		} // the primary has closed it
+// open sends a request and returns the first message of the response. It goes on a
+// connection that there was, if one was kept. The primary may have closed that at
+// any time: then it goes on a new one.
+func (f *fetcher) open(ctx context.Context, msg []byte) (*stream, []byte, error) {
+	conn := f.kept
+	if f.kept = nil; conn == nil {
+		conn = f.idle.take(f.primary)
 	}
-	return f.primary.open(ctx, msg)
+	if conn != nil {
+		if s, err := f.primary.begin(ctx, conn, msg); err == nil {
+			first, err := s.next()
+			if err == nil {
+				return s, first, nil
+			}
+			s.close()
+		}
+		if ctx.Err() != nil {
+			return nil, nil, ctx.Err()
+		}
+	}
+	s, err := f.primary.open(ctx, msg)
+	if err != nil {
+		return nil, nil, err
+	}
+	first, err := s.next()
+	if err != nil {
+		s.close()
+		return nil, nil, err
+	}
+	return s, first, nil
+}
+
+// done takes the connection of a response that has come to its end.
+func (f *fetcher) done(s *stream) {
+	if !s.stop() || f.primary.TLS == nil || f.kept != nil {
+		s.conn.Close()
+		return
+	}
+	f.kept = s.conn
 }
 
 // soa asks for the primary's SOA record. RFC 9103 §6.2: over TLS the transfer then
@@ -123,23 +153,17 @@ func (f *fetcher) soa(ctx context.Context, edns dnswire.EDNS) (*dnswire.Message,
 	if f.primary.TLS == nil {
 		return f.primary.ask(ctx, msg, udpTries)
 	}
-	s, err := f.open(ctx, msg)
+	s, plain, err := f.open(ctx, msg)
 	if err != nil {
 		return nil, err
 	}
-	plain, err := s.next()
-	if err != nil {
-		s.close()
-		return nil, err
-	}
-	s.stop()
-	f.kept = s.conn
+	f.done(s)
 	return dnswire.ParseMessage(plain)
 }
 
 func (f *fetcher) close() {
 	if f.kept != nil {
-		f.kept.Close()
+		f.idle.put(f.primary, f.kept)
 	}
 }
 
@@ -203,25 +227,32 @@ func (f *fetcher) receive(ctx context.Context, r *transfer.Receiver, have *rdata
 		defer cancel()
 		ctx = limited
 	}
-	s, err := f.open(ctx, query(f.name, r.Asked, have))
-	if err != nil {
+	why := func(err error) error {
+		if cause := context.Cause(ctx); cause != nil {
+			return cause
+		}
 		return err
 	}
-	defer s.close()
+	s, msg, err := f.open(ctx, query(f.name, r.Asked, have))
+	if err != nil {
+		return why(err)
+	}
 	for {
-		msg, err := s.next()
-		if err != nil {
-			if cause := context.Cause(ctx); cause != nil {
-				return cause
-			}
-			return err
-		}
 		done, err := r.Take(msg)
+		if err == nil && done {
+			err = s.complete()
+		}
 		if err != nil {
+			s.close()
 			return err
 		}
 		if done {
-			return s.complete()
+			f.done(s)
+			return nil
+		}
+		if msg, err = s.next(); err != nil {
+			s.close()
+			return why(err)
 		}
 	}
 }

@@ -88,6 +88,7 @@ type Secondaries struct {
 	cancel context.CancelFunc
 	slots  chan struct{} // one for each check under way
 	work   sync.WaitGroup
+	kept   kept // connections to primaries
 
 	mu     sync.Mutex // guards what follows, and all entries
 	zones  map[dnsname.Name]*entry
@@ -309,6 +310,7 @@ func (s *Secondaries) Close() {
 	s.mu.Unlock()
 	s.cancel()
 	s.work.Wait()
+	s.kept.close()
 }
 
 // stepLocked gives an event to a zone's machine, performs its actions and sets its
@@ -360,7 +362,7 @@ func (s *Secondaries) check(ctx context.Context, e *entry, primaries []Peer, old
 	case <-ctx.Done():
 		return
 	}
-	r, err := check(ctx, e.name, primaries, old, force, s.config.Limits)
+	r, err := s.ask(ctx, e.name, primaries, old, force)
 	now := time.Now()
 	if err == nil && ctx.Err() == nil {
 		err = s.keep(r, old, now.Add(-ageOf(r)))

@@ -101,6 +101,8 @@ type Key struct {
 	// Foreign keys are published and nothing else: those of another signer of the
 	// zone (RFC 8901).
 	Foreign bool `json:"foreign,omitempty"`
+	// Offline keys sign elsewhere, in advance; see offline.go.
+	Offline bool `json:"offline,omitempty"`
 	// Wanted keys are on their way in or in use, the others on their way out.
 	Wanted bool `json:"wanted"`
 	// Replaces is the key that leaves when this one is made; 0: none.
@@ -122,6 +124,8 @@ type Policy struct {
 	Off       bool
 	Algorithm uint8
 	Single    bool // one CSK in place of KSK and ZSK
+	// OfflineKSK: no KSK is ever made here; one is imported without its private half.
+	OfflineKSK bool
 	// Lifetimes after which a key is replaced; 0: only when asked.
 	KSKLifetime, ZSKLifetime time.Duration
 	// KeyTTL is the TTL of the DNSKEY, CDS and CDNSKEY RRsets.

@@ -26,6 +26,7 @@ type life struct {
 	delay   time.Duration // until the parent follows CDS; negative: it does not
 	follows time.Time
 	lines   []string
+	offline *Offline
 }
 
 func newLife(t *testing.T, p Policy) *life {
@@ -37,7 +38,7 @@ func newLife(t *testing.T, p Policy) *life {
 // step takes one step and notes what it changes.
 func (l *life) step() Plan {
 	l.t.Helper()
-	f := Facts{Passed: l.passed, Shown: l.shown, DataTTL: day}
+	f := Facts{Passed: l.passed, Shown: l.shown, DataTTL: day, Offline: l.offline}
 	l.passed = 0
 	if !l.absent {
 		f.Parent = &Parent{Sets: [][][]byte{l.parent}, TTL: day}

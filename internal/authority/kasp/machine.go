@@ -29,6 +29,10 @@ type Machine struct {
 	zone   dnsname.Name
 	policy Policy
 	memory Memory
+
+	// Of the step at hand, and the one before.
+	offline *Offline
+	lacking []ID
 }
 
 // New returns the machine of a zone that is not signed, and has no DS record
@@ -104,8 +108,16 @@ func (m *Machine) Key(id ID) (Key, bool) {
 	return Key{}, false
 }
 
-// add takes a new key in and returns its ID.
+// add takes a new key in and returns its ID. One that has yet to be made is taken from
+// the reserve, if there is one.
 func (m *Machine) add(k Key) ID {
+	if !k.isMade() {
+		if s, ok := m.spare(k.Role, k.Algorithm); ok {
+			k.ID, k.DNSKEY, k.Made = s.ID, s.DNSKEY, s.Made
+			m.memory.Keys = append(m.memory.Keys, k)
+			return k.ID
+		}
+	}
 	m.memory.LastID++
 	k.ID = m.memory.LastID
 	m.memory.Keys = append(m.memory.Keys, k)
@@ -183,6 +195,9 @@ func (m *Machine) retire(k *Key, now time.Time) {
 func (m *Machine) Roll(role Role, compromised bool, now time.Time) error {
 	if m.unfinished(role) && !compromised {
 		return fmt.Errorf("a rollover of the %s is under way; wait for its end", role)
+	}
+	if role == KSK && m.policy.OfflineKSK {
+		return errors.New("the KSK signs elsewhere, where its successor has to be made too; import the public half of that, and it takes over")
 	}
 	var rolled int
 	for _, id := range m.keysOf(func(k *Key) bool { return k.Role == role && k.Wanted && k.isMade() && !k.Foreign }) {

@@ -8,14 +8,8 @@ import (
 // schedule asks for the keys that the policy lacks and for successors of those
 // whose time is over, and retires what has been replaced.
 func (m *Machine) schedule(now time.Time) {
-	for i := range m.memory.Keys { // a new key is there: the old one may go
-		if k := &m.memory.Keys[i]; k.isMade() && k.Replaces != 0 {
-			if old := m.key(k.Replaces); old != nil {
-				m.retire(old, now)
-			}
-			k.Replaces = 0
-		}
-	}
+	m.succeed(now)
+	defer m.succeed(now) // a spare is there at once
 	if m.policy.Off {
 		m.dropUnmade()
 		m.retireAll(now)
@@ -27,6 +21,18 @@ func (m *Machine) schedule(now time.Time) {
 		k := m.key(id)
 		if !now.Before(m.due(k)) && !m.unfinished(k.Role) && !m.replacing(id) && len(m.memory.Keys) < MaxKeys {
 			m.add(Key{Role: k.Role, Algorithm: k.Algorithm, Wanted: true, Replaces: id})
+		}
+	}
+}
+
+// succeed retires the keys whose successors are there.
+func (m *Machine) succeed(now time.Time) {
+	for i := range m.memory.Keys {
+		if k := &m.memory.Keys[i]; k.isMade() && k.Replaces != 0 {
+			if old := m.key(k.Replaces); old != nil {
+				m.retire(old, now)
+			}
+			k.Replaces = 0
 		}
 	}
 }
@@ -49,7 +55,8 @@ func (m *Machine) retireAll(now time.Time) {
 // demand asks for a key of each role of the policy that there is none of.
 func (m *Machine) demand() {
 	m.memory.Keys = slices.DeleteFunc(m.memory.Keys, func(k Key) bool {
-		return !k.isMade() && !m.fits(&k) // the policy has changed before it was made
+		// The policy has changed before it was made.
+		return !k.isMade() && (!m.fits(&k) || k.Role == KSK && m.policy.OfflineKSK)
 	})
 	for _, role := range m.policy.roles() {
 		want := func(k *Key) bool { return k.Wanted && m.fits(k) && k.Role == role }
@@ -61,6 +68,9 @@ func (m *Machine) demand() {
 			k := m.key(last[len(last)-1])
 			k.Wanted, k.Retired, k.Idle = true, time.Time{}, 0
 			continue
+		}
+		if role == KSK && m.policy.OfflineKSK {
+			continue // an operator brings it
 		}
 		m.add(Key{Role: role, Algorithm: m.policy.Algorithm, Wanted: true})
 	}
@@ -95,6 +105,9 @@ func (m *Machine) dismiss(now time.Time) {
 // everywhere when the lifetime of k ends (RFC 7583 §3.2.1). Zero: never.
 func (m *Machine) due(k *Key) time.Time {
 	life := m.policy.lifetime(k.Role)
+	if k.Role == KSK && m.policy.OfflineKSK {
+		return time.Time{}
+	}
 	if life == 0 || !k.Wanted || k.Foreign || k.Active.IsZero() || !m.fits(k) || m.replacing(k.ID) {
 		return time.Time{}
 	}

@@ -16,6 +16,8 @@ type Facts struct {
 	DataTTL time.Duration
 	// Parent is what the parent shows; nil: nobody has looked since.
 	Parent *Parent
+	// Offline is what keys elsewhere have signed; nil: that is no reason to wait.
+	Offline *Offline
 }
 
 // Plan is what the zone is to look like, and what is to be done.
@@ -41,6 +43,7 @@ type Plan struct {
 // Step takes in the facts, takes every step that may be taken, and says what is to
 // be published. Its Memory has to be on disk before the plan is acted upon.
 func (m *Machine) Step(now time.Time, f Facts) Plan {
+	m.offline, m.lacking = f.Offline, nil
 	m.remember(f)
 	m.schedule(now)
 	generation := m.memory.Generation
@@ -119,6 +122,9 @@ func (m *Machine) advance(generation uint64) bool {
 		return false // the first keys are being made
 	}
 	now, carried := newest(m.memory.Data), newest(m.memory.DNSKEY)
+	if len(carried) == 0 && !m.canSign(keys) {
+		return false // nor are data signed, with nothing that leads to them
+	}
 	switch {
 	case m.setData(signers, generation), m.setData(union(now, m.missing(signers, now)), generation):
 		return true
@@ -210,7 +216,7 @@ func (m *Machine) setKeys(set []ID, generation uint64) bool {
 		}
 	}
 	l.dnskey = published(l.dnskey, set, generation)
-	if m.hinders(l) != "" {
+	if m.hinders(l) != "" || !m.canSign(set) {
 		return false
 	}
 	m.memory.DNSKEY = l.dnskey
@@ -260,17 +266,25 @@ func (m *Machine) plan(now time.Time) Plan {
 		}
 	}
 	if m.policy.CDS == CDSAlways || m.policy.CDS == CDSRollover && !m.agrees() {
+		if m.offline != nil && m.hasOffline(newest(m.memory.DNSKEY)) && !m.offline.Ask(m.memory.Ask, m.memory.AskNone) {
+			return m.finish(p, now) // an operator tells the parent
+		}
 		p.DeleteDS = m.memory.AskNone && len(p.Keys) > 0
 		for _, id := range m.memory.Ask {
 			p.CDS = append(p.CDS, *m.key(id))
 		}
 	}
+	return m.finish(p, now)
+}
+
+// finish adds to a plan what concerns keys rather than what is published.
+func (m *Machine) finish(p Plan, now time.Time) Plan {
 	for _, k := range m.memory.Keys {
 		if !k.isMade() {
 			p.Generate = append(p.Generate, k)
 		}
 	}
-	p.Purge = m.purge()
+	p.Purge = append(m.purge(), m.dropSpares()...)
 	p.Wait = m.wait(now)
 	return p
 }

@@ -64,12 +64,14 @@ func (c *ParentContent) isEmpty() bool { return len(c.Keys) == 0 && !c.Unknown }
 
 // Memory is all that a Machine has to remember, to be kept on disk.
 type Memory struct {
-	Generation uint64          `json:"generation"` // of what the zone's servers are to show
-	LastID     ID              `json:"lastID"`
-	Keys       []Key           `json:"keys"`
-	DNSKEY     []Content       `json:"dnskey"` // the last one is published
-	Data       []Content       `json:"data"`   // the last one is published
-	DS         []ParentContent `json:"ds"`
+	Generation uint64 `json:"generation"` // of what the zone's servers are to show
+	LastID     ID     `json:"lastID"`
+	Keys       []Key  `json:"keys"`
+	// Spares are keys made in advance, in the order in which they are to be used.
+	Spares []Key           `json:"spares,omitempty"`
+	DNSKEY []Content       `json:"dnskey"` // the last one is published
+	Data   []Content       `json:"data"`   // the last one is published
+	DS     []ParentContent `json:"ds"`
 	// Ask is the DS RRset that the parent is asked for; AskNone: to have none.
 	Ask     []ID `json:"ask,omitempty"`
 	AskNone bool `json:"askNone,omitempty"`
@@ -100,6 +102,7 @@ func clone(m Memory) Memory {
 	for i := range m.Keys {
 		m.Keys[i].DNSKEY = slices.Clone(m.Keys[i].DNSKEY)
 	}
+	m.Spares = slices.Clone(m.Spares)
 	m.DNSKEY, m.Data, m.DS = slices.Clone(m.DNSKEY), slices.Clone(m.Data), slices.Clone(m.DS)
 	for _, list := range [][]Content{m.DNSKEY, m.Data} {
 		for i := range list {

@@ -44,7 +44,8 @@ internal/authority/catalog:     internal/dns/... internal/authority/zone
 internal/authority/catalogs:    internal/dns/... internal/authority/zone internal/authority/journal internal/authority/update internal/authority/catalog internal/diskfile
 internal/authority/bootstrap:   internal/dns/... internal/authority/zone internal/authority/journal
 internal/authority/kasp:        internal/dns/...
-internal/authority/signer:      internal/dns/... internal/authority/zone internal/authority/journal internal/authority/kasp internal/authority/sign internal/diskfile
+internal/authority/skr:         internal/dns/... internal/authority/sign
+internal/authority/signer:      internal/dns/... internal/authority/zone internal/authority/journal internal/authority/kasp internal/authority/sign internal/authority/skr internal/diskfile
 internal/authority/xfr:         internal/dns/... internal/authority/... internal/diskfile
 internal/authority/edits:       internal/dns/... internal/authority/zone internal/authority/journal internal/authority/update
 internal/authority/ledger:      internal/dns/... internal/authority/zone internal/authority/journal internal/authority/update internal/diskfile

@@ -104,7 +104,8 @@ type Params struct {
 	// gets: 1 is SHA-384, 2 is SHA-512.
 	ZONEMD []uint8
 	// Signatures are RRSIG RDATA of DNSKEY, CDS and CDNSKEY, made where the private keys
-	// are, for keys with SignKeys that have none here.
+	// are, for keys with SignKeys that have none here. Each is verified before it is used;
+	// of several the one that ends last is, even if it is due.
 	Signatures [][]byte
 }
 

@@ -27,7 +27,11 @@ func (s *signing) signatures(set rdata.RRset, before zone.Node) (all [][]byte, m
 		candidates = append(candidates[:len(candidates):len(candidates)], s.p.Signatures...)
 	}
 	for _, k := range keys {
-		if kept := s.find(candidates, set, k); kept != nil {
+		kept := s.find(candidates, set, k)
+		if k.Signer == nil {
+			kept = s.newest(candidates, set, k)
+		}
+		if kept != nil {
 			if !contains(all, kept) {
 				all = append(all, kept)
 			}
@@ -101,12 +105,35 @@ func (s *signing) find(candidates [][]byte, set rdata.RRset, k signer) []byte {
 	return other
 }
 
+// newest returns the one of candidates that a key made which is not here, is good now, and
+// ends last; whether it is due or not, for nobody here can make another.
+func (s *signing) newest(candidates [][]byte, set rdata.RRset, k signer) []byte {
+	var best []byte
+	var until rdata.Serial
+	now := rdata.Serial(s.now.Unix())
+	for _, data := range candidates {
+		sig, ok := dnssec.ParseSignature(data)
+		if !ok || sig.Covered != set.Type || sig.Algorithm != k.Algorithm || sig.Tag != k.tag || !s.fits(sig, set) ||
+			now.Less(sig.Inception) || !now.Less(sig.Expiration) || best != nil && !until.Less(sig.Expiration) {
+			continue
+		}
+		if key, ok := dnssec.ParseKey(k.RDATA()); ok && (dnssec.Policy{}).Check(key, dnssec.AppendSigned(nil, sig, set), sig.Octets) {
+			best, until = data, sig.Expiration
+		}
+	}
+	return best
+}
+
+// fits reports whether a signature is one of a set, but for its times.
+func (s *signing) fits(sig dnssec.Signature, set rdata.RRset) bool {
+	return sig.OriginalTTL == set.TTL && sig.Labels == dnssec.LabelCount(set.Name) && sig.Signer == s.origin
+}
+
 // stays reports whether a signature fits set and is not due.
 func (s *signing) stays(sig dnssec.Signature, set rdata.RRset) bool {
 	now := rdata.Serial(s.now.Unix())
 	due := rdata.Serial(s.now.Add(s.p.Refresh).Unix())
-	return sig.OriginalTTL == set.TTL && sig.Labels == dnssec.LabelCount(set.Name) && sig.Signer == s.origin &&
-		!now.Less(sig.Inception) && due.Less(sig.Expiration)
+	return s.fits(sig, set) && !now.Less(sig.Inception) && due.Less(sig.Expiration)
 }
 
 // make makes a signature of set.

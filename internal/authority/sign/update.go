@@ -317,13 +317,21 @@ func (c *Change) replace(old, next []rdata.Record) {
 }
 
 // Due returns the names of a signed zone that have signatures which are due now, up to
-// limit of them (0: all), and when the next one is after those. It looks at every signature.
+// limit of them (0: all), and when the next one is after those. It looks at every signature
+// but those by keys whose private halves are not here (Params.Signatures), which nobody
+// here can make again.
 func Due(z *zone.Zone, params Params, now time.Time, limit int) (names []dnsname.Name, next time.Time, err error) {
 	p, err := params.withDefaults()
 	if err != nil {
 		return nil, time.Time{}, err
 	}
 	due := rdata.Serial(now.Add(p.Refresh).Unix())
+	elsewhere := map[signerID]bool{}
+	for _, u := range p.Keys {
+		if u.SignKeys && u.Signer == nil {
+			elsewhere[signerID{u.Tag(), u.Algorithm}] = true
+		}
+	}
 	left := int64(1<<31 - 1) // seconds until the next
 	for n := range z.Nodes() {
 		first := int64(1<<31 - 1)
@@ -331,7 +339,9 @@ func Due(z *zone.Zone, params Params, now time.Time, limit int) (names []dnsname
 		for set, ok := sets.Next(); ok; set, ok = sets.Next() {
 			for at, i := 0, 0; set.Type == rdata.TypeRRSIG && i < set.Count; i++ {
 				var data []byte
-				data, _, at = set.Record(at)
+				if data, _, at = set.Record(at); len(elsewhere) > 0 && n == z.Apex() && isElsewhere(data, elsewhere) {
+					continue
+				}
 				first = min(first, int64(int32(expiration(data)-due)))
 			}
 		}
@@ -345,6 +355,11 @@ func Due(z *zone.Zone, params Params, now time.Time, limit int) (names []dnsname
 		}
 	}
 	return names, now.Add(time.Duration(left) * time.Second), nil
+}
+
+func isElsewhere(data []byte, keys map[signerID]bool) bool {
+	sig, ok := dnssec.ParseSignature(data)
+	return ok && keys[signerID{sig.Tag, sig.Algorithm}]
 }
 
 // expiration returns a field of RRSIG RDATA, which the zone has checked to be one.

@@ -13,31 +13,41 @@ import (
 
 // generate makes a key, and takes it in when it is safe on disk.
 func (s *Signers) generate(e *entry, k kasp.Key, now time.Time) error {
+	made, err := s.newKey(e, k.Role, k.Algorithm)
+	if err != nil {
+		return err
+	}
+	if err := s.writeKey(e, k.ID, made); err != nil {
+		return err
+	}
+	if err := e.machine.Made(k.ID, made.RDATA(), now); err != nil {
+		return err
+	}
+	e.keys[k.ID] = made
+	return nil
+}
+
+// newKey makes a key with a tag of its own.
+func (s *Signers) newKey(e *entry, role kasp.Role, algorithm uint8) (*sign.Key, error) {
 	const tries = 100 // of 65,536 tags a zone has a few
 	for range tries {
-		made, err := sign.Generate(k.Role.Flags(), k.Algorithm, 0)
+		made, err := sign.Generate(role.Flags(), algorithm, 0)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if e.hasTag(made.Tag(), k.Algorithm) {
+		if e.hasTag(made.Tag(), algorithm) {
 			continue
 		}
-		if err := s.writeKey(e, k.ID, made); err != nil {
-			return err
-		}
-		if err := e.machine.Made(k.ID, made.RDATA(), now); err != nil {
-			return err
-		}
-		e.keys[k.ID] = made
-		s.config.Log.Info("key made", "zone", e.name.String(), "role", k.Role.String(), "tag", made.Tag(), "algorithm", sign.AlgorithmName(k.Algorithm))
-		return nil
+		s.config.Log.Info("key made", "zone", e.name.String(), "role", role.String(), "tag", made.Tag(), "algorithm", sign.AlgorithmName(algorithm))
+		return made, nil
 	}
-	return fmt.Errorf("no new key with a tag of its own in %d tries", tries)
+	return nil, fmt.Errorf("no new key with a tag of its own in %d tries", tries)
 }
 
 // hasTag reports whether a key with that tag is known: validators would confuse them.
 func (e *entry) hasTag(tag uint16, algorithm uint8) bool {
-	return slices.ContainsFunc(e.machine.Memory().Keys, func(k kasp.Key) bool {
+	memory := e.machine.Memory()
+	return slices.ContainsFunc(slices.Concat(memory.Keys, memory.Spares), func(k kasp.Key) bool {
 		return k.Algorithm == algorithm && len(k.DNSKEY) > 0 && k.Tag() == tag
 	})
 }

@@ -19,7 +19,8 @@
 // Times are those of a clock that does not believe in sudden jumps, see clock.go.
 //
 // Entry points: New, Signers.Set, Signers.Offer, Signers.Start, Signers.Close; for
-// operators Signers.State, Roll, Import, Export, Submitted.
+// operators Signers.State, Roll, Import, Submitted; for a KSK elsewhere ImportOffline,
+// KeyRequest, TakeSigned.
 //
 // Concurrency: all methods may be called from anywhere. A zone has at most one
 // goroutine that works on it and one that watches its servers and its parent; they
@@ -44,6 +45,7 @@ import (
 	"pharos/internal/authority/journal"
 	"pharos/internal/authority/kasp"
 	"pharos/internal/authority/sign"
+	"pharos/internal/authority/skr"
 	"pharos/internal/authority/zone"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
@@ -125,6 +127,8 @@ type entry struct {
 	disk    string // the record as it is on disk, but for what time alone changes
 	savedAt time.Time
 	keys    map[kasp.ID]*sign.Key
+	book    *skr.Book // what keys elsewhere have signed
+	fresh   time.Time // when newer ones of that begin; zero: none do
 	last    time.Time // of the last step, with a monotonic reading
 	signed  signed    // the version signed last
 	due     time.Time // when a signature has to be renewed
@@ -303,6 +307,7 @@ func (s *Signers) entry(name dnsname.Name, settings *Settings) (*entry, error) {
 
 // load reads what is kept of a zone. Without a state there must be no keys either.
 func (s *Signers) load(e *entry, settings *Settings) error {
+	s.loadBook(e)
 	r, err := loadRecord(e.folder, e.name)
 	switch {
 	case err == nil:

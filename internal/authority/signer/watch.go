@@ -107,6 +107,8 @@ type State struct {
 	Parent     kasp.Parental
 	// Algorithm is how far a change of the algorithm is; nil: none is under way.
 	Algorithm *kasp.AlgorithmChange
+	// Elsewhere is how the signatures of a KSK that is not here stand; nil: it is here.
+	Elsewhere *Elsewhere
 	// ParentAsks reports whether there is somebody to ask about the parent.
 	ParentAsks    bool
 	ParentAsked   time.Time
@@ -129,6 +131,7 @@ func (s *Signers) describe(e *entry) {
 	}
 	st.Generation, st.Waiting = e.machine.Memory().Generation, e.machine.Waiting()
 	st.Keys, st.Parent = e.machine.Views(time.Now()), e.machine.Parent()
+	st.Elsewhere = e.describeElsewhere(time.Now())
 	st.Servers, st.Algorithm = e.facts.servers, nil
 	if c, ok := e.machine.AlgorithmChange(); ok {
 		st.Algorithm = &c

@@ -90,8 +90,10 @@ func (s *Signers) advance(e *entry) (time.Duration, error) {
 	if !e.unsaved.IsZero() {
 		next = min(next, saveDelay)
 	}
-	if !e.due.IsZero() {
-		next = min(next, max(e.due.Sub(now), time.Second))
+	for _, at := range []time.Time{e.due, e.fresh} {
+		if !at.IsZero() {
+			next = min(next, max(at.Sub(now), time.Second))
+		}
 	}
 	return next, nil
 }
@@ -105,7 +107,7 @@ func (s *Signers) reload(e *entry) error {
 	if err := s.load(fresh, &settings); err != nil {
 		return err
 	}
-	e.machine, e.record = fresh.machine, fresh.record
+	e.machine, e.record, e.book = fresh.machine, fresh.record, fresh.book
 	s.kick(e)
 	return nil
 }
@@ -114,7 +116,7 @@ func (s *Signers) reload(e *entry) error {
 // planned, before any of it is published.
 func (s *Signers) plan(e *entry, settings Settings, found facts, now time.Time) (kasp.Plan, error) {
 	e.machine.SetPolicy(settings.Policy)
-	f := kasp.Facts{Shown: e.shown(found.servers), DataTTL: e.signed.dataTTL, Parent: found.parent}
+	f := kasp.Facts{Shown: e.shown(found.servers), DataTTL: e.signed.dataTTL, Parent: found.parent, Offline: e.offline(settings, now)}
 	t := time.Now()
 	if !e.last.IsZero() {
 		f.Passed = t.Sub(e.last) // both have a monotonic reading
@@ -227,7 +229,7 @@ func (s *Signers) params(e *entry, settings Settings, plan kasp.Plan) (sign.Para
 			continue
 		}
 		var err error
-		if u.SignKeys || u.SignZone {
+		if (u.SignKeys || u.SignZone) && !k.Offline {
 			u.Key, err = s.privateKey(e, &k)
 		} else {
 			u.Key, err = sign.NewPublicKey(k.DNSKEY)
@@ -262,6 +264,7 @@ func (s *Signers) publish(e *entry, settings Settings, source journal.Version, p
 		s.saveLater(e)
 	}
 	params, setup, err := s.params(e, settings, plan)
+	params.Signatures, e.fresh = e.fromElsewhere(settings, plan, now)
 	if err != nil {
 		return err
 	}
@@ -274,6 +277,9 @@ func (s *Signers) publish(e *entry, settings Settings, source journal.Version, p
 		if due, e.due, err = sign.Due(e.signed.zone, params, now, renewBatch); err != nil {
 			return err
 		}
+	}
+	if e.signed.zone != nil && lacks(e.signed.zone, params.Signatures) && !slices.Contains(due, e.name) {
+		due = append(due, e.name)
 	}
 	isSame := e.signed.zone != nil && e.signed.from == source.Zone && e.signed.setup == setup && !e.stale
 	if isSame && len(due) == 0 {
@@ -298,7 +304,7 @@ func (s *Signers) publish(e *entry, settings Settings, source journal.Version, p
 	switch {
 	case len(plan.Signers) == 0:
 		e.due = time.Time{}
-	case len(due) == renewBatch:
+	case len(due) >= renewBatch:
 		e.due = now
 	case e.due.IsZero():
 		_, e.due, err = sign.Due(e.signed.zone, params, now, 1)

@@ -36,6 +36,7 @@ func TestMain(m *testing.M) {
 //	waitready ADDRESS PATH TEXT  waits until it has TEXT at PATH
 //	origin NAME TEXT      starts an origin server; NAME becomes its address
 //	readme FILE LANGUAGE  writes the README's first block of a language to FILE
+//	keyfiles FOLDER NAME  copies the files of the key in FOLDER to NAME.key and NAME.private
 //	fetch URL HOST        prints the response to GET URL with the field Host
 //	edit FILE OLD NEW     replaces OLD by NEW in FILE
 //	touch FILE            makes FILE newer than it was
@@ -49,7 +50,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"freeports": freePorts, "waitready": waitReady, "origin": origin, "readme": readme, "fetch": fetch, "edit": edit, "touch": touch,
-			"needpeers": needPeers, "guide": guide, "waitsigned": waitSigned,
+			"needpeers": needPeers, "guide": guide, "waitsigned": waitSigned, "keyfiles": keyFiles,
 		},
 	})
 }
@@ -193,5 +194,19 @@ func waitSigned(ts *testscript.TestScript, _ bool, args []string) {
 			ts.Fatalf("zone %s is not signed", args[0])
 		case <-tick.C:
 		}
+	}
+}
+
+// keyFiles gives the files of a key, whose tag nobody knows in advance, a fixed name.
+func keyFiles(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: keyfiles FOLDER NAME")
+	}
+	files, err := filepath.Glob(filepath.Join(ts.MkAbs(args[0]), "K*"))
+	ts.Check(err)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		ts.Check(err)
+		ts.Check(os.WriteFile(ts.MkAbs(args[1]+filepath.Ext(file)), text, 0o600))
 	}
 }

@@ -97,7 +97,7 @@ internal/admin/telemetry:
 internal/admin/api:             internal/admin/explain internal/admin/telemetry
 internal/admin/desk:            internal/dns/... internal/authority/... internal/admin/api internal/admin/config
 internal/admin/migrate:         internal/dns/dnsname internal/dns/rdata
-internal/admin/cli:             internal/dns/... internal/authority/zone internal/authority/sign internal/authority/journal internal/authority/gate internal/authority/masterfile internal/resolver/outbound internal/admin/api internal/admin/explain internal/admin/migrate internal/diskfile
+internal/admin/cli:             internal/dns/... internal/authority/zone internal/authority/sign internal/authority/skr internal/authority/journal internal/authority/gate internal/authority/masterfile internal/resolver/outbound internal/admin/api internal/admin/explain internal/admin/migrate internal/cluster/document internal/diskfile
 
 internal/node:                  internal/...
 internal/arch:
@@ -121,7 +121,7 @@ var pure = []string{
 	"internal/authority/zone", "internal/authority/alias", "internal/authority/answer", "internal/authority/byname", "internal/authority/emptyzone", "internal/authority/journal", "internal/authority/edits", "internal/authority/transfer", "internal/authority/refresh", "internal/authority/sign",
 	"internal/authority/update", "internal/authority/catalog", "internal/authority/live",
 	"internal/authority/gate", "internal/admin/migrate",
-	"internal/authority/kasp", "internal/authority/bootstrap",
+	"internal/authority/kasp", "internal/authority/skr", "internal/authority/bootstrap",
 	"internal/resolver/rrcache", "internal/resolver/iterate", "internal/resolver/fairness", "internal/resolver/anchor", "internal/resolver/failures",
 	"internal/resolver/policy", "internal/resolver/localdata", "internal/resolver/dns64", "internal/resolver/rewrite",
 	"internal/traffic/health", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/steer",

@@ -93,7 +93,7 @@ func settingsOf(c *config.Zone) *signer.Settings {
 		KeyTTL: rdata.TTL(p.KeyTTL.Std() / time.Second), Life: p.SignatureLifetime.Std(), Jitter: p.SignatureJitter.Std(),
 		Renew: p.SignatureRefresh.Std(), Parents: p.Parent, ParentEvery: p.ParentInterval.Std(),
 		Policy: kasp.Policy{
-			Off: c.DNSSEC == config.PolicyInsecure, Algorithm: algorithmOf(p.Algorithm), Single: p.Keys == "csk",
+			Off: c.DNSSEC == config.PolicyInsecure, Algorithm: algorithmOf(p.Algorithm), Single: p.Keys == "csk", OfflineKSK: p.OfflineKSK,
 			KSKLifetime: p.KSKLifetime.Std(), ZSKLifetime: p.ZSKLifetime.Std(), KeyTTL: p.KeyTTL.Std(), Propagation: p.Propagation.Std(),
 			ParentTTL: p.ParentTTL.Std(), ParentPropagation: p.ParentPropagation.Std(), Safety: p.Safety.Std(), Purge: p.Purge.Std(),
 			CDS: map[string]kasp.CDS{"always": kasp.CDSAlways, "rollover": kasp.CDSRollover, "none": kasp.CDSNone}[p.CDS],
@@ -242,7 +242,7 @@ func (n *Node) parentHosts(ctx context.Context, name dnsname.Name) ([]dnsname.Na
 }
 
 // dnssecCodes are the codes of problems of signed zones.
-var dnssecCodes = []code{signingFailed, signaturesExpire, parentLost, parentWaits, serversBehind, clockJumped}
+var dnssecCodes = []code{signingFailed, signaturesExpire, parentLost, parentWaits, serversBehind, clockJumped, offlineEnds}
 
 // expiring is how long before the end of the first signature a problem is raised, at
 // most: renewal has failed since long.
@@ -315,6 +315,15 @@ func (n *Node) reportDNSSEC(name dnsname.Name) {
 	left := time.Until(st.Expires)
 	n.problem(signaturesExpire, about, text(st.Signed && st.Problem != "" && left < expiring, "the first signature ends in %s (%s), and none is renewed: see the other problems", left.Round(time.Minute), st.Expires.UTC().Format(time.DateTime)))
 	n.problem(parentLost, about, text(st.Parent.Lost != "", "it is bogus to whoever validates: %s; have the parent show what \"pharos zone ds %s\" prints", st.Parent.Lost, about))
+	if e := st.Elsewhere; e != nil {
+		said := e.Lacks
+		if said == "" && e.Warn {
+			said = fmt.Sprintf("what the offline KSK has signed ends in %s (%s); make a request with \"pharos zone keys ksr\", have it signed, and import the response", time.Until(e.Until).Round(time.Hour), e.Until.UTC().Format(time.DateTime))
+		}
+		n.problem(offlineEnds, about, text(said != "", "%s", said))
+	} else {
+		n.problem(offlineEnds, about, "")
+	}
 	waits := ""
 	if st.ParentProblem != "" {
 		waits = "the parent cannot be seen, so rollovers wait: " + st.ParentProblem

@@ -16,6 +16,7 @@ type DNSSECCalls struct {
 	Rollover  func(ctx context.Context, name, role string, compromised bool) (Applied, error)
 	DS        func(ctx context.Context, name string) (ZoneDS, error)
 	Submitted func(ctx context.Context, name string) (Applied, error)
+	OfflineCalls
 }
 
 // ZoneKeys is how a zone is signed.
@@ -29,9 +30,11 @@ type ZoneKeys struct {
 	Of      int       `json:"of,omitempty"`      // done, and in all
 	Waiting []string  `json:"waiting,omitempty"` // servers that do not show the last step yet
 	// Algorithm is how far a change of the algorithm is, in words; empty: none is under way.
-	Algorithm string    `json:"algorithm,omitempty"`
-	Problem   string    `json:"problem,omitempty"` // why it is not signed as it should be
-	Keys      []ZoneKey `json:"keys"`
+	Algorithm string `json:"algorithm,omitempty"`
+	Problem   string `json:"problem,omitempty"` // why it is not signed as it should be
+	// Offline says how the signatures of a KSK elsewhere stand; absent: it is here.
+	Offline *Offline  `json:"offline,omitempty"`
+	Keys    []ZoneKey `json:"keys"`
 }
 
 // ZoneKey is a key of a zone.
@@ -79,12 +82,14 @@ type KeyImport struct {
 	Private   string `json:"private,omitempty"`   // a file K*.private, with Public
 	PEM       string `json:"pem,omitempty"`       // PKCS #8 in PEM
 	Algorithm uint8  `json:"algorithm,omitempty"` // of PEM; 0: the usual one of its kind
+	Offline   bool   `json:"offline,omitempty"`   // a KSK of our own whose private half stays elsewhere
 }
 
 // maxImport bounds a key import, in octets.
 const maxImport = 256 << 10
 
 func (c DNSSECCalls) routes(mux *http.ServeMux) {
+	c.OfflineCalls.routes(mux)
 	mux.HandleFunc("GET /api/zones/{name}/keys", reply(func(r *http.Request) (any, error) {
 		return c.Keys(r.Context(), r.PathValue("name"))
 	}))

@@ -44,7 +44,7 @@ before.`,
 		}
 		return output.print(c.OutOrStdout(), k, func(w io.Writer) error { return writeKeys(w, k) })
 	}
-	c.AddCommand(newKeysImport(), newKeysWithdraw(), newKeysExport(p))
+	c.AddCommand(newKeysImport(), newKeysWithdraw(), newKeysExport(p), newKeysGenerate(), newKeysRequest(), newKeysSign(), newKeysTake())
 	return c
 }
 
@@ -62,6 +62,9 @@ func writeKeys(w io.Writer, k api.ZoneKeys) error {
 	}
 	for _, s := range k.Waiting {
 		fmt.Fprintf(w, "waits for a server: %s\n", s)
+	}
+	if k.Offline != nil {
+		writeOffline(w, k.Offline)
 	}
 	if k.Problem != "" {
 		fmt.Fprintf(w, "problem: %s\n", k.Problem)
@@ -199,21 +202,25 @@ signer of the zone (RFC 8901).
 
 FILE is K*.private of BIND, Knot's or ldns' tools, with K*.key beside it; or PKCS #8 in
 PEM; or, for a key of another signer, a DNSKEY record in master file form. The
-key takes over from that of the same role and algorithm as in a rollover.`,
+key takes over from that of the same role and algorithm as in a rollover. With --offline
+a DNSKEY record alone is that of the zone's own KSK, whose private half stays on another
+machine (dnssec.policies[].offlineKSK).`,
 		Example: `  pharos zone keys import example.com Kexample.com.+013+12345.private
   pharos zone keys import example.com ksk.pem --role ksk --algorithm 13
-  pharos zone keys import example.com other-signer.key`,
+  pharos zone keys import example.com other-signer.key
+  pharos zone keys import example.com Kexample.com.+013+12345.key --offline`,
 		Args: argsBetween(2, 2, "a zone NAME and a FILE"),
 	}
 	admin, output := adminFlag(c), outputFlag(c)
 	role := c.Flags().String("role", "", "ksk, zsk or csk (default: by the key's flags ksk or zsk)")
 	algorithm := c.Flags().Uint8("algorithm", 0, "`number` of the algorithm of a key in PEM (default: the usual one of its kind)")
+	offline := c.Flags().Bool("offline", false, "it is our own KSK, and signs on another machine")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		k, err := readImport(args[1])
 		if err != nil {
 			return err
 		}
-		k.Role, k.Algorithm = *role, *algorithm
+		k.Role, k.Algorithm, k.Offline = *role, *algorithm, *offline
 		body, err := json.Marshal(k)
 		if err != nil {
 			return err

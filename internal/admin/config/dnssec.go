@@ -44,6 +44,10 @@ type Policy struct {
 	// parent names and another that signs, so that this one can be replaced without
 	// the parent.
 	Keys string `json:"keys" enum:"csk,ksk-zsk" default:"csk" example:"ksk-zsk"`
+	// OfflineKSK leaves the KSK on a machine without a network: it is never made here, only
+	// its public half is imported, and what it has to sign is signed there for months
+	// ahead ("pharos zone keys ksr"). Needs keys: ksk-zsk.
+	OfflineKSK bool `json:"offlineKSK" default:"false" example:"true"`
 	// KSKLifetime is how long a KSK or CSK is used before its successor takes over.
 	// 0: until "pharos zone rollover".
 	KSKLifetime Duration `json:"kskLifetime" default:"0" min:"0s" max:"36500d" example:"365d"`
@@ -160,6 +164,9 @@ func (c *Config) checkDNSSEC(to *checker) {
 		if p.SignatureLifetime <= p.SignatureRefresh+p.SignatureJitter {
 			to.fail(path+".signatureLifetime", fmt.Sprintf("signatures of %s would be due as soon as they are made: refresh and jitter take %s", p.SignatureLifetime, p.SignatureRefresh+p.SignatureJitter),
 				"make it longer than signatureRefresh and signatureJitter together")
+		}
+		if p.OfflineKSK && p.Keys == "csk" {
+			to.fail(path+".offlineKSK", "one key cannot both be elsewhere and sign the zone here", "set keys: ksk-zsk")
 		}
 		if p.Denial == "compact" && p.ZONEMD != "off" && p.ZONEMD != "" {
 			to.fail(path+".zonemd", "with denial compact no copy of the zone has its signatures, so there is nothing to make a digest of", "leave it out, or choose denial nsec or nsec3")

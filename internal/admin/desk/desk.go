@@ -5,6 +5,7 @@
 //	servers.go   which serials they have; tell them, ask them
 //	versions.go  history, differences, records, export; edits, import, rollback
 //	keys.go      keys, DS records, rollovers, keys of other signers
+//	offline.go   KSKs that sign elsewhere
 //
 // It says in the words of package api what the drivers of the zone know, and turns
 // their refusals into ones that say what to do. What a zone is at the moment is the
@@ -82,6 +83,7 @@ func (d *Desk) Versions() api.VersionCalls {
 func (d *Desk) DNSSEC() api.DNSSECCalls {
 	return api.DNSSECCalls{
 		Keys: d.Keys, Import: d.ImportKey, Withdraw: d.WithdrawKey, Rollover: d.Rollover, DS: d.DS, Submitted: d.Submitted,
+		OfflineCalls: api.OfflineCalls{Request: d.KeyRequest, Take: d.TakeSigned},
 	}
 }
 

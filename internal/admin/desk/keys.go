@@ -55,6 +55,9 @@ func (d *Desk) Keys(_ context.Context, name string) (api.ZoneKeys, error) {
 	if st.Algorithm != nil {
 		out.Algorithm = algorithmText(st.Algorithm)
 	}
+	if st.Elsewhere != nil {
+		out.Offline = &api.Offline{Until: st.Elsewhere.Until, Lacks: st.Elsewhere.Lacks}
+	}
 	if st.Waiting != 0 {
 		for _, s := range st.Servers {
 			switch {
@@ -205,6 +208,9 @@ func (d *Desk) ImportKey(_ context.Context, name string, in api.KeyImport) (api.
 	k, role, err := parseImport(z.Name, in)
 	if err != nil {
 		return api.Applied{}, misunderstood("%w", err)
+	}
+	if in.Offline {
+		return d.importOffline(z, role, k)
 	}
 	if _, err := z.Signers.Import(z.Name, role, k); err != nil {
 		return api.Applied{}, refused(err)

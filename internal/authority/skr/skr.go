@@ -63,6 +63,9 @@ type Row struct {
 	Life, Every time.Duration
 }
 
+// Signatures returns how many each key makes.
+func (r *Request) Signatures() int { return r.Row.count() * len(r.Sets) }
+
 func (r Row) count() int { return int((r.Until.Sub(r.From) + r.Every - 1) / r.Every) }
 
 // Request is a key signing request.

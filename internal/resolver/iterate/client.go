@@ -89,6 +89,9 @@ func (r *Resolver) ask(ev Ask) {
 		r.advance(c)
 	} else {
 		c.stale = r.cache.Stale(r.now, ev.Name, ev.Type, ev.DO, ev.CD)
+		if r.spare(c) {
+			return
+		}
 		r.advance(c)
 	}
 	if !c.done {

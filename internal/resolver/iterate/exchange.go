@@ -143,6 +143,7 @@ func (r *Resolver) timedOut(x *exchange) {
 	l := x.lookup
 	r.counters.Timeouts++
 	r.hosts.get(x.to).timedOut(r.now, x.sent)
+	r.quiet.timedOut(r.now, x.sent)
 	if x.tcp {
 		l.places[x.place].useless = true
 	}
@@ -234,6 +235,7 @@ func (r *Resolver) heard(x *exchange) {
 		rtt = min(rtt, x.took)
 	}
 	r.hosts.get(x.to).answered(rtt)
+	r.quiet = quiet{}
 }
 
 func dislikesEDNS(m *dnswire.Message) bool {

@@ -70,6 +70,7 @@ type Resolver struct {
 	routes     routes
 	hosts      hosts
 	crowds     crowds
+	quiet      quiet
 	anchors    anchors
 	chains     keyring
 	denials    denials

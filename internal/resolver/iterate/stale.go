@@ -19,6 +19,35 @@ const staleAfter = 1800 * time.Millisecond
 // fetched ahead.
 const backgroundMost = 1000
 
+// quiet is what is known of the network as a whole: since when nobody has answered.
+//
+// Invariant: since is the zero Time when the last exchange that ended brought a reply.
+type quiet struct {
+	since    time.Time // when the first of the unanswered queries left
+	last     time.Time // when the last was given up
+	timeouts int       // in a row, over all servers
+}
+
+// So much has to be silent for so long until the network counts as cut, and expired
+// answers are given at once: what two servers do not answer within most of a client's
+// patience. It is a guess that costs little: the question goes on, and the first
+// reply of anybody ends it.
+const (
+	cutTimeouts = 2
+	cutAfter    = 1500 * time.Millisecond
+)
+
+func (q *quiet) timedOut(now, sent time.Time) {
+	if q.last = now; q.since.IsZero() {
+		q.since = sent
+	}
+	q.timeouts++
+}
+
+func (q *quiet) isCut(now time.Time) bool {
+	return q.timeouts >= cutTimeouts && now.Sub(q.since) >= cutAfter && now.Sub(q.last) < deadMost
+}
+
 // answerStale answers c with what has expired, if there is something, and goes on
 // with the question for those who come later.
 func (r *Resolver) answerStale(c *client, why string) bool {
@@ -58,7 +87,8 @@ func (r *Resolver) patience() time.Duration { return max(r.limits.StaleAfter, 0)
 func (r *Resolver) startTimer(c *client) {
 	wait := r.limits.Time
 	if c.stale != nil {
-		if wait = r.patience(); wait == 0 && r.answerStale(c, "at once, as configured") {
+		wait = r.patience()
+		if wait == 0 && r.answerStale(c, "at once, as configured") || r.quiet.isCut(r.now) && r.answerStale(c, nobodyHeard) {
 			wait = r.limits.Time
 		}
 	}
@@ -83,6 +113,18 @@ func (r *Resolver) timeUp(c *client) {
 		f.ede, f.text = l.trouble.ede, f.text+": "+l.trouble.text
 	}
 	r.exceeded(c, f)
+}
+
+const nobodyHeard = "no server at all has answered lately"
+
+// spare answers c with what has expired, and does no more, when the network is cut
+// and so many are trying already that one more would not help.
+func (r *Resolver) spare(c *client) bool {
+	if c.stale == nil || r.background < backgroundMost || !r.quiet.isCut(r.now) {
+		return false
+	}
+	r.reply(c, r.staleAnswer(c, nobodyHeard))
+	return true
 }
 
 // nobodyAnswers answers the clients of l that can be, because l comes to ask a

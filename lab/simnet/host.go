@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"time"
 
+	"pharos/internal/dns/dnswire"
+	"pharos/internal/resolver/fairness"
 	"pharos/internal/resolver/iterate"
 )
 
@@ -26,6 +28,16 @@ type Host struct {
 	token uint64
 	port  uint16
 	stats Stats
+
+	sockets int // exchanges open at a time; 0: any number
+	line    *fairness.Queue[askedFor]
+	inWork  map[uint64]*fairness.Party[askedFor] // by token
+}
+
+// askedFor is a question in line.
+type askedFor struct {
+	ask  iterate.Ask
+	done func(iterate.Answer)
 }
 
 // Stats counts what a Host did.
@@ -33,6 +45,7 @@ type Stats struct {
 	UDP, TCP int // exchanges begun
 	Timeouts int // exchanges that expired
 	NoRoute  int // exchanges with an address of a family that the Host has not
+	NoSocket int // exchanges that found no socket (see Share)
 	Strays   int // datagrams from elsewhere than the exchange's address and port, dropped
 	MostOpen int // largest number of exchanges open at a time
 }
@@ -69,6 +82,45 @@ func (h *Host) Ask(a iterate.Ask, done func(iterate.Answer)) {
 	h.step(a)
 }
 
+// Share has questions take turns by the network of who asks, as a driver of real
+// sockets has them, and bounds the exchanges open at a time.
+func (h *Host) Share(c fairness.Config, sockets int) {
+	h.line, h.sockets, h.inWork = fairness.New[askedFor](c), sockets, map[uint64]*fairness.Party[askedFor]{}
+}
+
+// AskFrom is Ask for a client, after Share. What is refused is answered SERVFAIL.
+func (h *Host) AskFrom(client netip.Addr, a iterate.Ask, done func(iterate.Answer)) {
+	if !h.line.Add(client, askedFor{a, done}) {
+		done(iterate.Answer{Rcode: dnswire.RcodeServFail})
+		return
+	}
+	h.takeTurns()
+}
+
+// takeTurns takes up whose turn it is, as long as there is room.
+func (h *Host) takeTurns() {
+	for {
+		q, from, heavy, ok := h.line.Next()
+		if !ok {
+			return
+		}
+		q.ask.Heavy = heavy
+		h.inWork[h.token+1] = from
+		h.Ask(q.ask, q.done)
+	}
+}
+
+// finished gives the place of a question in work to the next.
+func (h *Host) finished(token uint64, a iterate.Answer) {
+	from := h.inWork[token]
+	if from == nil {
+		return
+	}
+	delete(h.inWork, token)
+	h.line.Done(from, a.Spent.Queries+a.Spent.Signatures)
+	h.net.After(0, h.takeTurns)
+}
+
 // step gives the resolver an event and does what it wants.
 func (h *Host) step(ev iterate.Event) {
 	acts := h.core.Step(h.net.Now(), ev, nil)
@@ -83,6 +135,7 @@ func (h *Host) step(ev iterate.Event) {
 		case iterate.Reply:
 			if done := h.asked[a.Token]; done != nil {
 				delete(h.asked, a.Token)
+				h.finished(a.Token, a.Answer)
 				done(a.Answer)
 			}
 		}
@@ -96,6 +149,12 @@ func (h *Host) send(a iterate.Send) {
 		h.stats.NoRoute++
 		h.open[a.Exchange] = &socket{}
 		h.net.After(0, func() { h.fail(a.Exchange, iterate.ErrNoRoute) })
+		return
+	}
+	if h.sockets > 0 && len(h.open) >= h.sockets {
+		h.stats.NoSocket++
+		h.open[a.Exchange] = &socket{}
+		h.net.After(0, func() { h.fail(a.Exchange, iterate.ErrLocal) })
 		return
 	}
 	s := &socket{timer: h.expire(a.Exchange, a.Timeout)}

@@ -122,6 +122,7 @@ type World struct {
 	Aggressive     bool          // RFC 8198
 	StaleAfter     time.Duration // see iterate.Limits
 	Minimise       bool          // QNAME minimisation (RFC 9156)
+	MixCase        bool          // names in mixed case
 	Routes         []iterate.Route
 	Sends          int // outgoing queries that one question may cost; 0 is the standard
 	Cache          rrcache.Limits
@@ -140,8 +141,8 @@ var harmless = map[string]bool{
 	"iter-scrub-promiscuous": true,
 	"harden-referral-path":   true, "harden-unknown-additional": true, "harden-below-nxdomain": true,
 	"num-queries-per-thread": true, "discard-timeout": true, "outbound-msg-retry": true,
-	"name":            true,
-	"use-caps-for-id": true, "infra-cache-numhosts": true, "msg-cache-size": true,
+	"name":                 true,
+	"infra-cache-numhosts": true, "msg-cache-size": true,
 	"do-not-query-localhost": true, "do-not-query-address": true, "ede": true,
 	"infra-host-ttl": true, "jostle-timeout": true, "val-log-level": true,
 	"edns-buffer-size": true, "unblock-lan-zones": true, "stub-prime": true, "stub-first": true,
@@ -251,6 +252,8 @@ func (s *Scenario) apply(w *World, set Setting, zones map[int]string) error {
 		w.NoIPv6 = !yes
 	case "qname-minimisation", "query-minimization":
 		w.Minimise = yes || strings.EqualFold(set.Value, "on")
+	case "use-caps-for-id":
+		w.MixCase = yes
 	case "max-global-quota":
 		w.Sends, _ = strconv.Atoi(set.Value)
 	case "cache-max-ttl":

@@ -46,7 +46,17 @@ func (p *parser) readEntry(begin int) (*Entry, error) {
 		case "$ORIGIN", "$TTL":
 			err = p.directive(fields, line)
 		case "MANDATORY": // Deckard: the entry must be used; a run checks answers only
-		case "EXTRA_PACKET", "TSIG":
+		case "EXTRA_PACKET":
+			more, err := p.readEntry(line)
+			if err != nil {
+				return nil, err
+			}
+			more.Adjust.CopyID, more.Adjust.CopyQuery = true, more.Adjust.CopyQuery || e.Adjust.CopyQuery
+			e.Extra = append([]*Entry{more}, more.Extra...)
+			more.Extra = nil
+			p.defaults(e)
+			return e, nil
+		case "TSIG":
 			err = &Unsupported{"step", fields[0] + " in an entry", line}
 		default:
 			err = p.readRecord(e, section, line)
@@ -73,6 +83,12 @@ func (p *parser) readAdjust(e *Entry, words []string, line int) error {
 			e.Adjust.CopyQuery = true
 		case "do_not_answer":
 			e.Adjust.Silent = true
+		case "wrong_id":
+			e.Adjust.WrongID = true
+		case "lower_case":
+			e.Adjust.LowerCase = true
+		case "refuse":
+			e.Adjust.Refuse = true
 		default:
 			if strings.HasPrefix(w, "sleep=") || strings.HasPrefix(w, "packet_sleep=") {
 				continue // a server's pause, which fake time skips

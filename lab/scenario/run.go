@@ -25,12 +25,18 @@ type Options struct {
 	// Ready gives the client what the cache has ready in wire form before the
 	// resolver is asked, as a node does.
 	Ready bool
+	// Without are the defences that are turned off; see defences.
+	Without []string
 }
 
 // Result is what a run leaves behind, whether it passed or not.
 type Result struct {
 	Log  []string // one line for each packet and step
 	Sent int      // packets that the resolver sent
+	// Checks is the number of signature checks and NSEC3 hashes.
+	Checks int
+	// Waited is the time that passed because nobody answered, not by TIME_PASSES.
+	Waited time.Duration
 }
 
 // roundLimit ends a run whose steps do not come to an end, as when the resolver
@@ -101,16 +107,22 @@ func (s *Scenario) Run(o Options) (Result, error) {
 	}
 	o.Limits.StaleAfter = w.StaleAfter
 	r := &run{s: s, world: w, now: o.Start, used: map[*Step]bool{}, asked: map[uint64]*question{}}
-	cache := rrcache.New(o.Start, w.Cache)
-	if r.cache, r.policyRevision = cache, 1; o.Ready {
-		r.ready = cache
-	}
-	r.resolver = iterate.New(iterate.Config{
+	c := iterate.Config{
 		Hints: hints(w.Roots), NoIPv4: w.NoIPv4, NoIPv6: w.NoIPv6, Limits: o.Limits, Minimise: w.Minimise, Aggressive: w.Aggressive || s.Dialect == Deckard, Routes: w.Routes,
-		Rand:  rand.New(rand.NewPCG(o.Seed, 0x9e3779b97f4a7c15)), // the second word is arbitrary and fixed
-		Cache: cache, Validate: len(w.Anchors) > 0, Anchors: w.Anchors, Negative: w.Insecure, Policy: policy,
-	})
+		Rand:     rand.New(rand.NewPCG(o.Seed, 0x9e3779b97f4a7c15)), // the second word is arbitrary and fixed
+		Validate: len(w.Anchors) > 0, Anchors: w.Anchors, Negative: w.Insecure, Policy: policy, MixCase: w.MixCase,
+	}
+	if err := disarm(o.Without, &c, &w.Cache); err != nil {
+		return Result{}, err
+	}
+	c.Cache = rrcache.New(o.Start, w.Cache)
+	if r.cache, r.policyRevision = c.Cache, 1; o.Ready {
+		r.ready = c.Cache
+	}
+	r.resolver = iterate.New(c)
 	err = r.play()
+	did := r.resolver.Counters()
+	r.result.Checks = int(did.Signatures + did.Hashes)
 	return r.result, err
 }
 

@@ -104,6 +104,7 @@ type Entry struct {
 	Message  dnswire.Message
 	Raw      []byte   // a whole message from hexadecimal, sent in place of Message
 	Declared Sections // which sections the file wrote, even if empty
+	Extra    []*Entry // further packets, sent right behind this one
 }
 
 // Sections says which sections an entry wrote.
@@ -114,6 +115,9 @@ type Adjust struct {
 	CopyID    bool // the query's id
 	CopyQuery bool // the query's question
 	Silent    bool // send nothing
+	WrongID   bool // an id that is not the query's
+	LowerCase bool // the question's name in lower case, however it was asked
+	Refuse    bool // the network says that nobody listens there
 }
 
 // Unsupported is a demand of a file that cannot be met here.

@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -156,11 +157,21 @@ func (r *run) take(i int) *exchange {
 // way until the resolver closes the exchange, but is not answered again.
 func (r *run) reply(i int, e *Entry) {
 	x := r.pending[i]
-	if e.Adjust.Silent {
+	switch {
+	case e.Adjust.Silent:
 		x.answered = true
 		return
+	case e.Adjust.Refuse:
+		r.take(i)
+		r.note("  %s refused by %v", r.clock(), x.send.To.Addr())
+		r.step(iterate.Failed{Exchange: x.send.Exchange, Err: errors.New("connection refused")})
+		return
 	}
-	r.arrive(x, e.reply(x))
+	for _, e := range append([]*Entry{e}, e.Extra...) {
+		if slices.Contains(r.pending, x) { // and not closed by the packet before
+			r.arrive(x, e.reply(x))
+		}
+	}
 }
 
 func (r *run) arrive(x *exchange, msg []byte) {
@@ -186,11 +197,14 @@ func (e *Entry) reply(x *exchange) []byte {
 	// Whether or not ADJUST says copy_id: both programs the files were written for
 	// give a scripted message to the query it belongs to, and files rely on it.
 	m.ID = x.query.ID
+	if e.Adjust.WrongID {
+		m.ID ^= 0x5555
+	}
 	if e.Adjust.CopyQuery {
 		m.Question, m.HasQuestion = x.query.Question, true
 	}
 	msg := m.Append(nil)
-	if m.HasQuestion && m.Question.Name == x.query.Question.Name {
+	if m.HasQuestion && m.Question.Name == x.query.Question.Name && !e.Adjust.LowerCase {
 		// A server copies the letters of the name as they are in the query, whatever
 		// case the file is written in.
 		copy(msg[dnswire.HeaderLen:], x.send.Msg[dnswire.HeaderLen:dnswire.HeaderLen+m.Question.Name.Len()])
@@ -309,6 +323,7 @@ func (r *run) expireOne() bool {
 		return false
 	}
 	if deadline.After(r.now) {
+		r.result.Waited += deadline.Sub(r.now)
 		r.now = deadline
 	}
 	r.note("  %s timeout of exchange %d", r.clock(), exchange)

@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"bytes"
+	"fmt"
 	"io/fs"
 	"regexp"
 	"strconv"
@@ -11,7 +12,7 @@ import (
 	"pharos/lab/scenario"
 )
 
-var mostPackets = regexp.MustCompile(`(?m)^; at most (\d+) packets$`)
+var bounds = regexp.MustCompile(`(?m)^; at most (\d+) (packets|checks|seconds)$`)
 
 // seeds is with how many seeds each scenario is played: which server is asked
 // first is chance, and every choice must come to the same answers. Every other
@@ -41,23 +42,30 @@ func TestOwnScenarios(t *testing.T) {
 				if err != nil {
 					t.Fatalf("seed %d: %v\n%s", seed, err, strings.Join(r.Log, "\n"))
 				}
-				if most := limit(t, text); r.Sent > most {
-					t.Fatalf("seed %d: %d packets were sent, want at most %d\n%s", seed, r.Sent, most, strings.Join(r.Log, "\n"))
+				if over := exceeds(t, text, r); over != "" {
+					t.Fatalf("seed %d: %s\n%s", seed, over, strings.Join(r.Log, "\n"))
 				}
 			}
 		})
 	}
 }
 
-// limit returns how many packets the scenario allows.
-func limit(t *testing.T, text []byte) int {
-	m := mostPackets.FindSubmatch(text)
-	if m == nil {
-		return 1000 // no scenario of this folder needs a tenth of it
+// exceeds says by what a run is beyond what the scenario allows: packets sent,
+// signature checks and NSEC3 hashes, seconds of waiting for those who do not answer.
+func exceeds(t *testing.T, text []byte, r scenario.Result) string {
+	t.Helper()
+	for _, m := range bounds.FindAllSubmatch(text, -1) {
+		most, err := strconv.Atoi(string(m[1]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		is := map[string]float64{"packets": float64(r.Sent), "checks": float64(r.Checks), "seconds": r.Waited.Seconds()}[string(m[2])]
+		if is > float64(most) {
+			return fmt.Sprintf("%v %s, want at most %d", is, m[2], most)
+		}
 	}
-	n, err := strconv.Atoi(string(m[1]))
-	if err != nil {
-		t.Fatal(err)
+	if r.Sent > 1000 { // no scenario of this folder needs a tenth of it
+		return fmt.Sprintf("%d packets", r.Sent)
 	}
-	return n
+	return ""
 }

@@ -10,6 +10,7 @@ import (
 	_ "crypto/sha1" // makes crypto.SHA1 available, for Policy.SHA1 and NSEC3
 	_ "crypto/sha256"
 	_ "crypto/sha512"
+	"math"
 	"math/big"
 
 	"github.com/cloudflare/circl/sign/ed448"
@@ -43,9 +44,20 @@ type Policy struct {
 	SHA1 bool
 	// ShortRSA lets RSA keys below 1024 bits count.
 	ShortRSA bool
+	// Patient has MaxSignatures and MaxCollisions not count. For laboratories that show
+	// what they are for.
+	Patient bool
 	// Extra checks signatures of further algorithms: supported is false for those
 	// that it does not know. nil: there are none. For laboratories.
 	Extra func(algorithm uint8, key, signed, signature []byte) (supported, ok bool)
+}
+
+// most is a limit that the policy may lift.
+func (p Policy) most(limit int) int {
+	if p.Patient {
+		return math.MaxInt
+	}
+	return limit
 }
 
 // Supports reports whether signatures of an algorithm can be checked.

@@ -222,7 +222,7 @@ func (v *Verifier) admit(set rdata.RRset, sigs [][]byte, keys, entry []Key, lack
 // IsSelfSigned reports whether k, which is in the DNSKEY RRset set, has signed it. It may be
 // revoked: that is how a key says so (RFC 5011 §2.1).
 func (v *Verifier) IsSelfSigned(set rdata.RRset, sigs [][]byte, k Key) bool {
-	for _, data := range sigs[:min(len(sigs), MaxSignatures)] {
+	for _, data := range sigs[:min(len(sigs), v.Policy.most(MaxSignatures))] {
 		sig, ok := ParseSignature(data)
 		if !ok || sig.Covered != set.Type || sig.Signer != set.Name {
 			continue

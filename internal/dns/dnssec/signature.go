@@ -80,7 +80,7 @@ func (v *Verifier) Verify(set rdata.RRset, sigs [][]byte, keys []Key, zone dnsna
 	worst := fault(dnswire.EDERRSIGsMissing, "%v %v has no signature of zone %v", set.Name, set.Type, zone)
 	rank := 0
 	var octets []byte
-	for _, data := range sigs[:min(len(sigs), MaxSignatures)] {
+	for _, data := range sigs[:min(len(sigs), v.Policy.most(MaxSignatures))] {
 		sig, ok := ParseSignature(data)
 		if !ok || sig.Covered != set.Type || sig.Signer != zone {
 			continue
@@ -96,7 +96,7 @@ func (v *Verifier) Verify(set rdata.RRset, sigs [][]byte, keys []Key, zone dnsna
 			if k.Tag != sig.Tag || k.Algorithm != sig.Algorithm || !k.isZoneKey() {
 				continue
 			}
-			if tried++; tried > MaxCollisions {
+			if tried++; tried > v.Policy.most(MaxCollisions) {
 				break
 			}
 			octets = AppendSigned(octets[:0], sig, set)

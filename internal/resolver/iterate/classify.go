@@ -54,7 +54,7 @@ func classify(m *dnswire.Message, q question, zone dnsname.Name, limits *Limits)
 	default:
 		return rep
 	}
-	sets, sigs := group(m.Answer, limits.Records), indexSignatures(m)
+	sets, sigs := group(m.Answer, limits.Records), indexSignatures(m, limits.SignaturesPerSet)
 	if q.t == rdata.TypeRRSIG {
 		sets = append(sets, signatureSet(m.Answer, q.name, limits.Records)...)
 	}

@@ -136,6 +136,9 @@ func (r *Resolver) isDistrusted(c *client, known result) bool {
 // look starts a lookup for c.name, or joins the one that is there.
 func (r *Resolver) look(c *client) {
 	q := question{c.name, c.ask.Type}
+	if r.isWeak(WeakMerging) {
+		delete(r.lookups, q)
+	}
 	isNew := r.lookups[q] == nil
 	l := r.join(q, waiter{client: c}, c, 0)
 	c.waits = l
@@ -244,7 +247,7 @@ func (r *Resolver) failClient(c *client, f failure) {
 	if c.stale != nil {
 		remembered.For = r.cache.Limits().StaleRetry
 	}
-	if f.ede != dnswire.EDECachedError && !c.ask.Fresh && !c.ask.Anew && !f.over.isCrowd() {
+	if f.ede != dnswire.EDECachedError && !c.ask.Fresh && !c.ask.Anew && !f.over.isCrowd() && !r.isWeak(WeakFailures) {
 		r.cache.PutFailure(r.now, c.ask.Name, c.ask.Type, remembered)
 	}
 	if c.stale != nil {
@@ -308,6 +311,9 @@ func (r *Resolver) keepReady(c *client, a Answer) {
 	}
 	switch {
 	case a.Rcode == dnswire.RcodeServFail:
+		if r.isWeak(WeakFailures) {
+			return
+		}
 		if a.Errors[0].Code == dnswire.EDECachedError {
 			return // its time must not begin anew
 		}

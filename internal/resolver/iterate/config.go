@@ -45,6 +45,8 @@ type Config struct {
 	// MixCase writes the names of queries in a random mixture of upper and lower
 	// case, which the reply has to repeat. A server that does not is asked over TCP.
 	MixCase bool
+	// Weak has defences turned off, for laboratories only; see Weakness.
+	Weak Weakness
 	// Policy says which algorithms count; the zero Policy is for the Internet.
 	Policy dnssec.Policy
 }
@@ -91,6 +93,9 @@ type Limits struct {
 	// Signatures is the number of signature checks that one question may cost: 32,
 	// as in Knot Resolver. An answer through three zones, all keys new, has about 12.
 	Signatures int
+	// SignaturesPerSet is the number of signatures of one RRset that are looked at: 8,
+	// dnssec.MaxSignatures.
+	SignaturesPerSet int
 	// Wasted is what checks of signatures that do not fit may cost one question, in
 	// checks of ECDSA P-256: 16, so that the worst that one question can make us do takes
 	// less than 2 ms. BIND allows one such signature, Unbound eight.
@@ -126,7 +131,7 @@ func (l Limits) withDefaults() Limits {
 	}{
 		{&l.Sends, 100}, {&l.Octets, 256 << 10}, {&l.ZoneRate, 2000}, {&l.ZoneWaiting, 400}, {&l.ServerWaiting, 800}, {&l.Aliases, 11}, {&l.Targets, 24}, {&l.TargetsPerZone, 5}, {&l.Depth, 6},
 		{&l.SendsPerZone, 12}, {&l.ServersPerZone, 13}, {&l.NearMisses, 3}, {&l.Records, 256},
-		{&l.Signatures, 32}, {&l.Wasted, 16}, {&l.Hashes, 64}, {&l.Retries, 3},
+		{&l.SignaturesPerSet, dnssec.MaxSignatures}, {&l.Signatures, 32}, {&l.Wasted, 16}, {&l.Hashes, 64}, {&l.Retries, 3},
 	} {
 		if *field.value <= 0 {
 			*field.value = field.standard

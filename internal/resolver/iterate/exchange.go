@@ -179,7 +179,7 @@ const familyRetry = 30 * time.Second
 // arrived takes in a message from the server that x asked.
 func (r *Resolver) arrived(x *exchange, msg []byte) {
 	l := x.lookup
-	if !x.matches(msg) {
+	if !x.matches(msg, r.isWeak(WeakIDs)) {
 		r.missed(x, "not a reply to the query")
 		return
 	}
@@ -218,8 +218,11 @@ func (r *Resolver) arrived(x *exchange, msg []byte) {
 	if x.learns && m.Rcode != dnswire.RcodeFormErr {
 		r.hosts.get(x.to).plainUntil = r.now.Add(plainTime)
 	}
-	rep := classify(m, x.q, l.cut.Zone, &r.limits)
-	if l.forwards() {
+	rep := classify(m, x.q, r.believedZone(l), &r.limits)
+	if r.cfg.Weak != 0 {
+		r.weaken(l, m)
+	}
+	if l.forwards() && !r.isWeak(WeakForwarders) {
 		rep = rep.asForwarded(m)
 	}
 	r.accept(l, x, m, rep)
@@ -256,11 +259,11 @@ func (r *Resolver) missed(x *exchange, why string) {
 	l := x.lookup
 	r.counters.Ignored++
 	r.note(l, Step{Kind: StepIgnored, Server: x.to.AddrPort, ServerName: x.server, TCP: x.tcp, Note: why})
-	if x.misses++; x.misses < r.limits.NearMisses && !x.isStream() {
+	if x.misses++; x.misses < r.limits.NearMisses && !x.isStream() && !r.isWeak(WeakBadPackets) {
 		return
 	}
 	r.close(x)
-	if x.isStream() {
+	if x.isStream() || r.isWeak(WeakBadPackets) {
 		l.places[x.place].useless = true
 		l.setTrouble(dnswire.EDEInvalidData, fmt.Sprintf("%s: %s", x.who(), why))
 		r.next(l)
@@ -272,8 +275,8 @@ func (r *Resolver) missed(x *exchange, why string) {
 // matches reports whether msg is a reply to x's query: QR, opcode, id and
 // question agree (RFC 5452 §9.1), the name without regard to case. A reply that
 // reports an error may come without question.
-func (x *exchange) matches(msg []byte) bool {
-	if len(msg) < dnswire.HeaderLen || msg[2]&0xF8 != 0x80 || binary.BigEndian.Uint16(msg) != x.id {
+func (x *exchange) matches(msg []byte, anyID bool) bool {
+	if len(msg) < dnswire.HeaderLen || msg[2]&0xF8 != 0x80 || binary.BigEndian.Uint16(msg) != x.id && !anyID {
 		return false
 	}
 	rcode := dnswire.Rcode(msg[3] & 0xF)

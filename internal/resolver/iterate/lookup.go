@@ -79,7 +79,7 @@ func (l *lookup) forget(s *lookup) {
 // once, however many ways lead there.
 func (r *Resolver) wouldCycle(l, s *lookup) bool {
 	r.walk++
-	return r.leadsTo(s, l)
+	return r.leadsTo(s, l) && !r.isWeak(WeakCycles)
 }
 
 func (r *Resolver) leadsTo(s, l *lookup) bool {
@@ -298,7 +298,7 @@ func (r *Resolver) use(l *lookup, m *dnswire.Message, rep reply) {
 	// Deviates from RFC 2181 §5.4.1: the parent's NS RRset leads to a zone's servers even when the zone's own, which has more trust, is known, because the zone's own would keep a zone alive that the parent has dropped.
 	r.keepDS(rep)
 	put := r.cache.PutDelegation
-	if l.route != nil {
+	if l.route != nil || r.isWeak(WeakDelegations) {
 		notAfter = time.Time{} // what is configured does not expire
 	}
 	if l.cut.Local {

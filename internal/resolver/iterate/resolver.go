@@ -117,7 +117,7 @@ func New(cfg Config) *Resolver {
 	}
 	for _, s := range r.hints.Servers {
 		for _, addr := range s.Addrs {
-			r.loopback = r.loopback || addr.IsLoopback()
+			r.loopback = r.loopback || addr.IsLoopback() || r.isWeak(WeakLoopback)
 		}
 	}
 	return r
@@ -257,7 +257,7 @@ func (r *Resolver) end(l *lookup) {
 func (r *Resolver) settle(l *lookup, res result) {
 	r.end(l)
 	l.result = res
-	if f := res.failure; f != nil && !f.limited {
+	if f := res.failure; f != nil && !f.limited && !r.isWeak(WeakFailures) {
 		f.id = r.newFailureID()
 		r.cache.PutFailure(r.now, l.q.name, l.q.t, f.remembered())
 	}

@@ -12,24 +12,24 @@ import (
 // them into those of an answer.
 
 // indexSignatures returns the RDATA of the RRSIG records of a reply by what they
-// cover, dnssec.MaxSignatures for each: whoever sends more is out to cost time. In
+// cover, so many for each at most: whoever sends more is out to cost time. In
 // which section one stands does not matter: it proves itself.
-func indexSignatures(m *dnswire.Message) map[question][][]byte {
+func indexSignatures(m *dnswire.Message, most int) map[question][][]byte {
 	var index map[question][][]byte
 	for _, section := range [...][]rdata.Record{m.Answer, m.Authority, m.Additional} {
-		index = addSignatures(index, section)
+		index = addSignatures(index, section, most)
 	}
 	return index
 }
 
-func addSignatures(index map[question][][]byte, in []rdata.Record) map[question][][]byte {
+func addSignatures(index map[question][][]byte, in []rdata.Record, most int) map[question][][]byte {
 	for _, record := range in {
 		if record.Type != rdata.TypeRRSIG || record.Class != rdata.ClassIN {
 			continue
 		}
 		sig, ok := dnssec.ParseSignature(record.Data)
 		q := question{record.Name, sig.Covered}
-		if !ok || len(index[q]) >= dnssec.MaxSignatures {
+		if !ok || len(index[q]) >= most {
 			continue
 		}
 		if index == nil {

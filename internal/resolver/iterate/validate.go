@@ -385,7 +385,7 @@ func (v *validator) judgePart(part *rrcache.Signed) judgement {
 		return bogus(verdict.Fault, v.k.q)
 	}
 	j := judgement{state: rrcache.Secure}
-	if !verdict.Encloser.IsZero() {
+	if !verdict.Encloser.IsZero() && !v.r.isWeak(WeakWildcards) {
 		if j = v.judgeWildcard(part.Name, verdict.Encloser, t); j.state == rrcache.Bogus {
 			return j
 		}

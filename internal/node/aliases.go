@@ -82,7 +82,9 @@ func (a aliasNames) Find(name dnsname.Name) (*zone.Zone, *aliases.Driver) {
 	return z, a.node.aliasesOf(in)
 }
 
-func (a aliasNames) Cut(z *zone.Zone, cut zone.Node) { a.node.learnCut(a.in, time.Now(), z, cut) }
+func (a aliasNames) Cut(z *zone.Zone, cut zone.Node) {
+	learnCut(a.node.cacheOf(a.in), time.Now(), z, cut)
+}
 
 func (a aliasNames) Resolve(ctx context.Context, name dnsname.Name, t rdata.Type) ([]rdata.Record, error) {
 	resolver := a.node.resolverOf(a.in)

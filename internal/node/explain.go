@@ -30,7 +30,10 @@ import (
 func (n *Node) Explain(ctx context.Context, r api.ExplainRequest) (*explain.Explanation, error) {
 	s := n.current.Load()
 	e := &explain.Explanation{Client: r.From.String(), At: time.Now(), Revision: s.Revision}
-	if r.URL != "" {
+	switch {
+	case r.ID != "":
+		return n.explainFailure(r.ID)
+	case r.URL != "":
 		return e, n.explainURL(ctx, s, e, r)
 	}
 	name, err := dnsname.Parse(r.Name)
@@ -45,7 +48,7 @@ func (n *Node) Explain(ctx context.Context, r api.ExplainRequest) (*explain.Expl
 		}
 	}
 	e.Question = fmt.Sprintf("%s %s", name, qtype)
-	n.explainName(ctx, s, e, explained{name, qtype, r.From, r.Subnet})
+	n.explainName(ctx, s, e, explained{name: name, qtype: qtype, from: r.From, subnet: r.Subnet, anew: r.Resolve})
 	return e, nil
 }
 
@@ -55,6 +58,10 @@ type explained struct {
 	qtype  rdata.Type
 	from   netip.Addr
 	subnet netip.Prefix
+	anew   bool // by servers, whatever the cache has
+
+	near     netip.Addr // the address that an answer is chosen for
+	resolver *outbound.Driver
 }
 
 // explainView tells which view a client belongs to.
@@ -93,6 +100,16 @@ func (n *Node) explainName(ctx context.Context, s *Snapshot, e *explain.Explanat
 	q := new(dnswire.Query)
 	q.Parse(dnswire.AppendQuery(nil, dnswire.QuerySpec{Name: x.name, Type: x.qtype, Class: rdata.ClassIN, RD: true, EDNS: true}))
 	s, a := s.explainView(e, x)
+	x.near, x.resolver = a.near, n.resolverOf(s)
+	if x.anew && x.resolver != nil {
+		fresh, err := n.emptyResolver(s)
+		if err != nil {
+			e.Warnings = append(e.Warnings, err.Error())
+			return
+		}
+		defer fresh.Close()
+		x.resolver = fresh
+	}
 	p := s.decide(q, a)
 	if p.recurse {
 		e.Add(explain.Admission, fmt.Sprintf("%s may use the resolver", from))
@@ -112,15 +129,15 @@ func (n *Node) explainName(ctx context.Context, s *Snapshot, e *explain.Explanat
 		e.Add(explain.Zone, "the whole zone may be transferred to this address, without a key")
 		e.Outcome = dnswire.RcodeNoError.String()
 	case p.zone != nil:
-		n.explainZone(ctx, s, e, p, q, a.near)
+		n.explainZone(ctx, s, e, p, q, x)
 	default:
 		e.Add(explain.Zone, "no zone of this node is at or above the name")
-		n.explainResolve(ctx, s, e, q)
+		x.explainResolve(ctx, e, q)
 	}
 }
 
 // explainZone tells how a zone of ours answers.
-func (n *Node) explainZone(ctx context.Context, s *Snapshot, e *explain.Explanation, p plan, q *dnswire.Query, from netip.Addr) {
+func (n *Node) explainZone(ctx context.Context, s *Snapshot, e *explain.Explanation, p plan, q *dnswire.Query, x explained) {
 	var out dnswire.Builder
 	out.Reset(q, make([]byte, dnswire.MaxMessage+dnswire.BufferSlack), dnswire.MaxMessage)
 	outcome := answer.Answer(q, p.zone, 0, &out)
@@ -132,21 +149,21 @@ func (n *Node) explainZone(ctx context.Context, s *Snapshot, e *explain.Explanat
 	e.Add(explain.Zone, fmt.Sprintf("zone %s (serial %d) is ours: %s", idOf(p.in.viewName(), p.zone.Origin()), p.zone.Serial(), outcome.Kind), foundText(p.zone, outcome)...)
 	switch {
 	case outcome.Kind == answer.Steered:
-		s.explainSteer(e, p.zone, outcome, q, from, &out)
+		s.explainSteer(e, p.zone, outcome, q, x.near, &out)
 	case outcome.Kind == answer.Referral && p.recurse && outcome.Aliases == 0:
-		n.learnCut(s, e.At, p.zone, outcome.Last.Cut)
-		n.explainResolve(ctx, s, e, q)
+		learnCut(x.resolver.Cache(), e.At, p.zone, outcome.Last.Cut)
+		x.explainResolve(ctx, e, q)
 		return
 	}
-	n.finishWith(e, out.Finish())
+	finishWith(e, out.Finish())
 	if p.recurse && (outcome.Kind == answer.Partial || outcome.Kind == answer.Referral) {
-		n.learnCut(s, e.At, p.zone, outcome.Last.Cut)
+		learnCut(x.resolver.Cache(), e.At, p.zone, outcome.Last.Cut)
 		if _, target := answer.Chain(out.Finish()); !target.IsZero() {
 			e.Add(explain.Zone, fmt.Sprintf("the alias chain leaves what is ours at %s", target))
 			next := new(dnswire.Query)
 			next.Parse(dnswire.AppendQuery(nil, dnswire.QuerySpec{Name: target, Type: q.Type, Class: q.Class, RD: true, EDNS: true}))
 			chain := e.Result
-			n.explainResolve(ctx, s, e, next)
+			x.explainResolve(ctx, e, next)
 			e.Result = append(chain, e.Result...)
 		}
 	}
@@ -208,22 +225,27 @@ func (s *Snapshot) explainSteer(e *explain.Explanation, z *zone.Zone, o answer.O
 }
 
 // explainResolve tells what the cache has, or whom the resolver asks.
-func (n *Node) explainResolve(ctx context.Context, s *Snapshot, e *explain.Explanation, q *dnswire.Query) {
+func (x explained) explainResolve(ctx context.Context, e *explain.Explanation, q *dnswire.Query) {
 	var out dnswire.Builder
 	out.Reset(q, make([]byte, dnswire.MaxMessage+dnswire.BufferSlack), dnswire.MaxMessage)
-	if n.cacheOf(s).Answer(time.Now(), q, &out, 0) {
-		e.Add(explain.Cache, "a finished answer is ready in the cache")
-		n.finishWith(e, out.Finish())
+	switch {
+	case x.anew:
+		e.Add(explain.Cache, "resolved as with an empty cache, by a resolver made for this explanation")
+	case x.resolver.Cache().Answer(time.Now(), q, &out, 0):
+		e.Add(explain.Cache, "a finished answer is ready in the cache; --resolve shows how it comes about")
+		finishWith(e, out.Finish())
 		return
+	default:
+		e.Add(explain.Cache, "no finished answer is ready in the cache")
 	}
-	e.Add(explain.Cache, "no finished answer is ready in the cache")
-	a, err := n.resolverOf(s).Resolve(ctx, q.Name.Clone(), q.Type, outbound.Options{Trace: true})
+	a, err := x.resolver.Resolve(ctx, q.Name.Clone(), q.Type, outbound.Options{Trace: true})
 	if err != nil {
 		e.Add(explain.Resolve, fmt.Sprintf("the resolver did not answer: %v", err))
 		e.Outcome = dnswire.RcodeServFail.String()
 		return
 	}
-	n.explainSteps(e, a)
+	addTrace(e, a.Trace)
+	e.Add(explain.Resolve, fmt.Sprintf("%s, in %v", a.Spent, a.Elapsed.Round(time.Microsecond)))
 	if a.State != rrcache.Indeterminate {
 		text := fmt.Sprintf("DNSSEC: the answer is %s", a.State)
 		if a.Why != "" {
@@ -240,19 +262,20 @@ func (n *Node) explainResolve(ctx context.Context, s *Snapshot, e *explain.Expla
 	}
 }
 
-func (n *Node) explainSteps(e *explain.Explanation, a iterate.Answer) {
-	for _, step := range a.Trace {
+// addTrace tells the steps of a resolution.
+func addTrace(e *explain.Explanation, trace []iterate.Step) {
+	for _, step := range trace {
 		stage := explain.Resolve
 		if step.Kind == iterate.StepCacheHit {
 			stage = explain.Cache
 		}
-		e.Steps = append(e.Steps, explain.Step{Stage: stage, Text: step.String()})
+		e.Steps = append(e.Steps, explain.Step{Stage: stage, Text: step.Text(),
+			At: step.At, Took: step.RTT, Depth: int(step.Depth), Bad: step.IsTrouble()})
 	}
-	e.Add(explain.Resolve, fmt.Sprintf("%s, in %v", a.Spent, a.Elapsed.Round(time.Microsecond)))
 }
 
 // finishWith puts what a message says into e.
-func (n *Node) finishWith(e *explain.Explanation, msg []byte) {
+func finishWith(e *explain.Explanation, msg []byte) {
 	m, err := dnswire.ParseMessage(msg)
 	if err != nil {
 		panic("BUG: an answer of ours that cannot be read: " + err.Error())
@@ -287,7 +310,7 @@ func (n *Node) explainURL(ctx context.Context, s *Snapshot, e *explain.Explanati
 	}
 	if _, err := netip.ParseAddr(u.Hostname()); err != nil {
 		if name, err := dnsname.Parse(u.Hostname()); err == nil {
-			n.explainName(ctx, s, e, explained{name, rdata.TypeA, r.From, r.Subnet})
+			n.explainName(ctx, s, e, explained{name: name, qtype: rdata.TypeA, from: r.From, subnet: r.Subnet, anew: r.Resolve})
 		}
 	}
 	e.Question = method + " " + u.String()

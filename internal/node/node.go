@@ -49,6 +49,7 @@ import (
 	"pharos/internal/dns/rdata"
 	"pharos/internal/proxy/httpproxy"
 	"pharos/internal/proxy/tlscert"
+	"pharos/internal/resolver/failures"
 	"pharos/internal/resolver/iterate"
 	"pharos/internal/resolver/outbound"
 	"pharos/internal/resolver/rrcache"
@@ -133,6 +134,7 @@ func New(o Options) (*Node, error) {
 		path: o.Config, log: o.Log, started: time.Now(), watch: watch{file: file, lists: cfg.Lists},
 		snapshots: snapshot.At(filepath.Join(cfg.Data, "snapshots")),
 		builders:  sync.Pool{New: func() any { return new(lateBuilder) }},
+		resolving: resolving{failures: failures.New(failures.DefaultLimits)},
 	}
 	if n.log == nil {
 		n.log = newLog(cfg.Log)

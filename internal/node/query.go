@@ -167,7 +167,7 @@ func (n *Node) queryZone(s *Snapshot, p plan, r *dnsserver.Request, a asker) dns
 			break
 		}
 		if outcome.Aliases > 0 {
-			n.learnCut(s, r.Now, p.zone, outcome.Last.Cut)
+			learnCut(n.cacheOf(s), r.Now, p.zone, outcome.Last.Cut)
 			return n.resolveAlias(s, r)
 		}
 		r.Out.Rollback(start)
@@ -176,7 +176,7 @@ func (n *Node) queryZone(s *Snapshot, p plan, r *dnsserver.Request, a asker) dns
 		if n.cacheOf(s).Answer(r.Now, &r.Query, &r.Out, r.Rotation) {
 			return dnsserver.Answered
 		}
-		n.learnCut(s, r.Now, p.zone, outcome.Last.Cut)
+		learnCut(n.cacheOf(s), r.Now, p.zone, outcome.Last.Cut)
 		return n.resolve(s, r)
 	case answer.Partial:
 		if p.recurse && !outcome.Truncated {
@@ -189,7 +189,7 @@ func (n *Node) queryZone(s *Snapshot, p plan, r *dnsserver.Request, a asker) dns
 // learnCut tells the resolver's cache of a delegation in a zone of ours, so that
 // it goes on from there. Nobody else needs to know of the zone: it may be a
 // private one, or the root.
-func (n *Node) learnCut(s *Snapshot, now time.Time, z *zone.Zone, cut zone.Node) {
+func learnCut(cache *rrcache.Cache, now time.Time, z *zone.Zone, cut zone.Node) {
 	if cut == 0 {
 		return
 	}
@@ -203,7 +203,7 @@ func (n *Node) learnCut(s *Snapshot, now time.Time, z *zone.Zone, cut zone.Node)
 			servers = append(servers, rrcache.Server{Name: name, Addrs: addressesOf(z, target)})
 		}
 	}
-	n.cacheOf(s).PutLocalDelegation(now, z.Name(cut).Clone(), servers, set.TTL, time.Time{})
+	cache.PutLocalDelegation(now, z.Name(cut).Clone(), servers, set.TTL, time.Time{})
 }
 
 // addressesOf returns the addresses that a zone has at a node, which may be none.
@@ -319,6 +319,7 @@ func (n *Node) sendResolved(d *dnsserver.Deferred, chain []rdata.Record, a itera
 		d.Drop()
 		return
 	}
+	n.keepFailure(d, a)
 	b := n.builders.Get().(*lateBuilder)
 	defer n.builders.Put(b)
 	b.out.Reset(d.Query(), b.buf[:], d.Limit())

@@ -16,6 +16,7 @@ import (
 	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/anchor"
 	"pharos/internal/resolver/custody"
+	"pharos/internal/resolver/failures"
 	"pharos/internal/resolver/iterate"
 	"pharos/internal/resolver/outbound"
 	"pharos/internal/resolver/rrcache"
@@ -23,6 +24,7 @@ import (
 
 // resolving is the resolver outside of views, and what all resolvers believe.
 type resolving struct {
+	failures *failures.Store // of views too
 	cache    *rrcache.Cache
 	resolver *outbound.Driver
 	trust    *custody.Custody

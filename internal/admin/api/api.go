@@ -209,12 +209,15 @@ type ServerCheck struct {
 	Problem string `json:"problem,omitempty"`
 }
 
-// ExplainRequest is a question to be explained: Name and Type, or URL.
+// ExplainRequest is a question to be explained: Name and Type, or URL; or ID, the
+// failure that was told to a client.
 type ExplainRequest struct {
+	ID          string
 	Name, Type  string
 	URL, Method string
 	From        netip.Addr   // the client; zero: the caller
 	Subnet      netip.Prefix // for whom it asks (RFC 7871); zero: for itself
+	Resolve     bool         // show how it is resolved with an empty cache
 }
 
 // Object is one object of the store.
@@ -298,6 +301,7 @@ func (c Calls) explain(r *http.Request) (any, error) {
 	req := ExplainRequest{
 		Name: r.FormValue("name"), Type: r.FormValue("type"),
 		URL: r.FormValue("url"), Method: r.FormValue("method"),
+		ID: r.FormValue("id"), Resolve: r.FormValue("resolve") != "",
 	}
 	from := r.FormValue("from")
 	if from == "" {
@@ -313,8 +317,14 @@ func (c Calls) explain(r *http.Request) (any, error) {
 		}
 		req.Subnet = req.Subnet.Masked()
 	}
-	if (req.Name == "") == (req.URL == "") {
-		return nil, refuse(http.StatusBadRequest, "give a name or a url, and not both")
+	given := 0
+	for _, what := range []string{req.Name, req.URL, req.ID} {
+		if what != "" {
+			given++
+		}
+	}
+	if given != 1 {
+		return nil, refuse(http.StatusBadRequest, "give a name, a url or an id, and only one of them")
 	}
 	return c.Explain(r.Context(), req)
 }

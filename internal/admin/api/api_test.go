@@ -80,7 +80,7 @@ func TestCalls(t *testing.T) {
 		{"GET", "/api/objects", "", 200, `[]`},
 		{"GET", "/api/explain?name=www.example.com&from=192.0.2.7", "", 200, `"client": "192.0.2.7"`},
 		{"GET", "/api/explain?name=www.example.com&from=nobody", "", 400, "no IP address"},
-		{"GET", "/api/explain", "", 400, "give a name or a url"},
+		{"GET", "/api/explain", "", 400, "give a name, a url or an id"},
 		{"POST", "/api/objects", "pools: []", 200, "pools: []"},
 		{"POST", "/api/objects", strings.Repeat("x", MaxDocument+1), 413, "split it"},
 		{"DELETE", "/api/objects/pool/web", "", 200, "pool web"},

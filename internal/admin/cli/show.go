@@ -14,6 +14,7 @@ import (
 
 	"pharos/internal/admin/api"
 	"pharos/internal/admin/explain"
+	"pharos/internal/resolver/iterate"
 )
 
 func newStatus() *cobra.Command {
@@ -134,33 +135,56 @@ func table(w io.Writer, heading string, rows func(row func(...any))) error {
 
 func newExplain() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "explain NAME|URL",
+		Use:   "explain NAME|URL|ID",
 		Short: "Show why the running node answers what it answers",
 		Long: `Ask the running node to make one decision as it would make it now, and show every
 step: the zone or the servers that answered, what the cache had, the pool, its
-policy, each member with its state and the reason for it, and who was picked.`,
+policy, each member with its state and the reason for it, and who was picked.
+
+An ID, such as servfail-0k3m9x2q, is what clients find in the extended error of a
+SERVFAIL: it shows what was tried then, for a day.
+
+With --resolve the name is resolved as if nothing were known of it, so that every
+server that has a part in the answer is asked and shown, with its round-trip time,
+the zone cuts and the proofs.`,
 		Example: `  pharos explain www.example.com
+  pharos explain www.example.com --resolve --svg answer.svg
+  pharos explain servfail-0k3m9x2q
   pharos explain www.example.com --type AAAA --from 192.0.2.7
   pharos explain http://www.example.com/shop/cart -o json`,
-		Args: argsBetween(1, 1, "one NAME or URL"),
+		Args: argsBetween(1, 1, "one NAME, URL or ID"),
 	}
 	admin, output := adminFlag(c), outputFlag(c)
 	qtype := c.Flags().StringP("type", "t", "A", "RR `type` of a NAME")
 	method := c.Flags().String("method", "GET", "request `method` of a URL")
 	from := c.Flags().String("from", "", "`address` of the client to decide for (default: this machine's)")
 	subnet := c.Flags().String("subnet", "", "`network` that the client asks for (EDNS client subnet), if it is trusted")
+	resolve := c.Flags().Bool("resolve", false, "resolve with an empty cache, and show every server asked")
+	picture := c.Flags().String("svg", "", "also write the steps as a picture to this `file`")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		q := url.Values{"from": {*from}, "subnet": {*subnet}}
-		if strings.Contains(args[0], "://") {
+		_, noID := iterate.ParseFailureID(args[0])
+		switch {
+		case noID == nil:
+			q.Set("id", args[0])
+		case strings.Contains(args[0], "://"):
 			q.Set("url", args[0])
 			q.Set("method", *method)
-		} else {
+		default:
 			q.Set("name", args[0])
 			q.Set("type", *qtype)
+		}
+		if *resolve {
+			q.Set("resolve", "yes")
 		}
 		var e explain.Explanation
 		if err := admin.get(c.Context(), "/api/explain?"+q.Encode(), &e); err != nil {
 			return err
+		}
+		if *picture != "" {
+			if err := replaceFile(*picture, 0o644, e.WriteSVG); err != nil {
+				return err
+			}
 		}
 		return output.print(c.OutOrStdout(), &e, e.WriteText)
 	}

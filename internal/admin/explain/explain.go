@@ -6,7 +6,7 @@
 // iterate, so that an explanation is the decision itself and not a second
 // telling of it; package node puts them together.
 //
-// Entry points: Explanation, Explanation.WriteText.
+// Entry points: Explanation; Explanation.WriteText, WriteSVG.
 //
 // Concurrency: values.
 package explain
@@ -40,7 +40,10 @@ type Step struct {
 	Stage  Stage         `json:"stage"`
 	Text   string        `json:"text"`             // one sentence
 	Detail []string      `json:"detail,omitempty"` // a line each: inputs, candidates and why they are in or out
+	At     time.Duration `json:"at_ns,omitempty"`  // since the question came
 	Took   time.Duration `json:"took_ns,omitempty"`
+	Depth  int           `json:"depth,omitempty"` // how deep in the tree: of a lookup that another one needed
+	Bad    bool          `json:"bad,omitempty"`   // something failed, though others may have made up for it
 }
 
 // Explanation is one decision.
@@ -65,7 +68,11 @@ func (e *Explanation) WriteText(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s  for %s  (snapshot %d, %s)\n", e.Question, e.Client, e.Revision, e.At.UTC().Format(time.RFC3339))
 	for i, s := range e.Steps {
-		fmt.Fprintf(&b, "%3d. %-9s %s", i+1, s.Stage, s.Text)
+		fmt.Fprintf(&b, "%3d. %-9s ", i+1, s.Stage)
+		if s.At != 0 {
+			fmt.Fprintf(&b, "%9v  ", s.At.Round(time.Microsecond))
+		}
+		b.WriteString(strings.Repeat("  ", s.Depth) + s.Text)
 		if s.Took > 0 {
 			fmt.Fprintf(&b, "  [%v]", s.Took.Round(time.Microsecond))
 		}

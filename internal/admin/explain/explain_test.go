@@ -2,6 +2,8 @@ package explain
 
 import (
 	"encoding/json"
+	"encoding/xml"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -47,5 +49,50 @@ func TestJSONRoundTrip(t *testing.T) {
 	}
 	if len(got.Steps) != 2 || got.Steps[1].Stage != Steer || got.Revision != 7 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestWriteSVG: the picture is well-formed, and has every step; what comes from outside
+// stays text.
+func TestWriteSVG(t *testing.T) {
+	e := example()
+	e.Steps = append(e.Steps,
+		Step{Stage: Resolve, Text: "ask <script>", At: time.Millisecond},
+		Step{Stage: Resolve, Text: "timeout", At: 3 * time.Millisecond, Took: 2 * time.Millisecond, Depth: 1, Bad: true})
+	var b strings.Builder
+	if err := e.WriteSVG(&b); err != nil {
+		t.Fatal(err)
+	}
+	var texts []string
+	bars := 0
+	d := xml.NewDecoder(strings.NewReader(b.String()))
+	for {
+		token, err := d.Token()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch x := token.(type) {
+		case xml.CharData:
+			texts = append(texts, string(x))
+		case xml.StartElement:
+			if x.Name.Local == "rect" {
+				bars++
+			}
+			if x.Name.Local == "script" {
+				t.Error("an element from outside")
+			}
+		}
+	}
+	all := strings.Join(texts, "\n")
+	for _, want := range []string{"www.example.com. A", "example.com. is ours", "serial 3", "ask <script>", "timeout", "=> NOERROR", "one member left"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("the picture has no %q", want)
+		}
+	}
+	if bars != 2 {
+		t.Errorf("%d bars, want 2", bars)
 	}
 }

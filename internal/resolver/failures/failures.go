@@ -30,7 +30,7 @@ type Record struct {
 	Name    dnsname.Name
 	Type    rdata.Type
 	Error   dnswire.ExtendedError
-	Sent    int // outgoing queries
+	Spent   iterate.Spent
 	Elapsed time.Duration
 	Steps   []iterate.Step
 	Told    uint64    // how often; finished answers of the cache are not counted

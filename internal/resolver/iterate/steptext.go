@@ -4,12 +4,34 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"pharos/internal/resolver/rrcache"
 )
 
-// String tells the step as one line, indented by how deep the lookup is nested.
+// String tells the step as one line: when, and indented by how deep the lookup is
+// nested.
 func (s Step) String() string {
+	text := s.Text()
+	if s.RTT > 0 {
+		text += fmt.Sprintf("  [%v]", s.RTT.Round(time.Microsecond))
+	}
+	return fmt.Sprintf("%9v  %s%s", s.At.Round(time.Microsecond), strings.Repeat("  ", int(s.Depth)), text)
+}
+
+// IsTrouble reports whether something went wrong that others may have made up for.
+func (s Step) IsTrouble() bool {
+	switch s.Kind {
+	case StepTimeout, StepFailed, StepRefused, StepLame, StepIgnored, StepGaveUp, StepLimit:
+		return true
+	case StepJudged, StepTrust:
+		return s.State == rrcache.Bogus
+	}
+	return false
+}
+
+// Text tells the step, without when it was and how long it took.
+func (s Step) Text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%9v  %s", s.At.Round(time.Microsecond), strings.Repeat("  ", int(s.Depth)))
 	server := s.Server.String()
 	if !s.ServerName.IsZero() {
 		server = s.ServerName.String() + " " + server
@@ -62,9 +84,6 @@ func (s Step) String() string {
 		b.WriteString("at a limit")
 	case StepJudged:
 		fmt.Fprintf(&b, "%s %s is %s", s.Name, s.Type, s.State)
-	}
-	if s.RTT > 0 {
-		fmt.Fprintf(&b, "  [%v]", s.RTT.Round(time.Microsecond))
 	}
 	if !s.Asked.IsZero() {
 		fmt.Fprintf(&b, ": asked for %v %v only", s.Asked, s.AskedType)

@@ -108,8 +108,12 @@ resolver: {routes: [{zone: ., validate: false, servers: ["%s"]}]}
 					if m := ask(t, client, "long.peer.example", rdata.TypeTXT, true); !m.TC { // it has come whole, over TCP or better
 						t.Errorf("got %v %v, want it truncated", m.Rcode, m.EDE)
 					}
-					if c, _ := n.resolver.Links(transports[transport]); c.Opened != 1 || c.Reused < 5 {
-						t.Errorf("%+v, want one connection", c)
+					most := uint64(1)
+					if transport == "doh" { // two questions at the start may each begin one
+						most = 2
+					}
+					if c, _ := n.resolver.Links(transports[transport]); c.Opened > most || c.Reused < 5 {
+						t.Errorf("%+v, want %d connections at most", c, most)
 					}
 					if c, _, _ := n.resolver.Counters(); c.Sent != c.SentEncrypted[transports[transport]] {
 						t.Errorf("%d queries, %d of them encrypted", c.Sent, c.SentEncrypted[transports[transport]])

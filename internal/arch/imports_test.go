@@ -31,6 +31,7 @@ internal/authority/live:        internal/dns/... internal/authority/sign
 internal/authority/answer:      internal/dns/... internal/authority/zone internal/authority/live
 internal/authority/byname:      internal/dns/dnsname
 internal/authority/emptyzone:   internal/dns/... internal/authority/zone
+internal/authority/designated:  internal/dns/... internal/authority/zone
 internal/authority/journal:     internal/dns/... internal/authority/zone
 internal/authority/alias:       internal/dns/... internal/authority/zone internal/authority/journal
 internal/authority/aliases:     internal/dns/... internal/authority/zone internal/authority/journal internal/authority/alias internal/authority/answer internal/diskfile
@@ -118,7 +119,7 @@ const module = "pharos/"
 // network, file, goroutine or log.
 var pure = []string{
 	"internal/dns/dnsname", "internal/dns/rdata", "internal/dns/dnswire", "internal/dns/zonefile", "internal/dns/tsig", "internal/dns/dnssec", "internal/dns/zonemd",
-	"internal/authority/zone", "internal/authority/alias", "internal/authority/answer", "internal/authority/byname", "internal/authority/emptyzone", "internal/authority/journal", "internal/authority/edits", "internal/authority/transfer", "internal/authority/refresh", "internal/authority/sign",
+	"internal/authority/zone", "internal/authority/alias", "internal/authority/answer", "internal/authority/byname", "internal/authority/emptyzone", "internal/authority/designated", "internal/authority/journal", "internal/authority/edits", "internal/authority/transfer", "internal/authority/refresh", "internal/authority/sign",
 	"internal/authority/update", "internal/authority/catalog", "internal/authority/live",
 	"internal/authority/gate", "internal/admin/migrate",
 	"internal/authority/kasp", "internal/authority/skr", "internal/authority/bootstrap",

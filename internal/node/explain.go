@@ -141,6 +141,11 @@ func (n *Node) explainZone(ctx context.Context, s *Snapshot, e *explain.Explanat
 	var out dnswire.Builder
 	out.Reset(q, make([]byte, dnswire.MaxMessage+dnswire.BufferSlack), dnswire.MaxMessage)
 	outcome := answer.Answer(q, p.zone, 0, &out)
+	if s.designated.Has(p.zone) {
+		e.Add(explain.Zone, "what the resolver says of itself to its clients (resolver.designated)")
+		e.Outcome = out.Rcode().String()
+		return
+	}
 	if isSpecial(p.zone) {
 		e.Add(explain.Zone, fmt.Sprintf("%s is for special use: it is answered here, and nobody else is asked (resolver.specialNames)", p.zone.Origin()))
 		e.Outcome = out.Rcode().String()

@@ -12,6 +12,7 @@ import (
 	"pharos/internal/admin/config"
 	"pharos/internal/authority/aliases"
 	"pharos/internal/authority/byname"
+	"pharos/internal/authority/designated"
 	"pharos/internal/authority/ledger"
 	"pharos/internal/authority/live"
 	"pharos/internal/authority/masterfile"
@@ -51,6 +52,7 @@ type Snapshot struct {
 	recursion   *admission.ACL
 	access      []access                               // who may ask, by listener
 	restricted  map[dnsname.Name][]config.TransferRule // zones that not everybody may ask about
+	designated  *designated.Zones                      // what clients of the resolver are told of it
 	authorities map[string]*x509.CertPool              // of clients' certificates, by file
 	subnets     *admission.ACL                         // who may say for whom it asks
 
@@ -113,7 +115,7 @@ func compile(cfg *config.Config, st *state.State, from before) (*Snapshot, error
 	if s.subnets, err = admission.AllowOnly(cfg.DNS.ClientSubnet.Trusted); err != nil {
 		return nil, fmt.Errorf("dns.clientSubnet.trusted: %w", err)
 	}
-	s.restricted = cfg.Restricted()
+	s.restricted, s.designated = cfg.Restricted(), designatedBy(cfg)
 	if s.gateway, err = compileRoutes(resources.Routes, s.pools, prev); err != nil {
 		return nil, err
 	}

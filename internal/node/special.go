@@ -1,6 +1,8 @@
 package node
 
 import (
+	"pharos/internal/admin/config"
+	"pharos/internal/authority/designated"
 	"pharos/internal/authority/emptyzone"
 	"pharos/internal/authority/zone"
 	"pharos/internal/dns/dnswire"
@@ -10,6 +12,9 @@ import (
 // special returns the zone of special-use names that answers q, nil if none does. A
 // route of the resolver knows better.
 func (s *Snapshot) special(q *dnswire.Query) *zone.Zone {
+	if z := s.designated.Find(q.Name, q.Type); z != nil {
+		return z
+	}
 	r := &s.Config.Resolver
 	if !r.SpecialNames {
 		return nil
@@ -28,6 +33,15 @@ func (s *Snapshot) special(q *dnswire.Query) *zone.Zone {
 		}
 	}
 	return z
+}
+
+// designatedBy returns what clients of the resolver are told of it.
+func designatedBy(cfg *config.Config) *designated.Zones {
+	d := cfg.Resolver.Designated
+	return designated.New(designated.Config{
+		Name: d.Name, Addresses: d.Addresses, InfoURL: d.InfoURL, Path: cfg.DNS.Encrypted.Path, Minimise: cfg.Resolver.Minimise,
+		DoT: cfg.Listen.DoT, DoH: cfg.Listen.DoH, DoH3: cfg.Listen.DoH3, DoQ: cfg.Listen.DoQ,
+	})
 }
 
 // isSpecial reports whether z is a zone of special-use names.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/url"
 	"strings"
 
 	"pharos/internal/dns/dnsname"
@@ -50,6 +51,13 @@ func parseAnchor(text string) (rdata.Record, error) {
 
 // checkResolver finds trust anchors that are none.
 func (c *Config) checkResolver(to *checker) {
+	d := c.Resolver.Designated
+	if u, err := url.Parse(d.InfoURL); d.InfoURL != "" && (err != nil || u.Scheme != "https" || u.Host == "" || len(d.InfoURL) > 200) {
+		to.fail("resolver.designated.infoURL", fmt.Sprintf("%q is no https URL of at most 200 octets", d.InfoURL), "write it as in https://dns.example.com/about (RFC 9606 §4)")
+	}
+	if !d.Name.IsZero() && !c.Listen.HasEncrypted() {
+		to.fail("resolver.designated.name", "there is no encrypted listener that clients could be told of", "add listen.dot, listen.doh or listen.doq, or leave the name out")
+	}
 	for i, text := range c.Resolver.TrustAnchors {
 		if _, err := parseAnchor(text); err != nil {
 			to.fail(fmt.Sprintf("resolver.trustAnchors[%d]", i), err.Error(), `write a DS or DNSKEY record, as in ". DS 20326 8 2 E06D..."`)

@@ -335,6 +335,8 @@ type Resolver struct {
 	// Routes are zones whose servers are known without a delegation: private ones,
 	// and those left to other resolvers. Of several the deepest counts.
 	Routes []ResolverRoute `json:"routes,omitzero" max:"100000"`
+	// Designated is what clients are told of the encrypted listeners of this resolver.
+	Designated Designated `json:"designated,omitzero"`
 	// SpecialNames answers names here that the Internet can know nothing of:
 	// localhost, test, local, home.arpa, onion, private addresses and the like (RFC
 	// 6761, RFC 6303). Zones here and routes to other servers come first. With
@@ -393,6 +395,20 @@ type ResolverRoute struct {
 	// Validate has what the servers say proven by DNSSEC. Turn it off for a private
 	// zone that the public parent knows nothing of.
 	Validate bool `json:"validate" default:"true" example:"false"`
+}
+
+// Designated is how clients of the resolver find its encrypted listeners, at
+// _dns.resolver.arpa (RFC 9462), and learn what it does, by the type RESINFO (RFC 9606).
+type Designated struct {
+	// Name is the resolver's name in its certificate. Clients that know the resolver by
+	// its address also want the address in the certificate. Without a name they are told
+	// of no listener.
+	Name dnsname.Name `json:"name,omitzero" example:"dns.example.com"`
+	// Addresses are where clients reach the encrypted listeners. Left out: those that
+	// they listen on, unless they listen on all.
+	Addresses []netip.Addr `json:"addresses,omitzero" max:"16" example:"192.0.2.53"`
+	// InfoURL is where people find more about the resolver.
+	InfoURL string `json:"infoURL,omitzero" example:"https://dns.example.com/about"`
 }
 
 // EncryptedServer is a server that the resolver asks encrypted. It must prove who it

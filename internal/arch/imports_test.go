@@ -89,6 +89,7 @@ internal/serve/dnsserver:       internal/dns/... internal/serve/proxyheader
 
 internal/serve/doh:             internal/dns/... internal/serve/dnsserver
 internal/serve/doq:             internal/dns/... internal/serve/dnsserver
+internal/serve/updates:         internal/dns/... internal/authority/update internal/authority/zone internal/serve/dnsserver
 internal/serve/entrances:       internal/serve/dnsserver internal/serve/doh internal/serve/doq
 
 internal/admin/config:          internal/dns/dnsname internal/dns/rdata internal/cluster/document internal/cluster/state

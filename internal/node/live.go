@@ -121,24 +121,18 @@ func refuseUnsigned(why live.Reason, out *dnswire.Builder) {
 
 // signLate makes and sends an answer with slow keys.
 func (n *Node) signLate(l late, d *dnsserver.Deferred) {
-	b := n.builders.Get().(*lateBuilder)
-	defer n.builders.Put(b)
-	now := time.Now()
-	l.options.Work.Now, l.options.Work.Late = now, true
-	b.out.Reset(d.Query(), b.buf[:], d.Limit())
-	n.edns.addOptions(d.Query(), d.Client().Addr(), d.Transport(), now, &b.out)
-	start := b.out.Mark()
-	outcome := answer.With(l.options, d.Query(), l.zone, l.rotation, &b.out)
-	if outcome.Kind == answer.Steered {
-		outcome.Unsigned = l.s.steer(l.options, l.zone, outcome, d.Query(), l.near, &b.out)
-	}
-	if outcome.Unsigned != live.Signed {
-		b.out.Rollback(start)
-		refuseUnsigned(outcome.Unsigned, &b.out)
-	}
-	if err := d.Send(b.out.Finish()); err != nil {
-		n.log.Debug("late answer not sent", "client", d.Client(), "error", err)
-	}
+	l.options.Work.Now, l.options.Work.Late = time.Now(), true
+	n.reply(d, func(out *dnswire.Builder) {
+		start := out.Mark()
+		outcome := answer.With(l.options, d.Query(), l.zone, l.rotation, out)
+		if outcome.Kind == answer.Steered {
+			outcome.Unsigned = l.s.steer(l.options, l.zone, outcome, d.Query(), l.near, out)
+		}
+		if outcome.Unsigned != live.Signed {
+			out.Rollback(start)
+			refuseUnsigned(outcome.Unsigned, out)
+		}
+	})
 }
 
 func (n *Node) sampleLive(emit func(telemetry.Sample)) {

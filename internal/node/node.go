@@ -54,6 +54,7 @@ import (
 	"pharos/internal/resolver/outbound"
 	"pharos/internal/resolver/rrcache"
 	"pharos/internal/serve/entrances"
+	"pharos/internal/serve/updates"
 	"pharos/internal/traffic/probe"
 )
 
@@ -95,8 +96,8 @@ type Node struct {
 	outgoing    outgoing
 	aliases     *aliases.Driver
 	views       map[string]*viewParts // guarded by mu
-	changeZone  changer               // nil: no zone is changed at run time
-	updates     updates
+	changeZone  changer               // for tests, another
+	updates     *updates.Updates
 	catalogued
 	resolving
 	books
@@ -159,7 +160,7 @@ func (n *Node) build(cfg *config.Config, o Options) error {
 	if err := n.openTrust(cfg); err != nil {
 		return err
 	}
-	n.changeZone = n.changeInLedger
+	n.changeZone, n.updates = n.changeInLedger, n.newUpdates()
 	n.openCatalogs(cfg.Data)
 	if err := n.publish(cfg, n.loadState(cfg)); err != nil {
 		return err

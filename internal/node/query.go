@@ -320,16 +320,23 @@ func (n *Node) sendResolved(d *dnsserver.Deferred, chain []rdata.Record, a itera
 		return
 	}
 	n.keepFailure(d, a)
+	n.reply(d, func(out *dnswire.Builder) {
+		if len(chain) > 0 {
+			a.Answer = append(chain[:len(chain):len(chain)], a.Answer...)
+			out.SetAA(true) // RFC 1035 §4.1.1: about the question's name, which is ours
+			a.AD = false    // and which nobody has validated
+		}
+		a.Write(out)
+	})
+}
+
+// reply sends an answer that is late, as write makes it.
+func (n *Node) reply(d *dnsserver.Deferred, write func(out *dnswire.Builder)) {
 	b := n.builders.Get().(*lateBuilder)
 	defer n.builders.Put(b)
 	b.out.Reset(d.Query(), b.buf[:], d.Limit())
 	n.edns.addOptions(d.Query(), d.Client().Addr(), d.Transport(), time.Now(), &b.out)
-	if len(chain) > 0 {
-		a.Answer = append(chain[:len(chain):len(chain)], a.Answer...)
-		b.out.SetAA(true) // RFC 1035 §4.1.1: about the question's name, which is ours
-		a.AD = false      // and which nobody has validated
-	}
-	a.Write(&b.out)
+	write(&b.out)
 	if err := d.Send(b.out.Finish()); err != nil {
 		n.log.Debug("late answer not sent", "client", d.Client(), "error", err)
 	}

@@ -29,3 +29,20 @@ func Forward(ctx context.Context, p Peer, request []byte) ([]byte, error) {
 	copy(response, request[:2])
 	return response, nil
 }
+
+// Relay forwards a request to one peer after the other until one answers. Once a
+// request has reached one, no other is asked: it could be carried out twice.
+func Relay(ctx context.Context, peers []Peer, request []byte) (response []byte, err error) {
+	var errs []error
+	for _, p := range peers {
+		response, err := Forward(ctx, p, request)
+		if err == nil {
+			return response, nil
+		}
+		errs = append(errs, err)
+		if !errors.Is(err, ErrUnsent) {
+			break
+		}
+	}
+	return nil, errors.Join(errs...)
+}

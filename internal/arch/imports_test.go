@@ -52,6 +52,8 @@ internal/authority/edits:       internal/dns/... internal/authority/zone interna
 internal/authority/ledger:      internal/dns/... internal/authority/zone internal/authority/journal internal/authority/update internal/diskfile
 
 internal/resolver/rrcache:      internal/dns/...
+internal/resolver/cachefile:
+internal/resolver/warmstart:    internal/dns/... internal/resolver/rrcache internal/resolver/iterate internal/resolver/cachefile internal/diskfile
 internal/resolver/iterate:      internal/dns/... internal/resolver/rrcache
 internal/resolver/anchor:       internal/dns/...
 internal/resolver/fairness:
@@ -124,7 +126,7 @@ var pure = []string{
 	"internal/authority/update", "internal/authority/catalog", "internal/authority/live",
 	"internal/authority/gate", "internal/admin/migrate",
 	"internal/authority/kasp", "internal/authority/skr", "internal/authority/bootstrap",
-	"internal/resolver/rrcache", "internal/resolver/iterate", "internal/resolver/fairness", "internal/resolver/anchor", "internal/resolver/failures",
+	"internal/resolver/rrcache", "internal/resolver/cachefile", "internal/resolver/iterate", "internal/resolver/fairness", "internal/resolver/anchor", "internal/resolver/failures",
 	"internal/resolver/policy", "internal/resolver/localdata", "internal/resolver/dns64", "internal/resolver/rewrite",
 	"internal/traffic/health", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/steer",
 	"internal/proxy/http1", "internal/proxy/route",

@@ -115,8 +115,10 @@ type Driver struct {
 	due       chan rrcache.Question
 	turn      chan struct{} // holds one: there may be something to take out of line
 	events    chan event    // not closed
+	calls     chan func()   // what is to be run on the loop; not closed
 	quit      chan struct{} // closed by Close
 	links     *links
+	trusted   *trusted
 	running   sync.WaitGroup
 
 	// Owned by the loop.
@@ -197,8 +199,9 @@ func New(cfg Config) *Driver {
 		line:   fairness.New[ask](lineOf(cfg)),
 		due:    make(chan rrcache.Question, prefetchQueue),
 		events: make(chan event, 256), // arbitrary: when it is full, sockets wait with reading
+		calls:  make(chan func()),
 		quit:   make(chan struct{}),
-		links:  newLinks(cfg.Peers, cfg.Connections),
+		links:  newLinks(cfg.Peers, cfg.Connections), trusted: newTrusted(cfg),
 
 		questions: make(map[uint64]question),
 		open:      make(map[uint64]closer),
@@ -282,6 +285,7 @@ func (d *Driver) Refused() uint64 {
 
 // Trust replaces the trust anchors and the negative ones. They count when it returns.
 func (d *Driver) Trust(anchors []rdata.Record, negative []dnsname.Name) {
+	d.trusted.set(anchors, negative)
 	taken := make(chan struct{})
 	d.post(event{ev: iterate.Trust{Anchors: anchors, Negative: negative}, taken: taken})
 	select {
@@ -354,6 +358,9 @@ func (d *Driver) loop() {
 			ev = iterate.Ask{Token: d.lastToken, Name: q.Name, Type: q.Type, DO: q.DO, CD: q.CD, Fresh: true}
 		case e := <-d.events:
 			ev, buf, taken = e.ev, e.buf, e.taken
+		case call := <-d.calls:
+			call()
+			continue
 		case <-d.quit:
 			d.abandon()
 			return

@@ -94,6 +94,8 @@ type Cache struct {
 	shards []shard // a power of two
 	ready  readyTable
 	own    own
+
+	onFlush func(Selection) // constant; may be nil
 }
 
 // New returns an empty cache. now is any moment not after the first use.

@@ -47,7 +47,16 @@ func (s Selection) hasAnswer(e *readyEntry) bool {
 
 // Flush forgets what is selected, in both levels, and returns how many entries that
 // were; among them answers whose aliases lead to a selected name.
-func (c *Cache) Flush(s Selection) int { return c.flush(s.hasKey, s.hasAnswer) }
+func (c *Cache) Flush(s Selection) int {
+	if c.onFlush != nil {
+		c.onFlush(s)
+	}
+	return c.flush(s.hasKey, s.hasAnswer)
+}
+
+// OnFlush has tell called with what is about to be forgotten, for who keeps a copy of
+// the cache. It is set before the first use of the cache.
+func (c *Cache) OnFlush(tell func(Selection)) { c.onFlush = tell }
 
 func (c *Cache) flush(chooseKey func(key) bool, chooseAnswer func(*readyEntry) bool) int {
 	count := 0
@@ -184,6 +193,9 @@ func (c *Cache) ZoneChanged(apex dnsname.Name, same func(*Delegation) bool) int 
 			s, hash := c.place(k.key)
 			if it := s.get(k.key, hash, 0); it != nil && !same(c.value(it.key(), it).(*Delegation)) {
 				moved = append(moved, k.name)
+				if c.onFlush != nil {
+					c.onFlush(Selection{Name: k.name, Tree: true})
+				}
 			}
 		}
 		if c.drop(k.key, func(item) bool { return true }) {

@@ -214,14 +214,20 @@ func (s *shard) put(k key, hash uint32, value []byte, now, until instant, mayRep
 	if !keep {
 		return false
 	}
+	s.add(k, hash, value, now, until, marks)
+	return true
+}
+
+// add puts an item whose key is not there into the queue that marks say.
+func (s *shard) add(k key, hash uint32, value []byte, now, until instant, marks byte) {
 	q := &s.probation
 	if marks&markMain != 0 {
 		q = &s.main
 	}
-	p := s.room(q, size, now)
+	s.last++
+	p := s.room(q, packedSize(k, value), now)
 	s.at(p).write(k, value, head{hash, now, until, s.last, marks})
 	s.enlist(p, hash)
-	return true
 }
 
 // change lets an item that is alive be changed in place.

@@ -1,0 +1,84 @@
+package outbound
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/rdata"
+	"pharos/internal/resolver/iterate"
+)
+
+// inLoop has f run on the loop, where the machine is, and waits for it. It reports
+// false, and f is not run, when the Driver is closed.
+func (d *Driver) inLoop(f func()) bool {
+	done := make(chan struct{})
+	select {
+	case d.calls <- func() { f(); close(done) }:
+		<-done // the loop ends between calls only
+		return true
+	case <-d.quit:
+		return false
+	}
+}
+
+// Servers returns what is known of servers; nothing when the Driver is closed.
+func (d *Driver) Servers() (all []iterate.KnownServer) {
+	d.inLoop(func() { all = d.resolver.KnownServers() })
+	return all
+}
+
+// RestoreServers takes back what an earlier Driver knew of servers that this one has
+// not heard of, and returns how many.
+func (d *Driver) RestoreServers(all []iterate.KnownServer) (count int) {
+	d.inLoop(func() { count = d.resolver.RestoreServers(time.Now(), all) })
+	return count
+}
+
+// trusted is whom a Driver believes.
+type trusted struct {
+	rest    [sha256.Size]byte // what does not change
+	anchors atomic.Pointer[[sha256.Size]byte]
+}
+
+func newTrusted(cfg Config) *trusted {
+	t := new(trusted)
+	h := sha256.New()
+	fmt.Fprintln(h, cfg.Validate, cfg.Aggressive, cfg.Port, sortedText(cfg.Hints), sortedText(cfg.Private))
+	for _, r := range cfg.Routes {
+		fmt.Fprintln(h, r.Zone, r.Servers, r.Encrypted, r.Forward, r.First)
+	}
+	for _, p := range cfg.Peers {
+		fmt.Fprintln(h, p.Name, p.Path)
+	}
+	h.Sum(t.rest[:0])
+	if len(cfg.Anchors) == 0 {
+		cfg.Anchors = iterate.RootAnchors()
+	}
+	t.set(cfg.Anchors, cfg.Negative)
+	return t
+}
+
+func (t *trusted) set(anchors []rdata.Record, negative []dnsname.Name) {
+	sum := sha256.Sum256(fmt.Appendln(nil, sortedText(anchors), sortedText(negative)))
+	t.anchors.Store(&sum)
+}
+
+func sortedText[T fmt.Stringer](list []T) []string {
+	out := make([]string, 0, len(list))
+	for _, x := range list {
+		out = append(out, x.String())
+	}
+	slices.Sort(out)
+	return out
+}
+
+// TrustSum returns a sum of everything that says whom the Driver believes: the trust
+// anchors that are in force, the negative ones, the routes, the root's servers. What a
+// Driver with another one has cached is not to be used.
+func (d *Driver) TrustSum() [sha256.Size]byte {
+	return sha256.Sum256(append(d.trusted.rest[:], d.trusted.anchors.Load()[:]...))
+}

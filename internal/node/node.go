@@ -195,14 +195,17 @@ func udpWorkers(c config.DNS) int {
 }
 
 func (n *Node) buildResolver(r config.Resolver) (err error) {
-	n.cache, n.resolver, err = n.newResolver(r)
-	return err
+	if n.cache, n.resolver, err = n.newResolver(r); err != nil {
+		return err
+	}
+	n.knowOwn(n.cache, "")
+	n.keeper = n.newKeeper(r, filepath.Join(n.data(), "cache"), n.cache, n.resolver)
+	return nil
 }
 
 // newResolver makes a resolver and its cache.
 func (n *Node) newResolver(r config.Resolver) (*rrcache.Cache, *outbound.Driver, error) {
-	cache := rrcache.New(n.started, rrcache.Limits{
-		RecordOctets: int(r.CacheSize / 2), AnswerOctets: int(r.CacheSize / 2), Stale: time.Duration(r.ServeStale)})
+	cache := rrcache.New(n.started, cacheLimits(r))
 	c := outbound.Config{Port: r.Port, Cache: cache, Limits: questionLimits(r),
 		Clients: r.Limits.Questions, PerNetwork: r.Limits.PerNetwork, Exchanges: r.Limits.Sockets, Discard: discardAfter(r),
 		Prefetch: r.Prefetch, Minimise: r.Minimise, MixCase: r.MixCase, Aggressive: r.Aggressive, Validate: r.Validate}
@@ -341,7 +344,7 @@ func (n *Node) stop() error {
 	listeners.Wait()
 	n.closeLedger()
 	n.saveVerdicts(n.data())
-	n.release()
+	n.release() // with the caches, which are saved now that nobody asks any more
 	return errors.Join(errs...)
 }
 
@@ -368,6 +371,9 @@ func (n *Node) release() {
 		n.aliases.Close()
 	}
 	n.closeViews((*viewParts).close)
+	if n.keeper != nil {
+		n.keeper.Close()
+	}
 	if n.trust != nil {
 		n.trust.Close()
 	}

@@ -193,6 +193,12 @@ func learnCut(cache *rrcache.Cache, now time.Time, z *zone.Zone, cut zone.Node) 
 	if cut == 0 {
 		return
 	}
+	servers, ttl := serversAt(z, cut)
+	cache.PutLocalDelegation(now, z.Name(cut).Clone(), servers, ttl, time.Time{})
+}
+
+// serversAt returns the name servers of a delegation in a zone, with their addresses there.
+func serversAt(z *zone.Zone, cut zone.Node) ([]rrcache.Server, rdata.TTL) {
 	set, _ := z.RRset(cut, rdata.TypeNS)
 	servers := make([]rrcache.Server, 0, set.Count)
 	at := set.Start(0)
@@ -203,7 +209,7 @@ func learnCut(cache *rrcache.Cache, now time.Time, z *zone.Zone, cut zone.Node) 
 			servers = append(servers, rrcache.Server{Name: name, Addrs: addressesOf(z, target)})
 		}
 	}
-	cache.PutLocalDelegation(now, z.Name(cut).Clone(), servers, set.TTL, time.Time{})
+	return servers, set.TTL
 }
 
 // addressesOf returns the addresses that a zone has at a node, which may be none.

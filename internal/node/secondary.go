@@ -60,6 +60,7 @@ func (n *Node) follow(prev, next *Snapshot) {
 		n.followZones(prev.viewOf(v.viewName()), v)
 	}
 	n.forgetViews(next)
+	n.startKeepers()
 }
 
 // viewOf returns the snapshot of a view, or nil. s may be nil.
@@ -95,6 +96,7 @@ func (n *Node) followZones(prev, next *Snapshot) {
 	for name := range next.apexes.All() {
 		n.followZone(prev, next, name)
 	}
+	n.forgetZones(prev, next)
 	if prev == nil {
 		return
 	}
@@ -105,8 +107,10 @@ func (n *Node) followZones(prev, next *Snapshot) {
 	}
 }
 
-// followZone tells those who are to be told of a zone of next, if it has changed.
+// followZone tells those who are to be told of a zone of next, if it has changed, and has
+// caches forget it.
 func (n *Node) followZone(prev, next *Snapshot, name dnsname.Name) {
+	n.forgetVersion(prev, next, name)
 	a := next.apexes.Get(name)
 	if n.live && len(a.config.Notify) > 0 && a.served.Zone != nil && !sameSerial(prev, a) {
 		n.notifierOf(next).Announce(transfer.SOA(a.served.Zone), next.peers(a.config.Notify))

@@ -19,15 +19,13 @@ import (
 	"pharos/internal/resolver/failures"
 	"pharos/internal/resolver/iterate"
 	"pharos/internal/resolver/outbound"
-	"pharos/internal/resolver/rrcache"
 )
 
 // resolving is the resolver outside of views, and what all resolvers believe.
 type resolving struct {
 	failures *failures.Store // of views too
-	cache    *rrcache.Cache
-	resolver *outbound.Driver
-	trust    *custody.Custody
+	recursor
+	trust *custody.Custody
 }
 
 // openTrust reads what is trusted. Nobody is asked about it before goLive.

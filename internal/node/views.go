@@ -56,8 +56,7 @@ type viewParts struct {
 	secondaries *xfr.Secondaries
 	notifier    *xfr.Notifier
 	aliases     *aliases.Driver
-	cache       *rrcache.Cache // nil without recursion
-	resolver    *outbound.Driver
+	recursor    // empty without recursion
 }
 
 // closeTransfers ends what talks to other servers of the zones, and of ALIAS targets.
@@ -70,6 +69,9 @@ func (p *viewParts) closeTransfers() {
 // close ends all of it; twice does no harm.
 func (p *viewParts) close() {
 	p.closeTransfers()
+	if p.keeper != nil {
+		p.keeper.Close()
+	}
 	if p.resolver != nil {
 		p.resolver.Close()
 	}
@@ -353,6 +355,8 @@ func (n *Node) partsOf(c *config.View, v *Snapshot) (*viewParts, error) {
 		if p.cache, p.resolver, err = n.newResolver(r); err != nil {
 			return nil, err
 		}
+		n.knowOwn(p.cache, c.Name)
+		p.keeper = n.newKeeper(r, filepath.Join(v.Config.Data, "views", c.Name, "cache"), p.cache, p.resolver)
 	}
 	return p, nil
 }

@@ -354,6 +354,18 @@ type Resolver struct {
 	// with a TTL of 30 seconds when the servers that could renew them do not answer
 	// within 1.8 seconds, or fail (RFC 8767). 0: never.
 	ServeStale Duration `json:"serveStale" default:"24h" min:"0s" max:"168h" example:"72h"`
+	// MinTTL is the least time that records are kept and told for. More than 0 is
+	// against RFC 2181 §8: who lowers a TTL to move a service is not heard for that long.
+	MinTTL Duration `json:"minTTL" default:"0s" min:"0s" max:"1h" example:"30s"`
+	// MaxTTL is the longest time that records are kept and told for.
+	MaxTTL Duration `json:"maxTTL" default:"24h" min:"1s" max:"168h" example:"1h"`
+	// MaxNegativeTTL is the same for what does not exist (RFC 2308 §5).
+	MaxNegativeTTL Duration `json:"maxNegativeTTL" default:"1h" min:"1s" max:"3h" example:"15m"`
+	// SaveCache is how long after the cache was written to the data folder it is
+	// written again, so that a process that follows begins with it, even after a
+	// kill; it is also written when the process ends. Writing takes half a percent of
+	// one processor. 0: it is neither written nor read.
+	SaveCache Duration `json:"saveCache" default:"1m" min:"0s" max:"24h" example:"10m"`
 	// Prefetch fetches an answer anew that is asked for in the last tenth of its
 	// time, so that nobody has to wait for it later.
 	Prefetch bool `json:"prefetch" default:"true" example:"false"`

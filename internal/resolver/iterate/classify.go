@@ -138,14 +138,16 @@ func (rep reply) unlessRecursor(m *dnswire.Message) reply {
 	return rep
 }
 
-// lower caps the TTLs of what goes to clients as the cache caps them.
-func (rep *reply) lower(most rrcache.Limits) {
+// bound brings the TTLs of what goes to clients into the bounds that the cache has.
+func (rep *reply) bound(bounds rrcache.Limits) {
 	for _, records := range [...][]rdata.Record{rep.chain, rep.records} {
 		for i := range records {
-			records[i].TTL = min(records[i].TTL, most.MaxTTL)
+			records[i].TTL = bounds.Bound(records[i].TTL)
 		}
 	}
-	rep.soa.TTL = min(rep.soa.TTL, most.MaxNegativeTTL)
+	if rep.hasSOA { // without one it is not kept at all
+		rep.soa.TTL = bounds.BoundNegative(rep.soa.TTL)
+	}
 }
 
 // followAliases follows CNAME and DNAME records from q's name, within zone, until

@@ -245,7 +245,7 @@ func (r *Resolver) refuse(l *lookup, at Limit) {
 // accept takes the reply of a server of l's zone in.
 func (r *Resolver) accept(l *lookup, x *exchange, m *dnswire.Message, rep reply) {
 	step := Step{Server: x.to.AddrPort, ServerName: x.server, TCP: x.tcp, RTT: r.now.Sub(x.sent), Rcode: m.Rcode}
-	rep.lower(r.cache.Limits())
+	rep.bound(r.cache.Limits())
 	rep.from, rep.result.zone, rep.others = x.to, l.cut.Zone, r.hasOthers(l, x)
 	kind, useful := stepOf[rep.verdict]
 	isPart := x.q != l.q && rep.verdict != referral
@@ -317,7 +317,7 @@ func (r *Resolver) reject(l *lookup, x *exchange, m *dnswire.Message, rep reply,
 		r.counters.Lame++
 		setLame()
 		if rep.fallback != nil && l.fallback == nil {
-			rep.fallback.lower(r.cache.Limits())
+			rep.fallback.bound(r.cache.Limits())
 			rep.fallback.from, rep.fallback.result.zone, rep.fallback.others = rep.from, l.cut.Zone, rep.others
 			l.fallback = rep.fallback
 		}

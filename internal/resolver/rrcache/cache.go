@@ -37,6 +37,9 @@ import (
 // Limits bound what the cache holds and for how long. Fields that are 0 get
 // their defaults.
 type Limits struct {
+	// MinTTL is the least TTL that records are given, also those with TTL 0: 0. More
+	// is against RFC 2181 §8, and delegations are exempt: a parent may end them.
+	MinTTL rdata.TTL
 	// MaxTTL is the longest time a record or delegation is kept: 1 day, as in
 	// Unbound and PowerDNS. Larger TTLs are lowered to it (RFC 8767 §4 asks for a cap).
 	MaxTTL rdata.TTL
@@ -121,6 +124,14 @@ func (c *Cache) Limits() Limits { return c.limits }
 type instant = time.Duration
 
 func (c *Cache) instant(now time.Time) instant { return now.Sub(c.epoch) }
+
+// Bound returns the TTL that counts for records that came with ttl.
+func (l Limits) Bound(ttl rdata.TTL) rdata.TTL { return min(max(ttl, l.MinTTL), l.MaxTTL) }
+
+// BoundNegative returns the TTL that counts for a negative answer that came with ttl.
+func (l Limits) BoundNegative(ttl rdata.TTL) rdata.TTL {
+	return min(max(ttl, l.MinTTL), l.MaxNegativeTTL)
+}
 
 // lifetime returns how long something with this TTL is kept.
 func lifetime(ttl, most rdata.TTL) time.Duration { return time.Duration(min(ttl, most)) * time.Second }

@@ -151,7 +151,7 @@ func (c *Cache) PutSigned(now time.Time, set Signed, denial []Signed, trust Trus
 	if set.Type.IsMeta() || len(set.Data) == 0 {
 		return false
 	}
-	set.TTL = min(set.TTL, c.limits.MaxTTL)
+	set.TTL = c.limits.Bound(set.TTL)
 	e := &Entry{Kind: Positive, Trust: trust, Set: set.RRset, Sigs: set.Sigs, Denial: denial}
 	if !c.putEntry(now, key{set.Name, set.Type, slotSet}, e, set.TTL) {
 		return false
@@ -176,7 +176,7 @@ func (c *Cache) PutDenied(now time.Time, name dnsname.Name, t rdata.Type, e Entr
 	if e.Kind == NoData && t.IsMeta() {
 		return false
 	}
-	ttl = min(ttl, c.limits.MaxNegativeTTL)
+	ttl = c.limits.BoundNegative(ttl)
 	e.SOA.TTL = ttl
 	return c.putEntry(now, k, &e, ttl)
 }

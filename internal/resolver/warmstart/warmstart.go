@@ -75,6 +75,7 @@ type Keeper struct {
 	forgotten *forgotten
 	quit      chan struct{} // closed by Close
 	running   sync.WaitGroup
+	starting  sync.Once
 	closing   sync.Once
 
 	mu       sync.Mutex // guards all below
@@ -103,8 +104,9 @@ func (k *Keeper) forget(s rrcache.Selection) {
 	}
 }
 
-// Start has the file read, and written from then on, in the background.
-func (k *Keeper) Start() { k.running.Go(k.run) }
+// Start has the file read, and written from then on, in the background. It does nothing
+// the second time.
+func (k *Keeper) Start() { k.starting.Do(func() { k.running.Go(k.run) }) }
 
 // Status returns what was done so far.
 func (k *Keeper) Status() Status {

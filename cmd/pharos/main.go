@@ -18,6 +18,7 @@ func main() {
 		Check: node.Check,
 		Lab:   demo.Run,
 
+		Resolver:  node.Resolver,
 		ExportKey: node.ExportKey,
 	}))
 }

@@ -59,6 +59,7 @@ internal/resolver/anchor:       internal/dns/...
 internal/resolver/fairness:
 internal/resolver/failures:     internal/dns/... internal/resolver/iterate
 internal/resolver/custody:      internal/dns/... internal/resolver/anchor internal/resolver/iterate internal/resolver/rrcache internal/diskfile
+internal/resolver/bulk:         internal/dns/... internal/resolver/iterate
 internal/resolver/outbound:     internal/dns/... internal/resolver/iterate internal/resolver/rrcache internal/resolver/fairness
 
 internal/resolver/policy:       internal/dns/... internal/authority/zone
@@ -101,7 +102,7 @@ internal/admin/telemetry:
 internal/admin/api:             internal/admin/explain internal/admin/telemetry
 internal/admin/desk:            internal/dns/... internal/authority/... internal/admin/api internal/admin/config
 internal/admin/migrate:         internal/dns/dnsname internal/dns/rdata
-internal/admin/cli:             internal/dns/... internal/authority/zone internal/authority/sign internal/authority/skr internal/authority/journal internal/authority/gate internal/authority/masterfile internal/resolver/outbound internal/resolver/iterate internal/admin/api internal/admin/explain internal/admin/migrate internal/cluster/document internal/diskfile
+internal/admin/cli:             internal/dns/... internal/authority/zone internal/authority/sign internal/authority/skr internal/authority/journal internal/authority/gate internal/authority/masterfile internal/resolver/outbound internal/resolver/iterate internal/resolver/bulk internal/resolver/rrcache internal/admin/api internal/admin/explain internal/admin/migrate internal/cluster/document internal/diskfile
 
 internal/node:                  internal/...
 internal/arch:

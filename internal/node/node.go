@@ -205,11 +205,32 @@ func (n *Node) buildResolver(r config.Resolver) (err error) {
 
 // newResolver makes a resolver and its cache.
 func (n *Node) newResolver(r config.Resolver) (*rrcache.Cache, *outbound.Driver, error) {
-	cache := rrcache.New(n.started, cacheLimits(r))
+	anchors, negative := n.trust.Anchors()
+	return newResolver(r, n.started, anchors, negative)
+}
+
+// Resolver returns a resolver as a node has it whose configuration file is at path, but
+// with trust as configured. The caller ends it.
+func Resolver(path string) (*outbound.Driver, error) {
+	cfg, err := config.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	started := time.Now()
+	anchors, err := configuredAnchors(cfg.Resolver, started)
+	if err != nil {
+		return nil, err
+	}
+	_, driver, err := newResolver(cfg.Resolver, started, anchors, cfg.Resolver.NegativeTrustAnchors)
+	return driver, err
+}
+
+func newResolver(r config.Resolver, started time.Time, anchors []rdata.Record, negative []dnsname.Name) (*rrcache.Cache, *outbound.Driver, error) {
+	cache := rrcache.New(started, cacheLimits(r))
 	c := outbound.Config{Port: r.Port, Cache: cache, Limits: questionLimits(r),
 		Clients: r.Limits.Questions, PerNetwork: r.Limits.PerNetwork, Exchanges: r.Limits.Sockets, Discard: discardAfter(r),
 		Prefetch: r.Prefetch, Minimise: r.Minimise, MixCase: r.MixCase, Aggressive: r.Aggressive, Validate: r.Validate}
-	c.Anchors, c.Negative = n.trust.Anchors()
+	c.Anchors, c.Negative = anchors, negative
 	addRoutes(&c, r.Routes)
 	var err error
 	if r.RootHints != "" {

@@ -25,6 +25,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pharos/internal/admin/api"
+	"pharos/internal/resolver/outbound"
 )
 
 // Programs are the parts of the program that a command starts.
@@ -32,6 +33,8 @@ type Programs struct {
 	Serve func(ctx context.Context, config string, reload <-chan struct{}) error
 	Check func(config string, report io.Writer) error
 	Lab   func(ctx context.Context, once bool, out io.Writer) error
+	// Resolver returns a resolver as the node of a configuration has it; the caller ends it.
+	Resolver func(config string) (*outbound.Driver, error)
 	// ExportKey returns a private key of a zone, in the form pem or bind.
 	ExportKey func(config, zone string, tag uint16, form string) ([]byte, error)
 }
@@ -94,7 +97,7 @@ every decision.`,
 	})
 	root.AddCommand(
 		newServe(p), newCheck(p), newLab(p),
-		newQuery(), newExplain(),
+		newQuery(), newResolve(p), newExplain(),
 		newStatus(), newPools(), newZoneList("zones"), newZone(p),
 		newApply(), newGet(), newDelete(), newReload(), newImport(), newResolver(),
 		newVersion(),

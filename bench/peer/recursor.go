@@ -54,6 +54,9 @@ func Unbound() Program {
     key-cache-slabs: 1
     so-rcvbuf: 1m
     minimal-responses: yes
+    serve-expired: yes
+    serve-expired-ttl: 86400
+    serve-expired-client-timeout: 1800
 stub-zone:
     name: "."
     stub-addr: %[3]s@%[4]s

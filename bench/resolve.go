@@ -1,0 +1,193 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"pharos/bench/peer"
+	"pharos/bench/table"
+	"pharos/bench/tree"
+)
+
+// Works of resolvers that have to ask: on a small internet of ours on loopback
+// addresses (package tree), which shares the load's processor.
+const (
+	coldWork  = "cold resolution, three levels, 20 ms"
+	floodWork = "20,000 random names a second beside honest clients"
+	cutWork   = "all servers cut, names seen before"
+)
+
+var (
+	cpuPerQuestion = table.Metric{Name: "CPU us per question", Digits: 1}
+	medianTook     = table.Metric{Name: "median ms", Digits: 1}
+	slowestTook    = table.Metric{Name: "99th percentile ms", Digits: 1}
+	idleTook       = table.Metric{Name: "99th percentile ms, idle", Digits: 1}
+	success        = table.Metric{Name: "answered %", More: true, Digits: 2}
+	toVictim       = table.Metric{Name: "queries a second to the attacked zone"}
+)
+
+// resolvers measures each resolver on a tree of its own: none finds what another has
+// left behind.
+func (a *arena) resolvers(work string, rounds int, cfg tree.Config, measure func(*tree.Tree, *peer.Server, *table.Samples) error) (*table.Samples, error) {
+	programs, err := a.choose(peer.PharosResolver(a.pharos()), peer.Unbound())
+	if err != nil {
+		return nil, err
+	}
+	t, err := tree.Serve(cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer t.Close()
+	return a.hold(work, contest{
+		programs: programs, rounds: rounds, job: peer.Job{Target: tree.Root.String()},
+		start: func() { t.Cut(false) },
+		ready: func(s *peer.Server) error {
+			told, err := tree.Ask(a.ctx, tree.Load{Server: address(s), First: 1 << 23, Count: 1, Domains: 7, Workers: 1})
+			if err == nil && told.Good != 1 {
+				err = fmt.Errorf("not ready: %s", told.First)
+			}
+			return err
+		},
+		measure: func(s *peer.Server, samples *table.Samples) error { return measure(t, s, samples) },
+	})
+}
+
+// fewer returns n, or a hundredth of it in a quick run.
+func (a *arena) fewer(n int) int {
+	if a.o.quick {
+		return max(1, n/100)
+	}
+	return n
+}
+
+// cold has 100,000 names resolved that nobody has asked for, in 20,000 domains.
+func (a *arena) cold() ([]table.Row, error) {
+	count, domains := a.fewer(100_000), a.fewer(20_000)
+	rounds := min(a.o.rounds, 3)
+	samples, err := a.resolvers("cold", rounds, tree.Config{RTT: 20 * time.Millisecond, TTL: 86400}, func(_ *tree.Tree, s *peer.Server, samples *table.Samples) error {
+		before, err := s.CPU()
+		if err != nil {
+			return err
+		}
+		begin := time.Now()
+		told, err := tree.Ask(a.ctx, tree.Load{Server: address(s), Count: count, Domains: domains, Workers: 100})
+		if err != nil {
+			return err
+		}
+		after, err := s.CPU()
+		if err != nil {
+			return err
+		}
+		if told.Success() < 0.999 {
+			return fmt.Errorf("%d wrong and %d lost of %d, the first: %s", told.Wrong, told.Lost, count, told.First)
+		}
+		micros := float64(after-before) / 1e3 / float64(count)
+		samples.Add(s.Name, cpuPerQuestion.Name, micros)
+		samples.Add(s.Name, medianTook.Name, told.Quantile(500).Seconds()*1e3)
+		samples.Add(s.Name, slowestTook.Name, told.Quantile(990).Seconds()*1e3)
+		a.say("%-9s %6.1f us per question, median %v, p99 %v, %d in %v", s.Name, micros, told.Quantile(500), told.Quantile(990), count, time.Since(begin).Round(time.Millisecond))
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return []table.Row{samples.Row(coldWork, cpuPerQuestion), samples.Row(coldWork, medianTook), samples.Row(coldWork, slowestTook)}, nil
+}
+
+// floodRate and floodNetworks are the flood's.
+const (
+	floodRate     = 20_000
+	floodNetworks = 100
+)
+
+// flood has honest clients ask, first alone, then beside a flood of names in a zone
+// whose servers take a second for each.
+func (a *arena) flood() ([]table.Row, error) {
+	// 50 clients, 10 questions a second each, for six seconds.
+	honest := tree.Load{Count: a.fewer(300_000) / 100, Domains: 500, Workers: 50, Every: 100 * time.Millisecond}
+	samples, err := a.resolvers("flood", min(a.o.rounds, 3), tree.Config{RTT: 10 * time.Millisecond, Slow: time.Second, TTL: 86400}, func(t *tree.Tree, s *peer.Server, samples *table.Samples) error {
+		l := honest
+		l.Server = address(s)
+		l.Count = max(l.Count, 500)
+		if _, err := tree.Ask(a.ctx, tree.Load{Server: l.Server, First: 1 << 22, Count: l.Domains, Domains: l.Domains, Workers: 50}); err != nil {
+			return err // the delegations are known
+		}
+		idle, err := tree.Ask(a.ctx, l)
+		if err != nil {
+			return err
+		}
+		ctx, stop := context.WithCancel(a.ctx)
+		defer stop()
+		var flooding sync.WaitGroup
+		sent, before, begin := 0, t.Slow(), time.Now()
+		var floodErr error
+		flooding.Go(func() { sent, floodErr = tree.Flood(ctx, l.Server, floodRate, floodNetworks) }) // ended by stop
+		l.First = 1 << 21
+		beside, err := tree.Ask(a.ctx, l)
+		stop()
+		flooding.Wait()
+		if err := errors.Join(err, floodErr); err != nil {
+			return err
+		}
+		rate := float64(t.Slow()-before) / time.Since(begin).Seconds()
+		samples.Add(s.Name, success.Name, 100*beside.Success())
+		samples.Add(s.Name, slowestTook.Name, beside.Quantile(990).Seconds()*1e3)
+		samples.Add(s.Name, idleTook.Name, idle.Quantile(990).Seconds()*1e3)
+		samples.Add(s.Name, toVictim.Name, rate)
+		a.say("%-9s honest: %.2f %%, p99 %v (idle %v); flood of %.0f/s; %.0f/s to the attacked zone; %s", s.Name, 100*beside.Success(), beside.Quantile(990),
+			idle.Quantile(990), float64(sent)/time.Since(begin).Seconds(), rate, beside.First)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	var rows []table.Row
+	for _, m := range []table.Metric{success, slowestTook, idleTook, toVictim} {
+		rows = append(rows, samples.Row(floodWork, m))
+	}
+	return rows, nil
+}
+
+// cutTTL is the TTL of the names that are asked for again after the cut.
+const cutTTL = 2
+
+// cut has names asked for, lets them expire, silences every server, and asks again.
+func (a *arena) cut() ([]table.Row, error) {
+	count := max(a.fewer(100_000), 1000) / 10
+	samples, err := a.resolvers("cut", min(a.o.rounds, 3), tree.Config{TTL: cutTTL}, func(t *tree.Tree, s *peer.Server, samples *table.Samples) error {
+		l := tree.Load{Server: address(s), Count: count, Domains: 500, Workers: 20}
+		if told, err := tree.Ask(a.ctx, l); err != nil {
+			return err
+		} else if told.Success() < 0.999 {
+			return fmt.Errorf("filling the cache: %d of %d answered, the first problem: %s", told.Good, count, told.First)
+		}
+		select { // what was learnt expires
+		case <-time.After((cutTTL + 1) * time.Second):
+		case <-a.ctx.Done():
+			return a.ctx.Err()
+		}
+		t.Cut(true)
+		first := l
+		first.Count, first.Workers = 5, 5
+		if _, err := tree.Ask(a.ctx, first); err != nil {
+			return err
+		}
+		told, err := tree.Ask(a.ctx, l)
+		if err != nil {
+			return err
+		}
+		samples.Add(s.Name, success.Name, 100*told.Success())
+		samples.Add(s.Name, slowestTook.Name, told.Quantile(990).Seconds()*1e3)
+		a.say("%-9s answered %.2f %%, median %v, p99 %v; %s", s.Name, 100*told.Success(), told.Quantile(500), told.Quantile(990), told.First)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return []table.Row{samples.Row(cutWork, success), samples.Row(cutWork, slowestTook)}, nil
+}

@@ -174,8 +174,14 @@ func (a *arena) cut() ([]table.Row, error) {
 		t.Cut(true)
 		first := l
 		first.Count, first.Workers = 5, 5
+		begin := time.Now()
 		if _, err := tree.Ask(a.ctx, first); err != nil {
 			return err
+		}
+		select { // RFC 8767 §5: the patience of the first
+		case <-time.After(time.Until(begin.Add(1800 * time.Millisecond))):
+		case <-a.ctx.Done():
+			return a.ctx.Err()
 		}
 		told, err := tree.Ask(a.ctx, l)
 		if err != nil {

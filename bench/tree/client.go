@@ -102,7 +102,11 @@ func (l Load) client(ctx context.Context, w int, next *atomic.Int64, told func(t
 			return nil
 		}
 		if l.Every > 0 {
-			time.Sleep(time.Until(begin.Add(time.Duration(turn) * l.Every)))
+			select {
+			case <-time.After(time.Until(begin.Add(time.Duration(turn) * l.Every))):
+			case <-ctx.Done():
+				return nil
+			}
 		}
 		host := l.First + i
 		var q dns.Msg

@@ -142,6 +142,7 @@ func (c *Config) Restricted() map[dnsname.Name][]TransferRule {
 			rules[z.Name] = z.Query
 		}
 	}
+	c.policyZones(rules)
 	return rules
 }
 

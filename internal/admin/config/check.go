@@ -40,6 +40,7 @@ func (c *Config) check(to *checker) {
 	c.checkAnswers(to)
 	c.checkRoutes(to)
 	c.checkResolver(to)
+	c.checkRewritings(to)
 	c.checkZones(to)
 	c.checkMembership(to)
 	c.checkDNSSEC(to)

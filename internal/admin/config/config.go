@@ -385,6 +385,7 @@ type Resolver struct {
 	// (RFC 7646): for a domain whose owner has broken it. They stay until they are taken
 	// out; "pharos resolver nta add" makes one that ends by itself.
 	NegativeTrustAnchors []dnsname.Name `json:"negativeTrustAnchors" default:"" max:"1000" example:"broken.example.com"`
+	Rewriting
 }
 
 // ResolverRoute says whom the resolver asks about a zone.

@@ -141,6 +141,10 @@ func (c *Config) resolvePaths(folder string) {
 			paths = append(paths, &t.CA, &t.Certificate, &t.Key)
 		}
 	}
+	paths = append(paths, c.Resolver.LocalData.paths()...)
+	for v := range c.Views {
+		paths = append(paths, c.Views[v].Resolver.LocalData.paths()...)
+	}
 	for i := range c.TLS.Certificates {
 		paths = append(paths, &c.TLS.Certificates[i].Certificate, &c.TLS.Certificates[i].Key)
 	}

@@ -30,6 +30,8 @@ type View struct {
 	Recursion string `json:"recursion" enum:"inherit,on,off" default:"inherit" example:"off"`
 	// CacheSize is the memory for what the view's resolver has learned.
 	CacheSize Size `json:"cacheSize" default:"64MiB" min:"1MiB" max:"1TiB" example:"16MiB"`
+	// Resolver is what the view's resolver does otherwise than resolver says.
+	Resolver ViewResolver `json:"resolver"`
 	// Zones are the zones of the view, of kind file or secondary. The same zone may
 	// stand in several views and outside of them, from different sources.
 	Zones []Zone `json:"zones,omitzero" max:"100000"`

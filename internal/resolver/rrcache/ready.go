@@ -60,6 +60,8 @@ type readyEntry struct {
 	uses atomic.Uint32 // up to 3, less one each time its turn comes
 	told atomic.Bool   // that it is to be fetched again, see Cache.OnDue
 
+	passed atomic.Uint32 // revision of the Judge that has let it pass
+
 	// Guarded by the mutex of the shard.
 	main         bool // of the main queue
 	at           uint32
@@ -209,12 +211,19 @@ func readyTag(hash uint64) uint32 { return uint32(hash>>32) | 1 }
 //
 // It takes no lock and allocates nothing.
 func (c *Cache) Answer(now time.Time, q *dnswire.Query, out *dnswire.Builder, rotation uint32) bool {
+	e := c.readyFor(q)
+	return e != nil && c.give(e, now, q, out, rotation)
+}
+
+// readyFor returns the entry for q, nil if there is none.
+func (c *Cache) readyFor(q *dnswire.Query) *readyEntry {
 	kind := readyKind(q.Type, q.Class, q.EDNS.DO, q.CD())
 	name := q.Name.Wire()
-	e := c.ready.find(name, kind, c.hash(name, kind))
-	if e == nil {
-		return false
-	}
+	return c.ready.find(name, kind, c.hash(name, kind))
+}
+
+// give is Answer with a given entry.
+func (c *Cache) give(e *readyEntry, now time.Time, q *dnswire.Query, out *dnswire.Builder, rotation uint32) bool {
 	at := c.instant(now)
 	if at >= e.until {
 		return false

@@ -62,6 +62,8 @@ type explained struct {
 
 	near     netip.Addr // the address that an answer is chosen for
 	resolver *outbound.Driver
+	node     *Node
+	in       *Snapshot // that answers
 }
 
 // explainView tells which view a client belongs to.
@@ -100,7 +102,7 @@ func (n *Node) explainName(ctx context.Context, s *Snapshot, e *explain.Explanat
 	q := new(dnswire.Query)
 	q.Parse(dnswire.AppendQuery(nil, dnswire.QuerySpec{Name: x.name, Type: x.qtype, Class: rdata.ClassIN, RD: true, EDNS: true}))
 	s, a := s.explainView(e, x)
-	x.near, x.resolver = a.near, n.resolverOf(s)
+	x.near, x.resolver, x.node, x.in = a.near, n.resolverOf(s), n, s
 	if x.anew && x.resolver != nil {
 		fresh, err := n.emptyResolver(s)
 		if err != nil {
@@ -231,6 +233,10 @@ func (s *Snapshot) explainSteer(e *explain.Explanation, z *zone.Zone, o answer.O
 
 // explainResolve tells what the cache has, or whom the resolver asks.
 func (x explained) explainResolve(ctx context.Context, e *explain.Explanation, q *dnswire.Query) {
+	if x.in.rules() != nil {
+		x.explainRules(ctx, e, q)
+		return
+	}
 	var out dnswire.Builder
 	out.Reset(q, make([]byte, dnswire.MaxMessage+dnswire.BufferSlack), dnswire.MaxMessage)
 	switch {

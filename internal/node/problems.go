@@ -33,6 +33,9 @@ const (
 	memberRefused      code = "member-refused"      // members of a catalog are not served
 	aliasFailed        code = "alias-failed"        // the target of an ALIAS record cannot be resolved
 	forwardFailed      code = "forward-failed"      // dynamic updates do not reach a primary
+	policyAbsent       code = "policy-absent"       // a policy zone has no version, so its rules are not followed
+	policyWarning      code = "policy-warning"      // a policy zone has owner names that are no triggers
+	localDataWarning   code = "local-data-warning"  // lines of a hosts file, or all of it, cannot be read
 	steerHomeless      code = "steer-homeless"      // steered names lie in no zone of ours
 
 	signingFailed    code = "dnssec-failed"         // a zone is not signed as its policy says
@@ -50,7 +53,7 @@ const (
 )
 
 // severities of the codes that are not errors.
-var warnings = []code{offlineEnds, trustMended, trustFailing, parentWaits, serversBehind, clockJumped, certificateEnding, zoneWarning, transferFailed, notifyFailed, objectUnused, listenerFailed, steerHomeless, memberRefused, forwardFailed, aliasFailed}
+var warnings = []code{policyWarning, localDataWarning, offlineEnds, trustMended, trustFailing, parentWaits, serversBehind, clockJumped, certificateEnding, zoneWarning, transferFailed, notifyFailed, objectUnused, listenerFailed, steerHomeless, memberRefused, forwardFailed, aliasFailed}
 
 // subject is what a problem is about: a zone, a pool, or nothing.
 type subject struct {

@@ -11,7 +11,7 @@ import (
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/iterate"
-	"pharos/internal/resolver/outbound"
+	"pharos/internal/resolver/rewrite"
 	"pharos/internal/resolver/rrcache"
 	"pharos/internal/serve/dnsserver"
 	"pharos/internal/traffic/steer"
@@ -125,17 +125,14 @@ func (n *Node) answer(s *Snapshot, r *dnsserver.Request, key dnsname.Name) dnsse
 	case p.zone != nil:
 		return n.queryZone(s, p, r, a)
 	case p.recurse:
-		if n.cacheOf(s).Answer(r.Now, &r.Query, &r.Out, r.Rotation) {
-			return dnsserver.Answered
-		}
-		return n.resolve(s, r)
+		return n.recurse(s, r, a)
 	case p.transfer:
 		return n.transferOut(s, r, key)
 	case p.identity != "":
 		addIdentity(&r.Query, p.identity, &r.Out)
 		return dnsserver.Answered
 	default:
-		return n.queryCache(s, r)
+		return n.queryCache(s, r, a)
 	}
 }
 
@@ -168,19 +165,19 @@ func (n *Node) queryZone(s *Snapshot, p plan, r *dnsserver.Request, a asker) dns
 		}
 		if outcome.Aliases > 0 {
 			learnCut(n.cacheOf(s), r.Now, p.zone, outcome.Last.Cut)
-			return n.resolveAlias(s, r)
+			return n.resolveAlias(s, r, a)
 		}
 		r.Out.Rollback(start)
 		r.Out.SetAA(false)
 		r.Out.SetTC(false)
-		if n.cacheOf(s).Answer(r.Now, &r.Query, &r.Out, r.Rotation) {
+		if s.rules() == nil && n.cacheOf(s).Answer(r.Now, &r.Query, &r.Out, r.Rotation) {
 			return dnsserver.Answered
 		}
 		learnCut(n.cacheOf(s), r.Now, p.zone, outcome.Last.Cut)
-		return n.resolve(s, r)
+		return n.recurse(s, r, a)
 	case answer.Partial:
 		if p.recurse && !outcome.Truncated {
-			return n.resolveAlias(s, r)
+			return n.resolveAlias(s, r, a)
 		}
 	}
 	return dnsserver.Answered
@@ -236,14 +233,14 @@ func addressesOf(z *zone.Zone, at zone.Node) []netip.Addr {
 }
 
 // resolveAlias hands the end of the alias chain in r.Out to the resolver.
-func (n *Node) resolveAlias(s *Snapshot, r *dnsserver.Request) dnsserver.Verdict {
+func (n *Node) resolveAlias(s *Snapshot, r *dnsserver.Request, a asker) dnsserver.Verdict {
 	d := r.Defer() // before Finish, which changes the header in place
 	if d == nil {
 		return dnsserver.Answered
 	}
 	msg := r.Out.Finish()
 	if chain, target := answer.Chain(msg); !target.IsZero() {
-		n.ask(s, d, target, chain)
+		n.ask(s, d, target, chain, a)
 	} else if err := d.Send(msg); err != nil { // a loop, or too long: the chain is the answer
 		n.log.Debug("late answer not sent", "client", d.Client(), "error", err)
 	}
@@ -285,55 +282,37 @@ func (s *Snapshot) steer(o answer.Options, z *zone.Zone, outcome answer.Outcome,
 
 // queryCache answers a query with RD=0 of a client that may recurse: with what
 // the cache has, be it a referral (RFC 1034 §4.3.2).
-func (n *Node) queryCache(s *Snapshot, r *dnsserver.Request) dnsserver.Verdict {
+func (n *Node) queryCache(s *Snapshot, r *dnsserver.Request, by asker) dnsserver.Verdict {
+	if rules := s.rules(); rules != nil {
+		return n.cacheByRules(s, rules, r, by.near)
+	}
 	if a, ok := n.resolverOf(s).FromCache(r.Now, r.Query.Name.Clone(), r.Query.Type); ok {
 		a.Write(&r.Out)
 		return dnsserver.Answered
 	}
 	r.Out.SetRcode(dnswire.RcodeRefused)
-	r.Out.SetEDE(dnswire.EDENotAuthoritative, "nothing known of this name yet; ask with recursion desired")
+	r.Out.SetEDE(dnswire.EDENotAuthoritative, nothingKnown)
 	return dnsserver.Answered
 }
 
 // resolve hands the query to the resolver, which answers it later.
-func (n *Node) resolve(s *Snapshot, r *dnsserver.Request) dnsserver.Verdict {
+func (n *Node) resolve(s *Snapshot, r *dnsserver.Request, a asker) dnsserver.Verdict {
 	d := r.Defer()
 	if d == nil {
 		return dnsserver.Answered // too many wait already: SERVFAIL, as Defer has put it
 	}
-	n.ask(s, d, r.Query.Name.Clone(), nil)
+	n.ask(s, d, r.Query.Name.Clone(), nil, a)
 	return dnsserver.Later
 }
 
 // ask asks the resolver for name on behalf of d, which is answered with chain
 // and what is found.
-func (n *Node) ask(s *Snapshot, d *dnsserver.Deferred, name dnsname.Name, chain []rdata.Record) {
-	q := d.Query()
-	options := outbound.Options{CD: q.CD(), DO: q.EDNS.DO, AD: q.AD(),
-		Client: d.Client().Addr(), Forgeable: d.Transport() == dnsserver.UDP && !d.HasCookie()}
-	if !n.resolverOf(s).Ask(name, q.Type, options, func(a iterate.Answer) { n.sendResolved(d, chain, a) }) {
-		n.sendResolved(d, chain, iterate.Answer{
-			Rcode:  dnswire.RcodeServFail,
-			Errors: []dnswire.ExtendedError{{Code: dnswire.EDEOther, Text: "too many questions wait for the resolver, or too many of this network (resolver.limits)"}},
-		})
-	}
-}
-
-// sendResolved sends what the resolver found for a deferred query.
-func (n *Node) sendResolved(d *dnsserver.Deferred, chain []rdata.Record, a iterate.Answer) {
-	if a.Late {
-		d.Drop()
+func (n *Node) ask(s *Snapshot, d *dnsserver.Deferred, name dnsname.Name, chain []rdata.Record, a asker) {
+	if rules := s.rules(); rules != nil {
+		n.answerByRules(s, rules, d, name, chain, a.near)
 		return
 	}
-	n.keepFailure(d, a)
-	n.reply(d, func(out *dnswire.Builder) {
-		if len(chain) > 0 {
-			a.Answer = append(chain[:len(chain):len(chain)], a.Answer...)
-			out.SetAA(true) // RFC 1035 §4.1.1: about the question's name, which is ours
-			a.AD = false    // and which nobody has validated
-		}
-		a.Write(out)
-	})
+	n.askResolver(s, name, d.Query().Type, optionsOf(d), func(a iterate.Answer) { n.sendResult(d, chain, rewrite.Result{Answer: a}) })
 }
 
 // reply sends an answer that is late, as write makes it.

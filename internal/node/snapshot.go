@@ -25,6 +25,7 @@ import (
 	"pharos/internal/dns/tsig"
 	"pharos/internal/proxy/httpproxy"
 	"pharos/internal/proxy/route"
+	"pharos/internal/resolver/rrcache"
 	"pharos/internal/serve/admission"
 	"pharos/internal/traffic/health"
 	"pharos/internal/traffic/pool"
@@ -53,6 +54,7 @@ type Snapshot struct {
 	access      []access                               // who may ask, by listener
 	restricted  map[dnsname.Name][]config.TransferRule // zones that not everybody may ask about
 	designated  *designated.Zones                      // what clients of the resolver are told of it
+	rewriting   *rewriting                             // what is said in place of, or after, what the resolver finds
 	authorities map[string]*x509.CertPool              // of clients' certificates, by file
 	subnets     *admission.ACL                         // who may say for whom it asks
 
@@ -88,6 +90,8 @@ type before struct {
 	view    string                                            // that is compiled
 	aliased *aliases.Driver                                   // nil while nothing is served: pharos check
 	parts   func(*config.View, *Snapshot) (*viewParts, error) // of a view
+
+	cache *rrcache.Cache // of the resolver; nil while nothing is served
 }
 
 // compile makes the snapshot of a configuration and the applied resources. What
@@ -126,6 +130,13 @@ func compile(cfg *config.Config, st *state.State, from before) (*Snapshot, error
 	}
 	if s.authorities, err = compileAuthorities(cfg.EveryZone()); err != nil {
 		return nil, err
+	}
+	var rewritten *rewriting
+	if prev != nil {
+		rewritten = prev.rewriting
+	}
+	if s.rewriting, err = compileRewriting(&cfg.Resolver, &cfg.Resolver.Rewriting, from.cache, rewritten); err != nil {
+		return nil, fmt.Errorf("resolver.%w", err)
 	}
 	s.compileZones(cfg, steered, from)
 	return s, s.compileViews(cfg, from)

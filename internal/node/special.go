@@ -27,6 +27,9 @@ func (s *Snapshot) special(q *dnswire.Query) *zone.Zone {
 	if z == nil {
 		return nil
 	}
+	if s.hasLocal(q.Name, q.Type) {
+		return nil
+	}
 	for _, route := range r.Routes {
 		if !route.Zone.IsRoot() && q.Name.IsSubdomainOf(route.Zone) {
 			return nil

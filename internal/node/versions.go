@@ -44,7 +44,7 @@ func (n *Node) beside(prev *Snapshot) before {
 		},
 		stages: []stage{aliasStage(n.aliases), n.signalStage, n.signStage}, aliased: n.aliases, keys: n.signers.Keys,
 		accepted: n.accepted, images: n.images, signatures: n.signatures, parts: n.partsOf,
-		journals: n.journals,
+		journals: n.journals, cache: n.cache,
 	}
 }
 
@@ -64,6 +64,7 @@ func (n *Node) zoneChanged(name dnsname.Name) {
 	n.current.Store(next)
 	n.followZone(prev, next, name)
 	n.reportZone(next.apexes.Get(name).served)
+	n.reportRewriting(next)
 	n.reportTransfers(name)
 	n.catalogChanged(next.apexes.Get(name).config)
 }

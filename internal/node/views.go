@@ -260,6 +260,7 @@ func (s *Snapshot) compileViews(cfg *config.Config, from before) error {
 		v.views, v.read, v.broken = nil, 0, 0
 		within := *cfg // the configuration as the view has it
 		within.Zones, within.Views = c.Zones, nil
+		within.Resolver.Rewriting = *c.Resolver.Over(&cfg.Resolver.Rewriting)
 		v.Config, v.restricted = &within, within.Restricted()
 		v.view = &view{config: c}
 		var err error
@@ -278,6 +279,13 @@ func (s *Snapshot) compileViews(cfg *config.Config, from before) error {
 		}
 		steered := inside.steers(s.State.Resources().Steer)
 		v.steered = compileSteer(steered, s.pools)
+		var rewritten *rewriting
+		if inside.prev != nil {
+			rewritten = inside.prev.rewriting
+		}
+		if v.rewriting, err = compileRewriting(&within.Resolver, &within.Resolver.Rewriting, inside.cache, rewritten); err != nil {
+			return fmt.Errorf("views[%d].resolver.%w", i, err)
+		}
 		v.compileZones(&within, steered, inside)
 		s.read += v.read
 		s.views = append(s.views, &v)
@@ -295,8 +303,10 @@ var everybody = func() *admission.ACL {
 	return acl
 }()
 
-// link has the views of s fall through to s.
+// link has the views of s fall through to s, and gives the rules of both the versions of
+// their policy zones.
 func (s *Snapshot) link() {
+	s.rewriting = s.rewriting.attach(s.Revision, s.version(s))
 	views := make([]*Snapshot, len(s.views))
 	for i, v := range s.views {
 		linked := *v
@@ -304,6 +314,7 @@ func (s *Snapshot) link() {
 		if linked.under = s; v.view.config.Isolated {
 			linked.under = nil
 		}
+		linked.rewriting = v.rewriting.attach(s.Revision, v.version(s))
 		views[i] = &linked
 	}
 	s.views = views
@@ -327,6 +338,7 @@ func (from before) within(c *config.View, v *Snapshot) (before, error) {
 		return inside, err
 	}
 	v.view.own = own
+	inside.cache = own.cache
 	inside.kept, inside.stages, inside.aliased = own.keepers(), []stage{aliasStage(own.aliases)}, own.aliases
 	return inside, nil
 }
@@ -401,6 +413,7 @@ func (n *Node) viewZoneChanged(view string, name dnsname.Name) {
 	n.followZone(v, next.views[at], name)
 	n.reportZone(changed.apexes.Get(name).served)
 	n.reportTransfersOf(view, name)
+	n.reportRewriting(&next)
 }
 
 // The drivers of the view that s is of, or those outside of views.

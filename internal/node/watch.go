@@ -38,6 +38,9 @@ func (n *Node) filesChanged() bool {
 		return true
 	}
 	s := n.current.Load()
+	if s.hostsChanged() {
+		return true
+	}
 	all := append([]*Snapshot{s}, s.views...)
 	total := 0
 	for _, s := range all {

@@ -30,6 +30,7 @@ const (
 	Steer     Stage = "steer"     // is it answered from a pool?
 	Cache     Stage = "cache"     // did we learn it before?
 	Resolve   Stage = "resolve"   // who was asked?
+	Policy    Stage = "policy"    // what is said in place of, or after, what was found?
 	Route     Stage = "route"     // where does the request go?
 	Pool      Stage = "pool"      // who can serve it?
 	Pick      Stage = "pick"      // who serves it?

@@ -127,6 +127,9 @@ func (r *Request) Defer() *Deferred {
 	return d
 }
 
+// Note is what the Observer is told when the answer goes out.
+func (d *Deferred) Note() *Note { return &d.note }
+
 // Query returns the query, in memory of its own.
 func (d *Deferred) Query() *dnswire.Query { return &d.query }
 

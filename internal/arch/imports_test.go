@@ -92,6 +92,7 @@ internal/serve/dnsserver:       internal/dns/... internal/serve/proxyheader
 
 internal/serve/doh:             internal/dns/... internal/serve/dnsserver
 internal/serve/doq:             internal/dns/... internal/serve/dnsserver
+internal/serve/outgoing:        internal/dns/... internal/authority/journal internal/authority/transfer internal/authority/zone internal/serve/dnsserver
 internal/serve/updates:         internal/dns/... internal/authority/update internal/authority/zone internal/serve/dnsserver
 internal/serve/entrances:       internal/serve/dnsserver internal/serve/doh internal/serve/doq
 

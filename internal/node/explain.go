@@ -124,8 +124,8 @@ func (n *Node) explainName(ctx context.Context, s *Snapshot, e *explain.Explanat
 		e.Outcome = p.rcode.String()
 	case p.transfer:
 		if _, _, why := s.admitTransfer(q, from, dnsname.Name{}, nil); why != nil {
-			e.Add(explain.Zone, "without a key and TLS: "+why.why)
-			e.Outcome = why.rcode.String()
+			e.Add(explain.Zone, "without a key and TLS: "+why.Why)
+			e.Outcome = why.Rcode.String()
 			return
 		}
 		e.Add(explain.Zone, "the whole zone may be transferred to this address, without a key")

@@ -231,8 +231,8 @@ func TestPeersAsSecondaries(t *testing.T) {
 		wantSameRecords(t, at, theirs, key, nil)
 		eventually(t, func() string {
 			// All signatures of a zone signed anew differ, which is more than the zone.
-			if n.outgoing.incremental.Load() == 0 && !strings.Contains(t.Name(), "DNSSEC") {
-				return fmt.Sprintf("no IXFR with differences; %d whole\n%s", n.outgoing.whole.Load(), s.Log())
+			if n.outgoing.Counts().Incremental == 0 && !strings.Contains(t.Name(), "DNSSEC") {
+				return fmt.Sprintf("no IXFR with differences; %d whole\n%s", n.outgoing.Counts().Whole, s.Log())
 			}
 			for _, told := range n.notifier.Notices(n.current.Load().Config.Zones[0].Name) {
 				if !told.Done || told.Error != "" || told.Serial != 2 {

@@ -168,19 +168,19 @@ func (n *Node) sampleHealth(emit func(telemetry.Sample)) {
 }
 
 func (n *Node) sampleTransfers(emit func(telemetry.Sample)) {
-	o, in := &n.outgoing, n.secondaries.Counts()
+	o, in := n.outgoing.Counts(), n.secondaries.Counts()
 	for _, e := range []struct {
 		direction, outcome string
 		value              uint64
 	}{
-		{"out", "whole", o.whole.Load()}, {"out", "differences", o.incremental.Load()}, {"out", "current", o.current.Load()},
-		{"out", "refused", o.refused.Load()}, {"out", "failed", o.failed.Load()}, {"out", "bad_signature", o.badKeys.Load()},
+		{"out", "whole", o.Whole}, {"out", "differences", o.Incremental}, {"out", "current", o.Current},
+		{"out", "refused", o.Refused}, {"out", "failed", o.Failed}, {"out", "bad_signature", n.badKeys.Load()},
 		{"in", "whole", in.Whole}, {"in", "differences", in.Incremental}, {"in", "current", in.UpToDate},
 		{"in", "failed", in.Failed}, {"in", "expired", in.Expired},
 	} {
 		emit(counter("transfers_total", "Zone transfers and requests for them, by direction and outcome.", e.value, "direction", e.direction, "outcome", e.outcome))
 	}
-	emit(gauge("transfers_out", "Zone transfers to secondaries that are under way.", float64(o.underWay())))
+	emit(gauge("transfers_out", "Zone transfers to secondaries that are under way.", float64(o.UnderWay)))
 	sent, failed := n.notifier.Counts()
 	emit(counter("notify_sent_total", "NOTIFY messages sent to secondaries.", sent))
 	emit(counter("notify_failed_total", "Secondaries that were told in vain of a change.", failed))

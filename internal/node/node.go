@@ -54,6 +54,7 @@ import (
 	"pharos/internal/resolver/outbound"
 	"pharos/internal/resolver/rrcache"
 	"pharos/internal/serve/entrances"
+	"pharos/internal/serve/outgoing"
 	"pharos/internal/serve/updates"
 	"pharos/internal/traffic/probe"
 )
@@ -93,7 +94,8 @@ type Node struct {
 	signatures  *live.Cache // of answers that are signed as they are asked for
 	secondaries *xfr.Secondaries
 	notifier    *xfr.Notifier
-	outgoing    outgoing
+	outgoing    *outgoing.Transfers
+	badKeys     atomic.Uint64 // requests of other servers whose signature was refused
 	aliases     *aliases.Driver
 	views       map[string]*viewParts // guarded by mu
 	changeZone  changer               // for tests, another

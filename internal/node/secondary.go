@@ -10,6 +10,7 @@ import (
 	"pharos/internal/authority/transfer"
 	"pharos/internal/authority/xfr"
 	"pharos/internal/dns/dnsname"
+	"pharos/internal/serve/outgoing"
 )
 
 // This file is the way of a zone from other servers, and what they are told:
@@ -22,6 +23,7 @@ import (
 func (n *Node) buildTransfers(cfg *config.Config) {
 	n.secondaries = n.newSecondaries(cfg, filepath.Join(cfg.Data, "zones"), "")
 	n.notifier = xfr.NewNotifier(n.log, n.reportTransfers)
+	n.outgoing = outgoing.New(n.log)
 }
 
 // newSecondaries makes what fetches the secondary zones of a view, or those outside.

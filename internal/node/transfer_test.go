@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -118,8 +117,8 @@ func TestWhoMayTransfer(t *testing.T) {
 			t.Errorf("%s: options %v, want extended error %d", tt.name, options, tt.ede)
 		}
 	}
-	if n.outgoing.refused.Load() == 0 || n.outgoing.badKeys.Load() != 2 {
-		t.Errorf("counted %d refused, %d bad signatures", n.outgoing.refused.Load(), n.outgoing.badKeys.Load())
+	if refused, bad := n.outgoing.Counts().Refused, n.badKeys.Load(); refused == 0 || bad != 2 {
+		t.Errorf("counted %d refused, %d bad signatures", refused, bad)
 	}
 }
 
@@ -197,50 +196,6 @@ func TestIXFROut(t *testing.T) {
 			}
 		}
 	}
-}
-
-// TestTransferLimits: what is over a limit is told to come again; clients that do
-// not read their transfer hold a place, and nobody's queries.
-func TestTransferLimits(t *testing.T) {
-	n := startTransfers(t, "transfers: {outgoing: 2, outgoingPerClient: 2}\n")
-	client := netip.MustParseAddr("127.0.0.1")
-	for range 2 {
-		if !n.outgoing.enter(client, 2, 2) {
-			t.Fatal("no place")
-		}
-	}
-	m := largeUDP(new(dns.Msg).SetAxfr("open.test."))
-	if r, err := newClient(n, "tcp", "").ask(t, m, 0); err != nil || r.Rcode != dns.RcodeServerFailure {
-		t.Errorf("over the limit: %v, %v", r, err)
-	}
-	if n.outgoing.enter(netip.MustParseAddr("192.0.2.1"), 2, 2) {
-		t.Error("a place over the limit of all")
-	}
-	n.outgoing.leave(client)
-	n.outgoing.leave(client)
-	if n.outgoing.underWay() != 0 || len(n.outgoing.client) != 0 {
-		t.Errorf("left over: %+v", n.outgoing.client)
-	}
-	if all, err := (&dns.Transfer{}).In(new(dns.Msg).SetAxfr("open.test."), n.DNS()[0].String()); err != nil {
-		t.Error(err)
-	} else {
-		records := 0
-		for e := range all {
-			if e.Error != nil {
-				t.Error(e.Error)
-			}
-			records += len(e.RR)
-		}
-		if records < 1500 {
-			t.Errorf("%d records", records)
-		}
-	}
-	eventually(t, func() string {
-		if n.outgoing.underWay() != 0 || n.outgoing.whole.Load() != 1 {
-			return fmt.Sprintf("%d under way, %d sent", n.outgoing.underWay(), n.outgoing.whole.Load())
-		}
-		return ""
-	})
 }
 
 // TestNotifyIn: RFC 1996 §3.10: only primaries of the zone, by address or key, are

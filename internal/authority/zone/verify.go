@@ -22,6 +22,7 @@ type verifier struct {
 	hashes []uint64   // not yet met
 	denial rdata.Type // which of the indexes there is
 	hidden int        // nodes with flagHash
+	sought []sought   // in the table, not yet looked for
 	stars  int        // nodes with a wildcard, less the wildcards met
 }
 
@@ -30,7 +31,18 @@ type open struct {
 	node   Node
 	passes Node // what covers the names below
 	labels int
+	hash   uint64 // of the name
 }
+
+// sought is a slot that must be in the table.
+type sought struct {
+	begin int
+	slot  uint64
+}
+
+// seekAtOnce is how many slots are looked for at once: as many as the processor waits
+// for at the same time, and some more.
+const seekAtOnce = 32
 
 // newFromParts makes a zone of the parts of an image.
 func newFromParts(parts [imageParts][]byte, hash uint64) (*Zone, error) {
@@ -82,6 +94,7 @@ func (v *verifier) verify() error {
 		return errors.New("its chains do not fit each other")
 	}
 	keys, nodes, hashes := v.keys, v.nsec, v.hashes
+	used := v.usedSlots()
 	switch {
 	case len(nodes) > 0:
 		v.denial = rdata.TypeNSEC
@@ -103,8 +116,13 @@ func (v *verifier) verify() error {
 			return errors.New("a record refers to no node")
 		}
 	}
-	if err := v.checkTable(); err != nil {
+	if err := v.seek(); err != nil {
 		return err
+	}
+	// Each node that can be asked for was found in a slot of its own, so no other slot is
+	// in use, and none leads to anything else.
+	if used != z.names-v.hidden || used >= len(z.table) {
+		return errors.New("its table has not as many names as it")
 	}
 	z.nsec = newNSECIndex(keys, nodes)
 	if len(hashes) > 0 {
@@ -140,6 +158,10 @@ func (v *verifier) node(at int) (end int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	hash := z.originHash
+	if n != apex { // the path ends with the name above
+		hash = hashLabel(v.path[len(v.path)-1].hash, dnsname.View(z.arena[at+nodeName:at+nodeName+1+int(z.arena[at+nodeName])]).Wire())
+	}
 	flags, end, err := v.rrsets(n, at+nodeName+length, int(binary.LittleEndian.Uint16(header[nodeSets:])))
 	if err != nil {
 		return 0, err
@@ -151,6 +173,13 @@ func (v *verifier) node(at int) (end int, err error) {
 	}
 	if given&flagHash != 0 {
 		v.hidden++
+	} else {
+		v.sought = append(v.sought, sought{slotOf(hash, max(len(z.table), 1)), hash<<32 | uint64(n)})
+		if len(v.sought) == seekAtOnce {
+			if err := v.seek(); err != nil {
+				return 0, err
+			}
+		}
 	}
 	cover := Node(0)
 	if len(v.path) > 0 {
@@ -179,7 +208,7 @@ func (v *verifier) node(at int) (end int, err error) {
 		}
 		v.stars--
 	}
-	v.path = append(v.path, open{n, passes, labels})
+	v.path = append(v.path, open{n, passes, labels, hash})
 	z.names++
 	return end, v.chains(n, labels)
 }
@@ -314,27 +343,40 @@ func (v *verifier) chains(n Node, labels int) error {
 	return nil
 }
 
-// checkTable checks that the table leads to all nodes that can be asked for and to
-// nothing else, and has room to end a search.
-func (v *verifier) checkTable() error {
-	used := 0
+// usedSlots returns how many slots of the table are not empty.
+func (v *verifier) usedSlots() (used int) {
 	for _, slot := range v.z.table {
-		if slot == 0 {
-			continue
-		}
-		if used++; !v.isNode(Node(slot)) {
-			return errors.New("its table leads to no node")
+		if slot != 0 {
+			used++
 		}
 	}
-	if used != v.z.names-v.hidden || used >= len(v.z.table) {
-		return errors.New("its table has not as many names as it")
+	return used
+}
+
+// seek checks that the table leads to the nodes that are sought. All places where they
+// should be are read before the first is looked at, so that the processor waits for
+// the memory of all of them at once.
+func (v *verifier) seek() error {
+	table := v.z.table
+	if len(table) == 0 {
+		return errors.New("it has no table")
 	}
-	for n := range v.z.Nodes() {
-		name := v.z.Name(n)
-		if v.z.flags(n)&flagHash == 0 && v.z.inTable(v.z.hashOf(name), name.Wire()) != n {
-			return fmt.Errorf("its table does not lead to %s", name)
+	at := [seekAtOnce]uint64{}
+	for i, s := range v.sought {
+		at[i] = table[s.begin]
+	}
+	for i, s := range v.sought {
+		slot := at[i]
+		for k, left := s.begin, len(table); slot != s.slot; slot = table[k] {
+			if k++; k == len(table) {
+				k = 0
+			}
+			if left--; slot == 0 || left == 0 {
+				return fmt.Errorf("its table does not lead to %s", v.z.Name(Node(s.slot)))
+			}
 		}
 	}
+	v.sought = v.sought[:0]
 	return nil
 }
 

@@ -33,6 +33,7 @@ internal/authority/byname:      internal/dns/dnsname
 internal/authority/emptyzone:   internal/dns/... internal/authority/zone
 internal/authority/designated:  internal/dns/... internal/authority/zone
 internal/authority/journal:     internal/dns/... internal/authority/zone
+internal/authority/compact:     internal/dns/... internal/authority/zone internal/authority/journal
 internal/authority/alias:       internal/dns/... internal/authority/zone internal/authority/journal
 internal/authority/aliases:     internal/dns/... internal/authority/zone internal/authority/journal internal/authority/alias internal/authority/answer internal/diskfile
 internal/authority/masterfile:  internal/dns/... internal/authority/zone internal/diskfile
@@ -49,7 +50,7 @@ internal/authority/skr:         internal/dns/... internal/authority/sign
 internal/authority/signer:      internal/dns/... internal/authority/zone internal/authority/journal internal/authority/kasp internal/authority/sign internal/authority/skr internal/diskfile
 internal/authority/xfr:         internal/dns/... internal/authority/... internal/diskfile
 internal/authority/edits:       internal/dns/... internal/authority/zone internal/authority/journal internal/authority/update
-internal/authority/ledger:      internal/dns/... internal/authority/zone internal/authority/journal internal/authority/update internal/diskfile
+internal/authority/ledger:      internal/dns/... internal/authority/zone internal/authority/journal internal/authority/compact internal/authority/update internal/diskfile
 
 internal/resolver/rrcache:      internal/dns/...
 internal/resolver/cachefile:
@@ -124,7 +125,7 @@ const module = "pharos/"
 // network, file, goroutine or log.
 var pure = []string{
 	"internal/dns/dnsname", "internal/dns/rdata", "internal/dns/dnswire", "internal/dns/zonefile", "internal/dns/tsig", "internal/dns/dnssec", "internal/dns/zonemd",
-	"internal/authority/zone", "internal/authority/alias", "internal/authority/answer", "internal/authority/byname", "internal/authority/emptyzone", "internal/authority/designated", "internal/authority/journal", "internal/authority/edits", "internal/authority/transfer", "internal/authority/refresh", "internal/authority/sign",
+	"internal/authority/zone", "internal/authority/alias", "internal/authority/answer", "internal/authority/byname", "internal/authority/compact", "internal/authority/emptyzone", "internal/authority/designated", "internal/authority/journal", "internal/authority/edits", "internal/authority/transfer", "internal/authority/refresh", "internal/authority/sign",
 	"internal/authority/update", "internal/authority/catalog", "internal/authority/live",
 	"internal/authority/gate", "internal/admin/migrate",
 	"internal/authority/kasp", "internal/authority/skr", "internal/authority/bootstrap",

@@ -159,6 +159,7 @@ func (n *Node) sampleLedger(emit func(telemetry.Sample)) {
 	emit(counter("zone_changes_total", changes, c.Failed, "outcome", "failed"))
 	emit(counter("zone_commits_total", "Writes to the commit log, each of which makes all changes durable that waited.", c.Commits))
 	emit(counter("zone_checkpoints_total", "Times that entries went from the commit log to the logs of their zones.", c.Checkpoints))
+	emit(counter("zone_compactions_total", "Times that a zone was built anew beside its changes, to give back what they had written over.", c.Compacted))
 	emit(counter("zone_folds_total", "Times that the log of a zone was folded into a new base.", c.Folds))
 }
 

@@ -273,6 +273,7 @@ func (l *Ledger) commit(b *batchOf, requests []*request) (left []*request) {
 		l.tellOf(err)
 		return left
 	}
+	l.compact(b)
 	l.adopt(b)
 	l.tellOf(nil)
 	l.startCheckpoint()
@@ -465,6 +466,27 @@ func (l *Ledger) commitWhole(b *batchOf, d *draft, r *request) error {
 	d.entries = nil
 	b.whole = append(b.whole, e.name)
 	return nil
+}
+
+// compact puts zones that were built anew in the place of those that were edited again
+// and again. Nobody has seen the drafts yet.
+func (l *Ledger) compact(b *batchOf) {
+	for _, d := range b.drafts {
+		l.mu.Lock()
+		old := d.entry.zone
+		l.mu.Unlock()
+		next, job := d.entry.twin.Follow(old, d.zone, d.differences)
+		if d.zone != next {
+			l.count(func(c *Counts) { c.Compacted++ })
+		}
+		if d.zone = next; job != nil {
+			l.work.Go(func() { // ends by itself, some seconds later; Close waits for it
+				l.compacts <- struct{}{}
+				job()
+				<-l.compacts
+			})
+		}
+	}
 }
 
 // adopt makes the drafts what their zones are.

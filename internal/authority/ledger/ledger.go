@@ -41,6 +41,7 @@ import (
 	"sync"
 	"time"
 
+	"pharos/internal/authority/compact"
 	"pharos/internal/authority/journal"
 	"pharos/internal/authority/update"
 	"pharos/internal/authority/zone"
@@ -129,7 +130,8 @@ type Ledger struct {
 	done     chan committed // closed by the committing goroutine
 	closing  chan struct{}  // closed by Close
 	ended    chan struct{}  // closed when all that was committed is published, and nothing more will be
-	work     sync.WaitGroup // checkpoints
+	work     sync.WaitGroup // checkpoints, and zones being compacted
+	compacts chan struct{}  // has room for one zone being compacted
 	close    func() error
 
 	// Owned by the goroutine that commits.
@@ -146,7 +148,7 @@ type Ledger struct {
 
 // Counts are the changes of all zones.
 type Counts struct {
-	Changes, Commits, Refused, Failed, Checkpoints, Folds uint64
+	Changes, Commits, Refused, Failed, Checkpoints, Folds, Compacted uint64
 }
 
 // entry is one zone.
@@ -155,6 +157,8 @@ type entry struct {
 
 	files sync.Mutex // held by who reads or writes the zone's files; guards log
 	log   zoneLog
+
+	twin compact.Twin // of the goroutine that commits
 
 	// Guarded by Ledger.mu. What makes up a version is only replaced by the goroutine
 	// that commits, after load.
@@ -186,7 +190,7 @@ func Open(c Config) (*Ledger, error) {
 	l := &Ledger{
 		config: c, disk: c.disk, zones: map[dnsname.Name]*entry{},
 		requests: make(chan *request, maxWaiting), done: make(chan committed, 1),
-		closing: make(chan struct{}), ended: make(chan struct{}),
+		closing: make(chan struct{}), ended: make(chan struct{}), compacts: make(chan struct{}, 1),
 	}
 	if l.disk == nil {
 		l.disk = osDisk{}

@@ -128,24 +128,42 @@ func (z *Zone) isGone(n Node) bool { return z.over != nil && z.over.isGone(n) }
 // Limits of what is patched. An overlay makes every version somewhat larger, and
 // every look into it somewhat slower, so it must not become large itself.
 const (
-	// smallArena: a zone with less is built anew for each change, which takes less
-	// than a millisecond.
+	// smallArena: the arena and the table of a zone with less lie together, and its
+	// overlay is compacted by an edit itself, which takes less than a millisecond.
 	smallArena = 64 << 10
+	// leastPatched: a zone with less is built anew for each change, which takes no
+	// longer than to patch it.
+	leastPatched = 1 << 10
 	// patchShare: one in so many names at most is patched; more are built anew, which
 	// costs about as much and leaves nothing to compact.
 	patchShare = 8
+	// leastShare: so many are patched in any case: a change, and the SOA record.
+	leastShare = 4
 	// fragmentedShare: an overlay of more than one in so many octets of the arena is
 	// due to be compacted by whoever has the time; see Fragmented.
 	fragmentedShare = 16
-	// overlayShare: with more than one in so many the next Finish builds anew, whoever
-	// waits for it.
+	// overlayShare: with more than one in so many the next Finish builds a small zone
+	// anew, and overlayRoom is what every zone may have beside that.
 	overlayShare = 4
+	overlayRoom  = 8 << 10
 )
 
+// mostOverlay returns how many octets of an overlay there may be before Finish builds
+// a zone anew, whoever waits for it. A large one is compacted beside its edits long
+// before (package compact), so this is for who does not do that: its edits then take
+// as much memory as the zone itself.
+func (z *Zone) mostOverlay() int {
+	if len(z.arena) < smallArena {
+		return len(z.arena)/overlayShare + overlayRoom
+	}
+	return len(z.arena) + overlayRoom
+}
+
 // Fragmented reports whether so much of the zone was edited that it should be built
-// anew by Compact, which takes a while, when nobody waits for it.
+// anew by Compact, which takes a while, when nobody waits for it. Small zones never
+// are.
 func (z *Zone) Fragmented() bool {
-	return z.over != nil && len(z.over.octets) > len(z.arena)/fragmentedShare
+	return z.over != nil && len(z.arena) >= smallArena && len(z.over.octets) > len(z.arena)/fragmentedShare+overlayRoom
 }
 
 // Edits returns how many octets edits have written beside the zone's arena.

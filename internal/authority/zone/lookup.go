@@ -158,11 +158,11 @@ func (z *Zone) inTable(hash uint64, wire string) Node {
 // inOverlay returns the node with the name wire that the table has not, be it gone.
 func (z *Zone) inOverlay(hash uint64, wire string) Node {
 	names := &z.over.names
-	if len(names.slots) == 0 {
+	if len(names.pages) == 0 {
 		return 0
 	}
-	for i := names.start(uint32(hash)); ; {
-		slot := names.slots[i]
+	for i := names.start(uint32(hash)); ; i = names.next(i) {
+		slot := names.at(i)
 		if slot == 0 {
 			return 0
 		}
@@ -170,9 +170,6 @@ func (z *Zone) inOverlay(hash uint64, wire string) Node {
 			if n := Node(slot); z.Name(n).Wire() == wire {
 				return n
 			}
-		}
-		if i++; i == len(names.slots) {
-			i = 0
 		}
 	}
 }

@@ -70,82 +70,116 @@ func (o *overlay) extended(more int) ([]byte, *atomic.Int64) {
 
 // minOverlay is how many octets an overlay has to spare at least when it is made:
 // some small changes. The number is arbitrary.
-const minOverlay = 4096
+const minOverlay = 1024
 
 func (o *overlay) size() int {
 	if o == nil {
 		return 0
 	}
-	return cap(o.octets) + 8*cap(o.moved.slots) + 8*cap(o.names.slots) + 4*cap(o.added) + 4*cap(o.target)
+	return cap(o.octets) + o.moved.sizeBytes() + o.names.sizeBytes() + 4*cap(o.added) + 4*cap(o.target)
 }
 
-// idTable is a small hash table of numbers by numbers; key and value are not both
-// zero. A key may have several values.
+// idTable is a hash table of numbers by numbers; key and value are not both zero. A
+// key may have several values. It is in pages, so that a table that differs in few
+// entries from another one shares most of its memory.
 type idTable struct {
-	slots []uint64 // zero, or the key above the value
+	pages []*idPage // each zero, or the key above the value; nil: all are zero
+	own   []bool    // pages that no other table has, while this one is made
 	count int
 }
 
+type idPage [idPageSlots]uint64
+
+// idPageSlots is how many slots a page has: 1 KiB. For some ten thousand edits this
+// number makes the least of the copies of one page and of the list of pages.
+const idPageSlots = 128
+
+func (t *idTable) slots() int { return len(t.pages) * idPageSlots }
+
+func (t *idTable) sizeBytes() int { return (8*idPageSlots + 9) * len(t.pages) }
+
 // start returns where to begin with a key.
-func (t *idTable) start(key uint32) int { return slotOf(uint64(key)*mixA, len(t.slots)) }
+func (t *idTable) start(key uint32) int { return slotOf(uint64(key)*mixA, t.slots()) }
+
+// at returns a slot.
+func (t *idTable) at(i int) uint64 {
+	if page := t.pages[i/idPageSlots]; page != nil {
+		return page[i%idPageSlots]
+	}
+	return 0
+}
+
+// next returns the slot behind i.
+func (t *idTable) next(i int) int {
+	if i++; i == t.slots() {
+		return 0
+	}
+	return i
+}
 
 // get returns the first value of key.
 func (t *idTable) get(key uint32) (value uint32, ok bool) {
-	if len(t.slots) == 0 {
+	if len(t.pages) == 0 {
 		return 0, false
 	}
-	for i := t.start(key); ; {
-		slot := t.slots[i]
+	for i := t.start(key); ; i = t.next(i) {
+		slot := t.at(i)
 		if slot == 0 {
 			return 0, false
 		}
 		if uint32(slot>>32) == key {
 			return uint32(slot), true
 		}
-		if i++; i == len(t.slots) {
-			i = 0
-		}
 	}
 }
 
-// with returns a copy of t that has room for so many more.
+// with returns a table with the entries of t that has room for so many more.
 func (t idTable) with(more int) idTable {
-	if (t.count+more)*100 <= len(t.slots)*loadPercent {
-		return idTable{slices.Clone(t.slots), t.count}
+	if (t.count+more)*100 <= t.slots()*loadPercent {
+		return idTable{pages: slices.Clone(t.pages), own: make([]bool, len(t.pages)), count: t.count}
 	}
-	next := idTable{slots: newTable(2 * (t.count + more))}
-	for _, slot := range t.slots {
-		if slot != 0 {
+	pages := tableSlots(2*(t.count+more))/idPageSlots + 1
+	next := idTable{pages: make([]*idPage, pages), own: make([]bool, pages)}
+	for i := range t.slots() {
+		if slot := t.at(i); slot != 0 {
 			next.add(uint32(slot>>32), uint32(slot))
 		}
 	}
 	return next
 }
 
+// put writes a slot of a table that nobody else has yet.
+func (t *idTable) put(i int, slot uint64) {
+	at := i / idPageSlots
+	switch page := t.pages[at]; {
+	case page == nil:
+		t.pages[at], t.own[at] = new(idPage), true
+	case !t.own[at]:
+		copied := *page
+		t.pages[at], t.own[at] = &copied, true
+	}
+	t.pages[at][i%idPageSlots] = slot
+}
+
 // add adds a value of key to a table that has room.
 func (t *idTable) add(key, value uint32) {
 	i := t.start(key)
-	for t.slots[i] != 0 {
-		if i++; i == len(t.slots) {
-			i = 0
-		}
+	for t.at(i) != 0 {
+		i = t.next(i)
 	}
-	t.slots[i] = uint64(key)<<32 | uint64(value)
+	t.put(i, uint64(key)<<32|uint64(value))
 	t.count++
 }
 
 // set gives key one value, in a table that has room.
 func (t *idTable) set(key, value uint32) {
 	i := t.start(key)
-	for t.slots[i] != 0 {
-		if uint32(t.slots[i]>>32) == key {
-			t.slots[i] = uint64(key)<<32 | uint64(value)
+	for ; t.at(i) != 0; i = t.next(i) {
+		if uint32(t.at(i)>>32) == key {
+			t.put(i, uint64(key)<<32|uint64(value))
 			return
 		}
-		if i++; i == len(t.slots) {
-			i = 0
-		}
 	}
-	t.slots[i] = uint64(key)<<32 | uint64(value)
+	t.put(i, uint64(key)<<32|uint64(value))
 	t.count++
 }

@@ -48,7 +48,7 @@ type patchedNode struct {
 // should rather be built anew.
 func (e *Editor) patch() (*Zone, []Problem, bool) {
 	z := e.z
-	if !e.always && (len(z.arena) < smallArena || len(e.names) > z.names/patchShare) {
+	if !e.always && (len(z.arena) < leastPatched || len(e.names) > max(z.names/patchShare, leastShare)) {
 		return nil, nil, false
 	}
 	p := &patch{e: e, z: z, b: newBuilder(z.origin, z.originHash), byID: map[Node]uint32{}}
@@ -64,7 +64,7 @@ func (e *Editor) patch() (*Zone, []Problem, bool) {
 	p.settleExistence()
 	need := p.identify()
 	p.settleHeaders()
-	if need = p.allot(need); need > maxArena || !e.always && z.over != nil && need > len(z.arena)/overlayShare+smallArena {
+	if need = p.allot(need); need > maxArena || !e.always && z.over != nil && need > z.mostOverlay() {
 		return nil, nil, false
 	}
 	p.write(need)

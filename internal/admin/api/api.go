@@ -19,6 +19,9 @@
 //	POST   /api/zones/NAME/rollover   ?role=, ?compromised=true: replace its keys: Applied
 //	GET    /api/zones/NAME/ds         ZoneDS: what the parent should have, and has
 //	POST   /api/zones/NAME/ds         the parent has it, an operator says: Applied
+//	GET    /api/cache                 CacheEntry a line: ?name=&tree=true&type=&view=
+//	GET    /api/cache/stats           []CacheStats; /api/cache/servers?view=: []CacheServer
+//	POST   /api/cache/flush           ?name=&tree=true&type=&view=: CacheFlushed
 //	GET    /api/resolver/anchors      TrustAnchors: what chains of trust begin with
 //	POST   /api/resolver/negative     a NegativeChange: Applied
 //	DELETE /api/resolver/negative/NAME  Applied
@@ -68,6 +71,7 @@ type Calls struct {
 	Zone    ZoneCalls
 	DNSSEC  DNSSECCalls
 	Trust   TrustCalls
+	Cache   CacheCalls
 	Explain func(context.Context, ExplainRequest) (*explain.Explanation, error)
 	Objects func(ctx context.Context, kind string) ([]Object, error)
 	Apply   func(ctx context.Context, document []byte) (Applied, error)
@@ -277,6 +281,7 @@ func Handler(calls Calls) http.Handler {
 	calls.versionRoutes(mux)
 	calls.DNSSEC.routes(mux)
 	calls.Trust.routes(mux)
+	calls.Cache.routes(mux)
 	mux.HandleFunc("GET /api/explain", reply(calls.explain))
 	mux.HandleFunc("GET /api/objects", reply(func(r *http.Request) (any, error) {
 		return calls.Objects(r.Context(), r.FormValue("kind"))

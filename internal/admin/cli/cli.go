@@ -99,7 +99,7 @@ every decision.`,
 		newServe(p), newCheck(p), newLab(p),
 		newQuery(), newResolve(p), newExplain(),
 		newStatus(), newPools(), newZoneList("zones"), newZone(p),
-		newApply(), newGet(), newDelete(), newReload(), newImport(), newResolver(),
+		newApply(), newGet(), newDelete(), newReload(), newImport(), newResolver(), newCache(),
 		newVersion(),
 	)
 	return root

@@ -33,6 +33,14 @@ const (
 	NXDomain             // no such name, for every type (RFC 2308 §2.1)
 )
 
+// String returns where records of that rank came from.
+func (t Trust) String() string {
+	return [...]string{"additional", "non-authority", "non-answer", "authority", "answer"}[t]
+}
+
+// String returns what entries of the kind say.
+func (k Kind) String() string { return [...]string{"records", "nodata", "nxdomain"}[k] }
+
 // State is what validation has made of something (RFC 4035 §4.3).
 type State uint8
 

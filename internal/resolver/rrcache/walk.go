@@ -29,6 +29,11 @@ type Item struct {
 	Secure  bool
 }
 
+// Has reports whether an item is selected, by its name and type alone.
+func (s Selection) Has(i Item) bool {
+	return s.hasName(i.Name) && (s.Type == 0 || i.Type == 0 || s.Type == i.Type)
+}
+
 // String returns the item's name and what it is.
 func (i Item) String() string {
 	var b strings.Builder

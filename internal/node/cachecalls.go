@@ -1,0 +1,206 @@
+package node
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"pharos/internal/admin/api"
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/rdata"
+	"pharos/internal/resolver/iterate"
+	"pharos/internal/resolver/rrcache"
+)
+
+// This file is the cache as operators see it.
+
+func (n *Node) cacheCalls() api.CacheCalls {
+	return api.CacheCalls{Stats: n.CacheStats, Servers: n.CacheServers, Flush: n.FlushCache, Dump: n.DumpCache}
+}
+
+// recursors calls each with every cache and the name of its view.
+func (n *Node) recursors(each func(view string, r recursor)) {
+	s := n.current.Load()
+	each("", n.recursor)
+	for _, v := range s.views {
+		if own := v.view.own; own != nil && own.cache != nil {
+			each(v.viewName(), own.recursor)
+		}
+	}
+}
+
+// recursorOf returns the cache of a view, or outside of views.
+func (n *Node) recursorOf(view string) (found recursor, err error) {
+	n.recursors(func(name string, r recursor) {
+		if name == view {
+			found = r
+		}
+	})
+	if found.cache == nil {
+		return found, &api.Refused{Status: http.StatusNotFound, Err: fmt.Errorf("no view %q with a resolver of its own", view)}
+	}
+	return found, nil
+}
+
+// CacheStats returns how full the caches are.
+func (n *Node) CacheStats() (all []api.CacheStats) {
+	n.recursors(func(view string, r recursor) {
+		st := r.cache.Stats()
+		out := api.CacheStats{
+			View: view, Records: st.Records, RecordOctets: st.RecordOctets, RecordLimit: st.RecordLimit, RecordsEvicted: st.RecordEvicted,
+			Answers: st.Answers, AnswerOctets: st.AnswerOctets, AnswerLimit: st.AnswerLimit, AnswersEvicted: st.AnswerEvicted,
+			Servers: len(r.resolver.Servers()),
+		}
+		if r.keeper != nil {
+			if kept, err := json.Marshal(r.keeper.Status()); err == nil {
+				out.Kept = kept
+			}
+		}
+		all = append(all, out)
+	})
+	return all
+}
+
+// CacheServers returns what is known of servers.
+func (n *Node) CacheServers(view string) ([]api.CacheServer, error) {
+	r, err := n.recursorOf(view)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	all := []api.CacheServer{}
+	for _, s := range r.resolver.Servers() {
+		all = append(all, api.CacheServer{
+			Address: s.Addr.String(), Transport: s.Over, RTT: s.RTT, Deviation: s.Deviation, Timeouts: s.Timeouts,
+			Dead: future(s.Dead, now), NoEDNS: future(s.NoEDNS, now), NoCase: future(s.NoCase, now),
+			Lame: zonesUntil(s.Lame, now), Suspect: zonesUntil(s.Suspect, now),
+		})
+	}
+	return all, nil
+}
+
+// future returns t, if it is to come.
+func future(t, now time.Time) time.Time {
+	if t.After(now) {
+		return t
+	}
+	return time.Time{}
+}
+
+func zonesUntil(list []iterate.KnownZone, now time.Time) (out []string) {
+	for _, k := range list {
+		if k.Until.After(now) {
+			out = append(out, k.Zone.String())
+		}
+	}
+	return out
+}
+
+// selection reads what a caller wants.
+func selection(q api.CacheQuery) (s rrcache.Selection, err error) {
+	if s.Name, err = dnsname.Parse(q.Name); err != nil {
+		return s, &api.Refused{Status: http.StatusBadRequest, Err: fmt.Errorf("name: %w", err)}
+	}
+	s.Tree = q.Tree
+	if q.Type != "" {
+		var ok bool
+		if s.Type, ok = rdata.ParseType(q.Type); !ok {
+			return s, &api.Refused{Status: http.StatusBadRequest, Err: fmt.Errorf("type: %q is no type of records", q.Type)}
+		}
+	}
+	return s, nil
+}
+
+// FlushCache forgets what is selected, also on disk.
+func (n *Node) FlushCache(q api.CacheQuery) (api.CacheFlushed, error) {
+	r, err := n.recursorOf(q.View)
+	if err != nil {
+		return api.CacheFlushed{}, err
+	}
+	s, err := selection(q)
+	if err != nil {
+		return api.CacheFlushed{}, err
+	}
+	out := api.CacheFlushed{Flushed: r.cache.Flush(s)}
+	n.log.Info("cache flushed", "view", q.View, "name", s.Name.String(), "tree", s.Tree, "type", q.Type, "entries", out.Flushed)
+	return out, nil
+}
+
+// DumpCache gives what is selected to each.
+func (n *Node) DumpCache(q api.CacheQuery, each func(api.CacheEntry) error) error {
+	r, err := n.recursorOf(q.View)
+	if err != nil {
+		return err
+	}
+	if q.Name == "" {
+		q.Name, q.Tree = ".", true
+	}
+	s, err := selection(q)
+	if err != nil {
+		return err
+	}
+	for item := range r.cache.All(time.Now()) {
+		if !s.Has(item) {
+			continue
+		}
+		if err := each(entryText(item)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// entryText tells an item in words.
+func entryText(i rrcache.Item) api.CacheEntry {
+	out := api.CacheEntry{Level: "record", Name: i.Name.String(), TTL: uint32(i.TTL), Popular: i.Main}
+	if i.Type != 0 {
+		out.Type = i.Type.String()
+	}
+	line := func(r rdata.Record) { out.Records = append(out.Records, r.String()) }
+	set := func(s rdata.RRset, sigs [][]byte) {
+		for _, data := range s.Data {
+			line(rdata.Record{Name: s.Name, Type: s.Type, Class: rdata.ClassIN, TTL: i.TTL, Data: data})
+		}
+		for _, data := range sigs {
+			line(rdata.Record{Name: s.Name, Type: rdata.TypeRRSIG, Class: rdata.ClassIN, TTL: i.TTL, Data: data})
+		}
+	}
+	switch {
+	case i.Entry != nil:
+		e := i.Entry
+		out.Kind, out.Trust, out.State = e.Kind.String(), e.Trust.String(), e.State.String()
+		if e.Kind == rrcache.Positive {
+			set(e.Set, e.Sigs)
+		} else if !e.SOA.Name.IsZero() {
+			set(rdata.RRset{Name: e.SOA.Name, Type: rdata.TypeSOA, Data: [][]byte{e.SOA.Data}}, e.Sigs)
+		}
+		for _, d := range e.Denial {
+			set(d.RRset, d.Sigs)
+		}
+	case i.Delegation != nil:
+		out.Kind, out.Type = "delegation", rdata.TypeNS.String()
+		for _, s := range i.Delegation.Servers {
+			line(rdata.Record{Name: i.Name, Type: rdata.TypeNS, Class: rdata.ClassIN, TTL: i.TTL, Data: s.Name.AppendWire(nil)})
+			for _, a := range s.Addrs {
+				t := rdata.TypeAAAA
+				if a.Is4() {
+					t = rdata.TypeA
+				}
+				line(rdata.Record{Name: s.Name, Type: t, Class: rdata.ClassIN, TTL: i.TTL, Data: a.AsSlice()})
+			}
+		}
+	case i.Failure != nil:
+		out.Kind, out.Error = "failure", fmt.Sprintf("%v: %s", i.Failure.EDE.Code, i.Failure.EDE.Text)
+	case i.Message != nil:
+		out.Level, out.Kind, out.DO, out.CD = "answer", i.Message.Rcode.String(), i.DO, i.CD
+		if out.State = "not secure"; i.Secure {
+			out.State = "secure"
+		}
+		for _, r := range slices.Concat(i.Message.Answer, i.Message.Authority) {
+			line(r)
+		}
+	}
+	return out
+}

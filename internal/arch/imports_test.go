@@ -112,6 +112,7 @@ internal/arch:
 lab/simnet:                     internal/dns/... internal/resolver/... internal/authority/...
 lab/scenario:                   internal/dns/... internal/resolver/... internal/authority/... lab/simnet
 lab/scenarios:                  internal/dns/... lab/scenario
+lab/judges:                     internal/dns/... internal/authority/... lab/simnet
 lab/demo:                       internal/...
 lab/peers:
 lab/zonetest:                   internal/dns/... internal/authority/zone

@@ -451,8 +451,12 @@ func (v *validator) knownInsecure(name dnsname.Name) bool {
 
 // judgeWildcard wants the proof that a wildcard may stand for name (RFC 4035 §5.3.4).
 func (v *validator) judgeWildcard(name, encloser dnsname.Name, t *trust) judgement {
-	d, _, _ := v.denial(v.k.res.denial, t)
-	return v.found(d, d.Wildcard(name, encloser), "nothing nearer than a wildcard exists", name)
+	d, fault, _ := v.denial(v.k.res.denial, t)
+	j := v.found(d, d.Wildcard(name, encloser), "nothing nearer than a wildcard exists", name)
+	if j.state == rrcache.Bogus && fault != nil && !v.c.budget.proofs.Exceeded {
+		j.fault = fault
+	}
+	return j
 }
 
 // found turns a finding into a judgement.

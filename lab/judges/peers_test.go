@@ -1,0 +1,434 @@
+package judges
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"pharos/internal/dns/rdata"
+	"pharos/internal/node"
+	"pharos/lab/peers"
+	"pharos/lab/simnet"
+)
+
+// all asks every question of every zone; without it a sample is asked.
+const all = "PHAROS_JUDGES"
+
+// judge is a validating resolver that is asked, at an address of its own.
+type judge struct {
+	name   string
+	kind   peers.Kind
+	at     netip.AddrPort
+	config func(folder, hints, anchor string, at netip.AddrPort) string
+}
+
+var judgesOf = []judge{
+	{"Unbound", peers.Unbound, netip.MustParseAddrPort("127.0.0.61:53"), unboundConfig},
+	{"BIND", peers.Named, netip.MustParseAddrPort("127.0.0.62:53"), namedConfig},
+	{"Knot Resolver", peers.Kresd, netip.MustParseAddrPort("127.0.0.63:53"), kresdConfig},
+}
+
+var oursAt = netip.MustParseAddrPort("127.0.0.60:53")
+
+func unboundConfig(folder, hints, anchor string, at netip.AddrPort) string {
+	return fmt.Sprintf(`server:
+  interface: %s
+  do-ip6: no
+  username: ""
+  chroot: ""
+  directory: %q
+  pidfile: ""
+  use-syslog: no
+  root-hints: %q
+  trust-anchor-file: %q
+  do-not-query-localhost: no
+  access-control: 127.0.0.0/8 allow
+  module-config: "validator iterator"
+  ede: yes
+  num-threads: 1
+remote-control:
+  control-enable: no
+`, at.Addr(), folder, hints, anchor)
+}
+
+func namedConfig(folder, hints, anchor string, at netip.AddrPort) string {
+	text, err := os.ReadFile(anchor)
+	if err != nil {
+		panic(err)
+	}
+	f := strings.Fields(string(text)) // . IN DS tag algorithm digest-type digest
+	return fmt.Sprintf(`options {
+  directory %q; pid-file none; session-keyfile none; lock-file none;
+  listen-on port 53 { %s; }; listen-on-v6 { none; };
+  recursion yes; allow-query { any; }; dnssec-validation yes; empty-zones-enable no; minimal-responses yes;
+  managed-keys-directory %q; max-recursion-queries 200; max-cache-size 64M; servfail-ttl 0;
+};
+trust-anchors { "." static-ds %s %s %s "%s"; };
+controls { };
+zone "." { type hint; file %q; };
+`, folder, at.Addr(), folder, f[3], f[4], f[5], strings.Join(f[6:], ""), hints)
+}
+
+func kresdConfig(folder, hints, anchor string, at netip.AddrPort) string {
+	return fmt.Sprintf(`net.listen('%s', 53)
+net.ipv6 = false
+option('ALLOW_LOCAL', true)
+for _, m in ipairs({'ta_update', 'ta_signal_query', 'priming', 'detect_time_skew'}) do modules.unload(m) end
+modules.load('hints > iterate')
+hints.root_file('%s')
+trust_anchors.remove('.')
+trust_anchors.add_file('%s', true)
+cache.open(50*MB, 'lmdb://%s')
+option('NO_0X20', true)
+`, at.Addr(), hints, anchor, folder)
+}
+
+// inNetwork reports whether this process has a network of its own, with only the
+// loopback; if not, it runs the test again in one.
+func inNetwork(t *testing.T) bool {
+	t.Helper()
+	const inside = "PHAROS_JUDGES_NETWORK"
+	if os.Getenv(inside) != "" {
+		for _, command := range []string{"link set lo up", "addr add 127.0.0.62/32 dev lo"} { // BIND listens on what an interface has
+			if out, err := exec.CommandContext(t.Context(), "ip", strings.Fields(command)...).CombinedOutput(); err != nil {
+				t.Fatalf("ip %s: %v\n%s", command, err, out)
+			}
+		}
+		return true
+	}
+	if runtime.GOOS != "linux" {
+		t.Skip("network namespaces are Linux's")
+	}
+	self := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	self.Env = append(os.Environ(), inside+"=1")
+	self.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	out, err := self.CombinedOutput()
+	switch {
+	case errors.Is(err, syscall.EPERM):
+		t.Skip("making a network namespace takes root")
+	case err != nil:
+		t.Errorf("%v\n%s", err, out)
+	default:
+		t.Logf("%s", out)
+	}
+	return false
+}
+
+// serve answers from the tree on real sockets until the test ends.
+func serve(t *testing.T, tree *Tree) {
+	t.Helper()
+	for _, at := range Servers {
+		var mu sync.Mutex // the servers of a simulated network belong to one goroutine
+		udp, tcp := tree.Server(at)
+		locked := func(serve simnet.Server) dns.HandlerFunc {
+			return func(w dns.ResponseWriter, m *dns.Msg) {
+				query, err := m.Pack()
+				if err != nil {
+					return
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				for _, reply := range serve(time.Now(), query, netip.AddrPort{}) {
+					w.Write(reply)
+				}
+			}
+		}
+		addr := netip.AddrPortFrom(at, 53).String()
+		pc, err := net.ListenPacket("udp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range []*dns.Server{{PacketConn: pc, Handler: locked(udp)}, {Listener: l, Handler: locked(tcp)}} {
+			go s.ActivateAndServe() // ended by Shutdown
+			t.Cleanup(func() { s.Shutdown() })
+		}
+	}
+}
+
+// verdict is what a resolver said, as far as it is compared.
+func verdict(server netip.AddrPort, q Question) string {
+	m := new(dns.Msg).SetQuestion(q.Name.String(), uint16(q.Type)).SetEdns0(4096, true)
+	for try := range 3 {
+		c := &dns.Client{Net: "tcp", Timeout: 10 * time.Second}
+		r, _, err := c.Exchange(m, server.String())
+		if err != nil {
+			if try == 2 {
+				return err.Error()
+			}
+			continue
+		}
+		if r.Rcode == dns.RcodeServerFailure {
+			return "SERVFAIL"
+		}
+		var answer []string
+		for _, rr := range r.Answer {
+			if rr.Header().Rrtype != dns.TypeRRSIG {
+				answer = append(answer, strings.ToLower(rr.Header().Name+" "+dns.TypeToString[rr.Header().Rrtype]+" "+strings.Join(strings.Fields(rr.String())[4:], " ")))
+			}
+		}
+		slices.Sort(answer)
+		ad := "no AD"
+		if r.AuthenticatedData {
+			ad = "AD"
+		}
+		return fmt.Sprintf("%s, %s, %d records %08x", dns.RcodeToString[r.Rcode], ad, len(answer), hash(answer))
+	}
+	return ""
+}
+
+func hash(lines []string) (h uint32) {
+	for _, c := range strings.Join(lines, "\n") {
+		h = h*16777619 ^ uint32(c)
+	}
+	return h
+}
+
+// TestJudges: Unbound, BIND and Knot Resolver, each with the tree's anchor, come to the
+// same answers as we do, but for what is listed with its reason; delv and drill, who
+// validate for themselves, agree with our AD.
+func TestJudges(t *testing.T) {
+	if !peers.Installed("unbound", "named", "kresd", "delv", "ip") {
+		if os.Getenv("PHAROS_REQUIRE_PEERS") != "" {
+			t.Fatal("unbound, named, kresd, delv or ip is not installed")
+		}
+		t.Skip("unbound, named, kresd, delv or ip is not installed")
+	}
+	if !inNetwork(t) {
+		return
+	}
+	tree := grow(t, time.Now())
+	serve(t, tree)
+	folder := t.TempDir()
+	hints, anchor := filepath.Join(folder, "hints"), filepath.Join(folder, "anchor")
+	var text strings.Builder
+	for _, r := range tree.Hints() {
+		fmt.Fprintf(&text, "%v 3600000 IN %v %s\n", r.Name, r.Type, rdata.AppendText(nil, r.Type, r.Data))
+	}
+	write(t, hints, text.String())
+	anchorText := ". IN DS " + string(rdata.AppendText(nil, rdata.TypeDS, tree.Anchor.Data))
+	write(t, anchor, anchorText+"\n")
+	startNode(t, folder)
+	for _, j := range judgesOf {
+		own := filepath.Join(folder, string(j.kind))
+		if err := os.Mkdir(own, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		s, err := peers.StartWith(t.Context(), j.kind, j.at, own, j.config(own, hints, anchor, j.at))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			s.Stop()
+			if t.Failed() {
+				t.Logf("the end of the log of %s:\n%s", j.name, s.Log()[max(0, len(s.Log())-2000):])
+			}
+		}()
+		awaitJudge(t, j, s)
+	}
+	questions := sample(tree.Questions, os.Getenv(all) != "")
+	compare(t, questions)
+	delvAgrees(t, folder, anchorText, questions)
+}
+
+// sample keeps every zone's turn at one question, or everything.
+func sample(questions []Question, everything bool) (out []Question) {
+	if everything {
+		return questions
+	}
+	for i, q := range questions {
+		if i%13 == 0 || strings.HasPrefix(q.Label, "extra") {
+			out = append(out, q)
+		}
+	}
+	return out
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func startNode(t *testing.T, folder string) {
+	t.Helper()
+	config := filepath.Join(folder, "pharos.yaml")
+	write(t, config, fmt.Sprintf(`data: data
+listen: {dns: ["%s"], admin: "127.0.0.60:8053"}
+store: {enabled: false}
+resolver: {allow: ["127.0.0.0/8"], rootHints: hints, specialNames: false, trust: {file: anchor}}
+`, oursAt))
+	n, err := node.New(node.Options{Config: config, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- n.Run(ctx, nil) }() // ended by cancel
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func awaitJudge(t *testing.T, j judge, s *peers.Server) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		conn, err := net.DialTimeout("tcp", j.at.String(), time.Second)
+		if err == nil {
+			conn.Close()
+			return
+		}
+		if time.Now().After(deadline) || s.Ended() {
+			t.Fatalf("%s does not come up: %v\n%s", j.name, err, s.Log())
+		}
+		<-time.After(50 * time.Millisecond)
+	}
+}
+
+// askAll returns what everybody says to each question: ours first, then the judges'.
+func askAll(questions []Question) [][]string {
+	answers := make([][]string, len(questions))
+	turns := make(chan int)
+	var work sync.WaitGroup
+	for range 12 { // a judge that waits for what does not come keeps few of them
+		work.Go(func() { // ends with turns
+			for i := range turns {
+				answers[i] = append(answers[i], verdict(oursAt, questions[i]))
+				for _, j := range judgesOf {
+					answers[i] = append(answers[i], verdict(j.at, questions[i]))
+				}
+			}
+		})
+	}
+	for i := range questions {
+		turns <- i
+	}
+	close(turns)
+	work.Wait()
+	return answers
+}
+
+// compare asks everybody and tells where somebody differs without a reason.
+func compare(t *testing.T, questions []Question) {
+	t.Helper()
+	agreed, failed, known := 0, 0, map[string]int{}
+	answers := askAll(questions)
+	for i, q := range questions {
+		ours := answers[i][0]
+		want := map[State]string{Secure: ", AD,", Insecure: ", no AD,", Bogus: "SERVFAIL"}[q.State]
+		if !strings.Contains(ours, want) {
+			t.Errorf("%v %v (%s): Pharos says %q, want %s", q.Name, q.Type, q.Label, ours, q.State)
+		}
+		for k, j := range judgesOf {
+			theirs := answers[i][k+1]
+			if theirs == ours {
+				agreed++
+				continue
+			}
+			if reason := settled(j.name, q, ours, theirs); reason != "" {
+				known[j.name+": "+reason]++
+				continue
+			}
+			if failed++; failed < 150 {
+				t.Errorf("%v %v (%s): Pharos %q, %s %q", q.Name, q.Type, q.Label, ours, j.name, theirs)
+			}
+		}
+	}
+	t.Logf("%d questions: the judges agreed %d times", len(questions), agreed)
+	for _, reason := range slices.Sorted(maps.Keys(known)) {
+		t.Logf("%4d times %s", known[reason], reason)
+	}
+	if agreed < len(questions)*len(judgesOf)*3/4 {
+		t.Errorf("they agreed only %d times of %d", agreed, len(questions)*len(judgesOf))
+	}
+}
+
+// difference is one that was settled by the RFCs, or is a matter of policy.
+type difference struct {
+	judge  string // empty: any
+	zone   string // in the zone's name
+	label  string // in the label; empty: any
+	ours   string // what ours begins with
+	reason string
+}
+
+// differences are those of Unbound 1.17, BIND 9.18 and Knot Resolver 5.6.
+var differences = []difference{
+	{"Unbound", "-iter", "", "", "takes up to 150 NSEC3 iterations; RFC 9276 section 3.2 leaves the limit to who validates, ours is 50"},
+	{"BIND", "-iter", "", "", "takes up to 150 NSEC3 iterations; RFC 9276 section 3.2 leaves the limit to who validates, ours is 50"},
+	{"BIND", "soa-spoilt-", "", "SERVFAIL", "passes a denial on whose SOA record does not verify, without AD; RFC 4035 section 5.4 wants the authority section to verify"},
+	{"Unbound", "ds-sha256-wrong-sha1-right-", "", "SERVFAIL", "accepts the SHA-1 digest beside one of SHA-256; RFC 4509 section 3: it must be ignored"},
+	{"Unbound", "key-revoked-", "", "SERVFAIL", "lets a DS record lead to a revoked key; RFC 5011 section 2.1: it must not be used"},
+	{"BIND", "key-no-zone-flag-", "", "SERVFAIL", "uses a key without the flag ZONE; RFC 4034 section 2.1.1: it must not verify an RRSIG"},
+	{"Knot Resolver", "plain.deeper.down.family-", "", "NO", "does not find the unsigned delegation below two empty non-terminals"},
+	{"Knot Resolver", "plain.deeper.down.family-", "", "NX", "does not find the unsigned delegation below two empty non-terminals"},
+}
+
+func settled(judge string, q Question, ours, _ string) string {
+	for _, d := range differences {
+		if (d.judge == "" || d.judge == judge) && strings.Contains(q.Zone.Name.String(), d.zone) && strings.Contains(q.Label, d.label) && strings.HasPrefix(ours, d.ours) {
+			return d.reason
+		}
+	}
+	return ""
+}
+
+// delvAgrees has delv validate what we hand out with CD=1, and compares with our AD.
+func delvAgrees(t *testing.T, folder, anchor string, questions []Question) {
+	t.Helper()
+	f := strings.Fields(anchor)
+	file := filepath.Join(folder, "delv.key")
+	write(t, file, fmt.Sprintf("trust-anchors { . static-ds %s %s %s \"%s\"; };\n", f[3], f[4], f[5], strings.Join(f[6:], "")))
+	agreed := 0
+	for i, q := range questions {
+		if i%7 != 0 {
+			continue
+		}
+		out, _ := exec.CommandContext(t.Context(), "delv", "-4", "@"+oursAt.Addr().String(), "-a", file, "+root=.", q.Name.String(), q.Type.String()).CombinedOutput()
+		got := Bogus
+		switch text := string(out); {
+		case strings.Contains(text, "; unsigned answer"), strings.Contains(text, "; negative response, unsigned answer"):
+			got = Insecure // also where only a part of an alias chain is signed
+		case strings.Contains(text, "; fully validated"), strings.Contains(text, "; negative response, fully validated"):
+			got = Secure
+		}
+		ours := Insecure
+		switch v := verdict(oursAt, q); {
+		case v == "SERVFAIL":
+			ours = Bogus
+		case strings.Contains(v, ", AD,"):
+			ours = Secure
+		}
+		switch {
+		case got == ours:
+			agreed++
+		case settled("delv", q, string(ours), "") == "":
+			t.Errorf("%v %v (%s): delv finds it %s, Pharos %s\n%s", q.Name, q.Type, q.Label, got, ours, out)
+		}
+	}
+	t.Logf("delv agreed %d times", agreed)
+}

@@ -385,6 +385,13 @@ var differences = []difference{
 	{"Unbound", "key-revoked-", "", "SERVFAIL", "lets a DS record lead to a revoked key; RFC 5011 section 2.1: it must not be used"},
 	{"BIND", "key-no-zone-flag-", "", "SERVFAIL", "uses a key without the flag ZONE; RFC 4034 section 2.1.1: it must not verify an RRSIG"},
 	{"Knot Resolver", "plain.deeper.down.family-", "", "NO", "does not find the unsigned delegation below two empty non-terminals"},
+	{"BIND", "www-two-signatures-", "", "NOERROR, AD", "gives up after one signature that does not fit (CVE-2023-50387); RFC 6840 section 5.4 wants any valid one accepted, so we go on to the next, within a budget"},
+	{"delv", "www-two-signatures-", "", "secure", "gives up after one signature that does not fit, as BIND"},
+	{"delv", "-iter", "", "insecure", "takes up to 150 NSEC3 iterations, as BIND"},
+	{"BIND", "denial-also-txt-optout", "wildcard nodata", "SERVFAIL", "takes a denial for insecure as one of its records opted out, though another says that the type is there; RFC 5155 section 8.7"},
+	{"Knot Resolver", "denial-also-txt-optout", "wildcard nodata", "SERVFAIL", "takes a denial for insecure as one of its records opted out, though another says that the type is there; RFC 5155 section 8.7"},
+	{"BIND", "denial-unsigned-", "dname", "NOERROR, AD", "fails with what QNAME minimisation asked on the way; the answer itself is proven"},
+	{"Knot Resolver", "-iter", "", "NO", "takes a whole zone for insecure for its NSEC3 iterations, not only what they deny; RFC 9276 section 3.2 allows both"},
 	{"Knot Resolver", "plain.deeper.down.family-", "", "NX", "does not find the unsigned delegation below two empty non-terminals"},
 }
 

@@ -192,7 +192,7 @@ func specs() []spec {
 		}
 	}
 	for _, d := range denials() {
-		for _, v := range variants() {
+		for _, v := range append(variants(), links()...) {
 			v.name += "-" + d.name
 			v.nsec3 = d.nsec3
 			v.text = content + v.text

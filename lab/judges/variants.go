@@ -197,8 +197,6 @@ func variants() []spec {
 	code := func(e dnswire.EDE) uint16 { return uint16(e) }
 	www := map[string]State{"positive": Bogus, "alias": Bogus}
 	denialsBogus := each(denied, Bogus)
-	insecure := map[string]State{}
-	first := []uint8{dnssec.ECDSAP256, dnssec.Ed25519}
 	return []spec{
 		{name: "single", single: true},
 		{name: "no-sep", single: true, key: func(k *sign.Key) { k.Flags = 256 }},
@@ -259,6 +257,15 @@ func variants() []spec {
 		{name: "denial-also-txt", states: map[string]State{"nodata": Bogus, "wildcard nodata": Bogus}, ede: code(dnswire.EDEDNSSECBogus), fault: alsoTXT},
 		{name: "wildcard-unproven", states: map[string]State{"wildcard": Bogus, "wildcard below": Bogus}, ede: code(dnswire.EDENSECMissing), tamper: withoutDenial},
 		{name: "stripped", state: Bogus, tamper: withoutSignatures},
+	}
+}
+
+// links are what can be right or wrong between a zone and its parent.
+func links() []spec {
+	code := func(e dnswire.EDE) uint16 { return uint16(e) }
+	insecure := map[string]State{}
+	first := []uint8{dnssec.ECDSAP256, dnssec.Ed25519}
+	return []spec{
 		{name: "ds-digest", dsOf: ds(2, wrong), state: Bogus, ede: code(dnswire.EDEDNSKEYMissing)},
 		{name: "ds-tag", dsOf: ds(2, func(d []byte) { d[0] ^= 0x55 }), state: Bogus, ede: code(dnswire.EDEDNSKEYMissing)},
 		{name: "ds-algorithm", dsOf: ds(2, as(2, dnssec.Ed25519)), state: Bogus, ede: code(dnswire.EDEDNSKEYMissing)},

@@ -196,7 +196,11 @@ func (n *Node) reportProblems(s *Snapshot) {
 	for _, c := range slices.Concat(dnssecCodes, []code{transferFailed, zoneAbsent, notifyFailed, aliasFailed, forwardFailed}) {
 		n.problems.keep(c, zones)
 	}
-	n.problems.keep(versionsLost, append(slices.Clone(zones), "")) // "": of all
+	all := append(slices.Clone(zones), "") // of all outside of views
+	for _, v := range s.views {
+		all = append(all, v.viewName())
+	}
+	n.problems.keep(versionsLost, all)
 	n.problems.keep(zoneRefused, zones)
 	n.problems.keep(zoneWarning, zones)
 	n.problems.keep(poolAllDown, pools)

@@ -28,11 +28,9 @@ func (n *Node) deskZone(name string) (desk.Zone, error) {
 		Announce: func() { n.notifierOf(s).Announce(transfer.SOA(a.served.Zone), s.peers(a.config.Notify)) },
 		Refresh:  func(force bool) bool { return n.secondariesOf(s).Refresh(a.config.Name, force) },
 	}
-	if s.view == nil {
-		z.Signers = n.signers.Signers
-		if a.config.Kind == "store" {
-			z.Ledger = n.ledger.Load()
-		}
+	k := n.keepingOf(s)
+	if z.Signers = k.signers.Signers; a.config.Kind == "store" {
+		z.Ledger = k.ledger.Load()
 	}
 	return z, nil
 }

@@ -41,13 +41,12 @@ type signers struct {
 	signals bootstrap.Signals
 }
 
-// buildSigners makes what keeps zones signed. Nothing is signed before goLive.
-func (n *Node) buildSigners(cfg *config.Config) {
-	folder := filepath.Join(cfg.Data, "keys")
+// openSigners makes what keeps zones signed. Nothing is signed before goLive.
+func (k *keeping) openSigners(cfg *config.Config, folder string) {
 	var mu sync.Mutex
 	var sealer *signer.Sealer
-	n.signers.Signers = signer.New(signer.Config{
-		Folder: folder, Log: n.log, Publish: n.zoneChanged, Trouble: n.dnssecChanged, Servers: n.serversOf, Parent: n.parentOf,
+	k.signers.Signers = signer.New(signer.Config{
+		Folder: folder, Log: k.n.log, Publish: k.changed, Trouble: k.dnssecChanged, Servers: k.serversOf, Parent: k.n.parentOf,
 		Sealer: func() (*signer.Sealer, error) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -55,11 +54,11 @@ func (n *Node) buildSigners(cfg *config.Config) {
 				return sealer, nil
 			}
 			var err error
-			if sealer, err = signer.OpenSealer(cfg.DNSSEC.KeyEncryption, folder); err != nil {
+			if sealer, err = signer.OpenSealer(cfg.DNSSEC.KeyEncryption, filepath.Join(cfg.Data, "keys")); err != nil {
 				return nil, err
 			}
 			if sealer.Made != "" {
-				n.log.Warn("private keys are encrypted with a key that lies beside them: whoever has the data folder has both; "+
+				k.n.log.Warn("private keys are encrypted with a key that lies beside them: whoever has the data folder has both; "+
 					"keep it elsewhere and name it with dnssec.keyEncryption", "file", sealer.Made)
 			}
 			return sealer, nil
@@ -68,15 +67,15 @@ func (n *Node) buildSigners(cfg *config.Config) {
 }
 
 // signStage puts the signed version of a zone in the place of its source.
-func (n *Node) signStage(c *config.Zone, _ *servedZone, v journal.Version) (journal.Version, error) {
-	if v.Zone == nil || (c.DNSSEC == "" || c.DNSSEC == config.PolicyInsecure) && !n.signers.Has(c.Name) {
+func (k *keeping) signStage(c *config.Zone, _ *servedZone, v journal.Version) (journal.Version, error) {
+	if v.Zone == nil || (c.DNSSEC == "" || c.DNSSEC == config.PolicyInsecure) && !k.signers.Has(c.Name) {
 		return v, nil
 	}
 	var settings *signer.Settings
 	if c.DNSSEC != "" {
 		settings = settingsOf(c)
 	}
-	out, err := n.signers.Offer(c.Name, settings, v)
+	out, err := k.signers.Offer(c.Name, settings, v)
 	if err != nil {
 		return v, fmt.Errorf("dnssec: %w", err)
 	}
@@ -126,16 +125,15 @@ func algorithmOf(word string) uint8 {
 }
 
 // setSigners says which zones there are. n.mu is held.
-func (n *Node) setSigners(s *Snapshot) {
-	n.signers.Set(func(name dnsname.Name) bool { return s.apexes.Get(name) != nil })
+func (k *keeping) setSigners(s *Snapshot) {
+	k.signers.Set(func(name dnsname.Name) bool { return s.apexes.Get(name) != nil })
 }
 
 // serversOf returns which serial each server of a zone shows, this node first.
-func (n *Node) serversOf(ctx context.Context, name dnsname.Name) []signer.Server {
-	s := n.current.Load()
-	a := s.apexes.Get(name)
+func (k *keeping) serversOf(ctx context.Context, name dnsname.Name) []signer.Server {
+	s, a := k.apex(name)
 	if a == nil || a.served.Zone == nil {
-		return []signer.Server{{Address: "this node", Err: errors.New("serves nothing")}}
+		return []signer.Server{{Address: "this node", Err: errNotServed}}
 	}
 	peers := s.peers(a.config.Notify)
 	all := make([]signer.Server, 1+len(peers))
@@ -252,37 +250,40 @@ const expiring = 2 * 24 * time.Hour
 const patience = 24 * time.Hour
 
 // dnssecChanged takes note of what has become of a signed zone.
-func (n *Node) dnssecChanged(name dnsname.Name) {
-	n.reportDNSSEC(name)
-	n.updateSignals(name)
+func (k *keeping) dnssecChanged(name dnsname.Name) {
+	k.reportDNSSEC(name)
+	k.updateSignals(name)
 }
 
 // signalStage adds what a zone that is signed here says for others.
-func (n *Node) signalStage(c *config.Zone, _ *servedZone, v journal.Version) (journal.Version, error) {
+func (k *keeping) signalStage(c *config.Zone, _ *servedZone, v journal.Version) (journal.Version, error) {
 	if c.DNSSEC == "" {
 		return v, nil
 	}
-	return n.signers.signals.Stage(c.Name, v), nil
+	return k.signers.signals.Stage(c.Name, v), nil
 }
 
 // updateSignals brings what is said for a zone up to date with its keys. Its parent
 // has no DS yet: later ones are believed by those before.
-func (n *Node) updateSignals(name dnsname.Name) {
-	s := n.current.Load()
+func (k *keeping) updateSignals(name dnsname.Name) {
+	s := k.snapshot()
+	if s == nil {
+		return
+	}
 	var child *bootstrap.Child
-	st, ok := n.signers.State(name)
+	st, ok := k.signers.State(name)
 	if a := s.apexes.Get(name); ok && a != nil && a.served.Zone != nil {
 		p, _ := a.config.Signing()
 		named := slices.ContainsFunc(st.Parent.Shown, func(set []kasp.ID) bool { return len(set) > 0 })
 		if p.CDS != "none" && !named && !st.Parent.Others {
 			child = &bootstrap.Child{Zone: a.served.Zone, TTL: keyTTL(a)}
-			for _, k := range st.Parent.Ask {
-				child.Keys = append(child.Keys, bootstrap.Key{CDS: k.DS(name), CDNSKEY: k.DNSKEY})
+			for _, key := range st.Parent.Ask {
+				child.Keys = append(child.Keys, bootstrap.Key{CDS: key.DS(name), CDNSKEY: key.DNSKEY})
 			}
 		}
 	}
-	for _, at := range n.signers.signals.Update(name, child, s.signedZoneOf) {
-		n.zoneChanged(at)
+	for _, at := range k.signers.signals.Update(name, child, s.signedZoneOf) {
+		k.changed(at)
 	}
 }
 
@@ -301,9 +302,9 @@ func (s *Snapshot) signedZoneOf(host dnsname.Name) dnsname.Name {
 }
 
 // reportDNSSEC sets the problems of a signed zone.
-func (n *Node) reportDNSSEC(name dnsname.Name) {
-	about := name.String()
-	st, ok := n.signers.State(name)
+func (k *keeping) reportDNSSEC(name dnsname.Name) {
+	n, about := k.n, idOf(k.view, name)
+	st, ok := k.signers.State(name)
 	text := func(holds bool, format string, args ...any) string {
 		if !ok || !holds {
 			return ""
@@ -365,19 +366,29 @@ func waitingForParent(st signer.State) string {
 	return ""
 }
 
-// sampleDNSSEC gives what is known of signed zones to a scrape.
+// sampleDNSSEC gives what is known of signed zones to a scrape, of all views.
 func (n *Node) sampleDNSSEC(emit func(telemetry.Sample)) {
-	c := n.signers.Counts()
+	var c signer.Counts
+	n.everyKeeping(func(k *keeping) { c = c.Plus(k.signers.Counts()) })
 	emit(counter("dnssec_signatures_total", "Signatures of zones, by what became of them.", c.Made, "outcome", "made"))
 	emit(counter("dnssec_signatures_total", "Signatures of zones, by what became of them.", c.Kept, "outcome", "kept"))
 	emit(counter("dnssec_versions_total", "Signed versions of zones that were made.", c.Versions))
 	emit(counter("dnssec_failures_total", "Times that a zone could not be signed as it should.", c.Failed))
-	for z := range n.current.Load().served() {
-		st, ok := n.signers.State(z.Name)
+	n.everyKeeping(func(k *keeping) { k.sampleKeys(emit) })
+}
+
+// sampleKeys is sampleDNSSEC for the zones of one view, or those outside.
+func (k *keeping) sampleKeys(emit func(telemetry.Sample)) {
+	s := k.snapshot()
+	if s == nil {
+		return
+	}
+	for z := range s.served() {
+		st, ok := k.signers.State(z.Name)
 		if !ok {
 			continue
 		}
-		name := z.Name.String()
+		name := z.id()
 		phases := map[[2]string]int{}
 		next := time.Duration(0)
 		for _, v := range st.Keys {

@@ -93,30 +93,26 @@ func (n *Node) AcceptZone(_ context.Context, name string, serial uint32) (api.Ap
 	if err != nil {
 		return api.Applied{}, err
 	}
-	if in.view != nil {
-		return api.Applied{}, &api.Refused{Status: http.StatusUnprocessableEntity, Err: fmt.Errorf("zone %s is in a view, where no version can be accepted against its gate; change zones[].gate and reload", a.served.id())}
-	}
-	apex := a.served.Name
-	n.accept(apex, rdata.Serial(serial), true)
-	n.zoneChanged(apex)
-	n.accept(apex, 0, false)
-	s := n.current.Load()
-	now := s.apexes.Get(apex)
+	apex, k := a.served.Name, n.keepingOf(in)
+	k.accept(apex, rdata.Serial(serial), true)
+	k.changed(apex)
+	k.accept(apex, 0, false)
+	s, now := k.apex(apex)
 	if now == nil || now.served.Err != nil || now.served.Zone == nil || now.served.Zone.Serial() != rdata.Serial(serial) {
-		return api.Applied{}, &api.Refused{Status: http.StatusUnprocessableEntity, Err: fmt.Errorf("zone %s has no version with serial %d that waits to be accepted; \"pharos status\" shows what was refused and why", apex, serial)}
+		return api.Applied{}, &api.Refused{Status: http.StatusUnprocessableEntity, Err: fmt.Errorf("zone %s has no version with serial %d that waits to be accepted; \"pharos status\" shows what was refused and why", a.served.id(), serial)}
 	}
-	return api.Applied{Revision: s.Revision, Changed: []string{fmt.Sprintf("zone %s: serial %d is served", apex, serial)}}, nil
+	return api.Applied{Revision: s.Revision, Changed: []string{fmt.Sprintf("zone %s: serial %d is served", a.served.id(), serial)}}, nil
 }
 
 // accept lets one version of a zone pass the gate, or no longer.
-func (n *Node) accept(name dnsname.Name, serial rdata.Serial, may bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	delete(n.accepted, name)
-	if n.accepted == nil {
-		n.accepted = map[dnsname.Name]rdata.Serial{}
+func (k *keeping) accept(name dnsname.Name, serial rdata.Serial, may bool) {
+	k.n.mu.Lock()
+	defer k.n.mu.Unlock()
+	delete(k.accepted, name)
+	if k.accepted == nil {
+		k.accepted = map[dnsname.Name]rdata.Serial{}
 	}
 	if may {
-		n.accepted[name] = serial
+		k.accepted[name] = serial
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"sync/atomic"
 	"time"
 
 	"pharos/internal/admin/config"
@@ -25,36 +24,30 @@ import (
 //	UPDATE, command -> ledger.Change -> checkVersion (the gate) -> on disk
 //	                -> zoneChanged (versions.go) -> acknowledged
 
-// books is what the node keeps of the past of its zones.
-type books struct {
-	ledger   atomic.Pointer[ledger.Ledger] // of zones of kind store; nil until one is configured
-	journals *ledger.Journals              // of the others; constant after New
-}
-
 // setLedger tells the ledger which zones it has, and opens it with the first. n.mu is
 // held, or nobody else has n yet.
-func (n *Node) setLedger(cfg *config.Config) error {
+func (k *keeping) setLedger(cfg *config.Config) error {
 	var zones []ledger.Zone
 	for i := range cfg.Zones {
 		if c := &cfg.Zones[i]; c.Kind == "store" {
 			zones = append(zones, ledgerZone(c))
 		}
 	}
-	l := n.ledger.Load()
+	l := k.ledger.Load()
 	if l == nil && len(zones) == 0 {
 		return nil
 	}
 	if l == nil {
 		var err error
 		l, err = ledger.Open(ledger.Config{
-			Folder: filepath.Join(cfg.Data, "ledger"), Journal: int(cfg.Transfers.Journal), Log: n.log,
-			Publish: n.zoneChanged, Check: n.checkVersion, Problem: n.ledgerProblem,
-			Failing: func(text string) { n.problem(changesFailed, "", text) },
+			Folder: filepath.Join(folderOf(cfg.Data, k.view), "ledger"), Journal: int(cfg.Transfers.Journal), Log: k.n.log,
+			Publish: k.changed, Check: k.checkVersion, Problem: k.ledgerProblem,
+			Failing: func(text string) { k.n.problem(changesFailed, k.view, text) },
 		})
 		if err != nil {
 			return err
 		}
-		n.ledger.Store(l)
+		k.ledger.Store(l)
 	}
 	l.Set(zones)
 	return nil
@@ -81,18 +74,10 @@ func ledgerZone(c *config.Zone) ledger.Zone {
 	return z
 }
 
-func (n *Node) closeLedger() {
-	if l := n.ledger.Load(); l != nil {
-		if err := l.Close(); err != nil {
-			n.log.Warn("closing the ledger of zones; the next start reads the commit log", "error", err)
-		}
-	}
-}
-
 // changeInLedger makes a change for a client of DNS: what it is told has nothing of
 // this machine in it.
-func (n *Node) changeInLedger(ctx context.Context, name dnsname.Name, by string, decide func(now *zone.Zone) (update.Change, error)) (changed bool, err error) {
-	l := n.ledger.Load()
+func (k *keeping) changeInLedger(ctx context.Context, name dnsname.Name, by string, decide func(now *zone.Zone) (update.Change, error)) (changed bool, err error) {
+	l := k.ledger.Load()
 	if l == nil {
 		return false, ledger.ErrNoZone
 	}
@@ -110,7 +95,7 @@ func (n *Node) changeInLedger(ctx context.Context, name dnsname.Name, by string,
 // after a start, brings back what the last process has kept. The ledger keeps its own.
 func (from before) keepOnDisk(s, old *servedZone) {
 	isLedgers := s.journal != nil && s.journal == s.source.Journal && s.Kind == "store"
-	if from.journals == nil || from.view != "" || s.Zone == nil || isLedgers {
+	if from.journals == nil || s.Zone == nil || isLedgers {
 		return
 	}
 	if s.journal == nil && (old == nil || old.Zone == nil) {
@@ -120,22 +105,13 @@ func (from before) keepOnDisk(s, old *servedZone) {
 	from.journals.Save(s.Zone, s.journal)
 }
 
-// versionInLedger is the keeper of the zones of kind store.
-func (n *Node) versionInLedger(name dnsname.Name) journal.Version {
-	if l := n.ledger.Load(); l != nil {
-		return l.Version(name)
-	}
-	return journal.Version{}
-}
-
 // checkVersion asks the gate about a version before it is kept: who has made the
 // change is told, rather than everybody who reads problems.
-func (n *Node) checkVersion(old, now *zone.Zone, d *journal.Difference) error {
-	s := n.current.Load()
+func (k *keeping) checkVersion(old, now *zone.Zone, d *journal.Difference) error {
+	s, a := k.apex(now.Origin())
 	if s == nil {
 		return nil // the first snapshot asks by itself
 	}
-	a := s.apexes.Get(now.Origin())
 	if a == nil {
 		return errors.New("the zone has just been taken out of the configuration")
 	}
@@ -146,13 +122,19 @@ func (n *Node) checkVersion(old, now *zone.Zone, d *journal.Difference) error {
 	return gate.Refusals(gate.Check(old, now, differences, gateRules(a.config), time.Now()))
 }
 
-// sampleLedger gives the counters of the zones of kind store.
+// sampleLedger gives the counters of the zones of kind store, of all views.
 func (n *Node) sampleLedger(emit func(telemetry.Sample)) {
-	l := n.ledger.Load()
-	if l == nil {
+	var c ledger.Counts
+	open := false
+	n.everyKeeping(func(k *keeping) {
+		if l := k.ledger.Load(); l != nil {
+			open = true
+			c = c.Plus(l.Counts())
+		}
+	})
+	if !open {
 		return
 	}
-	c := l.Counts()
 	const changes = "Changes of zones of kind store: made durable, refused by what they asked for or by the gate, failed because the disk did."
 	emit(counter("zone_changes_total", changes, c.Changes, "outcome", "made"))
 	emit(counter("zone_changes_total", changes, c.Refused, "outcome", "refused"))
@@ -164,10 +146,10 @@ func (n *Node) sampleLedger(emit func(telemetry.Sample)) {
 }
 
 // ledgerProblem says what is lost of a zone's versions, or of all.
-func (n *Node) ledgerProblem(name dnsname.Name, text string) {
-	about := ""
+func (k *keeping) ledgerProblem(name dnsname.Name, text string) {
+	about := k.view
 	if !name.IsZero() {
-		about = name.String()
+		about = idOf(k.view, name)
 	}
-	n.problem(versionsLost, about, text)
+	k.n.problem(versionsLost, about, text)
 }

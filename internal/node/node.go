@@ -39,8 +39,6 @@ import (
 	"pharos/internal/admin/config"
 	"pharos/internal/admin/logfile"
 	"pharos/internal/authority/aliases"
-	"pharos/internal/authority/ledger"
-	"pharos/internal/authority/live"
 	"pharos/internal/authority/masterfile"
 	"pharos/internal/authority/xfr"
 	"pharos/internal/cluster/snapshot"
@@ -89,9 +87,7 @@ type Node struct {
 	snapshots *snapshot.Folder
 	builders  sync.Pool // of *lateBuilder
 
-	signers     signers
 	images      *masterfile.Images
-	signatures  *live.Cache // of answers that are signed as they are asked for
 	secondaries *xfr.Secondaries
 	notifier    *xfr.Notifier
 	outgoing    *outgoing.Transfers
@@ -102,7 +98,7 @@ type Node struct {
 	updates     *updates.Updates
 	catalogued
 	resolving
-	books
+	*keeping // of the zones outside of views
 
 	certificates tlscert.Store
 
@@ -120,8 +116,6 @@ type Node struct {
 	watch
 	saved int64 // revision of the last snapshot on disk
 	live  bool  // Run has begun: other servers are asked and told
-
-	accepted map[dnsname.Name]rdata.Serial // versions that the gate lets pass, while AcceptZone runs
 }
 
 // New reads the configuration, compiles the first snapshot and binds every
@@ -139,6 +133,7 @@ func New(o Options) (*Node, error) {
 		builders:  sync.Pool{New: func() any { return new(lateBuilder) }},
 		resolving: resolving{failures: failures.New(failures.DefaultLimits)},
 	}
+	n.keeping = &keeping{n: n}
 	if n.log == nil {
 		n.log = newLog(cfg.Log)
 	}
@@ -153,12 +148,10 @@ func New(o Options) (*Node, error) {
 func (n *Node) build(cfg *config.Config, o Options) error {
 	n.prober = probe.New(probe.Config{OnTransition: n.onTransition})
 	n.restoreVerdicts(cfg.Data)
-	n.journals = ledger.OpenJournals(filepath.Join(cfg.Data, "journals"), int(cfg.Transfers.Journal), n.log)
 	n.images = masterfile.NewImages(filepath.Join(cfg.Data, "images"), n.log)
 	n.buildTransfers(cfg)
-	n.signatures = live.NewCache()
 	n.aliases = n.openAliases("", cfg.Data, cfg.Alias)
-	n.buildSigners(cfg)
+	n.keeping.open(cfg)
 	if err := n.openTrust(cfg); err != nil {
 		return err
 	}
@@ -365,7 +358,7 @@ func (n *Node) stop() error {
 	n.aliases.Close()
 	n.closeViews((*viewParts).closeTransfers) // their resolvers end after the listeners, in release
 	listeners.Wait()
-	n.closeLedger()
+	n.keeping.close()
 	n.saveVerdicts(n.data())
 	n.release() // with the caches, which are saved now that nobody asks any more
 	return errors.Join(errs...)
@@ -373,9 +366,6 @@ func (n *Node) stop() error {
 
 // release ends what was built, also of a node that was never run.
 func (n *Node) release() {
-	if n.journals != nil {
-		n.journals.Close()
-	}
 	if n.images != nil {
 		n.images.Close()
 	}
@@ -386,10 +376,7 @@ func (n *Node) release() {
 		n.notifier.Close()
 		n.secondaries.Close()
 	}
-	if n.signers.Signers != nil {
-		n.signers.Close()
-	}
-	n.closeLedger()
+	n.keeping.close()
 	if n.aliases != nil {
 		n.aliases.Close()
 	}

@@ -46,7 +46,6 @@ func (n *Node) goLive() {
 	defer n.mu.Unlock()
 	n.live = true
 	n.follow(nil, n.current.Load())
-	n.signers.Start()
 	n.startTrust(n.current.Load().Config.Resolver)
 }
 
@@ -91,10 +90,9 @@ func (n *Node) followZones(prev, next *Snapshot) {
 			}
 		}
 		secondaries.Set(zones)
-		if next.view == nil {
-			n.setSigners(next)
-		}
+		n.keepingOf(next).setSigners(next)
 	}
+	n.keepingOf(next).signers.Start()
 	for name := range next.apexes.All() {
 		n.followZone(prev, next, name)
 	}
@@ -157,7 +155,7 @@ func (n *Node) reportTransfersOf(view string, name dnsname.Name) {
 	a := s.apexes.Get(name)
 	switch {
 	case a != nil && a.served.Kind == "store" && a.served.Zone == nil:
-		absent = fmt.Sprintf("zone %s has no content yet, so it is answered SERVFAIL; give it some with: pharos zone import %s FILE", name, name)
+		absent = fmt.Sprintf("zone %s has no content yet, so it is answered SERVFAIL; give it some with: pharos zone import %s FILE", id, id)
 	case a == nil || !a.served.isSecondary():
 	case !st.Present && !st.Confirmed.IsZero():
 		absent = fmt.Sprintf("zone %s has expired: no primary has confirmed it since %s, so it is answered SERVFAIL: %s", id, st.Confirmed.UTC().Format(time.DateTime), st.Problem)

@@ -13,7 +13,6 @@ import (
 	"pharos/internal/authority/sign"
 	"pharos/internal/authority/signer"
 	"pharos/internal/cluster/state"
-	"pharos/internal/dns/dnsname"
 	"pharos/internal/resolver/outbound"
 )
 
@@ -99,11 +98,14 @@ func ExportKey(path, name string, tag uint16, form string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	zone, err := dnsname.Parse(name)
+	view, zone, err := parseID(name)
 	if err != nil {
 		return nil, err
 	}
-	k, err := signer.ReadKey(filepath.Join(cfg.Data, "keys"), cfg.DNSSEC.KeyEncryption, zone, tag)
+	sealer := func() (*signer.Sealer, error) {
+		return signer.OpenSealer(cfg.DNSSEC.KeyEncryption, filepath.Join(cfg.Data, "keys"))
+	}
+	k, err := signer.ReadKey(filepath.Join(folderOf(cfg.Data, view), "keys"), sealer, zone, tag)
 	if err != nil {
 		return nil, err
 	}

@@ -27,8 +27,8 @@ type changer func(ctx context.Context, name dnsname.Name, by string, decide func
 
 func (n *Node) newUpdates() *updates.Updates {
 	return updates.New(updates.Config{
-		Change: func(ctx context.Context, name dnsname.Name, by string, decide func(now *zone.Zone) (update.Change, error)) (bool, error) {
-			return n.changeZone(ctx, name, by, decide)
+		Change: func(ctx context.Context, z *updates.Zone, by string, decide func(now *zone.Zone) (update.Change, error)) (bool, error) {
+			return n.changerOf(z.View)(ctx, z.Name, by, decide)
 		},
 		Reply:       n.reply,
 		Unreachable: func(name dnsname.Name, text string) { n.problem(forwardFailed, name.String(), text) },
@@ -54,7 +54,7 @@ func (n *Node) updateZone(s *Snapshot, r *dnsserver.Request, session *tsig.Sessi
 	if a == nil {
 		return n.updates.Update(nil, r, session)
 	}
-	return n.updates.Update(&updates.Zone{Name: a.config.Name, Kind: a.config.Kind, Rules: a.updates, IsSigned: a.isSignedHere}, r, session)
+	return n.updates.Update(&updates.Zone{Name: a.config.Name, View: a.served.View, Kind: a.config.Kind, Rules: a.updates, IsSigned: a.isSignedHere}, r, session)
 }
 
 // isSignedHere reports whether the signatures of a zone, whose newest version without

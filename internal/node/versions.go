@@ -39,10 +39,10 @@ func (n *Node) beside(prev *Snapshot) before {
 		prev: prev, status: n.prober.Status,
 		kept: keepers{
 			"secondary": func(name dnsname.Name) journal.Version { return journal.Version{Zone: n.secondaries.Version(name)} },
-			"store":     n.versionInLedger,
+			"store":     n.version,
 			"catalog":   n.catalogs.Version,
 		},
-		stages: []stage{aliasStage(n.aliases), n.signalStage, n.signStage}, aliased: n.aliases, keys: n.signers.Keys,
+		stages: n.stages(aliasStage(n.aliases)), aliased: n.aliases, keys: n.signers.Keys,
 		accepted: n.accepted, images: n.images, signatures: n.signatures, parts: n.partsOf,
 		journals: n.journals, cache: n.cache,
 	}

@@ -52,7 +52,7 @@ type view struct {
 
 // viewParts are what a view has of its own beyond one snapshot.
 type viewParts struct {
-	name        string
+	*keeping
 	secondaries *xfr.Secondaries
 	notifier    *xfr.Notifier
 	aliases     *aliases.Driver
@@ -61,6 +61,7 @@ type viewParts struct {
 
 // closeTransfers ends what talks to other servers of the zones, and of ALIAS targets.
 func (p *viewParts) closeTransfers() {
+	p.signers.Close()
 	p.aliases.Close()
 	p.notifier.Close()
 	p.secondaries.Close()
@@ -72,6 +73,7 @@ func (p *viewParts) close() {
 	if p.keeper != nil {
 		p.keeper.Close()
 	}
+	p.keeping.close()
 	if p.resolver != nil {
 		p.resolver.Close()
 	}
@@ -339,26 +341,38 @@ func (from before) within(c *config.View, v *Snapshot) (before, error) {
 	}
 	v.view.own = own
 	inside.cache = own.cache
-	inside.kept, inside.stages, inside.aliased = own.keepers(), []stage{aliasStage(own.aliases)}, own.aliases
+	inside.kept, inside.stages, inside.aliased = own.keepers(), own.stages(aliasStage(own.aliases)), own.aliases
+	inside.keys, inside.accepted, inside.signatures, inside.journals = own.signers.Keys, own.accepted, own.signatures, own.journals
 	return inside, nil
 }
 
 func (p *viewParts) keepers() keepers {
-	return keepers{"secondary": func(name dnsname.Name) journal.Version { return journal.Version{Zone: p.secondaries.Version(name)} }}
+	return keepers{
+		"secondary": func(name dnsname.Name) journal.Version { return journal.Version{Zone: p.secondaries.Version(name)} },
+		"store":     p.version,
+	}
 }
 
 // partsOf returns the parts of a view, which are made when it is new. n.mu is held.
 func (n *Node) partsOf(c *config.View, v *Snapshot) (*viewParts, error) {
 	p := n.views[c.Name]
 	if p == nil {
-		p = &viewParts{name: c.Name}
-		p.secondaries = n.newSecondaries(v.Config, filepath.Join(v.Config.Data, "views", c.Name, "zones"), c.Name)
-		p.aliases = n.openAliases(c.Name, filepath.Join(v.Config.Data, "views", c.Name), v.Config.Alias)
+		p = &viewParts{keeping: &keeping{n: n, view: c.Name}}
+		p.keeping.open(v.Config)
+		folder := folderOf(v.Config.Data, c.Name)
+		p.secondaries = n.newSecondaries(v.Config, filepath.Join(folder, "zones"), c.Name)
+		p.aliases = n.openAliases(c.Name, folder, v.Config.Alias)
 		p.notifier = xfr.NewNotifier(n.log, func(name dnsname.Name) { n.reportTransfersOf(c.Name, name) })
 		if n.views == nil {
 			n.views = map[string]*viewParts{}
 		}
 		n.views[c.Name] = p
+	}
+	if len(c.Zones) > 0 && p.zones != &c.Zones[0] { // another configuration
+		p.zones = &c.Zones[0]
+		if err := p.setLedger(v.Config); err != nil {
+			return nil, err
+		}
 	}
 	if p.resolver == nil && c.Recursion != "off" {
 		r := v.Config.Resolver

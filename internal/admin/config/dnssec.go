@@ -139,10 +139,16 @@ func (z *Zone) Signing() (p Policy, ok bool) {
 }
 
 func (c *Config) resolvePolicies() {
-	for i := range c.Zones {
-		if p, ok := c.DNSSEC.Policy(c.Zones[i].DNSSEC); ok {
-			c.Zones[i].signing = &p
+	resolve := func(zones []Zone) {
+		for i := range zones {
+			if p, ok := c.DNSSEC.Policy(zones[i].DNSSEC); ok {
+				zones[i].signing = &p
+			}
 		}
+	}
+	resolve(c.Zones)
+	for i := range c.Views {
+		resolve(c.Views[i].Zones)
 	}
 }
 
@@ -180,9 +186,16 @@ func (c *Config) checkDNSSEC(to *checker) {
 			}
 		}
 	}
-	for i, z := range c.Zones {
+	c.checkPolicyNames(to, "zones", c.Zones)
+	for i, v := range c.Views {
+		c.checkPolicyNames(to, fmt.Sprintf("views[%d].zones", i), v.Zones)
+	}
+}
+
+func (c *Config) checkPolicyNames(to *checker, path string, zones []Zone) {
+	for i, z := range zones {
 		if _, ok := c.DNSSEC.Policy(z.DNSSEC); z.DNSSEC != "" && !ok {
-			to.fail(fmt.Sprintf("zones[%d].dnssec", i), fmt.Sprintf("there is no policy %s", z.DNSSEC), "add it under dnssec.policies, or use "+strings.Join(c.policyNames(), ", "))
+			to.fail(fmt.Sprintf("%s[%d].dnssec", path, i), fmt.Sprintf("there is no policy %s", z.DNSSEC), "add it under dnssec.policies, or use "+strings.Join(c.policyNames(), ", "))
 		}
 	}
 }

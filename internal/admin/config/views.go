@@ -32,8 +32,9 @@ type View struct {
 	CacheSize Size `json:"cacheSize" default:"64MiB" min:"1MiB" max:"1TiB" example:"16MiB"`
 	// Resolver is what the view's resolver does otherwise than resolver says.
 	Resolver ViewResolver `json:"resolver"`
-	// Zones are the zones of the view, of kind file or secondary. The same zone may
-	// stand in several views and outside of them, from different sources.
+	// Zones are the zones of the view, of any kind but catalog. The same zone may stand in
+	// several views and outside of them, each with content, updates and signatures of its
+	// own. Commands call one by its name and view, as in example.com@inside.
 	Zones []Zone `json:"zones,omitzero" max:"100000"`
 }
 
@@ -84,13 +85,10 @@ func (c *Config) checkViews(to *checker) {
 
 // checkViewZone refuses what zones in views cannot have yet.
 func (c *Config) checkViewZone(to *checker, path string, z Zone) {
-	if z.Kind != "file" && z.Kind != "secondary" {
-		to.fail(path+".kind", fmt.Sprintf("a zone of kind %s cannot be in a view", z.Kind), "make it of kind file or secondary, or put it outside of views")
+	if z.Kind == "catalog" {
+		to.fail(path+".kind", "a catalog cannot be made in a view", "put it outside of views")
 	}
 	if len(z.Catalog.Templates) > 0 {
 		to.fail(path+".catalog", "a catalog in a view is not looked at", "put it outside of views")
-	}
-	if z.DNSSEC != "" {
-		to.fail(path+".dnssec", "a zone in a view is not signed here", "sign its file with pharos zone sign, or put it outside of views")
 	}
 }

@@ -151,6 +151,11 @@ type Counts struct {
 	Changes, Commits, Refused, Failed, Checkpoints, Folds, Compacted uint64
 }
 
+// Plus returns the sum of both.
+func (c Counts) Plus(o Counts) Counts {
+	return Counts{c.Changes + o.Changes, c.Commits + o.Commits, c.Refused + o.Refused, c.Failed + o.Failed, c.Checkpoints + o.Checkpoints, c.Folds + o.Folds, c.Compacted + o.Compacted}
+}
+
 // entry is one zone.
 type entry struct {
 	name dnsname.Name

@@ -177,7 +177,7 @@ func inspect(t *testing.T, round int, folder string, last rdata.Serial) {
 		if len(v.Key.DNSKEY) == 0 {
 			continue
 		}
-		if _, err := ReadKey(folder, "", origin, v.Key.Tag()); err != nil {
+		if _, err := ReadKey(folder, sealerIn(folder, ""), origin, v.Key.Tag()); err != nil {
 			t.Errorf("round %d: key %d, which is in state %s: %v", round, v.Key.ID, v.Phase, err)
 		}
 	}

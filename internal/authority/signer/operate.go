@@ -83,15 +83,15 @@ func (s *Signers) Withdraw(name dnsname.Name, tag uint16) error {
 }
 
 // ReadKey returns a key with its private half from the folder of keys, without any
-// Signers. keyEncryption is the file of the key-encryption key, as for OpenSealer.
-func ReadKey(folder, keyEncryption string, name dnsname.Name, tag uint16) (*sign.Key, error) {
+// Signers. sealer is that of Config.
+func ReadKey(folder string, sealer func() (*Sealer, error), name dnsname.Name, tag uint16) (*sign.Key, error) {
 	at := folderOf(folder, name)
 	r, err := loadRecord(at, name)
 	if err != nil {
 		return nil, fmt.Errorf("the keys of zone %s: %w", name, err)
 	}
 	e := &entry{name: name, folder: at, keys: map[kasp.ID]*sign.Key{}}
-	s := &Signers{config: Config{Sealer: func() (*Sealer, error) { return OpenSealer(keyEncryption, folder) }}}
+	s := &Signers{config: Config{Sealer: sealer}}
 	for _, k := range r.Memory.Keys {
 		if !k.Foreign && len(k.DNSKEY) > 0 && k.Tag() == tag {
 			return s.privateKey(e, &k)

@@ -115,6 +115,11 @@ type Signers struct {
 // Counts are the signatures of all zones, since the start.
 type Counts struct{ Made, Kept, Versions, Failed uint64 }
 
+// Plus returns the sum of both.
+func (c Counts) Plus(o Counts) Counts {
+	return Counts{c.Made + o.Made, c.Kept + o.Kept, c.Versions + o.Versions, c.Failed + o.Failed}
+}
+
 // entry is one zone.
 type entry struct {
 	name   dnsname.Name // constant

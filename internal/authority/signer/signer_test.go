@@ -73,6 +73,10 @@ type rig struct {
 	log      bytes.Buffer
 }
 
+func sealerIn(folder, keyEncryption string) func() (*Sealer, error) {
+	return func() (*Sealer, error) { return OpenSealer(keyEncryption, folder) }
+}
+
 func newRig(t testing.TB, folder string) *rig {
 	t.Helper()
 	r := &rig{t: t, folder: folder, news: make(chan struct{}, 1), settings: quick()}
@@ -289,7 +293,7 @@ func TestKeysAtRest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k, err := ReadKey(folder, "", origin, record.Memory.Keys[0].Tag())
+	k, err := ReadKey(folder, sealerIn(folder, ""), origin, record.Memory.Keys[0].Tag())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -317,7 +321,7 @@ func TestKeysAtRest(t *testing.T) {
 	if err := os.WriteFile(other, []byte(strings.Repeat("ab", 32)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ReadKey(folder, other, origin, k.Tag()); err == nil {
+	if _, err := ReadKey(folder, sealerIn(folder, other), origin, k.Tag()); err == nil {
 		t.Error("another key-encryption key opens the file")
 	}
 	for _, bad := range []string{"", "zz", strings.Repeat("a", 63)} {
@@ -566,7 +570,7 @@ func TestTagsAreDistinct(t *testing.T) {
 	if !e.hasTag(own.Tag(), own.Algorithm) || e.hasTag(own.Tag()+1, own.Algorithm) || e.hasTag(own.Tag(), own.Algorithm+1) {
 		t.Error("tags are not told apart")
 	}
-	k, err := ReadKey(r.folder, "", origin, own.Tag())
+	k, err := ReadKey(r.folder, sealerIn(r.folder, ""), origin, own.Tag())
 	if err != nil {
 		t.Fatal(err)
 	}

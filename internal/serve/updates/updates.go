@@ -53,7 +53,7 @@ const (
 type Config struct {
 	// Change makes one change of a zone, by the name of who wants it, and returns when it
 	// is durable. decide is asked with the newest version; its error comes back.
-	Change func(ctx context.Context, zone dnsname.Name, by string, decide func(now *zone.Zone) (update.Change, error)) (changed bool, err error)
+	Change func(ctx context.Context, z *Zone, by string, decide func(now *zone.Zone) (update.Change, error)) (changed bool, err error)
 	// Reply sends an answer that is late, as write makes it.
 	Reply func(d *dnsserver.Deferred, write func(out *dnswire.Builder))
 	// Unreachable is told that no primary of a zone has answered; nothing if one has.
@@ -64,6 +64,7 @@ type Config struct {
 // Zone is a zone that updates are for.
 type Zone struct {
 	Name  dnsname.Name
+	View  string // that it is in; empty: none
 	Kind  string // only those of kind "store" are changed
 	Rules update.Rules
 	// IsSigned reports whether the signatures of the zone are made here, so that none
@@ -251,7 +252,7 @@ func (u *Updates) carryOut(d *dnsserver.Deferred, z *Zone, client update.Client)
 	allow := func(name dnsname.Name, t rdata.Type) bool { return z.Rules.Allow(client, name, t) }
 	ctx, cancel := context.WithTimeout(context.Background(), updateTimeout)
 	defer cancel()
-	changed, err := u.config.Change(ctx, z.Name, "update from "+client.String(), func(now *zone.Zone) (update.Change, error) {
+	changed, err := u.config.Change(ctx, z, "update from "+client.String(), func(now *zone.Zone) (update.Change, error) {
 		change, why := request.Decide(now, update.Terms{Allow: allow, Signed: z.IsSigned(now)})
 		if why != nil {
 			return update.Change{}, why

@@ -81,7 +81,7 @@ func start(t *testing.T) *server {
 	return s
 }
 
-func (s *server) change(_ context.Context, _ dnsname.Name, by string, decide func(*zone.Zone) (update.Change, error)) (bool, error) {
+func (s *server) change(_ context.Context, _ *Zone, by string, decide func(*zone.Zone) (update.Change, error)) (bool, error) {
 	s.mu.Lock()
 	hold := s.hold
 	s.mu.Unlock()

@@ -369,6 +369,10 @@ type Resolver struct {
 	// Prefetch fetches an answer anew that is asked for in the last tenth of its
 	// time, so that nobody has to wait for it later.
 	Prefetch bool `json:"prefetch" default:"true" example:"false"`
+	// ErrorReports tells the owners of zones that name an agent for it when names of
+	// theirs do not resolve here, by asking for a name below the agent's (RFC 9567). The
+	// agent learns which names are asked for here.
+	ErrorReports bool `json:"errorReports" default:"false" example:"true"`
 	// Aggressive answers names and types that validated denials prove not to exist,
 	// though nobody has asked for them before (RFC 8198).
 	Aggressive bool `json:"aggressive" default:"true" example:"false"`

@@ -243,6 +243,7 @@ func (r *Resolver) failClient(c *client, f failure) {
 	if f.id == 0 {
 		f.id = r.newFailureID()
 	}
+	r.report(c, f)
 	remembered := f.remembered()
 	if c.stale != nil {
 		remembered.For = r.cache.Limits().StaleRetry

@@ -218,6 +218,7 @@ func (r *Resolver) arrived(x *exchange, msg []byte) {
 	if x.learns && m.Rcode != dnswire.RcodeFormErr {
 		r.hosts.get(x.to).plainUntil = r.now.Add(plainTime)
 	}
+	r.learnAgent(l, m)
 	rep := classify(m, x.q, r.believedZone(l), &r.limits)
 	if r.cfg.Weak != 0 {
 		r.weaken(l, m)

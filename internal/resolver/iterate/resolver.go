@@ -74,6 +74,7 @@ type Resolver struct {
 	anchors    anchors
 	chains     keyring
 	denials    denials
+	reports    reports
 	memo       *dnssec.Memo
 	familyOff  [2]time.Time // IPv4, IPv6: no route until then
 	hintsUntil time.Time    // priming failed: the hints serve as root until then
@@ -95,6 +96,7 @@ type Counters struct {
 	Failures               uint64             // questions answered SERVFAIL
 	Synthesised            uint64             // denials made of what proved others
 	Stale                  uint64             // questions answered with what has expired
+	Reports                uint64             // sent to agents of zones (RFC 9567)
 	Secure, Insecure       uint64             // questions answered after validation
 	Bogus                  uint64             // failures because of validation
 	Signatures, Hashes     uint64             // checks and NSEC3 hashes done
@@ -150,7 +152,11 @@ func (r *Resolver) Step(now time.Time, ev Event, acts []Action) []Action {
 			r.notSent(x, ev.Err)
 		}
 	}
-	for len(r.wakes) > 0 {
+	for len(r.wakes) > 0 || len(r.reports.due) > 0 {
+		if len(r.wakes) == 0 {
+			r.sendReports()
+			continue
+		}
 		w := r.wakes[0]
 		r.wakes = r.wakes[1:]
 		r.wakeUp(w)

@@ -54,6 +54,7 @@ type Config struct {
 	Prefetch bool
 	// Minimise, MixCase, Aggressive, Validate, Anchors, Negative, Private: see iterate.Config.
 	Minimise, MixCase, Aggressive bool
+	Reports                       bool // see iterate.Config
 	Validate                      bool
 	Anchors                       []rdata.Record
 	Negative, Private             []dnsname.Name
@@ -191,7 +192,7 @@ func New(cfg Config) *Driver {
 		resolver: iterate.New(iterate.Config{
 			Hints: cfg.Hints, Port: cfg.Port, NoIPv4: cfg.NoIPv4, NoIPv6: cfg.NoIPv6, Limits: cfg.Limits,
 			Rand: rand.New(rand.NewChaCha8(seed)), Cache: cfg.Cache,
-			Routes: cfg.Routes, Minimise: cfg.Minimise, MixCase: cfg.MixCase, Aggressive: cfg.Aggressive,
+			Routes: cfg.Routes, Minimise: cfg.Minimise, Reports: cfg.Reports, MixCase: cfg.MixCase, Aggressive: cfg.Aggressive,
 			Validate: cfg.Validate, Anchors: cfg.Anchors, Negative: cfg.Negative, Private: cfg.Private,
 		}),
 		exchanges: int64(cfg.Exchanges), discard: cfg.Discard,

@@ -1,0 +1,136 @@
+package iterate
+
+import (
+	"strconv"
+	"time"
+
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/dnswire"
+	"pharos/internal/dns/rdata"
+)
+
+// This file is how owners of zones learn that names of theirs do not resolve here
+// (RFC 9567): their servers name an agent, and what fails is asked for below the
+// agent's name,
+//
+//	_er.TYPE.NAME.CODE._er.AGENT  TXT
+//
+// which is the whole report.
+
+// Limits of reports. Chosen, not derived.
+const (
+	maxAgents  = 4096      // zones whose agent is remembered; at the limit all are forgotten
+	maxReports = 4096      // reports remembered; likewise
+	reportTime = time.Hour // in which the same is not reported again: resolvers cache the agent's answer for about that long
+	// reportEvery is how often a report leaves in the long run, and reportBurst how many
+	// may at once. What is too many is not reported: the owner knows by then.
+	reportEvery = time.Second
+	reportBurst = 10
+)
+
+// reportToken marks the tokens of reports, which are nobody's questions.
+const reportToken = 1 << 63
+
+// reports is what there is to report, and to whom.
+type reports struct {
+	agents map[dnsname.Name]dnsname.Name // by zone
+	sent   map[dnsname.Name]time.Time    // by the report's name
+	full   time.Time                     // when the account of reports is full again
+	due    []dnsname.Name
+}
+
+// learnAgent remembers the agent that a server of l's zone names, if it does.
+// Who is asked by a route says nothing about the owners of names.
+func (r *Resolver) learnAgent(l *lookup, m *dnswire.Message) {
+	if !r.cfg.Reports || l.route != nil {
+		return
+	}
+	data, ok := m.EDNS.Find(dnswire.OptionReport)
+	if !ok {
+		return
+	}
+	agent, length, err := dnsname.FromWire(data)
+	if err != nil || length != len(data) || agent.IsRoot() { // RFC 9567 §5: a name, and not the root
+		delete(r.reports.agents, l.cut.Zone)
+		return
+	}
+	if r.reports.agents == nil || len(r.reports.agents) >= maxAgents {
+		r.reports.agents = make(map[dnsname.Name]dnsname.Name)
+	}
+	r.reports.agents[l.cut.Zone] = agent
+}
+
+// report has the failure of a question reported, if the zone that the name is in
+// has an agent, and it has not been told lately.
+func (r *Resolver) report(c *client, f failure) {
+	if len(r.reports.agents) == 0 || !isReportable(f) || c.ask.Token&reportToken != 0 || c.ask.Anew {
+		return
+	}
+	cut := r.cache.Delegation(r.now, c.name)
+	if cut == nil {
+		return
+	}
+	agent, ok := r.reports.agents[cut.Zone]
+	// RFC 9567 §6.1: nothing about reports, nor about the agent's own name.
+	if !ok || c.name.IsSubdomainOf(agent) || c.name.Label() == "_er" {
+		return
+	}
+	name, ok := reportName(c.name, c.ask.Type, f.ede, agent)
+	if !ok || r.now.Before(r.reports.sent[name]) || !r.mayReport() {
+		return
+	}
+	if r.reports.sent == nil || len(r.reports.sent) >= maxReports {
+		r.reports.sent = make(map[dnsname.Name]time.Time)
+	}
+	r.reports.sent[name] = r.now.Add(reportTime)
+	r.reports.due = append(r.reports.due, name)
+}
+
+// isReportable reports whether a failure is of those who serve the name: not a limit
+// of ours, nor a policy.
+func isReportable(f failure) bool {
+	switch f.ede {
+	case dnswire.EDENoReachableAuthority, dnswire.EDENetworkError, dnswire.EDEInvalidData, dnswire.EDENotAuthoritative:
+		return f.over == NoLimit
+	}
+	return isBogus(f.ede) && f.over == NoLimit
+}
+
+func (r *Resolver) mayReport() bool {
+	full := r.reports.full
+	if full.Before(r.now) {
+		full = r.now
+	}
+	if full.Sub(r.now) > (reportBurst-1)*reportEvery {
+		return false
+	}
+	r.reports.full = full.Add(reportEvery)
+	return true
+}
+
+// reportName returns what is asked for (RFC 9567 §6.1.1); false if it is too long.
+func reportName(name dnsname.Name, t rdata.Type, code dnswire.EDE, agent dnsname.Name) (dnsname.Name, bool) {
+	wire := append([]byte(nil), "\x03_er"...)
+	wire = appendNumber(wire, uint16(t))
+	wire = append(wire, name.Wire()[:name.Len()-1]...)
+	wire = appendNumber(wire, uint16(code))
+	wire = append(wire, "\x03_er"...)
+	wire = append(wire, agent.Wire()...)
+	report, _, err := dnsname.FromWire(wire)
+	return report, err == nil
+}
+
+func appendNumber(wire []byte, n uint16) []byte {
+	text := strconv.Itoa(int(n))
+	return append(append(wire, byte(len(text))), text...)
+}
+
+// sendReports asks what is due, on behalf of nobody.
+func (r *Resolver) sendReports() {
+	due := r.reports.due
+	r.reports.due = nil
+	for _, name := range due {
+		r.counters.Reports++
+		r.ask(Ask{Token: reportToken | r.number(), Name: name, Type: rdata.TypeTXT, Fresh: true})
+	}
+}

@@ -32,6 +32,7 @@ internal/authority/answer:      internal/dns/... internal/authority/zone interna
 internal/authority/byname:      internal/dns/dnsname
 internal/authority/emptyzone:   internal/dns/... internal/authority/zone
 internal/authority/designated:  internal/dns/... internal/authority/zone
+internal/authority/reports:     internal/dns/...
 internal/authority/journal:     internal/dns/... internal/authority/zone
 internal/authority/compact:     internal/dns/... internal/authority/zone internal/authority/journal
 internal/authority/alias:       internal/dns/... internal/authority/zone internal/authority/journal
@@ -126,7 +127,7 @@ const module = "pharos/"
 // network, file, goroutine or log.
 var pure = []string{
 	"internal/dns/dnsname", "internal/dns/rdata", "internal/dns/dnswire", "internal/dns/zonefile", "internal/dns/tsig", "internal/dns/dnssec", "internal/dns/zonemd",
-	"internal/authority/zone", "internal/authority/alias", "internal/authority/answer", "internal/authority/byname", "internal/authority/compact", "internal/authority/emptyzone", "internal/authority/designated", "internal/authority/journal", "internal/authority/edits", "internal/authority/transfer", "internal/authority/refresh", "internal/authority/sign",
+	"internal/authority/zone", "internal/authority/alias", "internal/authority/answer", "internal/authority/byname", "internal/authority/compact", "internal/authority/emptyzone", "internal/authority/designated", "internal/authority/reports", "internal/authority/journal", "internal/authority/edits", "internal/authority/transfer", "internal/authority/refresh", "internal/authority/sign",
 	"internal/authority/update", "internal/authority/catalog", "internal/authority/live",
 	"internal/authority/gate", "internal/admin/migrate",
 	"internal/authority/kasp", "internal/authority/skr", "internal/authority/bootstrap",

@@ -92,6 +92,7 @@ func (n *Node) sampleResolver(emit func(telemetry.Sample)) {
 	}
 	emit(counter("resolver_sent_total", "Queries sent to other servers, by transport.", udp, "transport", "udp"))
 	n.sampleLinks(emit)
+	n.sampleReports(emit)
 	emit(counter("resolver_sent_total", "Queries sent to other servers, by transport.", c.SentTCP, "transport", "tcp"))
 	emit(counter("resolver_timeouts_total", "Queries that no reply came to.", c.Timeouts))
 	emit(counter("resolver_ignored_total", "Packets that were no reply to the query they came for.", c.Ignored))

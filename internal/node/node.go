@@ -40,6 +40,7 @@ import (
 	"pharos/internal/admin/logfile"
 	"pharos/internal/authority/aliases"
 	"pharos/internal/authority/masterfile"
+	"pharos/internal/authority/reports"
 	"pharos/internal/authority/xfr"
 	"pharos/internal/cluster/snapshot"
 	"pharos/internal/cluster/store"
@@ -73,19 +74,21 @@ type Options struct {
 // Node is one running node.
 type Node struct {
 	// Constant after New.
-	path      string // of the configuration file
-	log       *slog.Logger
-	started   time.Time
-	prober    *probe.Prober
-	dns       *entrances.Listeners // nil without an address
-	edns      edns
-	gateway   *httpproxy.Server // nil without an address
-	gatewayOn []net.Listener
-	admin     *http.Server
-	adminOn   net.Listener
-	logs      logs
-	snapshots *snapshot.Folder
-	builders  sync.Pool // of *lateBuilder
+	path         string // of the configuration file
+	log          *slog.Logger
+	started      time.Time
+	prober       *probe.Prober
+	dns          *entrances.Listeners // nil without an address
+	reports      reports.Log          // of resolvers, about zones of ours
+	reportLogged atomic.Int64         // when a report was logged last, in Unix nanoseconds
+	edns         edns
+	gateway      *httpproxy.Server // nil without an address
+	gatewayOn    []net.Listener
+	admin        *http.Server
+	adminOn      net.Listener
+	logs         logs
+	snapshots    *snapshot.Folder
+	builders     sync.Pool // of *lateBuilder
 
 	images      *masterfile.Images
 	secondaries *xfr.Secondaries
@@ -224,7 +227,7 @@ func newResolver(r config.Resolver, started time.Time, anchors []rdata.Record, n
 	cache := rrcache.New(started, cacheLimits(r))
 	c := outbound.Config{Port: r.Port, Cache: cache, Limits: questionLimits(r),
 		Clients: r.Limits.Questions, PerNetwork: r.Limits.PerNetwork, Exchanges: r.Limits.Sockets, Discard: discardAfter(r),
-		Prefetch: r.Prefetch, Minimise: r.Minimise, MixCase: r.MixCase, Aggressive: r.Aggressive, Validate: r.Validate}
+		Prefetch: r.Prefetch, Minimise: r.Minimise, MixCase: r.MixCase, Reports: r.ErrorReports, Aggressive: r.Aggressive, Validate: r.Validate}
 	c.Anchors, c.Negative = anchors, negative
 	addRoutes(&c, r.Routes)
 	var err error

@@ -123,6 +123,9 @@ func (n *Node) answer(s *Snapshot, r *dnsserver.Request, key dnsname.Name) dnsse
 		r.Out.SetEDE(p.ede, p.why)
 		return dnsserver.Answered
 	case p.zone != nil:
+		if p.in.reporting != nil && !n.report(p, r) {
+			return dnsserver.Answered
+		}
 		return n.queryZone(s, p, r, a)
 	case p.recurse:
 		return n.recurse(s, r, a)

@@ -55,6 +55,7 @@ type Snapshot struct {
 	restricted  map[dnsname.Name][]config.TransferRule // zones that not everybody may ask about
 	designated  *designated.Zones                      // what clients of the resolver are told of it
 	rewriting   *rewriting                             // what is said in place of, or after, what the resolver finds
+	reporting   map[dnsname.Name]reporting             // nil: no zone has to do with reports
 	authorities map[string]*x509.CertPool              // of clients' certificates, by file
 	subnets     *admission.ACL                         // who may say for whom it asks
 
@@ -120,6 +121,7 @@ func compile(cfg *config.Config, st *state.State, from before) (*Snapshot, error
 		return nil, fmt.Errorf("dns.clientSubnet.trusted: %w", err)
 	}
 	s.restricted, s.designated = cfg.Restricted(), designatedBy(cfg)
+	s.reporting = compileReporting(cfg.Zones)
 	if s.gateway, err = compileRoutes(resources.Routes, s.pools, prev); err != nil {
 		return nil, err
 	}

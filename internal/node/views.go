@@ -264,6 +264,7 @@ func (s *Snapshot) compileViews(cfg *config.Config, from before) error {
 		within.Zones, within.Views = c.Zones, nil
 		within.Resolver.Rewriting = *c.Resolver.Over(&cfg.Resolver.Rewriting)
 		v.Config, v.restricted = &within, within.Restricted()
+		v.reporting = compileReporting(c.Zones)
 		v.view = &view{config: c}
 		var err error
 		if v.view.clients, err = admission.AllowOnly(c.Clients); err != nil {

@@ -137,6 +137,8 @@ type Zone struct {
 	// primaries, which decide about them (RFC 2136 §6). The key need not be known
 	// here.
 	ForwardUpdates bool `json:"forwardUpdates,omitzero" example:"true"`
+	// Reports are errors that resolvers meet with in the zone (RFC 9567).
+	Reports Reports `json:"reports,omitzero"`
 	// Serial is which serial the next version of a zone of kind store gets: one more,
 	// the seconds since 1970, or the date as YYYYMMDDnn. It always goes forward.
 	Serial string `json:"serial" enum:"increment,unixtime,date" default:"increment" example:"date"`
@@ -199,6 +201,17 @@ type Gate struct {
 	MaxChange int `json:"maxChange" default:"0" min:"0" max:"100" example:"20"`
 	// MinRecords is how many records a version has at least; likewise.
 	MinRecords int `json:"minRecords" default:"0" min:"0" max:"4000000000" example:"10"`
+}
+
+// Reports is where resolvers report what fails in a zone, as a question below the
+// agent's name (RFC 9567).
+type Reports struct {
+	// Agent is named to resolvers in every answer from the zone.
+	Agent dnsname.Name `json:"agent,omitzero" example:"agent.example.net"`
+	// Receive makes the zone that of an agent: questions below its name that are
+	// reports are counted, and new ones logged. Give it a record to answer them with:
+	// "*._er TXT received". Over UDP reporters are told to come by TCP, or with a cookie.
+	Receive bool `json:"receive,omitzero" example:"true"`
 }
 
 // Peer is another server of a zone.

@@ -3,6 +3,7 @@ package dnswire
 import (
 	"encoding/binary"
 
+	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 )
 
@@ -76,9 +77,9 @@ func (e *EDNS) Find(code Option) (data []byte, ok bool) {
 }
 
 // maxOptions is the room for options in a response: a cookie of 24 octets, a
-// timeout, a server's name of MaxNSID, a client's subnet, the time to expiry, and
-// a zone's version.
-const maxOptions = 4 + 24 + 4 + 2 + 4 + MaxNSID + 4 + maxSubnet + 4 + 4 + 4 + 6
+// timeout, a server's name of MaxNSID, a client's subnet, the time to expiry, a
+// zone's version, and the name of an agent for reports.
+const maxOptions = 4 + 24 + 4 + 2 + 4 + MaxNSID + 4 + maxSubnet + 4 + 4 + 4 + 6 + 4 + dnsname.MaxLen
 
 // MaxNSID is how many octets a server's name may have; RFC 5001 §2.3 has no limit,
 // but every answer has to leave room for it.

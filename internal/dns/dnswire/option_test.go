@@ -93,8 +93,11 @@ func TestResponseOptions(t *testing.T) {
 	if !b.AddSubnet(make([]byte, maxSubnet), 0) || !b.AddExpire(1) || !b.AddZoneVersion(1, 1) {
 		t.Fatal("the three options about the zone do not fit")
 	}
+	if !b.AddOption(OptionReport, make([]byte, dnsname.MaxLen)) {
+		t.Fatal("the name of the agent does not fit")
+	}
 	if b.AddOption(OptionNSID, nil) {
-		t.Error("a seventh option fits")
+		t.Error("an eighth option fits")
 	}
 	b.SetEDE(EDEOther, strings.Repeat("e", 30))
 	count := 0
@@ -106,8 +109,8 @@ func TestResponseOptions(t *testing.T) {
 	if err := m.Unpack(wire); err != nil || len(wire) > MaxUDP512 || len(m.Answer) != count {
 		t.Fatalf("%d octets: %v", len(wire), err)
 	}
-	if got := len(m.IsEdns0().Option); got != 6 {
-		t.Errorf("%d options, want 6 without room for the extended error", got)
+	if got := len(m.IsEdns0().Option); got != 7 {
+		t.Errorf("%d options, want 7 without room for the extended error", got)
 	}
 	b.Reset(&q, buf, MaxUDP512)
 	b.SetEDE(EDEOther, "reason")

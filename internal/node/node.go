@@ -40,7 +40,6 @@ import (
 	"pharos/internal/admin/logfile"
 	"pharos/internal/authority/aliases"
 	"pharos/internal/authority/masterfile"
-	"pharos/internal/authority/reports"
 	"pharos/internal/authority/xfr"
 	"pharos/internal/cluster/snapshot"
 	"pharos/internal/cluster/store"
@@ -74,21 +73,20 @@ type Options struct {
 // Node is one running node.
 type Node struct {
 	// Constant after New.
-	path         string // of the configuration file
-	log          *slog.Logger
-	started      time.Time
-	prober       *probe.Prober
-	dns          *entrances.Listeners // nil without an address
-	reports      reports.Log          // of resolvers, about zones of ours
-	reportLogged atomic.Int64         // when a report was logged last, in Unix nanoseconds
-	edns         edns
-	gateway      *httpproxy.Server // nil without an address
-	gatewayOn    []net.Listener
-	admin        *http.Server
-	adminOn      net.Listener
-	logs         logs
-	snapshots    *snapshot.Folder
-	builders     sync.Pool // of *lateBuilder
+	path      string // of the configuration file
+	log       *slog.Logger
+	started   time.Time
+	prober    *probe.Prober
+	dns       *entrances.Listeners // nil without an address
+	reports   reportLog            // of resolvers, about zones of ours
+	edns      edns
+	gateway   *httpproxy.Server // nil without an address
+	gatewayOn []net.Listener
+	admin     *http.Server
+	adminOn   net.Listener
+	logs      logs
+	snapshots *snapshot.Folder
+	builders  sync.Pool // of *lateBuilder
 
 	images      *masterfile.Images
 	secondaries *xfr.Secondaries

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"sync/atomic"
 	"time"
 
 	"pharos/internal/admin/config"
@@ -63,7 +64,7 @@ func (n *Node) report(p plan, r *dnsserver.Request) bool {
 		r.Out.SetTC(true)
 		return false
 	}
-	if n.reports.Add(report, r.Now) && n.mayLogReport(r.Now) {
+	if n.reports.Add(report, r.Now) && n.reports.mayLog(r.Now) {
 		n.log.Info("resolvers report an error", "name", report.Name.String(), "type", report.Type.String(), "error", report.Code.String(), "reporter", r.Client.Addr().String())
 	}
 	return true
@@ -72,9 +73,15 @@ func (n *Node) report(p plan, r *dnsserver.Request) bool {
 // reportLogEvery is how often at most a new report is logged: names can be invented.
 const reportLogEvery = time.Second
 
-func (n *Node) mayLogReport(now time.Time) bool {
-	last := n.reportLogged.Load()
-	return now.UnixNano()-last >= int64(reportLogEvery) && n.reportLogged.CompareAndSwap(last, now.UnixNano())
+// reportLog are the reports that came.
+type reportLog struct {
+	reports.Log
+	logged atomic.Int64 // when one was logged last, in Unix nanoseconds
+}
+
+func (l *reportLog) mayLog(now time.Time) bool {
+	last := l.logged.Load()
+	return now.UnixNano()-last >= int64(reportLogEvery) && l.logged.CompareAndSwap(last, now.UnixNano())
 }
 
 func (n *Node) sampleReports(emit func(telemetry.Sample)) {

@@ -65,7 +65,7 @@ type options struct {
 func parse(args []string) (options, error) {
 	var o options
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
-	f.StringVar(&o.work, "work", "all", "what to measure: `auth|shapes|cache|cold|flood|cut|http|streams|sign|all`")
+	f.StringVar(&o.work, "work", "all", "what to measure: `auth|shapes|cache|cold|bulk|flood|cut|http|streams|sign|all`")
 	f.StringVar(&o.shape, "shape", "all", "which of the shapes: `tld|signed|many|restart|all`")
 	f.IntVar(&o.rounds, "rounds", 11, "how often each server is measured; the median counts")
 	f.Float64Var(&o.seconds, "seconds", 0.8, "length of one measurement")
@@ -86,7 +86,7 @@ func parse(args []string) (options, error) {
 	case f.NArg() > 0:
 		return o, fmt.Errorf("%q is not a flag", f.Arg(0))
 	case o.work != "all" && !slices.ContainsFunc(works, func(w work) bool { return w.name == o.work }):
-		return o, fmt.Errorf("-work %s: want auth, shapes, cache, cold, flood, cut, http, streams, sign or all", o.work)
+		return o, fmt.Errorf("-work %s: want auth, shapes, cache, cold, bulk, flood, cut, http, streams, sign or all", o.work)
 	case o.shape != "all" && !slices.ContainsFunc(shapes, func(s shape) bool { return s.name == o.shape }):
 		return o, fmt.Errorf("-shape %s: want tld, signed, many, restart or all", o.shape)
 	case o.rounds < 1 || o.seconds <= 0:
@@ -103,7 +103,7 @@ type work struct {
 	run  func(*arena) ([]table.Row, error)
 }
 
-var works = []work{{"auth", (*arena).auth}, {"shapes", (*arena).shapes}, {"cache", (*arena).cache}, {"http", (*arena).http}, {"cold", (*arena).cold}, {"flood", (*arena).flood}, {"cut", (*arena).cut}, {"streams", (*arena).streams}, {"sign", (*arena).signing}}
+var works = []work{{"auth", (*arena).auth}, {"shapes", (*arena).shapes}, {"cache", (*arena).cache}, {"http", (*arena).http}, {"cold", (*arena).cold}, {"bulk", (*arena).bulk}, {"flood", (*arena).flood}, {"cut", (*arena).cut}, {"streams", (*arena).streams}, {"sign", (*arena).signing}}
 
 // run measures what the arguments ask for and prints it on stdout. It ends every server it started, also
 // when it is interrupted.

@@ -3,11 +3,17 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"pharos/bench/peer"
 	"pharos/bench/table"
@@ -19,11 +25,13 @@ import (
 const (
 	coldWork  = "cold resolution, three levels, 20 ms"
 	floodWork = "20,000 random names a second beside honest clients"
+	bulkWork  = "bulk resolution, three levels, 20 ms"
 	cutWork   = "all servers cut, names seen before"
 )
 
 var (
 	cpuPerQuestion = table.Metric{Name: "CPU us per question", Digits: 1}
+	namesPerSecond = table.Metric{Name: "names per second of CPU time", More: true}
 	medianTook     = table.Metric{Name: "median ms", Digits: 1}
 	slowestTook    = table.Metric{Name: "99th percentile ms", Digits: 1}
 	idleTook       = table.Metric{Name: "99th percentile ms, idle", Digits: 1}
@@ -97,6 +105,78 @@ func (a *arena) cold() ([]table.Row, error) {
 		return nil, err
 	}
 	return []table.Row{samples.Row(coldWork, cpuPerQuestion), samples.Row(coldWork, medianTook), samples.Row(coldWork, slowestTook)}, nil
+}
+
+// bulk has `pharos resolve` resolve a list of names, and Unbound the same names for
+// clients that keep it busy, who cost it nothing here.
+func (a *arena) bulk() ([]table.Row, error) {
+	count, domains := a.fewer(100_000), a.fewer(20_000)
+	samples := &table.Samples{}
+	unbound, err := a.resolvers("bulk", min(a.o.rounds, 3), tree.Config{RTT: 20 * time.Millisecond, TTL: 86400}, func(_ *tree.Tree, s *peer.Server, _ *table.Samples) error {
+		if s.Name == table.Own { // the server is not what is measured
+			return a.bulkOwn(count, domains, samples)
+		}
+		before, err := s.CPU()
+		if err != nil {
+			return err
+		}
+		told, err := tree.Ask(a.ctx, tree.Load{Server: address(s), Count: count, Domains: domains, Workers: bulkAtOnce})
+		if err != nil {
+			return err
+		}
+		after, err := s.CPU()
+		if err != nil {
+			return err
+		}
+		if told.Success() < 0.999 {
+			return fmt.Errorf("%d wrong and %d lost of %d, the first: %s", told.Wrong, told.Lost, count, told.First)
+		}
+		samples.Add(s.Name, namesPerSecond.Name, float64(count)/(after-before).Seconds())
+		a.say("%-9s %6.0f names per second of CPU time", s.Name, float64(count)/(after-before).Seconds())
+		return nil
+	})
+	if err != nil || unbound == nil {
+		return nil, err
+	}
+	return []table.Row{samples.Row(bulkWork, namesPerSecond)}, nil
+}
+
+// bulkAtOnce is how many questions are under way, as `pharos resolve` has it.
+const bulkAtOnce = 500
+
+// bulkOwn runs the command and checks what it wrote.
+func (a *arena) bulkOwn(count, domains int, samples *table.Samples) error {
+	dir, err := os.MkdirTemp(a.dir, "bulk-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	var names strings.Builder
+	for i := range count {
+		names.WriteString(tree.Name(i, domains) + "\n")
+	}
+	hints := fmt.Sprintf(". 3600000 NS ns.root-bench.\nns.root-bench. 3600000 A %v\n", tree.Root.Addr())
+	for file, text := range map[string]string{"names.txt": names.String(), "root.hints": hints} {
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	var on unix.CPUSet
+	on.Set(serverCPU)
+	_, cpu, err := runOn(on, dir, a.pharos(), []string{"resolve", "-f", "names.txt", "--hints", "root.hints", "--concurrency", fmt.Sprint(bulkAtOnce), "--out", "answers.jsonl"})
+	if err != nil {
+		return err
+	}
+	answers, err := os.ReadFile(filepath.Join(dir, "answers.jsonl"))
+	if err != nil {
+		return err
+	}
+	if got := bytes.Count(answers, []byte(`"NOERROR"`)); got < count*999/1000 {
+		return fmt.Errorf("%d of %d names were resolved", got, count)
+	}
+	samples.Add(table.Own, namesPerSecond.Name, float64(count)/cpu.Seconds())
+	a.say("%-9s %6.0f names per second of CPU time", table.Own, float64(count)/cpu.Seconds())
+	return nil
 }
 
 // floodRate and floodNetworks are the flood's.

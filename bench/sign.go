@@ -105,16 +105,22 @@ func (a *arena) signOnce(s zoneSigner, round, names int, samples *table.Samples)
 
 // runOnAll runs a command on all processors, though this process has one of them.
 func runOnAll(dir, path string, args []string) (wall, cpu time.Duration, err error) {
-	runtime.LockOSThread() // a child has the processors of the thread that starts it
-	defer runtime.UnlockOSThread()
-	var before, all unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &before); err != nil {
-		return 0, 0, err
-	}
+	var all unix.CPUSet
 	for i := range runtime.NumCPU() {
 		all.Set(i)
 	}
-	if err := unix.SchedSetaffinity(0, &all); err != nil {
+	return runOn(all, dir, path, args)
+}
+
+// runOn runs a command on some processors.
+func runOn(processors unix.CPUSet, dir, path string, args []string) (wall, cpu time.Duration, err error) {
+	runtime.LockOSThread() // a child has the processors of the thread that starts it
+	defer runtime.UnlockOSThread()
+	var before unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &before); err != nil {
+		return 0, 0, err
+	}
+	if err := unix.SchedSetaffinity(0, &processors); err != nil {
 		return 0, 0, err
 	}
 	defer unix.SchedSetaffinity(0, &before)

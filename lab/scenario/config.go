@@ -35,6 +35,10 @@ func (p *parser) config() error {
 				s.Settings = append(s.Settings, Setting{clause, block, word, p.readFile(), p.at})
 				continue
 			}
+			if clause == "auth-zone" {
+				s.Settings = append(s.Settings, Setting{clause, block, text, p.readFile(), p.at})
+				continue
+			}
 			fallthrough
 		case "AUTOTRUST_FILE":
 			s.Settings = append(s.Settings, Setting{Key: word, Value: text, Line: p.at})
@@ -50,7 +54,7 @@ func (p *parser) config() error {
 		for _, part := range partSettings(text) {
 			key, value, ok := splitSetting(part)
 			switch {
-			case !ok, key == "zonefile" && clause == "rpz":
+			case !ok, key == "zonefile" && (clause == "rpz" || clause == "auth-zone"):
 			case value == "":
 				clause, block = key, block+1
 				s.Dialect = Unbound
@@ -128,6 +132,7 @@ type World struct {
 	Cache          rrcache.Limits
 	Anchors        []rdata.Record // trust anchors; validation is on if there are any
 	Insecure       []dnsname.Name // names at and below which nothing is validated
+	own            []*ownZone     // zones of this server
 	Begin          time.Time      // when the scenario begins, by its signatures; zero: any time
 	Policies       Policies       // what is said in place of what servers say
 }
@@ -144,7 +149,7 @@ var harmless = map[string]bool{
 	"name":                 true,
 	"infra-cache-numhosts": true, "msg-cache-size": true,
 	"do-not-query-localhost": true, "do-not-query-address": true, "ede": true,
-	"infra-host-ttl": true, "jostle-timeout": true, "val-log-level": true,
+	"infra-host-ttl": true, "zonemd-permissive-mode": true, "jostle-timeout": true, "val-log-level": true,
 	"edns-buffer-size": true, "unblock-lan-zones": true, "stub-prime": true, "stub-first": true,
 	"val-max-restart": true, "prefetch-key": true, "msg-cache-slabs": true, "rrset-cache-slabs": true, "rrset-cache-size": true,
 }
@@ -170,23 +175,18 @@ var needs = map[string][2]string{
 	"feature-list":           {"config", "modules of Knot Resolver"},
 }
 
-// clauses are blocks of settings that have no counterpart.
-var clauses = map[string][2]string{
-	"auth-zone": {"authzone", "a zone of the resolver's own, loaded or transferred (auth-zone)"},
-}
-
 // World maps the settings. An *Unsupported error names the first that has no
 // counterpart here.
 func (s *Scenario) World() (World, error) {
 	w := World{}
-	for _, set := range s.Settings {
-		if c, ok := clauses[set.Clause]; ok {
-			return w, &Unsupported{c[0], c[1], set.Line}
-		}
-	}
 	zones := s.blockNames()
 	for _, set := range s.Settings {
-		handled, err := w.Policies.apply(set, zones)
+		handled, err := set.Clause == "auth-zone", error(nil)
+		if handled {
+			err = w.applyOwn(set, zones)
+		} else {
+			handled, err = w.Policies.apply(set, zones)
+		}
 		if err == nil && !handled {
 			err = s.apply(&w, set, zones)
 		}
@@ -197,6 +197,7 @@ func (s *Scenario) World() (World, error) {
 	for _, r := range w.Policies.forwards {
 		*w.route(r.Zone.String(), "forward-zone") = r
 	}
+	w.finishOwn()
 	if len(w.Roots) == 0 && len(w.Routes) > 0 { // nobody is to be asked but those of the routes
 		w.Roots = []netip.Addr{netip.AddrFrom4([4]byte{192, 0, 2, 0})}
 	}

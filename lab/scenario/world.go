@@ -34,6 +34,9 @@ func (r *run) ask(step *Step) error {
 	case dnswire.Reject: // the listener's matter: the resolver never sees it
 		return r.answer(q, nil)
 	}
+	if msg := r.world.ownAnswer(&q.query, q.wire); msg != nil {
+		return r.toldOwn(msg)
+	}
 	client := step.Address
 	if !client.IsValid() {
 		client = defaultClient
@@ -218,6 +221,10 @@ func (r *run) serveOne() bool {
 	for i, x := range r.pending {
 		if x.answered {
 			continue
+		}
+		if z := r.world.ownServer(x.send.To.Addr()); z != nil {
+			r.arrive(x, z.say(x.send.Msg, x.query.TCP))
+			return true
 		}
 		if e := r.scriptFor(x); e != nil {
 			r.reply(i, e)

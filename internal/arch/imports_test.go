@@ -67,6 +67,7 @@ internal/resolver/outbound:     internal/dns/... internal/resolver/iterate inter
 internal/resolver/policy:       internal/dns/... internal/authority/zone
 internal/resolver/localdata:    internal/dns/... internal/authority/zone internal/resolver/policy
 internal/resolver/dns64:        internal/dns/dnsname
+internal/resolver/rulebook:     internal/dns/... internal/authority/zone internal/diskfile internal/resolver/policy internal/resolver/localdata internal/resolver/dns64 internal/resolver/rewrite internal/resolver/rrcache
 internal/resolver/rewrite:      internal/dns/... internal/resolver/policy internal/resolver/localdata internal/resolver/dns64 internal/resolver/iterate internal/resolver/rrcache
 
 internal/traffic/health:

@@ -5,7 +5,8 @@
 // and the folder synced. It does not own what is in a file, nor checksums: a disk
 // may still give back something else than was written.
 //
-// Entry points: Replace, ReplaceWith, SyncFolder; LoadJSON, SaveJSON for what is small.
+// Entry points: Replace, ReplaceWith, SyncFolder; LoadJSON, SaveJSON for what is
+// small; StampOf, Changed for whether files have changed.
 //
 // Concurrency: all functions may be called at once; those who write one file take
 // turns. Two processes must not write the same file.

@@ -108,3 +108,21 @@ func TestJSON(t *testing.T) {
 		t.Errorf("of half a file: %v", err)
 	}
 }
+
+// TestStamp: a file that is written, and one that comes or goes, has another stamp.
+func TestStamp(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	before := []Stamp{StampOf(path)}
+	if Changed(before) {
+		t.Error("a file that is still not there has changed")
+	}
+	if err := os.WriteFile(path, []byte("one"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if !Changed(before) || Changed([]Stamp{StampOf(path)}) {
+		t.Error("a file that has come has changed, once")
+	}
+	if !Changed(nil) {
+		t.Error("of what nothing is known, all may have changed")
+	}
+}

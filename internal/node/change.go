@@ -179,7 +179,7 @@ func (n *Node) reportProblems(s *Snapshot) {
 		}
 	}
 	n.problem(steerHomeless, "", s.homelessText())
-	n.reportRewriting(s)
+	n.reportRules(s)
 	for _, p := range s.pools.Pools() {
 		pools = append(pools, p.Name())
 		n.reportPool(p.View().Name, p.View().AllDown)

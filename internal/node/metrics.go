@@ -27,7 +27,7 @@ func (n *Node) samples(emit func(telemetry.Sample)) {
 	n.sampleDNSSEC(emit)
 	n.sampleNode(emit)
 	n.sampleTap(emit)
-	n.sampleRewriting(emit)
+	n.sampleRules(emit)
 }
 
 func counter(name, help string, value uint64, labels ...string) telemetry.Sample {

@@ -43,6 +43,7 @@ import (
 	"pharos/internal/authority/xfr"
 	"pharos/internal/cluster/snapshot"
 	"pharos/internal/cluster/store"
+	"pharos/internal/diskfile"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/proxy/httpproxy"
@@ -123,7 +124,7 @@ type Node struct {
 // address. Nothing is answered before Run. The error says what is wrong, where,
 // and what to do.
 func New(o Options) (*Node, error) {
-	file := masterfile.StampOf(o.Config)
+	file := diskfile.StampOf(o.Config)
 	cfg, err := config.Load(o.Config)
 	if err != nil {
 		return nil, err

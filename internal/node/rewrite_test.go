@@ -177,7 +177,7 @@ func hasProblem(n *Node, c code, text string) bool {
 }
 
 func policyHits(n *Node, action string) (sum float64) {
-	n.sampleRewriting(func(s telemetry.Sample) {
+	n.sampleRules(func(s telemetry.Sample) {
 		if slices.Contains(s.Labels, action) {
 			sum += s.Value
 		}

@@ -26,6 +26,7 @@ import (
 	"pharos/internal/proxy/httpproxy"
 	"pharos/internal/proxy/route"
 	"pharos/internal/resolver/rrcache"
+	"pharos/internal/resolver/rulebook"
 	"pharos/internal/serve/admission"
 	"pharos/internal/traffic/health"
 	"pharos/internal/traffic/pool"
@@ -54,7 +55,7 @@ type Snapshot struct {
 	access      []access                               // who may ask, by listener
 	restricted  map[dnsname.Name][]config.TransferRule // zones that not everybody may ask about
 	designated  *designated.Zones                      // what clients of the resolver are told of it
-	rewriting   *rewriting                             // what is said in place of, or after, what the resolver finds
+	rulebook    *rulebook.Book                         // what is said in place of, or after, what the resolver finds
 	reporting   map[dnsname.Name]reporting             // nil: no zone has to do with reports
 	authorities map[string]*x509.CertPool              // of clients' certificates, by file
 	subnets     *admission.ACL                         // who may say for whom it asks
@@ -133,11 +134,7 @@ func compile(cfg *config.Config, st *state.State, from before) (*Snapshot, error
 	if s.authorities, err = compileAuthorities(cfg.EveryZone()); err != nil {
 		return nil, err
 	}
-	var rewritten *rewriting
-	if prev != nil {
-		rewritten = prev.rewriting
-	}
-	if s.rewriting, err = compileRewriting(&cfg.Resolver, &cfg.Resolver.Rewriting, from.cache, rewritten); err != nil {
+	if err = s.compileRules(from.cache, prev); err != nil {
 		return nil, fmt.Errorf("resolver.%w", err)
 	}
 	s.compileZones(cfg, steered, from)

@@ -27,7 +27,7 @@ func (s *Snapshot) special(q *dnswire.Query) *zone.Zone {
 	if z == nil {
 		return nil
 	}
-	if s.hasLocal(q.Name, q.Type) {
+	if s.rulebook.HasLocal(q.Name, q.Type) {
 		return nil
 	}
 	for _, route := range r.Routes {

@@ -9,6 +9,7 @@ import (
 	"pharos/internal/authority/journal"
 	"pharos/internal/authority/masterfile"
 	"pharos/internal/authority/zone"
+	"pharos/internal/diskfile"
 	"pharos/internal/dns/dnsname"
 )
 
@@ -64,7 +65,7 @@ func (n *Node) zoneChanged(name dnsname.Name) {
 	n.current.Store(next)
 	n.followZone(prev, next, name)
 	n.reportZone(next.apexes.Get(name).served)
-	n.reportRewriting(next)
+	n.reportRules(next)
 	n.reportTransfers(name)
 	n.catalogChanged(next.apexes.Get(name).config)
 }
@@ -110,7 +111,7 @@ func (from before) source(c *config.Zone, old *servedZone) *servedZone {
 		}
 		return s
 	}
-	if old != nil && old.File == c.File && !masterfile.Changed(old.stamps) {
+	if old != nil && old.File == c.File && !diskfile.Changed(old.stamps) {
 		s := *old
 		return &s
 	}

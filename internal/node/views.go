@@ -282,11 +282,7 @@ func (s *Snapshot) compileViews(cfg *config.Config, from before) error {
 		}
 		steered := inside.steers(s.State.Resources().Steer)
 		v.steered = compileSteer(steered, s.pools)
-		var rewritten *rewriting
-		if inside.prev != nil {
-			rewritten = inside.prev.rewriting
-		}
-		if v.rewriting, err = compileRewriting(&within.Resolver, &within.Resolver.Rewriting, inside.cache, rewritten); err != nil {
+		if err = v.compileRules(inside.cache, inside.prev); err != nil {
 			return fmt.Errorf("views[%d].resolver.%w", i, err)
 		}
 		v.compileZones(&within, steered, inside)
@@ -309,7 +305,7 @@ var everybody = func() *admission.ACL {
 // link has the views of s fall through to s, and gives the rules of both the versions of
 // their policy zones.
 func (s *Snapshot) link() {
-	s.rewriting = s.rewriting.attach(s.Revision, s.version(s))
+	s.rulebook = s.rulebook.Attach(s.Revision, s.version(s))
 	views := make([]*Snapshot, len(s.views))
 	for i, v := range s.views {
 		linked := *v
@@ -317,7 +313,7 @@ func (s *Snapshot) link() {
 		if linked.under = s; v.view.config.Isolated {
 			linked.under = nil
 		}
-		linked.rewriting = v.rewriting.attach(s.Revision, v.version(s))
+		linked.rulebook = v.rulebook.Attach(s.Revision, v.version(s))
 		views[i] = &linked
 	}
 	s.views = views
@@ -428,7 +424,7 @@ func (n *Node) viewZoneChanged(view string, name dnsname.Name) {
 	n.followZone(v, next.views[at], name)
 	n.reportZone(changed.apexes.Get(name).served)
 	n.reportTransfersOf(view, name)
-	n.reportRewriting(&next)
+	n.reportRules(&next)
 }
 
 // The drivers of the view that s is of, or those outside of views.

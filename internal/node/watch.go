@@ -4,7 +4,7 @@ import (
 	"slices"
 
 	"pharos/internal/admin/config"
-	"pharos/internal/authority/masterfile"
+	"pharos/internal/diskfile"
 )
 
 // watchedZones is how many zones' files are looked at in one watchInterval: some
@@ -15,14 +15,14 @@ const watchedZones = 2000
 
 // watch is which files are looked at.
 type watch struct {
-	file    masterfile.Stamp // of the configuration file last read, be it refused
-	lists   []config.List    // which zones there are, likewise
-	watchAt int              // the zone whose file is looked at next
+	file    diskfile.Stamp // of the configuration file last read, be it refused
+	lists   []config.List  // which zones there are, likewise
+	watchAt int            // the zone whose file is looked at next
 }
 
 // looked notes that the files that say what there is to serve are about to be read.
 func (w *watch) looked(path string) {
-	w.file = masterfile.StampOf(path)
+	w.file = diskfile.StampOf(path)
 	for i, l := range w.lists {
 		w.lists[i] = config.ListAt(l.Path)
 	}
@@ -31,7 +31,7 @@ func (w *watch) looked(path string) {
 // filesChanged reports whether the configuration file has changed since it was read,
 // or, of the zones that it is the turn of, the file of one. n.mu is held.
 func (n *Node) filesChanged() bool {
-	if n.file != masterfile.StampOf(n.file.Path) {
+	if n.file != diskfile.StampOf(n.file.Path) {
 		return true
 	}
 	if slices.ContainsFunc(n.lists, config.List.Changed) {
@@ -50,7 +50,7 @@ func (n *Node) filesChanged() bool {
 		if n.watchAt >= total {
 			n.watchAt = 0
 		}
-		if z := zoneAt(all, n.watchAt); z != nil && z.Kind == "file" && masterfile.Changed(z.stamps) {
+		if z := zoneAt(all, n.watchAt); z != nil && z.Kind == "file" && diskfile.Changed(z.stamps) {
 			return true
 		}
 		n.watchAt++

@@ -9,7 +9,7 @@ import (
 
 	"pharos/internal/admin/config"
 	"pharos/internal/authority/byname"
-	"pharos/internal/authority/masterfile"
+	"pharos/internal/diskfile"
 	"pharos/internal/dns/dnsname"
 )
 
@@ -31,12 +31,12 @@ func TestFilesChanged(t *testing.T) {
 		s.apexes = byname.New(count, func(yield func(dnsname.Name, *apex) bool) {
 			for i := range s.Config.Zones {
 				c := &s.Config.Zones[i]
-				yield(c.Name, &apex{config: c, served: &servedZone{Name: c.Name, Kind: "file", stamps: []masterfile.Stamp{masterfile.StampOf(path)}}})
+				yield(c.Name, &apex{config: c, served: &servedZone{Name: c.Name, Kind: "file", stamps: []diskfile.Stamp{diskfile.StampOf(path)}}})
 			}
 		})
 		return s
 	}
-	n := &Node{watch: watch{file: masterfile.StampOf(conf)}}
+	n := &Node{watch: watch{file: diskfile.StampOf(conf)}}
 	main := snapshot(0, watchedZones*2, zoneFile)
 	main.views = []*Snapshot{snapshot(0, 10, other)}
 	n.current.Store(main)

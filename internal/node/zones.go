@@ -8,6 +8,7 @@ import (
 	"pharos/internal/authority/journal"
 	"pharos/internal/authority/masterfile"
 	"pharos/internal/authority/zone"
+	"pharos/internal/diskfile"
 	"pharos/internal/dns/dnsname"
 )
 
@@ -24,7 +25,7 @@ type servedZone struct {
 	Warnings []string // of the version that is served
 
 	// What Zone was made of; see versions.go.
-	stamps         []masterfile.Stamp // the files it was read from
+	stamps         []diskfile.Stamp // the files it was read from
 	source         journal.Version
 	sourceErr      error // of the last attempt to read the files
 	sourceWarnings []string

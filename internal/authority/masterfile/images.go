@@ -160,7 +160,7 @@ func takeNote(head []byte, file string) (s Source, same bool, err error) {
 	}
 	s.Warnings = note.Warnings
 	for _, f := range note.Files {
-		now := StampOf(f.Path)
+		now := diskfile.StampOf(f.Path)
 		if now.Size != f.Size || now.Time.UnixNano() != f.Time {
 			return s, false, nil
 		}

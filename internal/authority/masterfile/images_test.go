@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"pharos/internal/diskfile"
 	"pharos/internal/dns/dnsname"
 )
 
@@ -74,7 +75,7 @@ func TestImages(t *testing.T) {
 	if len(read.Warnings) != 2 || strings.Join(got.Warnings, "\n") != strings.Join(read.Warnings, "\n") {
 		t.Errorf("warnings %q, want %q", got.Warnings, read.Warnings)
 	}
-	if len(got.Stamps) != 2 || Changed(got.Stamps) || got.Zone.Serial() != 7 {
+	if len(got.Stamps) != 2 || diskfile.Changed(got.Stamps) || got.Zone.Serial() != 7 {
 		t.Errorf("stamps %v, serial %d", got.Stamps, got.Zone.Serial())
 	}
 	if st, err := os.Stat(b.i.fileOf(b.name, b.file)); err != nil || st.Mode().Perm() != 0o600 {

@@ -22,16 +22,21 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"pharos/internal/diskfile"
 )
 
 // Source is where one certificate comes from.
 type Source struct {
 	Certificate string // PEM file: the server's own, and then those up to the root
 	Key         string // PEM file
+}
+
+func (s Source) stamps() [2]diskfile.Stamp {
+	return [2]diskfile.Stamp{diskfile.StampOf(s.Certificate), diskfile.StampOf(s.Key)}
 }
 
 // Store has the certificates of a node. The zero Store has none.
@@ -48,22 +53,9 @@ type set struct {
 // loaded is one certificate, or why there is none.
 type loaded struct {
 	source      Source
-	stamps      [2]stamp
+	stamps      [2]diskfile.Stamp
 	certificate *tls.Certificate // nil: never usable
 	problem     string
-}
-
-// stamp tells versions of a file apart.
-type stamp struct {
-	size int64
-	time time.Time
-}
-
-func stampOf(path string) stamp {
-	if st, err := os.Stat(path); err == nil {
-		return stamp{st.Size(), st.ModTime()}
-	}
-	return stamp{}
 }
 
 // Set reads the sources, those whose files have changed again. The first is shown
@@ -93,7 +85,7 @@ func (s *Store) Set(sources []Source) error {
 
 // take returns what a source has now.
 func (s *set) take(source Source) *loaded {
-	now := &loaded{source: source, stamps: [2]stamp{stampOf(source.Certificate), stampOf(source.Key)}}
+	now := &loaded{source: source, stamps: source.stamps()}
 	var old *loaded
 	if s != nil {
 		for _, l := range s.loaded {
@@ -128,7 +120,7 @@ func (s *Store) Changed() bool {
 		return false
 	}
 	for _, l := range current.loaded {
-		if l.stamps != [2]stamp{stampOf(l.source.Certificate), stampOf(l.source.Key)} {
+		if l.stamps != l.source.stamps() {
 			return true
 		}
 	}

@@ -16,6 +16,7 @@ import (
 // about names knows the language; drivers know what they drive and never each
 // other; node joins them.
 const policy = `
+internal/clock:
 internal/diskfile:
 
 internal/dns/dnsname:

@@ -18,7 +18,6 @@ import (
 	"pharos/internal/dns/rdata"
 	"pharos/internal/proxy/httpproxy"
 	"pharos/internal/proxy/route"
-	"pharos/internal/resolver/iterate"
 	"pharos/internal/resolver/outbound"
 	"pharos/internal/resolver/rrcache"
 	"pharos/internal/traffic/pool"
@@ -255,7 +254,7 @@ func (x explained) explainResolve(ctx context.Context, e *explain.Explanation, q
 		e.Outcome = dnswire.RcodeServFail.String()
 		return
 	}
-	addTrace(e, a.Trace)
+	e.AddTrace(a.Trace)
 	e.Add(explain.Resolve, fmt.Sprintf("%s, in %v", a.Spent, a.Elapsed.Round(time.Microsecond)))
 	if a.State != rrcache.Indeterminate {
 		text := fmt.Sprintf("DNSSEC: the answer is %s", a.State)
@@ -270,18 +269,6 @@ func (x explained) explainResolve(ctx context.Context, e *explain.Explanation, q
 	}
 	for _, x := range a.Errors {
 		e.Warnings = append(e.Warnings, fmt.Sprintf("%s: %s", x.Code, x.Text))
-	}
-}
-
-// addTrace tells the steps of a resolution.
-func addTrace(e *explain.Explanation, trace []iterate.Step) {
-	for _, step := range trace {
-		stage := explain.Resolve
-		if step.Kind == iterate.StepCacheHit {
-			stage = explain.Cache
-		}
-		e.Steps = append(e.Steps, explain.Step{Stage: stage, Text: step.Text(),
-			At: step.At, Took: step.RTT, Depth: int(step.Depth), Bad: step.IsTrouble()})
 	}
 }
 

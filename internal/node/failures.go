@@ -56,7 +56,7 @@ func (n *Node) explainFailure(id string) (*explain.Explanation, error) {
 		Question: fmt.Sprintf("%s %s", r.Name, r.Type), Client: r.Client.String(), At: r.At, Revision: n.current.Load().Revision,
 		Outcome: fmt.Sprintf("SERVFAIL (%s)", number), Warnings: []string{fmt.Sprintf("%s: %s", r.Error.Code, r.Error.Text)},
 	}
-	addTrace(e, r.Steps)
+	e.AddTrace(r.Steps)
 	e.Add(explain.Resolve, fmt.Sprintf("%s, in %v", r.Spent, r.Elapsed.Round(time.Microsecond)))
 	if r.Told > 1 {
 		e.Add(explain.Cache, fmt.Sprintf("the failure was remembered and told %d times, last at %s, besides finished answers of the cache", r.Told, r.Last.UTC().Format(time.DateTime)))

@@ -209,7 +209,7 @@ func (x explained) explainRules(ctx context.Context, e *explain.Explanation, q *
 		if err != nil {
 			a = iterate.Answer{Rcode: dnswire.RcodeServFail, Errors: []dnswire.ExtendedError{{Code: dnswire.EDEOther, Text: err.Error()}}}
 		}
-		addTrace(e, a.Trace)
+		e.AddTrace(a.Trace)
 		e.Add(explain.Resolve, fmt.Sprintf("%s, in %v", a.Spent, a.Elapsed.Round(time.Microsecond)))
 		then(a)
 	}

@@ -29,6 +29,9 @@ type lookup struct {
 	short     bool
 	trace     bool
 	hints     string
+	anchors   string
+	validate  bool
+	svg       string
 	timeout   time.Duration
 }
 
@@ -47,7 +50,8 @@ its round-trip time.`,
   pharos query example.com MX @192.0.2.53
   pharos query 192.0.2.80 @127.0.0.1 -p 5353
   pharos query www.example.com --trace
-  pharos query www.example.com --trace --hints lab.hints -p 5353`,
+  pharos query www.example.com --trace --svg lookup.svg
+  pharos query www.example.com --trace --hints lab.hints --anchors lab.anchors --validate -p 5353`,
 		Args: argsBetween(1, 3, "NAME [TYPE] [@SERVER]"),
 	}
 	output := outputFlag(c)
@@ -57,6 +61,9 @@ its round-trip time.`,
 	c.Flags().BoolVar(&l.short, "short", false, "print the data of the answer only")
 	c.Flags().BoolVar(&l.trace, "trace", false, "resolve from the root and print every step")
 	c.Flags().StringVar(&l.hints, "hints", "", "master `file` with the root servers, for --trace")
+	c.Flags().BoolVar(&l.validate, "validate", false, "for --trace with --hints: validate by --anchors; without --hints that is always done")
+	c.Flags().StringVar(&l.anchors, "anchors", "", "`file` with trust anchors (DS or DNSKEY records, or IANA's XML), for --trace")
+	c.Flags().StringVar(&l.svg, "svg", "", "also write the steps as a picture to this `file`, for --trace")
 	c.Flags().DurationVar(&l.timeout, "timeout", 5*time.Second, "`time` to wait for an answer")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if err := l.parse(args); err != nil {

@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
+	"pharos/internal/admin/explain"
 	"pharos/internal/dns/rdata"
+	"pharos/internal/resolver/anchor"
 	"pharos/internal/resolver/outbound"
 )
 
@@ -33,7 +36,19 @@ func (l *lookup) runTrace(ctx context.Context, w io.Writer, output output) error
 		}
 	}
 	// Other roots than the Internet's are not signed by its keys.
-	driver := outbound.New(outbound.Config{Hints: hints, Port: l.port, Validate: len(hints) == 0})
+	cfg := outbound.Config{Hints: hints, Port: l.port, Validate: len(hints) == 0 || l.validate}
+	if l.anchors != "" {
+		text, err := os.ReadFile(l.anchors)
+		if err != nil {
+			return err
+		}
+		if cfg.Anchors, err = anchor.Parse(time.Now(), l.anchors, text); err != nil {
+			return err
+		}
+	} else if len(hints) > 0 && l.validate {
+		return fmt.Errorf("%w: --validate with other roots needs their keys: give --anchors FILE", errUsage)
+	}
+	driver := outbound.New(cfg)
 	defer driver.Close()
 	ctx, cancel := context.WithTimeout(ctx, max(l.timeout, 12*time.Second)) // the resolver gives up by itself after 10 s
 	defer cancel()
@@ -45,7 +60,7 @@ func (l *lookup) runTrace(ctx context.Context, w io.Writer, output output) error
 		Question: fmt.Sprintf("%s %s", l.name, l.qtype), Rcode: answer.Rcode.String(),
 		Answer: lines(answer.Answer), Sent: answer.Sent, Took: answer.Elapsed,
 	}
-	if len(hints) == 0 && len(answer.Errors) == 0 {
+	if cfg.Validate && len(answer.Errors) == 0 {
 		t.Security = strings.TrimSuffix(answer.State.String()+": "+answer.Why, ": ")
 	}
 	for _, e := range answer.Errors {
@@ -53,6 +68,13 @@ func (l *lookup) runTrace(ctx context.Context, w io.Writer, output output) error
 	}
 	for _, s := range answer.Trace {
 		t.Steps = append(t.Steps, s.String())
+	}
+	if l.svg != "" {
+		e := explain.Explanation{Question: t.Question, Client: "this machine", At: time.Now(), Outcome: t.Rcode, Result: t.Answer, Warnings: t.Errors}
+		e.AddTrace(answer.Trace)
+		if err := replaceFile(l.svg, 0o644, e.WriteSVG); err != nil {
+			return err
+		}
 	}
 	return output.print(w, t, func(w io.Writer) error {
 		for i, s := range t.Steps {

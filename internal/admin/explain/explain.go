@@ -17,6 +17,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"pharos/internal/resolver/iterate"
 )
 
 // Stage says which part of the program a step belongs to.
@@ -62,6 +64,18 @@ type Explanation struct {
 // Add appends a step.
 func (e *Explanation) Add(stage Stage, text string, detail ...string) {
 	e.Steps = append(e.Steps, Step{Stage: stage, Text: text, Detail: detail})
+}
+
+// AddTrace appends the steps of a resolution.
+func (e *Explanation) AddTrace(trace []iterate.Step) {
+	for _, step := range trace {
+		stage := Resolve
+		if step.Kind == iterate.StepCacheHit {
+			stage = Cache
+		}
+		e.Steps = append(e.Steps, Step{Stage: stage, Text: step.Text(),
+			At: step.At, Took: step.RTT, Depth: int(step.Depth), Bad: step.IsTrouble()})
+	}
 }
 
 // WriteText writes e for people.

@@ -150,7 +150,7 @@ func (t *Timer) Reset(d time.Duration) bool {
 
 // watch sets all timers anew when the offset is no longer what it was.
 func watch(before time.Duration) {
-	for ; ; time.Sleep(look) {
+	for range time.Tick(look) {
 		now := offset()
 		if now == before {
 			continue

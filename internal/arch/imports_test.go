@@ -51,6 +51,7 @@ internal/authority/kasp:        internal/dns/...
 internal/authority/skr:         internal/dns/... internal/authority/sign
 internal/authority/signer:      internal/dns/... internal/authority/zone internal/authority/journal internal/authority/kasp internal/authority/sign internal/authority/skr internal/diskfile
 internal/authority/xfr:         internal/dns/... internal/authority/... internal/diskfile
+internal/authority/serials:     internal/dns/dnsname internal/dns/rdata internal/authority/journal internal/diskfile
 internal/authority/edits:       internal/dns/... internal/authority/zone internal/authority/journal internal/authority/update
 internal/authority/ledger:      internal/dns/... internal/authority/zone internal/authority/journal internal/authority/compact internal/authority/update internal/diskfile
 

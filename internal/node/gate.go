@@ -25,9 +25,9 @@ type gating struct {
 
 // pass asks the gate whether v may take the place of what is served, and puts its
 // findings under the warnings. The error has what the version is refused for.
-func (s *servedZone) pass(c *config.Zone, old *servedZone, v journal.Version, accepted map[dnsname.Name]rdata.Serial) error {
+func (from before) pass(c *config.Zone, s, old *servedZone, v journal.Version) error {
 	rules := gateRules(c)
-	serial, ok := accepted[c.Name]
+	serial, ok := from.accepted[c.Name]
 	rules.Accepted = ok && serial == v.Zone.Serial()
 	var against *zone.Zone
 	s.gated = gating{}
@@ -38,13 +38,20 @@ func (s *servedZone) pass(c *config.Zone, old *servedZone, v journal.Version, ac
 	served := s.gated.version == v.Zone && against == v.Zone
 	if known := s.gated.version == v.Zone && s.gated.against == against && s.gated.rules == rules; !served && !known {
 		s.gated = gating{v.Zone, against, rules, gate.Check(against, v.Zone, leading(v.Journal, against), rules, time.Now())}
+		if against == nil {
+			from.recall(c, s, v, rules)
+		}
 	}
 	for _, f := range s.gated.findings {
 		if text := f.String(); !f.Refused && !slices.Contains(s.Warnings, text) {
 			s.Warnings = append(s.Warnings, text)
 		}
 	}
-	return gate.Refusals(s.gated.findings)
+	err := gate.Refusals(s.gated.findings)
+	if !served {
+		from.note(c, v, rules, err)
+	}
+	return err
 }
 
 // leading returns the differences that lead from a version on; none if that is

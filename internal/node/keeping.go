@@ -9,6 +9,7 @@ import (
 	"pharos/internal/authority/journal"
 	"pharos/internal/authority/ledger"
 	"pharos/internal/authority/live"
+	"pharos/internal/authority/serials"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 )
@@ -22,6 +23,7 @@ type keeping struct {
 	ledger     atomic.Pointer[ledger.Ledger] // of zones of kind store; nil until one is configured
 	journals   *ledger.Journals              // of the others; constant after open
 	signers    signers                       // constant after open
+	serials    *serials.Memory               // that were served; constant after open
 	signatures *live.Cache                   // of answers that are signed as they are asked for; constant after open
 
 	accepted map[dnsname.Name]rdata.Serial // versions that the gate lets pass, while AcceptZone runs; guarded by Node.mu
@@ -40,6 +42,7 @@ func folderOf(data, view string) string {
 func (k *keeping) open(cfg *config.Config) {
 	folder := folderOf(cfg.Data, k.view)
 	k.journals = ledger.OpenJournals(filepath.Join(folder, "journals"), int(cfg.Transfers.Journal), k.n.log)
+	k.serials = serials.Open(filepath.Join(folder, "serials"), k.n.log)
 	k.signatures = live.NewCache()
 	k.openSigners(cfg, filepath.Join(folder, "keys"))
 }
@@ -56,6 +59,7 @@ func (k *keeping) close() {
 	}
 	if k.journals != nil {
 		k.journals.Close()
+		k.serials.Close()
 	}
 }
 

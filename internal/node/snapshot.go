@@ -16,6 +16,7 @@ import (
 	"pharos/internal/authority/ledger"
 	"pharos/internal/authority/live"
 	"pharos/internal/authority/masterfile"
+	"pharos/internal/authority/serials"
 	"pharos/internal/authority/sign"
 	"pharos/internal/authority/update"
 	"pharos/internal/authority/zone"
@@ -86,6 +87,9 @@ type before struct {
 	journals *ledger.Journals // what led to versions, on disk
 
 	accepted map[dnsname.Name]rdata.Serial // what AcceptZone lets pass now
+
+	serials *serials.Memory                  // that were served before the start
+	raise   func(dnsname.Name, rdata.Serial) // the serial of a zone of kind store
 
 	signatures *live.Cache
 

@@ -45,7 +45,7 @@ func (n *Node) beside(prev *Snapshot) before {
 		},
 		stages: n.stages(aliasStage(n.aliases)), aliased: n.aliases, keys: n.signers.Keys,
 		accepted: n.accepted, images: n.images, signatures: n.signatures, parts: n.partsOf,
-		journals: n.journals, cache: n.cache,
+		journals: n.journals, serials: n.serials, raise: n.raise, cache: n.cache,
 	}
 }
 
@@ -148,7 +148,7 @@ func (from before) advance(c *config.Zone, s *servedZone, steered []dnsname.Name
 			return
 		}
 	}
-	if err := s.pass(c, old, v, from.accepted); err != nil {
+	if err := from.pass(c, s, old, v); err != nil {
 		s.refuse(old, err)
 		return
 	}

@@ -56,6 +56,8 @@ type Known struct {
 	Serial  rdata.Serial // served last
 	Refused rdata.Serial // of the version that was refused last, if Reason is not empty
 	Reason  string
+
+	isOld bool // of the process before
 }
 
 // Memory is the file and what it says.
@@ -69,7 +71,6 @@ type Memory struct {
 
 	mu      sync.Mutex // guards what follows
 	known   map[dnsname.Name]Known
-	before  map[dnsname.Name]Known // what was known at the start, and not noted again since
 	clean   bool                   // the process before has written all
 	waiting map[dnsname.Name]bool
 	wake    chan struct{} // one is there while something waits
@@ -87,13 +88,10 @@ const headerSize = 12 // "PHSERIAL" and the salt of the frames
 func Open(path string, log *slog.Logger) *Memory {
 	m := &Memory{
 		path: path, log: log, done: make(chan struct{}), end: make(chan struct{}), wake: make(chan struct{}, 1),
-		known: map[dnsname.Name]Known{}, before: map[dnsname.Name]Known{}, waiting: map[dnsname.Name]bool{},
+		known: map[dnsname.Name]Known{}, waiting: map[dnsname.Name]bool{},
 	}
 	if err := m.read(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		log.Warn("which serials were served before cannot be read; the first versions are taken as they are", "file", path, "error", err)
-	}
-	for n, k := range m.known {
-		m.before[n] = k
 	}
 	go m.write() // ends with Close
 	return m
@@ -111,7 +109,8 @@ func (m *Memory) Close() {
 func (m *Memory) Last(name dnsname.Name) (k Known, exact, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	k, ok = m.before[name]
+	k, ok = m.known[name]
+	ok, k.isOld = ok && k.isOld, false
 	return k, m.clean, ok
 }
 
@@ -129,15 +128,16 @@ func (m *Memory) set(name dnsname.Name, change func(*Known)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	k, known := m.known[name]
+	k.isOld = false
 	was := k
 	change(&k)
+	if !known {
+		name = name.Clone()
+	}
+	m.known[name] = k
 	if known && k == was {
-		delete(m.before, name)
 		return
 	}
-	name = name.Clone()
-	m.known[name] = k
-	delete(m.before, name)
 	m.waiting[name] = true
 	select {
 	case m.wake <- struct{}{}:
@@ -204,7 +204,7 @@ func parse(b []byte) (name dnsname.Name, k Known, size int, err error) {
 	if size = length + 10 + reason; len(b) < size {
 		return name, k, 0, errEntry
 	}
-	k.Reason = string(b[length+10 : size])
+	k.Reason, k.isOld = string(b[length+10:size]), true
 	return name.Clone(), k, size, nil
 }
 

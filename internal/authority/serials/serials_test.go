@@ -87,7 +87,7 @@ func TestKilled(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	f.Add(append([]byte(magic+"abcd"), frames(0x61626364, appendEntry(nil, zone, Known{1, 2, "x"}))...))
+	f.Add(append([]byte(magic+"abcd"), frames(0x61626364, appendEntry(nil, zone, Known{Serial: 1, Refused: 2, Reason: "x"}))...))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		known, _, err := decode(b)
 		if err != nil {

@@ -139,3 +139,39 @@ func TestZoneLimits(t *testing.T) {
 		}
 	}
 }
+
+// RFC 9520 §3.2: a question that goes on failing is tried less and less often, but at
+// least every minute; one that has been answered since begins anew.
+func TestPersistentFailures(t *testing.T) {
+	w := example(t)
+	honest := w.servers["192.0.2.3"]
+	w.servers["192.0.2.3"] = always(func(_, m *dnswire.Message) { m.Rcode = dnswire.RcodeServFail })
+	name, begin := dnsname.MustParse("www.example.com."), w.now
+	var tries []int // seconds at which the server was asked
+	for w.now.Sub(begin) < 10*time.Minute {
+		before := w.count("192.0.2.3")
+		w.resolve("www.example.com.", "A")
+		if w.count("192.0.2.3") > before {
+			tries = append(tries, int(w.now.Sub(begin).Round(time.Second)/time.Second))
+		}
+		w.pass(time.Second)
+	}
+	if len(tries) < 10 || len(tries) > 16 {
+		t.Fatalf("tried at %v s", tries)
+	}
+	for i, want := range []int{5, 5, 5, 10, 20, 40, 60} {
+		if got := tries[i+1] - tries[i]; got < want || got > want+3 {
+			t.Errorf("try %d came %d s after the one before, want %d: %v", i+1, got, want, tries)
+		}
+	}
+	w.servers["192.0.2.3"] = honest
+	w.pass(time.Minute)
+	w.want(w.resolve("www.example.com.", "A"), "NOERROR | www.example.com. 300 A 203.0.113.1")
+	w.pass(10 * time.Minute)
+	w.servers["192.0.2.3"] = always(func(_, m *dnswire.Message) { m.Rcode = dnswire.RcodeServFail })
+	w.resolve("www.example.com.", "A")
+	w.pass(6 * time.Second)
+	if w.cache.Failure(w.now, name, rdata.TypeA) != nil {
+		t.Error("a new trouble is remembered like the old one")
+	}
+}

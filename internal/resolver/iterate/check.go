@@ -17,6 +17,7 @@ func (r *Resolver) check() {
 		must(x.number == number && x.lookup.exchange == x, "an exchange is not its lookup's")
 		must(!x.lookup.done && r.lookups[x.lookup.q] == x.lookup, "an exchange is open for a lookup that is over")
 	}
+	must(len(r.failing.known) == len(r.failing.queue) && len(r.failing.queue) <= failingMost, "the failing questions and their queue differ")
 	under := 0
 	for _, n := range r.crowds.zones {
 		under += n

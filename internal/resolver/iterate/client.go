@@ -244,12 +244,12 @@ func (r *Resolver) failClient(c *client, f failure) {
 		f.id = r.newFailureID()
 	}
 	r.report(c, f)
-	remembered := f.remembered()
+	least := time.Duration(0)
 	if c.stale != nil {
-		remembered.For = r.cache.Limits().StaleRetry
+		least = r.cache.Limits().StaleRetry
 	}
-	if f.ede != dnswire.EDECachedError && !c.ask.Fresh && !c.ask.Anew && !f.over.isCrowd() && !r.isWeak(WeakFailures) {
-		r.cache.PutFailure(r.now, c.ask.Name, c.ask.Type, remembered)
+	if f.ede != dnswire.EDECachedError && !c.ask.Fresh && !c.ask.Anew && !f.over.isCrowd() {
+		r.rememberFailure(question{c.ask.Name, c.ask.Type}, &f, least)
 	}
 	if c.stale != nil {
 		if c.answered {

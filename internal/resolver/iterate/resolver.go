@@ -71,6 +71,7 @@ type Resolver struct {
 	hosts      hosts
 	crowds     crowds
 	quiet      quiet
+	failing    failing
 	anchors    anchors
 	chains     keyring
 	denials    denials
@@ -263,9 +264,9 @@ func (r *Resolver) end(l *lookup) {
 func (r *Resolver) settle(l *lookup, res result) {
 	r.end(l)
 	l.result = res
-	if f := res.failure; f != nil && !f.limited && !r.isWeak(WeakFailures) {
+	if f := res.failure; f != nil && !f.limited {
 		f.id = r.newFailureID()
-		r.cache.PutFailure(r.now, l.q.name, l.q.t, f.remembered())
+		r.rememberFailure(l.q, f, 0)
 	}
 	for _, w := range l.waiters {
 		r.wakes = append(r.wakes, wake{to: w, from: l})

@@ -35,6 +35,9 @@ type quiet struct {
 const (
 	cutTimeouts = 2
 	cutAfter    = 1500 * time.Millisecond
+	// cutMemory is how long the network counts as cut without another try: longer than
+	// a failure is remembered and a question takes, so that the next try comes before.
+	cutMemory = failureMost + 40*time.Second
 )
 
 func (q *quiet) timedOut(now, sent time.Time) {
@@ -45,7 +48,7 @@ func (q *quiet) timedOut(now, sent time.Time) {
 }
 
 func (q *quiet) isCut(now time.Time) bool {
-	return q.timeouts >= cutTimeouts && now.Sub(q.since) >= cutAfter && now.Sub(q.last) < deadMost
+	return q.timeouts >= cutTimeouts && now.Sub(q.since) >= cutAfter && now.Sub(q.last) < cutMemory
 }
 
 // answerStale answers c with what has expired, if there is something, and goes on

@@ -107,6 +107,7 @@ internal/admin/explain:         internal/dns/... internal/resolver/iterate
 internal/admin/telemetry:
 internal/admin/api:             internal/admin/explain internal/admin/telemetry
 internal/admin/desk:            internal/dns/... internal/authority/... internal/admin/api internal/admin/config
+internal/admin/resolverdesk:    internal/dns/... internal/resolver/iterate internal/resolver/rrcache internal/admin/api
 internal/admin/migrate:         internal/dns/dnsname internal/dns/rdata
 internal/admin/cli:             internal/dns/... internal/authority/zone internal/authority/sign internal/authority/skr internal/authority/journal internal/authority/gate internal/authority/masterfile internal/resolver/outbound internal/resolver/iterate internal/resolver/anchor internal/resolver/bulk internal/resolver/rrcache internal/admin/api internal/admin/explain internal/admin/migrate internal/cluster/document internal/diskfile
 

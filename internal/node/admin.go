@@ -36,7 +36,7 @@ func (n *Node) buildAdmin(addr netip.AddrPort) error {
 		Explain: n.Explain, Objects: n.Objects, Apply: n.Apply, Delete: n.Delete,
 		Reload: func(context.Context) (api.Applied, error) { return n.reload() },
 		Zone:   calls, DNSSEC: zones.DNSSEC(), Versions: zones.Versions(),
-		Trust: n.trustCalls(), Cache: n.cacheCalls(), Metrics: telemetry.Handler(n.samples),
+		Trust: n.trustCalls(), Cache: n.newResolverDesk().Cache(), Metrics: telemetry.Handler(n.samples),
 	})}
 	return nil
 }

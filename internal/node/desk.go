@@ -6,6 +6,7 @@ import (
 
 	"pharos/internal/admin/api"
 	"pharos/internal/admin/desk"
+	"pharos/internal/admin/resolverdesk"
 	"pharos/internal/authority/transfer"
 )
 
@@ -53,4 +54,23 @@ func (n *Node) findZone(name string) (*Snapshot, *apex, error) {
 		return nil, nil, &api.Refused{Status: http.StatusNotFound, Err: fmt.Errorf("there is no zone %s; \"pharos zones\" shows those there are", idOf(view, parsed))}
 	}
 	return s, a, nil
+}
+
+// newResolverDesk makes what answers operators about resolvers.
+func (n *Node) newResolverDesk() *resolverdesk.Desk {
+	of := func(view string, r recursor) resolverdesk.Resolver {
+		out := resolverdesk.Resolver{View: view, Cache: r.cache, Servers: r.resolver.Servers}
+		if r.keeper != nil {
+			out.Kept = func() any { return r.keeper.Status() }
+		}
+		return out
+	}
+	return resolverdesk.New(resolverdesk.Config{Log: n.log, Resolvers: func(each func(resolverdesk.Resolver)) {
+		each(of("", n.recursor))
+		for _, v := range n.current.Load().views {
+			if own := v.view.own; own != nil && own.cache != nil {
+				each(of(v.viewName(), own.recursor))
+			}
+		}
+	}})
 }

@@ -1,8 +1,20 @@
-package node
+// Package resolverdesk is what operators ask about the resolvers of a node and have done
+// to them, over the admin listener: what their caches hold, and what is known of other
+// servers.
+//
+// It says in the words of package api what packages rrcache and iterate know, and turns
+// what cannot be done into a refusal that says why. Which resolvers there are is the
+// node's (Config).
+//
+// Entry points: New; Desk.Cache: the calls for package api.
+//
+// Concurrency: a Desk keeps nothing and may be used by many goroutines.
+package resolverdesk
 
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"time"
@@ -14,47 +26,56 @@ import (
 	"pharos/internal/resolver/rrcache"
 )
 
-// This file is the cache as operators see it.
-
-func (n *Node) cacheCalls() api.CacheCalls {
-	return api.CacheCalls{Stats: n.CacheStats, Servers: n.CacheServers, Flush: n.FlushCache, Dump: n.DumpCache}
+// Config is what a Desk is made from.
+type Config struct {
+	// Resolvers gives each resolver to each.
+	Resolvers func(each func(Resolver))
+	Log       *slog.Logger
 }
 
-// recursors calls each with every cache and the name of its view.
-func (n *Node) recursors(each func(view string, r recursor)) {
-	s := n.current.Load()
-	each("", n.recursor)
-	for _, v := range s.views {
-		if own := v.view.own; own != nil && own.cache != nil {
-			each(v.viewName(), own.recursor)
-		}
-	}
+// Resolver is a resolver of a node.
+type Resolver struct {
+	View    string // empty outside of views
+	Cache   *rrcache.Cache
+	Servers func() []iterate.KnownServer
+	Kept    func() any // how its cache is kept on disk, as JSON; nil: it is not
 }
 
-// recursorOf returns the cache of a view, or outside of views.
-func (n *Node) recursorOf(view string) (found recursor, err error) {
-	n.recursors(func(name string, r recursor) {
-		if name == view {
+// Desk answers the calls.
+type Desk struct{ config Config }
+
+// New returns a Desk.
+func New(c Config) *Desk { return &Desk{c} }
+
+// Cache returns the calls about caches.
+func (d *Desk) Cache() api.CacheCalls {
+	return api.CacheCalls{Stats: d.Stats, Servers: d.Servers, Flush: d.Flush, Dump: d.Dump}
+}
+
+// find returns the resolver of a view, or outside of views.
+func (d *Desk) find(view string) (found Resolver, err error) {
+	d.config.Resolvers(func(r Resolver) {
+		if r.View == view {
 			found = r
 		}
 	})
-	if found.cache == nil {
+	if found.Cache == nil {
 		return found, &api.Refused{Status: http.StatusNotFound, Err: fmt.Errorf("no view %q with a resolver of its own", view)}
 	}
 	return found, nil
 }
 
-// CacheStats returns how full the caches are.
-func (n *Node) CacheStats() (all []api.CacheStats) {
-	n.recursors(func(view string, r recursor) {
-		st := r.cache.Stats()
+// Stats returns how full the caches are.
+func (d *Desk) Stats() (all []api.CacheStats) {
+	d.config.Resolvers(func(r Resolver) {
+		st := r.Cache.Stats()
 		out := api.CacheStats{
-			View: view, Records: st.Records, RecordOctets: st.RecordOctets, RecordLimit: st.RecordLimit, RecordsEvicted: st.RecordEvicted,
+			View: r.View, Records: st.Records, RecordOctets: st.RecordOctets, RecordLimit: st.RecordLimit, RecordsEvicted: st.RecordEvicted,
 			Answers: st.Answers, AnswerOctets: st.AnswerOctets, AnswerLimit: st.AnswerLimit, AnswersEvicted: st.AnswerEvicted,
-			Servers: len(r.resolver.Servers()),
+			Servers: len(r.Servers()),
 		}
-		if r.keeper != nil {
-			if kept, err := json.Marshal(r.keeper.Status()); err == nil {
+		if r.Kept != nil {
+			if kept, err := json.Marshal(r.Kept()); err == nil {
 				out.Kept = kept
 			}
 		}
@@ -63,15 +84,15 @@ func (n *Node) CacheStats() (all []api.CacheStats) {
 	return all
 }
 
-// CacheServers returns what is known of servers.
-func (n *Node) CacheServers(view string) ([]api.CacheServer, error) {
-	r, err := n.recursorOf(view)
+// Servers returns what is known of servers.
+func (d *Desk) Servers(view string) ([]api.CacheServer, error) {
+	r, err := d.find(view)
 	if err != nil {
 		return nil, err
 	}
 	now := time.Now()
 	all := []api.CacheServer{}
-	for _, s := range r.resolver.Servers() {
+	for _, s := range r.Servers() {
 		all = append(all, api.CacheServer{
 			Address: s.Addr.String(), Transport: s.Over, RTT: s.RTT, Deviation: s.Deviation, Timeouts: s.Timeouts,
 			Dead: future(s.Dead, now), NoEDNS: future(s.NoEDNS, now), NoCase: future(s.NoCase, now),
@@ -113,9 +134,9 @@ func selection(q api.CacheQuery) (s rrcache.Selection, err error) {
 	return s, nil
 }
 
-// FlushCache forgets what is selected, also on disk.
-func (n *Node) FlushCache(q api.CacheQuery) (api.CacheFlushed, error) {
-	r, err := n.recursorOf(q.View)
+// Flush forgets what is selected, also on disk.
+func (d *Desk) Flush(q api.CacheQuery) (api.CacheFlushed, error) {
+	r, err := d.find(q.View)
 	if err != nil {
 		return api.CacheFlushed{}, err
 	}
@@ -123,14 +144,14 @@ func (n *Node) FlushCache(q api.CacheQuery) (api.CacheFlushed, error) {
 	if err != nil {
 		return api.CacheFlushed{}, err
 	}
-	out := api.CacheFlushed{Flushed: r.cache.Flush(s)}
-	n.log.Info("cache flushed", "view", q.View, "name", s.Name.String(), "tree", s.Tree, "type", q.Type, "entries", out.Flushed)
+	out := api.CacheFlushed{Flushed: r.Cache.Flush(s)}
+	d.config.Log.Info("cache flushed", "view", q.View, "name", s.Name.String(), "tree", s.Tree, "type", q.Type, "entries", out.Flushed)
 	return out, nil
 }
 
-// DumpCache gives what is selected to each.
-func (n *Node) DumpCache(q api.CacheQuery, each func(api.CacheEntry) error) error {
-	r, err := n.recursorOf(q.View)
+// Dump gives what is selected to each.
+func (d *Desk) Dump(q api.CacheQuery, each func(api.CacheEntry) error) error {
+	r, err := d.find(q.View)
 	if err != nil {
 		return err
 	}
@@ -141,7 +162,7 @@ func (n *Node) DumpCache(q api.CacheQuery, each func(api.CacheEntry) error) erro
 	if err != nil {
 		return err
 	}
-	for item := range r.cache.All(time.Now()) {
+	for item := range r.Cache.All(time.Now()) {
 		if !s.Has(item) {
 			continue
 		}

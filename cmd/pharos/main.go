@@ -15,6 +15,7 @@ import (
 func main() {
 	os.Exit(cli.Run(os.Args[1:], os.Stdout, os.Stderr, cli.Programs{
 		Serve: node.Serve,
+		Stub:  node.ServeStub,
 		Check: node.Check,
 		Lab:   demo.Run,
 

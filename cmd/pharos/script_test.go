@@ -23,7 +23,7 @@ import (
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"pharos": func() {
-			os.Exit(cli.Run(os.Args[1:], os.Stdout, os.Stderr, cli.Programs{Serve: node.Serve, Check: node.Check, Lab: demo.Run, Resolver: node.Resolver, ExportKey: node.ExportKey}))
+			os.Exit(cli.Run(os.Args[1:], os.Stdout, os.Stderr, cli.Programs{Serve: node.Serve, Stub: node.ServeStub, Check: node.Check, Lab: demo.Run, Resolver: node.Resolver, ExportKey: node.ExportKey}))
 		},
 	})
 }

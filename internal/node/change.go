@@ -63,7 +63,7 @@ func (n *Node) reload() (api.Applied, error) {
 	defer n.mu.Unlock()
 	n.looked(n.path)
 	before := n.current.Load()
-	cfg, err := config.Load(n.path)
+	cfg, err := n.load(n.path)
 	if err == nil {
 		err = n.publish(cfg, before.State.Rebase(&cfg.Resources))
 	}
@@ -112,7 +112,7 @@ func needsRestart(old, now *config.Config) string {
 		{"resolver.port", old.Resolver.Port, now.Resolver.Port},
 		{"resolver.cacheSize", old.Resolver.CacheSize, now.Resolver.CacheSize},
 		{"resolver.timeout", old.Resolver.Timeout, now.Resolver.Timeout},
-		{"resolver.routes", old.Resolver.Routes, now.Resolver.Routes},
+		{"resolver.routes (but for servers)", routeShapes(old.Resolver.Routes), routeShapes(now.Resolver.Routes)},
 		{"resolver.minTTL", old.Resolver.MinTTL, now.Resolver.MinTTL},
 		{"resolver.maxTTL", old.Resolver.MaxTTL, now.Resolver.MaxTTL},
 		{"resolver.maxNegativeTTL", old.Resolver.MaxNegativeTTL, now.Resolver.MaxNegativeTTL},
@@ -155,6 +155,7 @@ func (n *Node) publish(cfg *config.Config, st *state.State) error {
 	n.current.Store(next)
 	n.listed = listed
 	next.pools.Refresh(n.prober.Status) // transitions that were told to prev meanwhile
+	n.followRoutes(prev, next)
 	n.follow(prev, next)
 	n.reportProblems(next)
 	if next.read > largeRead {

@@ -66,7 +66,10 @@ const (
 
 // Options are what a Node is made from.
 type Options struct {
-	Config string       // configuration file
+	Config string // configuration file
+	// Load makes the configuration of the file; nil: config.Load. It is called again when
+	// the file has changed.
+	Load   func(file string) (*config.Config, error)
 	Log    *slog.Logger // nil: as the configuration says, on standard error
 	Stdout io.Writer    // for an access log on stdout; nil: os.Stdout
 }
@@ -75,6 +78,7 @@ type Options struct {
 type Node struct {
 	// Constant after New.
 	path      string // of the configuration file
+	load      func(string) (*config.Config, error)
 	log       *slog.Logger
 	started   time.Time
 	prober    *probe.Prober
@@ -125,12 +129,16 @@ type Node struct {
 // and what to do.
 func New(o Options) (*Node, error) {
 	file := diskfile.StampOf(o.Config)
-	cfg, err := config.Load(o.Config)
+	load := o.Load
+	if load == nil {
+		load = config.Load
+	}
+	cfg, err := load(o.Config)
 	if err != nil {
 		return nil, err
 	}
 	n := &Node{
-		path: o.Config, log: o.Log, started: time.Now(), watch: watch{file: file, lists: cfg.Lists},
+		path: o.Config, load: load, log: o.Log, started: time.Now(), watch: watch{file: file, lists: cfg.Lists},
 		snapshots: snapshot.At(filepath.Join(cfg.Data, "snapshots")),
 		builders:  sync.Pool{New: func() any { return new(lateBuilder) }},
 		resolving: resolving{failures: failures.New(failures.DefaultLimits)},

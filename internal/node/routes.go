@@ -2,6 +2,9 @@ package node
 
 import (
 	"crypto/tls"
+	"net/netip"
+	"reflect"
+	"slices"
 
 	"pharos/internal/admin/config"
 	"pharos/internal/admin/telemetry"
@@ -28,6 +31,41 @@ func addRoutes(c *outbound.Config, routes []config.ResolverRoute) {
 			c.Private = append(c.Private, r.Zone)
 		}
 	}
+}
+
+// followRoutes has the resolvers ask the servers of next, where only those are others.
+func (n *Node) followRoutes(prev, next *Snapshot) {
+	if prev == nil {
+		return
+	}
+	follow := func(prev, next *config.Config, resolver *outbound.Driver) {
+		before, now := prev.Resolver.Routes, next.Resolver.Routes
+		if resolver == nil || reflect.DeepEqual(before, now) || !reflect.DeepEqual(routeShapes(before), routeShapes(now)) {
+			return
+		}
+		var c outbound.Config
+		addRoutes(&c, now)
+		resolver.Reroute(c.Routes)
+		n.log.Info("routes of the resolver changed; what was learnt through them is forgotten")
+	}
+	follow(prev.Config, next.Config, n.resolver)
+	for _, v := range next.views {
+		if before := prev.viewOf(v.viewName()); before != nil && v.view.own != nil {
+			follow(before.Config, v.Config, v.view.own.resolver)
+		}
+	}
+}
+
+// routeShapes are routes without their plain servers: what cannot change while a resolver
+// is at work.
+func routeShapes(routes []config.ResolverRoute) []config.ResolverRoute {
+	out := slices.Clone(routes)
+	for i := range out {
+		if len(out[i].Servers) > 0 {
+			out[i].Servers = []netip.AddrPort{}
+		}
+	}
+	return out
 }
 
 // sampleLinks emits what became of connections to other servers.

@@ -26,6 +26,22 @@ func Serve(ctx context.Context, path string, reload <-chan struct{}) error {
 	return n.Run(ctx, reload)
 }
 
+// ServeStub runs a node whose configuration is made by load, from the file at path, until
+// ctx ends. It is made again when the file changes.
+func ServeStub(ctx context.Context, path string, load func() (string, error), reload <-chan struct{}) error {
+	n, err := New(Options{Config: path, Load: func(string) (*config.Config, error) {
+		text, err := load()
+		if err != nil {
+			return nil, err
+		}
+		return config.Parse("stub", []byte(text))
+	}})
+	if err != nil {
+		return err
+	}
+	return n.Run(ctx, reload)
+}
+
 // spareProcessor gives the scheduler one processor more than there are cores, if
 // nobody has chosen their number. A UDP loop holds one while it works, and keeps
 // it for a while when it waits in the kernel; with as many loops as processors,

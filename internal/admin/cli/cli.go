@@ -31,6 +31,8 @@ import (
 // Programs are the parts of the program that a command starts.
 type Programs struct {
 	Serve func(ctx context.Context, config string, reload <-chan struct{}) error
+	// Stub runs a node with the configuration that load returns, again whenever file changes.
+	Stub  func(ctx context.Context, file string, load func() (string, error), reload <-chan struct{}) error
 	Check func(config string, report io.Writer) error
 	Lab   func(ctx context.Context, once bool, out io.Writer) error
 	// Resolver returns a resolver as the node of a configuration has it; the caller ends it.
@@ -96,7 +98,7 @@ every decision.`,
 		return fmt.Errorf("%w: %w; see %q", errUsage, err, c.CommandPath()+" --help")
 	})
 	root.AddCommand(
-		newServe(p), newCheck(p), newLab(p),
+		newServe(p), newStub(p), newCheck(p), newLab(p),
 		newQuery(), newResolve(p), newExplain(),
 		newStatus(), newPools(), newZoneList("zones"), newZone(p),
 		newApply(), newGet(), newDelete(), newReload(), newImport(), newResolver(), newCache(),

@@ -2,6 +2,7 @@ package iterate
 
 import (
 	"net/netip"
+	"slices"
 
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
@@ -36,13 +37,34 @@ type routes map[dnsname.Name]*route
 func newRoutes(list []Route) routes {
 	all := make(routes, len(list))
 	for _, r := range list {
-		rt := &route{Route: r, cut: &rrcache.Delegation{Zone: r.Zone}, servers: r.Encrypted}
-		for _, addr := range r.Servers {
-			rt.servers = append(rt.servers[:len(rt.servers):len(rt.servers)], plainServer(addr))
-		}
-		all[r.Zone] = rt
+		all[r.Zone] = &route{Route: r, cut: &rrcache.Delegation{Zone: r.Zone}, servers: r.all()}
 	}
 	return all
+}
+
+// all returns the servers of r.
+func (r Route) all() []Server {
+	servers := r.Encrypted[:len(r.Encrypted):len(r.Encrypted)]
+	for _, addr := range r.Servers {
+		servers = append(servers, plainServer(addr))
+	}
+	return servers
+}
+
+// Reroute has the routes among list whose zones had one before ask other plain servers
+// from now on. What was learnt below a route that has changed is forgotten: it was those
+// before that were believed. It belongs to the goroutine of Step.
+func (r *Resolver) Reroute(list []Route) {
+	for _, next := range list {
+		rt := r.routes[next.Zone]
+		if rt == nil || slices.Equal(rt.Servers, next.Servers) {
+			continue
+		}
+		rt.Servers = slices.Clone(next.Servers)
+		rt.servers = rt.all()
+		r.chains, r.denials = newKeyring(), denials{}
+		r.cache.Flush(rrcache.Selection{Name: next.Zone, Tree: true})
+	}
 }
 
 // at returns the deepest route at or above name, nil if there is none.

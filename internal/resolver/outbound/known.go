@@ -40,26 +40,41 @@ func (d *Driver) RestoreServers(all []iterate.KnownServer) (count int) {
 
 // trusted is whom a Driver believes.
 type trusted struct {
-	rest    [sha256.Size]byte // what does not change
+	cfg     Config // constant
+	routes  atomic.Pointer[[sha256.Size]byte]
 	anchors atomic.Pointer[[sha256.Size]byte]
 }
 
 func newTrusted(cfg Config) *trusted {
-	t := new(trusted)
-	h := sha256.New()
-	fmt.Fprintln(h, cfg.Validate, cfg.Aggressive, cfg.Port, sortedText(cfg.Hints), sortedText(cfg.Private))
-	for _, r := range cfg.Routes {
-		fmt.Fprintln(h, r.Zone, r.Servers, r.Encrypted, r.Forward, r.First)
-	}
-	for _, p := range cfg.Peers {
-		fmt.Fprintln(h, p.Name, p.Path)
-	}
-	h.Sum(t.rest[:0])
+	t := &trusted{cfg: cfg}
+	t.setRoutes(cfg.Routes)
 	if len(cfg.Anchors) == 0 {
 		cfg.Anchors = iterate.RootAnchors()
 	}
 	t.set(cfg.Anchors, cfg.Negative)
 	return t
+}
+
+func (t *trusted) setRoutes(routes []iterate.Route) {
+	cfg, h := t.cfg, sha256.New()
+	fmt.Fprintln(h, cfg.Validate, cfg.Aggressive, cfg.Port, sortedText(cfg.Hints), sortedText(cfg.Private))
+	for _, r := range routes {
+		fmt.Fprintln(h, r.Zone, r.Servers, r.Encrypted, r.Forward, r.First)
+	}
+	for _, p := range cfg.Peers {
+		fmt.Fprintln(h, p.Name, p.Path)
+	}
+	sum := [sha256.Size]byte(h.Sum(nil))
+	t.routes.Store(&sum)
+}
+
+// Reroute has the same routes as before ask other plain servers; see
+// iterate.Resolver.Reroute. It counts when it returns.
+func (d *Driver) Reroute(routes []iterate.Route) {
+	d.inLoop(func() {
+		d.trusted.setRoutes(routes)
+		d.resolver.Reroute(routes)
+	})
 }
 
 func (t *trusted) set(anchors []rdata.Record, negative []dnsname.Name) {
@@ -80,5 +95,5 @@ func sortedText[T fmt.Stringer](list []T) []string {
 // anchors that are in force, the negative ones, the routes, the root's servers. What a
 // Driver with another one has cached is not to be used.
 func (d *Driver) TrustSum() [sha256.Size]byte {
-	return sha256.Sum256(append(d.trusted.rest[:], d.trusted.anchors.Load()[:]...))
+	return sha256.Sum256(slices.Concat(d.trusted.routes.Load()[:], d.trusted.anchors.Load()[:]))
 }

@@ -105,6 +105,7 @@ internal/admin/config:          internal/dns/dnsname internal/dns/rdata internal
 internal/admin/logfile:
 internal/admin/explain:         internal/dns/... internal/resolver/iterate
 internal/admin/telemetry:
+internal/admin/metrics:         internal/dns/dnswire internal/admin/telemetry internal/proxy/httpproxy internal/resolver/iterate internal/resolver/outbound internal/resolver/rrcache internal/serve/dnsserver internal/serve/ratelimit internal/traffic/...
 internal/admin/api:             internal/admin/explain internal/admin/telemetry
 internal/admin/desk:            internal/dns/... internal/authority/... internal/admin/api internal/admin/config
 internal/admin/resolverdesk:    internal/dns/... internal/resolver/iterate internal/resolver/rrcache internal/admin/api

@@ -1,0 +1,166 @@
+// Package metrics says under which names, and in which words, the counters of the parts
+// of a node are scraped.
+//
+// The parts count and know nothing of it; nothing else decides on a name. Names are
+// stable: dashboards and alerts are made of them.
+//
+// Entry points: one function for each part; Counter, Gauge for what a node itself counts.
+//
+// Concurrency: the functions keep nothing.
+package metrics
+
+import (
+	"fmt"
+	"strings"
+
+	"pharos/internal/admin/telemetry"
+	"pharos/internal/dns/dnswire"
+	"pharos/internal/proxy/httpproxy"
+	"pharos/internal/resolver/iterate"
+	"pharos/internal/resolver/outbound"
+	"pharos/internal/resolver/rrcache"
+	"pharos/internal/serve/dnsserver"
+	"pharos/internal/serve/ratelimit"
+	"pharos/internal/traffic/health"
+	"pharos/internal/traffic/pool"
+	"pharos/internal/traffic/probe"
+)
+
+// Counter returns a sample of what only ever grows; labels are names and values in turn.
+func Counter(name, help string, value uint64, labels ...string) telemetry.Sample {
+	return telemetry.Sample{Name: name, Help: help, Kind: telemetry.Counter, Labels: labels, Value: float64(value)}
+}
+
+// Gauge returns a sample of what goes up and down.
+func Gauge(name, help string, value float64, labels ...string) telemetry.Sample {
+	return telemetry.Sample{Name: name, Help: help, Kind: telemetry.Gauge, Labels: labels, Value: value}
+}
+
+// One is the value of something that holds or does not.
+func One(on bool) float64 {
+	if on {
+		return 1
+	}
+	return 0
+}
+
+// DNS gives what has happened at the DNS listeners.
+func DNS(s *dnsserver.Server, emit func(telemetry.Sample)) {
+	for _, t := range dnsserver.Transports() {
+		counts := s.Counts(t)
+		for _, c := range dnsserver.Counters() {
+			emit(Counter("dns_events_total", "Events at the DNS listeners, by kind.", counts.Of(c), "transport", t.String(), "event", c.String()))
+		}
+		for r := dnswire.RcodeNoError; r <= dnswire.RcodeBadVers; r++ {
+			if v := counts.Rcode(r); v > 0 {
+				emit(Counter("dns_answers_total", "DNS answers, by response code.", v, "transport", t.String(), "rcode", r.String()))
+			}
+		}
+		if t != dnsserver.UDP {
+			emit(Gauge("dns_connections", "Open connections of DNS clients.", float64(s.Connections(t)), "transport", t.String()))
+		}
+	}
+	emit(Gauge("dns_deferred", "Queries that wait for the resolver.", float64(s.Outstanding())))
+}
+
+// RateLimit gives the answers that were too many for their network.
+func RateLimit(l *ratelimit.Limiter, emit func(telemetry.Sample)) {
+	const help = "Answers over UDP that were too many for their network, by class and by what became of them."
+	for c := range ratelimit.Classes {
+		dropped, slipped := l.Counts(c)
+		emit(Counter("dns_rate_limited_total", help, dropped, "class", c.String(), "action", "drop"))
+		emit(Counter("dns_rate_limited_total", help, slipped, "class", c.String(), "action", "truncate"))
+	}
+}
+
+// Resolver gives what a resolver does and what its cache holds.
+func Resolver(cache *rrcache.Cache, resolver *outbound.Driver, emit func(telemetry.Sample)) {
+	s := cache.Stats()
+	emit(Gauge("cache_entries", "Entries of the resolver's cache, by level.", float64(s.Records), "level", "records"))
+	emit(Gauge("cache_entries", "Entries of the resolver's cache, by level.", float64(s.Answers), "level", "answers"))
+	emit(Gauge("cache_octets", "Memory of the resolver's cache, by level.", float64(s.RecordOctets), "level", "records"))
+	emit(Gauge("cache_octets", "Memory of the resolver's cache, by level.", float64(s.AnswerOctets), "level", "answers"))
+	emit(Counter("cache_evictions_total", "Entries that made room for others, by level.", s.RecordEvicted, "level", "records"))
+	emit(Counter("cache_evictions_total", "Entries that made room for others, by level.", s.AnswerEvicted, "level", "answers"))
+	c, _, _ := resolver.Counters()
+	emit(Counter("resolver_questions_total", "Questions that the resolver took up.", c.Questions))
+	emit(Counter("resolver_failures_total", "Questions that the resolver answered SERVFAIL.", c.Failures))
+	emit(Counter("resolver_stale_total", "Questions answered with what had expired.", c.Stale))
+	emit(Counter("resolver_synthesised_total", "Questions answered from what denials of other names prove.", c.Synthesised))
+	udp := c.Sent - c.SentTCP
+	for over := iterate.DoT; over <= iterate.DoQ; over++ {
+		udp -= c.SentEncrypted[over]
+		emit(Counter("resolver_sent_total", "Queries sent to other servers, by transport.", c.SentEncrypted[over], "transport", strings.ToLower(over.String())))
+	}
+	emit(Counter("resolver_sent_total", "Queries sent to other servers, by transport.", udp, "transport", "udp"))
+	emit(Counter("resolver_sent_total", "Queries sent to other servers, by transport.", c.SentTCP, "transport", "tcp"))
+	emit(Counter("resolver_timeouts_total", "Queries that no reply came to.", c.Timeouts))
+	emit(Counter("resolver_ignored_total", "Packets that were no reply to the query they came for.", c.Ignored))
+	for _, limit := range iterate.AllLimits() {
+		emit(Counter("resolver_limits_total", "How often work ended at a limit (resolver.limits).", c.Limits[limit], "limit", limit.String()))
+	}
+	emit(Counter("resolver_refused_total", "Questions not taken, because too many wait, or too many of one network.", resolver.Refused()))
+	waiting, working := resolver.Line()
+	emit(Gauge("resolver_line", "Questions for the resolver.", float64(waiting), "state", "waiting"))
+	emit(Gauge("resolver_line", "Questions for the resolver.", float64(working), "state", "working"))
+	const states = "Questions that the resolver answered after validation, by what it came to."
+	emit(Counter("resolver_validated_total", states, c.Secure, "state", "secure"))
+	emit(Counter("resolver_validated_total", states, c.Insecure, "state", "insecure"))
+	emit(Counter("resolver_validated_total", states, c.Bogus, "state", "bogus"))
+	emit(Counter("resolver_signature_checks_total", "Signatures that the resolver has checked.", c.Signatures))
+}
+
+// Gateway gives what the gateway has carried, in all and to each pool.
+func Gateway(c httpproxy.Counters, table *httpproxy.Table, emit func(telemetry.Sample)) {
+	for class, v := range c.Responses {
+		emit(Counter("http_responses_total", "Responses of the gateway, by class of status; 0 was never answered.", v, "class", fmt.Sprint(class)))
+	}
+	for _, e := range []struct {
+		event string
+		value uint64
+	}{
+		{"accepted", c.Accepted}, {"shed", c.Shed}, {"retries", c.Retries}, {"refused", c.Refused}, {"aborted", c.Aborted},
+		{"tunnels", c.Tunnels}, {"timeouts", c.Timeouts}, {"connect_failures", c.ConnectFailures}, {"origin_new", c.OriginNew},
+		{"origin_reused", c.OriginReused}, {"origin_stale", c.OriginStale}, {"log_dropped", c.LogDropped},
+	} {
+		emit(Counter("http_events_total", "Events at the gateway, by kind.", e.value, "event", e.event))
+	}
+	emit(Gauge("http_connections", "Client connections of the gateway.", float64(c.Active)))
+	emit(Counter("http_content_octets_total", "Octets of content, by direction.", c.BytesIn, "direction", "in"))
+	emit(Counter("http_content_octets_total", "Octets of content, by direction.", c.BytesOut, "direction", "out"))
+	latency := telemetry.Sample{
+		Name: "http_request_seconds", Help: "Time from the head of a request to the end of its response.",
+		Kind: telemetry.Histogram, Buckets: map[float64]uint64{}, Sum: c.LatencySum.Seconds(),
+	}
+	for i, v := range c.Latency {
+		latency.Count += v
+		if i < len(c.Latency)-1 {
+			latency.Buckets[httpproxy.LatencyBound(i).Seconds()] = latency.Count
+		}
+	}
+	emit(latency)
+	for _, p := range table.Pools() {
+		for class := range p.Requests {
+			emit(Counter("http_pool_requests_total", "Requests carried to a pool, by class of status.", p.Requests[class].Load(), "pool", p.Name, "class", fmt.Sprint(class)))
+		}
+		emit(Counter("http_pool_retries_total", "Requests sent to another member of the pool.", p.Retries.Load(), "pool", p.Name))
+	}
+}
+
+// Health gives the probes and the states of the members of pools.
+func Health(c probe.Counters, pools []*pool.Pool, emit func(telemetry.Sample)) {
+	emit(Counter("probes_total", "Probes that ended with a verdict.", c.Probes))
+	emit(Counter("probe_failures_total", "Probes that found their target unwell.", c.Failures))
+	emit(Counter("health_transitions_total", "Changes of state.", c.Transitions))
+	emit(Gauge("probe_behind_seconds", "By how much the probe that is due first is late.", c.Behind.Seconds()))
+	for _, p := range pools {
+		v := p.View()
+		for _, m := range v.Members {
+			for _, s := range []health.State{health.Unknown, health.Up, health.Down, health.Draining} {
+				emit(Gauge("member_state", "1 for the state that a member is in.", One(m.State == s), "pool", v.Name, "member", m.Name, "state", s.String()))
+			}
+			emit(Gauge("member_active", "Requests on a member now.", float64(m.Load.Active.Load()), "pool", v.Name, "member", m.Name))
+		}
+		emit(Gauge("pool_all_down", "1 while no member is healthy and all are used.", One(v.AllDown), "pool", v.Name))
+	}
+}

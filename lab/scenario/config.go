@@ -134,6 +134,7 @@ type World struct {
 	Insecure       []dnsname.Name // names at and below which nothing is validated
 	own            []*ownZone     // zones of this server
 	Begin          time.Time      // when the scenario begins, by its signatures; zero: any time
+	Prefetch       bool           // answers are fetched again before they expire
 	Policies       Policies       // what is said in place of what servers say
 }
 
@@ -167,7 +168,6 @@ var needs = map[string][2]string{
 	"forward-host":           {"forward", "a forwarder by its name"},
 	"stub-host":              {"forward", "a stub zone's server by its name"},
 	"forward-tcp-upstream":   {"forward", "forwarding over TCP only"},
-	"prefetch":               {"prefetch", "prefetching"},
 	"harden-unverified-glue": {"policy", "looking up the address of a sibling name server before it is used (harden-unverified-glue)"},
 	"iter-scrub-ns":          {"policy", "cutting NS RRsets to a number of the operator's"},
 	"iter-scrub-cname":       {"policy", "cutting CNAME chains to a number of the operator's"},
@@ -227,6 +227,10 @@ func (s *Scenario) apply(w *World, set Setting, zones map[int]string) error {
 	switch set.Key {
 	case "stub-addr", "forward-addr":
 		return s.applyServer(w, set, zones)
+	case "prefetch":
+		w.Prefetch = yes
+	case "cache-min-ttl", "cache-min-negative-ttl":
+		w.Cache.MinTTL = parseTTL(set.Value)
 	case "aggressive-nsec":
 		w.Aggressive = yes
 	case "serve-expired":

@@ -161,7 +161,7 @@ func TestParseErrors(t *testing.T) {
 func TestUnsupported(t *testing.T) {
 	for _, c := range []struct{ config, steps, class string }{
 		{"server:\n\ttrust-anchor-file: \"root.key\"\n", "", "whitebox"},
-		{"server:\n\tprefetch: yes\n", "", "prefetch"},
+		{"server:\n\tprefetch: yes\n", "", ""},
 		{"server:\n\tserve-expired: no\n", "", ""},
 		{"server:\n\tlocal-zone: \"x\" static\n", "", ""},
 		{"server:\n\tlocal-zone: \"x\" ipset\n", "", "config"},

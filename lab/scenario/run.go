@@ -50,7 +50,8 @@ type run struct {
 	now      time.Time
 	resolver *iterate.Resolver
 	cache    *rrcache.Cache
-	ready    *rrcache.Cache // the same, nil unless Options.Ready
+	ready    *rrcache.Cache     // the same, nil unless Options.Ready or World.Prefetch
+	due      []rrcache.Question // what is to be fetched again
 
 	at      int  // index of the next step
 	last    int  // number of the last step, for Deckard's ranges
@@ -116,8 +117,14 @@ func (s *Scenario) Run(o Options) (Result, error) {
 		return Result{}, err
 	}
 	c.Cache = rrcache.New(o.Start, w.Cache)
-	if r.cache, r.policyRevision = c.Cache, 1; o.Ready {
+	if r.cache, r.policyRevision = c.Cache, 1; o.Ready || w.Prefetch {
 		r.ready = c.Cache
+	}
+	if w.Prefetch {
+		c.Cache.OnDue(func(q rrcache.Question) {
+			q.Name = q.Name.Clone()
+			r.due = append(r.due, q)
+		})
 	}
 	r.resolver = iterate.New(c)
 	err = r.play()

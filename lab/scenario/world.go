@@ -49,6 +49,7 @@ func (r *run) ask(step *Step) error {
 		return r.askByRules(rules, q, client, q.isTCP)
 	}
 	if done, err := r.answerReady(q); done {
+		r.fetchDue()
 		return err
 	}
 	name := q.query.Name.Clone()
@@ -79,6 +80,16 @@ func (r *run) answerReady(q *question) (done bool, err error) {
 	}
 	out.SetRA(true)
 	return true, r.told(&out, "ready", q.isTCP)
+}
+
+// fetchDue fetches again what the cache wants to be.
+func (r *run) fetchDue() {
+	due := r.due
+	r.due = nil
+	for _, q := range due {
+		r.token++
+		r.step(iterate.Ask{Token: r.token, Name: q.Name, Type: q.Type, DO: q.DO, CD: q.CD, Fresh: true})
+	}
 }
 
 // told takes in what the client is told.

@@ -135,8 +135,8 @@ func (k *keeping) serversOf(ctx context.Context, name dnsname.Name) []signer.Ser
 	if a == nil || a.served.Zone == nil {
 		return []signer.Server{{Address: "this node", Err: errNotServed}}
 	}
-	peers := s.peers(a.config.Notify)
-	all := make([]signer.Server, 1+len(peers))
+	peers, unknown := k.watched(ctx, s, a)
+	all := make([]signer.Server, 1+len(peers), 2+len(peers))
 	all[0] = signer.Server{Address: "this node", Serial: a.served.Zone.Serial()}
 	var asking sync.WaitGroup
 	for i, p := range peers {
@@ -146,6 +146,9 @@ func (k *keeping) serversOf(ctx context.Context, name dnsname.Name) []signer.Ser
 		})
 	}
 	asking.Wait()
+	if unknown != nil {
+		all = append(all, signer.Server{Address: "of an NS record", Err: unknown})
+	}
 	return all
 }
 

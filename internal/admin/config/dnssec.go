@@ -93,8 +93,16 @@ type Policy struct {
 	// ParentPropagation is how long after all asked servers of the parent show a
 	// change some other may still not.
 	ParentPropagation Duration `json:"parentPropagation" default:"1h" min:"0s" max:"30d" example:"1d"`
-	// Propagation is how long after this node and all servers under zones[].notify
-	// show a version some other may still not.
+	// Watch is which servers of the zone have to show a step of a rollover before the next:
+	// notify for those under zones[].notify and servers; all for those that the NS records of
+	// the zone name as well, but this node's own addresses. Choose all where every such
+	// server can be reached from here, at port 53.
+	Watch string `json:"watch" enum:"notify,all" default:"notify" example:"all"`
+	// Servers are further servers of the zones that have to show it, such as those behind a
+	// hidden primary's secondaries.
+	Servers []netip.AddrPort `json:"servers,omitzero" max:"64" example:"192.0.2.2:53"`
+	// Propagation is how long after this node and all servers that are watched show a
+	// version some other may still not.
 	Propagation Duration `json:"propagation" default:"5m" min:"0s" max:"30d" example:"1h"`
 	// Safety is added to every wait at whose end something is taken away.
 	Safety Duration `json:"safety" default:"1h" min:"0s" max:"30d" example:"1d"`
@@ -179,6 +187,11 @@ func (c *Config) checkDNSSEC(to *checker) {
 		}
 		if life, lead := p.ZSKLifetime, 2*(p.KeyTTL+p.Propagation+p.Safety); life != 0 && life < lead && p.Keys != "csk" {
 			to.fail(path+".zskLifetime", fmt.Sprintf("%s is not enough for one rollover, which takes %s", life, lead), "make it longer, or keyTTL, propagation and safety shorter")
+		}
+		for k, a := range p.Servers {
+			if a.IsValid() && a.Port() == 0 {
+				to.fail(fmt.Sprintf("%s.servers[%d]", path, k), "port 0 cannot be reached", "name the server's port, which is 53 in general")
+			}
 		}
 		for k, a := range p.Parent {
 			if a.IsValid() && a.Port() == 0 {

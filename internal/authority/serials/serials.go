@@ -71,7 +71,7 @@ type Memory struct {
 
 	mu      sync.Mutex // guards what follows
 	known   map[dnsname.Name]Known
-	clean   bool                   // the process before has written all
+	clean   bool // the process before has written all
 	waiting map[dnsname.Name]bool
 	wake    chan struct{} // one is there while something waits
 

@@ -555,27 +555,45 @@ func (b *bind) listen(o *statement, list []statement, wildcard netip.Addr) {
 	}
 }
 
-// view takes the zones of a view, if the view is for everybody.
+// view takes the zones of a view: into one of ours, or outside of views if it is for
+// everybody.
 func (b *bind) view(s *statement, block []statement, from scope) {
-	limited := ""
+	limited, mine := "", View{}
+	recursion := from.recursion
 	for i := range block {
 		o := &block[i]
 		list, _ := o.block()
 		switch word := o.word(0); {
 		case word == "zone", word == "key", word == "acl", word == "server", word == "primaries", word == "masters":
 		case word == "match-clients", word == "match-destinations", word == "match-recursive-only":
-			if word == "match-recursive-only" || !b.isAny(list, o) {
-				limited = o.String()
+			switch {
+			case word == "match-destinations" && b.isAny(list, o):
+			case word != "match-clients" || b.result.Plan.hasView(viewName(s.word(1))):
+				limited = fmt.Sprintf("view %s is for some clients only (%s)", s.word(1), o.String())
+			default:
+				v, everybody, why := b.clientsOf(viewName(s.word(1)), list, o)
+				if limited = why; why == "" && !everybody {
+					mine = v
+				}
 			}
+		case word == "recursion":
+			recursion = o
 		case b.inherit(o, &from):
 		default:
 			b.note(o.place, "view "+s.word(1)+": "+o.String(), "%s", reason(bindReasons, word))
 		}
 	}
+	if mine.Name != "" && limited == "" {
+		if recursion != nil && recursion.word(1) == "no" {
+			mine.Recursion = "off"
+		}
+		b.beginView(mine)
+		defer b.endView()
+	}
 	for i := range block {
 		if zone := &block[i]; zone.word(0) == "zone" {
 			inner, _ := zone.block()
-			b.zone(zone, inner, from, map[bool]string{true: fmt.Sprintf("view %s is for some clients only (%s)", s.word(1), limited)}[limited != ""])
+			b.zone(zone, inner, from, limited)
 		}
 	}
 }

@@ -73,7 +73,10 @@ type reader struct {
 	files  int
 	octets int
 	open   []string        // files that include each other, outermost first
-	zones  map[string]bool // names of the zones in the plan
+	zones  map[string]bool // names of the zones in the plan, or in view
+
+	view    *View           // of the plan, which zones go into; nil: none
+	outside map[string]bool // zones, while view is set
 }
 
 // read returns the text of a file.

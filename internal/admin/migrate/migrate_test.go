@@ -131,7 +131,17 @@ func TestDetails(t *testing.T) {
 		{
 			"BIND: a view for some clients only", "bind",
 			"view inside { match-clients { 10/8; }; zone z { type primary; file f; }; }; view outside { match-clients { any; }; zone y { type primary; file g; }; };",
-			[]string{`- name: "y."`, "zone z.: view inside is for some clients only"}, []string{`- name: "z."`},
+			[]string{"zones:\n  - name: \"y.\"\n    file: \"g\"\nviews:\n  - name: \"inside\"\n    clients: [\"10.0.0.0/8\"]\n    isolated: true\n    zones:\n      - name: \"z.\"\n        file: \"f\"\n"}, nil,
+		},
+		{
+			"BIND: a zone in two views, chosen by key or network", "bind",
+			"key a { algorithm hmac-sha256; secret aaaa; }; key b { algorithm hmac-sha256; secret aaaa; }; acl in { 10/8; 2001:db8::/32; }; view in { match-clients { !key b; key a; in; }; recursion no; zone z { type primary; file f; allow-update { key a; }; }; }; view out { match-clients { key b; any; }; zone z { type primary; file g; }; };",
+			[]string{"  - name: \"out\"\n    clients: [\"0.0.0.0/0\", \"::/0\"]\n    keys: [\"b.\"]\n", "  - name: \"in\"\n    clients: [\"10.0.0.0/8\", \"2001:db8::/32\"]\n    keys: [\"a.\"]\n    isolated: true\n    recursion: \"off\"\n", "        kind: store", "a key decides before networks do"}, []string{"a zone of this name already"},
+		},
+		{
+			"BIND: a view for clients with exceptions is left to people", "bind",
+			"view inside { match-clients { !10.1/16; 10/8; }; zone z { type primary; file f; }; }; view rec { match-recursive-only yes; zone y { type primary; file f; }; };",
+			[]string{"zone z.: view inside is for clients with an exception", "zone y.: view rec is for some clients only"}, []string{"views:\n"},
 		},
 		{
 			"BIND: a zone takes transfer rules of its options, unless it has its own", "bind",

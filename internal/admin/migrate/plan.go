@@ -29,6 +29,7 @@ type Plan struct {
 	NoValidation    bool
 	Keys            []Key
 	Zones           []Zone
+	Views           []View
 }
 
 // Key is a TSIG key.
@@ -149,7 +150,11 @@ func (r *reader) addZone(z Zone, at place) {
 			r.zones = map[string]bool{}
 		}
 		r.zones[z.Name] = true
-		r.result.Plan.Zones = append(r.result.Plan.Zones, z)
+		into := &r.result.Plan.Zones
+		if r.view != nil {
+			into = &r.view.Zones
+		}
+		*into = append(*into, z)
 	}
 }
 
@@ -159,6 +164,7 @@ const (
 	maxRules     = 1000
 	maxNotified  = 256
 	maxZones     = 100_000
+	maxViews     = 128
 	maxKeys      = 10_000
 	maxNetworks  = 10_000
 	maxListen    = 64
@@ -182,8 +188,21 @@ func (r *reader) finish(main string) *Result {
 	p.Zones = atMost(r, at, "zones", p.Zones, maxZones)
 	p.Recursion = atMost(r, at, "networks that may use the resolver", p.Recursion, maxNetworks)
 	p.RateLimitExempt = atMost(r, at, "networks without a rate limit", p.RateLimitExempt, maxNetworks)
+	p.Views = atMost(r, at, "views", p.Views, maxViews)
+	all := []*Zone{}
 	for i := range p.Zones {
-		z := &p.Zones[i]
+		all = append(all, &p.Zones[i])
+	}
+	for i := range p.Views {
+		v := &p.Views[i]
+		v.Zones = atMost(r, at, "zones of view "+v.Name, v.Zones, maxZones)
+		v.Clients = atMost(r, at, "networks of view "+v.Name, v.Clients, maxNetworks)
+		v.Keys = atMost(r, at, "keys of view "+v.Name, v.Keys, maxRules)
+		for j := range v.Zones {
+			all = append(all, &v.Zones[j])
+		}
+	}
+	for _, z := range all {
 		z.Primaries = atMost(r, at, "primaries of zone "+z.Name, z.Primaries, maxPrimaries)
 		z.Transfer = atMost(r, at, "transfer rules of zone "+z.Name, z.Transfer, maxRules)
 		z.Query = atMost(r, at, "query rules of zone "+z.Name, z.Query, maxRules)
@@ -239,6 +258,12 @@ func (r *Result) YAML() []byte {
 	}
 	for _, z := range p.Zones {
 		z.write(&b)
+	}
+	if len(p.Views) > 0 {
+		b.WriteString("views:\n")
+	}
+	for i := range p.Views {
+		p.Views[i].write(&b)
 	}
 	if len(r.Notes) > 0 {
 		b.WriteString("\n# Not carried over:\n")

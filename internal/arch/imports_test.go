@@ -64,6 +64,7 @@ internal/resolver/fairness:
 internal/resolver/failures:     internal/dns/... internal/resolver/iterate
 internal/resolver/custody:      internal/dns/... internal/resolver/anchor internal/resolver/iterate internal/resolver/rrcache internal/diskfile
 internal/resolver/bulk:         internal/dns/... internal/resolver/iterate
+internal/resolver/localroot:    internal/dns/... internal/authority/zone internal/authority/answer
 internal/resolver/outbound:     internal/dns/... internal/resolver/iterate internal/resolver/rrcache internal/resolver/fairness
 
 internal/resolver/policy:       internal/dns/... internal/authority/zone
@@ -137,7 +138,7 @@ var pure = []string{
 	"internal/authority/update", "internal/authority/catalog", "internal/authority/live",
 	"internal/authority/gate", "internal/admin/migrate", "internal/admin/stubconf",
 	"internal/authority/kasp", "internal/authority/skr", "internal/authority/bootstrap",
-	"internal/resolver/rrcache", "internal/resolver/cachefile", "internal/resolver/iterate", "internal/resolver/fairness", "internal/resolver/anchor", "internal/resolver/failures",
+	"internal/resolver/rrcache", "internal/resolver/cachefile", "internal/resolver/iterate", "internal/resolver/fairness", "internal/resolver/anchor", "internal/resolver/localroot", "internal/resolver/failures",
 	"internal/resolver/policy", "internal/resolver/localdata", "internal/resolver/dns64", "internal/resolver/rewrite",
 	"internal/traffic/health", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/steer",
 	"internal/proxy/http1", "internal/proxy/route",

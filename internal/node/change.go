@@ -124,6 +124,7 @@ func needsRestart(old, now *config.Config) string {
 		{"resolver.mixCase", old.Resolver.MixCase, now.Resolver.MixCase},
 		{"resolver.validate", old.Resolver.Validate, now.Resolver.Validate},
 		{"resolver.trustAnchors", old.Resolver.TrustAnchors, now.Resolver.TrustAnchors},
+		{"resolver.localRoot", old.Resolver.LocalRoot, now.Resolver.LocalRoot},
 		{"resolver.trust", old.Resolver.Trust, now.Resolver.Trust},
 	} {
 		if fmt.Sprint(part.old) != fmt.Sprint(part.now) {

@@ -165,6 +165,7 @@ func (n *Node) build(cfg *config.Config, o Options) error {
 	if err := n.openTrust(cfg); err != nil {
 		return err
 	}
+	n.openRoot(cfg)
 	n.changeZone, n.updates = n.changeInLedger, n.newUpdates()
 	n.openCatalogs(cfg.Data)
 	if err := n.publish(cfg, n.loadState(cfg)); err != nil {
@@ -211,7 +212,7 @@ func (n *Node) buildResolver(r config.Resolver) (err error) {
 // newResolver makes a resolver and its cache.
 func (n *Node) newResolver(r config.Resolver) (*rrcache.Cache, *outbound.Driver, error) {
 	anchors, negative := n.trust.Anchors()
-	return newResolver(r, n.started, anchors, negative)
+	return newResolver(r, n.started, beliefs{anchors, negative, n.rootCopy(r)})
 }
 
 // Resolver returns a resolver as a node has it whose configuration file is at path, but
@@ -226,17 +227,17 @@ func Resolver(path string) (*outbound.Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, driver, err := newResolver(cfg.Resolver, started, anchors, cfg.Resolver.NegativeTrustAnchors)
+	_, driver, err := newResolver(cfg.Resolver, started, beliefs{anchors: anchors, negative: cfg.Resolver.NegativeTrustAnchors})
 	return driver, err
 }
 
-func newResolver(r config.Resolver, started time.Time, anchors []rdata.Record, negative []dnsname.Name) (*rrcache.Cache, *outbound.Driver, error) {
+func newResolver(r config.Resolver, started time.Time, b beliefs) (*rrcache.Cache, *outbound.Driver, error) {
 	cache := rrcache.New(started, cacheLimits(r))
 	c := outbound.Config{Port: r.Port, Cache: cache, Limits: questionLimits(r),
 		Clients: r.Limits.Questions, PerNetwork: r.Limits.PerNetwork, Exchanges: r.Limits.Sockets, Discard: discardAfter(r),
 		Prefetch: r.Prefetch, Minimise: r.Minimise, MixCase: r.MixCase, Reports: r.ErrorReports, Aggressive: r.Aggressive, Validate: r.Validate}
-	c.Anchors, c.Negative = anchors, negative
 	addRoutes(&c, r.Routes)
+	b.addTo(&c)
 	var err error
 	if r.RootHints != "" {
 		if c.Hints, err = outbound.ReadHints(r.RootHints); err != nil {
@@ -396,6 +397,9 @@ func (n *Node) release() {
 	}
 	if n.trust != nil {
 		n.trust.Close()
+	}
+	if n.rootSource != nil {
+		n.rootSource.Close()
 	}
 	if n.resolver != nil {
 		n.resolver.Close()

@@ -47,13 +47,14 @@ const (
 	trustFailing     code = "trust-failing"         // the keys of a trust point cannot be verified
 	trustLost        code = "trust-lost"            // no anchor of a trust point is left
 	trustUnsaved     code = "trust-unsaved"         // states of trust anchors cannot be written
+	localRootFailed  code = "local-root-failed"     // there is no new copy of the root zone
 	trustMended      code = "trust-mended"          // a configured negative trust anchor is of no use any more
 	offlineEnds      code = "dnssec-offline-ending" // an offline KSK has to sign
 	clockJumped      code = "clock-jumped"          // the wall clock is not believed for now
 )
 
 // severities of the codes that are not errors.
-var warnings = []code{policyWarning, localDataWarning, offlineEnds, trustMended, trustFailing, parentWaits, serversBehind, clockJumped, certificateEnding, zoneWarning, transferFailed, notifyFailed, objectUnused, listenerFailed, steerHomeless, memberRefused, forwardFailed, aliasFailed}
+var warnings = []code{localRootFailed, policyWarning, localDataWarning, offlineEnds, trustMended, trustFailing, parentWaits, serversBehind, clockJumped, certificateEnding, zoneWarning, transferFailed, notifyFailed, objectUnused, listenerFailed, steerHomeless, memberRefused, forwardFailed, aliasFailed}
 
 // subject is what a problem is about: a zone, a pool, or nothing.
 type subject struct {

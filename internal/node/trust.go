@@ -11,6 +11,7 @@ import (
 
 	"pharos/internal/admin/api"
 	"pharos/internal/admin/config"
+	"pharos/internal/authority/xfr"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnssec"
 	"pharos/internal/dns/rdata"
@@ -18,6 +19,7 @@ import (
 	"pharos/internal/resolver/custody"
 	"pharos/internal/resolver/failures"
 	"pharos/internal/resolver/iterate"
+	"pharos/internal/resolver/localroot"
 	"pharos/internal/resolver/outbound"
 )
 
@@ -25,7 +27,9 @@ import (
 type resolving struct {
 	failures *failures.Store // of views too
 	recursor
-	trust *custody.Custody
+	trust      *custody.Custody
+	root       localroot.Copy
+	rootSource *xfr.Secondaries // nil: there is to be no copy
 }
 
 // openTrust reads what is trusted. Nobody is asked about it before goLive.
@@ -113,6 +117,7 @@ func (n *Node) TrustAnchors() api.TrustAnchors {
 		}
 		out.Points = append(out.Points, point)
 	}
+	out.LocalRoot = n.localRoot()
 	for _, e := range n.trust.Negatives() {
 		negative := api.NegativeAnchor{Name: e.Name.String(), Since: e.Since, Until: e.Until, Reason: e.Reason, Force: e.Forced, Tried: e.Verdict}
 		if !e.Forced {

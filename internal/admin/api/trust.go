@@ -20,6 +20,18 @@ type TrustAnchors struct {
 	Update   bool             `json:"update"` // keys are followed as they change (RFC 5011)
 	Points   []TrustPoint     `json:"points"`
 	Negative []NegativeAnchor `json:"negative"`
+
+	LocalRoot *LocalRoot `json:"local_root,omitempty"` // nil: there is none
+}
+
+// LocalRoot is the copy of the root zone (RFC 8806).
+type LocalRoot struct {
+	Serial    uint32    `json:"serial"`
+	Used      bool      `json:"used"`               // otherwise the root's servers are asked
+	Until     time.Time `json:"until,omitzero"`     // its first signature ends
+	Confirmed time.Time `json:"confirmed,omitzero"` // by who has the zone
+	Expires   time.Time `json:"expires,omitzero"`   // if nobody confirms it again
+	Problem   string    `json:"problem,omitempty"`
 }
 
 // TrustPoint is a zone with keys that are trusted without a parent's word.

@@ -70,6 +70,9 @@ func writeAnchors(w io.Writer, a api.TrustAnchors) error {
 			fmt.Fprintln(w)
 		}
 	}
+	if r := a.LocalRoot; r != nil {
+		writeRoot(w, r)
+	}
 	err := table(w, "ZONE\tTAG\tALGORITHM\tSTATE\tSINCE\tUNTIL\tTRUSTED", func(row func(...any)) {
 		for _, p := range a.Points {
 			for _, k := range p.Keys {
@@ -82,6 +85,17 @@ func writeAnchors(w io.Writer, a api.TrustAnchors) error {
 	}
 	fmt.Fprintln(w)
 	return writeNegative(w, a)
+}
+
+func writeRoot(w io.Writer, r *api.LocalRoot) {
+	if r.Used {
+		fmt.Fprintf(w, "copy of the root zone: serial %d, good until %s, confirmed %s\n", r.Serial, clockTime(r.Until), timeOrDash(r.Confirmed))
+	} else {
+		fmt.Fprintln(w, "copy of the root zone: none that can be used, so the root's servers are asked")
+	}
+	if r.Problem != "" {
+		fmt.Fprintf(w, "  problem: %s\n", r.Problem)
+	}
 }
 
 func writeNegative(w io.Writer, a api.TrustAnchors) error {

@@ -66,9 +66,20 @@ func (c *Config) checkResolver(to *checker) {
 	if c.Resolver.Trust.File != "" && len(c.Resolver.TrustAnchors) > 0 {
 		to.fail("resolver.trust.file", "resolver.trustAnchors has trust anchors too", "put all of them into one of the two")
 	}
+	c.checkLocalRoot(to)
 	if !c.Resolver.Validate && len(c.Resolver.TrustAnchors) > 0 {
 		to.fail("resolver.trustAnchors", "trust anchors are of no use while resolver.validate is false", "remove one of the two")
 	}
+}
+
+// LocalRoot is a copy of the root zone (RFC 8806).
+type LocalRoot struct {
+	// Primaries are servers that the root zone is transferred from, the first that
+	// answers. Each version is used only if it is signed by the trust anchors and its
+	// ZONEMD digest fits (RFC 8976); it is kept in the data folder, and refreshed as its
+	// SOA record says. Without a good copy the root's servers are asked as ever. Empty:
+	// there is no copy, so that nothing depends on servers that need not allow transfers.
+	Primaries []Peer `json:"primaries,omitzero" max:"32"`
 }
 
 // Trust is what chains of trust begin with.
@@ -82,4 +93,24 @@ type Trust struct {
 	// are kept in the data folder. What is configured is where it begins. Without it only
 	// what is configured counts.
 	Update bool `json:"update" default:"true" example:"false"`
+}
+
+// checkLocalRoot finds what a copy of the root zone cannot be with.
+func (c *Config) checkLocalRoot(to *checker) {
+	if len(c.Resolver.LocalRoot.Primaries) == 0 {
+		return
+	}
+	if !c.Resolver.Validate {
+		to.fail("resolver.localRoot", "a copy of the root zone is proven by DNSSEC, but resolver.validate is false", "remove one of the two")
+	}
+	for i, p := range c.Resolver.LocalRoot.Primaries {
+		at := fmt.Sprintf("resolver.localRoot.primaries[%d]", i)
+		c.checkKeyName(to, at, p.Key)
+		c.checkPeerTLS(to, at+".tls", p.TLS, true)
+	}
+	for i, r := range c.Resolver.Routes {
+		if r.Zone.IsRoot() {
+			to.fail(fmt.Sprintf("resolver.routes[%d].zone", i), "a route for all names leaves nothing for resolver.localRoot", "remove one of the two")
+		}
+	}
 }

@@ -398,6 +398,9 @@ type Resolver struct {
 	TrustAnchors []string `json:"trustAnchors" default:"" max:"100" example:". DS 20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D"`
 	// Trust says where trust anchors come from, and whether their keys are followed.
 	Trust Trust `json:"trust"`
+	// LocalRoot keeps a copy of the root zone, from which names are resolved without asking
+	// the root's servers.
+	LocalRoot LocalRoot `json:"localRoot"`
 	// NegativeTrustAnchors are names at and below which nothing is validated
 	// (RFC 7646): for a domain whose owner has broken it. They stay until they are taken
 	// out; "pharos resolver nta add" makes one that ends by itself.

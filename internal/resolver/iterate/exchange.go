@@ -116,6 +116,9 @@ func (x *exchange) part() dnsname.Name {
 
 // who names the server for a message.
 func (x *exchange) who() string {
+	if x.to.AddrPort == Inside {
+		return fmt.Sprintf("the copy of zone %v here", x.lookup.cut.Zone)
+	}
 	if x.server.IsZero() { // of a route
 		if x.to.isEncrypted() {
 			return fmt.Sprintf("%v (%v)", x.to.AddrPort, x.to.Over)

@@ -115,6 +115,7 @@ func (r *Resolver) passRoute(l *lookup) bool {
 	if l.route == nil || !l.route.First || l.limited {
 		return false
 	}
+	r.leave(l) // or what is waited for before begin has found a zone cut ends here again
 	l.routeless = true
 	r.begin(l)
 	return true

@@ -133,3 +133,17 @@ func TestStubBesideDenial(t *testing.T) {
 		t.Error("the denial of DS is not kept")
 	}
 }
+
+// A route for all names whose servers come to nothing is left for the root's servers, and
+// when they come to nothing too there is an end.
+func TestRouteToTheRootFirst(t *testing.T) {
+	route := to(".", false, Inside.Addr().String())
+	route.First = true
+	w := routed(t, route)
+	w.want(w.resolve("www.example.com.", "A"), "NOERROR | www.example.com. 300 A 203.0.113.1")
+	w = routed(t, route)
+	delete(w.servers, rootAddr)
+	if a := w.resolve("www.example.com.", "A"); a.Rcode != dnswire.RcodeServFail {
+		t.Errorf("%s", render(a))
+	}
+}

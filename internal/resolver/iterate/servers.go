@@ -52,6 +52,13 @@ func (r *Resolver) hasFamily(family int) bool {
 	return !never[family] && !r.now.Before(r.familyOff[family])
 }
 
+// Inside is the server of a Route that is no server but the driver itself, which has a copy
+// of the zone. Nothing is sent there: it is the dummy address of RFC 7600 §4.8.
+var Inside = netip.MustParseAddrPort("192.0.0.8:53")
+
+// canAsk reports whether a server's address can be asked now.
+func (r *Resolver) canAsk(a Server) bool { return a.AddrPort == Inside || r.hasFamily(family(a)) }
+
 // addKnown gives a server its addresses: those that the cache has from answers,
 // which are the zone's own word, then the glue.
 func (r *Resolver) addKnown(l *lookup, i int, glue []netip.Addr) {
@@ -162,7 +169,7 @@ const (
 )
 
 func (r *Resolver) usable(l *lookup, p *place) bool {
-	if p.useless || p.tries >= triesPerPlace || !r.hasFamily(family(p.addr)) {
+	if p.useless || p.tries >= triesPerPlace || !r.canAsk(p.addr) {
 		return false
 	}
 	// A server that is dead or lame gets one try a lookup, no more.
@@ -201,7 +208,7 @@ func (r *Resolver) startTargets(l *lookup) {
 // asked now.
 func (r *Resolver) reachable(l *lookup, i int) bool {
 	for _, p := range l.places {
-		if p.server == i && r.hasFamily(family(p.addr)) {
+		if p.server == i && r.canAsk(p.addr) {
 			return true
 		}
 	}

@@ -188,7 +188,7 @@ func (r *Resolver) cutChain(c *client) bool {
 func (r *Resolver) hasOthers(l *lookup, x *exchange) bool {
 	for i := range l.places {
 		p := &l.places[i]
-		if p.addr != x.to && r.hasFamily(family(p.addr)) && !r.hosts.look(p.addr).isSuspect(l.cut.Zone, r.now) {
+		if p.addr != x.to && r.canAsk(p.addr) && !r.hosts.look(p.addr).isSuspect(l.cut.Zone, r.now) {
 			return true
 		}
 	}

@@ -58,6 +58,9 @@ type Config struct {
 	Validate                      bool
 	Anchors                       []rdata.Record
 	Negative, Private             []dnsname.Name
+	// Inside answers what is sent to iterate.Inside, from a copy of a zone that a Route
+	// names; nil bytes: it cannot, and who asks has to go on elsewhere.
+	Inside func(now time.Time, query []byte, tcp bool) []byte
 	// Cache is where to keep what is learnt; nil: a new one of standard size.
 	Cache *rrcache.Cache
 	// Clients is the number of questions that may be in work or waiting at a time:
@@ -112,6 +115,7 @@ type Driver struct {
 	cache     *rrcache.Cache
 	resolver  *iterate.Resolver // its Step belongs to the loop
 	exchanges int64
+	inside    func(now time.Time, query []byte, tcp bool) []byte
 	discard   time.Duration
 	due       chan rrcache.Question
 	turn      chan struct{} // holds one: there may be something to take out of line
@@ -188,7 +192,8 @@ func New(cfg Config) *Driver {
 	var seed [32]byte
 	cryptorand.Read(seed[:]) // never fails
 	d := &Driver{
-		cache: cfg.Cache,
+		inside: cfg.Inside,
+		cache:  cfg.Cache,
 		resolver: iterate.New(iterate.Config{
 			Hints: cfg.Hints, Port: cfg.Port, NoIPv4: cfg.NoIPv4, NoIPv6: cfg.NoIPv6, Limits: cfg.Limits,
 			Rand: rand.New(rand.NewChaCha8(seed)), Cache: cfg.Cache,

@@ -43,6 +43,10 @@ func isLinked(s iterate.Send) bool { return s.TCP || s.Over != iterate.Do53 }
 
 // send starts an exchange.
 func (d *Driver) send(s iterate.Send) {
+	if s.To == iterate.Inside {
+		d.backlog = append(d.backlog, d.askInside(s))
+		return
+	}
 	if d.sockets.Add(1) > d.exchanges {
 		d.sockets.Add(-1)
 		d.backlog = append(d.backlog, iterate.Failed{Exchange: s.Exchange, Err: errNoSocket})
@@ -59,6 +63,19 @@ func (d *Driver) send(s iterate.Send) {
 		defer d.sockets.Add(-1)
 		run()
 	})
+}
+
+// errNoCopy: there is no copy of the zone that may be used now.
+var errNoCopy = fmt.Errorf("%w: there is no copy of the zone", iterate.ErrLocal)
+
+// askInside is send for what is answered here.
+func (d *Driver) askInside(s iterate.Send) iterate.Event {
+	if d.inside != nil {
+		if reply := d.inside(time.Now(), s.Msg, s.TCP); reply != nil {
+			return iterate.Arrived{Exchange: s.Exchange, Msg: reply}
+		}
+	}
+	return iterate.Failed{Exchange: s.Exchange, Err: errNoCopy}
 }
 
 // stop ends the exchange from outside: its goroutine's reading fails.

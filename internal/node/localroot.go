@@ -1,0 +1,103 @@
+package node
+
+import (
+	"net/netip"
+	"path/filepath"
+	"time"
+
+	"pharos/internal/admin/api"
+	"pharos/internal/admin/config"
+	"pharos/internal/authority/xfr"
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/rdata"
+	"pharos/internal/resolver/iterate"
+	"pharos/internal/resolver/outbound"
+)
+
+// This file joins the copy of the root zone (package localroot) to what transfers it
+// and to the resolvers.
+
+// beliefs are what a resolver takes for true.
+type beliefs struct {
+	anchors  []rdata.Record
+	negative []dnsname.Name
+	root     func(now time.Time, query []byte, tcp bool) []byte // nil: there is no copy
+}
+
+func (b beliefs) addTo(c *outbound.Config) {
+	c.Anchors, c.Negative = b.anchors, b.negative
+	if b.root != nil {
+		c.Inside = b.root
+		c.Routes = append(c.Routes, iterate.Route{Zone: dnsname.Root, Servers: []netip.AddrPort{iterate.Inside}, First: true})
+	}
+}
+
+// openRoot takes the copy from disk, if there is to be one.
+func (n *Node) openRoot(cfg *config.Config) {
+	if len(cfg.Resolver.LocalRoot.Primaries) == 0 {
+		return
+	}
+	t := cfg.Transfers
+	n.rootSource = xfr.New(xfr.Config{
+		Folder: filepath.Join(cfg.Data, "localroot"), Concurrent: 1, Log: n.log,
+		Limits:  xfr.Limits{Records: t.MaxRecords, Octets: int64(t.MaxSize), Time: time.Duration(t.MaxTime)},
+		Publish: func(dnsname.Name) { n.takeRoot() }, Trouble: func(dnsname.Name) { n.tellRoot() },
+	})
+	n.takeRoot()
+}
+
+// startRoot begins to keep it up to date.
+func (n *Node) startRoot(s *Snapshot) {
+	if n.rootSource != nil {
+		n.rootSource.Set([]xfr.Zone{{Name: dnsname.Root, Primaries: s.peers(s.Config.Resolver.LocalRoot.Primaries)}})
+	}
+}
+
+// rootCopy returns what answers from the copy, for a resolver.
+func (n *Node) rootCopy(r config.Resolver) func(time.Time, []byte, bool) []byte {
+	if len(r.LocalRoot.Primaries) == 0 || n.rootSource == nil {
+		return nil
+	}
+	return n.root.Answer
+}
+
+// takeRoot looks at the version that has come, or that is gone.
+func (n *Node) takeRoot() {
+	z := n.rootSource.Version(dnsname.Root)
+	if z == nil {
+		n.root.Drop()
+		n.tellRoot()
+		return
+	}
+	anchors, _ := n.trust.Anchors()
+	if err := n.root.Take(time.Now(), z, anchors); err == nil {
+		n.log.Info("copy of the root zone is used", "serial", z.Serial())
+	}
+	n.tellRoot()
+}
+
+// tellRoot says what is wrong with the copy.
+func (n *Node) tellRoot() {
+	text := ""
+	if r := n.localRoot(); r != nil && r.Problem != "" {
+		text = r.Problem + "; the root's servers are asked"
+		if r.Used {
+			text = r.Problem + "; the version before is used until it expires"
+		}
+	}
+	n.problem(localRootFailed, "", text)
+}
+
+// localRoot returns how the copy is; nil if there is to be none.
+func (n *Node) localRoot() *api.LocalRoot {
+	if n.rootSource == nil {
+		return nil
+	}
+	st, _ := n.rootSource.State(dnsname.Root)
+	own := n.root.State(time.Now())
+	r := &api.LocalRoot{Serial: uint32(own.Serial), Used: own.Present, Until: own.Until, Confirmed: st.Confirmed, Expires: st.Expires, Problem: own.Problem}
+	if r.Problem == "" && st.Problem != "" && st.Failures > 0 {
+		r.Problem = "the root zone cannot be transferred: " + st.Problem
+	}
+	return r
+}

@@ -11,6 +11,7 @@
 //	resolve.go  resolving what nobody has asked for; beside a flood; with every server cut
 //	streams.go  answers over TCP and TLS, pipelined
 //	gateway.go  HTTP/1.1 requests carried over connections kept alive
+//	change.go   updates until they are answered by; answers during reloads and updates
 //	sign.go     signing a zone from file to file
 //	perf.go     where Pharos spends its time
 //	report.go   docs/PERFORMANCE.md and bench/results.json
@@ -103,7 +104,7 @@ type work struct {
 	run  func(*arena) ([]table.Row, error)
 }
 
-var works = []work{{"auth", (*arena).auth}, {"shapes", (*arena).shapes}, {"cache", (*arena).cache}, {"http", (*arena).http}, {"cold", (*arena).cold}, {"bulk", (*arena).bulk}, {"flood", (*arena).flood}, {"cut", (*arena).cut}, {"streams", (*arena).streams}, {"sign", (*arena).signing}}
+var works = []work{{"auth", (*arena).auth}, {"shapes", (*arena).shapes}, {"cache", (*arena).cache}, {"http", (*arena).http}, {"cold", (*arena).cold}, {"bulk", (*arena).bulk}, {"flood", (*arena).flood}, {"cut", (*arena).cut}, {"streams", (*arena).streams}, {"change", (*arena).change}, {"sign", (*arena).signing}}
 
 // run measures what the arguments ask for and prints it on stdout. It ends every server it started, also
 // when it is interrupted.

@@ -1,0 +1,413 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"pharos/bench/corpus"
+	"pharos/bench/dnsload"
+	"pharos/bench/peer"
+	"pharos/bench/table"
+)
+
+// This file measures what change costs: how soon an update is answered by, how many a
+// second are durable, and what those who ask notice of a reload or of updates.
+
+// Names of the works about change.
+const (
+	changeSigned = "update of a signed zone of %s records, ECDSA P-256, TCP"
+	changeMany   = "updates of a zone of %s records, TCP, 64 clients"
+	changeCalm   = "answers at %d a second during %s of a zone of %s records"
+)
+
+// Metrics of change.
+var (
+	visible      = table.Metric{Name: "ms to the signed answer, half of the updates", Digits: 1}
+	visibleWorst = table.Metric{Name: "ms to the signed answer, 99 % of the updates", Digits: 1}
+	durable      = table.Metric{Name: "durable updates per second", More: true}
+	calm         = table.Metric{Name: "us, 99.9 % of the answers", Digits: 0}
+	calmMedian   = table.Metric{Name: "us, half of the answers", Digits: 0}
+	beside       = table.Metric{Name: "99.9 % beside that of an idle server", Digits: 2}
+)
+
+const (
+	updatesSeen  = 200    // updates whose answer is waited for
+	clientsAtOne = 64     // that send updates at a time
+	calmRate     = 30_000 // questions a second: a fifth to a third of what one processor answers
+	calmReloads  = 3
+	updateRate   = 200 // updates a second beside questions
+)
+
+// signedHosts has, signed, a million records: each host an address, NSEC, and the
+// signatures of both. changedHosts has a million as it is.
+var (
+	signedHosts  = corpus.Shape{Hosts: 166_000}
+	changedHosts = corpus.Shape{Hosts: 500_000}
+)
+
+// calmMix has no names that do not exist: denials have the serial, which changes.
+var calmMix = corpus.Mix{}
+
+// change is the work "change".
+func (a *arena) change() ([]table.Row, error) {
+	programs, err := a.choose(peer.PharosZones(a.pharos()), peer.Knot(), peer.NSD())
+	if err != nil {
+		return nil, err
+	}
+	var rows []table.Row
+	for _, run := range []func([]peer.Program) ([]table.Row, error){a.updated, a.manyUpdates, a.calmInReloads} {
+		more, err := run(programs)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, more...)
+	}
+	return rows, nil
+}
+
+// pharosStore is Pharos with zones that are changed by updates.
+func pharosStore(binary, more string) peer.Program {
+	return peer.Pharos(binary, func(j peer.Job) string {
+		var b strings.Builder
+		fmt.Fprintf(&b, "data: data\nlog: {level: warn}\nstore: {enabled: false}\nlisten: {dns: [\"127.0.0.1:%d\"], admin: \"127.0.0.1:%d\"}\ndns: {udpWorkers: 1}\nresolver: {allow: []}\nzones:\n", j.Port, j.Admin)
+		for _, z := range j.Zones {
+			fmt.Fprintf(&b, "  - {name: %q, kind: store, file: %q, updates: [{network: 127.0.0.0/8}], transfer: [{network: 127.0.0.0/8}]%s}\n", z.Name, z.Path, more)
+		}
+		return b.String()
+	})
+}
+
+// held starts a program with one zone for as long as do takes, once it answers and,
+// for a signed zone, has signed it.
+func (a *arena) held(p peer.Program, zone corpus.Zone, signed bool, do func(*peer.Server) error) error {
+	path, err := a.writeZone(zone, "change.zone")
+	if err != nil {
+		return err
+	}
+	s, err := a.start(a.measured, p, peer.Job{Zones: []peer.ZoneFile{{Name: zone.Origin, Path: path}}})
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(s.Dir)
+	defer s.Stop()
+	if err := s.Await(a.ctx, func() error { return asks(zone.First())(s) }); err != nil {
+		return err
+	}
+	if signed {
+		ctx, cancel := context.WithTimeout(a.ctx, signTimeout)
+		defer cancel()
+		for !isSigned(s, zone.Origin, dns.TypeSOA) {
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("%s is not signed: %w", zone.Origin, ctx.Err())
+			case <-time.After(restSlice):
+			}
+		}
+	}
+	if err := a.rest(s); err != nil {
+		return err
+	}
+	return do(s)
+}
+
+// signTimeout is how long signing a large zone may take on one busy processor.
+const signTimeout = 5 * time.Minute
+
+// isSigned reports whether a server answers for a name and type with a signature.
+func isSigned(s *peer.Server, name string, t uint16) bool {
+	m := new(dns.Msg).SetQuestion(name, t)
+	m.SetEdns0(1232, true)
+	c := dns.Client{Timeout: 200 * time.Millisecond}
+	r, _, err := c.Exchange(m, address(s).String())
+	return err == nil && slices.ContainsFunc(r.Answer, func(rr dns.RR) bool { return rr.Header().Rrtype == dns.TypeRRSIG })
+}
+
+// updater sends updates over one connection.
+type updater struct {
+	conn   *dns.Conn
+	origin string
+}
+
+func newUpdater(s *peer.Server, origin string) (*updater, error) {
+	conn, err := dns.DialTimeout("tcp", address(s).String(), time.Second)
+	return &updater{conn, origin}, err
+}
+
+// add adds a host, and returns its name when the server says that it has.
+func (u *updater) add(n int) (string, error) {
+	name := fmt.Sprintf("new%d.%s", n, u.origin)
+	m := new(dns.Msg).SetUpdate(u.origin)
+	m.Insert([]dns.RR{&dns.A{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 60}, A: net.IPv4(10, byte(n>>16), byte(n>>8), byte(n))}})
+	u.conn.SetDeadline(time.Now().Add(10 * time.Second))
+	if err := u.conn.WriteMsg(m); err != nil {
+		return name, err
+	}
+	r, err := u.conn.ReadMsg()
+	if err != nil {
+		return name, err
+	}
+	if r.Rcode != dns.RcodeSuccess {
+		return name, fmt.Errorf("update: %s", dns.RcodeToString[r.Rcode])
+	}
+	return name, nil
+}
+
+// updated measures how long it takes from sending an update until a question is
+// answered by it, with its signature.
+func (a *arena) updated([]peer.Program) ([]table.Row, error) {
+	zone := corpus.Zone{Origin: "signed.example.", Shape: signedHosts}
+	if a.o.quick {
+		zone.Shape = corpus.Shape{Hosts: 300}
+	}
+	p := pharosStore(a.pharos(), ", dnssec: default")
+	var times []float64
+	err := a.held(p, zone, true, func(s *peer.Server) error {
+		u, err := newUpdater(s, zone.Origin)
+		if err != nil {
+			return err
+		}
+		defer u.conn.Close()
+		for n := range updatesSeen {
+			began := time.Now()
+			name, err := u.add(n)
+			if err != nil {
+				return err
+			}
+			for !isSigned(s, name, dns.TypeA) {
+				if time.Since(began) > 10*time.Second {
+					return fmt.Errorf("%s is not answered", name)
+				}
+			}
+			times = append(times, float64(time.Since(began).Microseconds())/1000)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(times)
+	work := fmt.Sprintf(changeSigned, thousands(6*zone.Hosts))
+	samples := &table.Samples{}
+	samples.Add(p.Name, visible.Name, times[len(times)/2])
+	samples.Add(p.Name, visibleWorst.Name, times[len(times)*99/100])
+	a.say("updates of a signed zone seen after %.1f ms, the slowest after %.1f ms", times[len(times)/2], times[len(times)-1])
+	return []table.Row{samples.Row(work, visible), samples.Row(work, visibleWorst)}, nil
+}
+
+// manyUpdates measures how many updates are durable in a second, each acknowledged by
+// itself.
+func (a *arena) manyUpdates([]peer.Program) ([]table.Row, error) {
+	zone := corpus.Zone{Origin: "changed.example.", Shape: changedHosts}
+	if a.o.quick {
+		zone.Shape = corpus.Shape{Hosts: 300}
+	}
+	p := pharosStore(a.pharos(), "")
+	samples := &table.Samples{}
+	err := a.held(p, zone, false, func(s *peer.Server) error {
+		for range min(a.o.rounds, loadRounds) {
+			rate, err := a.updateFor(s, zone.Origin, 3*a.seconds())
+			if err != nil {
+				return err
+			}
+			samples.Add(p.Name, durable.Name, rate)
+			a.say("%.0f updates per second", rate)
+		}
+		return nil
+	})
+	return []table.Row{samples.Row(fmt.Sprintf(changeMany, thousands(zone.Records())), durable)}, err
+}
+
+// updateFor has many clients send updates for a time, and returns how many a second
+// were acknowledged.
+func (a *arena) updateFor(s *peer.Server, origin string, d time.Duration) (rate float64, err error) {
+	var made atomic.Int64
+	var clients sync.WaitGroup
+	errs := make([]error, clientsAtOne)
+	began := time.Now()
+	for i := range clientsAtOne {
+		u, err := newUpdater(s, origin)
+		if err != nil {
+			return 0, err
+		}
+		defer u.conn.Close()
+		clients.Go(func() { // ends with the time
+			for time.Since(began) < d && errs[i] == nil && a.ctx.Err() == nil {
+				_, errs[i] = u.add(int(made.Add(1)))
+			}
+		})
+	}
+	clients.Wait()
+	return float64(made.Load()) / time.Since(began).Seconds(), errors.Join(errs...)
+}
+
+// calmInReloads measures how long answers take at a steady rate, from an idle server and
+// from one that reloads the zone again and again.
+func (a *arena) calmInReloads(programs []peer.Program) ([]table.Row, error) {
+	zone := corpus.Zone{Origin: "calm.example.", Shape: changedHosts}
+	if a.o.quick {
+		zone.Shape = corpus.Shape{Hosts: 3000}
+	}
+	samples, still := &table.Samples{}, &table.Samples{}
+	for _, p := range programs {
+		if err := a.reloading(p, zone, samples, still); err != nil {
+			return nil, fmt.Errorf("reloads: %s: %w", p.Name, err)
+		}
+	}
+	updates, idle := &table.Samples{}, &table.Samples{}
+	if err := a.updating(pharosStore(a.pharos(), ""), zone, updates, idle); err != nil {
+		return nil, fmt.Errorf("updates: %w", err)
+	}
+	var rows []table.Row
+	for _, r := range []struct {
+		what    string
+		samples *table.Samples
+	}{{"rest", still}, {"reloads", samples}, {"updates", updates}} {
+		work := fmt.Sprintf(changeCalm, calmRate, r.what, thousands(zone.Records()))
+		rows = append(rows, r.samples.Row(work, calmMedian), r.samples.Row(work, calm))
+		if r.samples != still {
+			rows = append(rows, r.samples.Row(work, beside))
+		}
+	}
+	return rows, nil
+}
+
+// paced asks a server at a steady rate, while it rests and then while it is busy with
+// what do does until it returns.
+func (a *arena) paced(s *peer.Server, zone corpus.Zone, busy, still *table.Samples, do func(context.Context) error) error {
+	g, err := dnsload.New(dnsload.Config{Server: address(s), Queries: zone.Questions(questions, 1, calmMix), Flows: 64, Window: 64})
+	if err != nil {
+		return err
+	}
+	defer g.Close()
+	ask := func(done <-chan struct{}) (float64, float64, error) {
+		p, err := g.Pace(a.ctx, 5*a.seconds(), calmRate, done)
+		if err == nil && p.Wrong > 0 { // what is lost is in the times
+			err = p.Err()
+		}
+		return float64(p.Quantile(0.5).Microseconds()), float64(p.Quantile(0.999).Microseconds()), err
+	}
+	half, most, err := ask(nil)
+	if err != nil {
+		return err
+	}
+	still.Add(s.Name, calmMedian.Name, half)
+	still.Add(s.Name, calm.Name, most)
+	ctx, cancel := context.WithCancel(a.ctx)
+	defer cancel()
+	done, failed := make(chan struct{}), make(chan error, 1)
+	go func() { // ends with do, which ends with ctx
+		failed <- do(ctx)
+		close(done)
+	}()
+	halfBusy, mostBusy, err := ask(done)
+	cancel()
+	if err := errors.Join(err, <-failed); err != nil {
+		return err
+	}
+	busy.Add(s.Name, calmMedian.Name, halfBusy)
+	busy.Add(s.Name, calm.Name, mostBusy)
+	busy.Add(s.Name, beside.Name, mostBusy/most)
+	a.say("%-9s at rest %.0f us, 99.9 %% %.0f us; busy %.0f us, 99.9 %% %.0f us", s.Name, half, most, halfBusy, mostBusy)
+	return nil
+}
+
+// reloading has a server reload a zone while it is asked.
+func (a *arena) reloading(p peer.Program, zone corpus.Zone, busy, still *table.Samples) error {
+	return a.held(p, zone, false, func(s *peer.Server) error {
+		versions, err := a.versions3(zone)
+		if err != nil {
+			return err
+		}
+		return a.paced(s, zone, busy, still, func(ctx context.Context) error {
+			for i, version := range versions {
+				if err := os.Rename(version, filepath.Join(a.dir, "change.zone")); err != nil {
+					return err
+				}
+				if err := syscall.Kill(s.PID(), syscall.SIGHUP); err != nil {
+					return err
+				}
+				if err := awaitSerial(ctx, s, zone.Origin, uint32(i+2)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+}
+
+// versions3 writes the next versions of a zone.
+func (a *arena) versions3(zone corpus.Zone) (paths []string, err error) {
+	text, err := os.ReadFile(filepath.Join(a.dir, "change.zone"))
+	if err != nil {
+		return nil, err
+	}
+	for i := range calmReloads {
+		next := strings.Replace(string(text), " 1 7200 ", fmt.Sprintf(" %d 7200 ", i+2), 1)
+		path := filepath.Join(a.dir, fmt.Sprintf("change.zone.%d", i+2))
+		if err := os.WriteFile(path, []byte(next), 0o644); err != nil || next == string(text) {
+			return nil, errors.Join(err, errors.New("the zone's serial is not 1"))
+		}
+		paths = append(paths, path)
+	}
+	return paths, nil
+}
+
+// awaitSerial waits until a server has a version of a zone.
+func awaitSerial(ctx context.Context, s *peer.Server, origin string, serial uint32) error {
+	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
+	defer cancel()
+	c := dns.Client{Timeout: time.Second}
+	m := new(dns.Msg).SetQuestion(origin, dns.TypeSOA)
+	for {
+		if r, _, err := c.ExchangeContext(ctx, m, address(s).String()); err == nil && len(r.Answer) == 1 {
+			if soa, ok := r.Answer[0].(*dns.SOA); ok && soa.Serial >= serial {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("serial %d is not served: %w", serial, ctx.Err())
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// updating has a server carry out updates while it is asked.
+func (a *arena) updating(p peer.Program, zone corpus.Zone, busy, still *table.Samples) error {
+	return a.held(p, zone, false, func(s *peer.Server) error {
+		u, err := newUpdater(s, zone.Origin)
+		if err != nil {
+			return err
+		}
+		defer u.conn.Close()
+		return a.paced(s, zone, busy, still, func(ctx context.Context) error {
+			tick := time.NewTicker(time.Second / updateRate)
+			defer tick.Stop()
+			for n := range int(updateRate * 5 * a.seconds().Seconds()) {
+				select {
+				case <-ctx.Done():
+					return nil
+				case <-tick.C:
+				}
+				if _, err := u.add(n); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+}

@@ -68,16 +68,10 @@ func (a *arena) change() ([]table.Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	var rows []table.Row
-	for _, run := range []func([]peer.Program) ([]table.Row, error){a.updated, a.manyUpdates, a.calmInReloads} {
-		more, err := run(programs)
-		if err != nil {
-			return nil, err
-		}
-		rows = append(rows, more...)
-	}
-	return rows, nil
+	return a.parts(changes, programs)
 }
+
+var changes = []part{{"seen", (*arena).updated}, {"updates", (*arena).manyUpdates}, {"calm", (*arena).calmInReloads}}
 
 // pharosStore is Pharos with zones that are changed by updates.
 func pharosStore(binary, more string) peer.Program {
@@ -360,6 +354,10 @@ func (a *arena) versions3(zone corpus.Zone) (paths []string, err error) {
 		path := filepath.Join(a.dir, fmt.Sprintf("change.zone.%d", i+2))
 		if err := os.WriteFile(path, []byte(next), 0o644); err != nil || next == string(text) {
 			return nil, errors.Join(err, errors.New("the zone's serial is not 1"))
+		}
+		at := time.Now().Add(time.Duration(i) * time.Second) // or small ones come out with one time
+		if err := os.Chtimes(path, at, at); err != nil {
+			return nil, err
 		}
 		paths = append(paths, path)
 	}

@@ -51,7 +51,7 @@ func main() {
 // options are the flags.
 type options struct {
 	work    string
-	shape   string
+	part    string
 	rounds  int
 	seconds float64
 	peers   string
@@ -66,8 +66,8 @@ type options struct {
 func parse(args []string) (options, error) {
 	var o options
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
-	f.StringVar(&o.work, "work", "all", "what to measure: `auth|shapes|cache|cold|bulk|flood|cut|http|streams|sign|all`")
-	f.StringVar(&o.shape, "shape", "all", "which of the shapes: `tld|signed|many|restart|all`")
+	f.StringVar(&o.work, "work", "all", "what to measure: `auth|shapes|cache|cold|bulk|flood|cut|http|streams|change|sign|all`")
+	f.StringVar(&o.part, "part", "all", "which part of the works shapes and change: `tld|signed|many|restart|seen|updates|calm|all`")
 	f.IntVar(&o.rounds, "rounds", 11, "how often each server is measured; the median counts")
 	f.Float64Var(&o.seconds, "seconds", 0.8, "length of one measurement")
 	f.StringVar(&o.peers, "peers", "all", "`names` of the peers, separated by commas; all or none")
@@ -87,9 +87,9 @@ func parse(args []string) (options, error) {
 	case f.NArg() > 0:
 		return o, fmt.Errorf("%q is not a flag", f.Arg(0))
 	case o.work != "all" && !slices.ContainsFunc(works, func(w work) bool { return w.name == o.work }):
-		return o, fmt.Errorf("-work %s: want auth, shapes, cache, cold, bulk, flood, cut, http, streams, sign or all", o.work)
-	case o.shape != "all" && !slices.ContainsFunc(shapes, func(s shape) bool { return s.name == o.shape }):
-		return o, fmt.Errorf("-shape %s: want tld, signed, many, restart or all", o.shape)
+		return o, fmt.Errorf("-work %s: want auth, shapes, cache, cold, bulk, flood, cut, http, streams, change, sign or all", o.work)
+	case o.part != "all" && !slices.ContainsFunc(slices.Concat(shapes, changes), func(p part) bool { return p.name == o.part }):
+		return o, fmt.Errorf("-part %s: want tld, signed, many, restart, seen, updates, calm or all", o.part)
 	case o.rounds < 1 || o.seconds <= 0:
 		return o, fmt.Errorf("-rounds and -seconds have to be above 0")
 	case o.output != "table" && o.output != "json":
@@ -102,6 +102,28 @@ func parse(args []string) (options, error) {
 type work struct {
 	name string
 	run  func(*arena) ([]table.Row, error)
+}
+
+// part is one of several measurements that make a work.
+type part struct {
+	name string
+	run  func(*arena, []peer.Program) ([]table.Row, error)
+}
+
+// parts runs the parts that are asked for.
+func (a *arena) parts(all []part, programs []peer.Program) ([]table.Row, error) {
+	var rows []table.Row
+	for _, p := range all {
+		if a.o.part != "all" && a.o.part != p.name {
+			continue
+		}
+		more, err := p.run(a, programs)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, more...)
+	}
+	return rows, nil
 }
 
 var works = []work{{"auth", (*arena).auth}, {"shapes", (*arena).shapes}, {"cache", (*arena).cache}, {"http", (*arena).http}, {"cold", (*arena).cold}, {"bulk", (*arena).bulk}, {"flood", (*arena).flood}, {"cut", (*arena).cut}, {"streams", (*arena).streams}, {"change", (*arena).change}, {"sign", (*arena).signing}}
@@ -173,7 +195,7 @@ func (a *arena) report(rows []table.Row, stdout io.Writer) error {
 	} else {
 		fmt.Fprint(stdout, section)
 	}
-	if a.o.quick || a.o.work != "all" || a.o.shape != "all" || len(a.missing) > 0 || a.o.peers != "all" {
+	if a.o.quick || a.o.work != "all" || a.o.part != "all" || len(a.missing) > 0 || a.o.peers != "all" {
 		fmt.Fprintln(os.Stderr, "bench: docs/PERFORMANCE.md and bench/results.json stay as they are: only a whole run is written")
 		return nil
 	}

@@ -43,13 +43,7 @@ const manyZones = 100_000
 // for each round, and their CPU time per answer varies little.
 const shapeRounds = 3
 
-// shape is one of the works about zones of another shape.
-type shape struct {
-	name string
-	run  func(*arena, []peer.Program) ([]table.Row, error)
-}
-
-var shapes = []shape{{"tld", (*arena).tld}, {"signed", (*arena).signed}, {"many", (*arena).many}, {"restart", (*arena).restart}}
+var shapes = []part{{"tld", (*arena).tld}, {"signed", (*arena).signed}, {"many", (*arena).many}, {"restart", (*arena).restart}}
 
 // shapes measures authoritative servers with zones of other shapes.
 func (a *arena) shapes() ([]table.Row, error) {
@@ -57,18 +51,7 @@ func (a *arena) shapes() ([]table.Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	var rows []table.Row
-	for _, s := range shapes {
-		if a.o.shape != "all" && a.o.shape != s.name {
-			continue
-		}
-		more, err := s.run(a, programs)
-		if err != nil {
-			return nil, err
-		}
-		rows = append(rows, more...)
-	}
-	return rows, nil
+	return a.parts(shapes, programs)
 }
 
 // tld is a zone of delegations, most questions for names below them; NSEC3 with

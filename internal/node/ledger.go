@@ -42,7 +42,7 @@ func (k *keeping) setLedger(cfg *config.Config) error {
 		l, err = ledger.Open(ledger.Config{
 			Folder: filepath.Join(folderOf(cfg.Data, k.view), "ledger"), Journal: int(cfg.Transfers.Journal), Log: k.n.log,
 			Publish: k.changed, Check: k.checkVersion, Problem: k.ledgerProblem,
-			Failing: func(text string) { k.n.problem(changesFailed, k.view, text) },
+			Failing: func(text string) { k.n.problem(changesFailed, k.view, text) }, Images: k.n.images.Of("ledger " + k.view),
 		})
 		if err != nil {
 			return err

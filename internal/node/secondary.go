@@ -34,7 +34,7 @@ func (n *Node) newSecondaries(cfg *config.Config, folder, view string) *xfr.Seco
 		publish = func(name dnsname.Name) { n.viewZoneChanged(view, name) }
 	}
 	return xfr.New(xfr.Config{
-		Folder: folder, Concurrent: t.Incoming, Log: n.log,
+		Folder: folder, Concurrent: t.Incoming, Log: n.log, Images: n.images.Of("secondary " + view),
 		Limits:  xfr.Limits{Records: t.MaxRecords, Octets: int64(t.MaxSize), Time: time.Duration(t.MaxTime)},
 		Publish: publish, Trouble: func(name dnsname.Name) { n.reportTransfersOf(view, name) },
 	})

@@ -32,11 +32,12 @@ type base struct {
 	sum     uint64
 	time    time.Time
 	size    int64
+	header  []byte // of the file; its checksum is over all records
 }
 
 // writeBase writes the records behind the place of the header, and then the header,
 // which has to know them.
-func writeBase(f file, b base) (size int64, err error) {
+func writeBase(f file, b *base) (size int64, err error) {
 	sum := sha256.New()
 	w := bufio.NewWriterSize(io.MultiWriter(io.NewOffsetWriter(f, baseHeader), sum), 1<<18)
 	var records, octets uint64
@@ -64,11 +65,13 @@ func writeBase(f file, b base) (size int64, err error) {
 	sum.Write(h[:baseSum])
 	sum.Sum(h[:baseSum])
 	_, err = f.WriteAt(h, 0)
+	b.header = h
 	return baseHeader + int64(octets), err
 }
 
-// readBase reads a base; the error is fs.ErrNotExist if there is none.
-func readBase(d disk, path string, name dnsname.Name) (base, error) {
+// readBase reads a base; the error is fs.ErrNotExist if there is none. If there is an
+// image of the records that the header has the checksum of, they are not read.
+func readBase(d disk, path string, name dnsname.Name, images Images) (base, error) {
 	f, err := d.Open(path, os.O_RDONLY)
 	if err != nil {
 		return base{}, err
@@ -89,6 +92,12 @@ func readBase(d disk, path string, name dnsname.Name) (base, error) {
 	if octets := binary.BigEndian.Uint64(h[24:]); octets != uint64(size-baseHeader) {
 		return base{}, fmt.Errorf("%w: it has %d octets of records, not %d as its header says", errDamaged, size-baseHeader, octets)
 	}
+	b.header = h
+	if images != nil {
+		if b.zone = images.Take(name, h); b.zone != nil && uint32(b.zone.Serial()) == binary.BigEndian.Uint32(h[12:]) {
+			return b, nil
+		}
+	}
 	sum := sha256.New()
 	build := zone.NewBuilder(name)
 	var content uint64
@@ -107,6 +116,9 @@ func readBase(d disk, path string, name dnsname.Name) (base, error) {
 	if b.zone, problems = build.Finish(); b.zone == nil {
 		return base{}, fmt.Errorf("%w: %v", errDamaged, problems)
 	}
+	if images != nil {
+		images.Put(b.zone, h)
+	}
 	return b, nil
 }
 
@@ -116,7 +128,7 @@ func readBase(d disk, path string, name dnsname.Name) (base, error) {
 func (l *Ledger) loadBase(e *entry) (b base, found bool, problem error) {
 	for _, suffix := range []string{".base", ".base.1"} {
 		path := l.path(e, suffix)
-		b, err := readBase(l.disk, path, e.name)
+		b, err := readBase(l.disk, path, e.name, l.config.Images)
 		switch {
 		case err == nil:
 			return b, true, problem
@@ -133,7 +145,7 @@ func (l *Ledger) loadBase(e *entry) (b base, found bool, problem error) {
 func (l *Ledger) saveBase(e *entry, b base) (size int64, err error) {
 	path := l.path(e, ".base")
 	err = writeWhole(l.disk, path+".new", func(f file) error {
-		size, err = writeBase(f, b)
+		size, err = writeBase(f, &b)
 		return err
 	})
 	if err != nil {
@@ -145,5 +157,11 @@ func (l *Ledger) saveBase(e *entry, b base) (size int64, err error) {
 	if err := l.disk.Rename(path+".new", path); err != nil {
 		return 0, err
 	}
-	return size, l.disk.SyncFolder(l.zonesFolder())
+	if err := l.disk.SyncFolder(l.zonesFolder()); err != nil {
+		return size, err
+	}
+	if l.config.Images != nil {
+		l.config.Images.Put(b.zone, b.header)
+	}
+	return size, nil
 }

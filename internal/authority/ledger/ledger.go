@@ -95,10 +95,19 @@ type Config struct {
 	// Failing is told why changes cannot be kept, and with an empty text that they can.
 	// It may be nil.
 	Failing func(text string)
-	Log     *slog.Logger
+	// Images has bases as they lie in memory; nil: all are read record by record.
+	Images Images
+	Log    *slog.Logger
 
 	disk   disk // nil: the operating system's
 	limits limits
+}
+
+// Images are zones as they lie in memory, by the header of their base, whose checksum is
+// over all records. They may be lost at any time.
+type Images interface {
+	Take(name dnsname.Name, header []byte) *zone.Zone // nil: there is none
+	Put(z *zone.Zone, header []byte)                  // returns at once
 }
 
 // Keep says how much history a zone has. A version is dropped when it is neither

@@ -298,3 +298,70 @@ func TestUnset(t *testing.T) {
 		t.Errorf("after a restart: serial %d, %d was acknowledged", got, acked)
 	}
 }
+
+// memoryImages are images in memory.
+type memoryImages struct {
+	zones map[string]*zone.Zone // by the header of their base
+	taken int
+}
+
+func (m *memoryImages) Take(_ dnsname.Name, header []byte) *zone.Zone {
+	z := m.zones[string(header)]
+	if z != nil {
+		m.taken++
+	}
+	return z
+}
+
+func (m *memoryImages) Put(z *zone.Zone, header []byte) { m.zones[string(header)] = z }
+
+// TestImages: a start takes the base from its image, with the changes since, and reads it
+// when the image is of another one.
+func TestImages(t *testing.T) {
+	folder, name := t.TempDir(), dnsname.MustParse("example.")
+	images := &memoryImages{zones: map[string]*zone.Zone{}}
+	begin := func() *Ledger {
+		l, err := Open(Config{Folder: folder, Images: images})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Set([]Zone{{Name: name, Keep: Keep{Versions: 10, Size: 1 << 20}, Initial: func() (*zone.Zone, error) { return large(t, name, 100), nil }}})
+		return l
+	}
+	change := func(l *Ledger, i int) {
+		_, err := l.Change(context.Background(), name, "test", func(*zone.Zone) (update.Change, error) {
+			owner, err := name.Child(fmt.Sprintf("n%d", i))
+			return update.Change{Added: []rdata.Record{{Name: owner, Type: rdata.TypeTXT, Class: rdata.ClassIN, TTL: 60, Data: number(i)}}}, err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	l := begin()
+	l.Version(name)
+	for i := range 5 {
+		change(l, i)
+	}
+	want := l.Version(name).Zone
+	l.Close()
+	if len(images.zones) == 0 {
+		t.Fatal("no image of the first version")
+	}
+	for _, lost := range []bool{false, true} {
+		if images.taken = 0; lost {
+			clear(images.zones)
+		}
+		l = begin()
+		got := l.Version(name).Zone
+		if got == nil || !journal.Same(got, want) || got.Serial() != want.Serial() {
+			t.Errorf("image lost: %v: another version after the start", lost)
+		}
+		if (images.taken == 0) != lost {
+			t.Errorf("image lost: %v: taken %d times", lost, images.taken)
+		}
+		if len(images.zones) == 0 {
+			t.Error("no image is made of what was read")
+		}
+		l.Close()
+	}
+}

@@ -25,21 +25,21 @@ import (
 // need not read and build them: docs/formats/zone-image.md. An image is only ever
 // a cache; whatever is wrong with one, the master file is read.
 //
-// Concurrency: Take, Put and Prune belong to one goroutine at a time; Put returns at
-// once, and what it began ends by itself, or when Close is called.
+// Concurrency: all methods may be called from anywhere. Put returns at once, and what
+// it began ends by itself, or when Close is called.
 type Images struct {
 	// Constant after NewImages.
 	folder string
 	log    *slog.Logger
 	least  int // octets of a zone that is worth an image
 
-	there   map[string]bool // file names that may be in the folder; true: some zone has it
 	closing atomic.Bool
 	writers sync.WaitGroup
 
 	turn   sync.Mutex            // one image is written at a time; taken before mu
 	mu     sync.Mutex            // guards what is below
 	newest map[string]*zone.Zone // the last one that was to be written, by file name
+	there  map[string]bool       // file names that may be in the folder; true: some zone has it
 }
 
 // leastImage is from which size on a zone is kept as an image: some 100,000
@@ -52,8 +52,9 @@ const noteRead = 256 << 10
 
 // imageNote is the note in an image.
 type imageNote struct {
-	Files    []imageFile `json:"files"`
+	Files    []imageFile `json:"files,omitempty"`
 	Warnings []string    `json:"warnings,omitempty"`
+	Of       string      `json:"of,omitempty"` // the checksum of the records, of a zone without master file
 }
 
 // imageFile is a stamp.
@@ -88,14 +89,10 @@ func (i *Images) fileOf(origin dnsname.Name, file string) string {
 // Take returns what Load would, out of an image, and reports whether there is one
 // that can be used. A nil Images has none.
 func (i *Images) Take(origin dnsname.Name, file string) (Source, bool) {
-	if i == nil || len(i.there) == 0 { // of a million small zones none has one
+	image := i.asked(origin, file)
+	if image == "" {
 		return Source{}, false
 	}
-	image := i.fileOf(origin, file)
-	if _, there := i.there[filepath.Base(image)]; !there {
-		return Source{}, false
-	}
-	i.there[filepath.Base(image)] = true
 	s, err := readImage(image, origin, file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -105,6 +102,24 @@ func (i *Images) Take(origin dnsname.Name, file string) (Source, bool) {
 		i.log.Info("zone taken from its image", "zone", origin.String(), "serial", s.Zone.Serial())
 	}
 	return s, err == nil && s.Zone != nil
+}
+
+// asked returns the file of an image that somebody asks for, empty if it is not there.
+func (i *Images) asked(origin dnsname.Name, file string) string {
+	if i == nil {
+		return ""
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if len(i.there) == 0 { // of a million small zones none has one
+		return ""
+	}
+	image := i.fileOf(origin, file)
+	if _, there := i.there[filepath.Base(image)]; !there {
+		return ""
+	}
+	i.there[filepath.Base(image)] = true
+	return image
 }
 
 // readImage reads an image of a zone from a master file. Without an error, no zone
@@ -127,21 +142,26 @@ func readImage(image string, origin dnsname.Name, file string) (Source, error) {
 	if err != nil || !same {
 		return Source{}, err
 	}
+	s.Zone, err = readRest(f, head, st.Size(), origin)
+	return s, err
+}
+
+// readRest reads a whole image, of which the head is known.
+func readRest(f *os.File, head []byte, size int64, origin dnsname.Name) (*zone.Zone, error) {
 	// Read, not mapped: a mapped file that somebody cuts off ends the process.
-	octets := make([]byte, st.Size())
+	octets := make([]byte, size)
 	copy(octets, head)
 	if _, err := io.ReadFull(f, octets[len(head):]); err != nil {
-		return Source{}, err
+		return nil, err
 	}
 	z, _, err := zone.FromImage(octets)
 	if err != nil {
-		return Source{}, err
+		return nil, err
 	}
 	if z.Origin() != origin {
-		return Source{}, fmt.Errorf("it is of zone %s", z.Origin())
+		return nil, fmt.Errorf("it is of zone %s", z.Origin())
 	}
-	s.Zone = z
-	return s, nil
+	return z, nil
 }
 
 // takeNote takes stamps and warnings from the head of an image, and reports whether
@@ -175,17 +195,21 @@ func (i *Images) Put(origin dnsname.Name, file string, s Source) {
 	if i == nil {
 		return
 	}
-	z := s.Zone
-	if _, _, size := z.Stats(); size < i.least {
-		return
-	}
 	note := imageNote{Warnings: s.Warnings}
 	for _, st := range s.Stamps {
 		note.Files = append(note.Files, imageFile{st.Path, st.Size, st.Time.UnixNano()})
 	}
-	image := i.fileOf(origin, file)
-	i.there[filepath.Base(image)] = true
+	i.put(i.fileOf(origin, file), s.Zone, note)
+}
+
+// put begins to write an image.
+func (i *Images) put(image string, z *zone.Zone, note imageNote) {
+	if _, _, size := z.Stats(); size < i.least {
+		return
+	}
+	origin := z.Origin()
 	i.mu.Lock()
+	i.there[filepath.Base(image)] = true
 	i.newest[image] = z
 	i.mu.Unlock()
 	i.writers.Go(func() {
@@ -249,6 +273,8 @@ func (s stoppable) Write(b []byte) (n int, err error) {
 // Prune removes the images that nobody has asked for: of zones that are not
 // configured any more, and what was not finished.
 func (i *Images) Prune() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
 	for name, wanted := range i.there {
 		if !wanted {
 			os.Remove(filepath.Join(i.folder, name))

@@ -33,23 +33,28 @@ func copyPath(folder string, name dnsname.Name) string {
 }
 
 // saveCopy puts z on disk as the copy of its zone, whole or not at all.
-func saveCopy(folder string, z *zone.Zone, confirmed time.Time) error {
+func saveCopy(folder string, z *zone.Zone, confirmed time.Time, images Images) error {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return err
 	}
-	return diskfile.ReplaceWith(copyPath(folder, z.Origin()), func(f *os.File) error {
-		if err := writeCopy(f, z); err != nil {
+	var header []byte
+	err := diskfile.ReplaceWith(copyPath(folder, z.Origin()), func(f *os.File) (err error) {
+		if header, err = writeCopy(f, z); err != nil {
 			return err
 		}
 		return os.Chtimes(f.Name(), confirmed, confirmed)
 	})
+	if err == nil && images != nil {
+		images.Put(z, header)
+	}
+	return err
 }
 
 // writeCopy writes the records behind the place of the header, and then the
 // header, which has to know them.
-func writeCopy(f *os.File, z *zone.Zone) error {
+func writeCopy(f *os.File, z *zone.Zone) (header []byte, err error) {
 	if _, err := f.Seek(copyHeader, io.SeekStart); err != nil {
-		return err
+		return nil, err
 	}
 	sum := sha256.New()
 	w := bufio.NewWriterSize(io.MultiWriter(f, sum), 1<<16)
@@ -60,13 +65,13 @@ func writeCopy(f *os.File, z *zone.Zone) error {
 		records++
 		octets += uint64(len(b))
 		if _, err := w.Write(b); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if err := w.Flush(); err != nil {
-		return err
+		return nil, err
 	}
-	header := make([]byte, copyHeader)
+	header = make([]byte, copyHeader)
 	copy(header, copyMagic)
 	binary.BigEndian.PutUint32(header[8:], copyFormat)
 	binary.BigEndian.PutUint32(header[12:], uint32(z.Serial()))
@@ -74,8 +79,8 @@ func writeCopy(f *os.File, z *zone.Zone) error {
 	binary.BigEndian.PutUint64(header[24:], octets)
 	sum.Write(header[:copySum])
 	sum.Sum(header[:copySum])
-	_, err := f.WriteAt(header, 0)
-	return err
+	_, err = f.WriteAt(header, 0)
+	return header, err
 }
 
 // errDamaged means that a copy is not what was written.
@@ -83,7 +88,7 @@ var errDamaged = errors.New("the copy is damaged")
 
 // loadCopy reads the copy of a zone, and when a primary last confirmed it, which
 // is the file's time of change. The error is fs.ErrNotExist if there is none.
-func loadCopy(folder string, name dnsname.Name) (z *zone.Zone, confirmed time.Time, err error) {
+func loadCopy(folder string, name dnsname.Name, images Images) (z *zone.Zone, confirmed time.Time, err error) {
 	f, err := os.Open(copyPath(folder, name))
 	if err != nil {
 		return nil, time.Time{}, err
@@ -93,11 +98,13 @@ func loadCopy(folder string, name dnsname.Name) (z *zone.Zone, confirmed time.Ti
 	if err != nil {
 		return nil, time.Time{}, err
 	}
-	z, err = readCopy(f, name, stat.Size())
+	z, err = readCopy(f, name, stat.Size(), images)
 	return z, stat.ModTime(), err
 }
 
-func readCopy(r io.Reader, name dnsname.Name, size int64) (*zone.Zone, error) {
+// readCopy reads the zone of a copy. If there is an image of the records that the header
+// has the checksum of, they are not read.
+func readCopy(r io.Reader, name dnsname.Name, size int64, images Images) (*zone.Zone, error) {
 	header := make([]byte, copyHeader)
 	if _, err := io.ReadFull(r, header); err != nil {
 		return nil, fmt.Errorf("%w: it is cut off in its header", errDamaged)
@@ -112,6 +119,11 @@ func readCopy(r io.Reader, name dnsname.Name, size int64) (*zone.Zone, error) {
 	if octets != uint64(size-copyHeader) {
 		return nil, fmt.Errorf("%w: it has %d octets of records, not %d as its header says", errDamaged, size-copyHeader, octets)
 	}
+	if images != nil {
+		if z := images.Take(name, header); z != nil && uint32(z.Serial()) == binary.BigEndian.Uint32(header[12:]) {
+			return z, nil
+		}
+	}
 	sum := sha256.New()
 	b := zone.NewBuilder(name)
 	if err := rdata.ReadPacked(bufio.NewReaderSize(io.TeeReader(r, sum), 1<<16), binary.BigEndian.Uint64(header[16:]), b.Add); err != nil {
@@ -123,6 +135,9 @@ func readCopy(r io.Reader, name dnsname.Name, size int64) (*zone.Zone, error) {
 	z, problems := b.Finish()
 	if z == nil {
 		return nil, fmt.Errorf("%w: %v", errDamaged, problems)
+	}
+	if images != nil {
+		images.Put(z, header)
 	}
 	return z, nil
 }

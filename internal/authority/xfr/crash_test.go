@@ -39,7 +39,7 @@ func TestKillChild(t *testing.T) {
 		t.Skip("is run by TestKill")
 	}
 	serial := uint32(1)
-	if z, _, err := loadCopy(folder, origin); err == nil {
+	if z, _, err := loadCopy(folder, origin, nil); err == nil {
 		serial = uint32(z.Serial()) + 1
 	}
 	p := newPrimary(t, parse(t, serial, version(serial)...), nil)
@@ -103,7 +103,7 @@ func TestKill(t *testing.T) {
 			t.Fatalf("round %d: the child ended by itself", round)
 		}
 		kill.Stop()
-		z, _, err := loadCopy(folder, origin)
+		z, _, err := loadCopy(folder, origin, nil)
 		if err != nil {
 			t.Fatalf("round %d: %v", round, err)
 		}

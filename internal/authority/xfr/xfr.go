@@ -52,7 +52,16 @@ type Config struct {
 	// Trouble is called when what an operator should know of a zone may have
 	// changed; see State.
 	Trouble func(name dnsname.Name)
-	Log     *slog.Logger
+	// Images has copies as they lie in memory; nil: all are read record by record.
+	Images Images
+	Log    *slog.Logger
+}
+
+// Images are zones as they lie in memory, by the header of their copy, whose checksum is
+// over all records. They may be lost at any time.
+type Images interface {
+	Take(name dnsname.Name, header []byte) *zone.Zone // nil: there is none
+	Put(z *zone.Zone, header []byte)                  // returns at once
 }
 
 // Zone is a secondary zone.
@@ -158,7 +167,7 @@ func (s *Secondaries) entry(name dnsname.Name) *entry {
 // load makes the entry of a zone from its copy, if there is one.
 func (s *Secondaries) load(name dnsname.Name) *entry {
 	e := &entry{name: name, machine: refresh.New(rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))}
-	z, confirmed, err := loadCopy(s.config.Folder, name)
+	z, confirmed, err := loadCopy(s.config.Folder, name, s.config.Images)
 	switch {
 	case err == nil:
 		e.zone, e.loaded = z, confirmed
@@ -380,7 +389,7 @@ func (s *Secondaries) keep(r Result, old *zone.Zone, now time.Time) error {
 			return nil
 		} // it is not there any more: write it again
 	}
-	if err := saveCopy(s.config.Folder, r.Zone, now); err != nil {
+	if err := saveCopy(s.config.Folder, r.Zone, now, s.config.Images); err != nil {
 		return fmt.Errorf("the new version is not published, for it cannot be kept: %w; free space on the disk of %s and see that the folder can be written", err, s.config.Folder)
 	}
 	return nil

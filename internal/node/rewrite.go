@@ -226,7 +226,7 @@ func (x explained) explainRules(ctx context.Context, e *explain.Explanation, q *
 		switch {
 		case h.IsZero():
 		case rules.Local.Owns(h):
-			e.Add(explain.Policy, fmt.Sprintf("local data: %s", h.Action))
+			e.Add(explain.Policy, fmt.Sprintf("resolver.localData says so: %s", h.Action))
 		default:
 			e.Add(explain.Policy, fmt.Sprintf("policy zone %s: %s, by %s", h.Zone.Name(), h.Action, h.Trigger), "rule "+h.Rule().String())
 		}

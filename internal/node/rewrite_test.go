@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -111,6 +112,11 @@ drop.example     CNAME rpz-drop.
 	isDropped(t, server, "drop.example.")
 	if !hasProblem(n, policyWarning, "99.1.2.3.4.rpz-ip") {
 		t.Errorf("an owner name that is no trigger is not told of: %v", n.problems.list())
+	}
+
+	var report strings.Builder
+	if err := Check(filepath.Join(f.path, "pharos.yaml"), &report); err != nil || !strings.Contains(report.String(), "99.1.2.3.4.rpz-ip") {
+		t.Errorf("check: %v, %s", err, &report)
 	}
 
 	f.write("rpz.zone", policyText(2, "www.inet.example CNAME .\n32.66.2.0.192.rpz-ip A 192.0.2.67\n"))

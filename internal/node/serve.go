@@ -96,6 +96,13 @@ func Check(path string, report io.Writer) error {
 			fmt.Fprintf(report, "zone %s: %s\n", z.id(), w)
 		}
 	}
+	for _, in := range append([]*Snapshot{s}, s.views...) {
+		for _, text := range []string{in.rulebook.Problems().Local, in.rulebook.Problems().Skipped} {
+			if text != "" {
+				fmt.Fprintf(report, "warning: %s\n", text)
+			}
+		}
+	}
 	if text := s.homelessText(); text != "" {
 		fmt.Fprintf(report, "warning: %s\n", text)
 	}

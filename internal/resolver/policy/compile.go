@@ -94,11 +94,18 @@ func topLabel(name dnsname.Name, octets int) string {
 	return ""
 }
 
+// maxParts is how many labels a network can have: its length and eight groups.
+const maxParts = 9
+
 // parseNetwork reads the labels of name below top as a network, last part first
 // (draft §4.1.1): 24.0.2.0.192 is 192.0.2.0/24, 48.zz.1.db8.2001 is 2001:db8:1::/48.
 func parseNetwork(name, top dnsname.Name) (netip.Prefix, error) {
-	var labels []string
-	for n := name; n != top; n = n.Parent() {
+	var room [maxParts]string
+	labels := room[:0]
+	for n := name; n.Len() > top.Len(); n = n.Parent() {
+		if len(labels) == maxParts {
+			return netip.Prefix{}, fmt.Errorf("more than %d labels", maxParts)
+		}
 		labels = append(labels, n.Label())
 	}
 	bits, err := parseNumber(labels[0], 10, 128)

@@ -323,6 +323,59 @@ func FuzzNetwork(f *testing.F) {
 	})
 }
 
+// BenchmarkMillion is what a policy zone of a million names and networks costs beside the
+// zone that it is made of, and a lookup in it.
+func BenchmarkMillion(b *testing.B) {
+	origin := dnsname.MustParse("rpz.example")
+	z, problems := zone.Build(origin, func(yield func(rdata.Record) bool) {
+		r := rdata.Record{Name: origin, Class: rdata.ClassIN, TTL: 60}
+		r.Type, r.Data = rdata.TypeNS, dnsname.MustParse("ns.example").AppendWire(nil)
+		yield(r)
+		r.Type = rdata.TypeSOA
+		r.Data, _ = rdata.ParseText(r.Type, origin, "ns.example. host.example. 1 3600 900 86400 30")
+		yield(r)
+		r.Type, r.Data = rdata.TypeCNAME, dnsname.Root.AppendWire(nil)
+		for i := range 1_000_000 {
+			text := fmt.Sprintf("host%d.bad%d.com", i, i%50_000)
+			if i%4 == 0 {
+				text = fmt.Sprintf("32.%d.%d.%d.10.rpz-ip", i&255, i>>8&255, i>>16&255)
+			}
+			if r.Name, _ = dnsname.ParseIn(text, origin); !yield(r) {
+				return
+			}
+		}
+	})
+	if z == nil {
+		b.Fatal(problems)
+	}
+	_, records, octets := z.Stats()
+	b.Run("compile", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			Compile(z, Options{})
+		}
+		b.ReportMetric(float64(octets)/float64(records), "zone-octets/rule")
+	})
+	s := NewSet(Compile(z, Options{}))
+	client := netip.MustParseAddr("198.51.100.1")
+	for _, name := range []string{"www.example.com", "host77.bad77.com"} {
+		b.Run(name, func(b *testing.B) {
+			n := dnsname.MustParse(name)
+			b.ReportAllocs()
+			for b.Loop() {
+				s.Before(client, n, nil)
+			}
+		})
+	}
+	b.Run("response", func(b *testing.B) {
+		addrs := []netip.Addr{netip.MustParseAddr("10.3.2.1"), netip.MustParseAddr("192.0.2.1")}
+		b.ReportAllocs()
+		for b.Loop() {
+			s.zones[0].response(addrs)
+		}
+	})
+}
+
 func BenchmarkBefore(b *testing.B) {
 	var text strings.Builder
 	for i := range 100_000 {

@@ -235,7 +235,7 @@ func newResolver(r config.Resolver, started time.Time, b beliefs) (*rrcache.Cach
 	cache := rrcache.New(started, cacheLimits(r))
 	c := outbound.Config{Port: r.Port, Cache: cache, Limits: questionLimits(r),
 		Clients: r.Limits.Questions, PerNetwork: r.Limits.PerNetwork, Exchanges: r.Limits.Sockets, Discard: discardAfter(r),
-		Prefetch: r.Prefetch, Minimise: r.Minimise, MixCase: r.MixCase, Reports: r.ErrorReports, Aggressive: r.Aggressive, Validate: r.Validate}
+		Prefetch: r.Prefetch, Minimise: r.Minimise, MixCase: r.MixCase, Reports: r.ErrorReports, Subnets: subnetsOf(r.ClientSubnet), Aggressive: r.Aggressive, Validate: r.Validate}
 	addRoutes(&c, r.Routes)
 	b.addTo(&c)
 	var err error

@@ -315,7 +315,7 @@ func (n *Node) ask(s *Snapshot, d *dnsserver.Deferred, name dnsname.Name, chain 
 		n.answerByRules(s, rules, d, name, chain, a.near)
 		return
 	}
-	n.askResolver(s, name, d.Query().Type, optionsOf(d), func(a iterate.Answer) { n.sendResult(d, chain, rewrite.Result{Answer: a}) })
+	n.askResolver(s, name, d.Query().Type, s.optionsOf(d), func(a iterate.Answer) { n.sendResult(d, chain, rewrite.Result{Answer: a}) })
 }
 
 // reply sends an answer that is late, as write makes it.

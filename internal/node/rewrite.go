@@ -69,7 +69,7 @@ func (n *Node) countHit(h policy.Hit, rules *rewrite.Rules, note *dnsserver.Note
 func (n *Node) answerByRules(s *Snapshot, rules *rewrite.Rules, d *dnsserver.Deferred, name dnsname.Name, chain []rdata.Record, client netip.Addr) { //arch:size the question, who waits, and by which rules
 	q := d.Query()
 	ask := rewrite.Question{Name: name, Type: q.Type, Client: client, UDP: d.Transport() == dnsserver.UDP, CD: q.CD(), DO: q.EDNS.DO, AD: q.AD()}
-	rules.Answer(time.Now(), ask, n.lookup(s, optionsOf(d)), func(res rewrite.Result) {
+	rules.Answer(time.Now(), ask, n.lookup(s, s.optionsOf(d)), func(res rewrite.Result) {
 		for _, h := range append(res.Skipped, res.Hit) {
 			n.countHit(h, rules, d.Note())
 		}
@@ -77,9 +77,9 @@ func (n *Node) answerByRules(s *Snapshot, rules *rewrite.Rules, d *dnsserver.Def
 	})
 }
 
-func optionsOf(d *dnsserver.Deferred) outbound.Options {
+func (s *Snapshot) optionsOf(d *dnsserver.Deferred) outbound.Options {
 	q := d.Query()
-	return outbound.Options{CD: q.CD(), DO: q.EDNS.DO, AD: q.AD(),
+	return outbound.Options{CD: q.CD(), DO: q.EDNS.DO, AD: q.AD(), Near: s.nearOf(d),
 		Client: d.Client().Addr(), Forgeable: d.Transport() == dnsserver.UDP && !d.HasCookie()}
 }
 
@@ -163,6 +163,7 @@ func (n *Node) sendResult(d *dnsserver.Deferred, chain []rdata.Record, res rewri
 			out.SetTC(true)
 			return
 		}
+		n.addScope(d, a.Scope, out)
 		a.Write(out)
 	})
 }

@@ -8,9 +8,11 @@ import (
 
 	"pharos/internal/admin/config"
 	"pharos/internal/admin/telemetry"
+	"pharos/internal/dns/dnswire"
 	"pharos/internal/proxy/tlscert"
 	"pharos/internal/resolver/iterate"
 	"pharos/internal/resolver/outbound"
+	"pharos/internal/serve/dnsserver"
 )
 
 // transports are the names of iterate's transports in the configuration.
@@ -66,6 +68,39 @@ func routeShapes(routes []config.ResolverRoute) []config.ResolverRoute {
 		}
 	}
 	return out
+}
+
+// subnetsOf returns whose servers are told of clients' networks.
+func subnetsOf(c config.ResolverSubnet) iterate.Subnets {
+	return iterate.Subnets{Zones: c.Zones, Bits4: c.IPv4, Bits6: c.IPv6, Encrypted: c.Encrypted}
+}
+
+// nearOf returns for whom a question is: the client, or whom a trusted one names; the
+// zero Addr if nobody is to be told (RFC 7871 §7.1.2).
+func (s *Snapshot) nearOf(d *dnsserver.Deferred) netip.Addr {
+	if len(s.Config.Resolver.ClientSubnet.Zones) == 0 {
+		return netip.Addr{}
+	}
+	client := d.Client().Addr()
+	option := d.Query().EDNS.Subnet
+	if option == nil {
+		return client
+	}
+	subnet, ok := dnswire.ParseSubnet(option)
+	switch {
+	case !ok || !subnet.IsSet():
+		return netip.Addr{}
+	case s.subnets.Allows(client):
+		return subnet.Prefix.Addr()
+	}
+	return client
+}
+
+// addScope tells a trusted client for which of its clients a late answer is good.
+func (n *Node) addScope(d *dnsserver.Deferred, scope int, out *dnswire.Builder) {
+	if option := d.Query().EDNS.Subnet; option != nil && n.current.Load().subnets.Allows(d.Client().Addr()) {
+		out.AddSubnet(option, scope)
+	}
 }
 
 // sampleLinks emits what became of connections to other servers.

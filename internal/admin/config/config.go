@@ -348,6 +348,8 @@ type Resolver struct {
 	// Routes are zones whose servers are known without a delegation: private ones,
 	// and those left to other resolvers. Of several the deepest counts.
 	Routes []ResolverRoute `json:"routes,omitzero" max:"100000"`
+	// ClientSubnet tells servers of chosen zones for which network a question is.
+	ClientSubnet ResolverSubnet `json:"clientSubnet"`
 	// Designated is what clients are told of the encrypted listeners of this resolver.
 	Designated Designated `json:"designated,omitzero"`
 	// SpecialNames answers names here that the Internet can know nothing of:
@@ -428,6 +430,22 @@ type ResolverRoute struct {
 	// Validate has what the servers say proven by DNSSEC. Turn it off for a private
 	// zone that the public parent knows nothing of.
 	Validate bool `json:"validate" default:"true" example:"false"`
+}
+
+// ResolverSubnet has the servers of some zones told the networks of clients (EDNS
+// client subnet, RFC 7871), so that they can answer with what is near. It costs
+// privacy and cache: each network has answers of its own. A client that sends the
+// option with length 0 is not told of; nor are private addresses.
+type ResolverSubnet struct {
+	// Zones are those whose servers are told, and those below. None: nobody is told.
+	Zones []dnsname.Name `json:"zones,omitzero" max:"1000" example:"cdn.example"`
+	// IPv4 is how many bits of an IPv4 address are told.
+	IPv4 int `json:"ipv4" default:"24" min:"1" max:"24" example:"20"`
+	// IPv6 is how many bits of an IPv6 address are told.
+	IPv6 int `json:"ipv6" default:"56" min:"1" max:"56" example:"48"`
+	// Encrypted has encrypted servers told, too. They are asked so that fewer know who
+	// asks what.
+	Encrypted bool `json:"encrypted" default:"false" example:"true"`
 }
 
 // Designated is how clients of the resolver find its encrypted listeners, at

@@ -21,6 +21,7 @@ type Answer struct {
 	Errors     []dnswire.ExtendedError // why it is SERVFAIL, or why it could not be validated; at most one
 	Cached     bool                    // nothing was sent for it
 	Referral   bool                    // FromCache only: the best known delegation, not an answer
+	Scope      int                     // length of the prefix of Ask.Near that it is good for; 0: for all
 	Sent       int                     // outgoing queries it cost
 	Spent      Spent                   // what it cost in all
 	Limit      Limit                   // of SERVFAIL: the limit it met, if one

@@ -109,7 +109,7 @@ func (rep reply) withoutRecords(m *dnswire.Message, q question, zone dnsname.Nam
 		rep.verdict, rep.zone = referral, cut.Name
 		rep.servers, rep.ttl = glued(*cut, group(m.Additional, limits.Records), zone, limits.ServersPerZone)
 		if ds := find(authority, cut.Name, rdata.TypeDS); ds != nil {
-			rep.ds = &rrcache.Signed{RRset: *ds, Sigs: rep.signed[question{ds.Name, ds.Type}]}
+			rep.ds = &rrcache.Signed{RRset: *ds, Sigs: rep.signed[question{name: ds.Name, t: ds.Type}]}
 		}
 		return rep
 	}
@@ -198,7 +198,7 @@ func (rep *reply) findSOA(zone dnsname.Name) {
 	for _, set := range rep.authority {
 		if set.Type == rdata.TypeSOA && set.Name.IsSubdomainOf(zone) && rep.target.IsSubdomainOf(set.Name) && isSOA(set.Data[0]) {
 			rep.soa, rep.hasSOA = records(set, set.TTL)[0], true
-			rep.soaSigs = rep.signed[question{set.Name, set.Type}]
+			rep.soaSigs = rep.signed[question{name: set.Name, t: set.Type}]
 			rep.soa.TTL = rrcache.NegativeTTL(rep.soa)
 		}
 	}

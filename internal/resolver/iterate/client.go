@@ -40,6 +40,8 @@ type client struct {
 	state  rrcache.State    // of the chain so far; Secure to begin with
 	why    *dnssec.Fault    // of an insecure chain
 	story  story
+	scoped bool // something in the answer is for the client's network alone
+	scope  int  // and for how long a prefix of that at the most
 }
 
 // failure is why something came to nothing. limited: because of a limit of those
@@ -102,7 +104,7 @@ func (r *Resolver) ask(ev Ask) {
 // advance goes on from c.name: through what the cache knows, then to a lookup.
 func (r *Resolver) advance(c *client) {
 	for !c.ask.Anew {
-		known, ok := r.recall(question{c.name, c.ask.Type})
+		known, ok := r.recallFor(c)
 		if !ok || known.isPartial() || r.isDistrusted(c, known) {
 			break
 		}
@@ -117,7 +119,7 @@ func (r *Resolver) advance(c *client) {
 		return
 	}
 	if !c.ask.CD && !c.ask.Anew {
-		if denied, ok := r.deny(question{c.name, c.ask.Type}, &c.budget); ok {
+		if denied, ok := r.deny(question{name: c.name, t: c.ask.Type}, &c.budget); ok {
 			r.counters.Synthesised++
 			c.note(r, Step{Kind: StepCacheHit, Name: c.name, Type: c.ask.Type, Rcode: denied.rcode, Note: "proven by what was learnt about other names"})
 			r.consider(c, denied)
@@ -135,7 +137,7 @@ func (r *Resolver) isDistrusted(c *client, known result) bool {
 
 // look starts a lookup for c.name, or joins the one that is there.
 func (r *Resolver) look(c *client) {
-	q := question{c.name, c.ask.Type}
+	q := r.questionOf(c)
 	if r.isWeak(WeakMerging) {
 		delete(r.lookups, q)
 	}
@@ -176,6 +178,9 @@ func (r *Resolver) take(c *client, res result) bool {
 		}
 	}
 	c.addChain(res)
+	if res.near.IsValid() {
+		c.scoped, c.scope = true, max(c.scope, res.near.Bits())
+	}
 	c.state = worse(c.state, res.state)
 	if c.ask.DO && c.ask.Type != rdata.TypeRRSIG {
 		c.proof = append(c.proof, res.proof(r.cache.Limits().MaxTTL)...)
@@ -249,7 +254,7 @@ func (r *Resolver) failClient(c *client, f failure) {
 		least = r.cache.Limits().StaleRetry
 	}
 	if f.ede != dnswire.EDECachedError && !c.ask.Fresh && !c.ask.Anew && !f.over.isCrowd() {
-		r.rememberFailure(question{c.ask.Name, c.ask.Type}, &f, least)
+		r.rememberFailure(question{name: c.ask.Name, t: c.ask.Type}, &f, least)
 	}
 	if c.stale != nil {
 		if c.answered {
@@ -284,7 +289,8 @@ func (r *Resolver) reply(c *client, a Answer) {
 	if c.ask.Trace || a.Failure != 0 {
 		a.Trace = c.story.tell(r, c)
 	}
-	if !c.ask.Anew {
+	a.Scope = c.scope
+	if !c.ask.Anew && !c.scoped { // RFC 7871 §7.3.1
 		r.keepReady(c, a)
 	}
 	if c.answered {

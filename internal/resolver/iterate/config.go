@@ -40,6 +40,8 @@ type Config struct {
 	Negative, Private []dnsname.Name
 	// Routes are zones whose servers are known without a delegation.
 	Routes []Route
+	// Subnets are zones whose servers are told for which network a question is.
+	Subnets Subnets
 	// Reports has failures reported to the agents that the servers of zones name.
 	Reports bool
 	// Minimise shows each server no more of a name than it needs to know (RFC 9156).

@@ -21,10 +21,11 @@ type Ask struct {
 	Type   rdata.Type
 	Class  rdata.Class // 0 is taken as IN
 	CD, DO bool
-	AD     bool // the client understands AD (RFC 6840 §5.7)
-	Trace  bool // collect Answer.Trace
-	Heavy  bool // from a network that has more than its share in work: it may do less
-	Fresh  bool // ask whatever the cache has, for the cache alone: there is no Reply
+	AD     bool       // the client understands AD (RFC 6840 §5.7)
+	Trace  bool       // collect Answer.Trace
+	Near   netip.Addr // for whom it is: servers of Config.Subnets are told its network; invalid: nobody's
+	Heavy  bool       // from a network that has more than its share in work: it may do less
+	Fresh  bool       // ask whatever the cache has, for the cache alone: there is no Reply
 	// Anew asks whatever the cache has, and passes over negative trust anchors; what it
 	// comes to is told to the asker alone. It is for looking after trust itself.
 	Anew bool

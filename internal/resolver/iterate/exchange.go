@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"pharos/internal/dns/dnsname"
@@ -30,6 +31,8 @@ type exchange struct {
 	edns   bool
 	learns bool // whether the server can do without EDNS what it could not with
 	sent   time.Time
+	near   netip.Prefix  // the network that its server is told of; invalid: none
+	alone  bool          // it is counted in subnets.asking
 	misses int           // packets that were no reply to this query
 	took   time.Duration // from the query's leaving to what came last; 0: unknown
 }
@@ -80,6 +83,10 @@ func (r *Resolver) open(l *lookup, x *exchange, timeout time.Duration) bool {
 	x.server, x.to, x.zone = l.servers[p.server].name, p.addr, l.cut.Zone
 	x.q = r.askNext(l)
 	x.id = uint16(r.cfg.Rand.Uint32()) // RFC 5452 §9.2: unpredictable
+	options := r.tell(x)
+	if r.crowded(x) {
+		x.tcp, timeout = true, tcpTimeout
+	}
 	r.exchanges[x.number] = x
 	l.exchange = x
 	r.crowds.enter(r.now, x)
@@ -95,7 +102,7 @@ func (r *Resolver) open(l *lookup, x *exchange, timeout time.Duration) bool {
 		DO: x.edns && r.cfg.Validate, // RFC 4035 §3.2.1
 		// What is bogus to a forwarder we want to see: RFC 6840 §5.9.
 		RD: l.forwards(), CD: l.forwards() && x.edns && r.cfg.Validate,
-		Padding: x.padding(),
+		Options: options, Padding: x.padding(),
 	})
 	if r.cfg.MixCase && !x.isStream() && !r.hosts.look(p.addr).lowersCase(r.now) {
 		mixCase(msg, r.cfg.Rand)
@@ -136,6 +143,7 @@ func (r *Resolver) close(x *exchange) {
 
 func (r *Resolver) forgetExchange(x *exchange) {
 	delete(r.exchanges, x.number)
+	r.uncrowd(x)
 	r.crowds.leave(x)
 	x.lookup.exchange = nil
 }
@@ -209,9 +217,19 @@ func (r *Resolver) arrived(x *exchange, msg []byte) {
 		r.missed(x, err.Error())
 		return
 	}
+	near, ok := x.scopeOf(m)
+	if !ok {
+		r.missed(x, "it is for another network than was asked for")
+		return
+	}
 	r.close(x)
 	r.heard(x)
 	l.received(len(msg))
+	if x.near.IsValid() && m.Rcode == dnswire.RcodeFormErr { // RFC 7871 §7.3: it may be the option that it cannot bear
+		l.untold = true
+		r.again(l, x, x.tcp, x.edns)
+		return
+	}
 	if x.edns && dislikesEDNS(m) {
 		// RFC 6891 §7: a server that knows no EDNS answers FORMERR, or NOTIMP.
 		r.note(l, Step{Kind: StepPlain, Server: x.to.AddrPort, ServerName: x.server, TCP: x.tcp, Rcode: m.Rcode})
@@ -223,6 +241,9 @@ func (r *Resolver) arrived(x *exchange, msg []byte) {
 	}
 	r.learnAgent(l, m)
 	rep := classify(m, x.q, r.believedZone(l), &r.limits)
+	if rep.near = near; rep.fallback != nil {
+		rep.fallback.near = near
+	}
 	if r.cfg.Weak != 0 {
 		r.weaken(l, m)
 	}

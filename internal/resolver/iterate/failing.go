@@ -1,6 +1,9 @@
 package iterate
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 // This file is how long failures are remembered (RFC 9520 §3.2): a question that goes
 // on failing is tried less and less often.
@@ -67,6 +70,7 @@ func (r *Resolver) rememberFailure(q question, f *failure, least time.Duration) 
 	if r.isWeak(WeakFailures) {
 		return
 	}
+	q.near = netip.Prefix{}
 	remembered := f.remembered()
 	remembered.For = max(least, r.failing.forHow(r.now, q, r.cache.Limits().FailureTime))
 	r.cache.PutFailure(r.now, q.name, q.t, remembered)

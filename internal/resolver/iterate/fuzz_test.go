@@ -74,7 +74,7 @@ func FuzzClassify(f *testing.F) {
 		if err != nil || !m.HasQuestion {
 			return
 		}
-		q := question{m.Question.Name, m.Question.Type}
+		q := question{name: m.Question.Name, t: m.Question.Type}
 		for zone := q.name; !zone.IsZero(); zone = zone.Parent() {
 			rep := classify(m, q, zone, &limits)
 			for _, set := range rep.parts {

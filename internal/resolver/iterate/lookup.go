@@ -40,6 +40,7 @@ type lookup struct {
 	walk      uint64  // Resolver.walk when leadsTo was last here
 	trouble   trouble // what went wrong, for the extended error
 	routeless bool    // routes are over for it
+	untold    bool    // a server cannot bear to be told of networks
 	fallback  *reply  // of a recursor among the servers of cut, if no other has an answer
 }
 
@@ -214,7 +215,11 @@ func (r *Resolver) giveUp(l *lookup) {
 		return
 	}
 	if l.fallback != nil {
-		r.keep(*l.fallback)
+		if l.fallback.near.IsValid() {
+			r.keepScoped(l.q, l.fallback.result)
+		} else {
+			r.keep(*l.fallback)
+		}
 		r.settle(l, l.fallback.result)
 		return
 	}
@@ -280,7 +285,11 @@ var stepOf = map[verdict]StepKind{
 // use goes down a referral, or ends l with what the reply says.
 func (r *Resolver) use(l *lookup, m *dnswire.Message, rep reply) {
 	if rep.verdict != referral {
-		r.keep(rep)
+		if rep.near.IsValid() {
+			r.keepScoped(l.q, rep.result)
+		} else {
+			r.keep(rep)
+		}
 		if l.q == priming && rep.verdict == answered {
 			r.learnRoot(m)
 		}

@@ -38,7 +38,7 @@ func (r *Resolver) askNext(l *lookup) question {
 	if l.shown.labels >= total {
 		return l.q
 	}
-	return question{l.q.name.Ancestor(l.shown.labels), rdata.TypeA}
+	return question{name: l.q.name.Ancestor(l.shown.labels), t: rdata.TypeA}
 }
 
 // firstShown returns how many labels the servers of a zone are shown first: one

@@ -1,6 +1,7 @@
 package iterate
 
 import (
+	"net/netip"
 	"time"
 
 	"pharos/internal/dns/dnsname"
@@ -28,6 +29,7 @@ type result struct {
 	state   rrcache.State    // what is known already; see validate.go
 	from    Server           // the server that said it; not valid if it is from the cache
 	zone    dnsname.Name     // which zone that server was asked for
+	near    netip.Prefix     // the network that it is for; invalid: for all
 	others  bool             // there are other servers of the zone
 }
 
@@ -151,7 +153,7 @@ func (r *Resolver) FromCache(now time.Time, name dnsname.Name, t rdata.Type) (An
 		return a, true
 	}
 	for range r.limits.Aliases {
-		res, ok := recall(r.cache, r.routes, now, question{name, t})
+		res, ok := recall(r.cache, r.routes, now, question{name: name, t: t})
 		// What has not been validated yet is not for those who want it to be.
 		if !ok || res.isPartial() || r.cfg.Validate && res.state == rrcache.Indeterminate {
 			break

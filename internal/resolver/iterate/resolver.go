@@ -27,6 +27,7 @@
 package iterate
 
 import (
+	"net/netip"
 	"time"
 
 	"pharos/internal/dns/dnsname"
@@ -39,10 +40,11 @@ import (
 type question struct {
 	name dnsname.Name
 	t    rdata.Type
+	near netip.Prefix // the network that it is for; invalid: for all (see subnet.go)
 }
 
 // priming is the question that tells the root's servers (RFC 9609 §3).
-var priming = question{dnsname.Root, rdata.TypeNS}
+var priming = question{name: dnsname.Root, t: rdata.TypeNS}
 
 // Resolver is the machine. It belongs to one goroutine.
 type Resolver struct {
@@ -76,6 +78,7 @@ type Resolver struct {
 	chains     keyring
 	denials    denials
 	reports    reports
+	subnets    subnets
 	memo       *dnssec.Memo
 	familyOff  [2]time.Time // IPv4, IPv6: no route until then
 	hintsUntil time.Time    // priming failed: the hints serve as root until then

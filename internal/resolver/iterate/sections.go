@@ -28,7 +28,7 @@ func addSignatures(index map[question][][]byte, in []rdata.Record, most int) map
 			continue
 		}
 		sig, ok := dnssec.ParseSignature(record.Data)
-		q := question{record.Name, sig.Covered}
+		q := question{name: record.Name, t: sig.Covered}
 		if !ok || len(index[q]) >= most {
 			continue
 		}
@@ -57,7 +57,7 @@ func signatureSet(in []rdata.Record, name dnsname.Name, most int) []rdata.RRset 
 
 // addPart adds an RRset of the answer section to what the result is made of.
 func (rep *reply) addPart(set rdata.RRset) {
-	rep.parts = append(rep.parts, rrcache.Signed{RRset: set, Sigs: rep.signed[question{set.Name, set.Type}]})
+	rep.parts = append(rep.parts, rrcache.Signed{RRset: set, Sigs: rep.signed[question{name: set.Name, t: set.Type}]})
 }
 
 // denialMost is the number of NSEC and NSEC3 RRsets of one reply that are looked
@@ -70,7 +70,7 @@ func (rep *reply) findDenial(section []rdata.Record, zone dnsname.Name, limits *
 	rep.authority = group(section, limits.Records)
 	for _, set := range rep.authority {
 		if (set.Type == rdata.TypeNSEC || set.Type == rdata.TypeNSEC3) && set.Name.IsSubdomainOf(zone) && len(rep.denial) < denialMost {
-			rep.denial = append(rep.denial, rrcache.Signed{RRset: set, Sigs: rep.signed[question{set.Name, set.Type}]})
+			rep.denial = append(rep.denial, rrcache.Signed{RRset: set, Sigs: rep.signed[question{name: set.Name, t: set.Type}]})
 		}
 	}
 }

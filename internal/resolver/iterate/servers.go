@@ -198,7 +198,7 @@ func (r *Resolver) startTargets(l *lookup) {
 			}
 			s.asked |= bit
 			if r.hasFamily(family) {
-				r.startTarget(l, i, question{s.name, t})
+				r.startTarget(l, i, question{name: s.name, t: t})
 			}
 		}
 	}

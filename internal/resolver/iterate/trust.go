@@ -91,7 +91,7 @@ func (v *validator) trustOf(name dnsname.Name, signed bool) *trust {
 			return nil
 		case stepVia:
 			if step.via == passed || !step.via.IsSubdomainOf(passed) {
-				return &trust{zone: next, state: rrcache.Bogus, culprit: question{next, rdata.TypeDS}, why: &dnssec.Fault{
+				return &trust{zone: next, state: rrcache.Bogus, culprit: question{name: next, t: rdata.TypeDS}, why: &dnssec.Fault{
 					Code: dnswire.EDEDNSSECBogus, Text: fmt.Sprintf("DS of %v is signed by %v, which is no zone", next, step.via)}}
 			}
 			next = step.via
@@ -102,7 +102,7 @@ func (v *validator) trustOf(name dnsname.Name, signed bool) *trust {
 				careful, next = true, dnsname.Name{}
 				continue
 			}
-			return &trust{zone: next, state: rrcache.Bogus, why: step.fault, culprit: question{next, rdata.TypeDS}}
+			return &trust{zone: next, state: rrcache.Bogus, why: step.fault, culprit: question{name: next, t: rdata.TypeDS}}
 		case stepNoCut:
 			if signed && next == name {
 				return &trust{zone: name, state: rrcache.Bogus, culprit: v.k.q, why: &dnssec.Fault{
@@ -176,7 +176,7 @@ const (
 // descend decides what is at name, below the secure zone cur, from its DS RRset or
 // the proof that there is none.
 func (v *validator) descend(cur *trust, name dnsname.Name) descent {
-	q := question{name, rdata.TypeDS}
+	q := question{name: name, t: rdata.TypeDS}
 	res, ok := v.fetch(q)
 	if !ok {
 		v.fetchAhead(name)
@@ -209,7 +209,7 @@ func (v *validator) failed(q question, res result) *trust {
 // records, when there can be little doubt that they will be wanted.
 func (v *validator) fetchAhead(name dnsname.Name) {
 	if cut := v.r.cache.Delegation(v.r.now, name); cut != nil && cut.Zone == name {
-		v.fetch(question{name, rdata.TypeDNSKEY})
+		v.fetch(question{name: name, t: rdata.TypeDNSKEY})
 	}
 }
 
@@ -358,14 +358,14 @@ func (v *validator) anchored(a *anchor, toward dnsname.Name) *trust {
 // fetchKnown asks for the keys of a zone whose DS RRset is at hand.
 func (v *validator) fetchKnown(zone dnsname.Name) {
 	if e := v.r.cache.Get(v.r.now, zone, rdata.TypeDS); e != nil && e.Kind == rrcache.Positive {
-		v.fetch(question{zone, rdata.TypeDNSKEY})
+		v.fetch(question{name: zone, t: rdata.TypeDNSKEY})
 	}
 }
 
 // keysOf fetches the DNSKEY RRset of zone and has it matched; nil while it is
 // waited for.
 func (v *validator) keysOf(zone dnsname.Name, until time.Time, match func(rdata.RRset, [][]byte) ([]dnssec.Key, dnssec.Verdict)) *trust {
-	q := question{zone, rdata.TypeDNSKEY}
+	q := question{name: zone, t: rdata.TypeDNSKEY}
 	res, ok := v.fetch(q)
 	switch {
 	case !ok:

@@ -54,7 +54,7 @@ func (r *Resolver) consider(c *client, res result) bool {
 	// Others may have the same result: TTLs are lowered in a copy.
 	res.chain, res.records, res.parts = slices.Clone(res.chain), slices.Clone(res.records), slices.Clone(res.parts)
 	c.checks = &check{
-		q: question{c.name, c.ask.Type}, res: res, judged: make([]rrcache.State, len(res.parts)),
+		q: question{name: c.name, t: c.ask.Type}, res: res, judged: make([]rrcache.State, len(res.parts)),
 		have: make(map[question]result), fresh: make(map[question]bool), again: make(map[question]bool),
 	}
 	return r.validate(c)
@@ -88,6 +88,7 @@ func (r *Resolver) validate(c *client) bool {
 		c.why = j.fault
 	}
 	c.noteJudged(r, k.q, j)
+	r.subnets.judged(k.q, res)
 	r.endCheck(c)
 	return r.take(c, res)
 }
@@ -117,6 +118,9 @@ func (r *Resolver) bogus(c *client, j judgement) bool {
 		for _, part := range res.parts {
 			r.cache.Forget(part.Name, part.Type)
 		}
+	}
+	if k.res.near.IsValid() {
+		r.subnets.forget(question{k.q.name, k.q.t, k.res.near})
 	}
 	if (culprit == k.q || culprit.name.IsZero()) && k.endsBadly() {
 		return r.cutChain(c)
@@ -501,7 +505,7 @@ func (v *validator) denial(sets []rrcache.Signed, t *trust) (d *dnssec.Denial, f
 
 // judgeDenial validates NODATA and NXDOMAIN at the end of the chain.
 func (v *validator) judgeDenial() judgement {
-	res, q := &v.k.res, question{v.k.res.target, v.k.q.t}
+	res, q := &v.k.res, question{name: v.k.res.target, t: v.k.q.t}
 	signer, isSigned := denialSigner(res, q)
 	var t *trust
 	if isSigned {

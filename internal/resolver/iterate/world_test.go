@@ -108,7 +108,8 @@ func (w *world) send(s Send) {
 		line += "/plain"
 	}
 	for _, h := range w.pending {
-		if other := w.queryOf(h.exchange); other != nil && other.Question == q.Question {
+		_, told := q.EDNS.Find(dnswire.OptionSubnet) // for a network of its own: see TestRebirthDay
+		if other := w.queryOf(h.exchange); other != nil && other.Question == q.Question && !(told && (s.TCP || w.isTCP(h.exchange))) {
 			w.t.Errorf("two queries %v outstanding at a time", line)
 		}
 	}
@@ -129,6 +130,10 @@ func (w *world) send(s Send) {
 	for _, msg := range serve(q, s.TCP) {
 		w.pending = append(w.pending, happening{w.now.Add(latency), s.Exchange, Arrived{Exchange: s.Exchange, Msg: msg, Took: w.took}})
 	}
+}
+
+func (w *world) isTCP(exchange uint64) bool {
+	return slices.ContainsFunc(w.sent, func(s Send) bool { return s.Exchange == exchange && s.TCP })
 }
 
 // queryOf returns the query of an open exchange whose end is pending.

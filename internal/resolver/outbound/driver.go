@@ -55,6 +55,7 @@ type Config struct {
 	// Minimise, MixCase, Aggressive, Validate, Anchors, Negative, Private: see iterate.Config.
 	Minimise, MixCase, Aggressive bool
 	Reports                       bool // see iterate.Config
+	Subnets                       iterate.Subnets
 	Validate                      bool
 	Anchors                       []rdata.Record
 	Negative, Private             []dnsname.Name
@@ -98,6 +99,9 @@ type Options struct {
 	// Client is who asks, by whose network the work is shared out; the zero Addr is
 	// this machine for itself.
 	Client netip.Addr
+	// Near is for whom the question is, where servers are told of networks: see
+	// iterate.Subnets.
+	Near netip.Addr
 	// Forgeable: the client's address is not proven (UDP without a good cookie).
 	Forgeable bool
 }
@@ -197,7 +201,7 @@ func New(cfg Config) *Driver {
 		resolver: iterate.New(iterate.Config{
 			Hints: cfg.Hints, Port: cfg.Port, NoIPv4: cfg.NoIPv4, NoIPv6: cfg.NoIPv6, Limits: cfg.Limits,
 			Rand: rand.New(rand.NewChaCha8(seed)), Cache: cfg.Cache,
-			Routes: cfg.Routes, Minimise: cfg.Minimise, Reports: cfg.Reports, MixCase: cfg.MixCase, Aggressive: cfg.Aggressive,
+			Routes: cfg.Routes, Minimise: cfg.Minimise, Reports: cfg.Reports, Subnets: cfg.Subnets, MixCase: cfg.MixCase, Aggressive: cfg.Aggressive,
 			Validate: cfg.Validate, Anchors: cfg.Anchors, Negative: cfg.Negative, Private: cfg.Private,
 		}),
 		exchanges: int64(cfg.Exchanges), discard: cfg.Discard,
@@ -247,7 +251,7 @@ func (d *Driver) Ask(name dnsname.Name, t rdata.Type, o Options, done func(itera
 		return false
 	}
 	a := ask{
-		question: iterate.Ask{Name: name, Type: t, Class: o.Class, CD: o.CD, DO: o.DO, AD: o.AD, Trace: o.Trace, Anew: o.Anew},
+		question: iterate.Ask{Name: name, Type: t, Class: o.Class, CD: o.CD, DO: o.DO, AD: o.AD, Trace: o.Trace, Anew: o.Anew, Near: o.Near},
 		done:     done, since: time.Now(), forgeable: o.Forgeable,
 	}
 	d.lineMu.Lock()

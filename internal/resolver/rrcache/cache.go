@@ -29,6 +29,7 @@ package rrcache
 
 import (
 	"hash/maphash"
+	"sync/atomic"
 	"time"
 
 	"pharos/internal/dns/rdata"
@@ -99,6 +100,7 @@ type Cache struct {
 	own    own
 
 	onFlush func(Selection) // constant; may be nil
+	flushes atomic.Uint64   // how often Flush was called
 }
 
 // New returns an empty cache. now is any moment not after the first use.

@@ -51,8 +51,12 @@ func (c *Cache) Flush(s Selection) int {
 	if c.onFlush != nil {
 		c.onFlush(s)
 	}
+	defer c.flushes.Add(1)
 	return c.flush(s.hasKey, s.hasAnswer)
 }
+
+// Flushes returns how often Flush was called, for who keeps what is not in the cache.
+func (c *Cache) Flushes() uint64 { return c.flushes.Load() }
 
 // OnFlush has tell called with what is about to be forgotten, for who keeps a copy of
 // the cache. It is set before the first use of the cache.

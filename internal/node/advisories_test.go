@@ -1,7 +1,9 @@
 package node
 
 import (
+	"context"
 	"crypto/tls"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -121,4 +123,54 @@ func readFileText(t *testing.T, f folder, name string) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// TestAdvisoryTSIGChanges: NSD 4.14.3 to 4.15.1 ended by an assertion when keys changed
+// while transfers that were signed with them were under way. Keys of both sides come, go
+// and change while a zone is asked for all the time; in the end it is there.
+func TestAdvisoryTSIGChanges(t *testing.T) {
+	f, g := newFolder(t), newFolder(t)
+	const right, wrong = "K2tf3TRjvQkVCmJF3/Z9vA==", "bTJ3TRjvQkVCmJF3/Z9vAA=="
+	file := func(serial int) {
+		f.write("big.zone", fmt.Sprintf("$TTL 60\n@ SOA ns h %d 1h 15m 1w 60\n@ NS ns\nns A 127.0.0.1\n$GENERATE 1-2000 n$ TXT \"some text to make it larger than one message\"\n", serial))
+	}
+	file(1)
+	primary := func(secret string) string {
+		if secret == "" {
+			return f.config("zones: [{name: big.test, file: big.zone}]\n")
+		}
+		return f.config(fmt.Sprintf("keys: [{name: k, secret: %q}]\nzones: [{name: big.test, file: big.zone, transfer: [{key: k}]}]\n", secret))
+	}
+	p, _ := start(t, primary(right))
+	secondary := func(secret string) string {
+		return g.config(fmt.Sprintf("keys: [{name: k, secret: %q}]\nzones: [{name: big.test, kind: secondary, primaries: [{address: %q, key: k}]}]\n", secret, p.DNS()[0]))
+	}
+	s, _ := start(t, secondary(right))
+	for i := range 12 {
+		file(2 + i)
+		primary([]string{right, wrong, ""}[i%3])
+		if _, err := p.reload(); err != nil {
+			t.Fatal(err)
+		}
+		s.newDesk().Refresh(context.Background(), "big.test", i%2 == 0) // under way while what follows happens
+		secondary([]string{right, wrong}[i%2])
+		if _, err := s.reload(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	primary(right)
+	secondary(right)
+	for _, n := range []*Node{p, s} {
+		if _, err := n.reload(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, func() string {
+		z := s.current.Load().apexes.Get(dnsname.MustParse("big.test")).served.Zone
+		if z == nil || z.Serial() != 13 {
+			s.newDesk().Refresh(context.Background(), "big.test", false)
+			return fmt.Sprintf("the secondary has %v; %v", z, s.problems.list())
+		}
+		return ""
+	})
 }

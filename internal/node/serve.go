@@ -87,7 +87,7 @@ func Check(path string, report io.Writer) error {
 			continue
 		}
 		if z.Kind == "store" {
-			fmt.Fprintf(report, "zone %s: store, its versions are in the data folder\n", z.Name)
+			fmt.Fprintf(report, "zone %s: store, its versions are in the data folder\n", z.id())
 			continue
 		}
 		names, records, _ := z.Zone.Stats()

@@ -62,7 +62,7 @@ type Question struct {
 	Type  rdata.Type
 	Rcode int // unless it is Bogus
 	State State
-	EDE   uint16 // of a Bogus answer; 0: not told
+	EDE   uint16 // why it is Bogus, or Insecure; 0: any
 }
 
 // Zone is one zone of the tree.

@@ -49,6 +49,15 @@ func TestTree(t *testing.T) {
 		t.Fatalf("%d zones, want at least 200", zones)
 	}
 	t.Logf("%d zones, %d questions", len(tree.Zones), len(tree.Questions))
+	reasons := map[dnswire.EDE]int{}
+	for _, q := range tree.Questions {
+		reasons[dnswire.EDE(q.EDE)]++
+	}
+	for _, code := range []dnswire.EDE{1, 2, 6, 7, 8, 9, 10, 11, 12, 25, 27} { // 5 is for who gives up undecided, which we do not
+		if reasons[code] == 0 {
+			t.Errorf("no question has the reason %v", code)
+		}
+	}
 	for _, aggressive := range []bool{false, true} {
 		network, host := resolver(tree, aggressive)
 		failed := 0
@@ -62,6 +71,19 @@ func TestTree(t *testing.T) {
 				if failed++; failed < 60 {
 					t.Errorf("%v %v (%s), aggressive %v: %s", q.Name, q.Type, q.Label, aggressive, text)
 				}
+			}
+		}
+		for _, q := range tree.Questions { // RFC 4035 §3.2.2: who validates for himself gets it all the same
+			if q.State != Bogus || q.Label != "positive" {
+				continue
+			}
+			var a iterate.Answer
+			host.Ask(iterate.Ask{Name: q.Name, Type: q.Type, DO: true}, func(iterate.Answer) {})
+			network.Run(100000)
+			host.Ask(iterate.Ask{Name: q.Name, Type: q.Type, DO: true, CD: true}, func(got iterate.Answer) { a = got })
+			network.Run(100000)
+			if a.Rcode != dnswire.RcodeNoError || len(a.Answer) == 0 || a.AD {
+				t.Errorf("%v %v with CD: %v %v", q.Name, q.Type, a.Rcode, a.Errors)
 			}
 		}
 		if failed > 0 {
@@ -83,6 +105,8 @@ func differs(q Question, a iterate.Answer) string {
 		return fmt.Sprintf("%v, want %s", a.Rcode, dns.RcodeToString[q.Rcode])
 	case state == Bogus && (len(a.Errors) != 1 || a.Errors[0].Text == ""):
 		return "SERVFAIL without a reason"
+	case state == Insecure && q.EDE != 0 && (len(a.Errors) != 1 || a.Errors[0].Code != dnswire.EDE(q.EDE)):
+		return fmt.Sprintf("insecure with %v, want %v", a.Errors, dnswire.EDE(q.EDE))
 	case state == Bogus && q.EDE != 0 && a.Errors[0].Code != dnswire.EDE(q.EDE) && a.Errors[0].Code != dnswire.EDECachedError:
 		return fmt.Sprintf("the reason is %v, want %v", a.Errors, dnswire.EDE(q.EDE))
 	}

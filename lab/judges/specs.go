@@ -9,6 +9,7 @@ import (
 	"pharos/internal/authority/sign"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnssec"
+	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
 )
 
@@ -32,7 +33,7 @@ type spec struct {
 	children   []spec
 	state      State            // of all answers
 	states     map[string]State // of some of them
-	ede        uint16           // of those that are Bogus
+	ede        uint16           // of those that are Bogus, or Insecure with all of the zone
 	extra      []extra          // questions beyond those of every zone
 }
 
@@ -109,8 +110,11 @@ func (s spec) with(change func(*spec)) spec {
 func (t *Tree) ask(z *Zone, s spec) {
 	add := func(label string, n dnsname.Name, ty rdata.Type, rcode int, state State) {
 		q := Question{Zone: z, Label: label, Name: n, Type: ty, Rcode: rcode, State: state}
-		if state == Bogus {
+		switch {
+		case state == Bogus, state == Insecure && s.state == Insecure:
 			q.EDE = s.ede
+		case state == Insecure && s.nsec3 != nil && s.nsec3.Iterations > dnssec.MaxIterations:
+			q.EDE = uint16(dnswire.EDENSEC3Iterations)
 		}
 		t.Questions = append(t.Questions, q)
 	}

@@ -204,6 +204,7 @@ func variants() []spec {
 		{name: "future", shift: newer, state: Bogus, ede: code(dnswire.EDESignatureNotYetValid)},
 		{name: "www-expired", states: www, ede: code(dnswire.EDESignatureExpired), fault: func(p *planting) { p.resign(p.at("www"), rdata.TypeA, older, older/2) }},
 		{name: "www-future", states: www, ede: code(dnswire.EDESignatureNotYetValid), fault: func(p *planting) { p.resign(p.at("www"), rdata.TypeA, newer/2, newer) }},
+		{name: "www-inverted", states: www, ede: code(dnswire.EDESignatureInverted), fault: func(p *planting) { p.resign(p.at("www"), rdata.TypeA, time.Hour, -time.Hour) }},
 		{name: "www-unsigned", states: www, ede: code(dnswire.EDERRSIGsMissing), fault: func(p *planting) { p.alter(p.sigs("www", rdata.TypeA), remove) }},
 		{name: "www-spoilt", states: www, ede: code(dnswire.EDEDNSSECBogus), fault: func(p *planting) { p.alter(p.sigs("www", rdata.TypeA), spoil) }},
 		{name: "www-tag", states: www, ede: code(dnswire.EDEDNSKEYMissing), fault: func(p *planting) {
@@ -271,8 +272,8 @@ func links() []spec {
 		{name: "ds-algorithm", dsOf: ds(2, as(2, dnssec.Ed25519)), state: Bogus, ede: code(dnswire.EDEDNSKEYMissing)},
 		{name: "ds-sha1", dsOf: ds(1, nil)},
 		{name: "ds-sha384", dsOf: ds(4, nil)},
-		{name: "ds-unknown-digest", dsOf: ds(2, as(3, 200)), state: Insecure, states: insecure},
-		{name: "ds-unknown-algorithm", dsOf: ds(2, as(2, 200)), state: Insecure, states: insecure},
+		{name: "ds-unknown-digest", dsOf: ds(2, as(3, 200)), state: Insecure, states: insecure, ede: code(dnswire.EDEUnsupportedDSDigest)},
+		{name: "ds-unknown-algorithm", dsOf: ds(2, as(2, 200)), state: Insecure, states: insecure, ede: code(dnswire.EDEUnsupportedDNSKEYAlgorithm)},
 		{name: "ds-also-unknown-digest", dsOf: both(ds(2, as(3, 200)), ds(2, nil))},
 		{name: "ds-also-unknown-algorithm", dsOf: both(ds(2, as(2, 200)), ds(2, nil))},
 		{name: "ds-also-stale", dsOf: both(ds(2, func(d []byte) { d[0] ^= 0x55 }), ds(2, nil))},

@@ -126,6 +126,8 @@ func (v *Verifier) screen(sig Signature, set rdata.RRset, keys []Key) (*Fault, i
 		// A label count above the zone's apex, or a wildcard where none can be, is the
 		// replay of a signature (CVE-2026-44690).
 		return fault(dnswire.EDEDNSSECBogus, "the signature of %v %v is that of a wildcard where none can be", set.Name, set.Type), 2
+	case sig.Expiration.Less(sig.Inception):
+		return fault(dnswire.EDESignatureInverted, "the signature of %v %v expired %s, before it was valid from %s", set.Name, set.Type, clock(v.Now, sig.Expiration), clock(v.Now, sig.Inception)), 6
 	case now.Less(sig.Inception):
 		return fault(dnswire.EDESignatureNotYetValid, "the signature of %v %v is valid from %s", set.Name, set.Type, clock(v.Now, sig.Inception)), 4
 	case sig.Expiration.Less(now):

@@ -97,6 +97,7 @@ const (
 	EDENoReachableAuthority       EDE = 22
 	EDENetworkError               EDE = 23
 	EDEInvalidData                EDE = 24
+	EDESignatureInverted          EDE = 25
 	EDENSEC3Iterations            EDE = 27
 	EDEInvalidQueryType           EDE = 30 // RFC 9824 §9.4
 	EDENegativeTrustAnchor        EDE = 33 // draft-farrokhi-dnsop-ede-nta
@@ -111,7 +112,7 @@ var edeNames = map[EDE]string{
 	EDECachedError: "Cached Error", EDENotReady: "Not Ready", EDEBlocked: "Blocked",
 	EDECensored: "Censored", EDEFiltered: "Filtered", EDEProhibited: "Prohibited", EDENotAuthoritative: "Not Authoritative", EDENotSupported: "Not Supported",
 	EDENoReachableAuthority: "No Reachable Authority", EDENetworkError: "Network Error", EDEInvalidData: "Invalid Data",
-	EDEInvalidQueryType: "Invalid Query Type", EDENegativeTrustAnchor: "Negative Trust Anchor",
+	EDEInvalidQueryType: "Invalid Query Type", EDENegativeTrustAnchor: "Negative Trust Anchor", EDESignatureInverted: "Signature Expired before Valid",
 }
 
 // String returns the purpose of e as its registry words it, or "EDE n".

@@ -275,6 +275,10 @@ func worse(a, b rrcache.State) rrcache.State {
 
 // isBogus reports whether an extended error is about validation.
 func isBogus(code dnswire.EDE) bool {
+	switch code {
+	case dnswire.EDEUnsupportedDNSKEYAlgorithm, dnswire.EDEUnsupportedDSDigest, dnswire.EDESignatureInverted, dnswire.EDENSEC3Iterations:
+		return true
+	}
 	return dnswire.EDEDNSSECIndeterminate <= code && code <= dnswire.EDENSECMissing
 }
 

@@ -123,6 +123,7 @@ lab/scenarios:                  internal/dns/... lab/scenario
 lab/judges:                     internal/dns/... internal/authority/... lab/simnet
 lab/demo:                       internal/...
 lab/peers:
+lab/tools:
 lab/zonetest:                   internal/dns/... internal/authority/zone
 cmd/pharos:                     internal/admin/cli internal/node lab/demo
 bench:                          internal/dns/... bench/...

@@ -14,6 +14,7 @@ import (
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 	"pharos/lab/peers"
+	"pharos/lab/tools"
 )
 
 func memberZone(name, address string) string {
@@ -244,7 +245,7 @@ zones: [{name: cat.test, kind: store, file: cat.zone, updates: [{key: transfer-k
 func TestCatalogForPeers(t *testing.T) {
 	for _, kind := range []peers.Kind{peers.Knot, peers.Named} {
 		t.Run(string(kind), func(t *testing.T) {
-			needPeers(t, string(kind))
+			tools.Need(t, string(kind))
 			theirs := freePort(t)
 			p := startProducer(t, theirs, "a "+listed+"\nb "+listed+", catalogGroup: open\n")
 			s := startPeer(t, kind, peers.Options{Address: theirs, Zones: []peers.Zone{{Name: "cat.test.", Primary: p.at, Consume: true}}})
@@ -260,7 +261,7 @@ func TestCatalogForPeers(t *testing.T) {
 
 // TestCatalogOfKnot: zones that Knot lists appear here, by the template of their group.
 func TestCatalogOfKnot(t *testing.T) {
-	needPeers(t, string(peers.Knot))
+	tools.Need(t, string(peers.Knot))
 	at, theirs, f := freePort(t), freePort(t), newFolder(t)
 	s := startPeer(t, peers.Knot, peers.Options{Address: theirs, Zones: []peers.Zone{
 		{Name: "cat.test.", Generate: true, Notify: at},

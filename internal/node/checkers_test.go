@@ -21,6 +21,7 @@ import (
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnssec"
 	"pharos/internal/dns/zonefile"
+	"pharos/lab/tools"
 )
 
 // inOwnNetwork runs the test that calls it again, in a network of its own: then it
@@ -169,7 +170,7 @@ var checkerAddresses = []string{"193.1.1.53/32", "194.1.1.53/32", "194.1.2.53/32
 // TestZonemaster: zonemaster finds no error in a signed zone that is delegated from a
 // root and a TLD of ours.
 func TestZonemaster(t *testing.T) {
-	needPeers(t, "zonemaster-cli", "ip")
+	tools.Need(t, "zonemaster-cli", "ip")
 	if !inOwnNetwork(t, checkerAddresses...) {
 		return
 	}
@@ -205,7 +206,7 @@ func TestZonemaster(t *testing.T) {
 
 // TestDNSViz: dnsviz finds the chain of trust from the root to the zone whole.
 func TestDNSViz(t *testing.T) {
-	needPeers(t, "dnsviz", "ip")
+	tools.Need(t, "dnsviz", "ip")
 	if !inOwnNetwork(t, checkerAddresses...) {
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"pharos/internal/dns/rdata"
+	"pharos/lab/tools"
 )
 
 // TestDesignated: RFC 9462 §4.1: clients find the encrypted listeners, and reach them
@@ -37,7 +38,7 @@ resolver:
 	if m := ask(t, client, "resolver.arpa", rdata.TypeA, true); len(m.Answer) != 0 || m.Rcode != 0 || !m.AA {
 		t.Errorf("got %s, want no data", summary(m))
 	}
-	needPeers(t, "kdig")
+	tools.Need(t, "kdig")
 	if out := run(t, "kdig", append(at(dot), "+tls", "_dns.resolver.arpa", "SVCB")...); !strings.Contains(out, "dns.example.") {
 		t.Errorf("over TLS:\n%s", out)
 	}

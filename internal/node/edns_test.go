@@ -23,6 +23,7 @@ import (
 	"pharos/internal/admin/config"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/serve/dnsserver"
+	"pharos/lab/tools"
 )
 
 // ednsSecret is the cookie secret of the servers in these tests.
@@ -263,16 +264,7 @@ func cookieFrom(t *testing.T, server netip.AddrPort, cookie []byte) []byte {
 // startBIND starts named with the zone example.com until the test ends.
 func startBIND(t *testing.T, zoneFile string) netip.AddrPort {
 	t.Helper()
-	program, err := exec.LookPath("named")
-	if err != nil {
-		program, err = exec.LookPath("/usr/sbin/named")
-	}
-	if err != nil {
-		if os.Getenv("PHAROS_REQUIRE_PEERS") == "1" {
-			t.Fatal("named is required:", err)
-		}
-		t.Skip("named is not installed")
-	}
+	program := tools.Path(t, "named")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

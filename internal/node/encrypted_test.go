@@ -19,6 +19,7 @@ import (
 
 	"pharos/internal/admin/telemetry"
 	"pharos/internal/serve/dnsserver"
+	"pharos/lab/tools"
 )
 
 // encryptedNode runs a node with every encrypted listener and a self-signed
@@ -53,7 +54,7 @@ func at(a netip.AddrPort) []string {
 
 // TestDoTClients: what operators ask with gets answers over TLS, padded.
 func TestDoTClients(t *testing.T) {
-	needPeers(t, "kdig", "dig")
+	tools.Need(t, "kdig", "dig")
 	n := encryptedNode(t, newFolder(t), "tls: {selfSigned: true}\n")
 	server := at(n.Encrypted("dot")[0])
 	out := run(t, "kdig", append(server, "+tls", "+norec", "www.example.test", "A")...)
@@ -74,7 +75,7 @@ func TestDoTClients(t *testing.T) {
 
 // TestDoHClients: HTTP/2 by GET and POST, and nothing older.
 func TestDoHClients(t *testing.T) {
-	needPeers(t, "kdig", "dig", "curl")
+	tools.Need(t, "kdig", "dig", "curl")
 	n := encryptedNode(t, newFolder(t), "tls: {selfSigned: true}\n")
 	doh := n.Encrypted("doh")[0]
 	for _, args := range [][]string{
@@ -106,7 +107,7 @@ func TestDoHClients(t *testing.T) {
 
 // TestDoQClients: DNS over QUIC.
 func TestDoQClients(t *testing.T) {
-	needPeers(t, "kdig")
+	tools.Need(t, "kdig")
 	n := encryptedNode(t, newFolder(t), "tls: {selfSigned: true}\n")
 	out := run(t, "kdig", append(at(n.Encrypted("doq")[0]), "+quic", "+norec", "www.example.test", "A")...)
 	if !strings.Contains(out, "192.0.2.1") || !strings.Contains(out, "QUIC session") {
@@ -152,7 +153,7 @@ func TestDoH3(t *testing.T) {
 // TestProxiedClients: a transfer is for the client that a trusted proxy names. kdig
 // plays the proxy, over UDP and TCP; with TLS it would send the header within.
 func TestProxiedClients(t *testing.T) {
-	needPeers(t, "kdig")
+	tools.Need(t, "kdig")
 	f := newFolder(t)
 	f.write("example.zone", exampleZone)
 	n, _ := start(t, f.write("pharos.yaml", `data: data
@@ -198,7 +199,7 @@ resolver: {allow: []}
 tls: {selfSigned: true}
 zones: [{name: peer.test, file: peer.zone, transfer: [{network: 127.0.0.0/8, tls: {required: true}}]}]
 `))
-	needPeers(t, "kdig")
+	tools.Need(t, "kdig")
 	if out := run(t, "kdig", append(at(n.Encrypted("doq")[0]), "+quic", "AXFR", "peer.test")...); !strings.Contains(out, "only1.peer.test.") || !strings.Contains(out, "host1499.peer.test.") {
 		t.Errorf("%.1000s", out)
 	}
@@ -300,7 +301,7 @@ func moveFile(t *testing.T, from, to string) {
 // makeCertificate makes a self-signed certificate for a name, of 100 days.
 func makeCertificate(t *testing.T, f folder, file, name string) (crt, key string) {
 	t.Helper()
-	needPeers(t, "openssl")
+	tools.Need(t, "openssl")
 	crt, key = filepath.Join(f.path, file+".crt"), filepath.Join(f.path, file+".key")
 	if out := run(t, "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "100",
 		"-subj", "/CN="+name, "-addext", "subjectAltName=DNS:"+name, "-keyout", key, "-out", crt); !exists(crt) {
@@ -350,7 +351,7 @@ func TestTicketsOutliveCertificates(t *testing.T) {
 
 // TestTransportMetrics: each transport has counters of its own.
 func TestTransportMetrics(t *testing.T) {
-	needPeers(t, "kdig")
+	tools.Need(t, "kdig")
 	n := encryptedNode(t, newFolder(t), "tls: {selfSigned: true}\n")
 	for form, flag := range map[string]string{"dot": "+tls", "doh": "+https", "doq": "+quic"} {
 		run(t, "kdig", append(at(n.Encrypted(form)[0]), flag, "+norec", "www.example.test", "A")...)
@@ -414,7 +415,7 @@ zones: [{name: example.test, file: example.zone}]
 // TestBehindHAProxy: a real proxy, before TCP, TLS and HTTPS. The client that may ask is
 // one that only the header tells of.
 func TestBehindHAProxy(t *testing.T) {
-	needPeers(t, "haproxy", "kdig")
+	tools.Need(t, "haproxy", "kdig")
 	f := newFolder(t)
 	f.write("example.zone", exampleZone)
 	dnsAt, dotAt, dohAt := freePort(t), freePort(t), freePort(t)

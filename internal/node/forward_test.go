@@ -12,6 +12,7 @@ import (
 	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/iterate"
 	"pharos/lab/peers"
+	"pharos/lab/tools"
 )
 
 // startRecursor starts a resolver that has its answers from an authority of ours,
@@ -89,7 +90,7 @@ resolver: {routes: [{zone: ., validate: false, servers: ["%s"]}]}
 `, dot, doh, dot, from)))
 				addresses["doq"] = n.Encrypted("doq")[0]
 			} else {
-				needPeers(t, string(test.kind), "kdig")
+				tools.Need(t, string(test.kind), "kdig")
 				startRecursor(t, test.kind, peers.Recursor{Address: freePort(t), Folder: t.TempDir(), From: from, Certificate: crt, Key: key, DoT: dot, DoH: doh})
 			}
 			for _, transport := range test.transports {

@@ -17,23 +17,11 @@ import (
 	"github.com/miekg/dns"
 
 	"pharos/lab/peers"
+	"pharos/lab/tools"
 )
 
 // peerKey is the key of the signed half of the tests with real servers.
 var peerKey = &peers.Key{Name: "transfer-key", Algorithm: "hmac-sha256", Secret: base64.StdEncoding.EncodeToString([]byte("0123456789abcdef0123456789abcdef"))}
-
-// needPeers passes over a test without the programs it is held against, unless the
-// environment says that they must be there.
-func needPeers(t *testing.T, programs ...string) {
-	t.Helper()
-	if peers.Installed(programs...) {
-		return
-	}
-	if os.Getenv("PHAROS_REQUIRE_PEERS") == "1" {
-		t.Fatalf("%v are not all installed, and PHAROS_REQUIRE_PEERS is 1", programs)
-	}
-	t.Skipf("%v are not all installed", programs)
-}
 
 // peerZone is a version of a zone with one of most things, an RRset larger than a
 // datagram, and enough names for several messages.
@@ -185,11 +173,11 @@ func startPeer(t *testing.T, kind peers.Kind, o peers.Options) *peers.Server {
 func withPeers(t *testing.T, test func(t *testing.T, kind peers.Kind, key *peers.Key, version func(serial int) string)) {
 	for _, kind := range peers.All() {
 		t.Run(string(kind), func(t *testing.T) {
-			needPeers(t, string(kind))
+			tools.Need(t, string(kind))
 			t.Run("plain", func(t *testing.T) { test(t, kind, nil, peerZone) })
 			t.Run("TSIG", func(t *testing.T) { test(t, kind, peerKey, peerZone) })
 			t.Run("DNSSEC", func(t *testing.T) {
-				needPeers(t, "dnssec-keygen", "dnssec-signzone")
+				tools.Need(t, "dnssec-keygen", "dnssec-signzone")
 				folder := t.TempDir()
 				test(t, kind, peerKey, func(serial int) string { return signZone(t, folder, peerZone(serial)) })
 			})
@@ -281,7 +269,7 @@ func TestPeersAsPrimaries(t *testing.T) {
 // TestDigAndKdig: the clients that operators use get whole zones and differences,
 // signed and unsigned; without the key they get neither.
 func TestDigAndKdig(t *testing.T) {
-	needPeers(t, "dig", "kdig")
+	tools.Need(t, "dig", "kdig")
 	at, f := freePort(t), newFolder(t)
 	f.write("peer.zone", peerZone(1))
 	n, _ := start(t, peerConfig(f, at, nil, "zones: [{name: peer.test, file: peer.zone, transfer: [{key: transfer-key}]}]\n"))

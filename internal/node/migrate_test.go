@@ -14,6 +14,7 @@ import (
 
 	"pharos/internal/admin/migrate"
 	"pharos/lab/peers"
+	"pharos/lab/tools"
 )
 
 // movedZones are the master files of the servers that are moved from.
@@ -162,7 +163,7 @@ zone:
 `},
 	} {
 		t.Run(string(tt.kind), func(t *testing.T) {
-			needPeers(t, string(tt.kind))
+			tools.Need(t, string(tt.kind))
 			folder := t.TempDir()
 			for name, text := range movedZones {
 				if tt.kind != peers.Named {

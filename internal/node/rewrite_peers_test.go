@@ -18,6 +18,7 @@ import (
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
 	"pharos/lab/peers"
+	"pharos/lab/tools"
 )
 
 // policyTree makes random names below tree.test: few labels, so that rules, names and
@@ -92,7 +93,7 @@ func (r policyTree) rules(name string) (text string, taken map[string]string) {
 // TestPolicyPeers gives the same policy zones to Unbound, to BIND and to us, and asks
 // all three the same 1,000 random questions about the same random tree.
 func TestPolicyPeers(t *testing.T) {
-	needPeers(t, "unbound", "named", "kdig")
+	tools.Need(t, "unbound", "named", "kdig")
 	seed := uint64(3) // any; Unbound 1.17 does not survive every policy zone
 	if text := os.Getenv("PHAROS_SEED"); text != "" {
 		var err error

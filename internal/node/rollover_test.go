@@ -12,6 +12,7 @@ import (
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 	"pharos/lab/peers"
+	"pharos/lab/tools"
 )
 
 // parentNode is a node that serves the parent of example.com, and does what a
@@ -200,7 +201,7 @@ func patiently(t *testing.T, holds func() string) {
 // with any version of a rollover; while it is away the rollover waits, and a problem
 // says for whom.
 func TestRolloverWithKnot(t *testing.T) {
-	needPeers(t, "knotd")
+	tools.Need(t, "knotd")
 	at, err := peers.FreePort()
 	if err != nil {
 		t.Fatal(err)

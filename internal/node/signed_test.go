@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"pharos/lab/tools"
 )
 
 // signableZone has one of everything that a validator has to be convinced of.
@@ -30,13 +32,7 @@ ns.insecure A  127.0.0.1
 // runTool runs a program of another DNS server's tools in a folder.
 func runTool(t *testing.T, dir, name string, args ...string) string {
 	t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
-		if os.Getenv("PHAROS_REQUIRE_PEERS") == "1" {
-			t.Fatalf("%s is required: %v", name, err)
-		}
-		t.Skipf("%s is not installed", name)
-	}
-	cmd := exec.Command(name, args...)
+	cmd := exec.Command(tools.Path(t, name), args...)
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
 	if err != nil {

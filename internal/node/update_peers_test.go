@@ -14,6 +14,7 @@ import (
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 	"pharos/lab/peers"
+	"pharos/lab/tools"
 )
 
 // startStore runs a node with the zone peer.test. in its ledger.
@@ -88,12 +89,7 @@ func TestACME(t *testing.T) {
 func TestUpdateTools(t *testing.T) {
 	for _, tool := range []string{"nsupdate", "knsupdate"} {
 		t.Run(tool, func(t *testing.T) {
-			if _, err := exec.LookPath(tool); err != nil {
-				if os.Getenv("PHAROS_REQUIRE_PEERS") == "1" {
-					t.Fatal(err)
-				}
-				t.Skip(err)
-			}
+			tools.Need(t, tool)
 			n, _ := startStore(t, newFolder(t))
 			serial := n.current.Load().apexes.Get(dnsname.MustParse("peer.test.")).served.Zone.Serial()
 			addr := n.DNS()[0]
@@ -241,7 +237,7 @@ func TestUpdateOverTLS(t *testing.T) {
 func TestForwardToPeers(t *testing.T) {
 	for _, kind := range []peers.Kind{peers.Named, peers.Knot} {
 		t.Run(string(kind), func(t *testing.T) {
-			needPeers(t, string(kind))
+			tools.Need(t, string(kind))
 			at, theirs, f := freePort(t), freePort(t), newFolder(t)
 			s := startPeer(t, kind, peers.Options{Address: theirs, Key: peerKey, Zones: []peers.Zone{{Name: "peer.test.", Text: peerZone(1), Notify: at, Updates: true}}})
 			waitForSerial(t, theirs, 1, s.Log)

@@ -13,6 +13,7 @@ import (
 
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
+	"pharos/lab/tools"
 )
 
 // signWith makes keys and signs a zone with BIND's tools; it returns the DS record.
@@ -38,7 +39,7 @@ func signWith(t *testing.T, dir, origin, file, algorithm string, more ...string)
 // TestValidation: nodes that serve zones signed by BIND's tools, and a resolver with
 // their anchor: AD for what is proven, SERVFAIL and the reason for what is not.
 func TestValidation(t *testing.T) {
-	needPeers(t, "dnssec-keygen", "dnssec-signzone")
+	tools.Need(t, "dnssec-keygen", "dnssec-signzone")
 	f := newFolder(t)
 	root := "$TTL 1d\n. SOA a.root. host.root. 1 1h 15m 1w 1h\n. NS a.root.\na.root. A 127.0.0.1\nplain. NS ns.plain.\nns.plain. A 127.0.0.2\n"
 	kids := ""

@@ -8,6 +8,7 @@ import (
 
 	"pharos/internal/dns/dnsname"
 	"pharos/lab/peers"
+	"pharos/lab/tools"
 )
 
 // xotFolder makes the certificates of two servers; each is its own authority.
@@ -24,7 +25,7 @@ func xotFolder(t *testing.T) (f folder, ours, theirs peers.TLS) {
 func TestSecondariesOverTLS(t *testing.T) {
 	for _, kind := range []peers.Kind{peers.Named, peers.NSD} {
 		t.Run(string(kind), func(t *testing.T) {
-			needPeers(t, string(kind), "openssl")
+			tools.Need(t, string(kind), "openssl")
 			f, ours, theirs := xotFolder(t)
 			at, dot, peer := freePort(t), freePort(t), freePort(t)
 			f.write("peer.zone", peerZone(1))
@@ -74,7 +75,7 @@ zones:
 // name of its certificate, with its pin, and with a certificate of ours, which BIND
 // wants; not from one with another name.
 func TestPrimaryOverTLS(t *testing.T) {
-	needPeers(t, string(peers.Named), "openssl")
+	tools.Need(t, string(peers.Named), "openssl")
 	for _, tt := range []struct {
 		name, tls string
 		mutual    bool

@@ -19,6 +19,7 @@ import (
 	"pharos/internal/authority/zone"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
+	"pharos/lab/tools"
 )
 
 // Sizes of the differential run: what fits into CI, and what PHAROS_DIFFERENTIAL=N
@@ -229,7 +230,7 @@ func TestDifferential(t *testing.T) {
 		t.Skip("starts three servers")
 	}
 	for _, p := range peerServers {
-		requireTool(t, p.program)
+		tools.Need(t, p.program)
 	}
 	size, questions, seed := differentialSize(t)
 	t.Logf("%d zones, %d questions to each peer, seed %d", size, questions, seed)

@@ -19,6 +19,7 @@ import (
 	"github.com/miekg/dns"
 
 	"pharos/internal/dns/dnswire"
+	"pharos/lab/tools"
 )
 
 // peerZone is a signed zone as a file that peers serve.
@@ -105,7 +106,7 @@ const peerPatience = 30 * time.Second
 // once it answers for the zones to wait for.
 func (p peerServer) start(t *testing.T, zones, wait []peerZone) *dns.Conn {
 	t.Helper()
-	program, dir := requireTool(t, p.program), t.TempDir()
+	program, dir := tools.Path(t, p.program), t.TempDir()
 	port := freePort(t)
 	file := filepath.Join(dir, "config")
 	if err := os.WriteFile(file, []byte(p.config(dir, port, zones)), 0o600); err != nil {
@@ -223,7 +224,7 @@ func settle(v *verifier, ours, theirs *dns.Msg) string {
 // zones signed in every way, and compares the responses section by section.
 func TestPeersDNSSEC(t *testing.T) {
 	for _, p := range peerServers {
-		requireTool(t, p.program)
+		tools.Need(t, p.program)
 	}
 	rnd := rand.New(rand.NewPCG(11, 12))
 	dir := t.TempDir()
@@ -314,7 +315,7 @@ func showSecure(m *dns.Msg) string {
 // TestPeersRoot asks the same of the signed root zone of 2020.
 func TestPeersRoot(t *testing.T) {
 	for _, p := range peerServers {
-		requireTool(t, p.program)
+		tools.Need(t, p.program)
 	}
 	zr, err := gzip.NewReader(openShared(t, "data/root-2020-10-19-signed.zone.gz"))
 	if err != nil {

@@ -4,12 +4,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"pharos/lab/tools"
 )
 
 // signing is how a zone is signed.
@@ -32,37 +33,6 @@ var signings = []signing{
 	{"ldns nsec3 opt-out rsa", "ldns-signzone", "RSASHA256", []string{"-n", "-p", "-t", "0"}},
 }
 
-// requireTool skips the test if a program is absent, or fails it where programs
-// are required.
-func requireTool(t testing.TB, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil && filepath.Base(name) == name {
-		path, err = exec.LookPath("/usr/sbin/" + name)
-	}
-	if err != nil {
-		if os.Getenv("PHAROS_REQUIRE_PEERS") == "1" {
-			t.Fatalf("%s is required: %v", name, err)
-		}
-		t.Skipf("%s is not installed", name)
-	}
-	return path
-}
-
-// run runs a tool in a folder and returns what it prints.
-func run(t testing.TB, dir, name string, args ...string) string {
-	t.Helper()
-	cmd := exec.Command(requireTool(t, name), args...)
-	cmd.Dir = dir
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%s %v: %v\n%s%s", name, args, err, out, stderr.String())
-	}
-	return string(out)
-}
-
 // signer signs zones of one origin with one key.
 type signer struct {
 	signing
@@ -72,15 +42,15 @@ type signer struct {
 
 func newSigner(t testing.TB, s signing, origin string) *signer {
 	t.Helper()
-	requireTool(t, s.tool)
+	tools.Need(t, s.tool)
 	dir := t.TempDir()
 	var out string
 	if s.tool == "ldns-signzone" {
-		out = run(t, dir, "ldns-keygen", "-a", s.algorithm, "-b", "2048", "-k", origin)
+		out = tools.Run(t, dir, "ldns-keygen", "-a", s.algorithm, "-b", "2048", "-k", origin)
 	} else {
-		out = run(t, dir, "dnssec-keygen", "-q", "-a", s.algorithm, "-b", "2048", "-f", "KSK", origin)
+		out = tools.Run(t, dir, "dnssec-keygen", "-q", "-a", s.algorithm, "-b", "2048", "-f", "KSK", origin)
 		if s.algorithm != "RSASHA256" {
-			out = run(t, dir, "dnssec-keygen", "-q", "-a", s.algorithm, "-f", "KSK", origin)
+			out = tools.Run(t, dir, "dnssec-keygen", "-q", "-a", s.algorithm, "-f", "KSK", origin)
 		}
 	}
 	return &signer{signing: s, dir: dir, origin: origin, key: strings.TrimSpace(out)}
@@ -96,10 +66,10 @@ func (s *signer) sign(t testing.TB, text string) string {
 	}
 	if s.tool == "ldns-signzone" {
 		args := append(append([]string{}, s.options...), "-o", s.origin, "-f", file+".signed", file, s.key)
-		run(t, s.dir, s.tool, args...)
+		tools.Run(t, s.dir, s.tool, args...)
 	} else {
 		args := append(append([]string{"-S", "-z", "-q", "-O", "full", "-K", s.dir}, s.options...), "-o", s.origin, "-f", file+".signed", file)
-		run(t, s.dir, s.tool, args...)
+		tools.Run(t, s.dir, s.tool, args...)
 	}
 	signed, err := os.ReadFile(file + ".signed")
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -12,6 +11,7 @@ import (
 
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnssec"
+	"pharos/lab/tools"
 )
 
 // algorithms are all that are signed with.
@@ -24,34 +24,6 @@ func mustGenerate(t testing.TB, flags uint16, algorithm uint8) *Key {
 		t.Fatal(err)
 	}
 	return k
-}
-
-// requireTool skips the test if a program is absent, or fails it where programs
-// are required.
-func requireTool(t testing.TB, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil && filepath.Base(name) == name {
-		path, err = exec.LookPath("/usr/sbin/" + name)
-	}
-	if err != nil {
-		if os.Getenv("PHAROS_REQUIRE_PEERS") == "1" {
-			t.Fatalf("%s is required: %v", name, err)
-		}
-		t.Skipf("%s is not installed", name)
-	}
-	return path
-}
-
-func run(t testing.TB, dir, name string, args ...string) string {
-	t.Helper()
-	cmd := exec.Command(requireTool(t, name), args...)
-	cmd.Dir = dir
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
-	}
-	return string(out)
 }
 
 // TestSignature: what a key signs, the validator's arithmetic checks, and not when an
@@ -122,8 +94,8 @@ func TestPair(t *testing.T) {
 // TestToolsKeys: keys of dnssec-keygen and ldns-keygen are read, their DS is the one
 // that the tools make, and BIND takes ours.
 func TestToolsKeys(t *testing.T) {
-	requireTool(t, "dnssec-keygen")
-	requireTool(t, "ldns-keygen")
+	tools.Need(t, "dnssec-keygen")
+	tools.Need(t, "ldns-keygen")
 	for _, algorithm := range algorithms {
 		dir := t.TempDir()
 		var names []string
@@ -131,8 +103,8 @@ func TestToolsKeys(t *testing.T) {
 		if algorithm == dnssec.RSASHA256 {
 			args = append(args, "-b", "2048")
 		}
-		names = append(names, strings.TrimSpace(run(t, dir, "dnssec-keygen", append(args, "-f", "KSK", "example.org")...)))
-		names = append(names, strings.TrimSpace(run(t, dir, "ldns-keygen", "-k", "-b", "2048", "-a", AlgorithmName(algorithm), "example.org")))
+		names = append(names, strings.TrimSpace(tools.Run(t, dir, "dnssec-keygen", append(args, "-f", "KSK", "example.org")...)))
+		names = append(names, strings.TrimSpace(tools.Run(t, dir, "ldns-keygen", "-k", "-b", "2048", "-a", AlgorithmName(algorithm), "example.org")))
 		for _, name := range names {
 			public, err := os.ReadFile(filepath.Join(dir, name+".key"))
 			if err != nil {
@@ -154,7 +126,7 @@ func TestToolsKeys(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if want := strings.ToLower(run(t, dir, "dnssec-dsfromkey", "-2", name+".key")); !strings.Contains(want, fmt.Sprintf("%x", ds[4:])) {
+			if want := strings.ToLower(tools.Run(t, dir, "dnssec-dsfromkey", "-2", name+".key")); !strings.Contains(want, fmt.Sprintf("%x", ds[4:])) {
 				t.Errorf("DS %x, want %s", ds, want)
 			}
 		}
@@ -176,7 +148,7 @@ func TestToolsKeys(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(ours, "zone"), []byte("$ORIGIN example.org.\n"+zone), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		run(t, ours, "dnssec-signzone", "-z", "-q", "-S", "-o", "example.org", "zone")
+		tools.Run(t, ours, "dnssec-signzone", "-z", "-q", "-S", "-o", "example.org", "zone")
 	}
 }
 

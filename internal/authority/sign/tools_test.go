@@ -16,6 +16,7 @@ import (
 	"pharos/internal/dns/rdata"
 	"pharos/internal/dns/zonefile"
 	"pharos/internal/dns/zonemd"
+	"pharos/lab/tools"
 )
 
 var example = dnsname.MustParse("example.org.")
@@ -126,14 +127,14 @@ func checkWithTools(t testing.TB, z *zone.Zone) {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	run(t, dir, "dnssec-verify", "-q", "-z", "-o", z.Origin().String(), "zone") // -z: a KSK may sign all
-	run(t, dir, "ldns-verify-zone", "-V", "1", "zone")
+	tools.Run(t, dir, "dnssec-verify", "-q", "-z", "-o", z.Origin().String(), "zone") // -z: a KSK may sign all
+	tools.Run(t, dir, "ldns-verify-zone", "-V", "1", "zone")
 	for n := range z.Nodes() {
 		if found := z.At(n); found.DNAME != 0 { // Knot refuses what lies below a DNAME
 			return
 		}
 	}
-	run(t, dir, "kzonecheck", "-o", z.Origin().String(), "-d", "on", "zone")
+	tools.Run(t, dir, "kzonecheck", "-o", z.Origin().String(), "-d", "on", "zone")
 }
 
 var checkers = []string{"dnssec-verify", "ldns-verify-zone", "kzonecheck"}
@@ -151,7 +152,7 @@ func hasTools() bool {
 // of BIND, ldns and Knot.
 func TestWholeWithTools(t *testing.T) {
 	for _, tool := range checkers {
-		requireTool(t, tool)
+		tools.Need(t, tool)
 	}
 	z := mustBuild(t, manyThings)
 	for _, algorithm := range algorithms {

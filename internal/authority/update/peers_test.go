@@ -18,6 +18,7 @@ import (
 	"pharos/internal/dns/rdata"
 	"pharos/internal/dns/zonefile"
 	"pharos/lab/peers"
+	"pharos/lab/tools"
 )
 
 // TestPeers sends the same random updates to BIND and Knot and to this package, and
@@ -33,12 +34,7 @@ import (
 func TestPeers(t *testing.T) {
 	for _, kind := range []peers.Kind{peers.Named, peers.Knot} {
 		t.Run(string(kind), func(t *testing.T) {
-			if !peers.Installed(string(kind)) {
-				if os.Getenv("PHAROS_REQUIRE_PEERS") == "1" {
-					t.Fatalf("%s is not installed", kind)
-				}
-				t.Skipf("%s is not installed", kind)
-			}
+			tools.Need(t, string(kind))
 			zones, updates := 8, 40
 			if os.Getenv("PHAROS_LONG") != "" {
 				zones, updates = 50, 200

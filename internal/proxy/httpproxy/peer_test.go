@@ -8,17 +8,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"pharos/lab/tools"
 )
 
 // TestCurl has a real client use the gateway in the ways curl knows.
 func TestCurl(t *testing.T) {
-	curl, err := exec.LookPath("curl")
-	if err != nil {
-		if os.Getenv("PHAROS_REQUIRE_PEERS") == "1" {
-			t.Fatal("curl is required and not installed")
-		}
-		t.Skip("curl is not installed")
-	}
+	curl := tools.Path(t, "curl")
 	origin := startHTTPOrigin(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Seen", fmt.Sprint(r.Method, " ", r.ContentLength, " ", r.Header.Get("Expect")))
 		fmt.Fprintf(w, "%s %s\n", r.URL.Path, sumOf(r.Body))

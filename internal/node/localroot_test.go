@@ -22,6 +22,7 @@ import (
 	"pharos/internal/dns/zonefile"
 	"pharos/internal/dns/zonemd"
 	"pharos/lab/peers"
+	"pharos/lab/tools"
 )
 
 // signedRoot signs a root zone with a digest, and returns it as a master file, with its
@@ -111,7 +112,7 @@ func rootAnswer(t *testing.T, n *Node, name string, qtype uint16) *dns.Msg {
 // come from the copy, validated, without a packet to anybody; over a restart too, with
 // NSD gone.
 func TestLocalRoot(t *testing.T) {
-	needPeers(t, "nsd")
+	tools.Need(t, "nsd")
 	text, anchor := signedRoot(t, realRoot(t))
 	address, err := peers.FreePort()
 	if err != nil {

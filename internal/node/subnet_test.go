@@ -4,13 +4,15 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"pharos/lab/tools"
 )
 
 // TestSubnetToServers: a server with an answer for each network is told of them
 // (RFC 7871), each client gets that of its network, with its scope, and one that does
 // not want to be told of gets that for all.
 func TestSubnetToServers(t *testing.T) {
-	needPeers(t, "dig")
+	tools.Need(t, "dig")
 	f := newFolder(t)
 	zone := "$TTL 60\n@ SOA ns host 1 1h 1h 1w 60\n@ NS ns\nns A 192.0.2.53\nwww A %s\n"
 	f.write("near.zone", fmt.Sprintf(zone, "192.0.2.1"))

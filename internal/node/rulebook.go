@@ -76,6 +76,15 @@ func (s *Snapshot) hostsChanged() bool {
 	return slices.ContainsFunc(append([]*Snapshot{s}, s.views...), func(in *Snapshot) bool { return in.rulebook.FilesChanged() })
 }
 
+// rulesChanged sets the problems of policy zones, if next has other versions of them
+// than prev: most changes of zones are none of theirs.
+func (n *Node) rulesChanged(prev, next *Snapshot) {
+	same := func(a, b *Snapshot) bool { return a.rulebook == b.rulebook }
+	if !same(prev, next) || !slices.EqualFunc(prev.views, next.views, same) {
+		n.reportRules(next)
+	}
+}
+
 // reportRules sets the problems of policy zones and local data.
 func (n *Node) reportRules(s *Snapshot) {
 	var subjects []string

@@ -65,7 +65,7 @@ func (n *Node) zoneChanged(name dnsname.Name) {
 	n.current.Store(next)
 	n.followZone(prev, next, name)
 	n.reportZone(next.apexes.Get(name).served)
-	n.reportRules(next)
+	n.rulesChanged(prev, next)
 	n.reportTransfers(name)
 	n.catalogChanged(next.apexes.Get(name).config)
 }

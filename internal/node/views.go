@@ -425,7 +425,7 @@ func (n *Node) viewZoneChanged(view string, name dnsname.Name) {
 	n.followZone(v, next.views[at], name)
 	n.reportZone(changed.apexes.Get(name).served)
 	n.reportTransfersOf(view, name)
-	n.reportRules(&next)
+	n.rulesChanged(prev, &next)
 }
 
 // The drivers of the view that s is of, or those outside of views.

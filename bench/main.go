@@ -66,7 +66,7 @@ type options struct {
 func parse(args []string) (options, error) {
 	var o options
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
-	f.StringVar(&o.work, "work", "all", "what to measure: `auth|shapes|cache|cold|bulk|flood|cut|http|streams|change|sign|all`")
+	f.StringVar(&o.work, "work", "all", "what to measure: `auth|shapes|cache|rrsets|cold|bulk|flood|cut|http|streams|change|sign|all`")
 	f.StringVar(&o.part, "part", "all", "which part of the works shapes and change: `tld|signed|many|restart|seen|updates|calm|all`")
 	f.IntVar(&o.rounds, "rounds", 11, "how often each server is measured; the median counts")
 	f.Float64Var(&o.seconds, "seconds", 0.8, "length of one measurement")
@@ -126,7 +126,7 @@ func (a *arena) parts(all []part, programs []peer.Program) ([]table.Row, error) 
 	return rows, nil
 }
 
-var works = []work{{"auth", (*arena).auth}, {"shapes", (*arena).shapes}, {"cache", (*arena).cache}, {"http", (*arena).http}, {"cold", (*arena).cold}, {"bulk", (*arena).bulk}, {"flood", (*arena).flood}, {"cut", (*arena).cut}, {"streams", (*arena).streams}, {"change", (*arena).change}, {"sign", (*arena).signing}}
+var works = []work{{"auth", (*arena).auth}, {"shapes", (*arena).shapes}, {"cache", (*arena).cache}, {"rrsets", (*arena).rrsets}, {"http", (*arena).http}, {"cold", (*arena).cold}, {"bulk", (*arena).bulk}, {"flood", (*arena).flood}, {"cut", (*arena).cut}, {"streams", (*arena).streams}, {"change", (*arena).change}, {"sign", (*arena).signing}}
 
 // run measures what the arguments ask for and prints it on stdout. It ends every server it started, also
 // when it is interrupted.

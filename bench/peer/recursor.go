@@ -3,6 +3,7 @@ package peer
 import (
 	"fmt"
 	"net"
+	"strings"
 )
 
 // Resolvers. All have one thread, no validation, and a cache that holds the whole
@@ -91,4 +92,19 @@ quiet=yes
 `, j.Dir, j.Port, j.Target)}, []string{"--config-dir=" + j.Dir}
 		},
 	}
+}
+
+// Roomy gives a resolver a cache that holds a million RRsets and the answers made of them.
+func Roomy(p Program) Program {
+	files := p.Files
+	p.Files = func(j Job) (map[string]string, []string) {
+		f, args := files(j)
+		for name, text := range f {
+			text = strings.ReplaceAll(text, "resolver: {", "resolver: {cacheSize: 512MiB, saveCache: 0s, ")
+			text = strings.ReplaceAll(text, "msg-cache-size: 64m", "msg-cache-size: 1g")
+			f[name] = strings.ReplaceAll(text, "rrset-cache-size: 128m", "rrset-cache-size: 2g")
+		}
+		return f, args
+	}
+	return p
 }

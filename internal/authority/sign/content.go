@@ -81,9 +81,10 @@ func (s *signing) sameTags() bool {
 }
 
 // isMade reports whether records of type t are made by the signer, wherever they are.
-func isMade(t rdata.Type) bool {
-	return t == rdata.TypeRRSIG || t == rdata.TypeNSEC || t == rdata.TypeNSEC3 || t == rdata.TypeNSEC3PARAM
-}
+func isMade(t rdata.Type) bool { return slices.Contains(madeTypes, t) }
+
+// madeTypes are the types of the records that a signer makes.
+var madeTypes = []rdata.Type{rdata.TypeRRSIG, rdata.TypeNSEC, rdata.TypeNSEC3, rdata.TypeNSEC3PARAM}
 
 // isKeySet reports whether RRsets of type t are signed by the keys that the parent knows.
 // RFC 7344 §4.1: "must be signed with a key that is represented in both the current
@@ -113,7 +114,11 @@ func Strip(z *zone.Zone) (*zone.Zone, []zone.Problem) {
 	return b.Finish()
 }
 
+// hasMade reports whether z has such records. It looks at all of z only if it may.
 func hasMade(z *zone.Zone) bool {
+	if !slices.ContainsFunc(madeTypes, z.MayHave) {
+		return false
+	}
 	for n := range z.Nodes() {
 		sets := z.RRsets(n)
 		for set, ok := sets.Next(); ok; set, ok = sets.Next() {

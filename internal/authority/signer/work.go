@@ -338,6 +338,9 @@ func (s *Signers) adopt(e *entry, z *zone.Zone, setup string) {
 
 func steeredNames(z *zone.Zone) []string {
 	var all []string
+	if !z.MaySteer() {
+		return nil
+	}
 	for n := range z.Nodes() {
 		if z.IsSteered(n) {
 			all = append(all, z.Name(n).String())

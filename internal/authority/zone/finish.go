@@ -29,6 +29,7 @@ func (b *Builder) Finish() (*Zone, []Problem) {
 		z.origin = z.Name(apex) // beside the rest
 	}
 	for _, i := range order {
+		z.steers = z.steers || b.nodes[i].flags&flagSteered != 0
 		if b.nodes[i].flags&flagHash == 0 {
 			insert(z.table, b.nodes[i].hash, uint32(b.nodes[i].node))
 		}

@@ -350,6 +350,7 @@ func (p *patch) count() {
 		}
 	}
 	p.next.wild = p.next.wild || p.b.wild
+	p.next.steers = p.next.steers || slices.ContainsFunc(p.b.nodes, func(n stagedNode) bool { return n.flags&flagSteered != 0 })
 	for _, t := range p.b.types {
 		p.next.types = withType(p.next.types, t)
 	}

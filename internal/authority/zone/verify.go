@@ -171,6 +171,7 @@ func (v *verifier) node(at int) (end int, err error) {
 	if given&^(flagHash|flagSteered) != flags&^flagHash || given&flagHash != 0 && flags&flagHash == 0 {
 		return 0, errors.New("its flags do not fit its records")
 	}
+	z.steers = z.steers || given&flagSteered != 0
 	if given&flagHash != 0 {
 		v.hidden++
 	} else {

@@ -72,6 +72,7 @@ type Zone struct {
 	targets   targetSet // names in the zone whose addresses an answer or a check has looked for
 	wild      bool      // whether some wildcard has addresses
 	loose     bool      // whether some target in the zone has, or had, no node
+	steers    bool      // whether some name is, or was, steered
 	unindexed int       // nodes of the arena with flagHash that nsec3 has not
 	warnings  warnings
 }
@@ -146,6 +147,10 @@ func (z *Zone) HasDNAME(n Node) bool { return z.flags(n)&flagDNAME != 0 }
 // IsSteered reports whether the addresses of n are not the zone's to give: see
 // Builder.Steer.
 func (z *Zone) IsSteered(n Node) bool { return z.flags(n)&flagSteered != 0 }
+
+// MaySteer reports whether some name may be steered: if not, nobody needs to look for
+// one. It looks at no name.
+func (z *Zone) MaySteer() bool { return z.steers }
 
 // IsOccluded reports whether n lies below a zone cut or a DNAME, so that its
 // records are no authoritative data of this zone: at most glue.

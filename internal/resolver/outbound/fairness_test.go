@@ -17,7 +17,7 @@ import (
 // another client.
 func besideGreedy(t *testing.T, greedy netip.Addr) (a iterate.Answer, taken bool, refused uint64) {
 	t.Helper()
-	d, servers := internet(t, Config{Clients: 200, Exchanges: 40, Limits: iterate.Limits{Time: time.Minute}})
+	d, servers := internet(t, Config{Clients: 200, Exchanges: 400, Limits: iterate.Limits{Time: time.Minute}})
 	resolve(t, d, "first.test.") // the root and test. are known
 	heard := make(chan struct{}, 1000)
 	servers[otherAt].set(func(*dnswire.Message, bool) *dnswire.Message {

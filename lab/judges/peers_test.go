@@ -387,6 +387,7 @@ var differences = []difference{
 	{"Knot Resolver", "plain.deeper.down.family-", "", "NO", "does not find the unsigned delegation below two empty non-terminals"},
 	{"BIND", "www-two-signatures-", "", "NOERROR, AD", "gives up after one signature that does not fit (CVE-2023-50387); RFC 6840 section 5.4 wants any valid one accepted, so we go on to the next, within a budget"},
 	{"delv", "www-two-signatures-", "", "secure", "gives up after one signature that does not fit, as BIND"},
+	{"delv", "crossing", "d-optout", "insecure", "takes a denial at the end of an alias, whose record opted out, for validated; RFC 5155 section 9.2: it is not, and BIND sets no AD"},
 	{"delv", "-iter", "", "insecure", "takes up to 150 NSEC3 iterations, as BIND"},
 	{"BIND", "denial-also-txt-optout", "wildcard nodata", "SERVFAIL", "takes a denial for insecure as one of its records opted out, though another says that the type is there; RFC 5155 section 8.7"},
 	{"Knot Resolver", "denial-also-txt-optout", "wildcard nodata", "SERVFAIL", "takes a denial for insecure as one of its records opted out, though another says that the type is there; RFC 5155 section 8.7"},

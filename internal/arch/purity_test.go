@@ -41,6 +41,36 @@ func TestPurePackages(t *testing.T) {
 	}
 }
 
+// TestTimeIsOfTheClock: what decides by the time has it from package clock, which tests
+// from outside can move. Deadlines of connections are the system's, and so are
+// stop-watches.
+func TestTimeIsOfTheClock(t *testing.T) {
+	stopwatches := []string{
+		"internal/resolver/outbound/quic.go", "internal/resolver/outbound/https.go", "internal/resolver/outbound/stream.go",
+	}
+	for _, s := range sources(t) {
+		decides := s.pkg() == "internal/node" || strings.HasPrefix(s.pkg(), "internal/authority/") || strings.HasPrefix(s.pkg(), "internal/resolver/")
+		if !decides || s.test || slices.Contains(stopwatches, s.path) {
+			continue
+		}
+		lines := strings.Split(s.text, "\n")
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			sel, ok := n.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			x, ok := sel.X.(*ast.Ident)
+			if !ok || x.Name != "time" || !slices.Contains([]string{"Now", "Since", "Until"}, sel.Sel.Name) {
+				return true
+			}
+			if line := lines[s.fset.Position(sel.Pos()).Line-1]; !strings.Contains(line, "eadline") {
+				t.Errorf("%s: clock.%s instead of time.%[2]s", s.at(sel.Pos()), sel.Sel.Name)
+			}
+			return true
+		})
+	}
+}
+
 // TestNoSleeps: a test waits for what it waits for. Inside a synctest bubble a
 // sleep takes no time, and is how time passes.
 func TestNoSleeps(t *testing.T) {

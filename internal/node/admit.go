@@ -4,11 +4,11 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"time"
 
 	"pharos/internal/admin/config"
 	"pharos/internal/authority/transfer"
 	"pharos/internal/authority/zone"
+	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
@@ -178,7 +178,7 @@ func (n *Node) addExpire(s *Snapshot, z *zone.Zone, q *dnswire.Query, out *dnswi
 func (n *Node) expireOf(s *Snapshot, z *zone.Zone) uint32 {
 	if a := s.apexes.Get(z.Origin()); a != nil && a.served.isSecondary() {
 		if st, ok := n.secondariesOf(s).State(z.Origin()); ok {
-			return uint32(max(0, time.Until(st.Expires).Seconds()))
+			return uint32(max(0, clock.Until(st.Expires).Seconds()))
 		}
 	}
 	return transfer.ExpireOf(z)

@@ -13,6 +13,7 @@ import (
 	"pharos/internal/authority/aliases"
 	"pharos/internal/authority/journal"
 	"pharos/internal/authority/zone"
+	"pharos/internal/clock"
 	"pharos/internal/cluster/state"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
@@ -83,7 +84,7 @@ func (a aliasNames) Find(name dnsname.Name) (*zone.Zone, *aliases.Driver) {
 }
 
 func (a aliasNames) Cut(z *zone.Zone, cut zone.Node) {
-	learnCut(a.node.cacheOf(a.in), time.Now(), z, cut)
+	learnCut(a.node.cacheOf(a.in), clock.Now(), z, cut)
 }
 
 func (a aliasNames) Resolve(ctx context.Context, name dnsname.Name, t rdata.Type) ([]rdata.Record, error) {

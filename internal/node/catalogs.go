@@ -3,11 +3,11 @@ package node
 import (
 	"context"
 	"path/filepath"
-	"time"
 
 	"pharos/internal/admin/config"
 	"pharos/internal/authority/catalog"
 	"pharos/internal/authority/catalogs"
+	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 )
 
@@ -124,5 +124,5 @@ func (n *Node) makeCatalogs(file *config.Config) {
 			members[z.CatalogMember] = append(members[z.CatalogMember], m)
 		}
 	}
-	n.catalogs.Make(members, time.Now())
+	n.catalogs.Make(members, clock.Now())
 }

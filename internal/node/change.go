@@ -13,6 +13,7 @@ import (
 	"pharos/internal/admin/api"
 	"pharos/internal/admin/config"
 	"pharos/internal/admin/logfile"
+	"pharos/internal/clock"
 	"pharos/internal/cluster/state"
 	"pharos/internal/cluster/store"
 	"pharos/internal/traffic/health"
@@ -74,7 +75,7 @@ func (n *Node) reload() (api.Applied, error) {
 	n.problem(configRefused, "", "")
 	n.lookAtCatalogs()
 	n.problem(listenerFailed, "", needsRestart(before.Config, cfg))
-	n.followCertificates(cfg, time.Now(), true)
+	n.followCertificates(cfg, clock.Now(), true)
 	now := n.current.Load()
 	applied := api.Applied{Revision: now.Revision}
 	for z := range now.everyZone() {
@@ -239,7 +240,7 @@ func (n *Node) reportPool(name string, allDown bool) {
 
 // problem sets or clears a problem, and logs it once.
 func (n *Node) problem(c code, name, text string) {
-	if !n.problems.set(c, name, text, time.Now()) {
+	if !n.problems.set(c, name, text, clock.Now()) {
 		return
 	}
 	if text == "" {
@@ -276,7 +277,7 @@ func (n *Node) watchFiles(ctx context.Context, reload <-chan struct{}) {
 			n.saveVerdicts(n.data())
 			n.followLogs()
 			n.mu.Lock()
-			n.followCertificates(n.current.Load().Config, time.Now(), false)
+			n.followCertificates(n.current.Load().Config, clock.Now(), false)
 			same := !n.filesChanged()
 			n.mu.Unlock()
 			if same {

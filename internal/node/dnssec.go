@@ -22,6 +22,7 @@ import (
 	"pharos/internal/authority/sign"
 	"pharos/internal/authority/signer"
 	"pharos/internal/authority/xfr"
+	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnssec"
 	"pharos/internal/dns/dnswire"
@@ -316,13 +317,13 @@ func (k *keeping) reportDNSSEC(name dnsname.Name) {
 	}
 	n.problem(signingFailed, about, text(st.Problem != "", "%s", st.Problem))
 	n.problem(clockJumped, about, text(st.Jumped != 0, "the clock has jumped by %s; signatures go on being dated as before for some minutes, in case it is a mistake", st.Jumped.Round(time.Second)))
-	left := time.Until(st.Expires)
+	left := clock.Until(st.Expires)
 	n.problem(signaturesExpire, about, text(st.Signed && st.Problem != "" && left < expiring, "the first signature ends in %s (%s), and none is renewed: see the other problems", left.Round(time.Minute), st.Expires.UTC().Format(time.DateTime)))
 	n.problem(parentLost, about, text(st.Parent.Lost != "", "it is bogus to whoever validates: %s; have the parent show what \"pharos zone ds %s\" prints", st.Parent.Lost, about))
 	if e := st.Elsewhere; e != nil {
 		said := e.Lacks
 		if said == "" && e.Warn {
-			said = fmt.Sprintf("what the offline KSK has signed ends in %s (%s); make a request with \"pharos zone keys ksr\", have it signed, and import the response", time.Until(e.Until).Round(time.Hour), e.Until.UTC().Format(time.DateTime))
+			said = fmt.Sprintf("what the offline KSK has signed ends in %s (%s); make a request with \"pharos zone keys ksr\", have it signed, and import the response", clock.Until(e.Until).Round(time.Hour), e.Until.UTC().Format(time.DateTime))
 		}
 		n.problem(offlineEnds, about, text(said != "", "%s", said))
 	} else {
@@ -355,7 +356,7 @@ func waitingForParent(st signer.State) string {
 	since := time.Duration(0)
 	for _, v := range st.Keys {
 		if v.Key.Wanted && v.Key.Role != kasp.ZSK && !v.Key.Made.IsZero() {
-			since = max(since, time.Since(v.Key.Made))
+			since = max(since, clock.Since(v.Key.Made))
 		}
 	}
 	switch {
@@ -406,7 +407,7 @@ func (k *keeping) sampleKeys(emit func(telemetry.Sample)) {
 		emit(gauge("dnssec_next_event_seconds", "Time until the next step of a key that time alone brings; 0 if none does.", next.Seconds(), "zone", name))
 		emit(gauge("dnssec_parent_agrees", "1 while the parent shows what it should.", one(st.Parent.Agrees), "zone", name))
 		if st.Signed {
-			emit(gauge("dnssec_first_expiry_seconds", "Time until the first signature of a zone ends, if it is not renewed.", time.Until(st.Expires).Seconds(), "zone", name))
+			emit(gauge("dnssec_first_expiry_seconds", "Time until the first signature of a zone ends, if it is not renewed.", clock.Until(st.Expires).Seconds(), "zone", name))
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/clock"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/serve/admission"
 	"pharos/internal/serve/cookie"
@@ -115,7 +116,7 @@ func (n *Node) limitLate(d *dnsserver.Deferred, msg []byte) dnsserver.Verdict {
 		return dnsserver.Answered
 	}
 	answers := int(binary.BigEndian.Uint16(msg[6:]))
-	switch n.take(time.Now(), d.Client().Addr(), classOf(dnswire.Rcode(msg[3]&0xF), answers)) {
+	switch n.take(clock.Now(), d.Client().Addr(), classOf(dnswire.Rcode(msg[3]&0xF), answers)) {
 	case ratelimit.Drop:
 		return dnsserver.Drop
 	case ratelimit.Truncate:

@@ -13,6 +13,7 @@ import (
 	"pharos/internal/admin/explain"
 	"pharos/internal/authority/answer"
 	"pharos/internal/authority/zone"
+	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
@@ -28,7 +29,7 @@ import (
 // functions that make it for them, and tells its steps.
 func (n *Node) Explain(ctx context.Context, r api.ExplainRequest) (*explain.Explanation, error) {
 	s := n.current.Load()
-	e := &explain.Explanation{Client: r.From.String(), At: time.Now(), Revision: s.Revision}
+	e := &explain.Explanation{Client: r.From.String(), At: clock.Now(), Revision: s.Revision}
 	switch {
 	case r.ID != "":
 		return n.explainFailure(r.ID)
@@ -241,7 +242,7 @@ func (x explained) explainResolve(ctx context.Context, e *explain.Explanation, q
 	switch {
 	case x.anew:
 		e.Add(explain.Cache, "resolved as with an empty cache, by a resolver made for this explanation")
-	case x.resolver.Cache().Answer(time.Now(), q, &out, 0):
+	case x.resolver.Cache().Answer(clock.Now(), q, &out, 0):
 		e.Add(explain.Cache, "a finished answer is ready in the cache; --resolve shows how it comes about")
 		finishWith(e, out.Finish())
 		return

@@ -7,6 +7,7 @@ import (
 
 	"pharos/internal/admin/api"
 	"pharos/internal/admin/explain"
+	"pharos/internal/clock"
 	"pharos/internal/resolver/failures"
 	"pharos/internal/resolver/iterate"
 	"pharos/internal/resolver/outbound"
@@ -22,7 +23,7 @@ func (n *Node) keepFailure(d *dnsserver.Deferred, a iterate.Answer) {
 	}
 	q := d.Query()
 	n.failures.Put(failures.Record{
-		ID: a.Failure, At: time.Now(), Client: d.Client().Addr(), Name: q.Name.Clone(), Type: q.Type,
+		ID: a.Failure, At: clock.Now(), Client: d.Client().Addr(), Name: q.Name.Clone(), Type: q.Type,
 		Error: a.Errors[0], Spent: a.Spent, Elapsed: a.Elapsed, Steps: a.Trace,
 	})
 }
@@ -45,7 +46,7 @@ func (n *Node) explainFailure(id string) (*explain.Explanation, error) {
 	if err != nil {
 		return nil, &api.Refused{Status: http.StatusBadRequest, Err: err}
 	}
-	r, ok := n.failures.Get(time.Now(), number)
+	r, ok := n.failures.Get(clock.Now(), number)
 	if !ok {
 		kept, _ := n.failures.Stats()
 		return nil, &api.Refused{Status: http.StatusNotFound, Err: fmt.Errorf(

@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"time"
 
 	"pharos/internal/admin/api"
 	"pharos/internal/admin/config"
 	"pharos/internal/authority/gate"
 	"pharos/internal/authority/journal"
 	"pharos/internal/authority/zone"
+	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 )
@@ -37,7 +37,7 @@ func (from before) pass(c *config.Zone, s, old *servedZone, v journal.Version) e
 	// What is served has passed, and what was said then stays true.
 	served := s.gated.version == v.Zone && against == v.Zone
 	if known := s.gated.version == v.Zone && s.gated.against == against && s.gated.rules == rules; !served && !known {
-		s.gated = gating{v.Zone, against, rules, gate.Check(against, v.Zone, leading(v.Journal, against), rules, time.Now())}
+		s.gated = gating{v.Zone, against, rules, gate.Check(against, v.Zone, leading(v.Journal, against), rules, clock.Now())}
 		if against == nil {
 			from.recall(c, s, v, rules)
 		}

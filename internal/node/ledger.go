@@ -15,6 +15,7 @@ import (
 	"pharos/internal/authority/masterfile"
 	"pharos/internal/authority/update"
 	"pharos/internal/authority/zone"
+	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
 )
@@ -119,7 +120,7 @@ func (k *keeping) checkVersion(old, now *zone.Zone, d *journal.Difference) error
 	if d != nil {
 		differences = append(differences, d)
 	}
-	return gate.Refusals(gate.Check(old, now, differences, gateRules(a.config), time.Now()))
+	return gate.Refusals(gate.Check(old, now, differences, gateRules(a.config), clock.Now()))
 }
 
 // sampleLedger gives the counters of the zones of kind store, of all views.

@@ -11,6 +11,7 @@ import (
 
 	"pharos/internal/admin/api"
 	"pharos/internal/admin/config"
+	"pharos/internal/clock"
 	"pharos/internal/proxy/tlscert"
 	"pharos/internal/serve/admission"
 	"pharos/internal/serve/dnsserver"
@@ -54,7 +55,7 @@ func (n *Node) listenDNS(cfg *config.Config) error {
 		},
 	}
 	shakes := ratelimit.NewHandshakes(e.Handshakes, e.HandshakesPerNetwork, n.started)
-	c.Handshake = func(client netip.Addr, proven bool) bool { return shakes.Allow(time.Now(), client, proven) }
+	c.Handshake = func(client netip.Addr, proven bool) bool { return shakes.Allow(clock.Now(), client, proven) }
 	if n.logs.observer != nil {
 		c.DNS.Observer = n.logs.observer
 	}
@@ -62,7 +63,7 @@ func (n *Node) listenDNS(cfg *config.Config) error {
 		c.DNS.Proxies = proxies.Allows
 	}
 	if cfg.Listen.HasEncrypted() {
-		if err := n.certificates.Load(wantedCertificates(cfg), time.Now()); err != nil {
+		if err := n.certificates.Load(wantedCertificates(cfg), clock.Now()); err != nil {
 			return fmt.Errorf("tls: %w", err)
 		}
 	}

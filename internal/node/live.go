@@ -2,12 +2,12 @@ package node
 
 import (
 	"net/netip"
-	"time"
 
 	"pharos/internal/admin/telemetry"
 	"pharos/internal/authority/answer"
 	"pharos/internal/authority/live"
 	"pharos/internal/authority/zone"
+	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
@@ -121,7 +121,7 @@ func refuseUnsigned(why live.Reason, out *dnswire.Builder) {
 
 // signLate makes and sends an answer with slow keys.
 func (n *Node) signLate(l late, d *dnsserver.Deferred) {
-	l.options.Work.Now, l.options.Work.Late = time.Now(), true
+	l.options.Work.Now, l.options.Work.Late = clock.Now(), true
 	n.reply(d, func(out *dnswire.Builder) {
 		start := out.Mark()
 		outcome := answer.With(l.options, d.Query(), l.zone, l.rotation, out)

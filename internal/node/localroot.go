@@ -8,6 +8,7 @@ import (
 	"pharos/internal/admin/api"
 	"pharos/internal/admin/config"
 	"pharos/internal/authority/xfr"
+	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/iterate"
@@ -70,7 +71,7 @@ func (n *Node) takeRoot() {
 		return
 	}
 	anchors, _ := n.trust.Anchors()
-	if err := n.root.Take(time.Now(), z, anchors); err == nil {
+	if err := n.root.Take(clock.Now(), z, anchors); err == nil {
 		n.log.Info("copy of the root zone is used", "serial", z.Serial())
 	}
 	n.tellRoot()
@@ -94,7 +95,7 @@ func (n *Node) localRoot() *api.LocalRoot {
 		return nil
 	}
 	st, _ := n.rootSource.State(dnsname.Root)
-	own := n.root.State(time.Now())
+	own := n.root.State(clock.Now())
 	r := &api.LocalRoot{Serial: uint32(own.Serial), Used: own.Present, Until: own.Until, Confirmed: st.Confirmed, Expires: st.Expires, Problem: own.Problem}
 	if r.Problem == "" && st.Problem != "" && st.Failures > 0 {
 		r.Problem = "the root zone cannot be transferred: " + st.Problem

@@ -1,10 +1,9 @@
 package node
 
 import (
-	"time"
-
 	"pharos/internal/admin/metrics"
 	"pharos/internal/admin/telemetry"
+	"pharos/internal/clock"
 )
 
 // samples gives the node's counters to a scrape.
@@ -66,7 +65,7 @@ func (n *Node) sampleTransfers(emit func(telemetry.Sample)) {
 		emit(gauge("zone_present", "1 while a secondary zone has a version to serve.", one(st.Present), "zone", z.id()))
 		emit(gauge("zone_refresh_failures", "Failed checks of a secondary zone's primaries in a row.", float64(st.Failures), "zone", z.id()))
 		if st.Present {
-			emit(gauge("zone_expires_seconds", "Time until a secondary zone expires, if no primary confirms it.", time.Until(st.Expires).Seconds(), "zone", z.id()))
+			emit(gauge("zone_expires_seconds", "Time until a secondary zone expires, if no primary confirms it.", clock.Until(st.Expires).Seconds(), "zone", z.id()))
 		}
 	}
 }
@@ -74,7 +73,7 @@ func (n *Node) sampleTransfers(emit func(telemetry.Sample)) {
 func (n *Node) sampleNode(emit func(telemetry.Sample)) {
 	s := n.current.Load()
 	emit(gauge("snapshot_revision", "Revision of the snapshot that answers.", float64(s.Revision)))
-	emit(gauge("uptime_seconds", "Time since the start.", time.Since(n.started).Seconds()))
+	emit(gauge("uptime_seconds", "Time since the start.", clock.Since(n.started).Seconds()))
 	for z := range s.everyZone() {
 		if z.Zone != nil {
 			emit(gauge("zone_serial", "Serial number of a zone.", float64(z.Zone.Serial()), "zone", z.id()))

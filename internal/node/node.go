@@ -41,6 +41,7 @@ import (
 	"pharos/internal/authority/aliases"
 	"pharos/internal/authority/masterfile"
 	"pharos/internal/authority/xfr"
+	"pharos/internal/clock"
 	"pharos/internal/cluster/snapshot"
 	"pharos/internal/cluster/store"
 	"pharos/internal/diskfile"
@@ -138,7 +139,7 @@ func New(o Options) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{
-		path: o.Config, load: load, log: o.Log, started: time.Now(), watch: watch{file: file, lists: cfg.Lists},
+		path: o.Config, load: load, log: o.Log, started: clock.Now(), watch: watch{file: file, lists: cfg.Lists},
 		snapshots: snapshot.At(filepath.Join(cfg.Data, "snapshots")),
 		builders:  sync.Pool{New: func() any { return new(lateBuilder) }},
 		resolving: resolving{failures: failures.New(failures.DefaultLimits)},
@@ -222,7 +223,7 @@ func Resolver(path string) (*outbound.Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	started := time.Now()
+	started := clock.Now()
 	anchors, err := configuredAnchors(cfg.Resolver, started)
 	if err != nil {
 		return nil, err

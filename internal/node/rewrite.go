@@ -10,6 +10,7 @@ import (
 	"pharos/internal/admin/explain"
 	"pharos/internal/authority/answer"
 	"pharos/internal/authority/zone"
+	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
@@ -69,7 +70,7 @@ func (n *Node) countHit(h policy.Hit, rules *rewrite.Rules, note *dnsserver.Note
 func (n *Node) answerByRules(s *Snapshot, rules *rewrite.Rules, d *dnsserver.Deferred, name dnsname.Name, chain []rdata.Record, client netip.Addr) { //arch:size the question, who waits, and by which rules
 	q := d.Query()
 	ask := rewrite.Question{Name: name, Type: q.Type, Client: client, UDP: d.Transport() == dnsserver.UDP, CD: q.CD(), DO: q.EDNS.DO, AD: q.AD()}
-	rules.Answer(time.Now(), ask, n.lookup(s, s.optionsOf(d)), func(res rewrite.Result) {
+	rules.Answer(clock.Now(), ask, n.lookup(s, s.optionsOf(d)), func(res rewrite.Result) {
 		for _, h := range append(res.Skipped, res.Hit) {
 			n.countHit(h, rules, d.Note())
 		}
@@ -121,7 +122,7 @@ func (n *Node) lookupIn(s *Snapshot, z *zone.Zone, name dnsname.Name, t rdata.Ty
 		s.steer(answer.Options{Minimal: true}, z, outcome, q, options.Client, &out)
 	}
 	if outcome.Kind == answer.Referral {
-		learnCut(n.cacheOf(s), time.Now(), z, outcome.Last.Cut)
+		learnCut(n.cacheOf(s), clock.Now(), z, outcome.Last.Cut)
 		if outcome.Aliases == 0 {
 			n.askResolver(s, name, t, options, then)
 			return
@@ -215,7 +216,7 @@ func (x explained) explainRules(ctx context.Context, e *explain.Explanation, q *
 		then(a)
 	}
 	done := make(chan rewrite.Result, 1)
-	rules.Answer(time.Now(), ask, resolve, func(res rewrite.Result) { done <- res })
+	rules.Answer(clock.Now(), ask, resolve, func(res rewrite.Result) { done <- res })
 	var res rewrite.Result
 	select {
 	case res = <-done:

@@ -4,12 +4,12 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"time"
 
 	"pharos/internal/admin/api"
 	"pharos/internal/admin/config"
 	"pharos/internal/admin/logfile"
 	"pharos/internal/admin/telemetry"
+	"pharos/internal/clock"
 	"pharos/internal/serve/admission"
 	"pharos/internal/serve/dnsserver"
 	"pharos/internal/serve/querytap"
@@ -79,7 +79,7 @@ func (o *observer) isSampled(rotation uint32) bool {
 // Observe implements dnsserver.Observer.
 func (o *observer) Observe(x *dnsserver.Exchange) {
 	e := querytap.Event{
-		Client: x.Client, Local: x.Local, Transport: x.Transport.String(), Received: x.Received, Sent: time.Now(),
+		Client: x.Client, Local: x.Local, Transport: x.Transport.String(), Received: x.Received, Sent: clock.Now(),
 		Name: x.Name, Type: x.Type, Rcode: x.Rcode, Octets: len(x.Answer), View: x.View, Recursive: x.Recursive,
 		Frame: x.Interest == dnsserver.Messages,
 	}

@@ -5,10 +5,10 @@ import (
 	"crypto/tls"
 	"net/netip"
 	"slices"
-	"time"
 
 	"pharos/internal/admin/config"
 	"pharos/internal/authority/transfer"
+	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
@@ -41,7 +41,7 @@ func (n *Node) queryPeer(s *Snapshot, r *dnsserver.Request) dnsserver.Verdict {
 			return dnsserver.Answered
 		}
 		answered = dnsserver.Sealed
-		r.Seal(session.Overhead(), func(msg []byte) []byte { return session.Sign(msg, time.Now()) })
+		r.Seal(session.Overhead(), func(msg []byte) []byte { return session.Sign(msg, clock.Now()) })
 		if err != nil {
 			n.badKeys.Add(1)
 			n.log.Debug("signature refused", "client", r.Client.String(), "error", err)

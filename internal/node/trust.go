@@ -12,6 +12,7 @@ import (
 	"pharos/internal/admin/api"
 	"pharos/internal/admin/config"
 	"pharos/internal/authority/xfr"
+	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnssec"
 	"pharos/internal/dns/rdata"
@@ -143,7 +144,7 @@ func (n *Node) AddNegative(_ context.Context, a api.NegativeChange) (api.Applied
 	if err := n.trust.Add(name, lasts, a.Reason, a.Force); err != nil {
 		return api.Applied{}, &api.Refused{Status: http.StatusUnprocessableEntity, Err: err}
 	}
-	until := time.Now().Add(lasts).UTC().Format(time.DateTime)
+	until := clock.Now().Add(lasts).UTC().Format(time.DateTime)
 	n.log.Info("negative trust anchor added", "name", name, "until", until, "reason", a.Reason)
 	return n.trustChanged(fmt.Sprintf("negative trust anchor %v: nothing at and below it is validated until %s", name, until))
 }

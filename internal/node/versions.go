@@ -3,12 +3,12 @@ package node
 import (
 	"fmt"
 	"slices"
-	"time"
 
 	"pharos/internal/admin/config"
 	"pharos/internal/authority/journal"
 	"pharos/internal/authority/masterfile"
 	"pharos/internal/authority/zone"
+	"pharos/internal/clock"
 	"pharos/internal/diskfile"
 	"pharos/internal/dns/dnsname"
 )
@@ -102,7 +102,7 @@ func isSame(s, old *servedZone) bool {
 // source returns the zone with its source's version, not yet served.
 func (from before) source(c *config.Zone, old *servedZone) *servedZone {
 	if c.Kind != "file" {
-		s := &servedZone{Name: c.Name, Kind: c.Kind, Loaded: time.Now()}
+		s := &servedZone{Name: c.Name, Kind: c.Kind, Loaded: clock.Now()}
 		if keeper := from.kept[c.Kind]; keeper != nil {
 			s.source = keeper(c.Name)
 		}

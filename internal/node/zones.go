@@ -8,6 +8,7 @@ import (
 	"pharos/internal/authority/journal"
 	"pharos/internal/authority/masterfile"
 	"pharos/internal/authority/zone"
+	"pharos/internal/clock"
 	"pharos/internal/diskfile"
 	"pharos/internal/dns/dnsname"
 )
@@ -40,7 +41,7 @@ func (z *servedZone) isSecondary() bool { return z.Kind == "secondary" }
 
 // fromFile returns the zone of c as its master file, or the image of that, has it.
 func fromFile(c *config.Zone, read masterfile.Source) *servedZone {
-	s := &servedZone{Name: c.Name, Kind: c.Kind, File: c.File, Loaded: time.Now(), stamps: read.Stamps, sourceWarnings: read.Warnings}
+	s := &servedZone{Name: c.Name, Kind: c.Kind, File: c.File, Loaded: clock.Now(), stamps: read.Stamps, sourceWarnings: read.Warnings}
 	s.source.Zone = read.Zone
 	return s
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
@@ -188,7 +189,7 @@ func (r *resolving) driver(p Programs) (*outbound.Driver, error) {
 	}
 	c := outbound.Config{
 		Port: r.port, Minimise: true, MixCase: true, Aggressive: true, Validate: r.hints == "" && len(r.forward) == 0, Clients: r.width + 1,
-		Cache: rrcache.New(time.Now(), rrcache.Limits{RecordOctets: r.cache << 20, AnswerOctets: 1 << 20}), // nobody reads ready answers
+		Cache: rrcache.New(clock.Now(), rrcache.Limits{RecordOctets: r.cache << 20, AnswerOctets: 1 << 20}), // nobody reads ready answers
 	}
 	var err error
 	if r.hints != "" {
@@ -285,7 +286,7 @@ func (r *resolving) showProgress(errOut io.Writer) (stop func()) {
 	if terminal(errOut) != nil {
 		every, begin, end = time.Second/2, "\r", ""
 	}
-	started, quit, gone := time.Now(), make(chan struct{}), make(chan struct{})
+	started, quit, gone := clock.Now(), make(chan struct{}), make(chan struct{})
 	go func() { // until stop
 		defer close(gone)
 		tick := time.NewTicker(every)
@@ -298,7 +299,7 @@ func (r *resolving) showProgress(errOut io.Writer) (stop func()) {
 				}
 				return
 			case <-tick.C:
-				fmt.Fprintf(errOut, "%s%-79s%s", begin, r.progress(time.Since(started)), end)
+				fmt.Fprintf(errOut, "%s%-79s%s", begin, r.progress(clock.Since(started)), end)
 			}
 		}
 	}()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pharos/internal/admin/explain"
+	"pharos/internal/clock"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/anchor"
 	"pharos/internal/resolver/outbound"
@@ -42,7 +43,7 @@ func (l *lookup) runTrace(ctx context.Context, w io.Writer, output output) error
 		if err != nil {
 			return err
 		}
-		if cfg.Anchors, err = anchor.Parse(time.Now(), l.anchors, text); err != nil {
+		if cfg.Anchors, err = anchor.Parse(clock.Now(), l.anchors, text); err != nil {
 			return err
 		}
 	} else if len(hints) > 0 && l.validate {
@@ -70,7 +71,7 @@ func (l *lookup) runTrace(ctx context.Context, w io.Writer, output output) error
 		t.Steps = append(t.Steps, s.String())
 	}
 	if l.svg != "" {
-		e := explain.Explanation{Question: t.Question, Client: "this machine", At: time.Now(), Outcome: t.Rcode, Result: t.Answer, Warnings: t.Errors}
+		e := explain.Explanation{Question: t.Question, Client: "this machine", At: clock.Now(), Outcome: t.Rcode, Result: t.Answer, Warnings: t.Errors}
 		e.AddTrace(answer.Trace)
 		if err := replaceFile(l.svg, 0o644, e.WriteSVG); err != nil {
 			return err

@@ -19,6 +19,7 @@ import (
 	"pharos/internal/authority/journal"
 	"pharos/internal/authority/masterfile"
 	"pharos/internal/authority/zone"
+	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/dns/zonefile"
@@ -191,7 +192,7 @@ func runCheckFile(c *cobra.Command, file, originFlag string, strict bool, output
 	if err != nil {
 		return err
 	}
-	check := checkFile(origin, file, time.Now())
+	check := checkFile(origin, file, clock.Now())
 	if err := output.print(c.OutOrStdout(), check, check.writeText); err != nil {
 		return err
 	}

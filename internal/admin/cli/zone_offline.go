@@ -14,6 +14,7 @@ import (
 	"pharos/internal/admin/api"
 	"pharos/internal/authority/sign"
 	"pharos/internal/authority/skr"
+	"pharos/internal/clock"
 	"pharos/internal/cluster/document"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnssec"
@@ -57,7 +58,7 @@ command is run: take the .key file to the node, and import it with --offline.`,
 		if err != nil {
 			return err
 		}
-		now := time.Now()
+		now := clock.Now()
 		pair := sign.Pair{Key: k, Owner: zone, Times: map[string]time.Time{"Created": now}}
 		if err := writePair(*folder, pair); err != nil {
 			return err

@@ -21,6 +21,7 @@ import (
 
 	"pharos/internal/authority/sign"
 	"pharos/internal/authority/zone"
+	"pharos/internal/clock"
 	"pharos/internal/diskfile"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnssec"
@@ -96,7 +97,7 @@ func (s *zoneSigning) run(c *cobra.Command, file string) error {
 	if err != nil {
 		return err
 	}
-	now := time.Now()
+	now := clock.Now()
 	params, err := s.params(z, now)
 	if err != nil {
 		return err
@@ -107,7 +108,7 @@ func (s *zoneSigning) run(c *cobra.Command, file string) error {
 			return err
 		}
 	}
-	start := time.Now()
+	start := clock.Now()
 	plan, err := sign.NewPlan(z, old, params, now)
 	if err != nil {
 		return err
@@ -124,7 +125,7 @@ func (s *zoneSigning) run(c *cobra.Command, file string) error {
 		made, kept := plan.Signatures()
 		_, records, _ := signed.Stats()
 		fmt.Fprintf(c.ErrOrStderr(), "zone %s: serial %d, %d records, %d signatures made, %d taken over, in %s\n",
-			z.Origin(), signed.Serial(), records, made, kept, time.Since(start).Round(time.Millisecond))
+			z.Origin(), signed.Serial(), records, made, kept, clock.Since(start).Round(time.Millisecond))
 	}
 	if s.verify {
 		check := sign.NewCheck(signed, now, sign.Limits{})
@@ -410,7 +411,7 @@ without, a key of the zone that signs the others is believed.`,
 	at := c.Flags().String("at", "", "the `time` at which signatures must be good, as 2026-01-02T15:04:05Z (default: now)")
 	soon := c.Flags().Duration("soon", 0, "warn of signatures that end within this time")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		now := time.Now()
+		now := clock.Now()
 		if *at != "" {
 			var err error
 			if now, err = time.Parse(time.RFC3339, *at); err != nil {

@@ -13,6 +13,7 @@ import (
 	"pharos/internal/authority/kasp"
 	"pharos/internal/authority/sign"
 	"pharos/internal/authority/signer"
+	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 )
@@ -68,7 +69,7 @@ func (d *Desk) Keys(_ context.Context, name string) (api.ZoneKeys, error) {
 			}
 		}
 	}
-	now := time.Now()
+	now := clock.Now()
 	for _, v := range st.Keys {
 		k := api.ZoneKey{
 			Tag: v.Key.Tag(), Role: v.Key.Role.String(), Algorithm: sign.AlgorithmName(v.Key.Algorithm), State: v.Phase,

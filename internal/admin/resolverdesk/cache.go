@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"pharos/internal/admin/api"
+	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/iterate"
@@ -90,7 +91,7 @@ func (d *Desk) Servers(view string) ([]api.CacheServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	now := time.Now()
+	now := clock.Now()
 	all := []api.CacheServer{}
 	for _, s := range r.Servers() {
 		all = append(all, api.CacheServer{
@@ -162,7 +163,7 @@ func (d *Desk) Dump(q api.CacheQuery, each func(api.CacheEntry) error) error {
 	if err != nil {
 		return err
 	}
-	for item := range r.Cache.All(time.Now()) {
+	for item := range r.Cache.All(clock.Now()) {
 		if !s.Has(item) {
 			continue
 		}

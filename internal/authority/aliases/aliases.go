@@ -27,11 +27,11 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"time"
 
 	"pharos/internal/authority/alias"
 	"pharos/internal/authority/journal"
 	"pharos/internal/authority/zone"
+	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 )
@@ -161,7 +161,7 @@ func (d *Driver) follow(z *followed, v journal.Version) {
 	} else {
 		z.records = alias.Find(v.Zone)
 	}
-	now := time.Now()
+	now := clock.Now()
 	for _, r := range d.resolved(z.records) {
 		d.book.Want(now, r.Target)
 	}

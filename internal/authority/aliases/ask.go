@@ -10,6 +10,7 @@ import (
 	"pharos/internal/authority/alias"
 	"pharos/internal/authority/answer"
 	"pharos/internal/authority/zone"
+	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
@@ -57,7 +58,7 @@ func (d *Driver) poke() {
 func (d *Driver) run() {
 	for {
 		d.mu.Lock()
-		now := time.Now()
+		now := clock.Now()
 		due := d.book.Due(now, maxAsking-d.asking)
 		d.asking += len(due)
 		next := d.book.Next()
@@ -70,7 +71,7 @@ func (d *Driver) run() {
 		}
 		var timer <-chan time.Time
 		if !next.IsZero() && !isFull { // else one that ends wakes us
-			timer = time.After(time.Until(next))
+			timer = clock.NewTimer(clock.Until(next)).C
 		}
 		select {
 		case <-d.ctx.Done():
@@ -88,7 +89,7 @@ func (d *Driver) answered(target dnsname.Name, o alias.Outcome) {
 	}
 	d.mu.Lock()
 	wasSteered, _ := d.book.Steered(target)
-	changed := d.book.Answered(time.Now(), target, o)
+	changed := d.book.Answered(clock.Now(), target, o)
 	isSteered, _ := d.book.Steered(target)
 	d.asking--
 	var concerned []dnsname.Name

@@ -3,9 +3,9 @@ package aliases
 import (
 	"net/netip"
 	"slices"
-	"time"
 
 	"pharos/internal/authority/alias"
+	"pharos/internal/clock"
 	"pharos/internal/diskfile"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
@@ -50,7 +50,7 @@ func (d *Driver) load() {
 	}
 	for name, addrs := range d.saved.Targets {
 		if n, err := dnsname.Parse(name); err == nil {
-			d.book.Restore(time.Now(), n, alias.MakeAddresses(addrs, nil))
+			d.book.Restore(clock.Now(), n, alias.MakeAddresses(addrs, nil))
 		}
 	}
 }

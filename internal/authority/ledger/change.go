@@ -11,6 +11,7 @@ import (
 	"pharos/internal/authority/journal"
 	"pharos/internal/authority/update"
 	"pharos/internal/authority/zone"
+	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 )
@@ -103,7 +104,7 @@ func (l *Ledger) replaceWhole(ctx context.Context, e *entry, by string, now, con
 		l.mu.Unlock()
 		old, edit := soaOf(content), content.Edit()
 		edit.Delete(old)
-		edit.Add(withSerial(old, update.NextSerial(policy, now.Serial(), time.Now())))
+		edit.Add(withSerial(old, update.NextSerial(policy, now.Serial(), clock.Now())))
 		var problems []zone.Problem
 		if content, problems = edit.Finish(); content == nil {
 			return Receipt{}, fmt.Errorf("%w: %w", ErrRefused, fatal(problems))
@@ -291,7 +292,7 @@ func (l *Ledger) draftOf(b *batchOf, e *entry) (*draft, error) {
 	l.mu.Unlock()
 	if mustFold {
 		e.files.Lock()
-		err := l.fold(e, time.Now())
+		err := l.fold(e, clock.Now())
 		e.files.Unlock()
 		if err != nil {
 			l.count(func(c *Counts) { c.Failed++ })
@@ -338,7 +339,7 @@ func (l *Ledger) decide(b *batchOf, d *draft, r *request) error {
 	l.mu.Lock()
 	policy := d.entry.settings.Serial
 	l.mu.Unlock()
-	at := time.Now()
+	at := clock.Now()
 	next, difference, err := apply(d.zone, change, policy, at)
 	if err == nil && next != d.zone {
 		err = l.judge(d.zone, next, difference)
@@ -440,7 +441,7 @@ func (l *Ledger) commitWhole(b *batchOf, d *draft, r *request) error {
 		l.count(func(c *Counts) { c.Refused++ })
 		return err
 	}
-	e, first := d.entry, base{zone: r.whole, version: d.version + 1, sum: journal.SumOf(r.whole), time: time.Now()}
+	e, first := d.entry, base{zone: r.whole, version: d.version + 1, sum: journal.SumOf(r.whole), time: clock.Now()}
 	e.files.Lock()
 	size, err := l.saveBase(e, first)
 	e.files.Unlock()

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
+	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 )
 
@@ -43,10 +43,10 @@ func (l *Ledger) settle() (running <-chan struct{}) {
 func (l *Ledger) startCheckpoint() {
 	limits := l.config.limits
 	busy := l.settle() != nil
-	if busy || l.commits.size() < limits.checkpoint && l.commits.files() <= commitFiles || time.Now().Before(l.retryAt) {
+	if busy || l.commits.size() < limits.checkpoint && l.commits.files() <= commitFiles || clock.Now().Before(l.retryAt) {
 		return
 	}
-	l.retryAt = time.Now().Add(limits.retry)
+	l.retryAt = clock.Now().Add(limits.retry)
 	olds, err := l.commits.rotate()
 	if err != nil {
 		return // the next change says so, if it cannot be written either
@@ -92,7 +92,7 @@ func (l *Ledger) checkpoint() error {
 	l.mu.Unlock()
 	var errs []error
 	for _, e := range dirty {
-		if err := l.store(e, time.Now()); err != nil {
+		if err := l.store(e, clock.Now()); err != nil {
 			errs = append(errs, fmt.Errorf("zone %s: %w", e.name, err))
 			if len(errs) == maxErrors {
 				break

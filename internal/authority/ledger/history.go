@@ -10,6 +10,7 @@ import (
 	"pharos/internal/authority/journal"
 	"pharos/internal/authority/update"
 	"pharos/internal/authority/zone"
+	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 )
@@ -137,7 +138,7 @@ func (l *Ledger) Try(name dnsname.Name, decide Decide) (now, next *zone.Zone, er
 	if err != nil {
 		return nil, nil, err
 	}
-	next, difference, err := apply(now, change, policy, time.Now())
+	next, difference, err := apply(now, change, policy, clock.Now())
 	if err == nil && next != now {
 		err = l.judge(now, next, difference)
 	}

@@ -9,10 +9,10 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"time"
 
 	"pharos/internal/authority/journal"
 	"pharos/internal/authority/zone"
+	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 )
 
@@ -248,6 +248,6 @@ func (j *Journals) rewrite(name dnsname.Name, z *zone.Zone, list []*journal.Diff
 }
 
 func encodeDifference(name dnsname.Name, d *journal.Difference, sum uint64) []byte {
-	e := journal.Entry{Zone: name, Time: time.Now(), Sum: sum, Difference: d}
+	e := journal.Entry{Zone: name, Time: clock.Now(), Sum: sum, Difference: d}
 	return e.Append(nil)
 }

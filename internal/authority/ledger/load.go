@@ -7,6 +7,7 @@ import (
 
 	"pharos/internal/authority/journal"
 	"pharos/internal/authority/zone"
+	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 )
 
@@ -39,7 +40,7 @@ func (l *Ledger) recover() error {
 
 // setAside keeps a file under another name, for who wants to look at it.
 func (l *Ledger) setAside(path string) string {
-	aside := fmt.Sprintf("%s.damaged-%d", path, time.Now().Unix())
+	aside := fmt.Sprintf("%s.damaged-%d", path, clock.Now().Unix())
 	if err := l.disk.Link(path, aside); err != nil {
 		l.config.Log.Warn("damaged file not set aside", "file", path, "error", err)
 		return path
@@ -87,7 +88,7 @@ func (l *Ledger) load(e *entry) {
 		}
 	}
 	if fold {
-		if err := l.fold(e, time.Now()); err != nil {
+		if err := l.fold(e, clock.Now()); err != nil {
 			problem += fmt.Sprintf("; and it cannot be changed until it can be written: %v", err)
 		}
 	}
@@ -223,7 +224,7 @@ func (l *Ledger) begin(e *entry, z *zone.Zone) (restored, error) {
 	if err := l.judge(nil, z, nil); err != nil {
 		return restored{}, err
 	}
-	now := time.Now()
+	now := clock.Now()
 	b := base{zone: z, version: 1, sum: journal.SumOf(z), time: now}
 	size, err := l.saveBase(e, b)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pharos/internal/authority/zone"
+	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 )
 
@@ -54,7 +55,7 @@ func (k KeeperImages) Put(z *zone.Zone, sum []byte) {
 		return
 	}
 	image := k.images.fileOf(z.Origin(), k.keeper)
-	if st, err := os.Stat(image); err == nil && time.Since(st.ModTime()) < keeperPause && k.images.isMine(image) {
+	if st, err := os.Stat(image); err == nil && clock.Since(st.ModTime()) < keeperPause && k.images.isMine(image) {
 		return
 	}
 	k.images.put(image, z, imageNote{Of: hex.EncodeToString(sum)})

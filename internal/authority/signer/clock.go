@@ -3,6 +3,8 @@ package signer
 import (
 	"sync"
 	"time"
+
+	"pharos/internal/clock"
 )
 
 // Limits of what a wall clock may do.
@@ -15,11 +17,11 @@ const (
 	jumpHold = 10 * time.Minute
 )
 
-// clock is the time that signatures are dated with. After a sudden jump it goes on as
+// wallClock is the time that signatures are dated with. After a sudden jump it goes on as
 // before for a while: a mistyped date, or a virtual machine that wakes up in the
 // wrong year, does not make signatures that nobody can use. kasp does not ask this
 // clock how long something took, but the monotonic one.
-type clock struct {
+type wallClock struct {
 	wall   func() time.Time
 	steady func() time.Duration // what nobody can set; only differences count
 
@@ -29,17 +31,17 @@ type clock struct {
 	doubt time.Duration // since when the wall clock is not believed; 0: it is
 }
 
-func newClock() *clock {
-	start := time.Now()
-	return &clock{
-		wall:   func() time.Time { return time.Now().Round(0) },
-		steady: func() time.Duration { return time.Since(start) + time.Second }, // never 0
+func newClock() *wallClock {
+	start := clock.Now()
+	return &wallClock{
+		wall:   func() time.Time { return clock.Now().Round(0) },
+		steady: func() time.Duration { return clock.Since(start) + time.Second }, // never 0
 		base:   start.Round(0), at: time.Second,
 	}
 }
 
 // read returns the time to use, and by how much the wall clock has jumped away from it.
-func (c *clock) read() (now time.Time, jumped time.Duration) {
+func (c *wallClock) read() (now time.Time, jumped time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	wall, at := c.wall(), c.steady()

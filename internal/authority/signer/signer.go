@@ -47,6 +47,7 @@ import (
 	"pharos/internal/authority/sign"
 	"pharos/internal/authority/skr"
 	"pharos/internal/authority/zone"
+	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 )
@@ -102,7 +103,7 @@ type Signers struct {
 	slots  chan struct{}   // one for each zone being signed
 	kept   map[string]bool // folders of zones that there were at the start
 	wait   sync.WaitGroup
-	clock  *clock
+	clock  *wallClock
 	atOnce int // saveAtOnce, but in tests
 
 	mu      sync.Mutex // guards what follows, and entries as they say
@@ -152,9 +153,9 @@ type entry struct {
 	again    bool            // and shall do so once more
 	watching bool
 	force    bool // the next watch asks the parent, whenever it last did
-	timer    *time.Timer
-	look     *time.Timer // of the next watch
-	looks    int         // in a row that found servers behind
+	timer    *clock.Timer
+	look     *clock.Timer // of the next watch
+	looks    int          // in a row that found servers behind
 	facts    facts
 	state    State
 	live     []*sign.Key // of the version served, which sign its data
@@ -226,7 +227,7 @@ func (s *Signers) Close() {
 }
 
 func (s *Signers) stopLocked(e *entry) {
-	for _, t := range []*time.Timer{e.timer, e.look} {
+	for _, t := range []*clock.Timer{e.timer, e.look} {
 		if t != nil {
 			t.Stop()
 		}
@@ -396,7 +397,7 @@ func (s *Signers) run(e *entry) {
 				if e.timer != nil {
 					e.timer.Stop()
 				}
-				e.timer = time.AfterFunc(next, func() { s.kick(e) })
+				e.timer = clock.AfterFunc(next, func() { s.kick(e) })
 			}
 			s.mu.Unlock()
 			return

@@ -466,7 +466,7 @@ func TestRenewal(t *testing.T) {
 func TestClock(t *testing.T) {
 	start := time.Unix(1e9, 0)
 	passed, set := time.Hour, time.Duration(0) // since some instant; what the wall clock was set by
-	c := &clock{
+	c := &wallClock{
 		wall: func() time.Time { return start.Add(passed + set) }, steady: func() time.Duration { return passed },
 		base: start.Add(passed), at: passed,
 	}

@@ -5,6 +5,7 @@ import (
 
 	"pharos/internal/authority/kasp"
 	"pharos/internal/authority/sign"
+	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 )
@@ -23,11 +24,11 @@ func (s *Signers) watchLater(e *entry, settings Settings) {
 	if e.machine.Memory().Generation == 0 {
 		return
 	}
-	in := max(0, time.Until(e.record.ParentAt.Add(settings.ParentEvery)))
+	in := max(0, clock.Until(e.record.ParentAt.Add(settings.ParentEvery)))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e.state.ParentAsked.After(e.record.ParentAt) { // in vain: not again before its time
-		in = max(0, time.Until(e.state.ParentAsked.Add(settings.ParentEvery)))
+		in = max(0, clock.Until(e.state.ParentAsked.Add(settings.ParentEvery)))
 	}
 	if waiting := e.machine.Waiting(); waiting != 0 {
 		if waiting != e.state.Waiting {
@@ -47,7 +48,7 @@ func (s *Signers) watchLater(e *entry, settings Settings) {
 	if e.look != nil {
 		e.look.Stop()
 	}
-	e.look = time.AfterFunc(in, func() { s.watch(e) })
+	e.look = clock.AfterFunc(in, func() { s.watch(e) })
 }
 
 // watch looks at the zone's servers, and at its parent if that is due, and has the
@@ -60,14 +61,14 @@ func (s *Signers) watch(e *entry) {
 	}
 	e.watching = true
 	e.looks++
-	due := e.force || time.Since(e.state.ParentAsked) >= e.settings.ParentEvery
+	due := e.force || clock.Since(e.state.ParentAsked) >= e.settings.ParentEvery
 	e.force = false
 	parents := e.settings.Parents
 	s.wait.Add(1)
 	s.mu.Unlock()
 	defer s.wait.Done()
 
-	found := facts{servers: s.config.Servers(s.ctx, e.name), at: time.Now()}
+	found := facts{servers: s.config.Servers(s.ctx, e.name), at: clock.Now()}
 	asked, problem := false, ""
 	if due {
 		p, ok, err := s.config.Parent(s.ctx, e.name, parents)
@@ -90,7 +91,7 @@ func (s *Signers) watch(e *entry) {
 	}
 	e.facts = found
 	if due {
-		e.state.ParentAsked, e.state.ParentAsks, e.state.ParentProblem = time.Now(), asked, problem
+		e.state.ParentAsked, e.state.ParentAsks, e.state.ParentProblem = clock.Now(), asked, problem
 	}
 	s.kickLocked(e)
 	s.mu.Unlock()
@@ -130,8 +131,8 @@ func (s *Signers) describe(e *entry) {
 		return
 	}
 	st.Generation, st.Waiting = e.machine.Memory().Generation, e.machine.Waiting()
-	st.Keys, st.Parent = e.machine.Views(time.Now()), e.machine.Parent()
-	st.Elsewhere = e.describeElsewhere(time.Now())
+	st.Keys, st.Parent = e.machine.Views(clock.Now()), e.machine.Parent()
+	st.Elsewhere = e.describeElsewhere(clock.Now())
 	st.Servers, st.Algorithm = e.facts.servers, nil
 	if c, ok := e.machine.AlgorithmChange(); ok {
 		st.Algorithm = &c

@@ -10,6 +10,7 @@ import (
 	"pharos/internal/authority/kasp"
 	"pharos/internal/authority/sign"
 	"pharos/internal/authority/zone"
+	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 )
@@ -117,7 +118,7 @@ func (s *Signers) reload(e *entry) error {
 func (s *Signers) plan(e *entry, settings Settings, found facts, now time.Time) (kasp.Plan, error) {
 	e.machine.SetPolicy(settings.Policy)
 	f := kasp.Facts{Shown: e.shown(found.servers), DataTTL: e.signed.dataTTL, Parent: found.parent, Offline: e.offline(settings, now)}
-	t := time.Now()
+	t := clock.Now()
 	if !e.last.IsZero() {
 		f.Passed = t.Sub(e.last) // both have a monotonic reading
 	}
@@ -172,13 +173,13 @@ const saveEvery = time.Minute
 func (s *Signers) save(e *entry, settings Settings) error {
 	e.record.Memory, e.record.Settings = e.machine.Memory(), settings
 	text, err := steadyText(e.record)
-	if err != nil || text == e.disk && time.Since(e.savedAt) < saveEvery {
+	if err != nil || text == e.disk && clock.Since(e.savedAt) < saveEvery {
 		return err
 	}
 	if err := saveRecord(e.folder, e.record); err != nil {
 		return fmt.Errorf("the state of its keys cannot be written, so nothing is changed: %w", err)
 	}
-	e.disk, e.savedAt = text, time.Now()
+	e.disk, e.savedAt = text, clock.Now()
 	return nil
 }
 
@@ -260,7 +261,7 @@ func (s *Signers) publish(e *entry, settings Settings, source journal.Version, p
 	if plan.Generation == 0 || source.Zone == nil {
 		return nil
 	}
-	if !e.unsaved.IsZero() && time.Since(e.unsaved) >= saveDelay {
+	if !e.unsaved.IsZero() && clock.Since(e.unsaved) >= saveDelay {
 		s.saveLater(e)
 	}
 	params, setup, err := s.params(e, settings, plan)
@@ -366,7 +367,7 @@ func (s *Signers) present(e *entry, next signed, plan kasp.Plan, settings Settin
 	}
 	previous, since := e.signed, e.unsaved
 	if e.signed = next; e.unsaved.IsZero() {
-		e.unsaved = time.Now()
+		e.unsaved = clock.Now()
 	}
 	err := s.save(e, settings)
 	if err == nil && !later {
@@ -402,7 +403,7 @@ func (s *Signers) saveLater(e *entry) {
 		case err == nil && e.signed.zone == what.zone:
 			err = s.noteSaved(e)
 		case err == nil:
-			e.unsaved = time.Now() // a newer version waits
+			e.unsaved = clock.Now() // a newer version waits
 		}
 		if err != nil {
 			s.config.Log.Error("a signed version could not be kept", "zone", e.name.String(), "error", err)

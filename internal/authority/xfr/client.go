@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"time"
 
+	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
@@ -47,7 +48,7 @@ func (p Peer) sign(msg []byte) ([]byte, *tsig.Session) {
 	if p.Key == nil {
 		return msg, nil
 	}
-	return tsig.Open(msg, p.Key, time.Now())
+	return tsig.Open(msg, p.Key, clock.Now())
 }
 
 // verify returns msg without its signature.
@@ -55,7 +56,7 @@ func verify(session *tsig.Session, msg []byte) ([]byte, error) {
 	if session == nil {
 		return msg, nil
 	}
-	return session.Check(msg, time.Now())
+	return session.Check(msg, clock.Now())
 }
 
 // answers reports whether msg is a response with the id of query.

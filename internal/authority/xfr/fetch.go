@@ -11,6 +11,7 @@ import (
 
 	"pharos/internal/authority/transfer"
 	"pharos/internal/authority/zone"
+	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
@@ -42,10 +43,10 @@ type Result struct {
 func (s *Secondaries) ask(ctx context.Context, name dnsname.Name, primaries []Peer, old *zone.Zone, force bool) (Result, error) {
 	var errs []error
 	for _, p := range primaries {
-		began := time.Now()
+		began := clock.Now()
 		r, err := checkOne(ctx, &fetcher{name: name, primary: p, old: old, force: old == nil || force, limits: s.config.Limits, expires: -1, idle: &s.kept})
 		if err == nil {
-			r.From, r.Took = p.Address, time.Since(began)
+			r.From, r.Took = p.Address, clock.Since(began)
 			return r, nil
 		}
 		errs = append(errs, fmt.Errorf("primary %s: %w", p.Address, err))

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"pharos/internal/authority/transfer"
+	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
@@ -84,7 +85,7 @@ func (n *Notifier) Announce(soa rdata.Record, servers []Peer) {
 	n.forgetLocked(soa.Name)
 	for _, server := range servers {
 		ctx, cancel := context.WithCancel(n.ctx)
-		t := &told{Notice{Zone: soa.Name, To: server.Address, Serial: transfer.SerialOf(soa), Since: time.Now()}, cancel}
+		t := &told{Notice{Zone: soa.Name, To: server.Address, Serial: transfer.SerialOf(soa), Since: clock.Now()}, cancel}
 		if n.notices[soa.Name] == nil {
 			n.notices[soa.Name] = map[netip.AddrPort]*told{}
 		}

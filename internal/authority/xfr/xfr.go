@@ -38,6 +38,7 @@ import (
 	"pharos/internal/authority/refresh"
 	"pharos/internal/authority/transfer"
 	"pharos/internal/authority/zone"
+	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 )
@@ -111,7 +112,7 @@ type entry struct {
 	name      dnsname.Name
 	primaries []Peer
 	machine   *refresh.Machine
-	timer     *time.Timer
+	timer     *clock.Timer
 	zone      *zone.Zone // the version there is; nil: none
 	force     bool       // the next check transfers whatever the serial
 	started   bool       // Set has seen it
@@ -171,7 +172,7 @@ func (s *Secondaries) load(name dnsname.Name) *entry {
 	switch {
 	case err == nil:
 		e.zone, e.loaded = z, confirmed
-		e.stale = time.Now().After(confirmed.Add(soaOf(z).Expire))
+		e.stale = clock.Now().After(confirmed.Add(soaOf(z).Expire))
 	case errors.Is(err, fs.ErrNotExist):
 	default:
 		path := copyPath(s.config.Folder, name)
@@ -199,7 +200,7 @@ func (s *Secondaries) Set(zones []Zone) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	wanted := map[dnsname.Name]bool{}
-	now := time.Now()
+	now := clock.Now()
 	for _, z := range zones {
 		wanted[z.Name] = true
 		e := s.zones[z.Name]
@@ -265,7 +266,7 @@ func (s *Secondaries) Notified(name dnsname.Name, serial rdata.Serial, hasSerial
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e := s.zones[name]; e != nil && e.started {
-		s.stepLocked(e, time.Now(), refresh.Notified{Serial: serial, HasSerial: hasSerial})
+		s.stepLocked(e, clock.Now(), refresh.Notified{Serial: serial, HasSerial: hasSerial})
 	}
 }
 
@@ -279,7 +280,7 @@ func (s *Secondaries) Refresh(name dnsname.Name, force bool) bool {
 		return false
 	}
 	e.force = e.force || force
-	s.stepLocked(e, time.Now(), refresh.Asked{})
+	s.stepLocked(e, clock.Now(), refresh.Asked{})
 	return true
 }
 
@@ -351,7 +352,7 @@ func (s *Secondaries) stepLocked(e *entry, now time.Time, ev refresh.Event) {
 		return // a check is under way
 	}
 	if e.timer == nil {
-		e.timer = time.AfterFunc(next.Sub(now), func() { s.tick(e) })
+		e.timer = clock.AfterFunc(next.Sub(now), func() { s.tick(e) })
 	} else {
 		e.timer.Reset(next.Sub(now))
 	}
@@ -360,7 +361,7 @@ func (s *Secondaries) stepLocked(e *entry, now time.Time, ev refresh.Event) {
 func (s *Secondaries) tick(e *entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.stepLocked(e, time.Now(), refresh.Tick{})
+	s.stepLocked(e, clock.Now(), refresh.Tick{})
 }
 
 // check asks the primaries of a zone and takes over what comes of it.
@@ -372,7 +373,7 @@ func (s *Secondaries) check(ctx context.Context, e *entry, primaries []Peer, old
 		return
 	}
 	r, err := s.ask(ctx, e.name, primaries, old, force)
-	now := time.Now()
+	now := clock.Now()
 	if err == nil && ctx.Err() == nil {
 		err = s.keep(r, old, now.Add(-ageOf(r)))
 	}

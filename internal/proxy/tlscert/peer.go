@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"os"
 	"time"
+
+	"pharos/internal/clock"
 )
 
 // Peer says how to know a server that we connect to by its certificate. With Name
@@ -28,7 +30,7 @@ func (p Peer) Config() *tls.Config {
 	c := &tls.Config{
 		ServerName:         p.Name,
 		InsecureSkipVerify: true, // VerifyConnection does it, with files as they are then, and for resumed sessions, too
-		VerifyConnection:   func(state tls.ConnectionState) error { return p.verify(state.PeerCertificates, time.Now()) },
+		VerifyConnection:   func(state tls.ConnectionState) error { return p.verify(state.PeerCertificates, clock.Now()) },
 	}
 	if p.Certificate != "" {
 		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {

@@ -32,6 +32,7 @@ import (
 	"sync"
 	"time"
 
+	"pharos/internal/clock"
 	"pharos/internal/diskfile"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnssec"
@@ -104,7 +105,7 @@ type Custody struct {
 func Open(c Config) *Custody {
 	k := &Custody{config: c, wake: make(chan struct{}, 1)}
 	k.ctx, k.cancel = context.WithCancel(context.Background())
-	now := time.Now()
+	now := clock.Now()
 	if err := os.MkdirAll(c.Folder, 0o700); err != nil {
 		c.Log.Warn("folder for trust anchors", "error", err) // settle says what it means
 	}
@@ -151,7 +152,7 @@ func (k *Custody) Close() {
 func (k *Custody) run() {
 	for k.ctx.Err() == nil {
 		wait := k.tend()
-		timer := time.NewTimer(wait)
+		timer := clock.NewTimer(wait)
 		select {
 		case <-timer.C:
 		case <-k.wake:
@@ -166,7 +167,7 @@ const longest = time.Hour
 
 // tend does what is due and returns when there will be more.
 func (k *Custody) tend() time.Duration {
-	now := time.Now()
+	now := clock.Now()
 	k.mu.Lock()
 	for _, name := range k.negatives.Expire(now) {
 		k.config.Log.Info("negative trust anchor ended", "name", name)
@@ -188,18 +189,18 @@ func (k *Custody) tend() time.Duration {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return min(longest, max(time.Second, k.next().Sub(time.Now())))
+	return min(longest, max(time.Second, k.next().Sub(clock.Now())))
 }
 
 func (k *Custody) next() time.Time {
-	_, next := k.negatives.Due(time.Now())
+	_, next := k.negatives.Due(clock.Now())
 	for _, p := range k.points {
 		if k.config.Update && (next.IsZero() || p.Next.Before(next)) {
 			next = p.Next
 		}
 	}
 	if next.IsZero() {
-		return time.Now().Add(longest)
+		return clock.Now().Add(longest)
 	}
 	return next
 }
@@ -219,7 +220,7 @@ func (k *Custody) check(zone dnsname.Name) {
 	if i < 0 {
 		return
 	}
-	p, now := k.points[i], time.Now()
+	p, now := k.points[i], clock.Now()
 	switch {
 	case err != nil:
 		p.Failed(now, err.Error())
@@ -290,7 +291,7 @@ func (k *Custody) retest(name dnsname.Name) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.negatives.Tested(time.Now(), name, mended, verdict) {
+	if k.negatives.Tested(clock.Now(), name, mended, verdict) {
 		k.config.Log.Info("negative trust anchor removed: the name validates", "name", name, "state", verdict)
 	}
 	k.settle()

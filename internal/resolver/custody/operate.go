@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/anchor"
@@ -46,7 +47,7 @@ func (k *Custody) Negatives() []anchor.Negative {
 
 // Add makes name a negative anchor for so long. It is on disk when Add returns.
 func (k *Custody) Add(name dnsname.Name, lasts time.Duration, reason string, forced bool) error {
-	return k.change(func(n *anchor.Negatives) error { return n.Add(time.Now(), name, lasts, reason, forced) })
+	return k.change(func(n *anchor.Negatives) error { return n.Add(clock.Now(), name, lasts, reason, forced) })
 }
 
 // Remove ends a negative anchor that was added.
@@ -62,7 +63,7 @@ func (k *Custody) Configure(names []dnsname.Name) {
 				k.config.Problem(Mended, e.Name.String(), "")
 			}
 		}
-		n.Configure(time.Now(), names)
+		n.Configure(clock.Now(), names)
 		return nil
 	})
 }

@@ -34,6 +34,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
@@ -176,7 +177,7 @@ type closer interface{ stop() }
 // New starts a Driver.
 func New(cfg Config) *Driver {
 	if cfg.Cache == nil {
-		cfg.Cache = rrcache.New(time.Now(), rrcache.Limits{})
+		cfg.Cache = rrcache.New(clock.Now(), rrcache.Limits{})
 	}
 	if cfg.Clients <= 0 {
 		cfg.Clients = 10000
@@ -252,7 +253,7 @@ func (d *Driver) Ask(name dnsname.Name, t rdata.Type, o Options, done func(itera
 	}
 	a := ask{
 		question: iterate.Ask{Name: name, Type: t, Class: o.Class, CD: o.CD, DO: o.DO, AD: o.AD, Trace: o.Trace, Anew: o.Anew, Near: o.Near},
-		done:     done, since: time.Now(), forgeable: o.Forgeable,
+		done:     done, since: clock.Now(), forgeable: o.Forgeable,
 	}
 	d.lineMu.Lock()
 	ok := d.line.Add(o.Client, a)
@@ -414,7 +415,7 @@ func (d *Driver) step(ev iterate.Event, acts []iterate.Action) []iterate.Action 
 	case iterate.Failed:
 		d.end(ev.Exchange)
 	}
-	acts = d.resolver.Step(time.Now(), ev, acts)
+	acts = d.resolver.Step(clock.Now(), ev, acts)
 	d.mu.Lock() // before the answers go out: who has one can find it counted
 	d.counters = d.resolver.Counters()
 	d.mu.Unlock()
@@ -445,7 +446,7 @@ func (d *Driver) answer(token uint64, a iterate.Answer) {
 	d.line.Done(q.from, a.Spent.Queries+a.Spent.Signatures)
 	d.lineMu.Unlock()
 	d.wake()
-	a.Late = q.forgeable && isCrowd && d.discard > 0 && time.Since(q.since) > d.discard
+	a.Late = q.forgeable && isCrowd && d.discard > 0 && clock.Since(q.since) > d.discard
 	q.done(a)
 }
 

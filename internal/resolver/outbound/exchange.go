@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"pharos/internal/clock"
 	"pharos/internal/resolver/iterate"
 )
 
@@ -71,7 +72,7 @@ var errNoCopy = fmt.Errorf("%w: there is no copy of the zone", iterate.ErrLocal)
 // askInside is send for what is answered here.
 func (d *Driver) askInside(s iterate.Send) iterate.Event {
 	if d.inside != nil {
-		if reply := d.inside(time.Now(), s.Msg, s.TCP); reply != nil {
+		if reply := d.inside(clock.Now(), s.Msg, s.TCP); reply != nil {
 			return iterate.Arrived{Exchange: s.Exchange, Msg: reply}
 		}
 	}

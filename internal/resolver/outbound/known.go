@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"sync/atomic"
-	"time"
 
+	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/iterate"
@@ -34,7 +34,7 @@ func (d *Driver) Servers() (all []iterate.KnownServer) {
 // RestoreServers takes back what an earlier Driver knew of servers that this one has
 // not heard of, and returns how many.
 func (d *Driver) RestoreServers(all []iterate.KnownServer) (count int) {
-	d.inLoop(func() { count = d.resolver.RestoreServers(time.Now(), all) })
+	d.inLoop(func() { count = d.resolver.RestoreServers(clock.Now(), all) })
 	return count
 }
 

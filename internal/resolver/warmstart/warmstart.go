@@ -28,6 +28,7 @@ import (
 	"sync"
 	"time"
 
+	"pharos/internal/clock"
 	"pharos/internal/diskfile"
 	"pharos/internal/resolver/cachefile"
 	"pharos/internal/resolver/iterate"
@@ -98,7 +99,7 @@ func New(cfg Config) *Keeper {
 // forget notes that something was flushed. If that cannot be noted, the file must go:
 // it would bring back what is not wanted.
 func (k *Keeper) forget(s rrcache.Selection) {
-	if err := k.forgotten.add(time.Now(), s); err != nil {
+	if err := k.forgotten.add(clock.Now(), s); err != nil {
 		k.cfg.Log.Warn("a flush cannot be noted, so the saved cache is dropped", "error", err)
 		os.Remove(k.cfg.File)
 	}
@@ -163,13 +164,13 @@ func (k *Keeper) rest(worked time.Duration) error { return k.wait(worked * pace)
 
 // restore reads the file. It reports false if Close has cut it short.
 func (k *Keeper) restore() bool {
-	start := time.Now()
+	start := clock.Now()
 	st := Status{File: k.cfg.File}
 	err := k.read(&st)
 	if errors.Is(err, errStopping) {
 		return false
 	}
-	st.RestoredIn = time.Since(start)
+	st.RestoredIn = clock.Since(start)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case errors.Is(err, cachefile.ErrOther):
@@ -202,7 +203,7 @@ func (k *Keeper) read(st *Status) error {
 		}
 		switch s.Kind {
 		case cachefile.Entries:
-			n, err := k.cfg.Cache.Restore(time.Now(), s.Payload, s.Made, since(flushes, s.Made))
+			n, err := k.cfg.Cache.Restore(clock.Now(), s.Payload, s.Made, since(flushes, s.Made))
 			st.Restored += n
 			return err
 		case cachefile.Servers:
@@ -219,7 +220,7 @@ func (k *Keeper) read(st *Status) error {
 
 // save writes the file, resting after each segment.
 func (k *Keeper) save(rest func(time.Duration) error) {
-	w := saving{k: k, rest: rest, begun: time.Now()}
+	w := saving{k: k, rest: rest, begun: clock.Now()}
 	err := diskfile.ReplaceWith(k.cfg.File, w.write)
 	if errors.Is(err, errStopping) {
 		return
@@ -236,7 +237,7 @@ func (k *Keeper) save(rest func(time.Duration) error) {
 		k.status.SaveError = err.Error()
 		return
 	}
-	k.status.Saved, k.status.Octets = time.Now(), w.octets
+	k.status.Saved, k.status.Octets = clock.Now(), w.octets
 }
 
 // saving is the work on one file.
@@ -271,7 +272,7 @@ func (s *saving) write(f *os.File) error {
 	if err != nil {
 		return err
 	}
-	if err := s.segment(w, cachefile.Servers, time.Now(), servers); err != nil {
+	if err := s.segment(w, cachefile.Servers, clock.Now(), servers); err != nil {
 		return err
 	}
 	if err := s.entries(w); err != nil {
@@ -280,7 +281,7 @@ func (s *saving) write(f *os.File) error {
 	if s.k.cfg.Trust() != trust {
 		return errors.New("the trust anchors have changed meanwhile; the next file will have the new ones")
 	}
-	return w.End(time.Now())
+	return w.End(clock.Now())
 }
 
 // entries writes the cache. Times are those of the moment at which a segment is begun:
@@ -290,7 +291,7 @@ func (s *saving) entries(w *cachefile.Writer) error {
 	payload := make([]byte, 0, segmentOctets+segmentOctets/4)
 	var at rrcache.Cursor
 	for more := true; more; {
-		start := time.Now()
+		start := clock.Now()
 		payload = payload[:0]
 		for more && len(payload) < segmentOctets {
 			payload, more = s.k.cfg.Cache.AppendSaved(payload, start, &at)
@@ -307,7 +308,7 @@ func (s *saving) segment(w *cachefile.Writer, kind cachefile.Kind, start time.Ti
 	if err := w.Segment(kind, start, payload); err != nil {
 		return fmt.Errorf("writing: %w", err)
 	}
-	took := time.Since(start)
+	took := clock.Since(start)
 	s.busy += took
 	return s.rest(took)
 }

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"pharos/internal/clock"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/serve/proxyheader"
 )
@@ -270,7 +271,7 @@ func (c *tcpConn) serve(msg []byte) bool {
 	a := &work.responder
 	a.init(c.entrance.server, c.entrance.transport)
 	a.req.from, a.req.Client, a.req.Local, a.req.TLS = c, c.client, c.local, c.tls
-	a.req.Now, a.req.Rotation = time.Now(), c.entrance.rotation.Add(1)
+	a.req.Now, a.req.Rotation = clock.Now(), c.entrance.rotation.Add(1)
 	answer, fate := a.respond(msg, work.buf[2:])
 	switch fate {
 	case answered:

@@ -12,6 +12,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"pharos/internal/clock"
 )
 
 const (
@@ -212,7 +214,7 @@ func (w *udpWorker) run() {
 // serve answers the first n messages of the batch.
 func (w *udpWorker) serve(n int) {
 	b := w.batch
-	b.responder.req.Now = time.Now()
+	b.responder.req.Now = clock.Now()
 	ready := b.process(n)
 	w.send(ready)
 	b.rearm(n)

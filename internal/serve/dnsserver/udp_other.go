@@ -9,6 +9,8 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
+
+	"pharos/internal/clock"
 )
 
 // On systems other than Linux there is one message per system call, and a socket
@@ -80,7 +82,7 @@ func (w *udpWorker) run() {
 func (w *udpWorker) serve(n int) {
 	a := &w.responder
 	a.req.Local = w.sock.local
-	a.req.Now, a.req.Client = time.Now(), netip.AddrPortFrom(w.client.Addr().Unmap().WithZone(""), w.client.Port())
+	a.req.Now, a.req.Client = clock.Now(), netip.AddrPortFrom(w.client.Addr().Unmap().WithZone(""), w.client.Port())
 	defer func() { w.shared.flush(&a.counts) }()
 	if w.client.Port() == 0 {
 		a.counts.events[Queries]++

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"pharos/internal/clock"
 )
 
 // Visit is one connection of an Entrance that another driver reads. Its exchanges
@@ -128,7 +130,7 @@ func (v *Visit) Ask(ctx context.Context, msg []byte, write func(msg []byte, last
 	a := &work.responder
 	a.init(e.server, e.transport)
 	a.req.from, a.req.Client, a.req.Local, a.req.TLS = x, v.Client, v.Local, v.TLS
-	a.req.Now, a.req.Rotation = time.Now(), e.rotation.Add(1)
+	a.req.Now, a.req.Rotation = clock.Now(), e.rotation.Add(1)
 	answer, fate := a.respond(msg, work.buf[2:])
 	outcome := Silent
 	switch fate {

@@ -9,6 +9,8 @@ import (
 	dnstap "github.com/dnstap/golang-dnstap"
 	framestream "github.com/farsightsec/golang-framestream"
 	"google.golang.org/protobuf/proto"
+
+	"pharos/internal/clock"
 )
 
 // timeout is how long a collector may take to accept a connection or what is written.
@@ -75,7 +77,7 @@ func (s *stream) closeSocket() {
 // frame writes an event as two frames: the query, and the answer if there was one.
 func (t *Tap) frame(e *Event) {
 	if t.out == nil {
-		now := time.Now()
+		now := clock.Now()
 		if now.Before(t.retry) {
 			t.failed.Add(1)
 			return
@@ -104,7 +106,7 @@ func (t *Tap) frame(e *Event) {
 			continue
 		}
 		if _, err := t.out.frames.WriteFrame(frame); err != nil {
-			t.lost(time.Now(), err)
+			t.lost(clock.Now(), err)
 			return
 		}
 		t.frames.Add(1)
@@ -130,10 +132,10 @@ func (t *Tap) flush() {
 		return
 	}
 	if err := t.out.frames.Flush(); err != nil {
-		t.lost(time.Now(), err)
+		t.lost(clock.Now(), err)
 		return
 	}
-	now := time.Now()
+	now := clock.Now()
 	if now.Sub(t.looked) < pause {
 		return
 	}

@@ -28,6 +28,7 @@ import (
 
 	"pharos/internal/authority/update"
 	"pharos/internal/authority/zone"
+	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
@@ -228,7 +229,7 @@ func (u *Updates) count(name dnsname.Name, client update.Client, why *update.Ref
 	switch why.Rcode {
 	case dnswire.RcodeRefused, dnswire.RcodeNotAuth:
 		u.refused.Add(1)
-		now := time.Now().Unix()
+		now := clock.Now().Unix()
 		if last := u.toldRefused.Load(); last == now || !u.toldRefused.CompareAndSwap(last, now) {
 			return
 		}

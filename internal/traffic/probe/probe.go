@@ -33,6 +33,7 @@ import (
 	"sync"
 	"time"
 
+	"pharos/internal/clock"
 	"pharos/internal/traffic/health"
 )
 
@@ -142,7 +143,7 @@ func (p *Prober) Close() {
 func (p *Prober) Set(targets []health.Target) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := time.Now()
+	now := clock.Now()
 	old := p.targets
 	p.targets = make(map[health.Target]*target, len(targets))
 	var fresh []*target
@@ -200,7 +201,7 @@ func (p *Prober) Report(key health.Target, r health.Result) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if t := p.targets[key]; t != nil {
-		now := time.Now()
+		now := clock.Now()
 		if r.At.IsZero() {
 			r.At = now
 		}
@@ -218,7 +219,7 @@ func (p *Prober) Drain(key health.Target, on bool) bool {
 	if t == nil {
 		return false
 	}
-	p.announce(t)(t.machine.Drain(time.Now(), on))
+	p.announce(t)(t.machine.Drain(clock.Now(), on))
 	return true
 }
 

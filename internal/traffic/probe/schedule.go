@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"time"
 
+	"pharos/internal/clock"
 	"pharos/internal/traffic/health"
 )
 
@@ -78,7 +79,7 @@ func (p *Prober) run() {
 	timer := time.NewTimer(idle)
 	defer timer.Stop()
 	for {
-		timer.Reset(p.launch(time.Now()))
+		timer.Reset(p.launch(clock.Now()))
 		select {
 		case <-p.ctx.Done():
 			return
@@ -119,9 +120,9 @@ func (p *Prober) launch(now time.Time) time.Duration {
 
 // probe asks t once.
 func (p *Prober) probe(t *target) {
-	began := time.Now()
+	began := clock.Now()
 	o := t.ask(p.ctx, p.dial)
-	ended := time.Now()
+	ended := clock.Now()
 
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -79,6 +79,13 @@ func TestFiguresNameRows(t *testing.T) {
 		fmt.Sprintf(authLoad, thousands(corpus.Zone{Origin: "a.", Shape: loadShape}.Records())):     {perRecord.Name},
 		fmt.Sprintf(shapeRestart, thousands(corpus.Zone{Origin: "a.", Shape: loadShape}.Records())): {loadWall.Name},
 	}
+	known[fmt.Sprintf(cachedRRsets, thousands(2*cachedHosts))] = []string{perRRset.Name}
+	changed := thousands(corpus.Zone{Origin: "a.", Shape: changedHosts}.Records())
+	known[fmt.Sprintf(changeSigned, thousands(6*signedHosts.Hosts))] = []string{visible.Name}
+	known[fmt.Sprintf(changeMany, changed)] = []string{perUpdate.Name}
+	for _, what := range []string{"reloads", "updates"} {
+		known[fmt.Sprintf(changeCalm, calmRate, what, changed)] = []string{beside.Name}
+	}
 	for _, n := range gatewayConnections {
 		known[gatewayWork(n)] = []string{cpuPerRequest.Name}
 	}

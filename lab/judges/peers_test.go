@@ -391,6 +391,7 @@ var differences = []difference{
 	{"delv", "-iter", "", "insecure", "takes up to 150 NSEC3 iterations, as BIND"},
 	{"BIND", "denial-also-txt-optout", "wildcard nodata", "SERVFAIL", "takes a denial for insecure as one of its records opted out, though another says that the type is there; RFC 5155 section 8.7"},
 	{"Knot Resolver", "denial-also-txt-optout", "wildcard nodata", "SERVFAIL", "takes a denial for insecure as one of its records opted out, though another says that the type is there; RFC 5155 section 8.7"},
+	{"BIND", "ds-absent-", "ds", "NOERROR, AD", "now and then answers without AD that there is no DS record, if it has looked that up for itself at the same time; it is proven"},
 	{"BIND", "denial-unsigned-", "dname", "NOERROR, AD", "fails with what QNAME minimisation asked on the way; the answer itself is proven"},
 	{"Knot Resolver", "-iter", "", "NO", "takes a whole zone for insecure for its NSEC3 iterations, not only what they deny; RFC 9276 section 3.2 allows both"},
 	{"Knot Resolver", "plain.deeper.down.family-", "", "NX", "does not find the unsigned delegation below two empty non-terminals"},

@@ -48,7 +48,7 @@ zones:
   - {names: remote.txt, kind: secondary, primaries: [{address: "127.0.0.1:53"}]}
   - {name: b.example, kind: store}
 `})
-	c, err := Load(filepath.Join(folder, "pharos.yaml"))
+	_, err := Load(filepath.Join(folder, "pharos.yaml"))
 	if err == nil {
 		t.Fatal("a zone that stands in two lists was taken")
 	}
@@ -60,7 +60,8 @@ zones:
 	text, _ := os.ReadFile(filepath.Join(folder, "pharos.yaml"))
 	os.WriteFile(filepath.Join(folder, "pharos.yaml"), []byte(strings.Replace(string(text), "parked.txt, file: \"stores", "more.txt, file: \"stores", 1)), 0o644)
 	os.WriteFile(filepath.Join(folder, "more.txt"), []byte("f.example\n"), 0o644)
-	if c, err = Load(filepath.Join(folder, "pharos.yaml")); err != nil {
+	c, err := Load(filepath.Join(folder, "pharos.yaml"))
+	if err != nil {
 		t.Fatal(err)
 	}
 	got := zonesIn(c, folder)

@@ -37,7 +37,7 @@ func TestJudge(t *testing.T) {
 		}
 		return given
 	}
-	if ask(1) || ask(1) || j.asked != 2 {
+	if first, second := ask(1), ask(1); first || second || j.asked != 2 {
 		t.Errorf("refused: asked %d times, want 2", j.asked)
 	}
 	if !ask(0) || ask(1) {

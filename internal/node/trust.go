@@ -133,7 +133,7 @@ func (n *Node) TrustAnchors() api.TrustAnchors {
 func (n *Node) AddNegative(_ context.Context, a api.NegativeChange) (api.Applied, error) {
 	name, err := dnsname.Parse(a.Name)
 	if err != nil {
-		return api.Applied{}, &api.Refused{Status: http.StatusBadRequest, Err: fmt.Errorf("name: %w", err)}
+		return api.Applied{}, &api.Refused{Status: http.StatusBadRequest, Err: err}
 	}
 	lasts := anchor.NegativeDefault
 	if a.For != "" {
@@ -153,7 +153,7 @@ func (n *Node) AddNegative(_ context.Context, a api.NegativeChange) (api.Applied
 func (n *Node) RemoveNegative(_ context.Context, text string) (api.Applied, error) {
 	name, err := dnsname.Parse(text)
 	if err != nil {
-		return api.Applied{}, &api.Refused{Status: http.StatusBadRequest, Err: fmt.Errorf("name: %w", err)}
+		return api.Applied{}, &api.Refused{Status: http.StatusBadRequest, Err: err}
 	}
 	if err := n.trust.Remove(name); err != nil {
 		return api.Applied{}, &api.Refused{Status: http.StatusUnprocessableEntity, Err: err}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"pharos/internal/admin/api"
 )
 
 // client calls the admin listener of a running node.
@@ -41,6 +43,21 @@ func (c *client) call(ctx context.Context, method, path string, body []byte, int
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
 	return c.exchange(ctx, method, path, bytes.NewReader(body), into)
+}
+
+// request is a call that changes something.
+type request struct {
+	method, path string
+	body         []byte
+}
+
+// change makes r, and prints what it has changed.
+func (c *client) change(cmd *cobra.Command, o output, r request) error {
+	var applied api.Applied
+	if err := c.call(cmd.Context(), r.method, r.path, r.body, &applied); err != nil {
+		return err
+	}
+	return o.print(cmd.OutOrStdout(), applied, writeApplied(applied))
 }
 
 // send is a call whose body is as long as a zone, and takes as long.

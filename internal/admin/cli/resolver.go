@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pharos/internal/admin/api"
+	"pharos/internal/cluster/document"
 )
 
 // This file is what can be asked about what the resolver believes.
@@ -159,24 +160,24 @@ func newNegativeAdd() *cobra.Command {
 most. What is known of it is forgotten, so that it works at once. It is on disk when
 the command returns.`,
 		Example: `  pharos resolver nta add broken.example.com
-  pharos resolver nta add broken.example.com --for 48h --reason "ticket 4711"
+  pharos resolver nta add broken.example.com --for 2d --reason "ticket 4711"
   pharos resolver nta add broken.example.com --force    # stays, though the name may validate`,
 		Args: argsBetween(1, 1, "one NAME"),
 	}
 	admin, output := adminFlag(c), outputFlag(c)
-	lasts := c.Flags().Duration("for", 24*time.Hour, "how long, a week at most")
+	lasts := c.Flags().String("for", "1d", "how `long`, a week at most")
 	reason := c.Flags().String("reason", "", "why, for who looks at it later")
 	force := c.Flags().Bool("force", false, "keep it to its end, though the name validates")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		body, err := json.Marshal(api.NegativeChange{Name: args[0], For: lasts.String(), Reason: *reason, Force: *force})
+		var d document.Duration
+		if err := d.UnmarshalText([]byte(*lasts)); err != nil {
+			return fmt.Errorf("%w: --for: %q %w", errUsage, *lasts, err)
+		}
+		body, err := json.Marshal(api.NegativeChange{Name: args[0], For: time.Duration(d).String(), Reason: *reason, Force: *force})
 		if err != nil {
 			return err
 		}
-		var a api.Applied
-		if err := admin.call(c.Context(), http.MethodPost, "/api/resolver/negative", body, &a); err != nil {
-			return err
-		}
-		return output.print(c.OutOrStdout(), a, writeApplied(a))
+		return admin.change(c, *output, request{http.MethodPost, "/api/resolver/negative", body})
 	}
 	return c
 }
@@ -190,11 +191,7 @@ func newNegativeRemove() *cobra.Command {
 	}
 	admin, output := adminFlag(c), outputFlag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		var a api.Applied
-		if err := admin.call(c.Context(), http.MethodDelete, "/api/resolver/negative/"+url.PathEscape(args[0]), nil, &a); err != nil {
-			return err
-		}
-		return output.print(c.OutOrStdout(), a, writeApplied(a))
+		return admin.change(c, *output, request{http.MethodDelete, "/api/resolver/negative/" + url.PathEscape(args[0]), nil})
 	}
 	return c
 }

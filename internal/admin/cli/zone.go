@@ -62,11 +62,7 @@ the zone changes. A server that does not answer is told again, for about a minut
 	}
 	admin, output := adminFlag(c), outputFlag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		var applied api.Applied
-		if err := admin.call(c.Context(), http.MethodPost, zonePath(args[0], "notify"), nil, &applied); err != nil {
-			return err
-		}
-		return output.print(c.OutOrStdout(), applied, writeApplied(applied))
+		return admin.change(c, *output, request{http.MethodPost, zonePath(args[0], "notify"), nil})
 	}
 	return c
 }
@@ -87,11 +83,7 @@ when the two sides have come to differ, or the primary's serial went backwards.`
 		if *force {
 			path += "?force=true"
 		}
-		var applied api.Applied
-		if err := admin.call(c.Context(), http.MethodPost, path, nil, &applied); err != nil {
-			return err
-		}
-		return output.print(c.OutOrStdout(), applied, writeApplied(applied))
+		return admin.change(c, *output, request{http.MethodPost, path, nil})
 	}
 	return c
 }

@@ -121,11 +121,7 @@ algorithm this command shows how far that is.`,
 		if *compromised {
 			query.Set("compromised", "true")
 		}
-		var applied api.Applied
-		if err := admin.call(c.Context(), http.MethodPost, zonePath(args[0], "rollover")+"?"+query.Encode(), nil, &applied); err != nil {
-			return err
-		}
-		return output.print(c.OutOrStdout(), applied, writeApplied(applied))
+		return admin.change(c, *output, request{http.MethodPost, zonePath(args[0], "rollover") + "?" + query.Encode(), nil})
 	}
 	return c
 }
@@ -149,11 +145,7 @@ should not, --submitted says that the parent has them.`,
 	submitted := c.Flags().Bool("submitted", false, "the parent has them: go on")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if *submitted {
-			var applied api.Applied
-			if err := admin.call(c.Context(), http.MethodPost, zonePath(args[0], "ds"), nil, &applied); err != nil {
-				return err
-			}
-			return output.print(c.OutOrStdout(), applied, writeApplied(applied))
+			return admin.change(c, *output, request{http.MethodPost, zonePath(args[0], "ds"), nil})
 		}
 		var ds api.ZoneDS
 		if err := admin.get(c.Context(), zonePath(args[0], "ds"), &ds); err != nil {
@@ -225,11 +217,7 @@ machine (dnssec.policies[].offlineKSK).`,
 		if err != nil {
 			return err
 		}
-		var applied api.Applied
-		if err := admin.call(c.Context(), http.MethodPost, zonePath(args[0], "keys"), body, &applied); err != nil {
-			return err
-		}
-		return output.print(c.OutOrStdout(), applied, writeApplied(applied))
+		return admin.change(c, *output, request{http.MethodPost, zonePath(args[0], "keys"), body})
 	}
 	return c
 }
@@ -265,11 +253,7 @@ func newKeysWithdraw() *cobra.Command {
 	}
 	admin, output := adminFlag(c), outputFlag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		var applied api.Applied
-		if err := admin.call(c.Context(), http.MethodPost, zonePath(args[0], "withdraw")+"?tag="+url.QueryEscape(args[1]), nil, &applied); err != nil {
-			return err
-		}
-		return output.print(c.OutOrStdout(), applied, writeApplied(applied))
+		return admin.change(c, *output, request{http.MethodPost, zonePath(args[0], "withdraw") + "?tag=" + url.QueryEscape(args[1]), nil})
 	}
 	return c
 }

@@ -243,11 +243,7 @@ dnssec-offline-ending warns before that.`,
 		if err != nil {
 			return err
 		}
-		var applied api.Applied
-		if err := admin.call(c.Context(), http.MethodPost, zonePath(args[0], "skr"), body, &applied); err != nil {
-			return err
-		}
-		return output.print(c.OutOrStdout(), applied, writeApplied(applied))
+		return admin.change(c, *output, request{http.MethodPost, zonePath(args[0], "skr"), body})
 	}
 	return c
 }

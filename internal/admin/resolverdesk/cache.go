@@ -123,7 +123,7 @@ func zonesUntil(list []iterate.KnownZone, now time.Time) (out []string) {
 // selection reads what a caller wants.
 func selection(q api.CacheQuery) (s rrcache.Selection, err error) {
 	if s.Name, err = dnsname.Parse(q.Name); err != nil {
-		return s, &api.Refused{Status: http.StatusBadRequest, Err: fmt.Errorf("name: %w", err)}
+		return s, &api.Refused{Status: http.StatusBadRequest, Err: err}
 	}
 	s.Tree = q.Tree
 	if q.Type != "" {

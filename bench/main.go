@@ -14,7 +14,7 @@
 //	change.go   updates until they are answered by; answers during reloads and updates
 //	sign.go     signing a zone from file to file
 //	perf.go     where Pharos spends its time
-//	report.go   docs/PERFORMANCE.md and bench/results.json
+//	report.go   docs/PERFORMANCE.md and bench/results.json, work by work
 //
 // It owns what is measured and how it is told. Servers are run by package peer,
 // load is made by dnsload and httpload, zones by corpus.
@@ -35,7 +35,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 
 	"pharos/bench/peer"
 	"pharos/bench/table"
@@ -149,18 +148,22 @@ func run(args []string, stdout io.Writer) error {
 		return err
 	}
 	defer a.close()
-	var rows []table.Row
+	records := []table.Record{}
 	for _, w := range works {
 		if o.work != "all" && o.work != w.name {
 			continue
 		}
-		r, err := w.run(a)
+		rows, err := w.run(a)
 		if err != nil {
 			return fmt.Errorf("%s: %w", w.name, err)
 		}
-		rows = append(rows, r...)
+		measured := a.records(w.name, rows)
+		records = append(records, measured...)
+		if err := a.keepIfSound(measured); err != nil {
+			return err
+		}
 	}
-	return a.report(rows, stdout)
+	return a.report(records, stdout)
 }
 
 // repository returns the folder with go.mod above the working directory.
@@ -181,25 +184,27 @@ func repository() (string, error) {
 	}
 }
 
-// report prints the results, and writes them to files if they are complete.
-func (a *arena) report(rows []table.Row, stdout io.Writer) error {
-	now := time.Now().UTC()
-	records := table.Records(rows, now.Format(time.DateOnly))
-	section := a.section(rows, now)
-	if a.o.output == "json" {
-		text, err := json.MarshalIndent(records, "", "  ")
-		if err != nil {
-			return err
-		}
-		fmt.Fprintln(stdout, string(text))
-	} else {
-		fmt.Fprint(stdout, section)
-	}
-	if a.o.quick || a.o.work != "all" || a.o.part != "all" || len(a.missing) > 0 || a.o.peers != "all" {
-		fmt.Fprintln(os.Stderr, "bench: docs/PERFORMANCE.md and bench/results.json stay as they are: only a whole run is written")
+// keepIfSound keeps what was measured, unless it is a glance or lacks a peer.
+func (a *arena) keepIfSound(measured []table.Record) error {
+	if a.o.quick || a.o.peers != "all" || len(a.missing) > 0 || len(measured) == 0 {
+		fmt.Fprintln(os.Stderr, "bench: docs/PERFORMANCE.md and bench/results.json stay as they are: only a work with all its peers, and not -quick, is written")
 		return nil
 	}
-	return a.write(section, records)
+	return a.keep(measured)
+}
+
+// report prints the results.
+func (a *arena) report(records []table.Record, stdout io.Writer) error {
+	if a.o.output != "json" {
+		fmt.Fprint(stdout, a.section(records))
+		return nil
+	}
+	text, err := json.MarshalIndent(records, "", "  ")
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(stdout, string(text))
+	return nil
 }
 
 // required reports whether a missing peer is an error.

@@ -38,30 +38,87 @@ var figures = []table.Figure{
 	{Work: fmt.Sprintf(signWork, thousands(signNames)), Metric: signWall.Name, Most: 1.2},
 }
 
-// section returns the generated part of docs/PERFORMANCE.md.
-func (a *arena) section(rows []table.Row, now time.Time) string {
+// machine says what rows are measured on.
+func machine() string {
 	model, cores := procstat.Root.Machine()
+	return fmt.Sprintf("%s, %d processors, Linux %s, Go %s", model, cores, procstat.Root.Kernel(), strings.TrimPrefix(runtime.Version(), "go"))
+}
+
+// section returns the generated part of docs/PERFORMANCE.md.
+func (a *arena) section(records []table.Record) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Measured %s on %s, %d processors, Linux %s, Go %s: %d rounds of %g s, medians.\n",
-		now.Format(time.DateOnly), model, cores, procstat.Root.Kernel(), strings.TrimPrefix(runtime.Version(), "go"), a.o.rounds, a.o.seconds)
+	for _, on := range machines(records) {
+		fmt.Fprintf(&b, "Measured on %s; medians.\n", on)
+	}
 	var names []string
 	for name, version := range a.versions {
 		names = append(names, name+" "+version)
 	}
 	slices.Sort(names)
-	fmt.Fprintf(&b, "%s.\n", strings.Join(names, ", "))
+	fmt.Fprintf(&b, "The last run had %s.\n", strings.Join(names, ", "))
 	if len(a.missing) > 0 {
 		fmt.Fprintf(&b, "Not installed, so not measured: %s.\n", strings.Join(a.missing, ", "))
 	}
 	for _, note := range a.notes {
 		fmt.Fprintf(&b, "%s\n", note)
 	}
+	rows := table.Rows(records)
 	fmt.Fprintf(&b, "\n%s\n%s", table.Markdown(rows), table.Verdicts(figures, rows))
 	return b.String()
 }
 
-// write puts the results into the repository's files.
-func (a *arena) write(section string, records []table.Record) error {
+// machines returns each machine of records once, with the dates measured there.
+func machines(records []table.Record) []string {
+	var order []string
+	dates := map[string][]string{}
+	for _, r := range records {
+		if dates[r.Machine] == nil {
+			order = append(order, r.Machine)
+		}
+		if !slices.Contains(dates[r.Machine], r.Date) {
+			dates[r.Machine] = append(dates[r.Machine], r.Date)
+		}
+	}
+	for i, m := range order {
+		slices.Sort(dates[m])
+		order[i] = m + " (" + strings.Join(dates[m], ", ") + ")"
+	}
+	return order
+}
+
+// records gives the rows of a work their origin.
+func (a *arena) records(group string, rows []table.Row) []table.Record {
+	return table.Records(rows, table.Origin{Group: group, Date: time.Now().UTC().Format(time.DateOnly), Rounds: a.o.rounds, Machine: machine()})
+}
+
+// keep puts what was measured of one work in the place of what the repository's
+// files had for it, so that a run that is ended early keeps what it has.
+func (a *arena) keep(measured []table.Record) error {
+	path := filepath.Join(a.root, "bench", "results.json")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	var standing []table.Record
+	if err := json.Unmarshal(text, &standing); err != nil {
+		return fmt.Errorf("%s: %w: mend it, or write [] into it to begin anew", path, err)
+	}
+	var groups []string
+	for _, w := range works {
+		groups = append(groups, w.name)
+	}
+	merged := table.Merge(standing, measured, a.o.part == "all", groups)
+	if text, err = json.MarshalIndent(merged, "", "  "); err != nil {
+		return err
+	}
+	if err := os.WriteFile(path, append(text, '\n'), 0o644); err != nil {
+		return err
+	}
+	return a.write(a.section(merged))
+}
+
+// write puts the section into docs/PERFORMANCE.md.
+func (a *arena) write(section string) error {
 	path := filepath.Join(a.root, "docs", "PERFORMANCE.md")
 	document, err := os.ReadFile(path)
 	if err != nil {
@@ -71,12 +128,5 @@ func (a *arena) write(section string, records []table.Record) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		return err
-	}
-	rows, err := json.MarshalIndent(records, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(a.root, "bench", "results.json"), append(rows, '\n'), 0o644)
+	return os.WriteFile(path, []byte(text), 0o644)
 }

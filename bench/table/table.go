@@ -2,10 +2,10 @@
 // ratios to peers, one table as Markdown, rows as JSON, and whether the figures to
 // reach were reached.
 //
-// It owns how results look, and the generated section of a document. It measures
-// nothing.
+// It owns how results look, how those of one work take the place of those that
+// stood before, and the generated section of a document. It measures nothing.
 //
-// Entry points: Samples, Row, Markdown, Records, Verdicts, Replace.
+// Entry points: Samples, Row, Markdown, Records, Merge, Rows, Verdicts, Replace.
 //
 // Concurrency: values; a Samples belongs to one goroutine.
 package table
@@ -72,6 +72,7 @@ type Row struct {
 	Work   string
 	Metric Metric
 	Values []Value
+	From   Origin // when it was measured; zero: just now
 }
 
 // Value is what one server reached.
@@ -109,7 +110,7 @@ func (r Row) text(v float64) string { return strconv.FormatFloat(v, 'f', r.Metri
 // Markdown returns all rows as one table.
 func Markdown(rows []Row) string {
 	var b strings.Builder
-	b.WriteString("| work | metric | Pharos | best peer | ratio | each peer |\n|---|---|---:|---:|---:|---|\n")
+	b.WriteString("| work | metric | Pharos | best peer | ratio | each peer | rounds, at most | date |\n|---|---|---:|---:|---:|---|---:|---|\n")
 	for _, r := range rows {
 		own, best, ratio := "", "", ""
 		mine, have := r.own()
@@ -128,7 +129,7 @@ func Markdown(rows []Row) string {
 				each = append(each, v.Server+" "+r.text(v.Value))
 			}
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", r.Work, r.Metric.label(), own, best, ratio, strings.Join(each, ", "))
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %d | %s |\n", r.Work, r.Metric.label(), own, best, ratio, strings.Join(each, ", "), r.From.Rounds, r.From.Date)
 	}
 	return b.String()
 }
@@ -139,36 +140,6 @@ func (m Metric) label() string {
 	}
 	return m.Name
 }
-
-// Record is one comparison with one peer, as it stands in results.json.
-type Record struct {
-	Work      string  `json:"work"`
-	Metric    string  `json:"metric"`
-	Pharos    float64 `json:"pharos"`
-	Peer      string  `json:"peer"`
-	PeerValue float64 `json:"peer_value"`
-	Ratio     float64 `json:"ratio"` // pharos / peer_value
-	Date      string  `json:"date"`
-}
-
-// Records returns a record for each peer of each row that Pharos is in.
-func Records(rows []Row, date string) []Record {
-	records := []Record{}
-	for _, r := range rows {
-		own, ok := r.own()
-		if !ok {
-			continue
-		}
-		for _, v := range r.Values {
-			if v.Server != Own {
-				records = append(records, Record{r.Work, r.Metric.Name, rounded(own), v.Server, rounded(v.Value), rounded(own / v.Value), date})
-			}
-		}
-	}
-	return records
-}
-
-func rounded(v float64) float64 { return math.Round(v*1000) / 1000 }
 
 // Figure is a ratio to reach: Pharos divided by a peer, or by the best of them; or
 // a value.

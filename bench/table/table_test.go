@@ -5,6 +5,7 @@ import (
 	"flag"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -53,20 +54,49 @@ func TestGolden(t *testing.T) {
 }
 
 func TestRecords(t *testing.T) {
-	records := Records(rows(), "2000-01-01")
-	if len(records) != 4 {
-		t.Fatalf("%d records, want one for each metric and peer: 4", len(records))
+	from := Origin{Group: "dns", Date: "2000-01-01", Rounds: 3, Machine: "m"}
+	records := Records(rows(), from)
+	if len(records) != 5 {
+		t.Fatalf("%d records, want one for each metric and peer, and one for Pharos alone: 5", len(records))
 	}
 	text, err := json.Marshal(records[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"work":"answers","metric":"us per answer","pharos":3.2,"peer":"Knot","peer_value":4.1,"ratio":0.78,"date":"2000-01-01"}`
+	want := `{"work":"answers","metric":"us per answer","pharos":3.2,"peer":"Knot","peer_value":4.1,"ratio":0.78,"digits":2,"group":"dns","date":"2000-01-01","rounds":3,"machine":"m"}`
 	if string(text) != want {
 		t.Errorf("got  %s\nwant %s", text, want)
 	}
-	if text, err := json.Marshal(Records(nil, "")); err != nil || string(text) != "[]" {
+	if text, err := json.Marshal(Records(nil, from)); err != nil || string(text) != "[]" {
 		t.Errorf("no rows: %s, %v", text, err)
+	}
+}
+
+// What is written can be read: the rows of records are the rows they are of.
+func TestRows(t *testing.T) {
+	from := Origin{Group: "dns", Date: "2000-01-01", Rounds: 3}
+	back := Rows(Records(rows(), from))
+	if got, want := Markdown(back), Markdown(rows()[:3]); got != strings.ReplaceAll(want, "| 0 |  |", "| 3 | 2000-01-01 |") {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestMerge(t *testing.T) {
+	record := func(group, work, metric string, value float64) Record {
+		return Record{Work: work, Metric: metric, Pharos: value, Origin: Origin{Group: group}}
+	}
+	standing := []Record{record("gone", "x", "us", 1), record("b", "w1", "us", 1), record("b", "w2", "us", 1), record("a", "w3", "us", 1)}
+	measured := []Record{record("b", "w2", "us", 2)}
+	for whole, want := range map[bool][]Record{
+		false: {record("a", "w3", "us", 1), record("b", "w1", "us", 1), record("b", "w2", "us", 2)},
+		true:  {record("a", "w3", "us", 1), record("b", "w2", "us", 2)},
+	} {
+		if got := Merge(standing, measured, whole, []string{"a", "b"}); !slices.Equal(got, want) {
+			t.Errorf("whole %v: got %v, want %v", whole, got, want)
+		}
+	}
+	if standing[0].Group != "gone" {
+		t.Error("Merge wrote to what it was given")
 	}
 }
 

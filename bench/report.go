@@ -50,12 +50,7 @@ func (a *arena) section(records []table.Record) string {
 	for _, on := range machines(records) {
 		fmt.Fprintf(&b, "Measured on %s; medians.\n", on)
 	}
-	var names []string
-	for name, version := range a.versions {
-		names = append(names, name+" "+version)
-	}
-	slices.Sort(names)
-	fmt.Fprintf(&b, "The last run had %s.\n", strings.Join(names, ", "))
+	fmt.Fprintf(&b, "Peers: %s.\n", strings.Join(peers(records), ", "))
 	if len(a.missing) > 0 {
 		fmt.Fprintf(&b, "Not installed, so not measured: %s.\n", strings.Join(a.missing, ", "))
 	}
@@ -65,6 +60,18 @@ func (a *arena) section(records []table.Record) string {
 	rows := table.Rows(records)
 	fmt.Fprintf(&b, "\n%s\n%s", table.Markdown(rows), table.Verdicts(figures, rows))
 	return b.String()
+}
+
+// peers returns each peer once, with its version.
+func peers(records []table.Record) []string {
+	var names []string
+	for _, r := range records {
+		if name := strings.TrimSpace(r.Peer + " " + r.Version); r.Peer != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // machines returns each machine of records once, with the dates measured there.
@@ -86,9 +93,13 @@ func machines(records []table.Record) []string {
 	return order
 }
 
-// records gives the rows of a work their origin.
+// records gives the rows of a work their origin, and peers their versions.
 func (a *arena) records(group string, rows []table.Row) []table.Record {
-	return table.Records(rows, table.Origin{Group: group, Date: time.Now().UTC().Format(time.DateOnly), Rounds: a.o.rounds, Machine: machine()})
+	records := table.Records(rows, table.Origin{Group: group, Date: time.Now().UTC().Format(time.DateOnly), Rounds: a.o.rounds, Machine: machine()})
+	for i := range records {
+		records[i].Version = a.versions[records[i].Peer]
+	}
+	return records
 }
 
 // keep puts what was measured of one work in the place of what the repository's

@@ -20,6 +20,7 @@ type Record struct {
 	Metric    string  `json:"metric"`
 	Pharos    float64 `json:"pharos"`
 	Peer      string  `json:"peer,omitempty"`
+	Version   string  `json:"version,omitempty"` // of the peer
 	PeerValue float64 `json:"peer_value,omitempty"`
 	Ratio     float64 `json:"ratio,omitempty"` // pharos / peer_value
 	More      bool    `json:"more,omitempty"`  // more is better

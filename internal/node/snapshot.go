@@ -153,11 +153,21 @@ func poolSpecs(pools []state.Pool) []pool.Spec {
 			panic("BUG: " + err.Error()) // the configuration has checked it
 		}
 		for _, m := range p.Members {
-			spec.Members = append(spec.Members, pool.MemberSpec{Name: m.Name, Address: m.Address, Weight: m.Weight, Drain: m.Drain})
+			spec.Members = append(spec.Members, pool.MemberSpec{
+				Name: m.Name, Address: m.Address, Weight: m.Weight, Drain: m.Drain,
+				Tier: m.Tier, Capacity: m.Capacity, Bandwidth: int64(m.Bandwidth), Place: placeOf(m.Place),
+			})
 		}
 		specs[i] = spec
 	}
 	return specs
+}
+
+func placeOf(p state.Place) pool.Place {
+	return pool.Place{
+		Continent: p.Continent, Country: p.Country, Region: p.Region, Zone: p.Zone,
+		Latitude: p.Location.Latitude, Longitude: p.Location.Longitude,
+	}
 }
 
 func checkOf(c state.Check) health.Check {

@@ -25,6 +25,9 @@ type Config struct {
 	Data string `json:"data" format:"file" default:"/var/lib/pharos" example:"data"`
 	// Listen is where the node can be reached.
 	Listen Listen `json:"listen"`
+	// Place is where the node stands: what pools with localFirst, and answers by
+	// distance, go by.
+	Place state.Place `json:"place,omitzero"`
 	// Zones are the zones that the node is an authoritative server for. An entry is one
 	// zone, or, with names or a pattern in file, as many as these say: up to ten million.
 	Zones []Zone `json:"zones" max:"100000"`

@@ -267,6 +267,8 @@ func section(b *strings.Builder, comments sourceComments, path string, t reflect
 var typeTexts = map[reflect.Type]string{
 	reflect.TypeFor[Duration]():          "duration",
 	reflect.TypeFor[Size]():              "size",
+	reflect.TypeFor[document.Rate]():     "rate",
+	reflect.TypeFor[state.Coordinates](): "latitude,longitude",
 	reflect.TypeFor[dnsname.Name]():      "domain name",
 	reflect.TypeFor[rdata.Type]():        "record type",
 	reflect.TypeFor[netip.AddrPort]():    "address:port",
@@ -276,7 +278,7 @@ var typeTexts = map[reflect.Type]string{
 
 // formatTexts say what a text is, by format.
 var formatTexts = map[string]string{
-	"identifier": "name", "host": "host, `*.name` or `*`", "hostname": "host", "urlPath": "path", "file": "file name", "": "text",
+	"identifier": "name", "host": "host, `*.name` or `*`", "hostname": "host", "urlPath": "path", "file": "file name", "country": "country code", "": "text",
 }
 
 func valueText(f document.Field) string {
@@ -392,6 +394,8 @@ func valueSchema(f document.Field, comments sourceComments) *schema {
 		return &schema{Type: "string", Pattern: `^(0|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$`}
 	case t == reflect.TypeFor[Size]():
 		return &schema{Type: []string{"string", "integer"}, Pattern: `^[0-9]+ ?(KiB|MiB|GiB|TiB)?$`}
+	case t == reflect.TypeFor[document.Rate]():
+		return &schema{Type: "string", Pattern: `^(0|[0-9]+ ?(bps|kbps|Mbps|Gbps|Tbps))$`}
 	case t == reflect.TypeFor[state.StatusRange]():
 		return &schema{Type: []string{"string", "integer"}, Pattern: `^[1-5][0-9][0-9](-[1-5][0-9][0-9])?$`}
 	case t.Kind() == reflect.Bool:
@@ -418,7 +422,11 @@ func jsonValue(f document.Field, text string) any {
 	if f.Type.Kind() == reflect.Bool {
 		return text == "true"
 	}
-	if f.Type.Kind() >= reflect.Int && f.Type.Kind() <= reflect.Uint64 && f.Type != reflect.TypeFor[Duration]() && f.Type != reflect.TypeFor[Size]() {
+	switch f.Type {
+	case reflect.TypeFor[Duration](), reflect.TypeFor[Size](), reflect.TypeFor[document.Rate]():
+		return text
+	}
+	if f.Type.Kind() >= reflect.Int && f.Type.Kind() <= reflect.Uint64 {
 		return *number(text)
 	}
 	return text

@@ -147,6 +147,20 @@ func TestValuesRoundTrip(t *testing.T) {
 			t.Errorf("size %q is written %q", text, got)
 		}
 	}
+	for text, want := range map[string]Rate{"0": 0, "1bps": 1, "999bps": 999, "1kbps": 1e3, "1500kbps": 15e5, "3 Gbps": 3e9, "9223372Tbps": 9223372e12} {
+		var r Rate
+		if err := r.UnmarshalText([]byte(text)); err != nil || r != want {
+			t.Errorf("rate %q became %d, %v, want %d", text, r, err, want)
+		}
+		if got := r.String(); got != strings.ReplaceAll(text, " ", "") {
+			t.Errorf("rate %q is written %q", text, got)
+		}
+	}
+	for _, text := range []string{"", "1", "bps", "-1bps", "1.5Gbps", "1GBps", "1Kbps", "100Mbit", "9223373Tbps"} {
+		if err := new(Rate).UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("rate %q was taken", text)
+		}
+	}
 	for _, text := range []string{"", "1", "s", "-1s", "1 s", "1.5d", "-1d", "d", "1d1h", "65536d", "99999999999h"} {
 		if err := new(Duration).UnmarshalText([]byte(text)); err == nil {
 			t.Errorf("duration %q was taken", text)

@@ -32,6 +32,7 @@ var formats = map[string]format{
 	"hostname":   {`a host name or an address, like "www.example.com"`, checkHostname},
 	"urlPath":    {`a path that begins with "/", like "/api/"`, checkURLPath},
 	"file":       {"a file name", checkFile},
+	"country":    {`a code of two capital letters, like "DE"`, checkCountry},
 }
 
 func isAlphanumeric(c byte) bool {
@@ -100,6 +101,15 @@ func checkURLPath(text string) string {
 		if c := text[i]; c <= ' ' || c >= 0x7f || c == '?' || c == '#' {
 			return "has a character that no path has"
 		}
+	}
+	return ""
+}
+
+// checkCountry checks the form of a code of ISO 3166-1 alpha-2. Which ones there
+// are changes, so that it is not looked up.
+func checkCountry(text string) string {
+	if len(text) != 2 || text[0] < 'A' || text[0] > 'Z' || text[1] < 'A' || text[1] > 'Z' {
+		return "is no code of a country"
 	}
 	return ""
 }

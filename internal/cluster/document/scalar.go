@@ -16,6 +16,7 @@ import (
 var (
 	durationType = reflect.TypeFor[Duration]()
 	sizeType     = reflect.TypeFor[Size]()
+	rateType     = reflect.TypeFor[Rate]()
 	nameType     = reflect.TypeFor[dnsname.Name]()
 	addrPortType = reflect.TypeFor[netip.AddrPort]()
 	prefixType   = reflect.TypeFor[netip.Prefix]()
@@ -26,6 +27,7 @@ var (
 var wantedTexts = map[reflect.Type]string{
 	durationType: `a duration with its unit, like "500ms", "5s" or "1m"`,
 	sizeType:     `a size, like "64KiB" or "256MiB"`,
+	rateType:     `a rate with its unit, like "500kbps", "100Mbps" or "2Gbps"`,
 	nameType:     `a domain name, like "www.example.com"`,
 	addrPortType: `an address and a port, like "192.0.2.1:53" or "[2001:db8::1]:53"`,
 	prefixType:   `an address block, like "192.0.2.0/24" or "2001:db8::/32"`,

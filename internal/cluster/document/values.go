@@ -96,3 +96,56 @@ func (s *Size) UnmarshalText(text []byte) error {
 	*s = Size(n * unit)
 	return nil
 }
+
+// Rate is a number of bits per second, written with a decimal unit: "500kbps",
+// "100Mbps", "2Gbps".
+type Rate int64
+
+// rateUnits are the units of Rate, largest first.
+var rateUnits = []struct {
+	name string
+	bits int64
+}{{"Tbps", 1e12}, {"Gbps", 1e9}, {"Mbps", 1e6}, {"kbps", 1e3}, {"bps", 1}}
+
+// String returns r in the largest unit that divides it.
+func (r Rate) String() string {
+	for _, u := range rateUnits {
+		if r != 0 && int64(r)%u.bits == 0 {
+			return fmt.Sprintf("%d%s", int64(r)/u.bits, u.name)
+		}
+	}
+	return "0"
+}
+
+// MarshalText returns r as String does.
+func (r Rate) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText reads r as a document writes it. A bare number is refused, because
+// bits and octets are easily taken for each other; "0" needs no unit.
+func (r *Rate) UnmarshalText(text []byte) error {
+	if string(text) == "0" {
+		*r = 0
+		return nil
+	}
+	for _, u := range rateUnits {
+		number, ok := strings.CutSuffix(string(text), u.name)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseInt(strings.TrimSuffix(number, " "), 10, 64)
+		switch {
+		case err != nil:
+			return errors.New("is not a rate")
+		case n < 0:
+			return errors.New("is negative")
+		case n > math.MaxInt64/u.bits:
+			return errors.New("is too large")
+		}
+		*r = Rate(n * u.bits)
+		return nil
+	}
+	if _, err := strconv.ParseFloat(string(text), 64); err == nil {
+		return errors.New("has no unit")
+	}
+	return errors.New("is not a rate")
+}

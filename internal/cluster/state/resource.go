@@ -47,9 +47,16 @@ func (r *Resources) All() []Resource {
 type Pool struct {
 	// Name is what steer and routes call the pool. Each pool has its own.
 	Name string `json:"name" format:"identifier" required:"true" example:"web"`
-	// Policy picks the member for a request: roundRobin takes them in turn,
-	// weightedRoundRobin in turn in proportion to their weights.
-	Policy string `json:"policy" enum:"roundRobin,weightedRoundRobin" default:"roundRobin" example:"weightedRoundRobin"`
+	// Policy picks the member for a request. roundRobin takes them in turn,
+	// weightedRoundRobin in turn in proportion to their weights, random by chance in
+	// proportion to their weights. leastConnections takes the one with the fewest
+	// requests in flight for its weight, leastResponseTime the one whose latest
+	// response times and requests in flight promise the earliest answer,
+	// leastBandwidth the one that sends and receives least now for its weight;
+	// twoChoices takes the better of two that are drawn by chance. hash takes the
+	// same one for the same key. first takes the first one that has capacity left, in
+	// the order of tiers and of members.
+	Policy string `json:"policy" enum:"roundRobin,weightedRoundRobin,leastConnections,leastResponseTime,leastBandwidth,hash,twoChoices,random,first" default:"roundRobin" example:"weightedRoundRobin"`
 	// Check is how each member's health is found out.
 	Check Check `json:"check"`
 	// Members are the servers. When none is healthy all are used, since a
@@ -99,11 +106,22 @@ type Member struct {
 	Name string `json:"name" format:"identifier" required:"true" example:"a"`
 	// Address is where the server listens.
 	Address netip.AddrPort `json:"address" required:"true" example:"192.0.2.10:8080"`
-	// Weight is the member's share under weightedRoundRobin, in proportion to
-	// the weights of the others.
+	// Weight is the member's share of what the policy gives out, in proportion to
+	// the weights of the others. roundRobin and first do not look at it.
 	Weight int `json:"weight" default:"1" min:"1" max:"65536" example:"5"`
 	// Drain takes the member out of use without cutting what it is serving.
 	Drain bool `json:"drain" default:"false" example:"true"`
+	// Tier is the rank of the member for failover: those of tier 1 are used when
+	// nobody of tier 0 is healthy or has capacity left, and so on.
+	Tier int `json:"tier,omitzero" default:"0" min:"0" max:"15" example:"1"`
+	// Capacity is how many requests or connections the member can have at once. One
+	// that has so many is passed over while another has capacity left. 0: no bound.
+	Capacity int `json:"capacity,omitzero" default:"0" min:"0" max:"16777216" example:"500"`
+	// Bandwidth is how much the member can send and receive. One that does so is
+	// passed over while another has capacity left. 0: no bound.
+	Bandwidth document.Rate `json:"bandwidth,omitzero" default:"0" min:"0" max:"1000Tbps" example:"1Gbps"`
+	// Place is where the member stands.
+	Place Place `json:"place,omitzero"`
 }
 
 // Steer is a name that is answered with the addresses of a pool's healthy

@@ -17,6 +17,7 @@ package pool
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -30,9 +31,19 @@ type Policy uint8
 const (
 	RoundRobin         Policy = iota // each in turn
 	WeightedRoundRobin               // each in turn, as often as its weight, evenly spread
+	LeastConnections                 // who has the fewest in flight for its weight
+	LeastResponseTime                // who promises the earliest answer: peak-EWMA and in flight
+	LeastBandwidth                   // who moves the fewest bits now for its weight
+	Hash                             // the same for the same key
+	TwoChoices                       // the better of two that chance draws
+	Random                           // by chance, as often as its weight
+	First                            // the first with capacity left
 )
 
-var policyNames = [...]string{"roundRobin", "weightedRoundRobin"}
+var policyNames = [...]string{
+	"roundRobin", "weightedRoundRobin", "leastConnections", "leastResponseTime", "leastBandwidth",
+	"hash", "twoChoices", "random", "first",
+}
 
 // String returns the word of the configuration file.
 func (p Policy) String() string {
@@ -53,7 +64,7 @@ func (p *Policy) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("policy %q: want roundRobin or weightedRoundRobin", text)
+	return fmt.Errorf("policy %q: want one of %s", text, strings.Join(policyNames[:], ", "))
 }
 
 // Spec is a pool as configured.
@@ -70,12 +81,29 @@ type MemberSpec struct {
 	Address netip.AddrPort
 	Weight  int  // 0 stands for 1; at most MaxWeight
 	Drain   bool // takes nothing new, whatever its state
+
+	Tier      int   // rank for failover: 0 first; at most MaxTier
+	Capacity  int   // requests or connections at once; 0: no bound
+	Bandwidth int64 // bits per second, both ways together; 0: no bound
+	Place     Place
+}
+
+// Place is where a member or a node stands. What is empty is not known.
+type Place struct {
+	Continent string `json:"continent,omitempty"` // AF, AN, AS, EU, NA, OC, SA
+	Country   string `json:"country,omitempty"`   // ISO 3166-1 alpha-2
+	Region    string `json:"region,omitempty"`    // ISO 3166-2 without the country, or a provider's name
+	Zone      string `json:"zone,omitempty"`      // what fails as one
+	// Latitude and Longitude in degrees, north and east positive; both 0: not known.
+	Latitude  float64 `json:"latitude,omitzero"`
+	Longitude float64 `json:"longitude,omitzero"`
 }
 
 // Limits of a Spec; Validate refuses what passes them.
 const (
 	MaxMembers = 1 << 16 // arbitrary; a view of so many takes about 10 MB
 	MaxWeight  = 1 << 16 // arbitrary; beyond it the order of picks cannot show the difference
+	MaxTier    = 15      // arbitrary; nobody has so many places to fail over to
 )
 
 // Validate reports what is wrong with s: a name, address or weight that cannot
@@ -95,6 +123,10 @@ func (s Spec) Validate() error {
 			return fmt.Errorf("pool %q: member %q: address %v: want an IP address and a port, as 10.0.0.1:8080 or [2001:db8::1]:8080", s.Name, name, m.Address)
 		case m.Weight < 0 || m.Weight > MaxWeight:
 			return fmt.Errorf("pool %q: member %q: weight %d: want 1 to %d", s.Name, name, m.Weight, MaxWeight)
+		case m.Tier < 0 || m.Tier > MaxTier:
+			return fmt.Errorf("pool %q: member %q: tier %d: want 0 to %d", s.Name, name, m.Tier, MaxTier)
+		case m.Capacity < 0 || m.Bandwidth < 0:
+			return fmt.Errorf("pool %q: member %q: capacity %d, bandwidth %d: want 0 for no bound, or more", s.Name, name, m.Capacity, m.Bandwidth)
 		case seen[name]:
 			return fmt.Errorf("pool %q: two members named %q: give each its own name", s.Name, name)
 		}
@@ -127,6 +159,11 @@ type Member struct {
 	Cause   string         `json:"cause"`
 	Target  health.Target  `json:"-"` // the key of its state: what passive results are reported for
 	Load    *MemberLoad    `json:"-"` // never nil; the same in every view that holds the member
+
+	Tier      int   `json:"tier,omitempty"`
+	Capacity  int   `json:"capacity,omitempty"`
+	Bandwidth int64 `json:"bandwidth,omitempty"`
+	Place     Place `json:"place,omitzero"`
 
 	drain bool // by the configuration, whatever the state of the target
 }

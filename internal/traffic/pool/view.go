@@ -111,7 +111,10 @@ func Compile(spec Spec, status func(health.Target) health.Status, prev *View) *V
 
 func compileMember(spec Spec, m MemberSpec, status func(health.Target) health.Status, loads map[loadKey]*MemberLoad) Member {
 	target := spec.target(m)
-	out := Member{Name: m.name(), Address: target.Address, Weight: max(m.Weight, 1), Target: target}
+	out := Member{
+		Name: m.name(), Address: target.Address, Weight: max(m.Weight, 1), Target: target,
+		Tier: m.Tier, Capacity: m.Capacity, Bandwidth: m.Bandwidth, Place: m.Place,
+	}
 	if status != nil {
 		out.setStatus(status(target))
 	}

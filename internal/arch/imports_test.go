@@ -56,6 +56,7 @@ internal/authority/edits:       internal/dns/... internal/authority/zone interna
 internal/authority/ledger:      internal/dns/... internal/authority/zone internal/authority/journal internal/authority/compact internal/authority/update internal/diskfile
 
 internal/resolver/rrcache:      internal/dns/...
+internal/resolver/offheap:
 internal/resolver/cachefile:
 internal/resolver/warmstart:    internal/dns/... internal/resolver/rrcache internal/resolver/iterate internal/resolver/cachefile internal/diskfile
 internal/resolver/iterate:      internal/dns/... internal/resolver/rrcache

@@ -11,6 +11,7 @@ import (
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/cachefile"
+	"pharos/internal/resolver/offheap"
 	"pharos/internal/resolver/outbound"
 	"pharos/internal/resolver/rrcache"
 	"pharos/internal/resolver/warmstart"
@@ -32,6 +33,7 @@ func cacheLimits(r config.Resolver) rrcache.Limits {
 	return rrcache.Limits{
 		RecordOctets: int(r.CacheSize / 2), AnswerOctets: int(r.CacheSize / 2), Stale: time.Duration(r.ServeStale),
 		MinTTL: seconds(r.MinTTL), MaxTTL: seconds(r.MaxTTL), MaxNegativeTTL: seconds(r.MaxNegativeTTL),
+		PrefetchAsks: r.PrefetchAsks, Memory: offheap.New(),
 	}
 }
 

@@ -120,6 +120,7 @@ func needsRestart(old, now *config.Config) string {
 		{"resolver.saveCache", old.Resolver.SaveCache, now.Resolver.SaveCache},
 		{"resolver.serveStale", old.Resolver.ServeStale, now.Resolver.ServeStale},
 		{"resolver.prefetch", old.Resolver.Prefetch, now.Resolver.Prefetch},
+		{"resolver.prefetchAsks", old.Resolver.PrefetchAsks, now.Resolver.PrefetchAsks},
 		{"resolver.aggressive", old.Resolver.Aggressive, now.Resolver.Aggressive},
 		{"resolver.minimise", old.Resolver.Minimise, now.Resolver.Minimise},
 		{"resolver.mixCase", old.Resolver.MixCase, now.Resolver.MixCase},

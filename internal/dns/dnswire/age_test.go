@@ -18,7 +18,7 @@ func TestLowerTTLs(t *testing.T) {
 	from := b.Len()
 	ready := []byte{0xC0, 12, 0, 1, 0, 1, 0, 0, 1, 44, 0, 4, 192, 0, 2, 1, 0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 5, 0, 4, 192, 0, 2, 2}
 	b.AddReady(Answer, 2, ready)
-	b.LowerTTLs(from, []uint16{6, 22}, 7)
+	b.LowerTTLs(from, []byte{0, 6, 0, 22}, 7)
 	m, err := ParseMessage(b.Finish())
 	if err != nil || len(m.Answer) != 2 {
 		t.Fatal(m, err)

@@ -58,11 +58,28 @@ type Limits struct {
 	// FailureTime is how long a failed resolution is remembered: 5 s, at least 1 s
 	// and at most 5 minutes (RFC 9520 §3.2).
 	FailureTime time.Duration
+	// PrefetchAsks is how often an answer has to be asked for in its time to be fetched
+	// again before that is over (popularity.go): 3; 1: whatever is asked for then.
+	PrefetchAsks int
 	// RecordOctets and AnswerOctets bound the memory of each level: 32 MiB. At the
 	// limit the least used entries make room.
 	RecordOctets int
 	AnswerOctets int
+	// Memory is where records lie; nil: on the heap.
+	Memory Memory
 }
+
+// Memory gives out pieces of memory that hold no pointers, such as package offheap's.
+type Memory interface {
+	Take(octets int) []byte // in any state
+	Give(piece []byte)      // back; nobody touches it any more
+}
+
+// onHeap is memory that the garbage collector takes back.
+type onHeap struct{}
+
+func (onHeap) Take(octets int) []byte { return make([]byte, octets) }
+func (onHeap) Give([]byte)            {}
 
 func (l Limits) withDefaults() Limits {
 	if l.MaxTTL == 0 {
@@ -80,6 +97,12 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.StaleRetry <= 0 {
 		l.StaleRetry = 30 * time.Second
+	}
+	if l.Memory == nil {
+		l.Memory = onHeap{}
+	}
+	if l.PrefetchAsks <= 0 {
+		l.PrefetchAsks = 3
 	}
 	if l.RecordOctets <= 0 {
 		l.RecordOctets = 32 << 20
@@ -112,9 +135,9 @@ func New(now time.Time, l Limits) *Cache {
 	}
 	c.shards = make([]shard, count)
 	for i := range c.shards {
-		c.shards[i].init(c.limits.RecordOctets / count)
+		c.shards[i].init(c.limits.RecordOctets/count, c.limits.Memory)
 	}
-	c.ready.init(c.limits.AnswerOctets)
+	c.ready.init(c.limits)
 	c.ready.rehash = func(e *readyEntry) uint64 { return c.hash(e.name().Wire(), e.kind) }
 	return c
 }

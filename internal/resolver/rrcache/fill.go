@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"time"
 
+	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
 )
@@ -26,11 +27,7 @@ func (c *Cache) PutAnswer(now time.Time, r Ready) bool {
 		return false
 	}
 	e.born = c.instant(now)
-	e.until = e.born + time.Duration(ttl)*time.Second
-	e.gone = e.until
-	if e.rcode != dnswire.RcodeServFail {
-		e.gone += c.limits.Stale
-	}
+	e.ttl = uint32(ttl)
 	c.ready.insert(e, c.hash(r.Name.Wire(), e.kind), e.born)
 	c.own.noteAnswer(r, e.kind)
 	return true
@@ -47,7 +44,7 @@ func (t *readyTable) assemble(r Ready) *readyEntry {
 		return nil
 	}
 	t.builder.Reset(&q, t.scratch[:readyMost], readyMost)
-	e := &readyEntry{nameLen: uint8(r.Name.Len()), kind: readyKind(r.Type, r.Class, r.DO, r.CD), rcode: r.Rcode, failure: r.Failure, secure: r.Secure}
+	e := &readyEntry{kind: readyKind(r.Type, r.Class, r.DO, r.CD), rcode: r.Rcode, failure: r.Failure, secure: r.Secure}
 	for s, records := range [...][]rdata.Record{r.Answer, r.Authority, r.Additional} {
 		for _, record := range records {
 			if !t.builder.Add(dnswire.Section(s), record.Name, record.Type, record.Class, record.TTL, record.Data) {
@@ -57,18 +54,18 @@ func (t *readyTable) assemble(r Ready) *readyEntry {
 		e.counts[s] = uint16(len(records))
 	}
 	body := t.builder.Finish()[q.QuestionEnd:]
-	e.data = append(append(make([]byte, 0, r.Name.Len()+len(body)), r.Name.Wire()...), body...)
-	e.scan()
+	e.fill(r.Name, body)
 	return e
 }
 
-// scan finds the TTL fields in body, and the address records at the end of the
-// answer section, which may be turned when their owner is a pointer, so that
-// each can stand anywhere.
-func (e *readyEntry) scan() {
-	total := int(e.counts[0]) + int(e.counts[1]) + int(e.counts[2])
-	e.ttls = make([]uint16, 0, total)
-	at, body := 0, e.body()
+// fill gives e, whose counts are set, its name and records. It notes where TTL fields
+// are, and which address records at the end of the answer section may be turned: when
+// their owner is a pointer, so that each can stand anywhere.
+func (e *readyEntry) fill(name dnsname.Name, body []byte) {
+	total := e.records()
+	e.nameLen = uint8(name.Len())
+	e.data = append(append(make([]byte, 0, name.Len()+len(body)+2*total), name.Wire()...), body...)
+	at := 0
 	for i := range total {
 		start, pointer := at, body[at] >= 0xC0
 		for body[at] != 0 && body[at] < 0xC0 {
@@ -78,7 +75,7 @@ func (e *readyEntry) scan() {
 			at++
 		}
 		t := rdata.Type(binary.BigEndian.Uint16(body[at:]))
-		e.ttls = append(e.ttls, uint16(at+4))
+		e.data = binary.BigEndian.AppendUint16(e.data, uint16(at+4))
 		at += 10 + int(binary.BigEndian.Uint16(body[at+8:]))
 		if i >= int(e.counts[0]) {
 			continue
@@ -97,17 +94,17 @@ func (e *readyEntry) scan() {
 // insert publishes e, in the place of one with its key, or of a slot of its set
 // that is free or in least use; then makes room until the shard is in its limit.
 func (t *readyTable) insert(e *readyEntry, hash uint64, now instant) {
-	index := int(hash & uint64(len(t.sets)-1))
+	index := t.set(hash)
 	s, set := &t.shards[index%readyShards], &t.sets[index]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e.octets() > s.limit {
 		return
 	}
-	way := set.place(e, now)
+	way := t.place(set, e, now)
 	if old := set.entries[way].Load(); old != nil && old.is(e.name().Wire(), e.kind) {
 		e.main = old.main
-		e.uses.Store(old.uses.Load())
+		e.inherit(old, now)
 	} else {
 		e.main = e.main || s.ghosts.has(ghostOf(hash))
 	}
@@ -115,7 +112,7 @@ func (t *readyTable) insert(e *readyEntry, hash uint64, now instant) {
 	e.at = uint32(index*readyWays + way)
 	set.entries[way].Store(e)
 	set.tags[way].Store(readyTag(hash))
-	s.queueOf(e).push(e)
+	t.push(s.queueOf(e), e)
 	s.octets += e.octets()
 	s.entries++
 	for s.octets > s.limit || s.entries > s.most {
@@ -134,7 +131,7 @@ func (s *readyShard) queueOf(e *readyEntry) *readyQueue {
 
 // place chooses the slot for e: that of its key, a free one, or of those in the set
 // that which is worth least.
-func (set *readySet) place(e *readyEntry, now instant) int {
+func (t *readyTable) place(set *readySet, e *readyEntry, now instant) int {
 	free, victim, least := -1, 0, uint32(1<<31)
 	for i := range set.entries {
 		old := set.entries[i].Load()
@@ -145,11 +142,11 @@ func (set *readySet) place(e *readyEntry, now instant) int {
 		if old.is(e.name().Wire(), e.kind) {
 			return i
 		}
-		if now >= old.gone {
+		if now >= t.gone(old) {
 			free = i
 			continue
 		}
-		worth := old.uses.Load()
+		worth := usesIn(old.marks.Load())
 		if old.main {
 			worth += usesMask + 1
 		}
@@ -169,9 +166,9 @@ func (t *readyTable) drop(s *readyShard, set *readySet, way int) bool {
 	if old == nil {
 		return false
 	}
+	t.unlink(s.queueOf(old), old)
 	set.tags[way].Store(0)
 	set.entries[way].Store(nil)
-	s.queueOf(old).remove(old)
 	s.octets -= old.octets()
 	s.entries--
 	return true
@@ -180,21 +177,21 @@ func (t *readyTable) drop(s *readyShard, set *readySet, way int) bool {
 // evict takes the oldest of the queue whose turn it is: out, or on to main.
 func (t *readyTable) evict(s *readyShard, now instant) {
 	q := &s.probation
-	if q.tail == nil || s.main.tail != nil && q.octets <= s.limit/probationPart {
+	if q.tail == noSlot || s.main.tail != noSlot && q.octets <= s.limit/probationPart {
 		q = &s.main
 	}
-	e := q.tail
-	uses := e.uses.Load()
-	if uses > 0 && now < e.gone {
+	e := t.entry(q.tail)
+	uses := usesIn(e.marks.Load())
+	if uses > 0 && now < t.gone(e) {
 		if e.main {
 			uses--
 		} else {
 			uses = 0
 		}
-		e.uses.Store(uses)
-		q.remove(e)
+		e.setUses(uses)
+		t.unlink(q, e)
 		e.main = true
-		s.main.push(e)
+		t.push(&s.main, e)
 		return
 	}
 	if !e.main {
@@ -219,7 +216,7 @@ func (c *Cache) Stats() Stats {
 		s := &c.shards[i]
 		s.mu.Lock()
 		st.Records += s.count
-		st.RecordOctets += s.memory()
+		st.RecordOctets += s.taken()
 		st.RecordEvicted += s.evicted
 		s.mu.Unlock()
 	}

@@ -222,7 +222,7 @@ func (c *Cache) ZoneCame(isOurs func(dnsname.Name) bool) int {
 
 func (c *Cache) dropAnswer(name dnsname.Name, kind uint64) bool {
 	hash := c.hash(name.Wire(), kind)
-	index := int(hash & uint64(len(c.ready.sets)-1))
+	index := c.ready.set(hash)
 	s, set := &c.ready.shards[index%readyShards], &c.ready.sets[index]
 	s.mu.Lock()
 	defer s.mu.Unlock()

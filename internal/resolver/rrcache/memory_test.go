@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"testing"
 	"time"
+	"unsafe"
 
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
@@ -60,6 +61,13 @@ func TestMemoryBound(t *testing.T) {
 		}
 	}
 	runtime.KeepAlive(c)
+}
+
+// What entries are reckoned with is what they are.
+func TestReadyHead(t *testing.T) {
+	if got := unsafe.Sizeof(readyEntry{}); got > readyHead {
+		t.Errorf("a readyEntry has %d octets, want at most %d", got, readyHead)
+	}
 }
 
 // BenchmarkMemory shows the octets of heap for an RRset of one address and the answer

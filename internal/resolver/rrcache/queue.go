@@ -51,10 +51,10 @@ func (s *shard) take() int {
 	if n := len(s.absent); n > 0 {
 		number := s.absent[n-1]
 		s.absent = s.absent[:n-1]
-		s.chunks[number].octets = make([]byte, s.chunkSize)
+		s.chunks[number].octets = s.memory.Take(s.chunkSize)
 		return number
 	}
-	s.chunks = append(s.chunks, chunk{octets: make([]byte, s.chunkSize)})
+	s.chunks = append(s.chunks, chunk{octets: s.memory.Take(s.chunkSize)})
 	return len(s.chunks) - 1
 }
 
@@ -79,6 +79,7 @@ func (s *shard) makeRoom(now instant) {
 func (s *shard) release() {
 	number := s.unused[len(s.unused)-1]
 	s.unused = s.unused[:len(s.unused)-1]
+	s.memory.Give(s.chunks[number].octets)
 	s.chunks[number].octets = nil
 	s.absent = append(s.absent, number)
 }

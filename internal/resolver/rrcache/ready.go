@@ -21,7 +21,7 @@ const (
 	readyShards = 16 // writers: set i belongs to shard i%readyShards
 	// readyMean is the size of an entry that the number of slots is reckoned with: that
 	// of the smallest, for a set that is full has no choice of what makes room.
-	readyMean = 160
+	readyMean = 128
 	// readyMost is the largest message that is kept ready, in octets. Larger
 	// answers are rare and are assembled anew each time.
 	readyMost = 4096
@@ -41,37 +41,58 @@ type Ready struct {
 	TTL                           rdata.TTL              // upper bound of its life, beside the TTLs of the records
 }
 
-// readyEntry is one response after its question.
+// readyEntry is one response after its question. There may be millions: it is 96
+// octets, and one more piece of memory.
 type readyEntry struct {
-	data        []byte // the question's name, lower case, in wire form; then the records
-	kind        uint64 // the rest of the key
-	born, until instant
-	gone        instant  // when it may not even be given stale: until or later
-	ttls        []uint16 // offsets of TTL fields in the records
-	failure     *dnswire.ExtendedError
-	counts      [3]uint16
-	rcode       dnswire.Rcode
+	// data is the question's name, lower case, in wire form; the records; and the offsets
+	// of their TTL fields, two octets each.
+	data    []byte
+	failure *dnswire.ExtendedError
+	kind    uint64 // the rest of the key
+	born    instant
+	ttl     uint32 // for how many seconds it may be given
+	counts  [3]uint16
+	rcode   dnswire.Rcode
 	// The records from turnFrom on, turnCount of turnSize octets, may stand in any
 	// order; turnCount is 0 if there is nothing to turn.
 	turnFrom, turnSize, turnCount uint16
 	nameLen                       uint8
 	secure                        bool
 
-	uses atomic.Uint32 // up to 3, less one each time its turn comes
-	told atomic.Bool   // that it is to be fetched again, see Cache.OnDue
-
+	marks  atomic.Uint32 // see popularity.go
 	passed atomic.Uint32 // revision of the Judge that has let it pass
 
 	// Guarded by the mutex of the shard.
-	main         bool // of the main queue
-	at           uint32
-	newer, older *readyEntry
+	at           uint32 // its slot
+	newer, older uint32 // slots of its neighbours in its queue; noSlot: none
+	main         bool   // of the main queue
 }
+
+const readyHead = 96 // octets of a readyEntry; a test holds it
+
+// noSlot is the number of no slot: a table of 1 TiB has fewer.
+const noSlot = 1<<32 - 1
 
 func (e *readyEntry) name() dnsname.Name { return dnsname.View(e.data[:e.nameLen]) }
 
 // body returns the records, compressed with regard to a question with this name.
-func (e *readyEntry) body() []byte { return e.data[e.nameLen:] }
+func (e *readyEntry) body() []byte { return e.data[e.nameLen : len(e.data)-2*e.records()] }
+
+// ttls returns the offsets in body of TTL fields.
+func (e *readyEntry) ttls() []byte { return e.data[len(e.data)-2*e.records():] }
+
+func (e *readyEntry) records() int { return int(e.counts[0]) + int(e.counts[1]) + int(e.counts[2]) }
+
+// until is when its time is over.
+func (e *readyEntry) until() instant { return e.born + instant(e.ttl)*time.Second }
+
+// gone is when an entry may not even be given stale: until, or later.
+func (t *readyTable) gone(e *readyEntry) instant {
+	if e.rcode == dnswire.RcodeServFail {
+		return e.until()
+	}
+	return e.until() + t.stale
+}
 
 func (e *readyEntry) is(name string, kind uint64) bool {
 	return e.kind == kind && string(e.data[:e.nameLen]) == name
@@ -79,7 +100,7 @@ func (e *readyEntry) is(name string, kind uint64) bool {
 
 // octets returns what an entry costs: what the allocator makes of its parts.
 func (e *readyEntry) octets() int {
-	n := 160 + len(e.data) + len(e.data)/16 + 8 + 2*len(e.ttls) + 2
+	n := readyHead + (len(e.data)+15)&^15 + len(e.data)/16
 	if e.failure != nil {
 		n += 32 + len(e.failure.Text)
 	}
@@ -94,10 +115,12 @@ type readySet struct {
 // readyTable is the answer level. Readers take no lock. A reader may see the
 // tag of one entry beside the pointer of another: it compares the whole key.
 type readyTable struct {
-	sets   []readySet // the length is a power of two, at least readyShards
+	sets   []readySet // a multiple of readyShards
 	shards [readyShards]readyShard
+	stale  time.Duration // Limits.Stale
 
 	onDue  func(Question)           // see OnDue; may be nil
+	asks   uint32                   // Limits.PrefetchAsks
 	rehash func(*readyEntry) uint64 // the hash of an entry's key
 
 	build   sync.Mutex // guards builder and scratch
@@ -122,48 +145,57 @@ type readyShard struct {
 
 // readyQueue is linked from the newest (head) to the oldest (tail).
 type readyQueue struct {
-	head, tail *readyEntry
+	head, tail uint32 // slots; noSlot: it is empty
 	octets     int
 }
 
-func (q *readyQueue) push(e *readyEntry) {
-	if e.older = q.head; e.older != nil {
-		e.older.newer = e
-	} else {
-		q.tail = e
+// entry returns what is in a slot; nil for noSlot.
+func (t *readyTable) entry(slot uint32) *readyEntry {
+	if slot == noSlot {
+		return nil
 	}
-	q.head = e
+	return t.sets[slot/readyWays].entries[slot%readyWays].Load()
+}
+
+func (t *readyTable) push(q *readyQueue, e *readyEntry) {
+	e.newer, e.older = noSlot, q.head
+	if older := t.entry(q.head); older != nil {
+		older.newer = e.at
+	} else {
+		q.tail = e.at
+	}
+	q.head = e.at
 	q.octets += e.octets()
 }
 
-func (q *readyQueue) remove(e *readyEntry) {
-	if e.newer != nil {
-		e.newer.older = e.older
+// unlink takes e, which is in its slot, out of its queue.
+func (t *readyTable) unlink(q *readyQueue, e *readyEntry) {
+	if newer := t.entry(e.newer); newer != nil {
+		newer.older = e.older
 	} else {
 		q.head = e.older
 	}
-	if e.older != nil {
-		e.older.newer = e.newer
+	if older := t.entry(e.older); older != nil {
+		older.newer = e.newer
 	} else {
 		q.tail = e.newer
 	}
-	e.newer, e.older = nil, nil
+	e.newer, e.older = noSlot, noSlot
 	q.octets -= e.octets()
 }
 
 const readySlotOctets = 12 // of a slot of the table
 
-func (t *readyTable) init(limit int) {
-	count := readyShards
-	for count*readyWays*readyMean < limit {
-		count *= 2
-	}
-	t.sets = make([]readySet, count)
+func (t *readyTable) init(l Limits) {
+	t.stale, t.asks = l.Stale, uint32(l.PrefetchAsks)
+	each := max((l.AnswerOctets+readyShards*readyWays*readyMean-1)/(readyShards*readyWays*readyMean), 1) // sets of a shard
+	t.sets = make([]readySet, each*readyShards)
 	for i := range t.shards {
 		s := &t.shards[i]
-		s.ghosts = newGhosts(limit / readyShards)
-		s.most = count / readyShards * readyWays * 4 / 5
-		s.limit = limit/readyShards - s.ghosts.octets() - count/readyShards*readyWays*readySlotOctets
+		s.probation.head, s.probation.tail, s.main.head, s.main.tail = noSlot, noSlot, noSlot, noSlot
+		s.ghosts = newGhosts(l.AnswerOctets / readyShards)
+		s.most = each * readyWays * 4 / 5
+		s.limit = l.AnswerOctets/readyShards - s.ghosts.octets() - each*readyWays*readySlotOctets
 	}
 	t.scratch = make([]byte, 0, readyMost+dnswire.BufferSlack)
 }
@@ -187,7 +219,7 @@ func (c *Cache) hash(name string, kind uint64) uint64 {
 
 // find returns the entry of a key; nil if there is none.
 func (t *readyTable) find(name string, kind, hash uint64) *readyEntry {
-	set := &t.sets[hash&uint64(len(t.sets)-1)]
+	set := &t.sets[t.set(hash)]
 	tag := readyTag(hash)
 	for i := range set.tags {
 		if set.tags[i].Load() != tag {
@@ -200,8 +232,11 @@ func (t *readyTable) find(name string, kind, hash uint64) *readyEntry {
 	return nil
 }
 
+// set returns the number of the set of a hash, from its upper half.
+func (t *readyTable) set(hash uint64) int { return int(hash >> 32 * uint64(len(t.sets)) >> 32) }
+
 // readyTag is taken from bits that do not choose the set; 0 marks an empty slot.
-func readyTag(hash uint64) uint32 { return uint32(hash>>32) | 1 }
+func readyTag(hash uint64) uint32 { return uint32(hash) | 1 }
 
 // Answer puts the response to q into out, if one is ready: out must have been
 // Reset to q. It reports false, and leaves out alone, if there is none. TTLs are
@@ -225,12 +260,12 @@ func (c *Cache) readyFor(q *dnswire.Query) *readyEntry {
 // give is Answer with a given entry.
 func (c *Cache) give(e *readyEntry, now time.Time, q *dnswire.Query, out *dnswire.Builder, rotation uint32) bool {
 	at := c.instant(now)
-	if at >= e.until {
+	if at >= e.until() {
 		return false
 	}
-	e.use(at)
+	marks := e.use(at)
 	if c.ready.onDue != nil {
-		c.ready.due(e, at, q)
+		c.ready.due(e, marks, at, q)
 	}
 	out.SetRcode(e.rcode)
 	out.SetRA(true)
@@ -248,16 +283,9 @@ func (c *Cache) give(e *readyEntry, now time.Time, q *dnswire.Query, out *dnswir
 		return true
 	}
 	if age := (at - e.born) / time.Second; age > 0 {
-		out.LowerTTLs(start, e.ttls, rdata.TTL(age))
+		out.LowerTTLs(start, e.ttls(), rdata.TTL(age))
 	}
 	return true
-}
-
-// use notes that e was asked for.
-func (e *readyEntry) use(at instant) {
-	if n := e.uses.Load(); n < usesMask && at-e.born >= useAfter {
-		e.uses.Store(n + 1)
-	}
 }
 
 // copyTo appends the records to out, turned by rotation.

@@ -48,7 +48,7 @@ func (c *Cache) AppendSaved(b []byte, now time.Time, at *Cursor) (out []byte, mo
 		for i := at.part * each; i < min((at.part+1)*each, len(c.ready.sets)); i++ {
 			for way := range c.ready.sets[i].entries {
 				if e := c.ready.sets[i].entries[way].Load(); e != nil {
-					w.answer(e, c.ready.isMain(i, e))
+					w.answer(e, c.ready.gone(e), c.ready.isMain(i, e))
 				}
 			}
 		}
@@ -111,12 +111,12 @@ func (w *saver) record(it item) {
 	w.b = append(w.b, it.value()...)
 }
 
-func (w *saver) answer(e *readyEntry, isMain bool) {
-	if w.now >= e.gone || e.rcode == dnswire.RcodeServFail || e.failure != nil {
+func (w *saver) answer(e *readyEntry, gone instant, isMain bool) {
+	if w.now >= gone || e.rcode == dnswire.RcodeServFail || e.failure != nil {
 		return
 	}
 	marks := byte(0)
-	if isMain || e.uses.Load() > 0 {
+	if isMain || usesIn(e.marks.Load()) > 0 {
 		marks = savedMain
 	}
 	if w.rest != (marks == 0) {
@@ -128,8 +128,8 @@ func (w *saver) answer(e *readyEntry, isMain bool) {
 	w.b = binary.BigEndian.AppendUint16(append(w.b, savedAnswer, marks), uint16(e.rcode))
 	w.b = binary.BigEndian.AppendUint64(w.b, e.kind)
 	w.time(e.born)
-	w.time(e.until)
-	w.time(e.gone)
+	w.time(e.until())
+	w.time(gone)
 	for _, n := range e.counts {
 		w.b = binary.BigEndian.AppendUint16(w.b, n)
 	}
@@ -307,7 +307,7 @@ func (s *shard) restore(k key, hash uint32, value []byte, now, until instant, is
 func (r *restorer) answer() (kept bool, err error) {
 	marks := r.u.octet()
 	e := &readyEntry{rcode: dnswire.Rcode(r.u.uint16()), kind: r.u.uint64(), secure: marks&savedSecure != 0, main: marks&savedMain != 0}
-	e.born, e.until, e.gone = r.time(r.u.uint64()), r.time(r.u.uint64()), r.time(r.u.uint64())
+	born, until, gone := r.time(r.u.uint64()), r.time(r.u.uint64()), r.time(r.u.uint64())
 	for i := range e.counts {
 		e.counts[i] = r.u.uint16()
 	}
@@ -316,16 +316,17 @@ func (r *restorer) answer() (kept bool, err error) {
 		return false, err
 	}
 	body := r.u.take(int(r.u.uint16()))
-	if r.u.bad || len(body) > readyMost || e.rcode == dnswire.RcodeServFail || e.until < e.born || e.gone < e.until {
+	if r.u.bad || len(body) > readyMost || e.rcode == dnswire.RcodeServFail || until < born || gone < until {
 		return false, errSaved
 	}
-	e.nameLen = uint8(name.Len())
-	e.data = append(append(make([]byte, 0, name.Len()+len(body)), name.Wire()...), body...)
-	m, err := e.parse()
+	e.born, e.ttl = born, uint32(min((until-born)/time.Second, 1<<32-1))
+	m, err := parseAnswer(name, e.kind, e.counts, body)
 	if err != nil {
 		return false, err
 	}
-	if e.gone = min(e.gone, e.until+r.c.limits.Stale); e.gone <= r.at {
+	m.Rcode = e.rcode
+	e.fill(name, body)
+	if min(gone, r.c.ready.gone(e)) <= r.at {
 		return false, nil
 	}
 	if r.isOurs(name) || slices.ContainsFunc(m.Answer, func(record rdata.Record) bool { return r.isOurs(record.Name) }) {
@@ -334,7 +335,6 @@ func (r *restorer) answer() (kept bool, err error) {
 	if len(r.forgotten) > 0 && r.wasAnswerForgotten(e, name, m) {
 		return false, nil
 	}
-	e.scan()
 	hash := r.c.hash(name.Wire(), e.kind)
 	if r.c.ready.find(name.Wire(), e.kind, hash) != nil {
 		return false, nil

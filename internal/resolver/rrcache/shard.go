@@ -55,7 +55,9 @@ type place uint32
 // Invariant: count and octets are the number of those items and their sum.
 // Invariant: the memory of chunks, index and ghosts is at most limit.
 type shard struct {
-	mu        sync.Mutex // guards all that follows; no other lock is taken under it
+	memory Memory // constant; held here, so that it lives while a method of the shard runs
+
+	mu        sync.Mutex // guards all that follows; no lock but one of memory is taken under it
 	index     []place    // by hash, linear probing; the length is a power of two
 	count     int
 	octets    int
@@ -71,8 +73,8 @@ type shard struct {
 	last      uint32 // number of the newest item
 }
 
-func (s *shard) init(limit int) {
-	s.limit = limit
+func (s *shard) init(limit int, memory Memory) {
+	s.limit, s.memory = limit, memory
 	s.chunkSize = minChunk
 	for s.chunkSize < maxChunk && s.chunkSize*2*chunksOfShard <= limit {
 		s.chunkSize *= 2
@@ -82,12 +84,17 @@ func (s *shard) init(limit int) {
 
 // reset forgets everything and gives the memory back.
 func (s *shard) reset() {
+	for _, c := range s.chunks {
+		if c.octets != nil {
+			s.memory.Give(c.octets)
+		}
+	}
 	s.index, s.count, s.octets = nil, 0, 0
 	s.chunks, s.unused, s.absent, s.probation, s.main = nil, nil, nil, queue{}, queue{}
 }
 
-// memory returns the octets that the shard has taken, ghosts apart.
-func (s *shard) memory() int {
+// taken returns the octets that the shard has taken, ghosts apart.
+func (s *shard) taken() int {
 	return (len(s.chunks)-len(s.absent))*s.chunkSize + 4*len(s.index)
 }
 
@@ -315,7 +322,7 @@ func (s *shard) check() {
 		panic("BUG: the index and the chunks differ")
 	case octets != s.octets:
 		panic("BUG: octets miscounted")
-	case s.memory()+s.ghosts.octets() > max(s.limit, 4*minChunk):
+	case s.taken()+s.ghosts.octets() > max(s.limit, 4*minChunk):
 		panic("BUG: shard over its limit")
 	case len(s.probation.chunks)+len(s.main.chunks)+len(s.unused)+len(s.absent) != len(s.chunks):
 		panic("BUG: a chunk is lost")

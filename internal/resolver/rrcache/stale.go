@@ -31,7 +31,7 @@ func (c *Cache) Stale(now time.Time, name dnsname.Name, t rdata.Type, do, cd boo
 	for _, as := range [...]struct{ do, cd bool }{{do, cd}, {!do, cd}, {do, false}, {!do, false}} {
 		kind := readyKind(t, rdata.ClassIN, as.do, as.cd)
 		e := c.ready.find(name.Wire(), kind, c.hash(name.Wire(), kind))
-		if e == nil || at < e.until || at >= e.gone || e.rcode == dnswire.RcodeServFail {
+		if e == nil || at < e.until() || at >= c.ready.gone(e) || e.rcode == dnswire.RcodeServFail {
 			continue
 		}
 		e.use(at)
@@ -66,11 +66,7 @@ func (e *readyEntry) message() *dnswire.Message {
 }
 
 func (e *readyEntry) parse() (*dnswire.Message, error) {
-	msg := dnswire.AppendQuery(nil, dnswire.QuerySpec{Name: e.name(), Type: e.questionType(), Class: rdata.Class(e.kind >> 16)})
-	for i, n := range e.counts {
-		msg[6+2*i], msg[7+2*i] = byte(n>>8), byte(n)
-	}
-	m, err := dnswire.ParseMessage(append(msg, e.body()...))
+	m, err := parseAnswer(e.name(), e.kind, e.counts, e.body())
 	if err != nil {
 		return nil, err
 	}
@@ -78,32 +74,16 @@ func (e *readyEntry) parse() (*dnswire.Message, error) {
 	return m, nil
 }
 
+// parseAnswer reads records that are compressed with regard to a question.
+func parseAnswer(name dnsname.Name, kind uint64, counts [3]uint16, body []byte) (*dnswire.Message, error) {
+	msg := dnswire.AppendQuery(nil, dnswire.QuerySpec{Name: name, Type: rdata.Type(kind >> 32), Class: rdata.Class(kind >> 16)})
+	for i, n := range counts {
+		msg[6+2*i], msg[7+2*i] = byte(n>>8), byte(n)
+	}
+	return dnswire.ParseMessage(append(msg, body...))
+}
+
 // proves reports whether records of the type are there only for who wants proof.
 func proves(t rdata.Type) bool {
 	return t == rdata.TypeRRSIG || t == rdata.TypeNSEC || t == rdata.TypeNSEC3
-}
-
-// Question is what an answer is kept for. The class is IN.
-type Question struct {
-	Name   dnsname.Name
-	Type   rdata.Type
-	DO, CD bool
-}
-
-// prefetchTenths is in which part of its time an answer that is asked for is
-// fetched again: the last tenth, as in Unbound and PowerDNS.
-const prefetchTenths = 10
-
-// OnDue has tell called, once for each answer, when it is given out in the last
-// tenth of its time: who fetches it then spares those who ask later the wait. tell
-// is called on the loops of listeners, and must neither block nor keep the name's
-// memory. It is set before the first use of the cache.
-func (c *Cache) OnDue(tell func(Question)) { c.ready.onDue = tell }
-
-// due tells that e is to be fetched again, if its time is nearly over.
-func (t *readyTable) due(e *readyEntry, at instant, q *dnswire.Query) {
-	if (e.until-at)*prefetchTenths > e.until-e.born || e.rcode == dnswire.RcodeServFail || e.told.Swap(true) {
-		return
-	}
-	t.onDue(Question{q.Name, q.Type, q.EDNS.DO, q.CD()})
 }

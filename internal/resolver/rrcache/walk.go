@@ -110,11 +110,11 @@ func (c *Cache) answers(now time.Time, yield func(Item) bool) bool {
 	for i := range c.ready.sets {
 		for way := range c.ready.sets[i].entries {
 			e := c.ready.sets[i].entries[way].Load()
-			if e == nil || at >= e.gone {
+			if e == nil || at >= c.ready.gone(e) {
 				continue
 			}
 			ok := yield(Item{
-				Name: e.name(), Type: e.questionType(), TTL: remaining(at, e.until), Main: c.ready.isMain(i, e),
+				Name: e.name(), Type: e.questionType(), TTL: remaining(at, e.until()), Main: c.ready.isMain(i, e),
 				Message: e.message(), DO: e.kind&1 != 0, CD: e.kind&2 != 0, Secure: e.secure,
 			})
 			if !ok {

@@ -27,11 +27,16 @@ type recursor struct {
 	keeper   *warmstart.Keeper // nil: the cache ends with the process
 }
 
+// besideCache is which part of resolver.cacheSize is for what a resolver remembers
+// beside its cache, of servers and zones: an eighth.
+const besideCache = 8
+
 // cacheLimits are the limits of the configuration.
 func cacheLimits(r config.Resolver) rrcache.Limits {
 	seconds := func(d config.Duration) rdata.TTL { return rdata.TTL(time.Duration(d) / time.Second) }
+	half := int((r.CacheSize - r.CacheSize/besideCache) / 2)
 	return rrcache.Limits{
-		RecordOctets: int(r.CacheSize / 2), AnswerOctets: int(r.CacheSize / 2), Stale: time.Duration(r.ServeStale),
+		RecordOctets: half, AnswerOctets: half, Stale: time.Duration(r.ServeStale),
 		MinTTL: seconds(r.MinTTL), MaxTTL: seconds(r.MaxTTL), MaxNegativeTTL: seconds(r.MaxNegativeTTL),
 		PrefetchAsks: r.PrefetchAsks, Memory: offheap.New(),
 	}

@@ -13,7 +13,7 @@ func questionLimits(r config.Resolver) iterate.Limits {
 	return iterate.Limits{
 		Time: time.Duration(r.Timeout), Sends: l.Queries, Octets: int(l.Received), Signatures: l.Signatures, Hashes: l.Hashes,
 		Targets: l.ServerLookups, TargetsPerZone: l.DelegationLookups, Aliases: l.Aliases,
-		ZoneRate: l.ZoneRate, ZoneWaiting: l.ZoneWaiting, ServerWaiting: l.ServerWaiting,
+		ZoneRate: l.ZoneRate, ZoneWaiting: l.ZoneWaiting, ServerWaiting: l.ServerWaiting, Memory: int(r.CacheSize / besideCache),
 	}
 }
 

@@ -77,7 +77,7 @@ func (a *anchors) set(records []rdata.Record, negative []dnsname.Name) {
 func (r *Resolver) retrust(ev Trust) {
 	old := r.anchors.negative
 	r.anchors.set(ev.Anchors, ev.Negative)
-	r.chains = newKeyring()
+	r.chains.known.clear()
 	for name := range old {
 		if !r.anchors.negative[name] {
 			r.cache.Flush(rrcache.Selection{Name: name, Tree: true})

@@ -17,13 +17,18 @@ func (r *Resolver) check() {
 		must(x.number == number && x.lookup.exchange == x, "an exchange is not its lookup's")
 		must(!x.lookup.done && r.lookups[x.lookup.q] == x.lookup, "an exchange is open for a lookup that is over")
 	}
-	must(len(r.failing.known) == len(r.failing.queue) && len(r.failing.queue) <= failingMost, "the failing questions and their queue differ")
 	under := 0
 	for _, n := range r.crowds.zones {
 		under += n
 	}
 	must(under == len(r.exchanges), "the queries under way are miscounted")
-	must(len(r.hosts.known) == len(r.hosts.queue) && len(r.hosts.queue) <= maxHosts, "the hosts and their queue differ")
+	r.hosts.known.check()
+	r.chains.known.check()
+	r.denials.zones.check()
+	r.subnets.known.check()
+	r.failing.known.check()
+	r.reports.agents.check()
+	r.reports.sent.check()
 	background := 0
 	for _, c := range r.clients {
 		if c.answered {

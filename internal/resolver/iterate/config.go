@@ -111,6 +111,9 @@ type Limits struct {
 	// Retries is how often one question may ask other servers because what came was
 	// bogus: 3. Unbound has 5.
 	Retries int
+	// Memory is how many octets may be remembered beside the cache (bounded.go): 32 MiB,
+	// an eighth of the node's default for all. What is known longest is forgotten first.
+	Memory int
 	// ZoneRate is the number of queries a second to the servers of one zone, over all
 	// questions: 2000, in bursts of a second's. A flood of names in one zone (random
 	// subdomains) costs its servers no more, and the questions that come to nothing
@@ -135,7 +138,7 @@ func (l Limits) withDefaults() Limits {
 	}{
 		{&l.Sends, 100}, {&l.Octets, 256 << 10}, {&l.ZoneRate, 2000}, {&l.ZoneWaiting, 400}, {&l.ServerWaiting, 800}, {&l.Aliases, 11}, {&l.Targets, 24}, {&l.TargetsPerZone, 5}, {&l.Depth, 6},
 		{&l.SendsPerZone, 12}, {&l.ServersPerZone, 13}, {&l.NearMisses, 3}, {&l.Records, 256},
-		{&l.SignaturesPerSet, dnssec.MaxSignatures}, {&l.Signatures, 32}, {&l.Wasted, 16}, {&l.Hashes, 64}, {&l.Retries, 3},
+		{&l.SignaturesPerSet, dnssec.MaxSignatures}, {&l.Signatures, 32}, {&l.Wasted, 16}, {&l.Hashes, 64}, {&l.Retries, 3}, {&l.Memory, 32 << 20},
 	} {
 		if *field.value <= 0 {
 			*field.value = field.standard

@@ -18,10 +18,12 @@ import (
 // proved one thing prove others, which then need not be asked for. A flood of names
 // that do not exist in a signed zone so ends here.
 
-// Bounds of what is remembered: arbitrary, some tens of MiB at most.
 const (
-	provenZones   = 256  // at the limit the zone that was learnt of first is forgotten
-	provenPerZone = 4096 // records; at the limit all of the zone are forgotten
+	// provenPart is which part of the memory for proofs one zone may have: half. At the
+	// limit all that was proven about it is forgotten.
+	provenPart = 2
+	// provenOctets is what a record takes beside its names and RDATA.
+	provenOctets = 150
 	// provenHashes is how much of a question's NSEC3 hashes may go to this, one part in
 	// so many: 2. What is left is for the validation of what is asked for then.
 	provenHashes = 2
@@ -37,7 +39,9 @@ type proven struct {
 //
 // Invariant: plain and hashed are in canonical order of their owners, without two
 // of one owner.
+// Invariant: octets is what they and the SOA record take.
 type provenZone struct {
+	octets        int
 	zone          dnsname.Name
 	plain, hashed []proven
 	soa           rdata.Record
@@ -45,10 +49,10 @@ type provenZone struct {
 	soaUntil      time.Time
 }
 
-// denials are the zones of which something was proven.
+// denials are the zones of which something was proven: some 16,000 records with the
+// default of Limits.Memory.
 type denials struct {
-	zones map[dnsname.Name]*provenZone
-	queue []dnsname.Name // in the order in which they were learnt of
+	zones bounded[dnsname.Name, *provenZone]
 }
 
 // learnDenial remembers what proved a denial: sets, verified with the keys of zone,
@@ -57,38 +61,48 @@ func (r *Resolver) learnDenial(zone dnsname.Name, res *result, sets []rrcache.Si
 	if !r.cfg.Aggressive || !res.hasSOA || res.soa.Name != zone {
 		return
 	}
-	z := r.denials.zones[zone]
+	z := r.denials.zones.get(zone)
 	if z == nil {
-		if len(r.denials.queue) == provenZones {
-			delete(r.denials.zones, r.denials.queue[0])
-			r.denials.queue = append(r.denials.queue[:0], r.denials.queue[1:]...)
-		}
-		z = &provenZone{zone: zone}
-		if r.denials.zones == nil {
-			r.denials.zones = make(map[dnsname.Name]*provenZone)
-		}
-		r.denials.zones[zone] = z
-		r.denials.queue = append(r.denials.queue, zone)
+		z = &provenZone{zone: zone.Clone()}
+		r.denials.zones.put(z.zone, z, 0)
 	}
+	before := z.octets
 	until := r.now.Add(time.Duration(min(ttl, res.soa.TTL, r.cache.Limits().MaxNegativeTTL)) * time.Second)
-	z.soa, z.soaSigs, z.soaUntil = res.soa, res.soaSigs, until
+	z.setSOA(cloneRecord(res.soa), cloneList(res.soaSigs), until)
 	for _, set := range sets {
 		list := &z.plain
 		if set.Type == rdata.TypeNSEC3 {
 			list = &z.hashed
 		}
-		z.put(list, proven{set, until})
+		z.put(list, proven{cloneSigned(set), until}, r.denials.zones.most/provenPart)
 	}
+	r.denials.zones.grow(zone, z.octets-before)
 }
 
-func (z *provenZone) put(list *[]proven, p proven) {
+func (z *provenZone) setSOA(soa rdata.Record, sigs [][]byte, until time.Time) {
+	z.octets += recordsOctets([]rdata.Record{soa}) + listOctets(sigs)
+	if !z.soaUntil.IsZero() {
+		z.octets -= recordsOctets([]rdata.Record{z.soa}) + listOctets(z.soaSigs)
+	}
+	z.soa, z.soaSigs, z.soaUntil = soa, sigs, until
+}
+
+func (p *proven) octets() int {
+	return provenOctets + signedOctets([]rrcache.Signed{p.Signed})
+}
+
+// put keeps p in one of z's lists. If z has more octets than most, its lists begin anew.
+func (z *provenZone) put(list *[]proven, p proven, most int) {
 	at, found := z.find(*list, p.Name)
-	switch {
-	case found:
+	z.octets += p.octets()
+	if found {
+		z.octets -= (*list)[at].octets()
 		(*list)[at] = p
 		return
-	case len(*list) >= provenPerZone:
-		*list, at = (*list)[:0], 0
+	}
+	if z.octets > most {
+		z.plain, z.hashed, at = nil, nil, 0
+		z.octets = p.octets() + recordsOctets([]rdata.Record{z.soa}) + listOctets(z.soaSigs)
 	}
 	*list = slices.Insert(*list, at, p)
 }
@@ -115,11 +129,11 @@ func (z *provenZone) at(list []proven, owner dnsname.Name, now time.Time) *prove
 
 // deny answers a question from what was proven about its zone, if that suffices.
 func (r *Resolver) deny(q question, b *budget) (result, bool) {
-	if !r.cfg.Aggressive || len(r.denials.zones) == 0 || q.t.IsMeta() {
+	if !r.cfg.Aggressive || r.denials.zones.len() == 0 || q.t.IsMeta() {
 		return result{}, false
 	}
 	for n := sideOf(q.name, q.t); !n.IsZero(); n = n.Parent() {
-		if z := r.denials.zones[n]; z != nil && r.now.Before(z.soaUntil) {
+		if z := r.denials.zones.get(n); z != nil && r.now.Before(z.soaUntil) {
 			hashes := dnssec.Budget{Hashes: b.proofs.Hashes / provenHashes}
 			before := hashes.Hashes
 			res, ok := z.deny(q, r.now, &hashes)

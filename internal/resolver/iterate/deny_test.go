@@ -82,11 +82,11 @@ func TestAggressiveOracle(t *testing.T) {
 	}
 }
 
-// The memory of proofs is bounded in zones and in records.
+// The memory of proofs is bounded, and one zone has at most half of it.
 func TestAggressiveBounds(t *testing.T) {
 	w := newSignedWorld(t)
-	w.begin(func(c *Config) { c.Aggressive = true })
-	for i := range provenZones + 10 {
+	w.begin(func(c *Config) { c.Aggressive, c.Limits.Memory = true, 1<<20 })
+	for i := range 500 {
 		zone := rr(fmt.Sprintf("z%d.example.com. 900 SOA", i))
 		w.r.now = w.now
 		res := result{hasSOA: true, soa: zone}
@@ -95,14 +95,23 @@ func TestAggressiveBounds(t *testing.T) {
 			w.r.learnDenial(zone.Name, &res, []rrcache.Signed{{RRset: rdata.RRset{Name: name, Type: rdata.TypeNSEC, Data: [][]byte{zone.Name.AppendWire(nil)}}}}, 300)
 		}
 	}
-	if len(w.r.denials.zones) != provenZones || len(w.r.denials.queue) != provenZones {
-		t.Errorf("%d zones, want %d", len(w.r.denials.zones), provenZones)
+	w.r.check()
+	if n := w.r.denials.zones.len(); n < 100 || n == 500 || w.r.denials.zones.get(rr("z499.example.com. 900 SOA").Name) == nil {
+		t.Errorf("%d zones of 500, want the newest hundred or more", n)
 	}
-	z := &provenZone{}
-	for i := range provenPerZone + 5 {
-		z.put(&z.plain, proven{Signed: rrcache.Signed{RRset: rdata.RRset{Name: rr(fmt.Sprintf("n%d. 300 A 192.0.2.1", i)).Name}}})
+	z, most, whole := &provenZone{}, 64<<10, 0
+	for i := range 5000 {
+		z.put(&z.plain, proven{Signed: rrcache.Signed{RRset: rdata.RRset{Name: rr(fmt.Sprintf("n%d. 300 A 192.0.2.1", i)).Name}}}, most)
+		whole = max(whole, z.octets)
+		sum := 0
+		for _, p := range z.plain {
+			sum += p.octets()
+		}
+		if sum+recordsOctets([]rdata.Record{z.soa}) < z.octets-100 || z.octets > most {
+			t.Fatalf("%d octets counted, there are %d; want at most %d", z.octets, sum, most)
+		}
 	}
-	if len(z.plain) > provenPerZone {
-		t.Errorf("%d records of a zone, want at most %d", len(z.plain), provenPerZone)
+	if whole < most*9/10 {
+		t.Errorf("at most %d octets were used of %d", whole, most)
 	}
 }

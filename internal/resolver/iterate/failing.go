@@ -12,18 +12,15 @@ const (
 	// failureMost is how long a failure is remembered at most: 1 minute. RFC 9520 §3.2
 	// allows five; who mends his servers should not have to wait that long.
 	failureMost = time.Minute
-	// failingMost is how many questions are known to go on failing: 4096, some 1 MB. At
-	// the limit the one known longest counts as failing for the first time.
-	failingMost = 4096
+	// failingOctets is what a question takes beside its name.
+	failingOctets = 96
 )
 
-// failing are the questions that failed, with how often in a row.
-//
-// Invariant: queue holds exactly the keys of known, at most failingMost.
+// failing are the questions that failed, with how often in a row: some 4,000 with the
+// default of Limits.Memory. At the limit the one known longest counts as failing for the
+// first time.
 type failing struct {
-	known map[question]*persistent
-	queue []question // a ring once full
-	next  int
+	known bounded[question, *persistent]
 }
 
 type persistent struct {
@@ -34,7 +31,7 @@ type persistent struct {
 // forHow returns how long a failure of q now is remembered: the first three for once, as
 // packets get lost, then twice as long each time that it fails anew soon after.
 func (f *failing) forHow(now time.Time, q question, once time.Duration) time.Duration {
-	p := f.known[q]
+	p := f.known.get(q)
 	switch {
 	case p == nil:
 		p = f.add(q)
@@ -50,18 +47,9 @@ func (f *failing) forHow(now time.Time, q question, once time.Duration) time.Dur
 }
 
 func (f *failing) add(q question) *persistent {
-	if f.known == nil {
-		f.known = make(map[question]*persistent)
-	}
-	if len(f.queue) < failingMost {
-		f.queue = append(f.queue, q)
-	} else {
-		delete(f.known, f.queue[f.next])
-		f.queue[f.next] = q
-		f.next = (f.next + 1) % failingMost
-	}
 	p := &persistent{}
-	f.known[q] = p
+	q.name = q.name.Clone()
+	f.known.put(q, p, failingOctets+q.name.Len())
 	return p
 }
 

@@ -25,8 +25,10 @@ const (
 	bogusTime   = time.Minute      // how long a server that gave what is bogus for a zone is asked for it late
 	plainTime   = time.Hour        // how long a server that does not understand EDNS gets none
 
-	maxHosts = 16384 // servers remembered; the longest known are forgotten first
-	maxLame  = 8     // zones remembered as lame for one server; the oldest is forgotten first
+	maxLame = 8 // zones remembered as lame for one server; the oldest is forgotten first
+
+	hostOctets = 240 // of a server without marked zones
+	markOctets = 40  // of a marked zone beside its name
 )
 
 // host is what is remembered of one server address (the infrastructure cache).
@@ -46,35 +48,46 @@ type lameZone struct {
 	until time.Time
 }
 
-// hosts is a bounded map with a queue of its keys.
-//
-// Invariant: the queue holds exactly the keys of the map, at most maxHosts.
-type hosts struct {
-	known map[Server]*host
-	queue []Server // a ring once full
-	next  int      // the oldest in the full ring
-}
-
-func newHosts() hosts { return hosts{known: make(map[Server]*host)} }
+// hosts are the servers that are remembered: some 16,000 with the default of
+// Limits.Memory.
+type hosts struct{ known bounded[Server, *host] }
 
 // look returns the host at addr, nil if it was never heard of.
-func (s *hosts) look(addr Server) *host { return s.known[addr] }
+func (s *hosts) look(addr Server) *host { return s.known.get(addr) }
 
 // get returns the host at addr, remembering it from now on.
 func (s *hosts) get(addr Server) *host {
-	if h := s.known[addr]; h != nil {
+	if h := s.known.get(addr); h != nil {
 		return h
 	}
-	if len(s.queue) < maxHosts {
-		s.queue = append(s.queue, addr)
-	} else {
-		delete(s.known, s.queue[s.next])
-		s.queue[s.next] = addr
-		s.next = (s.next + 1) % maxHosts
-	}
 	h := &host{}
-	s.known[addr] = h
+	s.known.put(addr, h, hostOctets)
 	return h
+}
+
+// setLame remembers that the host at addr does not serve a zone.
+func (s *hosts) setLame(addr Server, zone dnsname.Name, until time.Time) {
+	h := s.get(addr)
+	before := h.marksOctets()
+	h.lame = mark(h.lame, zone, until)
+	s.known.grow(addr, h.marksOctets()-before)
+}
+
+// setSuspect remembers that the host at addr gave what is bogus for a zone.
+func (s *hosts) setSuspect(addr Server, zone dnsname.Name, until time.Time) {
+	h := s.get(addr)
+	before := h.marksOctets()
+	h.suspect = mark(h.suspect, zone, until)
+	s.known.grow(addr, h.marksOctets()-before)
+}
+
+func (h *host) marksOctets() (n int) {
+	for _, list := range [...][]lameZone{h.lame, h.suspect} {
+		for _, l := range list {
+			n += markOctets + l.zone.Len()
+		}
+	}
+	return n
 }
 
 // answered takes a reply after rtt into account.
@@ -137,14 +150,8 @@ func (h *host) isLame(zone dnsname.Name, now time.Time) bool {
 	return h != nil && isMarked(h.lame, zone, now)
 }
 
-func (h *host) setLame(zone dnsname.Name, until time.Time) { h.lame = mark(h.lame, zone, until) }
-
 func (h *host) isSuspect(zone dnsname.Name, now time.Time) bool {
 	return h != nil && isMarked(h.suspect, zone, now)
-}
-
-func (h *host) setSuspect(zone dnsname.Name, until time.Time) {
-	h.suspect = mark(h.suspect, zone, until)
 }
 
 func isMarked(list []lameZone, zone dnsname.Name, now time.Time) bool {
@@ -166,5 +173,5 @@ func mark(list []lameZone, zone dnsname.Name, until time.Time) []lameZone {
 	if len(list) == maxLame {
 		list = append(list[:0], list[1:]...)
 	}
-	return append(list, lameZone{zone, until})
+	return append(list, lameZone{zone.Clone(), until})
 }

@@ -73,24 +73,30 @@ func TestDead(t *testing.T) {
 
 // The table of hosts is bounded, and forgets the longest known first.
 func TestHostsAreBounded(t *testing.T) {
-	s := newHosts()
+	s := hosts{}
+	s.known.bound(100*(hostOctets+byServer), byServer)
 	addr := func(i int) Server {
 		var a [4]byte
 		binary.BigEndian.PutUint32(a[:], 0x0A000000+uint32(i))
 		return plainServer(netip.AddrPortFrom(netip.AddrFrom4(a), 53))
 	}
-	for i := range maxHosts + 100 {
+	for i := range 200 {
 		s.get(addr(i))
+		s.known.check()
 	}
-	if len(s.known) != maxHosts || len(s.queue) != maxHosts {
-		t.Errorf("%d hosts, queue of %d", len(s.known), len(s.queue))
+	if s.known.len() != 100 {
+		t.Errorf("%d hosts, want 100", s.known.len())
 	}
-	if s.look(addr(99)) != nil || s.look(addr(100)) == nil || s.look(addr(maxHosts+99)) == nil {
+	if s.look(addr(99)) != nil || s.look(addr(100)) == nil || s.look(addr(199)) == nil {
 		t.Error("forgot others than the longest known")
 	}
 	h := s.get(addr(200))
 	for i := range 20 {
-		h.setLame(dnsname.MustParse(fmt.Sprintf("z%d.", i)), worldBegin.Add(time.Hour))
+		s.setLame(addr(200), dnsname.MustParse(fmt.Sprintf("z%d.", i)), worldBegin.Add(time.Hour))
+	}
+	s.known.check()
+	if s.known.len() >= 100 {
+		t.Error("marked zones cost nothing")
 	}
 	if len(h.lame) != maxLame || h.isLame(dnsname.MustParse("z11."), worldBegin) || !h.isLame(dnsname.MustParse("z12."), worldBegin) {
 		t.Errorf("lame for %v", h.lame)

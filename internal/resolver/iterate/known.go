@@ -35,8 +35,9 @@ type KnownZone struct {
 
 // KnownServers returns what is remembered of servers, in the order of their addresses.
 func (r *Resolver) KnownServers() []KnownServer {
-	all := make([]KnownServer, 0, len(r.hosts.known))
-	for addr, h := range r.hosts.known {
+	all := make([]KnownServer, 0, r.hosts.known.len())
+	for addr, e := range r.hosts.known.entries {
+		h := e.value
 		all = append(all, KnownServer{
 			Addr: addr.AddrPort, Over: addr.Over.String(), RTT: h.srtt, Deviation: h.rttvar, Timeouts: h.timeouts, Silent: h.lastTimeout,
 			Dead: h.deadUntil, NoEDNS: h.plainUntil, NoCase: h.caseUntil, Lame: knownZones(h.lame), Suspect: knownZones(h.suspect),
@@ -59,7 +60,7 @@ func knownZones(list []lameZone) (out []KnownZone) {
 func (r *Resolver) RestoreServers(now time.Time, all []KnownServer) (count int) {
 	for _, k := range all {
 		server := plainServer(k.Addr)
-		if !k.Addr.IsValid() || k.Over != Do53.String() || r.hosts.look(server) != nil || len(r.hosts.known) >= maxHosts {
+		if !k.Addr.IsValid() || k.Over != Do53.String() || r.hosts.look(server) != nil || r.hosts.known.octets+hostOctets+byServer > r.hosts.known.most {
 			continue
 		}
 		h := r.hosts.get(server)
@@ -69,6 +70,7 @@ func (r *Resolver) RestoreServers(now time.Time, all []KnownServer) (count int) 
 		h.deadUntil = noLater(k.Dead, now.Add(deadMost))
 		h.plainUntil, h.caseUntil = noLater(k.NoEDNS, now.Add(plainTime)), noLater(k.NoCase, now.Add(plainTime))
 		h.lame, h.suspect = restoreZones(k.Lame, now.Add(lameTime)), restoreZones(k.Suspect, now.Add(bogusTime))
+		r.hosts.known.grow(server, h.marksOctets())
 		count++
 	}
 	return count

@@ -320,7 +320,7 @@ func (r *Resolver) use(l *lookup, m *dnswire.Message, rep reply) {
 // another.
 func (r *Resolver) reject(l *lookup, x *exchange, m *dnswire.Message, rep reply, step Step) {
 	l.places[x.place].useless = true
-	setLame := func() { r.hosts.get(x.to).setLame(l.cut.Zone, r.now.Add(lameTime)) }
+	setLame := func() { r.hosts.setLame(x.to, l.cut.Zone, r.now.Add(lameTime)) }
 	switch rep.verdict {
 	case lame:
 		r.counters.Lame++

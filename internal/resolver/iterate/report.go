@@ -19,8 +19,6 @@ import (
 
 // Limits of reports. Chosen, not derived.
 const (
-	maxAgents  = 4096      // zones whose agent is remembered; at the limit all are forgotten
-	maxReports = 4096      // reports remembered; likewise
 	reportTime = time.Hour // in which the same is not reported again: resolvers cache the agent's answer for about that long
 	// reportEvery is how often a report leaves in the long run, and reportBurst how many
 	// may at once. What is too many is not reported: the owner knows by then.
@@ -33,9 +31,9 @@ const reportToken = 1 << 63
 
 // reports is what there is to report, and to whom.
 type reports struct {
-	agents map[dnsname.Name]dnsname.Name // by zone
-	sent   map[dnsname.Name]time.Time    // by the report's name
-	full   time.Time                     // when the account of reports is full again
+	agents bounded[dnsname.Name, dnsname.Name] // by zone
+	sent   bounded[dnsname.Name, time.Time]    // until when it is not sent again, by the report's name
+	full   time.Time                           // when the account of reports is full again
 	due    []dnsname.Name
 }
 
@@ -51,38 +49,33 @@ func (r *Resolver) learnAgent(l *lookup, m *dnswire.Message) {
 	}
 	agent, length, err := dnsname.FromWire(data)
 	if err != nil || length != len(data) || agent.IsRoot() { // RFC 9567 §5: a name, and not the root
-		delete(r.reports.agents, l.cut.Zone)
+		r.reports.agents.drop(l.cut.Zone)
 		return
 	}
-	if r.reports.agents == nil || len(r.reports.agents) >= maxAgents {
-		r.reports.agents = make(map[dnsname.Name]dnsname.Name)
-	}
-	r.reports.agents[l.cut.Zone] = agent
+	zone := l.cut.Zone.Clone()
+	r.reports.agents.put(zone, agent, zone.Len()+agent.Len())
 }
 
 // report has the failure of a question reported, if the zone that the name is in
 // has an agent, and it has not been told lately.
 func (r *Resolver) report(c *client, f failure) {
-	if len(r.reports.agents) == 0 || !isReportable(f) || c.ask.Token&reportToken != 0 || c.ask.Anew {
+	if r.reports.agents.len() == 0 || !isReportable(f) || c.ask.Token&reportToken != 0 || c.ask.Anew {
 		return
 	}
 	cut := r.cache.Delegation(r.now, c.name)
 	if cut == nil {
 		return
 	}
-	agent, ok := r.reports.agents[cut.Zone]
+	agent := r.reports.agents.get(cut.Zone)
 	// RFC 9567 §6.1: nothing about reports, nor about the agent's own name.
-	if !ok || c.name.IsSubdomainOf(agent) || c.name.Label() == "_er" {
+	if agent.IsZero() || c.name.IsSubdomainOf(agent) || c.name.Label() == "_er" {
 		return
 	}
 	name, ok := reportName(c.name, c.ask.Type, f.ede, agent)
-	if !ok || r.now.Before(r.reports.sent[name]) || !r.mayReport() {
+	if !ok || r.now.Before(r.reports.sent.get(name)) || !r.mayReport() {
 		return
 	}
-	if r.reports.sent == nil || len(r.reports.sent) >= maxReports {
-		r.reports.sent = make(map[dnsname.Name]time.Time)
-	}
-	r.reports.sent[name] = r.now.Add(reportTime)
+	r.reports.sent.put(name, r.now.Add(reportTime), name.Len())
 	r.reports.due = append(r.reports.due, name)
 }
 

@@ -144,8 +144,8 @@ func TestReportFails(t *testing.T) {
 		w.restart(Limits{})
 		w.servers["192.0.2.3"] = naming(bad, w.servers["192.0.2.3"])
 		w.resolve("www.example.com.", "A")
-		if len(w.r.reports.agents) != 0 {
-			t.Errorf("%x is an agent: %v", bad, w.r.reports.agents)
+		if w.r.reports.agents.len() != 0 {
+			t.Errorf("%x is an agent: %v", bad, w.r.reports.agents.entries)
 		}
 	}
 }

@@ -119,8 +119,9 @@ func New(cfg Config) *Resolver {
 		cfg: cfg, limits: cfg.Limits.withDefaults(), cache: cfg.Cache, hints: hintCut(cfg.Hints),
 		clients: make(map[uint64]*client), timers: make(map[uint64]*client),
 		lookups: make(map[question]*lookup), exchanges: make(map[uint64]*exchange),
-		hosts: newHosts(), crowds: newCrowds(), routes: newRoutes(cfg.Routes), anchors: newAnchors(cfg), chains: newKeyring(), memo: dnssec.NewMemo(),
+		crowds: newCrowds(), routes: newRoutes(cfg.Routes), anchors: newAnchors(cfg), memo: dnssec.NewMemo(),
 	}
+	r.divideMemory(r.limits.Memory)
 	for _, s := range r.hints.Servers {
 		for _, addr := range s.Addrs {
 			r.loopback = r.loopback || addr.IsLoopback() || r.isWeak(WeakLoopback)

@@ -62,7 +62,8 @@ func (r *Resolver) Reroute(list []Route) {
 		}
 		rt.Servers = slices.Clone(next.Servers)
 		rt.servers = rt.all()
-		r.chains, r.denials = newKeyring(), denials{}
+		r.chains.known.clear()
+		r.denials.zones.clear()
 		r.cache.Flush(rrcache.Selection{Name: next.Zone, Tree: true})
 	}
 }

@@ -33,15 +33,11 @@ type Subnets struct {
 // nobody is the network of those who are not told of.
 var nobody = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 
-// maxScoped is how many answers for networks are kept: 4,096, arbitrary. At the limit
-// those that have expired make room, or else all.
-const maxScoped = 4096
-
 // subnets are the answers that are for one network each.
 type subnets struct {
-	known map[question]scoped // by name, type, and network
-	bits  [129]int            // how many networks of each length there are
-	flush uint64              // rrcache.Cache.Flushes when known was last looked at
+	known bounded[question, *scoped] // by name, type, and network
+	bits  [129]int                   // how many networks of each length there are
+	flush uint64                     // rrcache.Cache.Flushes when known was last looked at
 	// asking counts the open queries over UDP for a name and type, whatever the
 	// network: of several at a time one would be easier to forge an answer to
 	// (RebirthDay, CVE-2025-5994).
@@ -182,33 +178,26 @@ func (r *Resolver) keepScoped(q question, res result) {
 		return
 	}
 	s := &r.subnets
-	if len(s.known) >= maxScoped {
-		s.makeRoom(r.now)
-	}
-	if s.known == nil {
-		s.known = make(map[question]scoped)
-	}
-	q.near = res.near
-	if _, again := s.known[q]; !again {
+	q.name, q.near = q.name.Clone(), res.near
+	if !s.known.has(q) {
 		s.bits[q.near.Bits()]++
 	}
-	s.known[q] = scoped{res, r.now, r.now.Add(time.Duration(min(ttl, r.cache.Limits().MaxTTL)) * time.Second)}
+	s.known.dropped = func(q question, _ *scoped) { s.bits[q.near.Bits()]-- }
+	s.known.put(q, &scoped{res, r.now, r.now.Add(time.Duration(min(ttl, r.cache.Limits().MaxTTL)) * time.Second)}, res.octets())
 }
 
-func (s *subnets) makeRoom(now time.Time) {
-	for q, entry := range s.known {
-		if !now.Before(entry.until) {
-			s.forget(q)
-		}
-	}
-	if len(s.known) >= maxScoped {
-		s.known, s.bits = nil, [129]int{}
-	}
+// scopedOctets is what a result takes beside its records.
+const scopedOctets = 512
+
+// octets is what a result takes, at most: records and parts may share memory.
+func (res *result) octets() int {
+	return scopedOctets + recordsOctets(res.chain) + recordsOctets(res.records) + recordsOctets([]rdata.Record{res.soa}) +
+		signedOctets(res.parts) + signedOctets(res.denial) + listOctets(res.soaSigs)
 }
 
 func (s *subnets) forget(q question) {
-	if _, ok := s.known[q]; ok {
-		delete(s.known, q)
+	if s.known.has(q) {
+		s.known.drop(q)
 		s.bits[q.near.Bits()]--
 	}
 }
@@ -219,7 +208,8 @@ func (r *Resolver) recallFor(c *client) (result, bool) {
 	q := r.questionOf(c)
 	if q.near.IsValid() {
 		if n := r.cache.Flushes(); n != r.subnets.flush { // rare: which ones does not matter
-			r.subnets.known, r.subnets.bits, r.subnets.flush = nil, [129]int{}, n
+			r.subnets.known.clear()
+			r.subnets.bits, r.subnets.flush = [129]int{}, n
 		}
 		if res, ok := r.subnets.get(r.now, q); ok {
 			return res, true
@@ -229,7 +219,7 @@ func (r *Resolver) recallFor(c *client) (result, bool) {
 }
 
 func (s *subnets) get(now time.Time, q question) (result, bool) {
-	if len(s.known) == 0 {
+	if s.known.len() == 0 {
 		return result{}, false
 	}
 	least := min(1, q.near.Bits()) // nobody's answers are nobody else's
@@ -239,7 +229,7 @@ func (s *subnets) get(now time.Time, q question) (result, bool) {
 		}
 		shorter := q
 		shorter.near = netip.PrefixFrom(q.near.Addr(), bits).Masked()
-		if entry, ok := s.known[shorter]; ok && now.Before(entry.until) {
+		if entry := s.known.get(shorter); entry != nil && now.Before(entry.until) {
 			return entry.res.aged(rdata.TTL(now.Sub(entry.kept) / time.Second)), true
 		}
 	}
@@ -271,8 +261,7 @@ func agedRecords(in []rdata.Record, by rdata.TTL) []rdata.Record {
 // judged notes what validation came to about an answer for one network.
 func (s *subnets) judged(q question, res result) {
 	q.near = res.near
-	if entry, ok := s.known[q]; ok && res.near.IsValid() {
-		entry.res.state = res.state
-		s.known[q] = entry
+	if s.known.has(q) && res.near.IsValid() {
+		s.known.get(q).res.state = res.state
 	}
 }

@@ -22,40 +22,26 @@ type trust struct {
 	until   time.Time
 }
 
-// maxTrusts is the number of names in the keyring: 8192, some 8 MB. The longest
-// known are forgotten first.
-const maxTrusts = 8192
-
 // keyring remembers chains of trust: for names, the zone that they are in. Only
 // names that a chain went through are there.
-//
-// Invariant: the queue holds exactly the keys of the map, at most maxTrusts.
-type keyring struct {
-	known map[dnsname.Name]*trust
-	queue []dnsname.Name // a ring once full
-	next  int
-}
-
-func newKeyring() keyring { return keyring{known: make(map[dnsname.Name]*trust)} }
+type keyring struct{ known bounded[dnsname.Name, *trust] }
 
 func (k *keyring) put(name dnsname.Name, t *trust) {
-	if _, ok := k.known[name]; !ok {
-		if len(k.queue) < maxTrusts {
-			k.queue = append(k.queue, name)
-		} else {
-			delete(k.known, k.queue[k.next])
-			k.queue[k.next] = name
-			k.next = (k.next + 1) % maxTrusts
-		}
+	octets := 160 + name.Len() + t.zone.Len()
+	for _, key := range t.keys {
+		octets += 96 + len(key.RDATA)
 	}
-	k.known[name] = t
+	if t.why != nil {
+		octets += 64 + len(t.why.Text)
+	}
+	k.known.put(name.Clone(), t, octets)
 }
 
 // deepest returns what is known of the nearest name at or above name, down from
 // top; nil if nothing is.
 func (k *keyring) deepest(now time.Time, name, top dnsname.Name) (at dnsname.Name, t *trust) {
 	for n := name; n.IsSubdomainOf(top); n = n.Parent() {
-		if t := k.known[n]; t != nil && now.Before(t.until) {
+		if t := k.known.get(n); t != nil && now.Before(t.until) {
 			return n, t
 		}
 	}

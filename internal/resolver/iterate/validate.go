@@ -127,7 +127,7 @@ func (r *Resolver) bogus(c *client, j judgement) bool {
 	}
 	cached := !res.from.IsValid()
 	if !cached {
-		r.hosts.get(res.from).setSuspect(res.zone, r.now.Add(bogusTime))
+		r.hosts.setSuspect(res.from, res.zone, r.now.Add(bogusTime))
 	}
 	if culprit.name.IsZero() || c.budget.retries >= r.limits.Retries || !cached && !res.others {
 		if culprit.t == rdata.TypeDS || culprit.t == rdata.TypeDNSKEY {

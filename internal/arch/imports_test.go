@@ -103,7 +103,7 @@ internal/serve/outgoing:        internal/dns/... internal/authority/journal inte
 internal/serve/updates:         internal/dns/... internal/authority/update internal/authority/zone internal/serve/dnsserver
 internal/serve/entrances:       internal/serve/dnsserver internal/serve/doh internal/serve/doq
 
-internal/admin/config:          internal/dns/dnsname internal/dns/rdata internal/cluster/document internal/cluster/state
+internal/admin/config:          internal/dns/dnsname internal/dns/rdata internal/cluster/document internal/cluster/state internal/diskfile
 internal/admin/logfile:
 internal/admin/explain:         internal/dns/... internal/resolver/iterate
 internal/admin/telemetry:

@@ -3,7 +3,6 @@ package node
 import (
 	"slices"
 
-	"pharos/internal/admin/config"
 	"pharos/internal/diskfile"
 )
 
@@ -15,26 +14,26 @@ const watchedZones = 2000
 
 // watch is which files are looked at.
 type watch struct {
-	file    diskfile.Stamp // of the configuration file last read, be it refused
-	lists   []config.List  // which zones there are, likewise
-	watchAt int            // the zone whose file is looked at next
+	file    diskfile.Stamp   // of the configuration file last read, be it refused
+	lists   []diskfile.Stamp // which zones there are, likewise
+	watchAt int              // the zone whose file is looked at next
 }
 
 // looked notes that the files that say what there is to serve are about to be read.
 func (w *watch) looked(path string) {
 	w.file = diskfile.StampOf(path)
 	for i, l := range w.lists {
-		w.lists[i] = config.ListAt(l.Path)
+		w.lists[i] = diskfile.StampOf(l.Path)
 	}
 }
 
 // filesChanged reports whether the configuration file has changed since it was read,
 // or, of the zones that it is the turn of, the file of one. n.mu is held.
 func (n *Node) filesChanged() bool {
-	if n.file != diskfile.StampOf(n.file.Path) {
+	if n.file.Changed() {
 		return true
 	}
-	if slices.ContainsFunc(n.lists, config.List.Changed) {
+	if slices.ContainsFunc(n.lists, diskfile.Stamp.Changed) {
 		return true
 	}
 	s := n.current.Load()

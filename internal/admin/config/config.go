@@ -5,6 +5,7 @@ import (
 
 	"pharos/internal/cluster/document"
 	"pharos/internal/cluster/state"
+	"pharos/internal/diskfile"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 )
@@ -61,7 +62,7 @@ type Config struct {
 	// File is the name of the file that this was read from; not a key.
 	File string `json:"-"`
 	// Lists are the files and folders beside it that say which zones there are; not a key.
-	Lists []List `json:"-"`
+	Lists []diskfile.Stamp `json:"-"`
 }
 
 // Listen is where the node can be reached. Port 0 takes any free port.

@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"pharos/internal/cluster/document"
+	"pharos/internal/diskfile"
 	"pharos/internal/dns/dnsname"
 )
 
@@ -29,25 +29,6 @@ const MaxZones = 10_000_000
 
 // maxNamesFile is how large a file of names may be: MaxZones names of usual length.
 const maxNamesFile = 512 << 20
-
-// List is a file or folder that says which zones there are, as it was when it was read.
-type List struct {
-	Path string
-	size int64
-	time time.Time // zero: it was not there
-}
-
-// ListAt returns the list at a path as it is now.
-func ListAt(path string) List {
-	l := List{Path: path}
-	if st, err := os.Stat(path); err == nil {
-		l.size, l.time = st.Size(), st.ModTime()
-	}
-	return l
-}
-
-// Changed reports whether it is another one now.
-func (l List) Changed() bool { return l != ListAt(l.Path) }
 
 // IsSet reports whether the entry is about as many zones as its Names or File say.
 func (z *Zone) IsSet() bool { return z.Name.IsZero() }
@@ -167,7 +148,7 @@ func (x *expansion) namesOf(path string, z *Zone) []found {
 		read = x.filesOf
 		from, _, _, _ = z.pattern()
 	}
-	x.config.Lists = append(x.config.Lists, ListAt(from)) // before it is read, so that no change is missed
+	x.config.Lists = append(x.config.Lists, diskfile.StampOf(from)) // before it is read, so that no change is missed
 	list, err := read(path, z)
 	if err != nil {
 		x.fail("", 0, path, err.Error(), "")

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"pharos/internal/diskfile"
 )
 
 // folderWith returns a folder with files of these names and texts.
@@ -72,7 +74,7 @@ zones:
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q\nwant %q", got, want)
 	}
-	if len(c.Lists) != 4 || slices.ContainsFunc(c.Lists, List.Changed) {
+	if len(c.Lists) != 4 || diskfile.Changed(c.Lists) {
 		t.Errorf("lists %+v, want four that have not changed", c.Lists)
 	}
 	os.WriteFile(filepath.Join(folder, "zones/g.example.zone"), nil, 0o644)

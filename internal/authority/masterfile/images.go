@@ -59,9 +59,11 @@ type imageNote struct {
 
 // imageFile is a stamp.
 type imageFile struct {
-	Path string `json:"path"`
-	Size int64  `json:"size"`
-	Time int64  `json:"time"` // ns since 1970
+	Path   string `json:"path"`
+	Size   int64  `json:"size"`
+	Time   int64  `json:"time"`   // ns since 1970
+	Status int64  `json:"status"` // likewise
+	Inode  uint64 `json:"inode"`
 }
 
 // NewImages returns the images that are in a folder, which is made when it is needed.
@@ -180,13 +182,9 @@ func takeNote(head []byte, file string) (s Source, same bool, err error) {
 	}
 	s.Warnings = note.Warnings
 	for _, f := range note.Files {
-		now := diskfile.StampOf(f.Path)
-		if now.Size != f.Size || now.Time.UnixNano() != f.Time {
-			return s, false, nil
-		}
-		s.Stamps = append(s.Stamps, now)
+		s.Stamps = append(s.Stamps, diskfile.Stamp(f))
 	}
-	return s, true, nil
+	return s, !diskfile.Changed(s.Stamps), nil
 }
 
 // Put begins to write what was loaded from a master file as an image, if that is
@@ -197,7 +195,7 @@ func (i *Images) Put(origin dnsname.Name, file string, s Source) {
 	}
 	note := imageNote{Warnings: s.Warnings}
 	for _, st := range s.Stamps {
-		note.Files = append(note.Files, imageFile{st.Path, st.Size, st.Time.UnixNano()})
+		note.Files = append(note.Files, imageFile(st))
 	}
 	i.put(i.fileOf(origin, file), s.Zone, note)
 }

@@ -88,6 +88,7 @@ func TestKill(t *testing.T) {
 			t.Fatal(err)
 		}
 		lines, versions := bufio.NewScanner(out), 1+rnd.IntN(12)
+		var said []string // by the child beside what it has published: why it ended
 		var published uint32
 		var kill *time.Timer
 		for lines.Scan() {
@@ -95,12 +96,14 @@ func TestKill(t *testing.T) {
 				if versions--; versions == 0 {
 					kill = time.AfterFunc(time.Duration(rnd.Int64N(int64(15*time.Millisecond))), func() { child.Process.Kill() })
 				}
+			} else {
+				said = append(said, lines.Text())
 			}
 		}
 		child.Process.Kill()
 		child.Wait()
 		if kill == nil {
-			t.Fatalf("round %d: the child ended by itself", round)
+			t.Fatalf("round %d: the child ended by itself: %s", round, strings.Join(said, "\n"))
 		}
 		kill.Stop()
 		z, _, err := loadCopy(folder, origin, nil)

@@ -74,16 +74,30 @@ type primary struct {
 	asked []rdata.Type
 }
 
+// listen returns sockets of both kinds at one port. What is free for TCP others may have
+// taken for UDP, so it tries some.
+func listen(t *testing.T) (net.Listener, net.PacketConn) {
+	t.Helper()
+	var last error
+	for range 20 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		u, err := net.ListenPacket("udp", l.Addr().String())
+		if err == nil {
+			return l, u
+		}
+		l.Close()
+		last = err
+	}
+	t.Fatal(last)
+	return nil, nil
+}
+
 func newPrimary(t *testing.T, z *zone.Zone, k *tsig.Key) *primary {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	u, err := net.ListenPacket("udp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	l, u := listen(t)
 	p := &primary{t: t, addr: l.Addr().(*net.TCPAddr).AddrPort(), zone: z, key: k}
 	var served sync.WaitGroup
 	served.Go(func() {

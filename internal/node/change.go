@@ -105,6 +105,7 @@ func needsRestart(old, now *config.Config) string {
 		{"listen", old.Listen, now.Listen}, {"data", old.Data, now.Data}, {"dns", old.DNS, now.DNS},
 		{"tls.minVersion", old.TLS.MinVersion, now.TLS.MinVersion},
 		{"transfers.incoming", old.Transfers.Incoming, now.Transfers.Incoming},
+		{"transfers.incomingPerPrimary", old.Transfers.IncomingPerPrimary, now.Transfers.IncomingPerPrimary},
 		{"transfers.maxRecords", old.Transfers.MaxRecords, now.Transfers.MaxRecords},
 		{"transfers.maxSize", old.Transfers.MaxSize, now.Transfers.MaxSize},
 		{"transfers.maxTime", old.Transfers.MaxTime, now.Transfers.MaxTime},

@@ -69,6 +69,7 @@ func gateRules(c *config.Zone) gate.Rules {
 	return gate.Rules{
 		Serial: serialStrength(c), Glue: strength(c.Gate.Glue), Aliases: strength(c.Gate.Aliases),
 		Signatures: strength(c.Gate.Signatures), ZONEMD: strength(c.Gate.ZONEMD), RequireZONEMD: c.Gate.ZONEMD == "require", MaxChange: float64(c.Gate.MaxChange) / 100, MinRecords: c.Gate.MinRecords,
+		MaxRecords: int(c.Gate.MaxRecords), MaxNames: int(c.Gate.MaxNames), MaxRRset: int(c.Gate.MaxRRset), MaxTypes: int(c.Gate.MaxTypes),
 	}
 }
 

@@ -65,7 +65,7 @@ func ledgerZone(c *config.Zone) ledger.Zone {
 	}
 	if c.File != "" {
 		z.Initial = func() (*zone.Zone, error) {
-			read, err := masterfile.Load(c.Name, c.File)
+			read, err := masterfile.Load(c.Name, c.File, readLimits(c))
 			if err != nil {
 				return nil, fmt.Errorf("zone %s: %w", c.Name, err)
 			}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/authority/masterfile"
 	"pharos/internal/resolver/iterate"
 )
 
@@ -23,4 +24,9 @@ func discardAfter(r config.Resolver) time.Duration {
 		return -1
 	}
 	return time.Duration(r.Limits.Discard)
+}
+
+// readLimits bound what is read of a zone before the gate can look at it.
+func readLimits(c *config.Zone) masterfile.Limits {
+	return masterfile.Limits{Records: int(c.Gate.MaxRecords)}
 }

@@ -40,7 +40,7 @@ func (n *Node) openRoot(cfg *config.Config) {
 	}
 	t := cfg.Transfers
 	n.rootSource = xfr.New(xfr.Config{
-		Folder: filepath.Join(cfg.Data, "localroot"), Concurrent: 1, Log: n.log,
+		Folder: filepath.Join(cfg.Data, "localroot"), Turns: xfr.NewTurns(1, 1), Log: n.log,
 		Limits:  xfr.Limits{Records: t.MaxRecords, Octets: int64(t.MaxSize), Time: time.Duration(t.MaxTime)},
 		Publish: func(dnsname.Name) { n.takeRoot() }, Trouble: func(dnsname.Name) { n.tellRoot() },
 	})

@@ -41,22 +41,28 @@ var (
 
 func (n *Node) sampleTransfers(emit func(telemetry.Sample)) {
 	o, in := n.outgoing.Counts(), n.secondaries.Counts()
+	snapshot := n.current.Load()
+	for _, v := range snapshot.views {
+		in = in.Plus(n.secondariesOf(v).Counts())
+	}
 	for _, e := range []struct {
 		direction, outcome string
 		value              uint64
 	}{
 		{"out", "whole", o.Whole}, {"out", "differences", o.Incremental}, {"out", "current", o.Current},
-		{"out", "refused", o.Refused}, {"out", "failed", o.Failed}, {"out", "bad_signature", n.badKeys.Load()},
+		{"out", "refused", o.Refused}, {"out", "busy", o.Busy}, {"out", "failed", o.Failed}, {"out", "bad_signature", n.badKeys.Load()},
 		{"in", "whole", in.Whole}, {"in", "differences", in.Incremental}, {"in", "current", in.UpToDate},
 		{"in", "failed", in.Failed}, {"in", "expired", in.Expired},
 	} {
 		emit(counter("transfers_total", "Zone transfers and requests for them, by direction and outcome.", e.value, "direction", e.direction, "outcome", e.outcome))
 	}
 	emit(gauge("transfers_out", "Zone transfers to secondaries that are under way.", float64(o.UnderWay)))
+	taken, waiting := n.turns.Counts()
+	emit(gauge("transfers_in", "Primaries that are being asked, or that a zone comes from.", float64(taken)))
+	emit(gauge("transfers_in_waiting", "Zones whose primaries will be asked when transfers.incoming and incomingPerPrimary let it.", float64(waiting)))
 	sent, failed := n.notifier.Counts()
 	emit(counter("notify_sent_total", "NOTIFY messages sent to secondaries.", sent))
 	emit(counter("notify_failed_total", "Secondaries that were told in vain of a change.", failed))
-	snapshot := n.current.Load()
 	for z := range snapshot.everyZone() {
 		if !z.isSecondary() {
 			continue
@@ -76,7 +82,9 @@ func (n *Node) sampleNode(emit func(telemetry.Sample)) {
 	emit(gauge("uptime_seconds", "Time since the start.", clock.Since(n.started).Seconds()))
 	for z := range s.everyZone() {
 		if z.Zone != nil {
+			_, records, _ := z.Zone.Stats()
 			emit(gauge("zone_serial", "Serial number of a zone.", float64(z.Zone.Serial()), "zone", z.id()))
+			emit(gauge("zone_records", "Records of a zone.", float64(records), "zone", z.id()))
 		}
 	}
 	for _, p := range n.problems.list() {

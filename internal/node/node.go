@@ -96,6 +96,7 @@ type Node struct {
 
 	images      *masterfile.Images
 	secondaries *xfr.Secondaries
+	turns       *xfr.Turns // of all secondaries, in views too
 	notifier    *xfr.Notifier
 	outgoing    *outgoing.Transfers
 	badKeys     atomic.Uint64 // requests of other servers whose signature was refused

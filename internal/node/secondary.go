@@ -21,6 +21,7 @@ import (
 
 // buildTransfers makes what talks to other servers. Nothing is said before goLive.
 func (n *Node) buildTransfers(cfg *config.Config) {
+	n.turns = xfr.NewTurns(cfg.Transfers.Incoming, cfg.Transfers.IncomingPerPrimary)
 	n.secondaries = n.newSecondaries(cfg, filepath.Join(cfg.Data, "zones"), "")
 	n.notifier = xfr.NewNotifier(n.log, n.reportTransfers)
 	n.outgoing = outgoing.New(n.log)
@@ -34,7 +35,7 @@ func (n *Node) newSecondaries(cfg *config.Config, folder, view string) *xfr.Seco
 		publish = func(name dnsname.Name) { n.viewZoneChanged(view, name) }
 	}
 	return xfr.New(xfr.Config{
-		Folder: folder, Concurrent: t.Incoming, Log: n.log, Images: n.images.Of("secondary " + view),
+		Folder: folder, Turns: n.turns, Log: n.log, Images: n.images.Of("secondary " + view),
 		Limits:  xfr.Limits{Records: t.MaxRecords, Octets: int64(t.MaxSize), Time: time.Duration(t.MaxTime)},
 		Publish: publish, Trouble: func(name dnsname.Name) { n.reportTransfersOf(view, name) },
 	})
@@ -87,7 +88,7 @@ func (n *Node) followZones(prev, next *Snapshot) {
 		var zones []xfr.Zone
 		for _, z := range next.Config.Zones {
 			if z.Kind == "secondary" {
-				zones = append(zones, xfr.Zone{Name: z.Name, Primaries: next.peers(z.Primaries)})
+				zones = append(zones, xfr.Zone{Name: z.Name, Primaries: next.peers(z.Primaries), Records: int(z.Gate.MaxRecords)})
 			}
 		}
 		secondaries.Set(zones)

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -83,6 +84,9 @@ func (from before) serve(cfg *config.Config, c *config.Zone, steered []dnsname.N
 	if s.source.Zone != nil {
 		from.advance(c, s, steered, old)
 	}
+	if s.sourceErr != nil && s.Err != s.sourceErr { // what is served on was refused, too, when it came
+		s.Err = errors.Join(s.sourceErr, s.Err)
+	}
 	if isSame(s, old) {
 		return old
 	}
@@ -120,7 +124,7 @@ func (from before) source(c *config.Zone, old *servedZone) *servedZone {
 			return fromFile(c, read)
 		}
 	}
-	read, err := masterfile.Load(c.Name, c.File)
+	read, err := masterfile.Load(c.Name, c.File, readLimits(c))
 	s := fromFile(c, read)
 	if err == nil {
 		from.images.Put(c.Name, c.File, read)

@@ -83,6 +83,7 @@ func TestCalls(t *testing.T) {
 		{"GET", "/api/explain", "", 400, "give a name, a url or an id"},
 		{"POST", "/api/objects", "pools: []", 200, "pools: []"},
 		{"POST", "/api/objects", strings.Repeat("x", MaxDocument+1), 413, "split it"},
+		{"POST", "/api/zones/example.com/records", "[" + strings.Repeat("{},", MaxEdits) + "{}]", 400, "10001 edits; send 1 to 10000"},
 		{"DELETE", "/api/objects/pool/web", "", 200, "pool web"},
 		{"POST", "/api/reload", "", 422, "line 3: bad"},
 		{"GET", "/nowhere", "", 404, ""},

@@ -53,7 +53,7 @@ func originOf(flag, file string) (dnsname.Name, error) {
 	}
 	found := unknownOrigin
 	// Mistakes are for who reads the file for good.
-	_ = masterfile.Records(unknownOrigin, file, nil, func(r rdata.Record) {
+	_ = masterfile.Records(unknownOrigin, file, masterfile.Limits{}, nil, func(r rdata.Record) {
 		if r.Type == rdata.TypeSOA && found == unknownOrigin {
 			found = r.Name.Clone()
 		}
@@ -78,7 +78,7 @@ func readZoneFile(flag, file string) (*zone.Zone, error) {
 	if err != nil {
 		return nil, err
 	}
-	z, problems, err := masterfile.Read(origin, file, nil)
+	z, problems, err := masterfile.Read(origin, file, masterfile.Limits{}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +120,7 @@ var checkRules = gate.Rules{Glue: gate.Warn, Aliases: gate.Warn, Signatures: gat
 // checkFile finds everything that is wrong with a master file.
 func checkFile(origin dnsname.Name, file string, now time.Time) fileCheck {
 	out := fileCheck{File: file, Origin: origin.String(), Findings: []fileFinding{}}
-	z, problems, err := masterfile.Read(origin, file, nil)
+	z, problems, err := masterfile.Read(origin, file, masterfile.Limits{}, nil)
 	for line := range strings.Lines(errorText(err)) {
 		out.Findings = append(out.Findings, fileFinding{Severity: zone.Fatal.String(), Text: strings.TrimSuffix(line, "\n")})
 	}

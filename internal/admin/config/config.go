@@ -205,6 +205,18 @@ type Gate struct {
 	MaxChange int `json:"maxChange" default:"0" min:"0" max:"100" example:"20"`
 	// MinRecords is how many records a version has at least; likewise.
 	MinRecords int `json:"minRecords" default:"0" min:"0" max:"4000000000" example:"10"`
+	// MaxRecords is how many records a version has at the most. 100 million take some 6
+	// to 9 GiB of memory. No more than these are read from a file or a primary.
+	MaxRecords uint32 `json:"maxRecords" default:"100000000" min:"1" max:"4000000000" example:"1000000"`
+	// MaxNames is how many names it has at the most, with those that exist only because
+	// of others below them: a record with 120 labels makes as many.
+	MaxNames uint32 `json:"maxNames" default:"100000000" min:"1" max:"2000000000" example:"1000000"`
+	// MaxRRset is how many records of one type are at one name at the most, signatures
+	// aside. 4096 addresses fit one message; what does not can never be answered.
+	MaxRRset uint32 `json:"maxRRset" default:"4096" min:"1" max:"65535" example:"100"`
+	// MaxTypes is of how many types they are. There are some 100 types in use, and they
+	// are looked through one after the other.
+	MaxTypes uint32 `json:"maxTypes" default:"256" min:"1" max:"65535" example:"100"`
 }
 
 // Reports is where resolvers report what fails in a zone, as a question below the
@@ -320,6 +332,9 @@ type Transfers struct {
 	Journal Size `json:"journal" default:"16MiB" min:"0" max:"16GiB" example:"1MiB"`
 	// Incoming is how many transfers are received at a time; others wait.
 	Incoming int `json:"incoming" default:"16" min:"1" max:"10000" example:"4"`
+	// IncomingPerPrimary is how many of them come from one address, so that a primary
+	// that is slow holds up its own zones only.
+	IncomingPerPrimary int `json:"incomingPerPrimary" default:"8" min:"1" max:"10000" example:"2"`
 	// MaxRecords is how many records one transfer may have. Beyond it the version
 	// is refused, and the one before is served on.
 	MaxRecords int `json:"maxRecords" default:"100000000" min:"10" max:"4000000000" example:"1000000"`

@@ -8,6 +8,7 @@
 //
 //	serial      content that changed under a serial that did not go forward
 //	change      more of the zone changed at once than is allowed, or too little is left
+//	size        more records, names, records in an RRset or types at a name than are allowed
 //	glue        name servers in the zone without an address
 //	aliases     name servers and mail exchangers that are aliases, names below a DNAME
 //	signatures  expired or not yet valid, and those of the apex that do not verify
@@ -61,6 +62,11 @@ type Rules struct {
 	MaxChange float64
 	// MinRecords is how many records a version has at least; 0: any number.
 	MinRecords int
+	// At the most, 0: as many as fit package zone.
+	MaxRecords int // of the zone
+	MaxNames   int // of the zone, with those that exist only because of others below them
+	MaxRRset   int // records of one type at one name, but signatures
+	MaxTypes   int // types at one name
 	// Accepted says that the operator has looked at this version: everything is
 	// said, nothing is refused.
 	Accepted bool
@@ -209,9 +215,16 @@ func (c *checker) checkChange() {
 
 // checkSize: an empty zone is well formed, and denies everything.
 func (c *checker) checkSize() {
-	if _, records, _ := c.next.Stats(); records < c.rules.MinRecords {
+	names, records, _ := c.next.Stats()
+	if records < c.rules.MinRecords {
 		c.add(Refuse, "change", c.next.Origin(), 0,
 			"%d records, fewer than zones[].gate.minRecords, %d; if that is meant: pharos zone accept %s %d",
 			records, c.rules.MinRecords, c.next.Origin(), c.next.Serial())
+	}
+	if most := c.rules.MaxRecords; most > 0 && records > most {
+		c.add(Refuse, "size", c.next.Origin(), 0, "%d records, more than zones[].gate.maxRecords, %d; divide the zone, or raise the limit", records, most)
+	}
+	if most := c.rules.MaxNames; most > 0 && names > most {
+		c.add(Refuse, "size", c.next.Origin(), 0, "%d names, more than zones[].gate.maxNames, %d; divide the zone, or raise the limit", names, most)
 	}
 }

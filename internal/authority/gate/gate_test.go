@@ -66,6 +66,8 @@ func rulesOf(findings []Finding) string {
 func TestRules(t *testing.T) {
 	limited := all
 	limited.MaxChange, limited.MinRecords = 0.2, 5
+	sized := all
+	sized.MaxRecords, sized.MaxNames, sized.MaxRRset, sized.MaxTypes = 12, 8, 3, 4
 	accept := limited
 	accept.Accepted = true
 	for _, tt := range []struct {
@@ -100,6 +102,11 @@ func TestRules(t *testing.T) {
 		{"most of the zone is new", base, serial(base, 11) + "x1 A 192.0.2.3\nx2 A 192.0.2.3\nx3 A 192.0.2.3\n", limited, "change!", "3 added"},
 		{"the same, accepted", base, serial(base, 11) + "x1 A 192.0.2.3\nx2 A 192.0.2.3\nx3 A 192.0.2.3\n", accept, "change", "3 added"},
 		{"too little for a first version", "", "@ SOA ns.elsewhere.test. x 10 1 1 1 1\n@ NS ns.elsewhere.test.\n", limited, "change!", "2 records"},
+		{"as large as it may be", "", base + "a A 192.0.2.3\na A 192.0.2.4\na A 192.0.2.5\n", sized, "", ""},
+		{"a record too many", base, serial(base, 11) + "ns1 AAAA ::1\nns1 TXT x\nns1 HINFO x x\nns1 TXT y\n", sized, "size!", "13 records, more than zones[].gate.maxRecords, 12"},
+		{"names too many, for one of five labels", base, serial(base, 11) + "a.b.c.d.e A 192.0.2.3\n", sized, "size!", "10 names, more than zones[].gate.maxNames, 8"},
+		{"an RRset too large", base, serial(base, 11) + "a A 192.0.2.3\na A 192.0.2.4\na A 192.0.2.5\n", Rules{MaxRRset: 2}, "size!", "a.example. A: 3 records of one type, more than zones[].gate.maxRRset, 2"},
+		{"types too many, signatures aside", base, serial(base, 11) + "@ TXT x\n@ A 192.0.2.1\n@ RRSIG A 13 1 300 20200101000000 20190101000000 1 example. AAAA\n", Rules{MaxTypes: 4}, "size!", "example.: records of 5 types, more than zones[].gate.maxTypes, 4"},
 		{"two objections at once", base, serial(base, 11)[:strings.Index(base, "@ MX")] + "ns1 A 192.0.2.1\n", limited, "change! change!", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 // checkAll looks at every name of the zone. NSEC3 owners are no names that can be
 // looked up, but their signatures expire like others.
 func (c *checker) checkAll() {
-	if c.rules.Glue == Off && c.rules.Aliases == Off && c.rules.Signatures == Off {
+	if c.rules.Glue == Off && c.rules.Aliases == Off && c.rules.Signatures == Off && c.rules.MaxRRset == 0 && c.rules.MaxTypes == 0 {
 		return
 	}
 	times := c.rules.Signatures != Off && c.next.MayHave(rdata.TypeRRSIG)
@@ -52,6 +52,7 @@ func (c *checker) checkTouched() {
 // checkNode looks at the RRsets of one name.
 func (c *checker) checkNode(f zone.Found) {
 	name := c.next.Name(f.Exact)
+	c.checkCounts(name, f.Exact)
 	if f.DNAME != 0 {
 		if c.next.Lookup(name).Exact == 0 {
 			return // only NSEC3 is there, whose signatures are like all others
@@ -68,6 +69,27 @@ func (c *checker) checkNode(f zone.Found) {
 		case set.Type == rdata.TypeNS, set.Type == rdata.TypeMX:
 			c.checkTargets(name, f, &set)
 		}
+	}
+}
+
+// checkCounts looks at how much there is at one name. An RRset is read, compared and
+// signed as a whole, and the types at a name are looked through one after the other, so
+// that one name with very many of either makes each of its answers and changes dear
+// (CVE-2024-1737). Signatures are not counted: they follow from the rest.
+func (c *checker) checkCounts(name dnsname.Name, n zone.Node) {
+	types := 0
+	sets := c.next.RRsets(n)
+	for set, ok := sets.Next(); ok; set, ok = sets.Next() {
+		if set.Type == rdata.TypeRRSIG {
+			continue
+		}
+		types++
+		if most := c.rules.MaxRRset; most > 0 && set.Count > most {
+			c.add(Refuse, "size", name, set.Type, "%d records of one type, more than zones[].gate.maxRRset, %d; remove some, or raise the limit", set.Count, most)
+		}
+	}
+	if most := c.rules.MaxTypes; most > 0 && types > most {
+		c.add(Refuse, "size", name, 0, "records of %d types, more than zones[].gate.maxTypes, %d; remove some, or raise the limit", types, most)
 	}
 }
 

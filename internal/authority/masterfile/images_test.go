@@ -45,7 +45,7 @@ func (b *imageBench) write(path, text string) {
 // put reads the zone file and writes its image.
 func (b *imageBench) put() Source {
 	b.t.Helper()
-	s, err := Load(b.name, b.file)
+	s, err := Load(b.name, b.file, Limits{})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func TestImagesPrune(t *testing.T) {
 // one.
 func TestImagesStop(t *testing.T) {
 	b := newImageBench(t)
-	s, err := Load(b.name, b.file)
+	s, err := Load(b.name, b.file, Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 // is wrong with one is said.
 func TestKeeperImages(t *testing.T) {
 	b := newImageBench(t)
-	read, err := Load(b.name, b.file)
+	read, err := Load(b.name, b.file, Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}

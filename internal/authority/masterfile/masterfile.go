@@ -29,13 +29,19 @@ import (
 // MaxMistakes is how many mistakes of one file are reported: a screen.
 const MaxMistakes = 20
 
+// Limits bound what is read of one zone. The zero Limits are those of package zonefile.
+type Limits struct {
+	Records int   // 0: any number
+	Octets  int64 // of text, unpacked; 0: zonefile.MaxOctets
+}
+
 // Read reads the zone with the given origin from a master file, plain or
 // compressed with gzip. included is called with the path of each file that it
 // includes; nil: with none. The error has everything that could not be read, up to
 // MaxMistakes.
-func Read(origin dnsname.Name, file string, included func(path string)) (*zone.Zone, []zone.Problem, error) {
+func Read(origin dnsname.Name, file string, l Limits, included func(path string)) (*zone.Zone, []zone.Problem, error) {
 	build := zone.NewBuilder(origin)
-	if err := Records(origin, file, included, build.Add); err != nil {
+	if err := Records(origin, file, l, included, build.Add); err != nil {
 		return nil, nil, err
 	}
 	z, problems := build.Finish()
@@ -45,7 +51,7 @@ func Read(origin dnsname.Name, file string, included func(path string)) (*zone.Z
 // Records calls add with each record of a master file; see Read. The record is good
 // until add returns. What a file includes must lie in its folder or below: os.Root
 // sees to it that no path and no symbolic link leads out.
-func Records(origin dnsname.Name, file string, included func(path string), add func(rdata.Record)) error {
+func Records(origin dnsname.Name, file string, l Limits, included func(path string), add func(rdata.Record)) error {
 	folder, name := filepath.Split(file)
 	if folder == "" {
 		folder = "."
@@ -62,7 +68,7 @@ func Records(origin dnsname.Name, file string, included func(path string), add f
 	defer f.Close()
 	var mistakes []error
 	options := zonefile.Options{
-		Origin: origin, File: filepath.Join(folder, name),
+		Origin: origin, File: filepath.Join(folder, name), MaxRecords: l.Records, MaxOctets: l.Octets,
 		Open: func(path string) (io.ReadCloser, error) {
 			if included != nil {
 				included(filepath.Join(folder, path))

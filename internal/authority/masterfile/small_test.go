@@ -18,7 +18,7 @@ func BenchmarkLoadSmall(b *testing.B) {
 	origin := dnsname.MustParse("zone123456.many.example.")
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := Load(origin, file); err != nil {
+		if _, err := Load(origin, file, Limits{}); err != nil {
 			b.Fatal(err)
 		}
 	}

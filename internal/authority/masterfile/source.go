@@ -15,11 +15,11 @@ type Source struct {
 	Stamps   []diskfile.Stamp // of the file, and of those that it includes
 }
 
-// Load reads the zone with the given origin from a master file. After an error the
+// Load reads the zone with the given origin from a master file within limits. After an error the
 // Source has no Zone, but the stamps of what was read.
-func Load(origin dnsname.Name, file string) (Source, error) {
+func Load(origin dnsname.Name, file string, l Limits) (Source, error) {
 	s := Source{Stamps: []diskfile.Stamp{diskfile.StampOf(file)}}
-	z, problems, err := Read(origin, file, func(path string) { s.Stamps = append(s.Stamps, diskfile.StampOf(path)) })
+	z, problems, err := Read(origin, file, l, func(path string) { s.Stamps = append(s.Stamps, diskfile.StampOf(path)) })
 	for _, p := range problems {
 		if p.Severity == zone.Fatal {
 			err = errors.Join(err, errors.New(p.String()))

@@ -34,6 +34,7 @@ var ErrNoDifferences = errors.New("the primary has a newer version, but sent no 
 // Limits bound one transfer.
 type Limits struct {
 	Records int   // 0: no limit
+	Zone    int   // records of a zone that comes whole; 0: no limit
 	Octets  int64 // of messages; 0: no limit
 }
 
@@ -157,6 +158,9 @@ func (r *Receiver) afterLoneSOA() (done bool, err error) {
 
 // take takes one record.
 func (r *Receiver) take(record rdata.Record) error {
+	if r.form == WholeZone && r.Limits.Zone > 0 && r.records > r.Limits.Zone {
+		return fmt.Errorf("a zone of more than %d records; raise zones[].gate.maxRecords if that is right", r.Limits.Zone)
+	}
 	if r.records++; r.Limits.Records > 0 && r.records > r.Limits.Records {
 		return fmt.Errorf("more than %d records; raise transfers.maxRecords if that is right", r.Limits.Records)
 	}

@@ -37,17 +37,23 @@ type Result struct {
 	Expires time.Duration
 }
 
+// inquiry is what is asked of the primaries of a zone.
+type inquiry struct {
+	name      dnsname.Name
+	primaries []Peer
+	records   int        // as in Zone
+	old       *zone.Zone // the version that is here; nil: none
+	force     bool       // the whole zone is transferred, whatever its serial
+}
+
 // ask asks the primaries in turn until one of them has the newest version or
-// confirms that old, which may be nil, is it. With force the whole zone is
-// transferred whatever its serial.
-func (s *Secondaries) ask(ctx context.Context, name dnsname.Name, primaries []Peer, old *zone.Zone, force bool) (Result, error) {
+// confirms that the old one is it, and keeps that.
+func (s *Secondaries) ask(ctx context.Context, q inquiry) (Result, error) {
 	var errs []error
-	for _, p := range primaries {
-		began := clock.Now()
-		r, err := checkOne(ctx, &fetcher{name: name, primary: p, old: old, force: old == nil || force, limits: s.config.Limits, expires: -1, idle: &s.kept})
-		if err == nil {
-			r.From, r.Took = p.Address, clock.Since(began)
-			return r, nil
+	for _, p := range q.primaries {
+		r, err := s.askOne(ctx, q, p)
+		if err == nil || errors.Is(err, errNotKept) {
+			return r, err
 		}
 		errs = append(errs, fmt.Errorf("primary %s: %w", p.Address, err))
 		if ctx.Err() != nil {
@@ -55,6 +61,26 @@ func (s *Secondaries) ask(ctx context.Context, name dnsname.Name, primaries []Pe
 		}
 	}
 	return Result{}, errors.Join(errs...)
+}
+
+// askOne asks one primary when it is its turn, which lasts until what it has sent is
+// kept.
+func (s *Secondaries) askOne(ctx context.Context, q inquiry, p Peer) (Result, error) {
+	leave, err := s.config.Turns.take(ctx, p.Address.Addr())
+	if err != nil {
+		return Result{}, err
+	}
+	defer leave()
+	began := clock.Now()
+	r, err := checkOne(ctx, &fetcher{name: q.name, primary: p, old: q.old, force: q.old == nil || q.force, records: q.records, limits: s.config.Limits, expires: -1, idle: &s.kept})
+	if err != nil {
+		return Result{}, err
+	}
+	r.From, r.Took = p.Address, clock.Since(began)
+	if ctx.Err() != nil {
+		return Result{}, ctx.Err()
+	}
+	return r, s.keep(r, q.old)
 }
 
 // checkOne asks one primary. What it sends may at worst make this check fail, not
@@ -100,6 +126,7 @@ type fetcher struct {
 	primary Peer
 	old     *zone.Zone
 	force   bool // any serial will do
+	records int  // as in Zone
 	limits  Limits
 	expires time.Duration // as Result.Expires
 	kept    net.Conn      // to the primary over TLS, for the next request; nil: none
@@ -222,7 +249,7 @@ func (f *fetcher) whole(ctx context.Context) (Result, error) {
 
 // receive runs one transfer to its end.
 func (f *fetcher) receive(ctx context.Context, r *transfer.Receiver, have *rdata.Record) error {
-	r.Zone, r.Limits = f.name, transfer.Limits{Records: f.limits.Records, Octets: f.limits.Octets}
+	r.Zone, r.Limits = f.name, transfer.Limits{Records: f.limits.Records, Zone: f.records, Octets: f.limits.Octets}
 	if f.limits.Time > 0 {
 		limited, cancel := context.WithTimeoutCause(ctx, f.limits.Time, fmt.Errorf("not at its end after %v; raise transfers.maxTime if that is right", f.limits.Time))
 		defer cancel()

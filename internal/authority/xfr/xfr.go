@@ -16,8 +16,8 @@
 // Secondaries.Refresh, Secondaries.State; NewNotifier, Notifier.Announce.
 //
 // Concurrency: all methods may be called from anywhere. A zone has one timer, and
-// one goroutine while its primaries are asked; Config.Concurrent bounds how many
-// do so at a time. Publish is called without a lock held.
+// one goroutine while its primaries are asked; Config.Turns bounds how many do so at a
+// time. Publish is called without a lock held.
 //
 // Sources: RFC 1034 §4.3.5, RFC 1995, RFC 1996, RFC 5936, RFC 8945, RFC 9103.
 package xfr
@@ -45,9 +45,9 @@ import (
 
 // Config is what New needs.
 type Config struct {
-	Folder     string // for the copies; made when needed
-	Concurrent int    // transfers at a time
-	Limits     Limits // of each
+	Folder string // for the copies; made when needed
+	Turns  *Turns // who may ask at a time
+	Limits Limits // of each transfer
 	// Publish is called when a zone has a new version, or, having expired, none.
 	Publish func(name dnsname.Name)
 	// Trouble is called when what an operator should know of a zone may have
@@ -69,6 +69,7 @@ type Images interface {
 type Zone struct {
 	Name      dnsname.Name
 	Primaries []Peer
+	Records   int // how many it may have, if it comes whole; 0: any number
 }
 
 // State is how a secondary zone is.
@@ -90,13 +91,17 @@ type Counts struct {
 	Whole, Incremental, UpToDate, Failed, Expired uint64
 }
 
+// Plus returns the sum.
+func (c Counts) Plus(d Counts) Counts {
+	return Counts{c.Whole + d.Whole, c.Incremental + d.Incremental, c.UpToDate + d.UpToDate, c.Failed + d.Failed, c.Expired + d.Expired}
+}
+
 // Secondaries are the secondary zones of a node.
 type Secondaries struct {
 	// Constant after New.
 	config Config
 	ctx    context.Context
 	cancel context.CancelFunc
-	slots  chan struct{} // one for each check under way
 	work   sync.WaitGroup
 	kept   kept // connections to primaries
 
@@ -111,6 +116,7 @@ type Secondaries struct {
 type entry struct {
 	name      dnsname.Name
 	primaries []Peer
+	records   int // as in Zone
 	machine   *refresh.Machine
 	timer     *clock.Timer
 	zone      *zone.Zone // the version there is; nil: none
@@ -125,7 +131,7 @@ type entry struct {
 
 // New returns without any zone.
 func New(c Config) *Secondaries {
-	s := &Secondaries{config: c, slots: make(chan struct{}, max(1, c.Concurrent)), zones: map[dnsname.Name]*entry{}}
+	s := &Secondaries{config: c, zones: map[dnsname.Name]*entry{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }
@@ -208,7 +214,7 @@ func (s *Secondaries) Set(zones []Zone) {
 			continue // another Set has just removed it
 		}
 		moved := e.started && !slices.EqualFunc(e.primaries, z.Primaries, samePeer)
-		e.primaries = z.Primaries
+		e.primaries, e.records = z.Primaries, z.Records
 		switch {
 		case !e.started:
 			e.started = true
@@ -335,11 +341,11 @@ func (s *Secondaries) stepLocked(e *entry, now time.Time, ev refresh.Event) {
 		case refresh.Check:
 			ctx, cancel := context.WithCancel(s.ctx)
 			e.abandon = cancel
-			primaries, old, force := e.primaries, e.zone, e.force
+			q := inquiry{e.name, e.primaries, e.records, e.zone, e.force}
 			e.force = false
 			s.work.Go(func() { // ends with the check, or when Close or Set abandons it
 				defer cancel()
-				s.check(ctx, e, primaries, old, force)
+				s.check(ctx, e, q)
 			})
 		case refresh.Expire:
 			s.counts.Expired++
@@ -365,33 +371,27 @@ func (s *Secondaries) tick(e *entry) {
 }
 
 // check asks the primaries of a zone and takes over what comes of it.
-func (s *Secondaries) check(ctx context.Context, e *entry, primaries []Peer, old *zone.Zone, force bool) {
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	case <-ctx.Done():
-		return
-	}
-	r, err := s.ask(ctx, e.name, primaries, old, force)
-	now := clock.Now()
-	if err == nil && ctx.Err() == nil {
-		err = s.keep(r, old, now.Add(-ageOf(r)))
-	}
+func (s *Secondaries) check(ctx context.Context, e *entry, q inquiry) {
+	r, err := s.ask(ctx, q)
 	if ctx.Err() != nil { // closed, or not our zone any more
 		return
 	}
-	s.ended(e, r, old, err, now)
+	s.ended(e, r, q.old, err, clock.Now())
 }
 
-// keep puts what a check found on disk.
-func (s *Secondaries) keep(r Result, old *zone.Zone, now time.Time) error {
+// errNotKept means that it is not for the primaries that there is no new version.
+var errNotKept = errors.New("the new version is not published, for it cannot be kept")
+
+// keep puts what a check found on disk, for as old as it is.
+func (s *Secondaries) keep(r Result, old *zone.Zone) error {
+	now := clock.Now().Add(-ageOf(r))
 	if r.Zone == old {
 		if err := confirmCopy(s.config.Folder, r.Zone.Origin(), now); err == nil {
 			return nil
 		} // it is not there any more: write it again
 	}
 	if err := saveCopy(s.config.Folder, r.Zone, now, s.config.Images); err != nil {
-		return fmt.Errorf("the new version is not published, for it cannot be kept: %w; free space on the disk of %s and see that the folder can be written", err, s.config.Folder)
+		return fmt.Errorf("%w: %w; free space on the disk of %s and see that the folder can be written", errNotKept, err, s.config.Folder)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -200,7 +201,7 @@ type secondary struct {
 func newSecondary(t *testing.T, folder string, limits Limits) *secondary {
 	s := &secondary{folder: folder, published: make(chan struct{}, 1000), trouble: make(chan struct{}, 1000)}
 	s.Secondaries = New(Config{
-		Folder: folder, Concurrent: 2, Limits: limits, Log: slog.New(slog.DiscardHandler),
+		Folder: folder, Turns: NewTurns(2, 2), Limits: limits, Log: slog.New(slog.DiscardHandler),
 		Publish: func(dnsname.Name) { s.published <- struct{}{} },
 		Trouble: func(dnsname.Name) { s.trouble <- struct{}{} },
 	})
@@ -523,6 +524,58 @@ func TestExpiredCopy(t *testing.T) {
 		if got := newSecondary(t, folder, Limits{}).Version(origin) != nil; got != tt.want {
 			t.Errorf("age %v: served %v, want %v", tt.age, got, tt.want)
 		}
+	}
+}
+
+// TestZoneTooLarge: a zone that comes whole may have only so many records; the first that
+// is too many ends the transfer.
+func TestZoneTooLarge(t *testing.T) {
+	p := newPrimary(t, parse(t, 1, "a A 192.0.2.1", "b A 192.0.2.1"), nil) // with SOA, NS and its address five
+	for records, want := range map[int]string{5: "", 4: "a zone of more than 4 records; raise zones[].gate.maxRecords"} {
+		s := newSecondary(t, t.TempDir(), Limits{})
+		s.Set([]Zone{{Name: origin, Primaries: []Peer{{Address: p.addr}}, Records: records}})
+		s.waitFor(t, s.trouble)
+		st, _ := s.State(origin)
+		if st.Present != (want == "") || !strings.Contains(st.Problem, want) {
+			t.Errorf("limit %d: %+v", records, st)
+		}
+	}
+}
+
+// TestTurns: a primary that says nothing takes its share of the turns and no more, so
+// that zones of another one come in meanwhile; what waits is counted.
+func TestTurns(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.2:0")
+	if err != nil {
+		t.Skip(err)
+	}
+	defer silent.Close()
+	good := newPrimary(t, parse(t, 1, "a A 192.0.2.1"), nil)
+	s := newSecondary(t, t.TempDir(), Limits{})
+	s.config.Turns = NewTurns(3, 2)
+	zones := []Zone{}
+	for i := range 6 {
+		zones = append(zones, Zone{Name: dnsname.MustParse(fmt.Sprintf("silent%d.test.", i)), Primaries: []Peer{{Address: silent.Addr().(*net.TCPAddr).AddrPort()}}})
+	}
+	s.Set(zones)
+	for deadline := time.Now().Add(patience); ; {
+		taken, waiting := s.config.Turns.Counts()
+		if taken == 2 && waiting == 4 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d turns taken, %d wait; want 2 and 4", taken, waiting)
+		}
+		runtime.Gosched()
+	}
+	s.Set(append(zones, Zone{Name: origin, Primaries: []Peer{{Address: good.addr}}}))
+	s.waitFor(t, s.published)
+	if st, _ := s.State(origin); !st.Present {
+		t.Errorf("%+v", st)
+	}
+	s.Close()
+	if taken, waiting := s.config.Turns.Counts(); taken != 0 || waiting != 0 || len(s.config.Turns.servers) != 0 {
+		t.Errorf("left over: %d, %d, %v", taken, waiting, s.config.Turns.servers)
 	}
 }
 

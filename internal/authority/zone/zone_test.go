@@ -2,6 +2,7 @@ package zone
 
 import (
 	"compress/gzip"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -213,6 +214,24 @@ func TestManyProblems(t *testing.T) {
 	}
 	if last := problems[maxProblems-1].Text; !strings.HasSuffix(last, "not shown") {
 		t.Errorf("the last warning does not say that there are more: %s", last)
+	}
+}
+
+// TestLargestRRset: an RRset has as many records as its count can say, and no more.
+func TestLargestRRset(t *testing.T) {
+	name := dnsname.MustParse("many.example.")
+	for count, want := range map[int]bool{maxRRset: true, maxRRset + 1: false} {
+		b := NewBuilder(dnsname.MustParse("example."))
+		for _, r := range parse(t, "example.", exampleText) {
+			b.Add(r)
+		}
+		for i := range count {
+			b.Add(rdata.Record{Name: name, Type: rdata.TypeA, Class: rdata.ClassIN, TTL: 60, Data: []byte{10, byte(i >> 16), byte(i >> 8), byte(i)}})
+		}
+		z, problems := b.Finish()
+		if (z != nil) != want || !want && !strings.Contains(fmt.Sprint(problems), "65536 records in one RRset; no more than 65535") {
+			t.Errorf("%d records: a zone: %v, want %v: %v", count, z != nil, want, problems)
+		}
 	}
 }
 

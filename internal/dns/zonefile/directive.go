@@ -1,6 +1,7 @@
 package zonefile
 
 import (
+	"fmt"
 	"strings"
 
 	"pharos/internal/dns/rdata"
@@ -99,6 +100,9 @@ func (r *Reader) include(src *source, directive rdata.Field, arguments []rdata.F
 	if len(r.sources) > MaxIncludeDepth {
 		return src.fieldError(arguments[0], ErrIncludeDepth, "look for a file that includes itself")
 	}
+	if r.includes++; r.includes > MaxIncludes {
+		return src.fieldError(arguments[0], ErrTooManyIncludes, fmt.Sprintf("look for files that include each other; %d may be read for one zone", MaxIncludes))
+	}
 	origin := src.origin
 	if len(arguments) == 2 {
 		var err error
@@ -111,7 +115,7 @@ func (r *Reader) include(src *source, directive rdata.Field, arguments []rdata.F
 	if err != nil {
 		return src.fieldError(arguments[0], err, "correct the path, or the permissions of the file")
 	}
-	inner := newSource(file, file, path)
+	inner := newSource(file, file, path, &r.octets)
 	inner.origin, inner.owner = origin, src.owner
 	r.sources = append(r.sources, inner)
 	return nil

@@ -23,6 +23,7 @@ package zonefile
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 
@@ -39,6 +40,14 @@ const (
 	// MaxIncludeDepth is how deep $INCLUDE may nest: a file that includes itself
 	// ends here. NSD's number.
 	MaxIncludeDepth = 10
+	// MaxIncludes is how many files are read for one zone, each as often as it is
+	// included: ten files that include each other a hundred times each would never end.
+	// Arbitrary.
+	MaxIncludes = 100_000
+	// MaxOctets is how much text is read for one zone, unpacked and with all that it
+	// includes, unless Options says otherwise. 100 million records take 5 to 10 GiB; a
+	// packed file of a few MiB can hold any amount.
+	MaxOctets = 64 << 30
 	// MaxGenerate is the number of records one $GENERATE may make, unless Options
 	// says otherwise: the reverse zone of a /12. Arbitrary; beyond it a mistyped
 	// range is more likely than a wish.
@@ -57,6 +66,8 @@ type Options struct {
 	File        string       // name of the file in messages
 	MaxGenerate int          // records of one $GENERATE; 0: the constant MaxGenerate
 	MaxErrors   int          // errors before the reading ends; 0: the constant MaxErrors
+	MaxOctets   int64        // of text with all includes; 0: the constant MaxOctets
+	MaxRecords  int          // 0: any number
 
 	// Open opens the file of an $INCLUDE, named as the directive names it. It decides
 	// which files may be read. nil: $INCLUDE is refused.
@@ -71,6 +82,9 @@ type Reader struct {
 	generate generator
 	chunk    []byte // where names and RDATA of records go; its octets are written once
 	errors   int    // returned so far
+	records  int    // returned so far
+	includes int    // files included so far
+	octets   int64  // of text that may still be read
 
 	class rdata.Class // 0: not stated yet
 	// RFC 2308 §4: $TTL; RFC 1035 §5.1: the last TTL that was stated.
@@ -86,12 +100,14 @@ func NewReader(r io.Reader, o Options) *Reader {
 	if o.MaxErrors == 0 {
 		o.MaxErrors = MaxErrors
 	}
-	first := newSource(r, nil, o.File)
-	first.origin = o.Origin.Wire()
-	return &Reader{
-		options: o, sources: []*source{first}, class: o.Class,
-		defaultTTL: o.TTL, hasDefaultTTL: o.TTL != 0,
+	if o.MaxOctets == 0 {
+		o.MaxOctets = MaxOctets
 	}
+	reader := &Reader{options: o, class: o.Class, defaultTTL: o.TTL, hasDefaultTTL: o.TTL != 0, octets: o.MaxOctets}
+	first := newSource(r, nil, o.File, &reader.octets)
+	first.origin = o.Origin.Wire()
+	reader.sources = []*source{first}
+	return reader
 }
 
 // Read returns the records of the file that r holds, in its order, and its errors
@@ -114,14 +130,21 @@ func Read(r io.Reader, o Options) iter.Seq2[rdata.Record, error] {
 // the next entry. A caller that stops before io.EOF calls Close.
 func (r *Reader) Next() (rdata.Record, error) {
 	record, err := r.next()
-	if err == nil || err == io.EOF {
-		return record, err
-	}
-	if r.errors++; r.errors > r.options.MaxErrors {
-		var last *Error
-		if errors.As(err, &last) {
-			err = &Error{File: last.File, Line: last.Line, Column: last.Column, Err: ErrTooManyErrors, Remedy: "correct those above first"}
+	if err == nil {
+		if r.records++; r.options.MaxRecords == 0 || r.records <= r.options.MaxRecords {
+			return record, nil
 		}
+		src := r.sources[len(r.sources)-1]
+		err = &Error{File: src.file, Line: src.line, Column: 1, Err: fmt.Errorf("%w than %d", ErrTooManyRecords, r.options.MaxRecords), Remedy: "divide the zone, or raise the limit (zones[].gate.maxRecords)"}
+	}
+	if err == io.EOF {
+		return rdata.Record{}, err
+	}
+	var at *Error
+	if r.errors++; r.errors > r.options.MaxErrors && errors.As(err, &at) {
+		err = &Error{File: at.File, Line: at.Line, Column: at.Column, Err: ErrTooManyErrors, Remedy: "correct those above first"}
+	}
+	if r.errors > r.options.MaxErrors || errors.Is(err, ErrTooManyRecords) || errors.Is(err, ErrTooLarge) || errors.Is(err, ErrTooManyIncludes) {
 		r.Close()
 	}
 	return rdata.Record{}, err

@@ -17,6 +17,8 @@ type source struct {
 	closer io.Closer // nil: not opened here
 	file   string
 
+	budget *int64 // octets that the reading may still have, of all its files
+
 	buf     []byte // Invariant: buf[begin:end] is read but not yet past
 	begin   int    // where the current entry begins
 	end     int
@@ -44,8 +46,8 @@ const bufferBytes = 64 << 10
 // files needs one.
 var buffers = sync.Pool{New: func() any { return new([bufferBytes]byte) }}
 
-func newSource(r io.Reader, c io.Closer, file string) *source {
-	return &source{reader: r, closer: c, file: file, buf: buffers.Get().(*[bufferBytes]byte)[:], nextLine: 1}
+func newSource(r io.Reader, c io.Closer, file string, budget *int64) *source {
+	return &source{reader: r, closer: c, file: file, budget: budget, buf: buffers.Get().(*[bufferBytes]byte)[:], nextLine: 1}
 }
 
 // close ends the source, and with it whatever looks at its buffer.
@@ -95,7 +97,11 @@ func (s *source) ended() error {
 	}
 	err := s.readErr
 	s.readErr = nil
-	return &Error{File: s.file, Line: s.line, Column: 1, Err: err, Remedy: "the rest of the file could not be read"}
+	remedy := "the rest of the file could not be read"
+	if err == ErrTooLarge {
+		remedy = "look for a file that includes itself, or that unpacks without end"
+	}
+	return &Error{File: s.file, Line: s.line, Column: 1, Err: err, Remedy: remedy}
 }
 
 // fill reads on, after moving the current entry to the front of the buffer, which
@@ -109,6 +115,9 @@ func (s *source) fill() {
 	}
 	n, err := io.ReadFull(s.reader, s.buf[s.end:])
 	s.end += n
+	if *s.budget -= int64(n); *s.budget < 0 {
+		err = ErrTooLarge
+	}
 	if err != nil {
 		s.atEOF = true
 		if err != io.EOF && err != io.ErrUnexpectedEOF {

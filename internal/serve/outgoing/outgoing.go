@@ -53,7 +53,7 @@ type Refusal struct {
 
 // Counts is what became of requests since the start.
 type Counts struct {
-	Whole, Incremental, Current, Refused, Failed uint64
+	Whole, Incremental, Current, Refused, Busy, Failed uint64
 
 	UnderWay int
 }
@@ -62,7 +62,7 @@ type Counts struct {
 type Transfers struct {
 	log *slog.Logger
 
-	whole, incremental, current, refused, failed atomic.Uint64
+	whole, incremental, current, refused, busy, failed atomic.Uint64
 
 	mu     sync.Mutex         // guards what follows
 	open   int                // under way
@@ -78,7 +78,7 @@ func New(log *slog.Logger) *Transfers {
 func (t *Transfers) Counts() Counts {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return Counts{t.whole.Load(), t.incremental.Load(), t.current.Load(), t.refused.Load(), t.failed.Load(), t.open}
+	return Counts{t.whole.Load(), t.incremental.Load(), t.current.Load(), t.refused.Load(), t.busy.Load(), t.failed.Load(), t.open}
 }
 
 // enter takes a place for a transfer to client, if there is one.
@@ -143,7 +143,10 @@ func (t *Transfers) Answer(r *dnsserver.Request, v Version, l Limits) dnsserver.
 	}
 	client := r.Client.Addr()
 	if !t.enter(client, l) {
-		return t.Refuse(r, Refusal{dnswire.RcodeServFail, dnswire.EDEOther, "too many transfers are under way; come again later"})
+		t.busy.Add(1)
+		r.Out.SetRcode(dnswire.RcodeServFail)
+		r.Out.SetEDE(dnswire.EDEOther, "too many transfers are under way; come again later")
+		return dnsserver.Answered
 	}
 	d := r.Defer()
 	if d == nil {

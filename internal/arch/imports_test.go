@@ -78,7 +78,8 @@ internal/traffic/health:
 internal/traffic/pool:          internal/traffic/health
 internal/traffic/balance:       internal/traffic/pool internal/traffic/health
 internal/traffic/steer:         internal/dns/dnsname internal/dns/rdata internal/traffic/pool internal/traffic/health internal/traffic/balance
-internal/traffic/probe:         internal/traffic/health internal/traffic/pool
+internal/traffic/checkspec:     internal/cluster/state internal/traffic/health
+internal/traffic/probe:         internal/dns/... internal/diskfile internal/traffic/health internal/traffic/pool
 
 internal/proxy/http1:
 internal/proxy/route:           internal/proxy/http1
@@ -86,7 +87,7 @@ internal/proxy/tlscert:         internal/diskfile
 internal/proxy/httpproxy:       internal/proxy/http1 internal/proxy/route internal/traffic/balance internal/traffic/pool internal/traffic/health
 
 internal/cluster/document:      internal/dns/dnsname
-internal/cluster/state:         internal/cluster/document internal/dns/dnsname
+internal/cluster/state:         internal/cluster/document internal/dns/dnsname internal/dns/rdata
 internal/cluster/snapshot:      internal/diskfile
 internal/cluster/store:         internal/cluster/state internal/cluster/document
 
@@ -142,7 +143,7 @@ var pure = []string{
 	"internal/authority/kasp", "internal/authority/skr", "internal/authority/bootstrap",
 	"internal/resolver/rrcache", "internal/resolver/cachefile", "internal/resolver/iterate", "internal/resolver/fairness", "internal/resolver/anchor", "internal/resolver/localroot", "internal/resolver/failures",
 	"internal/resolver/policy", "internal/resolver/localdata", "internal/resolver/dns64", "internal/resolver/rewrite",
-	"internal/traffic/health", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/steer",
+	"internal/traffic/health", "internal/traffic/checkspec", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/steer",
 	"internal/proxy/http1", "internal/proxy/route",
 	"internal/cluster/document", "internal/cluster/state",
 	"internal/serve/admission", "internal/serve/cookie", "internal/serve/ratelimit", "internal/serve/proxyheader",

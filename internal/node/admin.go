@@ -14,8 +14,6 @@ import (
 	"pharos/internal/admin/telemetry"
 	"pharos/internal/cluster/state"
 	"pharos/internal/dns/dnsname"
-	"pharos/internal/traffic/health"
-	"pharos/internal/traffic/pool"
 )
 
 // adminHeadTimeout bounds how long a caller of the admin listener may take to
@@ -36,7 +34,7 @@ func (n *Node) buildAdmin(addr netip.AddrPort) error {
 		Explain: n.Explain, Objects: n.Objects, Apply: n.Apply, Delete: n.Delete,
 		Reload: func(context.Context) (api.Applied, error) { return n.reload() },
 		Zone:   calls, DNSSEC: zones.DNSSEC(), Versions: zones.Versions(),
-		Trust: n.trustCalls(), Cache: n.newResolverDesk().Cache(), Metrics: telemetry.Handler(n.samples),
+		Health: n.healthCalls(), Trust: n.trustCalls(), Cache: n.newResolverDesk().Cache(), Metrics: telemetry.Handler(n.samples),
 	})}
 	return nil
 }
@@ -66,44 +64,6 @@ func (n *Node) ready() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// Pools returns the pools as they are now.
-func (n *Node) Pools() []api.Pool {
-	all := []api.Pool{}
-	for _, p := range n.current.Load().pools.Pools() {
-		v := p.View()
-		out := api.Pool{Name: v.Name, Policy: v.Policy.String(), AllDown: v.AllDown, Revision: v.Revision}
-		for i, m := range v.Members {
-			out.Check = checkText(m.Target.Check)
-			out.Members = append(out.Members, api.Member{
-				Name: m.Name, Address: m.Address.String(), Weight: m.Weight, State: m.State.String(),
-				Since: m.Since, Cause: m.Cause, Eligible: isEligible(v, i),
-			})
-		}
-		all = append(all, out)
-	}
-	return all
-}
-
-func isEligible(v *pool.View, member int) bool {
-	for _, i := range v.Eligible {
-		if int(i) == member {
-			return true
-		}
-	}
-	return false
-}
-
-func checkText(c health.Check) string {
-	p := c.Params.Normal()
-	switch c.Kind {
-	case health.HTTP:
-		return fmt.Sprintf("http %s every %v", c.Path, p.Interval)
-	case health.TCP:
-		return fmt.Sprintf("tcp every %v", p.Interval)
-	}
-	return "none"
 }
 
 // Zones returns the zones as they are served.

@@ -189,6 +189,7 @@ func (n *Node) reportProblems(s *Snapshot) {
 		pools = append(pools, p.Name())
 		n.reportPool(p.View().Name, p.View().AllDown)
 	}
+	n.reportMembers(s)
 	for _, p := range s.State.Problems() {
 		unused = append(unused, p.Ref.String())
 		n.problem(objectUnused, p.Ref.String(), p.Error())
@@ -263,6 +264,7 @@ func (n *Node) onTransition(t health.Target, change health.Transition, status he
 	}
 	for _, p := range current.pools.Apply(t, status) {
 		n.reportPool(p.Name(), p.View().AllDown)
+		n.reportMember(p.View(), t)
 	}
 }
 

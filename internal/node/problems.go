@@ -23,6 +23,7 @@ const (
 	changesFailed      code = "changes-failed"      // changes of zones cannot be kept on disk, so none is made
 	versionsLost       code = "versions-lost"       // what is on disk of a zone's versions cannot all be read
 	poolAllDown        code = "pool-all-down"       // no member is healthy, so all are used
+	memberWarning      code = "member-warning"      // a member is well, or cannot be asked, but somebody should look
 	storeLost          code = "store-lost"          // what is changed at run time cannot be read or written
 	objectUnused       code = "object-unused"       // an applied object clashes with the file
 	snapshotFailed     code = "snapshot-failed"     // a change is served but would be lost in a crash
@@ -54,7 +55,7 @@ const (
 )
 
 // severities of the codes that are not errors.
-var warnings = []code{localRootFailed, policyWarning, localDataWarning, offlineEnds, trustMended, trustFailing, parentWaits, serversBehind, clockJumped, certificateEnding, zoneWarning, transferFailed, notifyFailed, objectUnused, listenerFailed, steerHomeless, memberRefused, forwardFailed, aliasFailed}
+var warnings = []code{memberWarning, localRootFailed, policyWarning, localDataWarning, offlineEnds, trustMended, trustFailing, parentWaits, serversBehind, clockJumped, certificateEnding, zoneWarning, transferFailed, notifyFailed, objectUnused, listenerFailed, steerHomeless, memberRefused, forwardFailed, aliasFailed}
 
 // subject is what a problem is about: a zone, a pool, or nothing.
 type subject struct {

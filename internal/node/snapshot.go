@@ -29,6 +29,7 @@ import (
 	"pharos/internal/resolver/rrcache"
 	"pharos/internal/resolver/rulebook"
 	"pharos/internal/serve/admission"
+	"pharos/internal/traffic/checkspec"
 	"pharos/internal/traffic/health"
 	"pharos/internal/traffic/pool"
 	"pharos/internal/traffic/steer"
@@ -148,7 +149,7 @@ func compile(cfg *config.Config, st *state.State, from before) (*Snapshot, error
 func poolSpecs(pools []state.Pool) []pool.Spec {
 	specs := make([]pool.Spec, len(pools))
 	for i, p := range pools {
-		spec := pool.Spec{Name: p.Name, Check: checkOf(p.Check)}
+		spec := pool.Spec{Name: p.Name, Check: checkspec.Of(p.Check)}
 		if err := spec.Policy.UnmarshalText([]byte(p.Policy)); err != nil {
 			panic("BUG: " + err.Error()) // the configuration has checked it
 		}
@@ -168,20 +169,6 @@ func placeOf(p state.Place) pool.Place {
 		Continent: p.Continent, Country: p.Country, Region: p.Region, Zone: p.Zone,
 		Latitude: p.Location.Latitude, Longitude: p.Location.Longitude,
 	}
-}
-
-func checkOf(c state.Check) health.Check {
-	check := health.Check{
-		Path: c.Path, Host: c.Host, Port: c.Port,
-		Params: health.Params{Interval: time.Duration(c.Interval), Timeout: time.Duration(c.Timeout), Rise: c.Rise, Fall: c.Fall},
-	}
-	if err := check.Kind.UnmarshalText([]byte(c.Type)); err != nil {
-		panic("BUG: " + err.Error())
-	}
-	if err := check.Status.UnmarshalText([]byte(c.Status.String())); err != nil {
-		panic("BUG: " + err.Error())
-	}
-	return check
 }
 
 func compileRoutes(routes []state.Route, pools *pool.Registry, prev *Snapshot) (*httpproxy.Table, error) {

@@ -7,6 +7,7 @@
 //	GET    /metrics              Prometheus
 //	GET    /api/status           Status
 //	GET    /api/pools            []Pool
+//	GET    /api/health/history   ?about=&limit=: []HealthEvent, the newest first
 //	GET    /api/zones            []Zone
 //	GET    /api/zones/NAME/check      ZoneCheck: which serials other servers have
 //	POST   /api/zones/NAME/notify     tell the secondaries: Applied
@@ -72,6 +73,7 @@ type Calls struct {
 	DNSSEC  DNSSECCalls
 	Trust   TrustCalls
 	Cache   CacheCalls
+	Health  HealthCalls
 	Explain func(context.Context, ExplainRequest) (*explain.Explanation, error)
 	Objects func(ctx context.Context, kind string) ([]Object, error)
 	Apply   func(ctx context.Context, document []byte) (Applied, error)
@@ -147,6 +149,13 @@ type Member struct {
 	Since    time.Time `json:"since"`
 	Cause    string    `json:"cause,omitempty"`
 	Eligible bool      `json:"eligible"`
+
+	LastProbe   time.Time     `json:"last_probe,omitzero"`
+	LastLatency time.Duration `json:"last_latency_nanos,omitempty"`
+	LastCause   string        `json:"last_cause,omitempty"`
+	Agent       string        `json:"agent,omitempty"`      // what its agent has said
+	Certificate time.Time     `json:"certificate,omitzero"` // when the certificate it shows ends
+	Warning     string        `json:"warning,omitempty"`    // what somebody should look at although it is well
 }
 
 // ZoneCalls are what can be asked about one zone.
@@ -282,6 +291,7 @@ func Handler(calls Calls) http.Handler {
 	calls.DNSSEC.routes(mux)
 	calls.Trust.routes(mux)
 	calls.Cache.routes(mux)
+	calls.Health.routes(mux)
 	mux.HandleFunc("GET /api/explain", reply(calls.explain))
 	mux.HandleFunc("GET /api/objects", reply(func(r *http.Request) (any, error) {
 		return calls.Objects(r.Context(), r.FormValue("kind"))

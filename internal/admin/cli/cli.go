@@ -100,7 +100,7 @@ every decision.`,
 	root.AddCommand(
 		newServe(p), newStub(p), newCheck(p), newLab(p),
 		newQuery(), newResolve(p), newExplain(),
-		newStatus(), newPools(), newZoneList("zones"), newZone(p),
+		newStatus(), newPoolList("pools"), newPool(), newHealth(), newZoneList("zones"), newZone(p),
 		newApply(), newGet(), newDelete(), newReload(), newImport(), newResolver(), newCache(),
 		newVersion(),
 	)

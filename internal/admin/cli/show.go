@@ -47,31 +47,6 @@ func newStatus() *cobra.Command {
 	return c
 }
 
-func newPools() *cobra.Command {
-	c := &cobra.Command{Use: "pools", Short: "Show the pools of a running node, and who serves", Args: noArgs}
-	admin, output := adminFlag(c), outputFlag(c)
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		var pools []api.Pool
-		if err := admin.get(c.Context(), "/api/pools", &pools); err != nil {
-			return err
-		}
-		return output.print(c.OutOrStdout(), pools, func(w io.Writer) error {
-			return table(w, "POOL\tMEMBER\tADDRESS\tWEIGHT\tSTATE\tFOR\tCAUSE", func(row func(...any)) {
-				for _, p := range pools {
-					for _, m := range p.Members {
-						state := m.State
-						if p.AllDown && m.Eligible {
-							state += " (serving: all down)"
-						}
-						row(p.Name, m.Name, m.Address, m.Weight, state, since(m.Since), m.Cause)
-					}
-				}
-			})
-		})
-	}
-	return c
-}
-
 func since(t time.Time) string {
 	if t.IsZero() {
 		return "-"

@@ -273,7 +273,7 @@ var typeTexts = map[reflect.Type]string{
 	reflect.TypeFor[rdata.Type]():        "record type",
 	reflect.TypeFor[netip.AddrPort]():    "address:port",
 	reflect.TypeFor[netip.Prefix]():      "address block",
-	reflect.TypeFor[state.StatusRange](): "status or range of them",
+	reflect.TypeFor[state.StatusSet]():   "status or range of them",
 }
 
 // formatTexts say what a text is, by format.
@@ -396,8 +396,8 @@ func valueSchema(f document.Field, comments sourceComments) *schema {
 		return &schema{Type: []string{"string", "integer"}, Pattern: `^[0-9]+ ?(KiB|MiB|GiB|TiB)?$`}
 	case t == reflect.TypeFor[document.Rate]():
 		return &schema{Type: "string", Pattern: `^(0|[0-9]+ ?(bps|kbps|Mbps|Gbps|Tbps))$`}
-	case t == reflect.TypeFor[state.StatusRange]():
-		return &schema{Type: []string{"string", "integer"}, Pattern: `^[1-5][0-9][0-9](-[1-5][0-9][0-9])?$`}
+	case t == reflect.TypeFor[state.StatusSet]():
+		return &schema{Type: []string{"string", "integer"}, Pattern: `^[1-5][0-9][0-9](-[1-5][0-9][0-9])?(, *[1-5][0-9][0-9](-[1-5][0-9][0-9])?)*$`}
 	case t.Kind() == reflect.Bool:
 		return &schema{Type: "boolean"}
 	case t.Kind() >= reflect.Int && t.Kind() <= reflect.Uint64:

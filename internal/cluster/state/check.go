@@ -64,6 +64,7 @@ func (r *Resources) checkPools(report Report) {
 			pools[p.Name] = i
 		}
 		p.check(at+".", report)
+		p.Check.checkUnused(at+".check.", report)
 	}
 }
 
@@ -120,13 +121,7 @@ func (n *poolNames) require(path, pool string, report Report) {
 
 // check reports what is wrong within one pool; paths begin with at.
 func (p *Pool) check(at string, report Report) {
-	if p.Check.Timeout > p.Check.Interval {
-		report(at+"check.timeout", fmt.Sprintf("the timeout %s is longer than the interval %s", p.Check.Timeout, p.Check.Interval),
-			"a probe must end before the next begins; shorten the timeout or lengthen the interval")
-	}
-	if c := p.Check.checkPath(); c != "" {
-		report(at+"check.path", c, `write it as "/health" or "/health?full=1"`)
-	}
+	p.Check.check(at+"check.", report)
 	names, addresses := map[string]int{}, map[netip.AddrPort]int{}
 	for i, m := range p.Members {
 		where := fmt.Sprintf("%smembers[%d]", at, i)
@@ -147,18 +142,4 @@ func (p *Pool) check(at string, report Report) {
 			report(where+".address", fmt.Sprintf("%s is not the address of a server", m.Address), "write where the server listens")
 		}
 	}
-}
-
-// checkPath says what is wrong with the path of a probe: it goes into a request
-// line as it is (RFC 9112 §3.2.1).
-func (c *Check) checkPath() string {
-	if c.Path == "" || c.Path[0] != '/' {
-		return `the path does not begin with "/"`
-	}
-	for i := range len(c.Path) {
-		if ch := c.Path[i]; ch <= ' ' || ch >= 0x7f || ch == '#' {
-			return "the path has a character that cannot stand in a request"
-		}
-	}
-	return ""
 }

@@ -94,10 +94,12 @@ func DecodeObject(file string, k Kind, root *document.Node) (Resource, *document
 	}
 	problems := document.Decode(file, root, r)
 	if p, ok := r.(*Pool); ok {
-		p.check("", func(path, text, remedy string) {
+		report := func(path, text, remedy string) {
 			at := root.At(path)
 			problems.Add(document.Problem{File: file, Line: at.Line, Column: at.Column, Path: path, Text: text, Remedy: remedy})
-		})
+		}
+		p.check("", report)
+		p.Check.checkApplied("check.", report)
 	}
 	problems.Sort()
 	return r, problems

@@ -1,12 +1,7 @@
 package state
 
 import (
-	"errors"
-	"fmt"
 	"net/netip"
-	"strconv"
-	"strings"
-	"time"
 
 	"pharos/internal/cluster/document"
 	"pharos/internal/dns/dnsname"
@@ -64,41 +59,6 @@ type Pool struct {
 	Members []Member `json:"members" min:"1" max:"4096" required:"true" example:"[{name: a, address: \"192.0.2.10:8080\"}]"`
 }
 
-// Check is how the health of a pool's members is found out. A member whose
-// check fails Fall times in a row is Down, and is Up again after Rise passes.
-type Check struct {
-	// Type is what a probe does: tcp opens a connection, http asks for Path and
-	// looks at the status, none takes every member for healthy.
-	Type string `json:"type" enum:"tcp,http,none" default:"tcp" example:"http"`
-	// Path is what an http probe asks for; it may have a query.
-	Path string `json:"path" default:"/" example:"/health"`
-	// Host is the name that an http probe asks for. Empty: the member's address.
-	Host string `json:"host" format:"hostname" default:"" example:"www.example.com"`
-	// Port is where to probe. 0: the port of the member's address.
-	Port uint16 `json:"port" default:"0" min:"0" max:"65535" example:"8081"`
-	// Interval is the time from the start of one probe to the start of the next.
-	Interval document.Duration `json:"interval" default:"1s" min:"10ms" max:"1h" example:"5s"`
-	// Timeout is how long a probe may take. It cannot be longer than Interval.
-	// Default: 500ms, or the interval if that is shorter.
-	Timeout document.Duration `json:"timeout" min:"1ms" max:"1h" example:"250ms"`
-	// Rise is how many probes in a row must pass before a member is Up.
-	Rise int `json:"rise" default:"2" min:"1" max:"100" example:"3"`
-	// Fall is how many probes in a row must fail before a member is Down.
-	Fall int `json:"fall" default:"2" min:"1" max:"100" example:"3"`
-	// Status is the range of HTTP status codes that count as healthy.
-	Status StatusRange `json:"status" default:"200-399" example:"200-299"`
-}
-
-// defaultTimeout is a check's timeout when it has none and its interval is longer.
-const defaultTimeout = document.Duration(500 * time.Millisecond)
-
-// Complete fills in what follows from other fields.
-func (c *Check) Complete() {
-	if c.Timeout == 0 {
-		c.Timeout = min(defaultTimeout, c.Interval)
-	}
-}
-
 // Member is one server of a pool.
 type Member struct {
 	// Name is what logs, metrics and explanations call the member. Each member
@@ -148,42 +108,4 @@ type Route struct {
 	Path string `json:"path" format:"urlPath" default:"/" example:"/api"`
 	// Pool is the pool that the request is carried to.
 	Pool string `json:"pool" format:"identifier" required:"true" example:"web"`
-}
-
-// StatusRange is a range of HTTP status codes with both ends in it, written
-// "200-399" or "204".
-type StatusRange struct{ Low, High uint16 }
-
-// Contains reports whether status is in the range.
-func (r StatusRange) Contains(status int) bool { return int(r.Low) <= status && status <= int(r.High) }
-
-// String returns the range as it is written.
-func (r StatusRange) String() string {
-	if r.Low == r.High {
-		return strconv.Itoa(int(r.Low))
-	}
-	return fmt.Sprintf("%d-%d", r.Low, r.High)
-}
-
-// MarshalText returns the range as it is written.
-func (r StatusRange) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
-
-// UnmarshalText reads a range as it is written.
-func (r *StatusRange) UnmarshalText(text []byte) error {
-	low, high, isRange := strings.Cut(string(text), "-")
-	if !isRange {
-		high = low
-	}
-	l, errLow := strconv.ParseUint(low, 10, 16)
-	h, errHigh := strconv.ParseUint(high, 10, 16)
-	switch {
-	case errLow != nil || errHigh != nil:
-		return errors.New("is not a range of status codes")
-	case l < 100 || h > 599:
-		return errors.New("has a status code outside 100 to 599") // RFC 9110 §15
-	case l > h:
-		return errors.New("ends before it begins")
-	}
-	*r = StatusRange{uint16(l), uint16(h)}
-	return nil
 }

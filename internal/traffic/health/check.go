@@ -1,6 +1,7 @@
 package health
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -13,14 +14,24 @@ type Kind uint8
 
 // The kinds of check. The zero Kind is None: only real traffic tells.
 const (
-	None Kind = iota // no probes; passive results alone decide
-	TCP              // a connection is made and closed
-	HTTP             // GET Path is answered with a status of the set
+	None      Kind = iota // no probes; passive results alone decide
+	TCP                   // a connection is made and closed
+	HTTP                  // a request is answered with a status of the set
+	HTTPS                 // HTTP over TLS
+	TLS                   // a handshake is made
+	GRPC                  // grpc.health.v1 answers SERVING
+	GRPCS                 // GRPC over TLS
+	DNS                   // a question is answered as expected
+	UDP                   // a datagram is answered as expected
+	ICMP                  // an echo request is answered
+	Command               // a program ends with 0
+	Agent                 // the member says itself how it is, on a TCP connection
+	AgentHTTP             // the same, as the content of a response
 )
 
-var kindNames = [...]string{"none", "tcp", "http"}
+var kindNames = [...]string{"none", "tcp", "http", "https", "tls", "grpc", "grpcs", "dns", "udp", "icmp", "command", "agent", "agentHTTP"}
 
-// String returns "none", "tcp" or "http".
+// String returns the word of the configuration file: "tcp".
 func (k Kind) String() string {
 	if int(k) < len(kindNames) {
 		return kindNames[k]
@@ -39,8 +50,14 @@ func (k *Kind) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("check type %q: want none, tcp or http", text)
+	return fmt.Errorf("check type %q: want one of %s", text, strings.Join(kindNames[:], ", "))
 }
+
+// IsEncrypted reports whether probes of kind k make a TLS handshake.
+func (k Kind) IsEncrypted() bool { return k == TLS || k == HTTPS || k == GRPCS }
+
+// IsAgent reports whether the target itself says how it is, in the words of ParseAgent.
+func (k Kind) IsAgent() bool { return k == Agent || k == AgentHTTP }
 
 // Target is one address under one check. It is comparable and is the key under
 // which a state is held: pools that agree on both share one target and its
@@ -68,32 +85,63 @@ func (t Target) Question() Target {
 
 // Check is what is asked of a target and how often.
 type Check struct {
-	Kind   Kind      `json:"type"`
-	Port   uint16    `json:"port,omitempty"`  // 0: the port of the member
-	Host   string    `json:"host,omitempty"`  // HTTP: Host field; "": the address
-	Path   string    `json:"path,omitempty"`  // HTTP: request target; "": "/"
-	Status StatusSet `json:"status,omitzero"` // HTTP: what counts as healthy; zero: 200-399
-	Params Params    `json:"params,omitzero"` // times and counts; zero fields are defaults
+	Kind   Kind
+	Port   uint16    // 0: the port of the member
+	Terms  TermsOnce // what is asked and expected, beside the kind
+	Params Params    // times and counts; zero fields are defaults
 }
 
-// Validate reports what is wrong with c: a path or host that would not stay in its
-// place in a request, or a time that cannot be.
+// String says in a line what is asked and how often: "http /health every 1s".
+func (c Check) String() string {
+	if c.Kind == None {
+		return "none"
+	}
+	text, t := c.Kind.String(), c.Terms.Get()
+	for _, detail := range []string{t.Path, t.Service, t.Question.Name, strings.ReplaceAll(t.Program.Args, "\x00", " ")} {
+		if detail != "" {
+			text += " " + detail
+		}
+	}
+	return fmt.Sprintf("%s every %v", text, c.Params.Normal().Interval)
+}
+
+// checkText is Check as it is written.
+type checkText struct {
+	Kind Kind   `json:"type"`
+	Port uint16 `json:"port,omitempty"`
+	Terms
+	Params Params `json:"params,omitzero"`
+}
+
+// MarshalJSON writes the terms beside the other keys.
+func (c Check) MarshalJSON() ([]byte, error) {
+	return json.Marshal(checkText{c.Kind, c.Port, c.Terms.Get(), c.Params})
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (c *Check) UnmarshalJSON(text []byte) error {
+	var t checkText
+	if err := json.Unmarshal(text, &t); err != nil {
+		return err
+	}
+	*c = Check{t.Kind, t.Port, t.Terms.Once(), t.Params}
+	return nil
+}
+
+// Validate reports what is wrong with c: terms that would not stay in their place
+// in a request, or a time that cannot be.
 func (c Check) Validate() error {
-	switch {
-	case int(c.Kind) >= len(kindNames):
-		return fmt.Errorf("check: %v: want none, tcp or http", c.Kind)
-	case c.Path != "" && c.Path[0] != '/':
-		return fmt.Errorf("check: path %q: want it to begin with /", c.Path)
-	case strings.ContainsFunc(c.Path, isNotVisible):
-		return fmt.Errorf("check: path %q: has a space or control character: write it percent-encoded", c.Path)
-	case strings.ContainsFunc(c.Host, isNotVisible):
-		return fmt.Errorf("check: host %q: has a space or control character", c.Host)
+	if int(c.Kind) >= len(kindNames) {
+		return fmt.Errorf("check: %v: want one of %s", c.Kind, strings.Join(kindNames[:], ", "))
+	}
+	if err := c.Terms.Get().validate(); err != nil {
+		return fmt.Errorf("check: %w", err)
 	}
 	p := c.Params
 	for _, d := range []struct {
 		name  string
 		value time.Duration
-	}{{"interval", p.Interval}, {"timeout", p.Timeout}, {"confirm", p.Confirm}, {"eject", p.Eject}} {
+	}{{"interval", p.Interval}, {"timeout", p.Timeout}, {"confirm", p.Confirm}, {"eject", p.Eject}, {"startGrace", p.Grace}} {
 		if d.value < 0 {
 			return fmt.Errorf("check: %s %v: want a time above zero", d.name, d.value)
 		}
@@ -106,8 +154,6 @@ func (c Check) Validate() error {
 	}
 	return nil
 }
-
-func isNotVisible(r rune) bool { return r <= ' ' || r >= 0x7F }
 
 // Defaults of Params: what most peers use for a check each second, with the
 // timeout such that the failed probes of a silent target fit in one interval.
@@ -130,6 +176,7 @@ const (
 const (
 	MinInterval = 10 * time.Millisecond // below this a probe is a load test
 	MaxCount    = 100                   // of Rise, Fall and Passive; arbitrary
+	MaxGrace    = time.Hour             // of Grace; what takes longer to start is not checked yet
 	// MinPause parts the end of one probe from the start of the next, so that a
 	// target that takes its whole timeout is not probed without a break.
 	MinPause = 10 * time.Millisecond
@@ -144,6 +191,9 @@ type Params struct {
 	Fall     int           `json:"fall"`              // failures in a row that take it down
 	Passive  int           `json:"passive"`           // failures of traffic in a row that take it down; <0: traffic is ignored
 	Eject    time.Duration `json:"eject,omitempty"`   // first ejection of a target without a check
+	// Grace is how long after its first probe the failures of a new target do not
+	// count: it is still starting.
+	Grace time.Duration `json:"startGrace,omitempty"`
 }
 
 // Normal returns p with defaults for its zero fields and every field in bounds.
@@ -155,6 +205,7 @@ func (p Params) Normal() Params {
 	p.Timeout = max(orDefault(p.Timeout, p.Interval/time.Duration(max(p.Fall, 2))), time.Millisecond)
 	p.Confirm = min(max(orDefault(p.Confirm, p.Interval/time.Duration(max(p.Fall, 2))), 0), p.Interval)
 	p.Eject = min(max(orDefault(p.Eject, DefaultEject), MinInterval), MaxEject)
+	p.Grace = min(max(p.Grace, 0), MaxGrace)
 	return p
 }
 

@@ -53,12 +53,18 @@ func TestCheckValidate(t *testing.T) {
 		want  string // in the error; "" is no error
 	}{
 		{Check{}, ""},
-		{Check{Kind: HTTP, Path: "/health?x=1", Host: "www.example.com"}, ""},
-		{Check{Kind: 9}, "want none, tcp or http"},
-		{Check{Kind: HTTP, Path: "health"}, "begin with /"},
-		{Check{Kind: HTTP, Path: "/a b"}, "percent-encoded"},
-		{Check{Kind: HTTP, Path: "/a\r\nX: y"}, "control character"},
-		{Check{Kind: HTTP, Host: "a\r\nX: y"}, "control character"},
+		{Check{Kind: HTTP, Terms: Terms{Path: "/health?x=1", Host: "www.example.com", Fields: "X-Check: 1\r\n"}.Once()}, ""},
+		{Check{Kind: 99}, "want one of none, tcp, http"},
+		{Check{Kind: HTTP, Terms: Terms{Path: "health"}.Once()}, "begin with /"},
+		{Check{Kind: HTTP, Terms: Terms{Path: "/a b"}.Once()}, "percent-encoded"},
+		{Check{Kind: HTTP, Terms: Terms{Path: "/a\r\nX: y"}.Once()}, "control character"},
+		{Check{Kind: HTTP, Terms: Terms{Host: "a\r\nX: y"}.Once()}, "control character"},
+		{Check{Kind: HTTP, Terms: Terms{Method: "GET /"}.Once()}, "method"},
+		{Check{Kind: HTTP, Terms: Terms{Fields: "X: a\r\nb\r\n"}.Once()}, "want a name"},
+		{Check{Kind: HTTP, Terms: Terms{Fields: "X: a"}.Once()}, "want a name"},
+		{Check{Kind: HTTP, Terms: Terms{Redirects: 6}.Once()}, "want 0 to 5"},
+		{Check{Kind: HTTP, Terms: Terms{Match: Match{Regexp: "("}}.Once()}, "regexp"},
+		{Check{Params: Params{Grace: -1}}, "startGrace"},
 		{Check{Params: Params{Interval: time.Millisecond}}, "at least 10ms"},
 		{Check{Params: Params{Timeout: -time.Second}}, "timeout"},
 		{Check{Params: Params{Fall: 101}}, "want 1 to 100"},
@@ -74,7 +80,7 @@ func TestCheckValidate(t *testing.T) {
 func TestTargetJSON(t *testing.T) {
 	set, _ := ParseStatusSet("200,404")
 	want := Target{netip.MustParseAddrPort("[2001:db8::1]:80"), Check{
-		Kind: HTTP, Port: 81, Host: "h", Path: "/p", Status: set, Params: Params{Interval: time.Second, Rise: 3},
+		Kind: HTTP, Port: 81, Terms: Terms{Host: "h", Path: "/p", Status: set, TLS: Encryption{CA: "ca.pem"}}.Once(), Params: Params{Interval: time.Second, Rise: 3},
 	}}
 	text, err := json.Marshal(want)
 	if err != nil {
@@ -102,14 +108,14 @@ func TestWords(t *testing.T) {
 			t.Errorf("%v: %v, %v", s, back, err)
 		}
 	}
-	for k := range Kind(3) {
+	for k := range AgentHTTP + 1 {
 		text, _ := k.MarshalText()
 		var back Kind
 		if err := back.UnmarshalText(text); err != nil || back != k {
 			t.Errorf("%v: %v, %v", k, back, err)
 		}
 	}
-	if (new(State)).UnmarshalText([]byte("upp")) == nil || (new(Kind)).UnmarshalText([]byte("icmp")) == nil {
+	if (new(State)).UnmarshalText([]byte("upp")) == nil || (new(Kind)).UnmarshalText([]byte("ping")) == nil {
 		t.Error("an unknown word was read")
 	}
 }

@@ -10,10 +10,12 @@
 //	   v                        v Passive failures       |  check: the ejection is over
 //	   +---------------------> Down ---------------------+
 //
-//	Draining lies over all of them for as long as the operator wants it.
+//	Draining lies over all of them for as long as the operator, or the member's own
+//	agent, wants it. Failures of a new target do not count during Params.Grace.
 //
 // Entry points: New and Restore make a Machine; Observe, Expire and Drain move
-// it; Next says when to probe. Target and Check name what is probed.
+// it; Next says when to probe. Target and Check name what is probed, Terms what is
+// asked of it; ParseAgent reads what a member says of itself.
 //
 // Concurrency: a Machine belongs to whoever holds it and has no lock. Everything
 // else is a value. Nothing here reads a clock: time comes in as an argument.
@@ -32,7 +34,7 @@ const (
 	Unknown  State = iota // not probed yet
 	Up                    // takes traffic
 	Down                  // takes none, unless everything is down
-	Draining              // takes nothing new, by the operator's will
+	Draining              // takes nothing new, by the operator's or its own will
 )
 
 var stateNames = [...]string{"unknown", "up", "down", "draining"}
@@ -67,6 +69,11 @@ type Result struct {
 	Latency time.Duration // how long it took: At minus Latency is when it began
 	Cause   string        // what went wrong or was seen, for people: "connection refused", "status 503"
 	Passive bool          // from real traffic, not from a probe
+	Said    *Saying       // what the agent of the member said; nil: there is none, or it said nothing
+	// Certificate is the end of the certificate that the target showed; zero: it showed none.
+	Certificate time.Time
+	// Warning is what an operator should look at although the target is well.
+	Warning string
 }
 
 // Transition is a change of state.
@@ -92,4 +99,15 @@ type Status struct {
 	LastCause     string        `json:"lastCause,omitempty"`
 	LastOK        bool          `json:"lastOK"`
 	PassiveFailed int           `json:"passiveFailed,omitempty"` // consecutive failures of traffic
+	Notes
+}
+
+// Notes are what is known of a target beside its state.
+type Notes struct {
+	// Report is what its agent has said.
+	Report Report `json:"report,omitzero"`
+	// Certificate is the end of the certificate it showed last; zero: it showed none.
+	Certificate time.Time `json:"certificate,omitzero"`
+	// Warning is what an operator should look at although the target is well.
+	Warning string `json:"warning,omitempty"`
 }

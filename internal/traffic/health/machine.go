@@ -3,6 +3,7 @@ package health
 import (
 	"cmp"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -19,6 +20,10 @@ type Machine struct {
 	changes uint64    // of the state shown
 
 	drainedSince time.Time
+	notes        Notes
+	agentDrained time.Time // since when notes.Report drains
+	agentCause   string    // in the agent's words; may be empty
+	graceUntil   time.Time // failures before it do not count while Unknown
 
 	okRun   int // probes in a row that succeeded; Invariant: 0 unless Down, and < Rise
 	failRun int // probes in a row that failed; Invariant: 0 when Down, and < Fall
@@ -40,6 +45,7 @@ type Machine struct {
 // ever tell otherwise but the traffic it must first be given.
 func New(c Check, now time.Time) Machine {
 	m := Machine{params: c.Params.Normal(), checked: c.Kind != None, since: now, cause: "not probed yet", next: now}
+	m.graceUntil = now.Add(m.params.Grace)
 	if !m.checked {
 		m.verdict, m.cause, m.next = Up, "no check: taken as up", time.Time{}
 	}
@@ -48,14 +54,28 @@ func New(c Check, now time.Time) Machine {
 
 // Restore returns the machine of a target that was last seen in status s. The
 // state holds until Rise or Fall new probes say otherwise, so that a restart
-// changes no answer (static stability). Draining is not restored: it is the
-// configuration's to say.
+// changes no answer (static stability). Draining by the operator is not restored: it
+// is the configuration's to say. What an agent has said is: it says "drain" once.
+//
+// A Since ahead of now is of a clock that was put back since; evidence older than it
+// would not count, for hours perhaps, so it becomes now.
 func Restore(c Check, s Status, now time.Time) Machine {
 	m := New(c, now)
-	if !m.checked || (s.State != Up && s.State != Down) {
+	if !m.checked {
 		return m
 	}
-	m.verdict, m.since, m.cause, m.changes = s.State, s.Since, s.Cause, s.Changes
+	if c.Kind.IsAgent() {
+		if m.notes.Report = s.Report; m.notes.Report.drains() {
+			m.agentDrained, m.agentCause = earlier(s.Since, now), strings.TrimPrefix(strings.TrimPrefix(s.Cause, agentCause), ": ")
+		}
+	}
+	if c.Kind.IsEncrypted() {
+		m.notes.Certificate, m.notes.Warning = s.Certificate, s.Warning
+	}
+	if s.State != Up && s.State != Down {
+		return m
+	}
+	m.verdict, m.since, m.cause, m.changes = s.State, earlier(s.Since, now), s.Cause, s.Changes
 	return m
 }
 
@@ -65,14 +85,15 @@ func (m *Machine) Retimed(c Check, now time.Time) Machine {
 	drained, verdict := m.drained, Machine{verdict: m.verdict, since: m.since, cause: m.cause, changes: m.changes}
 	next := Restore(c, verdict.Status(), now)
 	next.drained, next.drainedSince, next.lastProbe, next.lastStart = drained, m.drainedSince, m.lastProbe, m.lastStart
+	next.notes, next.agentDrained, next.agentCause, next.graceUntil = m.notes, m.agentDrained, m.agentCause, m.graceUntil
 	next.changes = m.changes
 	return next
 }
 
-// State returns the state shown: Draining if the operator wants it, else the
-// verdict.
+// State returns the state shown: Draining if the operator or the agent wants it, else
+// the verdict.
 func (m *Machine) State() State {
-	if m.drained {
+	if m.drained || m.notes.Report.drains() {
 		return Draining
 	}
 	return m.verdict
@@ -83,13 +104,22 @@ func (m *Machine) Status() Status {
 	s := Status{
 		State: m.State(), Since: m.since, Cause: m.cause, Changes: m.changes,
 		LastProbe: m.lastProbe.At, LastLatency: m.lastProbe.Latency, LastCause: m.lastProbe.Cause, LastOK: m.lastProbe.OK,
-		PassiveFailed: m.passive,
+		PassiveFailed: m.passive, Notes: m.notes,
 	}
-	if m.drained {
+	switch {
+	case m.drained:
 		s.Since, s.Cause = m.drainedSince, drainCause
+	case m.notes.Report.drains():
+		s.Since, s.Cause = m.agentDrained, agentCause
+		if m.agentCause != "" {
+			s.Cause += ": " + m.agentCause
+		}
 	}
 	return s
 }
+
+// Notes returns what is known of the target beside its state.
+func (m *Machine) Notes() Notes { return m.notes }
 
 // Next returns when something is due: the next probe, or for a target without a
 // check the end of its ejection (Expire). Zero means nothing is.
@@ -111,13 +141,37 @@ func (m *Machine) Observe(now time.Time, r Result) (Transition, bool) {
 	}
 	m.lastProbe, m.lastStart = r, r.At.Add(-r.Latency)
 	before := m.State()
+	m.note(now, r)
 	if r.OK {
 		m.succeed(now, r)
 	} else {
 		m.fail(now, r)
 	}
 	m.schedule()
-	return m.changed(before)
+	t, changed := m.changed(before)
+	if before == Draining {
+		t.At, t.Cause = now, undrained+t.Cause
+	}
+	return t, changed
+}
+
+// note takes in what a probe tells beside its outcome. Who is silent takes nothing
+// back: an agent that cannot be reached for a moment does not end its own drain.
+func (m *Machine) note(now time.Time, r Result) {
+	if r.Said != nil {
+		drained := m.notes.Report.drains()
+		if m.notes.Report = r.Said.Onto(m.notes.Report); m.notes.Report.drains() && (!drained || r.Said.Cause != "") {
+			m.agentCause = r.Said.Cause
+		}
+		if m.notes.Report.drains() && !drained {
+			m.agentDrained = now
+		}
+	}
+	if !r.Certificate.IsZero() {
+		m.notes.Certificate, m.notes.Warning = r.Certificate, r.Warning
+	} else if r.OK {
+		m.notes.Warning = ""
+	}
 }
 
 // succeed counts a good probe. From Unknown one is enough: rise and fall guard a
@@ -140,7 +194,7 @@ func (m *Machine) succeed(now time.Time, r Result) {
 // one lost packet at start does not condemn.
 func (m *Machine) fail(now time.Time, r Result) {
 	m.okRun = 0
-	if m.verdict == Down {
+	if m.verdict == Down || m.inGrace(now) {
 		return
 	}
 	if m.failRun++; m.failRun >= m.params.Fall {
@@ -201,7 +255,11 @@ func (m *Machine) Expire(now time.Time) (Transition, bool) {
 	return m.changed(before)
 }
 
-const drainCause = "drained by the operator"
+const (
+	drainCause = "drained by the operator"
+	agentCause = "drained by its agent"
+	undrained  = "no longer drained; "
+)
 
 // Drain puts the operator's overlay on or takes it off.
 func (m *Machine) Drain(now time.Time, on bool) (Transition, bool) {
@@ -214,7 +272,7 @@ func (m *Machine) Drain(now time.Time, on bool) (Transition, bool) {
 	if ok {
 		t.At = now
 		if !on {
-			t.Cause = "no longer drained; " + t.Cause
+			t.Cause = undrained + t.Cause
 		}
 	}
 	return t, ok
@@ -231,6 +289,9 @@ func (m *Machine) Postpone(at time.Time) {
 // want of descriptors: it says nothing about the target. The next one follows soon.
 func (m *Machine) Unsent(r Result) {
 	if m.checked {
+		if r.Warning != "" {
+			m.notes.Warning = r.Warning
+		}
 		r.Cause = "not sent: " + r.Cause
 		m.lastProbe, m.lastStart = r, r.At.Add(-r.Latency)
 		m.next = r.At.Add(m.params.Confirm)
@@ -241,6 +302,11 @@ func (m *Machine) Unsent(r Result) {
 func (m *Machine) enter(s State, now time.Time, cause string) {
 	m.verdict, m.since, m.cause = s, now, cause
 	m.okRun, m.failRun, m.passive, m.onTrial = 0, 0, 0, false
+}
+
+// inGrace reports whether the target is new and may still be starting.
+func (m *Machine) inGrace(now time.Time) bool {
+	return m.verdict == Unknown && now.Before(m.graceUntil)
 }
 
 // changed reports the transition from before to the state shown now, if any.
@@ -254,9 +320,12 @@ func (m *Machine) changed(before State) (Transition, bool) {
 	return Transition{From: before, To: state, At: s.Since, Cause: s.Cause}, true
 }
 
-// isOpen reports whether a run of probes against the verdict is under way, so that
-// the next one comes after Confirm and not after Interval.
-func (m *Machine) isOpen() bool { return m.okRun > 0 || m.failRun > 0 }
+// isOpen reports whether a verdict is open: a run of probes against the one there is,
+// or none yet of a target that is starting. The next probe then comes after Confirm and
+// not after Interval.
+func (m *Machine) isOpen() bool {
+	return m.okRun > 0 || m.failRun > 0 || m.verdict == Unknown && m.inGrace(m.lastProbe.At)
+}
 
 // schedule sets the next probe after one that ended.
 func (m *Machine) schedule() {
@@ -269,6 +338,13 @@ func (m *Machine) schedule() {
 
 func later(a, b time.Time) time.Time {
 	if a.Before(b) {
+		return b
+	}
+	return a
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
 		return b
 	}
 	return a

@@ -157,8 +157,9 @@ type Member struct {
 	State   health.State   `json:"state"`
 	Since   time.Time      `json:"since,omitzero"`
 	Cause   string         `json:"cause"`
-	Target  health.Target  `json:"-"` // the key of its state: what passive results are reported for
-	Load    *MemberLoad    `json:"-"` // never nil; the same in every view that holds the member
+	Notes   health.Notes   `json:"notes,omitzero"` // what its agent reports, and warnings
+	Target  health.Target  `json:"-"`              // the key of its state: what passive results are reported for
+	Load    *MemberLoad    `json:"-"`              // never nil; the same in every view that holds the member
 
 	Tier      int   `json:"tier,omitempty"`
 	Capacity  int   `json:"capacity,omitempty"`

@@ -144,7 +144,7 @@ func (r *Registry) Refresh(status func(health.Target) health.Status) int {
 func (r *Registry) isStale(target health.Target, s health.Status) bool {
 	for _, p := range r.byTarget[target] {
 		for _, m := range p.View().Members {
-			if m.Target == target && !m.drain && (m.State != s.State || !m.Since.Equal(s.Since)) {
+			if m.Target == target && (m.Notes != s.Notes || !m.drain && (m.State != s.State || !m.Since.Equal(s.Since))) {
 				return true
 			}
 		}

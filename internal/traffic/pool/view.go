@@ -129,6 +129,7 @@ func compileMember(spec Spec, m MemberSpec, status func(health.Target) health.St
 
 // setStatus gives m the state of its target, unless the configuration drains it.
 func (m *Member) setStatus(s health.Status) {
+	m.Notes = s.Notes
 	if !m.drain {
 		m.State, m.Since, m.Cause = s.State, s.Since, s.Cause
 	}

@@ -135,7 +135,7 @@ func TestValidate(t *testing.T) {
 		"address 10.0.0.1:0":  func(s *Spec) { s.Members[0].Address = netip.MustParseAddrPort("10.0.0.1:0") },
 		"weight -1":           func(s *Spec) { s.Members[0].Weight = -1 },
 		"weight 65537":        func(s *Spec) { s.Members[0].Weight = MaxWeight + 1 },
-		"want it to begin":    func(s *Spec) { s.Check.Path = "x" },
+		"want it to begin":    func(s *Spec) { s.Check.Terms = health.Terms{Path: "x"}.Once() },
 		"65537 members; at m": func(s *Spec) { s.Members = make([]MemberSpec, MaxMembers+1) },
 	} {
 		s := ok

@@ -1,15 +1,13 @@
 package probe
 
 import (
-	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -29,58 +27,110 @@ const (
 type outcome struct {
 	verdict verdict
 	cause   string
+
+	said        *health.Saying // by an agent
+	certificate time.Time      // the end of the one that was shown
+	warning     string         // what an operator should look at
 }
 
+// result returns o as evidence of a probe that ended at that time.
+func (o outcome) result(ended time.Time, took time.Duration) health.Result {
+	return health.Result{
+		OK: o.verdict == good, At: ended, Latency: took, Cause: o.cause,
+		Said: o.said, Certificate: o.certificate, Warning: o.warning,
+	}
+}
+
+// dialer makes a connection, until ctx is done.
+type dialer func(ctx context.Context, network, address string) (net.Conn, error)
+
+// newTarget compiles what is asked of key, so that a probe only asks.
 func newTarget(key health.Target) *target {
-	t := &target{key: key, params: key.Check.Params.Normal(), place: -1}
-	if key.Check.Kind == health.HTTP {
-		t.request = request(key)
+	t := &target{key: key, terms: key.Check.Terms.Get(), params: key.Check.Params.Normal(), place: -1}
+	t.address = key.ProbeAddress().String()
+	switch key.Check.Kind {
+	case health.HTTP, health.HTTPS, health.AgentHTTP:
+		t.match = compileMatch(t.terms.Match)
+	case health.DNS:
+		t.question, t.broken = compileQuestion(t.terms.Question)
+	}
+	if key.Check.Kind.IsEncrypted() {
+		t.tls = &handshaker{terms: t.terms.TLS, name: serverName(key)}
 	}
 	return t
 }
 
-// request returns the bytes of an HTTP check. RFC 9112 §9.6: close says that
-// nothing follows; the connection is not used again.
-func request(key health.Target) []byte {
-	host, path := key.Check.Host, key.Check.Path
-	if host == "" {
-		host = key.ProbeAddress().String()
-	}
-	if path == "" {
-		path = "/"
-	}
-	return []byte("GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\nUser-Agent: pharos-probe\r\nAccept: */*\r\nConnection: close\r\n\r\n")
-}
-
 // ask probes t once, within its timeout.
-func (t *target) ask(ctx context.Context, dial func(context.Context, string, string) (net.Conn, error)) outcome {
+func (t *target) ask(ctx context.Context, dial dialer) outcome {
 	ctx, cancel := context.WithTimeout(ctx, t.params.Timeout)
 	defer cancel()
-	conn, err := dial(ctx, "tcp", t.key.ProbeAddress().String())
+	if t.broken != nil {
+		return outcome{verdict: unsent, cause: t.broken.Error(), warning: t.broken.Error()}
+	}
+	switch t.key.Check.Kind {
+	case health.HTTP, health.HTTPS:
+		return t.askHTTP(ctx, dial)
+	case health.GRPC, health.GRPCS:
+		return t.askGRPC(ctx, dial)
+	case health.DNS:
+		return t.askDNS(ctx, dial)
+	case health.UDP:
+		return t.askUDP(ctx, dial)
+	case health.ICMP:
+		return t.askICMP(ctx)
+	case health.Command:
+		return t.askCommand(ctx)
+	case health.Agent:
+		return t.askAgent(ctx, dial)
+	case health.AgentHTTP:
+		return t.askAgentHTTP(ctx, dial)
+	}
+	conn, err := t.connect(ctx, dial, "tcp", nil)
 	if err != nil {
 		return t.failed(err, "connecting")
 	}
 	defer conn.Close()
-	if t.key.Check.Kind == health.TCP {
-		reset(conn)
-		return outcome{good, "connected"}
+	if t.tls == nil {
+		return outcome{verdict: good, cause: "connected"}
 	}
-	// Close must end a probe that is reading; its deadline must end one whose target
-	// sends a byte now and then.
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	if _, err := conn.Write(t.request); err != nil {
-		return t.failed(err, "sending the request")
-	}
-	code, err := readStatus(bufio.NewReaderSize(conn, maxLine))
+	return t.tls.noted(conn, outcome{verdict: good, cause: "handshake made: " + tls.VersionName(conn.state.Version)})
+}
+
+// connection is one that ends when the context it was made for does: its deadline must
+// end a probe whose target sends a byte now and then, and Close of the Prober one that
+// is reading.
+type connection struct {
+	net.Conn
+	stop  func() bool
+	state tls.ConnectionState // of an encrypted one
+}
+
+// Close ends the connection.
+func (c *connection) Close() error {
+	c.stop()
+	return c.Conn.Close()
+}
+
+// connect makes a connection to t, with a handshake if its kind has one. protocols are
+// offered by ALPN (RFC 7301).
+func (t *target) connect(ctx context.Context, dial dialer, network string, protocols []string) (*connection, error) {
+	conn, err := dial(ctx, network, t.address)
 	if err != nil {
-		return t.failed(err, "waiting for a status")
+		return nil, &during{"connecting", err}
 	}
-	cause := "status " + strconv.Itoa(code)
-	if !t.key.Check.Status.Has(code) {
-		return outcome{bad, cause}
+	if t.key.Check.Kind == health.TCP || t.key.Check.Kind == health.TLS {
+		reset(conn)
 	}
-	return outcome{good, cause}
+	c := &connection{Conn: conn}
+	c.stop = context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	if t.tls == nil {
+		return c, nil
+	}
+	if err := t.tls.handshake(ctx, c, protocols); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
 }
 
 // reset makes the close of conn a reset, if it is a socket: a connection checked
@@ -95,92 +145,54 @@ func reset(conn net.Conn) {
 func (t *target) failed(err error, doing string) outcome {
 	var timeout net.Error
 	var errno syscall.Errno
-	switch {
-	case errors.As(err, &errno) && isOurs(errno):
-		return outcome{unsent, errno.Error()}
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return outcome{bad, fmt.Sprintf("timeout after %v %s", t.params.Timeout, doing)}
-	case errno != 0:
-		return outcome{bad, errno.Error()}
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.ErrClosedPipe):
-		return outcome{bad, "connection closed " + doing}
+	var handshake *handshakeError
+	var ours *ourError
+	var step *during
+	if errors.As(err, &step) {
+		doing, err = step.doing, step.err
 	}
-	return outcome{bad, err.Error()}
+	switch {
+	case errors.As(err, &ours):
+		return outcome{verdict: unsent, cause: err.Error(), warning: err.Error()}
+	case errors.As(err, &errno) && isOurs(errno):
+		return outcome{verdict: unsent, cause: errno.Error()}
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		if errors.As(err, &handshake) {
+			doing = "in the TLS handshake"
+		}
+		return outcome{cause: fmt.Sprintf("timeout after %v %s", t.params.Timeout, doing)}
+	case errors.As(err, &handshake):
+		return outcome{cause: handshake.Error(), certificate: handshake.certificate, warning: handshake.warning}
+	case errno != 0:
+		return outcome{cause: errno.Error()}
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.ErrClosedPipe):
+		return outcome{cause: "connection closed " + doing}
+	}
+	return outcome{cause: health.Printable(err.Error())}
 }
+
+// during is an error of a step that is not the one all the rest is.
+type during struct {
+	doing string
+	err   error
+}
+
+func (e *during) Error() string { return e.doing + ": " + e.err.Error() }
+func (e *during) Unwrap() error { return e.err }
+
+// ourError is a reason of ours why nothing could be asked, which an operator has to
+// take away: the configuration names what is not there, or the system does not permit it.
+type ourError struct{ err error }
+
+func (e *ourError) Error() string { return e.err.Error() }
+func (e *ourError) Unwrap() error { return e.err }
 
 // isOurs reports whether errno is a shortage of this machine, which says nothing
 // about the target: a node that runs out of ports must not find everybody down.
 func isOurs(errno syscall.Errno) bool {
 	switch errno {
-	case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL:
+	case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL, syscall.EAGAIN:
 		return true
 	}
 	return false
-}
-
-// Limits of what is read of an answer. A longer one is not HTTP that a check could
-// understand; the content is never read, however large.
-const (
-	maxLine    = 4096 // octets of a status line or field line
-	maxInterim = 8    // interim (1xx) responses; as many as the gateway lets through
-	maxFields  = 100  // field lines of an interim response
-)
-
-// errNotHTTP is wrapped by errors about what was answered.
-var errNotHTTP = errors.New("not HTTP/1")
-
-// readStatus reads the status code of the final response (RFC 9110 §15.2: any
-// number of interim responses may come before it).
-func readStatus(r *bufio.Reader) (int, error) {
-	for range maxInterim {
-		line, err := readLine(r)
-		if err != nil {
-			return 0, err
-		}
-		code, err := statusOf(line)
-		if err != nil || code >= 200 || code == 101 {
-			return code, err
-		}
-		if err := skipFields(r); err != nil {
-			return 0, err
-		}
-	}
-	return 0, fmt.Errorf("%w: more than %d interim responses", errNotHTTP, maxInterim)
-}
-
-// statusOf reads a status line (RFC 9112 §4): HTTP-version SP 3DIGIT SP [reason].
-// The space before an absent reason may be missing.
-func statusOf(line string) (int, error) {
-	version, rest, _ := strings.Cut(line, " ")
-	code, _, _ := strings.Cut(rest, " ")
-	n, err := strconv.Atoi(code)
-	if (version != "HTTP/1.1" && version != "HTTP/1.0") || err != nil || len(code) != 3 || n < 100 {
-		return 0, fmt.Errorf("%w: answered %.40q", errNotHTTP, line)
-	}
-	return n, nil
-}
-
-func skipFields(r *bufio.Reader) error {
-	for range maxFields {
-		if line, err := readLine(r); err != nil || line == "" {
-			return err
-		}
-	}
-	return fmt.Errorf("%w: more than %d fields in an interim response", errNotHTTP, maxFields)
-}
-
-// readLine reads a line of at most maxLine octets, without its end. RFC 9112 §2.2: a
-// lone LF may be taken for a line end.
-func readLine(r *bufio.Reader) (string, error) {
-	line, err := r.ReadSlice('\n')
-	if errors.Is(err, bufio.ErrBufferFull) {
-		return "", fmt.Errorf("%w: answered %.40q", errNotHTTP, line)
-	}
-	if err != nil {
-		if len(line) > 0 && errors.Is(err, io.EOF) {
-			return "", fmt.Errorf("%w: answered %.40q and closed", errNotHTTP, line)
-		}
-		return "", err
-	}
-	return strings.TrimSuffix(strings.TrimSuffix(string(line), "\n"), "\r"), nil
 }

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,24 +41,24 @@ func TestHTTPAnswers(t *testing.T) {
 		says   string
 		want   outcome
 	}{
-		{"success", health.StatusSet{}, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", outcome{good, "status 200"}},
-		{"no reason, no fields", health.StatusSet{}, "HTTP/1.0 204\r\n\r\n", outcome{good, "status 204"}},
-		{"lone LF", health.StatusSet{}, "HTTP/1.1 301 Moved\nLocation: /\n\n", outcome{good, "status 301"}},
-		{"not in the set", health.StatusSet{}, "HTTP/1.1 404 Not Found\r\n\r\n", outcome{bad, "status 404"}},
-		{"in the set", notFound, "HTTP/1.1 404 Not Found\r\n\r\n", outcome{good, "status 404"}},
-		{"interim first", health.StatusSet{}, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", outcome{good, "status 200"}},
-		{"interim without end", health.StatusSet{}, strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 20), outcome{bad, "not HTTP/1: more than 8 interim responses"}},
-		{"fields without end", health.StatusSet{}, "HTTP/1.1 103 x\r\n" + strings.Repeat("a: b\r\n", 200), outcome{bad, "not HTTP/1: more than 100 fields in an interim response"}},
-		{"switching protocols", health.StatusSet{}, "HTTP/1.1 101 Switching Protocols\r\n\r\n", outcome{bad, "status 101"}},
-		{"another protocol", health.StatusSet{}, "SSH-2.0-OpenSSH_9.2p1 Debian\r\n", outcome{bad, `not HTTP/1: answered "SSH-2.0-OpenSSH_9.2p1 Debian"`}},
-		{"TLS alert", health.StatusSet{}, "\x15\x03\x01\x00\x02\x02\x46\n", outcome{bad, `not HTTP/1: answered "\x15\x03\x01\x00\x02\x02F"`}},
-		{"wrong version", health.StatusSet{}, "HTTP/2 200\r\n", outcome{bad, `not HTTP/1: answered "HTTP/2 200"`}},
-		{"short code", health.StatusSet{}, "HTTP/1.1 20 OK\r\n", outcome{bad, `not HTTP/1: answered "HTTP/1.1 20 OK"`}},
-		{"signed code", health.StatusSet{}, "HTTP/1.1 +20 OK\r\n", outcome{bad, `not HTTP/1: answered "HTTP/1.1 +20 OK"`}},
-		{"a line that does not end", health.StatusSet{}, long, outcome{bad, `not HTTP/1: answered "` + long[:40] + `"`}},
+		{"success", health.StatusSet{}, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", outcome{verdict: good, cause: "status 200"}},
+		{"no reason, no fields", health.StatusSet{}, "HTTP/1.0 204\r\n\r\n", outcome{verdict: good, cause: "status 204"}},
+		{"lone LF", health.StatusSet{}, "HTTP/1.1 301 Moved\nLocation: /\n\n", outcome{verdict: good, cause: "status 301"}},
+		{"not in the set", health.StatusSet{}, "HTTP/1.1 404 Not Found\r\n\r\n", outcome{cause: "status 404"}},
+		{"in the set", notFound, "HTTP/1.1 404 Not Found\r\n\r\n", outcome{verdict: good, cause: "status 404"}},
+		{"interim first", health.StatusSet{}, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", outcome{verdict: good, cause: "status 200"}},
+		{"interim without end", health.StatusSet{}, strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 20), outcome{cause: "not HTTP/1: more than 8 interim responses"}},
+		{"fields without end", health.StatusSet{}, "HTTP/1.1 103 x\r\n" + strings.Repeat("a: b\r\n", 200), outcome{cause: "not HTTP/1: more than 100 fields in a response"}},
+		{"switching protocols", health.StatusSet{}, "HTTP/1.1 101 Switching Protocols\r\n\r\n", outcome{cause: "status 101"}},
+		{"another protocol", health.StatusSet{}, "SSH-2.0-OpenSSH_9.2p1 Debian\r\n", outcome{cause: `not HTTP/1: answered "SSH-2.0-OpenSSH_9.2p1 Debian"`}},
+		{"TLS alert", health.StatusSet{}, "\x15\x03\x01\x00\x02\x02\x46\n", outcome{cause: `not HTTP/1: answered "\x15\x03\x01\x00\x02\x02F"`}},
+		{"wrong version", health.StatusSet{}, "HTTP/2 200\r\n", outcome{cause: `not HTTP/1: answered "HTTP/2 200"`}},
+		{"short code", health.StatusSet{}, "HTTP/1.1 20 OK\r\n", outcome{cause: `not HTTP/1: answered "HTTP/1.1 20 OK"`}},
+		{"signed code", health.StatusSet{}, "HTTP/1.1 +20 OK\r\n", outcome{cause: `not HTTP/1: answered "HTTP/1.1 +20 OK"`}},
+		{"a line that does not end", health.StatusSet{}, long, outcome{cause: `not HTTP/1: answered "` + long[:40] + `"`}},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			got, _ := askOnce(health.Check{Kind: health.HTTP, Status: c.status}, says(c.says))
+			got, _ := askOnce(health.Check{Kind: health.HTTP, Terms: health.Terms{Status: c.status}.Once()}, says(c.says))
 			if got != c.want {
 				t.Errorf("%s: got %+v, want %+v", c.what, got, c.want)
 			}
@@ -76,9 +77,9 @@ func TestBadServers(t *testing.T) {
 	}{
 		{"closes at once", func(net.Conn) {}, "connection closed sending the request", 0},
 		{"closes in the line", func(c net.Conn) { c.Read(make([]byte, 4096)); io.WriteString(c, "HTTP/1.1 2") }, `not HTTP/1: answered "HTTP/1.1 2" and closed`, 0},
-		{"closes without a word", func(c net.Conn) { c.Read(make([]byte, 4096)) }, "connection closed waiting for a status", 0},
+		{"closes without a word", func(c net.Conn) { c.Read(make([]byte, 4096)) }, "connection closed waiting for a response", 0},
 		{"never reads", func(net.Conn) { time.Sleep(time.Minute) }, "timeout after 500ms sending the request", timeout},
-		{"never answers", accepts, "timeout after 500ms waiting for a status", timeout},
+		{"never answers", accepts, "timeout after 500ms waiting for a response", timeout},
 		{"drips", func(c net.Conn) {
 			c.Read(make([]byte, 4096))
 			for range 1000 {
@@ -87,12 +88,12 @@ func TestBadServers(t *testing.T) {
 				}
 				time.Sleep(100 * ms)
 			}
-		}, "timeout after 500ms waiting for a status", timeout},
+		}, "timeout after 500ms waiting for a response", timeout},
 		{"is not there", nil, "timeout after 500ms connecting", timeout},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			got, took := askOnce(health.Check{Kind: health.HTTP, Params: health.Params{Timeout: timeout}}, c.server)
-			if got != (outcome{bad, c.want}) || took != c.took {
+			if got != (outcome{cause: c.want}) || took != c.took {
 				t.Errorf("%s: got %+v after %v, want %q after %v", c.what, got, took, c.want, c.took)
 			}
 			time.Sleep(time.Hour) // all servers end before the bubble does
@@ -121,12 +122,17 @@ func TestGiantContentIsNotRead(t *testing.T) {
 	})
 }
 
+func requestOf(key health.Target) []byte {
+	t := newTarget(key)
+	return t.request(cmp.Or(t.terms.Path, "/"))
+}
+
 func TestRequest(t *testing.T) {
-	plain := request(targetAt("[2001:db8::1]:80", health.Check{Kind: health.HTTP, Port: 81}))
+	plain := requestOf(targetAt("[2001:db8::1]:80", health.Check{Kind: health.HTTP, Port: 81}))
 	if want := "GET / HTTP/1.1\r\nHost: [2001:db8::1]:81\r\nUser-Agent: pharos-probe\r\nAccept: */*\r\nConnection: close\r\n\r\n"; string(plain) != want {
 		t.Errorf("got %q", plain)
 	}
-	named := request(targetAt("10.0.0.1:80", health.Check{Kind: health.HTTP, Host: "www.example.com", Path: "/health?a=b"}))
+	named := requestOf(targetAt("10.0.0.1:80", health.Check{Kind: health.HTTP, Terms: health.Terms{Host: "www.example.com", Path: "/health?a=b"}.Once()}))
 	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(string(named))))
 	if err != nil || r.Host != "www.example.com" || r.URL.String() != "/health?a=b" || !r.Close {
 		t.Errorf("net/http reads %q as %+v, %v", named, r, err)
@@ -140,16 +146,16 @@ func TestCauses(t *testing.T) {
 		err  error
 		want outcome
 	}{
-		{syscall.ECONNREFUSED, outcome{bad, "connection refused"}},
-		{syscall.EHOSTUNREACH, outcome{bad, "no route to host"}},
-		{syscall.ECONNRESET, outcome{bad, "connection reset by peer"}},
-		{syscall.ETIMEDOUT, outcome{bad, "timeout after 500ms connecting"}},
-		{context.DeadlineExceeded, outcome{bad, "timeout after 500ms connecting"}},
-		{os.ErrDeadlineExceeded, outcome{bad, "timeout after 500ms connecting"}},
-		{io.EOF, outcome{bad, "connection closed connecting"}},
-		{syscall.EMFILE, outcome{unsent, "too many open files"}},
-		{syscall.EADDRNOTAVAIL, outcome{unsent, "cannot assign requested address"}},
-		{errors.New("something else"), outcome{bad, "something else"}},
+		{syscall.ECONNREFUSED, outcome{cause: "connection refused"}},
+		{syscall.EHOSTUNREACH, outcome{cause: "no route to host"}},
+		{syscall.ECONNRESET, outcome{cause: "connection reset by peer"}},
+		{syscall.ETIMEDOUT, outcome{cause: "timeout after 500ms connecting"}},
+		{context.DeadlineExceeded, outcome{cause: "timeout after 500ms connecting"}},
+		{os.ErrDeadlineExceeded, outcome{cause: "timeout after 500ms connecting"}},
+		{io.EOF, outcome{cause: "connection closed connecting"}},
+		{syscall.EMFILE, outcome{verdict: unsent, cause: "too many open files"}},
+		{syscall.EADDRNOTAVAIL, outcome{verdict: unsent, cause: "cannot assign requested address"}},
+		{errors.New("something else"), outcome{cause: "something else"}},
 	} {
 		for _, err := range []error{c.err, &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", c.err)}} {
 			got := target.failed(err, "connecting")
@@ -187,16 +193,16 @@ func TestRealSockets(t *testing.T) {
 			check health.Check
 			want  outcome
 		}{
-			{health.Check{Kind: health.TCP}, outcome{good, "connected"}},
-			{health.Check{Kind: health.HTTP, Path: "/health"}, outcome{good, "status 200"}},
-			{health.Check{Kind: health.HTTP, Path: "/"}, outcome{bad, "status 503"}},
+			{health.Check{Kind: health.TCP}, outcome{verdict: good, cause: "connected"}},
+			{health.Check{Kind: health.HTTP, Terms: health.Terms{Path: "/health"}.Once()}, outcome{verdict: good, cause: "status 200"}},
+			{health.Check{Kind: health.HTTP, Terms: health.Terms{Path: "/"}.Once()}, outcome{cause: "status 503"}},
 		} {
 			if got := ask(c.check); got != c.want {
-				t.Errorf("%s %v %s: got %+v, want %+v", host, c.check.Kind, c.check.Path, got, c.want)
+				t.Errorf("%s %v: got %+v, want %+v", host, c.check, got, c.want)
 			}
 		}
 		server.Close()
-		if got := ask(health.Check{Kind: health.TCP}); got != (outcome{bad, "connection refused"}) {
+		if got := ask(health.Check{Kind: health.TCP}); got != (outcome{cause: "connection refused"}) {
 			t.Errorf("%s closed: got %+v", host, got)
 		}
 	}

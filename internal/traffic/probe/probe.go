@@ -30,6 +30,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -46,6 +47,9 @@ type Config struct {
 	// order; s is the status right after it. It must not wait for long, for changes
 	// queue up behind it, and must not call Close.
 	OnTransition func(t health.Target, change health.Transition, s health.Status)
+	// OnNotes is called, as OnTransition is and in one order with it, when what is known
+	// of a target beside its state has changed: what its agent reports, or a warning.
+	OnNotes func(t health.Target, s health.Status)
 	// Concurrency bounds the probes under way; 0: DefaultConcurrency. Past it a probe
 	// that is due waits for one to end (Counters.Behind shows how long).
 	Concurrency int
@@ -72,6 +76,7 @@ type Prober struct {
 	// Constant after New.
 	dial         func(ctx context.Context, network, address string) (net.Conn, error)
 	onTransition func(health.Target, health.Transition, health.Status)
+	onNotes      func(health.Target, health.Status)
 	limit        int
 	ctx          context.Context // done when Close is called
 	cancel       context.CancelFunc
@@ -89,15 +94,23 @@ type Prober struct {
 	due      schedule
 	inFlight int // Invariant: <= limit
 	events   []event
+	history  health.History
 	restored map[health.Target]health.Status // until the first Set
 }
 
-// target is one thing to probe. Guarded by Prober.mu, but for what is constant.
+// target is one thing to probe.
 type target struct {
-	key     health.Target // constant
-	params  health.Params // constant; normal
-	request []byte        // constant; of an HTTP check
+	// Constant, made from key.
+	key      health.Target
+	terms    health.Terms
+	params   health.Params // normal
+	address  string        // where probes go
+	match    *matcher      // of the content of a response; nil: it is not read
+	question *question     // of a DNS check
+	tls      *handshaker   // nil: in clear text
+	broken   error         // why the check cannot be made
 
+	// Guarded by Prober.mu.
 	machine health.Machine
 	due     time.Time
 	place   int  // in the schedule; -1: not in it
@@ -107,14 +120,14 @@ type target struct {
 // event is a change to be told.
 type event struct {
 	key    health.Target
-	change health.Transition
+	change health.Transition // zero: only the notes have changed
 	status health.Status
 }
 
 // New returns a Prober without targets. Close it when done.
 func New(cfg Config) *Prober {
 	p := &Prober{
-		dial: cfg.Dial, onTransition: cfg.OnTransition, limit: cmp.Or(cfg.Concurrency, DefaultConcurrency),
+		dial: cfg.Dial, onTransition: cfg.OnTransition, onNotes: cfg.OnNotes, limit: cmp.Or(cfg.Concurrency, DefaultConcurrency),
 		wake: make(chan struct{}, 1), told: make(chan struct{}, 1),
 		rand: cfg.Rand, targets: make(map[health.Target]*target),
 	}
@@ -223,18 +236,25 @@ func (p *Prober) Drain(key health.Target, on bool) bool {
 	return true
 }
 
-// announce returns what takes in a change of t: it queues it to be told.
+// announce returns what takes in a change of t: it notes it and queues it to be told.
 func (p *Prober) announce(t *target) func(health.Transition, bool) {
+	before := t.machine.Notes()
 	return func(change health.Transition, changed bool) {
+		if !changed && t.machine.Notes() == before {
+			return
+		}
 		if changed {
 			p.counters.transitions.Add(1)
-			p.events = append(p.events, event{t.key, change, t.machine.Status()})
-			signal(p.told)
+			p.history.Add(health.Event{Target: t.key, Transition: change})
+		} else {
+			change = health.Transition{}
 		}
+		p.events = append(p.events, event{t.key, change, t.machine.Status()})
+		signal(p.told)
 	}
 }
 
-// tell calls OnTransition for each event until p is closed.
+// tell calls OnTransition and OnNotes for each event until p is closed.
 func (p *Prober) tell() {
 	for {
 		select {
@@ -247,11 +267,26 @@ func (p *Prober) tell() {
 		p.events = nil
 		p.mu.Unlock()
 		for _, e := range events {
-			if p.onTransition != nil && p.ctx.Err() == nil {
+			switch {
+			case p.ctx.Err() != nil:
+				return
+			case e.change == (health.Transition{}):
+				if p.onNotes != nil {
+					p.onNotes(e.key, e.status)
+				}
+			case p.onTransition != nil:
 				p.onTransition(e.key, e.change, e.status)
 			}
 		}
 	}
+}
+
+// History returns the last transitions that match, at most limit of them, the newest
+// first.
+func (p *Prober) History(limit int, matches func(health.Event) bool) []health.Event {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.history.Last(limit, matches)
 }
 
 // Status returns the status of a target. One that is not set is Unknown.
@@ -280,8 +315,7 @@ func (p *Prober) Snapshot() []Known {
 	}
 	p.mu.Unlock()
 	slices.SortFunc(known, func(a, b Known) int {
-		return cmp.Or(a.Target.Address.Compare(b.Target.Address), cmp.Compare(a.Target.Check.Kind, b.Target.Check.Kind),
-			cmp.Compare(a.Target.Check.Port, b.Target.Check.Port), cmp.Compare(a.Target.Check.Path, b.Target.Check.Path))
+		return cmp.Or(a.Target.Address.Compare(b.Target.Address), strings.Compare(a.Target.Check.String(), b.Target.Check.String()))
 	})
 	return known
 }

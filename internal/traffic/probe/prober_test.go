@@ -138,7 +138,7 @@ func targetAt(address string, c health.Check) health.Target {
 
 var (
 	tcpCheck  = health.Check{Kind: health.TCP}
-	httpCheck = health.Check{Kind: health.HTTP, Path: "/health"}
+	httpCheck = health.Check{Kind: health.HTTP, Terms: health.Terms{Path: "/health"}.Once()}
 )
 
 // The life of a target: found up, dies, found down, comes back.
@@ -178,7 +178,7 @@ func TestTimeToDetect(t *testing.T) {
 	}{
 		"refuses": {refuses: true, cause: "connection refused"},
 		"silent":  {server: nil, cause: "timeout after 500ms connecting"},
-		"hangs":   {server: accepts, cause: "timeout after 500ms waiting for a status"},
+		"hangs":   {server: accepts, cause: "timeout after 500ms waiting for a response"},
 		"503":     {server: says("HTTP/1.1 503 Service Unavailable\r\n\r\n"), cause: "status 503"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -133,9 +133,11 @@ func (p *Prober) probe(t *target) {
 		return
 	}
 	p.counters.count(o, ended.Sub(began))
-	r := health.Result{OK: o.verdict == good, At: ended, Latency: ended.Sub(began), Cause: o.cause}
+	r := o.result(ended, ended.Sub(began))
 	if o.verdict == unsent {
+		told := p.announce(t)
 		t.machine.Unsent(r)
+		told(health.Transition{}, false)
 	} else {
 		p.announce(t)(t.machine.Observe(ended, r))
 	}

@@ -1,0 +1,158 @@
+package cli
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"pharos/internal/admin/api"
+)
+
+func newPool() *cobra.Command {
+	c := &cobra.Command{
+		Use: "pool", Short: "Look at pools and their members",
+		Example: "  pharos pool list\n  pharos pool show web",
+		Args:    knownCommand, RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(newPoolList("list"), newPoolShow())
+	return c
+}
+
+// newPoolList returns the list of pools: "pharos pool list", and "pharos pools" for
+// short.
+func newPoolList(use string) *cobra.Command {
+	c := &cobra.Command{
+		Use: use, Short: "Show the pools of a running node, and who serves", Args: noArgs,
+		Example: "  pharos pools\n  pharos pools -o json",
+	}
+	admin, output := adminFlag(c), outputFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		var pools []api.Pool
+		if err := admin.get(c.Context(), "/api/pools", &pools); err != nil {
+			return err
+		}
+		return output.print(c.OutOrStdout(), pools, func(w io.Writer) error {
+			return table(w, "POOL\tMEMBER\tADDRESS\tWEIGHT\tSTATE\tFOR\tCAUSE", func(row func(...any)) {
+				for _, p := range pools {
+					for _, m := range p.Members {
+						row(p.Name, m.Name, m.Address, m.Weight, stateText(p, m), since(m.Since), causeText(m))
+					}
+				}
+			})
+		})
+	}
+	return c
+}
+
+func stateText(p api.Pool, m api.Member) string {
+	if p.AllDown && m.Eligible {
+		return m.State + " (serving: all down)"
+	}
+	return m.State
+}
+
+func causeText(m api.Member) string {
+	if m.Warning != "" {
+		return m.Cause + "; warning: " + m.Warning
+	}
+	return m.Cause
+}
+
+func newPoolShow() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "show POOL",
+		Short: "Show a pool, and what is known of each member",
+		Long: `Show the policy and the check of a pool and, for each member, its state and the
+reason for it, the last probe, what its agent says, when its certificate ends, and
+what somebody should look at.`,
+		Example: "  pharos pool show web\n  pharos pool show web -o json",
+		Args:    argsBetween(1, 1, "one POOL"),
+	}
+	admin, output := adminFlag(c), outputFlag(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		var pools []api.Pool
+		if err := admin.get(c.Context(), "/api/pools", &pools); err != nil {
+			return err
+		}
+		var names []string
+		for _, p := range pools {
+			if p.Name == args[0] {
+				return output.print(c.OutOrStdout(), p, func(w io.Writer) error { return writePool(w, p) })
+			}
+			names = append(names, p.Name)
+		}
+		return fmt.Errorf("there is no pool %q; there are: %s", args[0], cmp.Or(strings.Join(names, ", "), "none"))
+	}
+	return c
+}
+
+func writePool(w io.Writer, p api.Pool) error {
+	fmt.Fprintf(w, "pool %s: %s, check %s\n", p.Name, p.Policy, p.Check)
+	if p.AllDown {
+		fmt.Fprintln(w, "no member is healthy, so all that are not drained are used")
+	}
+	for _, m := range p.Members {
+		fmt.Fprintf(w, "\n%s %s, weight %d\n  %s for %s: %s\n", m.Name, m.Address, m.Weight, stateText(p, m), since(m.Since), m.Cause)
+		if !m.LastProbe.IsZero() {
+			fmt.Fprintf(w, "  last probe %s ago, %v: %s\n", since(m.LastProbe), m.LastLatency.Round(10*time.Microsecond), m.LastCause)
+		}
+		if m.Agent != "" {
+			fmt.Fprintf(w, "  its agent says: %s\n", m.Agent)
+		}
+		if !m.Certificate.IsZero() {
+			fmt.Fprintf(w, "  certificate until %s\n", m.Certificate.UTC().Format(time.DateTime))
+		}
+		if m.Warning != "" {
+			fmt.Fprintf(w, "  warning: %s\n", m.Warning)
+		}
+	}
+	return nil
+}
+
+func newHealth() *cobra.Command {
+	c := &cobra.Command{
+		Use: "health", Short: "Look at the health of members, and at what it was",
+		Example: "  pharos health history",
+		Args:    knownCommand, RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(newHealthHistory())
+	return c
+}
+
+func newHealthHistory() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "history [POOL|POOL/MEMBER|ADDRESS]",
+		Short: "Show the last changes of health, and why they were made",
+		Long: `Show when members changed their state and for which reason, the newest first: all,
+those of a pool, of a member, or of an address. A node remembers the last 10,000
+changes since its start.`,
+		Example: "  pharos health history\n  pharos health history web --limit 5\n  pharos health history 192.0.2.10:8080 -o json",
+		Args:    argsBetween(0, 1, "at most one POOL, POOL/MEMBER or ADDRESS"),
+	}
+	admin, output := adminFlag(c), outputFlag(c)
+	limit := c.Flags().Int("limit", 50, "show at most `N` changes")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		q := url.Values{"limit": {strconv.Itoa(*limit)}}
+		if len(args) == 1 {
+			q.Set("about", args[0])
+		}
+		var events []api.HealthEvent
+		if err := admin.get(c.Context(), "/api/health/history?"+q.Encode(), &events); err != nil {
+			return err
+		}
+		return output.print(c.OutOrStdout(), events, func(w io.Writer) error {
+			return table(w, "AT\tMEMBER\tADDRESS\tFROM\tTO\tCAUSE", func(row func(...any)) {
+				for _, e := range events {
+					row(e.At.UTC().Format(time.DateTime), cmp.Or(strings.Join(e.Members, ", "), "-"), e.Address, e.From, e.To, e.Cause)
+				}
+			})
+		})
+	}
+	return c
+}

@@ -171,7 +171,10 @@ func (r *response) proveNoName(name dnsname.Name, found zone.Found) {
 		r.proofs.need(r.z.Denying(name))
 		r.proofs.need(r.z.Denying(wildcardOf(encloser, &wire)))
 	case rdata.TypeNSEC3: // RFC 5155 §7.2.2
-		encloser = r.proveEncloser(name, encloser)
+		if encloser = r.proveEncloser(name, encloser); encloser == r.z.Origin() {
+			r.proofs.need(r.z.CoveringWildcard())
+			return
+		}
 		r.proofs.need(r.z.Covering(r.z.Hash(wildcardOf(encloser, &wire))))
 	}
 }
@@ -233,7 +236,13 @@ func (r *response) proveNode(node zone.Node) {
 	case rdata.TypeNSEC3:
 		// RFC 5155 §7.2.3 and §7.2.4. Only a delegation without DS, or an empty
 		// non-terminal above such, may have no NSEC3 record, by opt-out.
-		r.proveEncloser(name, name)
+		matching, covering, ok := r.z.Insecurity(node)
+		if !ok {
+			r.proveEncloser(name, name)
+			return
+		}
+		r.proofs.need(matching)
+		r.proofs.need(covering)
 	}
 }
 
@@ -256,15 +265,27 @@ func (r *response) proveExpansion(name dnsname.Name, found zone.Found) {
 // encloser, and the one that covers the next closer name, unless that encloser is
 // name itself. It returns that encloser.
 func (r *response) proveEncloser(name, encloser dnsname.Name) dnsname.Name {
-	node := r.z.Matching(r.z.Hash(encloser))
-	for node == 0 && encloser != r.z.Origin() {
-		encloser = encloser.Parent()
-		node = r.z.Matching(r.z.Hash(encloser))
+	var below zone.Hash // of the name below encloser, if one was hashed
+	var node zone.Node
+	hashed := false
+	for ; encloser != r.z.Origin(); encloser = encloser.Parent() {
+		h := r.z.Hash(encloser)
+		if node = r.z.Matching(h); node != 0 {
+			break
+		}
+		below, hashed = h, true
+	}
+	if node == 0 {
+		node = r.z.MatchingOrigin()
 	}
 	r.proofs.need(node)
-	if encloser != name {
-		r.proofs.need(r.z.Covering(r.z.Hash(nextCloser(name, encloser))))
+	if encloser == name {
+		return encloser
 	}
+	if !hashed {
+		below = r.z.Hash(nextCloser(name, encloser))
+	}
+	r.proofs.need(r.z.Covering(below))
 	return encloser
 }
 

@@ -38,6 +38,7 @@ func (b *Builder) Finish() (*Zone, []Problem) {
 	z.readApex()
 	b.link(z)
 	b.indexDenials(z, order)
+	b.noteInsecure(z, order)
 	z.unindexed = b.hashNodes(order) - z.indexedHashNodes()
 	z.warnings = b.problems.lasting
 	return z, b.problems.list
@@ -217,7 +218,7 @@ func (b *Builder) cover(i uint32) {
 		if node.cover == 0 && parent.flags&flagDNAME != 0 {
 			node.cover = parent.node
 		}
-		if b.stagedName(node).IsWildcard() {
+		if parent.flags&flagCut == 0 && b.stagedName(node).IsWildcard() {
 			parent.wildcard = node.node
 		}
 	}

@@ -18,7 +18,7 @@ import (
 
 const (
 	imageMagic   = "PHAROSZI"
-	imageVersion = 1
+	imageVersion = 2
 
 	// imageOrder is how the numbers of an image lie in memory: an image of a machine
 	// with another order of octets is not taken.

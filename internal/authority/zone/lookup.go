@@ -20,7 +20,7 @@ type Found struct {
 	// what the higher one hides does not count.
 	DNAME Node
 	// Wildcard is the source of synthesis, the child "*" of the closest encloser,
-	// for a name that has no node.
+	// for a name that has no node and is not right below a zone cut.
 	Wildcard Node
 }
 

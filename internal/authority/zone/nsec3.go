@@ -42,6 +42,8 @@ type nsec3Index struct {
 	count      int        // of all entries
 	iterations int
 	params     []byte // RDATA of NSEC3PARAM, which has the salt
+	apex       Node   // matches the origin: see anchor
+	star       Node   // covers the wildcard below the origin
 }
 
 // HashParams returns the RDATA of the NSEC3PARAM record by which Hash hashes; nil if the
@@ -261,7 +263,7 @@ func (b *Builder) indexNSEC3(z *Zone, order []uint32) {
 		}
 		x.fill(b, z, order)
 		z.nsec3 = x
-		if x.count > 0 && z.Matching(z.Hash(z.origin)) != 0 {
+		if x.count > 0 && z.nsec3.anchor(z) {
 			return
 		}
 		z.nsec3 = nsec3Index{}

@@ -58,7 +58,8 @@ func (o naive) lookup(n dnsname.Name) (exact, encloser, cut, dname, wildcard dns
 			dname = a
 		}
 	}
-	if star, err := encloser.Child("*"); exact.IsZero() && err == nil && o.types[star] != nil {
+	isCut := encloser != o.origin && o.types[encloser][rdata.TypeNS]
+	if star, err := encloser.Child("*"); exact.IsZero() && !isCut && err == nil && o.types[star] != nil {
 		wildcard = star
 	}
 	return

@@ -51,6 +51,12 @@ func (o *overlay) isGone(n Node) bool {
 	return ok && Node(p) == gone
 }
 
+// isMoved reports whether what n has was written anew, or n does not exist any more.
+func (o *overlay) isMoved(n Node) bool {
+	_, ok := o.moved.get(uint32(n))
+	return ok
+}
+
 // extended returns the octets of o, which may be nil, with room for so many more,
 // and whom that room must be claimed of. If another version has been made of o
 // before, or there is no room, they are copied.

@@ -112,7 +112,7 @@ func (p *patch) resolve() {
 		if n.id != 0 {
 			n.found = p.z.inTable(node.hash, name.Wire()) != 0 || p.z.over != nil && p.z.inOverlay(node.hash, name.Wire()) != 0
 			if n.was = !p.z.isGone(n.id); n.was {
-				n.flags, n.cover, n.star = p.z.flags(n.id), p.z.cover(n.id), p.z.wildcard(n.id)
+				n.flags, n.cover, n.star = p.z.flags(n.id)&^flagOptOut, p.z.cover(n.id), p.z.wildcard(n.id)
 				n.only = p.z.hasOnlyNSEC3(n.id)
 				node.flags |= n.flags &^ flagHash
 			}
@@ -455,5 +455,5 @@ func (p *patch) reindexNSEC3() bool {
 		}
 		x.change(p.next, entry, is)
 	}
-	return x.count > 0 && p.next.Matching(p.next.Hash(p.z.origin)) != 0
+	return x.count > 0 && x.anchor(p.next)
 }

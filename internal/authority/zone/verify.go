@@ -24,6 +24,13 @@ type verifier struct {
 	hidden int        // nodes with flagHash
 	sought []sought   // in the table, not yet looked for
 	stars  int        // nodes with a wildcard, less the wildcards met
+	cuts   []insecurity
+}
+
+// insecurity is what is noted in a zone cut: see insecure.go.
+type insecurity struct {
+	cut, proof Node
+	flag       byte
 }
 
 // open is a node whose descendants may still come.
@@ -133,6 +140,9 @@ func (v *verifier) verify() error {
 		return err
 	}
 	z.readApex()
+	if err := v.checkCuts(); err != nil {
+		return err
+	}
 	if !z.IsSigned() && len(nodes)+len(hashes) > 0 {
 		return errors.New("it denies with proofs, but is not signed")
 	}
@@ -168,7 +178,7 @@ func (v *verifier) node(at int) (end int, err error) {
 	}
 	v.starts[n/64] |= 1 << (n % 64)
 	given := header[nodeFlags]
-	if given&^(flagHash|flagSteered) != flags&^flagHash || given&flagHash != 0 && flags&flagHash == 0 {
+	if given&^(flagHash|flagSteered|flagOptOut) != flags&^flagHash || given&flagHash != 0 && flags&flagHash == 0 {
 		return 0, errors.New("its flags do not fit its records")
 	}
 	z.steers = z.steers || given&flagSteered != 0
@@ -196,7 +206,12 @@ func (v *verifier) node(at int) (end int, err error) {
 	if passes == 0 && flags&flagDNAME != 0 {
 		passes = n
 	}
-	if star := Node(binary.LittleEndian.Uint32(header[nodeWildcard:])); star != 0 {
+	star := Node(binary.LittleEndian.Uint32(header[nodeWildcard:]))
+	if flags&flagCut != 0 {
+		v.cuts = append(v.cuts, insecurity{n, star, given & flagOptOut})
+	} else if given&flagOptOut != 0 {
+		return 0, errors.New("it has the flag of a zone cut")
+	} else if star != 0 {
 		v.stars++
 		v.refs = append(v.refs, star)
 	}
@@ -204,10 +219,12 @@ func (v *verifier) node(at int) (end int, err error) {
 		if flags&flagAddress != 0 {
 			z.wild = true
 		}
-		if above := v.path[len(v.path)-1].node; z.wildcard(above) != n {
-			return 0, errors.New("the name above does not know the wildcard")
+		if above := v.path[len(v.path)-1].node; !z.IsCut(above) {
+			if z.wildcard(above) != n {
+				return 0, errors.New("the name above does not know the wildcard")
+			}
+			v.stars--
 		}
-		v.stars--
 	}
 	v.path = append(v.path, open{n, passes, labels, hash})
 	z.names++
@@ -392,8 +409,22 @@ func (v *verifier) checkApex() error {
 	if !soa || !ns || z.probe(z.originHash, z.origin.Wire()) != apex {
 		return errors.New("it has no apex")
 	}
-	if z.nsec3.count > 0 && z.Matching(z.Hash(z.origin)) == 0 || len(z.nsec.chunks) > 0 && z.nsec.chunks[0].nodes[0] != apex {
+	if z.nsec3.count > 0 && !z.nsec3.anchor(z) || len(z.nsec.chunks) > 0 && z.nsec.chunks[0].nodes[0] != apex {
 		return errors.New("its chain does not begin at the apex")
+	}
+	return nil
+}
+
+// checkCuts checks what is noted in the zone cuts.
+func (v *verifier) checkCuts() error {
+	for _, noted := range v.cuts {
+		var want insecurity
+		if v.z.nsec3.count > 0 {
+			want.proof, want.flag = v.z.insecurityOf(noted.cut)
+		}
+		if noted.proof != want.proof || noted.flag != want.flag {
+			return fmt.Errorf("%s: not the NSEC3 record that proves it to be insecure", v.z.Name(noted.cut))
+		}
 	}
 	return nil
 }

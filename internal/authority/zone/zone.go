@@ -23,8 +23,8 @@
 //
 // A Node is a place in the arena, in units of 4 octets; integers are little
 // endian. cover is the topmost zone cut at or above the node, or the topmost
-// DNAME above it, whichever is higher; wildcard is the node's child "*"; link is
-// the node in which the target's addresses are. The table finds a node by the
+// DNAME above it, whichever is higher; wildcard is the node's child "*", or in a zone
+// cut what insecure.go says; link is the node in which the target's addresses are. The table finds a node by the
 // hash of its name. RRSIG records lie behind the RRset that they cover.
 //
 // A signed zone also has an index of its NSEC records by their owners, or of its
@@ -104,6 +104,7 @@ const (
 	flagSteered             // its addresses come from elsewhere: see Builder.Steer
 	flagAddress             // has A or AAAA
 	flagHash                // has NSEC3 and nothing else: no name that can be asked for
+	flagOptOut              // the NSEC3 record noted in this zone cut covers it, and does not match it
 )
 
 // Origin returns the name of the zone's apex.
@@ -169,8 +170,13 @@ func (z *Zone) cover(n Node) Node {
 	return Node(binary.LittleEndian.Uint32(memory[at+nodeCover:]))
 }
 
+// wildcard returns the node of the child "*" of n; 0 if there is none, or if n is a zone
+// cut.
 func (z *Zone) wildcard(n Node) Node {
 	memory, at := z.place(n)
+	if memory[at+nodeFlags]&flagCut != 0 {
+		return 0
+	}
 	return Node(binary.LittleEndian.Uint32(memory[at+nodeWildcard:]))
 }
 

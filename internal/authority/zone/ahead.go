@@ -10,9 +10,9 @@ import (
 // at, before the first of them is answered. Each question begins with its name, as it
 // stands in a message.
 //
-// Among a million small zones nearly all of what an answer costs more than among a
-// few is waiting for memory: for the slot of the Set, the Zone, its table, the node,
-// each of which says where the next one is. One question can only wait for them one
+// In a large zone, or among a million small ones, most of what an answer costs beside the
+// system calls is waiting for memory: for the slot of the Set, the Zone, its table, the
+// node, each of which says where the next one is. One question can only wait for them one
 // after the other. Of a batch, all slots are read before the first Zone is, then all
 // Zones, then all tables, then all nodes; what does not depend on each other the
 // processor waits for at the same time.
@@ -20,7 +20,7 @@ import (
 // It has no effect but on the processor's cache: it decides nothing, and what is made
 // of a message that is no question does not matter.
 func (s *Set) Prefetch(questions [][]byte) {
-	if s.count < prefetchZones || len(questions) < 2 {
+	if s.count < prefetchZones && !s.large || len(questions) < prefetchQuestions {
 		return
 	}
 	var a ahead
@@ -34,11 +34,17 @@ const (
 	// prefetchZones is from how many zones on it is worth while: fewer, of some 1,000
 	// octets each, are in the cache by themselves.
 	prefetchZones = 2048
+	// prefetchArena is from how many octets on a zone is large: smaller ones are in the
+	// cache by themselves.
+	prefetchArena = 1 << 20
+	// prefetchQuestions is how many there have to be.
+	prefetchQuestions = 2
 	// maxAhead is how many apexes are looked for ahead: a batch of 64 questions, as a
 	// rule with one zone in question for each. What is more is found without.
 	maxAhead = 96
-	// aheadNode is how much of a node is fetched, in octets: a name and an address.
-	aheadNode = 64
+	// aheadNode is how much of a node is fetched, in octets: a name and an address with
+	// its signature.
+	aheadNode = 4 * 64
 	// apexName is an octet of the apex that every zone has: the end of its name, if that
 	// has some letters. It may be in another line of memory than the Zone's origin begins.
 	apexName = int(apex)*nodeUnit + nodeName
@@ -56,12 +62,13 @@ type ahead struct {
 
 // awaited is a zone that may be the one of a question.
 type awaited struct {
-	shard *setShard
-	slot  int
-	apex  uint64 // hash of the zone's origin
-	name  uint64 // hash of the name asked for
-	zone  *Zone
-	node  Node
+	shard  *setShard
+	slot   int
+	apex   uint64 // hash of the zone's origin
+	name   uint64 // hash of the name asked for
+	parent uint64 // hash of the name above it: where the answer is if there is no such name
+	zone   *Zone
+	node   Node
 }
 
 // add notes the zones that a question may be about, and fetches their slots.
@@ -87,7 +94,7 @@ func (a *ahead) add(s *Set, question []byte) {
 		binary.LittleEndian.PutUint64(b, lowerEight(binary.LittleEndian.Uint64(b)))
 	}
 	wire := dnsname.View(a.lower[:end+1]).Wire()
-	hash, first := hashSeed, a.count
+	hash, parent, first := hashSeed, hashSeed, a.count
 	for depth := 0; ; {
 		if s.depths[depth] != 0 && a.count < maxAhead {
 			a.await(s, hash)
@@ -97,11 +104,11 @@ func (a *ahead) add(s *Set, question []byte) {
 		}
 		depth++
 		start := int(a.starts[labels-depth])
-		hash = hashLabel(hash, wire[start:end])
+		hash, parent = hashLabel(hash, wire[start:end]), hash
 		end = start
 	}
 	for i := first; i < a.count; i++ {
-		a.at[i].name = hash
+		a.at[i].name, a.at[i].parent = hash, parent
 	}
 }
 
@@ -124,23 +131,61 @@ func (a *ahead) fetch() {
 		w := a.at[i]
 		if z := w.shard.withHash(w.apex, w.slot); z != nil {
 			a.seen += z.originHash + uint64(z.depth) // two lines of memory
-			a.at[found].zone, a.at[found].name = z, w.name
+			a.at[found].zone, a.at[found].name, a.at[found].parent = z, w.name, w.parent
 			found++
 		}
 	}
 	for i := range found {
 		w := &a.at[i]
-		slot := w.zone.table[slotOf(w.name, len(w.zone.table))]
-		w.node = Node(slot)
-		a.seen += slot + uint64(w.zone.arena[apexName]) // for the name of the apex
+		table := w.zone.table
+		a.seen += table[slotOf(w.name, len(table))] + table[slotOf(w.parent, len(table))] + uint64(w.zone.arena[apexName])
 	}
 	for i := range found {
-		z, at := a.at[i].zone, int(a.at[i].node)*nodeUnit
-		if at == 0 { // there is no such name
-			a.seen += uint64(z.denial.record[0])
-		} else if at+aheadNode <= len(z.arena) {
-			a.seen += uint64(z.arena[at]) + uint64(z.arena[at+aheadNode-1])
+		w := &a.at[i]
+		if w.node = w.zone.likely(w.name); w.node == 0 {
+			a.seen += uint64(w.zone.denial.record[0])
+			w.node = w.zone.likely(w.parent)
 		}
+		w.zone.touch(w.node, &a.seen)
+	}
+	for i := range found {
+		if w := &a.at[i]; w.node != 0 && w.zone.nsec3.count > 0 {
+			_, covering, _ := w.zone.Insecurity(w.node)
+			w.zone.touch(covering, &a.seen)
+		}
+	}
+}
+
+// likely returns the node that the name with a hash very likely has; 0 if it has none,
+// or one that is not near in the table.
+func (z *Zone) likely(hash uint64) Node {
+	i := slotOf(hash, len(z.table))
+	for range likelySlots {
+		slot := z.table[i]
+		if slot == 0 {
+			break
+		}
+		if uint32(slot>>32) == uint32(hash) {
+			return Node(slot)
+		}
+		if i++; i == len(z.table) {
+			break
+		}
+	}
+	return 0
+}
+
+// likelySlots is how far likely looks: on average to the end of a line of memory.
+const likelySlots = 8
+
+// touch reads a node from the arena, every line of its beginning.
+func (z *Zone) touch(n Node, seen *uint64) {
+	at := int(n) * nodeUnit
+	if n == 0 || at+aheadNode > len(z.arena) {
+		return
+	}
+	for line := 0; line < aheadNode; line += 64 {
+		*seen += uint64(z.arena[at+line])
 	}
 }
 

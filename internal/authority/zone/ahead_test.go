@@ -3,6 +3,7 @@ package zone
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"testing"
 
 	"pharos/internal/dns/dnsname"
@@ -45,6 +46,43 @@ func TestPrefetchFindsWhatFindFinds(t *testing.T) {
 			t.Fatalf("%s: hash %x, want %x", name, got, hashName(name.Wire()))
 		}
 		a.fetch()
+	}
+}
+
+// TestPrefetchFindsNodes: of a large zone, the node of the name asked for, or of the name
+// above it, is fetched.
+func TestPrefetchFindsNodes(t *testing.T) {
+	origin := dnsname.MustParse("large.example.")
+	b := NewBuilder(origin)
+	for _, r := range slices.Collect(empty(t, origin).Records()) {
+		b.Add(r)
+	}
+	const names = 20_000
+	for i := range names {
+		b.Add(record(t, fmt.Sprintf("host%d.large.example.", i), rdata.TypeTXT, "some octets that make the zone large"))
+	}
+	z, _ := b.Finish()
+	s := NewSet(z)
+	if !s.large {
+		t.Fatalf("an arena of %d octets is not large", len(z.arena))
+	}
+	missed := 0
+	for i := range names {
+		name := dnsname.MustParse(fmt.Sprintf("host%d.large.example.", i))
+		below, _ := name.Child("www")
+		for _, asked := range []dnsname.Name{name, below} {
+			var a ahead
+			a.add(s, append(bytes.ToUpper([]byte(asked.Wire())), 0, 1, 0, 1))
+			a.fetch()
+			if got, want := a.at[0].node, z.Lookup(name).Exact; got == 0 || got == apex {
+				missed++
+			} else if got != want {
+				t.Fatalf("%s: node %d, want %d", asked, got, want)
+			}
+		}
+	}
+	if missed > 2*names/40 {
+		t.Errorf("%d of %d nodes were not found", missed, 2*names)
 	}
 }
 

@@ -22,6 +22,7 @@ type Set struct {
 	count  int
 	depths [dnsname.MaxLabels + 1]uint32 // how many zones' origins have so many labels
 	lowest int                           // the largest such number
+	large  bool                          // whether some zone is, or once was, larger than the processor's cache likes
 }
 
 // setShard is a table with open addressing and linear probing. It has at least one
@@ -114,6 +115,7 @@ func (s *Set) regrown() *Set {
 
 // put adds z to a set that nobody else has.
 func (s *Set) put(z *Zone, hash uint64) {
+	s.large = s.large || len(z.arena) >= prefetchArena
 	shard := &s.shards[s.shardOf(hash)]
 	if i := shard.find(hash, z.origin.Wire(), s.bits); i >= 0 {
 		shard.slots[i].zone = z

@@ -144,7 +144,7 @@ func needsRestart(old, now *config.Config) string {
 // nobody else has n yet.
 func (n *Node) publish(cfg *config.Config, st *state.State) error {
 	prev := n.current.Load()
-	listed := n.listed.of(cfg, n.catalogs.Members())
+	listed := n.listingOf(cfg)
 	cfg = listed.full
 	n.makeCatalogs(listed.file)
 	if err := n.setLedger(cfg); err != nil {

@@ -169,7 +169,6 @@ func (n *Node) build(cfg *config.Config, o Options) error {
 	}
 	n.openRoot(cfg)
 	n.changeZone, n.updates = n.changeInLedger, n.newUpdates()
-	n.openCatalogs(cfg.Data)
 	if err := n.publish(cfg, n.loadState(cfg)); err != nil {
 		return err
 	}

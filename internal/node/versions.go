@@ -42,7 +42,7 @@ func (n *Node) beside(prev *Snapshot) before {
 		kept: keepers{
 			"secondary": func(name dnsname.Name) journal.Version { return journal.Version{Zone: n.secondaries.Version(name)} },
 			"store":     n.version,
-			"catalog":   n.catalogs.Version,
+			"catalog":   n.catalogVersions(""),
 		},
 		stages: n.stages(aliasStage(n.aliases)), aliased: n.aliases, keys: n.signers.Keys,
 		accepted: n.accepted, images: n.images, signatures: n.signatures, parts: n.partsOf,

@@ -82,15 +82,11 @@ func (p *viewParts) close() {
 // has reports whether who signs with key belongs to the view.
 func (v *view) has(key dnsname.Name) bool { return slices.Contains(v.config.Keys, key) }
 
-// choose returns the snapshot that answers a: of the first view that has its key, or
-// else of the first that has its network.
+// choose returns the snapshot that answers a: of the first view that has its key, and its
+// network if another one has the key too, or else of the first that has its network.
 func (s *Snapshot) choose(a asker) *Snapshot {
-	if !a.key.IsZero() {
-		for _, v := range s.views {
-			if v.view.has(a.key) {
-				return v
-			}
-		}
+	if v, _ := s.byKey(a); v != nil {
+		return v
 	}
 	for _, v := range s.views {
 		if v.view.clients.Allows(a.near) {
@@ -98,6 +94,28 @@ func (s *Snapshot) choose(a asker) *Snapshot {
 		}
 	}
 	return s
+}
+
+// byKey returns the view that a belongs to by its key, if there is one, and whether the
+// key alone has decided.
+func (s *Snapshot) byKey(a asker) (v *Snapshot, alone bool) {
+	if a.key.IsZero() {
+		return nil, false
+	}
+	isNear := false
+	for _, other := range s.views {
+		switch {
+		case !other.view.has(a.key):
+		case v == nil:
+			v, alone, isNear = other, true, other.view.clients.Allows(a.near)
+		default:
+			alone = false
+			if !isNear && other.view.clients.Allows(a.near) {
+				v, isNear = other, true
+			}
+		}
+	}
+	return v, alone
 }
 
 // scopeOf returns how many leading bits of addr decide which view it belongs to.
@@ -110,11 +128,6 @@ func (s *Snapshot) scopeOf(addr netip.Addr) int {
 		}
 	}
 	return scope
-}
-
-// hasKey reports whether s is of a view that key belongs to.
-func (s *Snapshot) hasKey(key dnsname.Name) bool {
-	return !key.IsZero() && s.view != nil && s.view.has(key)
 }
 
 // enter returns for whom a query is, and the snapshot that answers it. A trusted
@@ -134,7 +147,7 @@ func (s *Snapshot) enter(r *dnsserver.Request, key dnsname.Name) (*Snapshot, ask
 	chosen := s.choose(a)
 	if isTrusted {
 		scope := 0
-		if subnet.IsSet() && !chosen.hasKey(key) {
+		if _, alone := s.byKey(a); subnet.IsSet() && !alone {
 			scope = s.scopeOf(a.near)
 		}
 		r.Out.AddSubnet(option, scope)
@@ -346,6 +359,7 @@ func (from before) within(c *config.View, v *Snapshot) (before, error) {
 
 func (p *viewParts) keepers() keepers {
 	return keepers{
+		"catalog":   p.n.catalogVersions(p.view),
 		"secondary": func(name dnsname.Name) journal.Version { return journal.Version{Zone: p.secondaries.Version(name)} },
 		"store":     p.version,
 	}
@@ -426,6 +440,7 @@ func (n *Node) viewZoneChanged(view string, name dnsname.Name) {
 	n.reportZone(changed.apexes.Get(name).served)
 	n.reportTransfersOf(view, name)
 	n.rulesChanged(prev, &next)
+	n.catalogChanged(changed.apexes.Get(name).config)
 }
 
 // The drivers of the view that s is of, or those outside of views.

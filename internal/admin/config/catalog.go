@@ -66,28 +66,48 @@ type Listed struct {
 	Groups        []string
 }
 
-// WithMembers returns the configuration with the members of its catalogs as zones. A
-// zone that it defines itself counts for more.
-func (c *Config) WithMembers(members []Listed) *Config {
+// WithMembers returns the configuration with the members of its catalogs as zones, by the
+// view that the catalogs are in; "" has those outside of views. A zone that it defines
+// itself counts for more.
+func (c *Config) WithMembers(members map[string][]Listed) *Config {
 	if len(members) == 0 {
 		return c
 	}
-	defined := map[dnsname.Name]*Zone{}
-	for i := range c.Zones {
-		defined[c.Zones[i].Name] = &c.Zones[i]
-	}
 	full := *c
-	full.Zones = slices.Clip(c.Zones)
+	full.Zones = withMembers(c.Zones, members[""])
+	full.Views = slices.Clone(c.Views)
+	for i := range full.Views {
+		v := &full.Views[i]
+		v.Zones = withMembers(v.Zones, members[v.Name])
+	}
+	return &full
+}
+
+// withMembers returns zones with those that catalogs among them list.
+func withMembers(zones []Zone, members []Listed) []Zone {
+	if len(members) == 0 {
+		return zones
+	}
+	defined := map[dnsname.Name]*Zone{}
+	for i := range zones {
+		defined[zones[i].Name] = &zones[i]
+	}
+	full := slices.Clip(zones)
 	for _, m := range members {
 		from := defined[m.Catalog]
 		if from == nil || defined[m.Zone] != nil {
 			continue
 		}
 		if t := from.TemplateFor(m.Groups); t != nil {
-			full.Zones = append(full.Zones, from.Member(m.Zone, *t))
+			full = append(full, from.Member(m.Zone, *t))
 		}
 	}
-	return &full
+	return full
+}
+
+// HasCatalogs reports whether one of zones is a catalog, made here or looked at.
+func HasCatalogs(zones []Zone) bool {
+	return slices.ContainsFunc(zones, func(z Zone) bool { return z.Kind == "catalog" || len(z.Catalog.Templates) > 0 })
 }
 
 // maxCatalogName is how many octets the name of a catalog may have in wire form that
@@ -116,15 +136,15 @@ func (c *Config) checkCatalog(to *checker, path string, z Zone) {
 	}
 }
 
-// checkMembership checks that the catalogs that are to list zones exist.
-func (c *Config) checkMembership(to *checker) {
+// checkMembership checks that the catalogs that are to list zones exist, beside them.
+func checkMembership(to *checker, path string, zones []Zone) {
 	catalogs := map[dnsname.Name]bool{}
-	for _, z := range c.Zones {
+	for _, z := range zones {
 		catalogs[z.Name] = catalogs[z.Name] || z.Kind == "catalog"
 	}
-	for i, z := range c.Zones {
+	for i, z := range zones {
 		if !z.CatalogMember.IsZero() && !catalogs[z.CatalogMember] {
-			to.fail(fmt.Sprintf("zones[%d].catalogMember", i), fmt.Sprintf("there is no zone %s of kind catalog", z.CatalogMember), fmt.Sprintf("add it under zones: {name: %s, kind: catalog}", z.CatalogMember))
+			to.fail(fmt.Sprintf("%s[%d].catalogMember", path, i), fmt.Sprintf("there is no zone %s of kind catalog", z.CatalogMember), fmt.Sprintf("add it under %s: {name: %s, kind: catalog}", path, z.CatalogMember))
 		}
 	}
 }

@@ -42,7 +42,7 @@ func (c *Config) check(to *checker) {
 	c.checkResolver(to)
 	c.checkRewritings(to)
 	c.checkZones(to)
-	c.checkMembership(to)
+	checkMembership(to, "zones", c.Zones)
 	c.checkDNSSEC(to)
 	c.Resources.Check(to.fail)
 	if len(c.Routes) > 0 && len(c.Listen.HTTP) == 0 {

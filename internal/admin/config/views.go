@@ -19,7 +19,8 @@ type View struct {
 	Clients []netip.Prefix `json:"clients,omitzero" max:"10000"`
 	// Keys are the keys that the view is for. What is signed with one of them belongs
 	// to this view whatever address it comes from: so a secondary server can have the
-	// zones of several views, with a key for each.
+	// zones of several views, with a key for each. Of several views that have a key it is
+	// the first of those whose clients the sender is among, or else the first.
 	Keys []dnsname.Name `json:"keys,omitzero" max:"1000"`
 	// Isolated has the view answer nothing but its own zones, and recursion if that
 	// is on.
@@ -32,9 +33,10 @@ type View struct {
 	CacheSize Size `json:"cacheSize" default:"64MiB" min:"1MiB" max:"1TiB" example:"16MiB"`
 	// Resolver is what the view's resolver does otherwise than resolver says.
 	Resolver ViewResolver `json:"resolver"`
-	// Zones are the zones of the view, of any kind but catalog. The same zone may stand in
-	// several views and outside of them, each with content, updates and signatures of its
-	// own. Commands call one by its name and view, as in example.com@inside.
+	// Zones are the zones of the view, of any kind. The same zone may stand in several views
+	// and outside of them, each with content, updates and signatures of its own. A catalog
+	// lists zones of its view, and has its members served there. Commands call a zone by its
+	// name and view, as in example.com@inside.
 	Zones []Zone `json:"zones,omitzero" max:"100000"`
 }
 
@@ -76,19 +78,7 @@ func (c *Config) checkViews(to *checker) {
 			c.checkKeyName(to, fmt.Sprintf("%s.keys[%d]", path, k), key)
 		}
 		c.checkZoneList(to, path+".zones", v.Zones)
-		for k, z := range v.Zones {
-			c.checkViewZone(to, fmt.Sprintf("%s.zones[%d]", path, k), z)
-		}
+		checkMembership(to, path+".zones", v.Zones)
 	}
 	c.checkPrefixes(to, "dns.clientSubnet.trusted", c.DNS.ClientSubnet.Trusted)
-}
-
-// checkViewZone refuses what zones in views cannot have yet.
-func (c *Config) checkViewZone(to *checker, path string, z Zone) {
-	if z.Kind == "catalog" {
-		to.fail(path+".kind", "a catalog cannot be made in a view", "put it outside of views")
-	}
-	if len(z.Catalog.Templates) > 0 {
-		to.fail(path+".catalog", "a catalog in a view is not looked at", "put it outside of views")
-	}
 }

@@ -80,6 +80,7 @@ func TestFiguresNameRows(t *testing.T) {
 		fmt.Sprintf(shapeRestart, thousands(corpus.Zone{Origin: "a.", Shape: loadShape}.Records())): {loadWall.Name},
 	}
 	known[fmt.Sprintf(cachedRRsets, thousands(2*cachedHosts))] = []string{perRRset.Name}
+	known[fmt.Sprintf(recalled, thousands(2*recalledHosts))] = []string{untilRecalled.Name}
 	changed := thousands(corpus.Zone{Origin: "a.", Shape: changedHosts}.Records())
 	known[fmt.Sprintf(changeSigned, thousands(6*signedHosts.Hosts))] = []string{visible.Name}
 	known[fmt.Sprintf(changeMany, changed)] = []string{perUpdate.Name}

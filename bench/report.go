@@ -33,6 +33,7 @@ var figures = []table.Figure{
 	{Work: fmt.Sprintf(changeCalm, calmRate, "updates", "1.0M"), Metric: beside.Name, Most: 1.1, Absolute: true},
 	{Work: cacheUDP, Metric: cpuPerAnswer.Name, Peer: "Unbound", Most: 0.8},
 	{Work: fmt.Sprintf(cachedRRsets, thousands(2*cachedHosts)), Metric: perRRset.Name, Peer: "Unbound", Most: 1},
+	{Work: fmt.Sprintf(recalled, thousands(2*recalledHosts)), Metric: untilRecalled.Name, Most: 1, Absolute: true},
 	{Work: gatewayWork(64), Metric: cpuPerRequest.Name, Most: 1.1},
 	{Work: gatewayWork(512), Metric: cpuPerRequest.Name, Most: 1.1},
 	{Work: fmt.Sprintf(signWork, thousands(signNames)), Metric: signWall.Name, Most: 1.2},

@@ -56,5 +56,6 @@ func (a *arena) rrsets() ([]table.Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []table.Row{samples.Row(work, perRRset)}, nil
+	rows, err := a.recall()
+	return append([]table.Row{samples.Row(work, perRRset)}, rows...), err
 }

@@ -94,6 +94,19 @@ quiet=yes
 	}
 }
 
+// Keeping has Pharos keep a cache of half a million RRsets on disk, written when it ends.
+func Keeping(p Program) Program {
+	files := p.Files
+	p.Files = func(j Job) (map[string]string, []string) {
+		f, args := files(j)
+		for name, text := range f {
+			f[name] = strings.ReplaceAll(text, "resolver: {", "resolver: {cacheSize: 256MiB, saveCache: 1h, ")
+		}
+		return f, args
+	}
+	return p
+}
+
 // Roomy gives a resolver a cache that holds a million RRsets and the answers made of them.
 func Roomy(p Program) Program {
 	files := p.Files

@@ -103,6 +103,9 @@ func (t *readyTable) insert(e *readyEntry, hash uint64, now instant) {
 	}
 	way := t.place(set, e, now)
 	if old := set.entries[way].Load(); old != nil && old.is(e.name().Wire(), e.kind) {
+		if e.rcode == dnswire.RcodeServFail && old.rcode != dnswire.RcodeServFail && now < old.until() {
+			return // it was asked for before the other came, from disk or ahead of its time
+		}
 		e.main = old.main
 		e.inherit(old, now)
 	} else {

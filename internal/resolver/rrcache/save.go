@@ -336,8 +336,8 @@ func (r *restorer) answer() (kept bool, err error) {
 		return false, nil
 	}
 	hash := r.c.hash(name.Wire(), e.kind)
-	if r.c.ready.find(name.Wire(), e.kind, hash) != nil {
-		return false, nil
+	if old := r.c.ready.find(name.Wire(), e.kind, hash); old != nil && (old.rcode != dnswire.RcodeServFail || r.at >= e.until()) {
+		return false, nil // but that somebody came to nothing before this was read is no reason
 	}
 	r.c.ready.insert(e, hash, r.at)
 	return true, nil

@@ -44,6 +44,9 @@ func TestMain(m *testing.M) {
 //	guide FILE OLD=NEW... writes the shell commands of docs/FILE, block by block, to
 //	                      the files step1, step2 ..., with OLD replaced by NEW
 //	waitsigned ZONE       reloads until the node signs a zone
+//	member KIND NAME      starts a server that a check can be made of; NAME becomes its address
+//	say NAME TEXT         has the member NAME of kind agent say something else
+//	waitmember MEMBER STATE [TEXT]  waits until the node shows POOL/MEMBER so
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -51,6 +54,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"freeports": freePorts, "waitready": waitReady, "origin": origin, "readme": readme, "fetch": fetch, "edit": edit, "touch": touch,
 			"needpeers": needPeers, "guide": guide, "waitsigned": waitSigned, "keyfiles": keyFiles,
+			"member": member, "say": say, "waitmember": waitMember,
 		},
 	})
 }

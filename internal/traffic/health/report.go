@@ -213,12 +213,12 @@ const maxCause = 120
 // Printable returns what may be shown of a text that a member wrote: no control
 // characters, which could write on an operator's terminal, and not without end.
 func Printable(text string) string {
-	clean := strings.Map(func(r rune) rune {
+	clean := strings.TrimSpace(strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7F || r == '\uFFFD' || 0x80 <= r && r < 0xA0 {
 			return ' '
 		}
 		return r
-	}, text)
+	}, text))
 	if len(clean) > maxCause {
 		clean = strings.ToValidUTF8(clean[:maxCause], "") + "..."
 	}

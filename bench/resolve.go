@@ -73,28 +73,39 @@ func (a *arena) fewer(n int) int {
 	return n
 }
 
+// askAll has all of a load asked of a resolver, of which one in a thousand may go wrong,
+// and returns what the clients were told and the CPU time that it took.
+func (a *arena) askAll(s *peer.Server, l tree.Load) (*tree.Told, time.Duration, error) {
+	l.Server = address(s)
+	before, err := s.CPU()
+	if err != nil {
+		return nil, 0, err
+	}
+	told, err := tree.Ask(a.ctx, l)
+	if err != nil {
+		return nil, 0, err
+	}
+	after, err := s.CPU()
+	if err != nil {
+		return nil, 0, err
+	}
+	if told.Success() < 0.999 {
+		return nil, 0, fmt.Errorf("%d wrong and %d lost of %d, the first: %s", told.Wrong, told.Lost, l.Count, told.First)
+	}
+	return told, after - before, nil
+}
+
 // cold has 100,000 names resolved that nobody has asked for, in 20,000 domains.
 func (a *arena) cold() ([]table.Row, error) {
 	count, domains := a.fewer(100_000), a.fewer(20_000)
 	rounds := min(a.o.rounds, 3)
 	samples, err := a.resolvers("cold", rounds, tree.Config{RTT: 20 * time.Millisecond, TTL: 86400}, func(_ *tree.Tree, s *peer.Server, samples *table.Samples) error {
-		before, err := s.CPU()
-		if err != nil {
-			return err
-		}
 		begin := time.Now()
-		told, err := tree.Ask(a.ctx, tree.Load{Server: address(s), Count: count, Domains: domains, Workers: 100})
+		told, spent, err := a.askAll(s, tree.Load{Count: count, Domains: domains, Workers: 100})
 		if err != nil {
 			return err
 		}
-		after, err := s.CPU()
-		if err != nil {
-			return err
-		}
-		if told.Success() < 0.999 {
-			return fmt.Errorf("%d wrong and %d lost of %d, the first: %s", told.Wrong, told.Lost, count, told.First)
-		}
-		micros := float64(after-before) / 1e3 / float64(count)
+		micros := float64(spent) / 1e3 / float64(count)
 		samples.Add(s.Name, cpuPerQuestion.Name, micros)
 		samples.Add(s.Name, medianTook.Name, told.Quantile(500).Seconds()*1e3)
 		samples.Add(s.Name, slowestTook.Name, told.Quantile(990).Seconds()*1e3)
@@ -116,23 +127,12 @@ func (a *arena) bulk() ([]table.Row, error) {
 		if s.Name == table.Own { // the server is not what is measured
 			return a.bulkOwn(count, domains, samples)
 		}
-		before, err := s.CPU()
+		_, spent, err := a.askAll(s, tree.Load{Count: count, Domains: domains, Workers: bulkAtOnce})
 		if err != nil {
 			return err
 		}
-		told, err := tree.Ask(a.ctx, tree.Load{Server: address(s), Count: count, Domains: domains, Workers: bulkAtOnce})
-		if err != nil {
-			return err
-		}
-		after, err := s.CPU()
-		if err != nil {
-			return err
-		}
-		if told.Success() < 0.999 {
-			return fmt.Errorf("%d wrong and %d lost of %d, the first: %s", told.Wrong, told.Lost, count, told.First)
-		}
-		samples.Add(s.Name, namesPerSecond.Name, float64(count)/(after-before).Seconds())
-		a.say("%-9s %6.0f names per second of CPU time", s.Name, float64(count)/(after-before).Seconds())
+		samples.Add(s.Name, namesPerSecond.Name, float64(count)/spent.Seconds())
+		a.say("%-9s %6.0f names per second of CPU time", s.Name, float64(count)/spent.Seconds())
 		return nil
 	})
 	if err != nil || unbound == nil {

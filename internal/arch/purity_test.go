@@ -46,7 +46,7 @@ func TestPurePackages(t *testing.T) {
 // stop-watches.
 func TestTimeIsOfTheClock(t *testing.T) {
 	stopwatches := []string{
-		"internal/resolver/outbound/quic.go", "internal/resolver/outbound/https.go", "internal/resolver/outbound/stream.go",
+		"internal/resolver/outbound/quic.go", "internal/resolver/outbound/https.go", "internal/resolver/outbound/stream.go", "internal/resolver/outbound/wheel.go",
 	}
 	for _, s := range sources(t) {
 		decides := s.pkg() == "internal/node" || strings.HasPrefix(s.pkg(), "internal/authority/") || strings.HasPrefix(s.pkg(), "internal/resolver/")

@@ -3,9 +3,13 @@
 // the goroutine that the machine runs on.
 //
 //	Ask ──► line ──┐                        ┌──► Reply: done(answer)
-//	               ├──► loop: Resolver.Step ├──► Send: a goroutine with a socket of its own ──┐
-//	    events ────┘                        └──► Wait: a timer ───────────────────────────────┤
-//	       ▲──────────────────────── Arrived, Expired, Failed ◄───────────────────────────────┘
+//	    posted ────┼──► loop: Resolver.Step ├──► Send: a socket, or a link ────────────┐
+//	    timers ────┤                        └──► Wait: a timer ────────────────────────┤
+//	    sockets ───┘◄──────────────── Arrived, Expired, Failed ◄───────────────────────┘
+//
+// The loop is one goroutine that does everything about a question itself: it steps
+// the machine, opens sockets and reads them (datagrams), and waits for all of them at
+// once. Only a link has goroutines of its own, which post what comes of a query.
 //
 // It decides nothing about names or servers, and it believes nothing: what comes
 // in on an exchange's socket goes to the machine as it is. What it does see to is
@@ -36,7 +40,6 @@ import (
 
 	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
-	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/fairness"
 	"pharos/internal/resolver/iterate"
@@ -123,28 +126,36 @@ type Driver struct {
 	inside    func(now time.Time, query []byte, tcp bool) []byte
 	discard   time.Duration
 	due       chan rrcache.Question
-	turn      chan struct{} // holds one: there may be something to take out of line
-	events    chan event    // not closed
-	calls     chan func()   // what is to be run on the loop; not closed
-	quit      chan struct{} // closed by Close
+	over      chan struct{} // closed by the loop when it ends
 	links     *links
+	datagrams datagrams // the loop's, but for wake
 	trusted   *trusted
 	running   sync.WaitGroup
+	watch     stopwatch // of timers
 
 	// Owned by the loop.
-	questions map[uint64]question // by token
-	open      map[uint64]closer   // by exchange: sockets and timers
+	questions map[uint64]question  // by token
+	open      map[uint64]*exchange // by number
+	spare     []*exchange
+	timers    wheel
 	lastToken uint64
+	acts      []iterate.Action
 	backlog   []iterate.Event // of actions that failed at once
 
 	// Atomic.
-	sockets atomic.Int64 // goroutines with a socket
+	sockets atomic.Int64 // queries on their way
+	ending  atomic.Bool  // set by Close
+	news    atomic.Bool  // something has been put into line, posted or due since the loop has looked
+	asleep  atomic.Bool  // the loop waits, or is about to
 
 	closing sync.RWMutex // guards closed: while it is read, an accepted Ask reaches the loop
 	closed  bool
 
 	mu       sync.Mutex // guards counters
 	counters iterate.Counters
+
+	postMu sync.Mutex // guards posted; taken alone
+	posted []event
 
 	lineMu sync.Mutex // guards line; taken alone
 	line   *fairness.Queue[ask]
@@ -163,19 +174,17 @@ type question struct {
 	from *fairness.Party[ask]
 }
 
-// event is an event of the network, and the pooled buffer that its message lies
-// in.
+// event is something for the loop: an event of the machine's, or what is to be run.
 type event struct {
-	ev    iterate.Event
-	buf   *[]byte
-	taken chan struct{} // closed when the machine has it; nil: nobody waits
+	ev  iterate.Event
+	run func()
 }
 
-// closer is what Close ends: an exchange, or a timer.
-type closer interface{ stop() }
-
 // New starts a Driver.
-func New(cfg Config) *Driver {
+func New(cfg Config) *Driver { return start(cfg, newDatagrams) }
+
+// start is New with a way to carry datagrams.
+func start(cfg Config, carry func(open map[uint64]*exchange, port func() int) datagrams) *Driver {
 	if cfg.Cache == nil {
 		cfg.Cache = rrcache.New(clock.Now(), rrcache.Limits{})
 	}
@@ -206,17 +215,16 @@ func New(cfg Config) *Driver {
 			Validate: cfg.Validate, Anchors: cfg.Anchors, Negative: cfg.Negative, Private: cfg.Private,
 		}),
 		exchanges: int64(cfg.Exchanges), discard: cfg.Discard,
-		turn:   make(chan struct{}, 1),
-		line:   fairness.New[ask](lineOf(cfg)),
-		due:    make(chan rrcache.Question, prefetchQueue),
-		events: make(chan event, 256), // arbitrary: when it is full, sockets wait with reading
-		calls:  make(chan func()),
-		quit:   make(chan struct{}),
-		links:  newLinks(cfg.Peers, cfg.Connections), trusted: newTrusted(cfg),
+		line:  fairness.New[ask](lineOf(cfg)),
+		due:   make(chan rrcache.Question, prefetchQueue),
+		over:  make(chan struct{}),
+		links: newLinks(cfg.Peers, cfg.Connections), trusted: newTrusted(cfg),
+		watch: newStopwatch(),
 
 		questions: make(map[uint64]question),
-		open:      make(map[uint64]closer),
+		open:      make(map[uint64]*exchange),
 	}
+	d.datagrams = carry(d.open, randomPorts())
 	if cfg.Prefetch {
 		d.cache.OnDue(d.prefetch)
 	}
@@ -271,14 +279,6 @@ func lineOf(c Config) fairness.Config {
 	return fairness.Config{Work: work, Total: c.Clients, PerNetwork: c.PerNetwork}
 }
 
-// wake lets the loop look into the line.
-func (d *Driver) wake() {
-	select {
-	case d.turn <- struct{}{}:
-	default:
-	}
-}
-
 // Line returns how many questions wait for their turn, and how many are in work.
 func (d *Driver) Line() (waiting, working int) {
 	d.lineMu.Lock()
@@ -297,12 +297,7 @@ func (d *Driver) Refused() uint64 {
 // Trust replaces the trust anchors and the negative ones. They count when it returns.
 func (d *Driver) Trust(anchors []rdata.Record, negative []dnsname.Name) {
 	d.trusted.set(anchors, negative)
-	taken := make(chan struct{})
-	d.post(event{ev: iterate.Trust{Anchors: anchors, Negative: negative}, taken: taken})
-	select {
-	case <-taken:
-	case <-d.quit:
-	}
+	d.inLoop(func() { d.stepAll(iterate.Trust{Anchors: anchors, Negative: negative}) })
 }
 
 // prefetchQueue is how many questions wait to be fetched ahead: 256, arbitrary. What
@@ -314,6 +309,7 @@ func (d *Driver) prefetch(q rrcache.Question) {
 	q.Name = q.Name.Clone() // it looks at a listener's buffer
 	select {
 	case d.due <- q:
+		d.wake()
 	default:
 	}
 }
@@ -340,10 +336,14 @@ func (d *Driver) Close() {
 	d.closed = true
 	d.closing.Unlock()
 	if first {
-		close(d.quit)
+		d.ending.Store(true)
+		d.wake()
 	}
 	d.running.Wait()
 	d.links.close()
+	if first {
+		d.datagrams.close()
+	}
 }
 
 // Links returns the counters of connections over one transport, and how many there
@@ -351,141 +351,3 @@ func (d *Driver) Close() {
 func (d *Driver) Links(over iterate.Transport) (c LinkCounts, open int) {
 	return d.links.counts(over), d.links.open()
 }
-
-// loop runs the machine. Close ends it.
-func (d *Driver) loop() {
-	var acts []iterate.Action
-	for {
-		var ev iterate.Event
-		var buf *[]byte
-		var taken chan struct{}
-		select {
-		case <-d.turn:
-			if ev = d.nextAsk(); ev == nil {
-				continue
-			}
-		case q := <-d.due:
-			d.lastToken++
-			ev = iterate.Ask{Token: d.lastToken, Name: q.Name, Type: q.Type, DO: q.DO, CD: q.CD, Fresh: true}
-		case e := <-d.events:
-			ev, buf, taken = e.ev, e.buf, e.taken
-		case call := <-d.calls:
-			call()
-			continue
-		case <-d.quit:
-			d.abandon()
-			return
-		}
-		acts = d.step(ev, acts[:0])
-		for len(d.backlog) > 0 {
-			ev, d.backlog = d.backlog[0], d.backlog[1:]
-			acts = d.step(ev, acts[:0])
-		}
-		if buf != nil {
-			buffers.Put(buf)
-		}
-		if taken != nil {
-			close(taken)
-		}
-	}
-}
-
-// nextAsk takes the question out of line whose turn it is; nil if there is none, or
-// too many are in work. One at a time, so that what comes from the network does not
-// have to wait for all of them.
-func (d *Driver) nextAsk() iterate.Event {
-	d.lineMu.Lock()
-	a, from, heavy, ok := d.line.Next()
-	d.lineMu.Unlock()
-	if !ok {
-		return nil
-	}
-	d.wake()
-	d.lastToken++
-	a.question.Token, a.question.Heavy = d.lastToken, heavy
-	d.questions[d.lastToken] = question{a, from}
-	return a.question
-}
-
-// step takes one event through the machine and performs what it wants.
-func (d *Driver) step(ev iterate.Event, acts []iterate.Action) []iterate.Action {
-	switch ev := ev.(type) { // these two are over
-	case iterate.Expired:
-		d.end(ev.Exchange)
-	case iterate.Failed:
-		d.end(ev.Exchange)
-	}
-	acts = d.resolver.Step(clock.Now(), ev, acts)
-	d.mu.Lock() // before the answers go out: who has one can find it counted
-	d.counters = d.resolver.Counters()
-	d.mu.Unlock()
-	for _, a := range acts {
-		switch a := a.(type) {
-		case iterate.Send:
-			d.send(a)
-		case iterate.Wait:
-			d.open[a.Exchange] = timer{time.AfterFunc(a.Timeout, func() { d.post(event{ev: iterate.Expired{Exchange: a.Exchange}}) })}
-		case iterate.Close:
-			d.end(a.Exchange)
-		case iterate.Reply:
-			d.answer(a.Token, a.Answer)
-		}
-	}
-	return acts
-}
-
-// lateCrowd: so few questions of a network may be answered however late, 16: one user
-// whose names do not resolve is to be told why.
-const lateCrowd = 16
-
-func (d *Driver) answer(token uint64, a iterate.Answer) {
-	q := d.questions[token]
-	delete(d.questions, token)
-	d.lineMu.Lock()
-	isCrowd := q.from.Outstanding() > lateCrowd
-	d.line.Done(q.from, a.Spent.Queries+a.Spent.Signatures)
-	d.lineMu.Unlock()
-	d.wake()
-	a.Late = q.forgeable && isCrowd && d.discard > 0 && clock.Since(q.since) > d.discard
-	q.done(a)
-}
-
-// end closes an exchange's socket or stops its timer.
-func (d *Driver) end(exchange uint64) {
-	if c := d.open[exchange]; c != nil {
-		delete(d.open, exchange)
-		c.stop()
-	}
-}
-
-// post gives an event to the loop; it is lost when the Driver is closed.
-func (d *Driver) post(e event) {
-	select {
-	case d.events <- e:
-	case <-d.quit:
-	}
-}
-
-// abandon closes everything and answers who is left. No Ask can follow: closed
-// is set, and whoever saw it unset has put its question into asks.
-func (d *Driver) abandon() {
-	for exchange := range d.open {
-		d.end(exchange)
-	}
-	down := iterate.Answer{Rcode: dnswire.RcodeServFail,
-		Errors: []dnswire.ExtendedError{{Code: dnswire.EDENotReady, Text: "the resolver is shutting down"}}}
-	var left []ask
-	d.lineMu.Lock()
-	d.line.Drain(func(a ask) { left = append(left, a) })
-	d.lineMu.Unlock()
-	for _, a := range left {
-		a.done(down)
-	}
-	for token := range d.questions {
-		d.answer(token, down)
-	}
-}
-
-type timer struct{ *time.Timer }
-
-func (t timer) stop() { t.Stop() }

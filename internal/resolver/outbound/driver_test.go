@@ -148,6 +148,11 @@ const (
 // other. to a silent one.
 func internet(t *testing.T, cfg Config) (*Driver, map[string]*fake) {
 	t.Helper()
+	return internetBy(t, cfg, newDatagrams)
+}
+
+func internetBy(t *testing.T, cfg Config, carry func(map[uint64]*exchange, func() int) datagrams) (*Driver, map[string]*fake) {
+	t.Helper()
 	port, servers := listenAll(t, rootAt, testAt, otherAt)
 	servers[rootAt].set(func(q *dnswire.Message, _ bool) *dnswire.Message {
 		switch {
@@ -170,7 +175,7 @@ func internet(t *testing.T, cfg Config) (*Driver, map[string]*fake) {
 	servers[otherAt].set(func(*dnswire.Message, bool) *dnswire.Message { return nil })
 	cfg.Hints = []rdata.Record{ns(".", "a.root."), a("a.root.", rootAt)}
 	cfg.Port = port
-	d := New(cfg)
+	d := start(cfg, carry)
 	t.Cleanup(d.Close)
 	return d, servers
 }
@@ -314,17 +319,23 @@ func TestBoundsAndClose(t *testing.T) {
 	}
 }
 
-// At the limit of sockets an exchange fails at once, and nothing hangs.
+// At the limit of sockets an exchange fails at once, and nothing hangs; with room
+// again there are answers again.
 func TestSocketLimit(t *testing.T) {
-	d, _ := internet(t, Config{Exchanges: 1, Limits: iterate.Limits{Time: 2 * time.Second}})
+	d, _ := internet(t, Config{Limits: iterate.Limits{Time: 2 * time.Second}})
+	d.inLoop(func() { d.exchanges = 0 })
 	var all sync.WaitGroup
 	for i := range 20 {
 		all.Add(1)
 		d.Ask(dnsname.MustParse(fmt.Sprintf("n%d.test.", i)), rdata.TypeA, Options{}, func(iterate.Answer) { all.Done() })
 	}
 	all.Wait()
-	if c, _, _ := d.Counters(); c.NetworkFails == 0 {
-		t.Error("no exchange met the limit")
+	if c, _, sockets := d.Counters(); c.NetworkFails == 0 || sockets != 0 {
+		t.Errorf("%d exchanges met the limit, %d sockets are open", c.NetworkFails, sockets)
+	}
+	d.inLoop(func() { d.exchanges = 10 })
+	if got := resolve(t, d, "www.test."); len(got.Answer) != 1 {
+		t.Errorf("got %+v", got)
 	}
 }
 
@@ -395,7 +406,7 @@ func BenchmarkResolve(b *testing.B) {
 		r.Name = q.Question.Name
 		return &dnswire.Message{AA: true, Answer: []rdata.Record{r}}
 	})
-	d := New(Config{Hints: []rdata.Record{ns(".", "a.root."), a("a.root.", rootAt)}, Port: port})
+	d := New(Config{Hints: []rdata.Record{ns(".", "a.root."), a("a.root.", rootAt)}, Port: port, Limits: iterate.Limits{ZoneRate: 1 << 30}})
 	defer d.Close()
 	slots := make(chan struct{}, 64)
 	for i := 0; b.Loop(); i++ {

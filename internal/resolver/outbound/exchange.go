@@ -2,41 +2,35 @@ package outbound
 
 import (
 	"context"
-	cryptorand "crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
-	"sync"
+	"sync/atomic"
 	"syscall"
-	"time"
 
 	"pharos/internal/clock"
 	"pharos/internal/resolver/iterate"
 )
 
-// udpBuffer is the size of the buffers that UDP replies are read into, in octets:
-// more than we offer by EDNS (1232), for servers that send more all the same. A
-// larger reply is cut, and then refused by the machine as malformed.
-const udpBuffer = 4096
-
-var buffers = sync.Pool{New: func() any {
-	b := make([]byte, udpBuffer)
-	return &b
-}}
-
-// exchange is one query on its way.
+// exchange is one query on its way, or a timer of the machine's. It is the loop's.
 type exchange struct {
+	number uint64
+	timer  timer   // of a query over UDP, or of a Wait
+	linked *linked // over a connection that outlives the query
+
+	isDatagram bool         // it is a query over UDP
+	socket     int          // of epoll: file descriptor and 1; 0: none
+	conn       *net.UDPConn // of portable; nil: none
+}
+
+// linked is one query over a link, which a goroutine waits for.
+type linked struct {
 	driver *Driver
 	iterate.Send
-	ctx    context.Context // over a link: ends with the time, or stop
+	ctx    context.Context // ends with the time, or when the exchange is closed
 	cancel context.CancelFunc
-
-	mu      sync.Mutex // guards what follows
-	conn    net.Conn   // UDP: nil until there is one
-	stopped bool
+	ended  atomic.Bool // it is closed: nobody wants to know
 }
 
 // isLinked reports whether the query goes over a connection that outlives it.
@@ -53,17 +47,59 @@ func (d *Driver) send(s iterate.Send) {
 		d.backlog = append(d.backlog, iterate.Failed{Exchange: s.Exchange, Err: errNoSocket})
 		return
 	}
-	x := &exchange{driver: d, Send: s}
-	run := x.run
+	x := d.newExchange(s.Exchange)
 	if isLinked(s) {
-		x.ctx, x.cancel = context.WithTimeout(context.Background(), s.Timeout)
-		run = x.runLinked
+		x.linked = &linked{driver: d, Send: s}
+		x.linked.ctx, x.linked.cancel = context.WithTimeout(context.Background(), s.Timeout)
+		d.running.Go(x.linked.run) // ended by its timeout, or by end
+		return
 	}
-	d.open[s.Exchange] = x
-	d.running.Go(func() { // ended by its timeout, or by stop
-		defer d.sockets.Add(-1)
-		run()
-	})
+	x.isDatagram = true
+	if err := d.datagrams.send(x, s.To, s.Msg); err != nil {
+		d.end(s.Exchange)
+		d.backlog = append(d.backlog, iterate.Failed{Exchange: s.Exchange, Err: explain(err)})
+		return
+	}
+	d.timers.start(&x.timer, d.watch.elapsed(), s.Timeout)
+}
+
+// wait starts a timer.
+func (d *Driver) wait(w iterate.Wait) {
+	d.timers.start(&d.newExchange(w.Exchange).timer, d.watch.elapsed(), w.Timeout)
+}
+
+// newExchange returns an exchange that is open.
+func (d *Driver) newExchange(number uint64) *exchange {
+	var x *exchange
+	if last := len(d.spare) - 1; last >= 0 {
+		x, d.spare = d.spare[last], d.spare[:last]
+	} else {
+		x = new(exchange)
+	}
+	x.number, x.timer.exchange = number, number
+	d.open[number] = x
+	return x
+}
+
+// end closes an exchange, if it is open: its socket, or its timer, or it gives a
+// connection back.
+func (d *Driver) end(number uint64) {
+	x := d.open[number]
+	if x == nil {
+		return
+	}
+	delete(d.open, number)
+	d.timers.stop(&x.timer)
+	if x.isDatagram {
+		d.datagrams.end(x)
+		d.sockets.Add(-1)
+	}
+	if l := x.linked; l != nil {
+		l.ended.Store(true)
+		l.cancel()
+	}
+	*x = exchange{}
+	d.spare = append(d.spare, x)
 }
 
 // errNoCopy: there is no copy of the zone that may be used now.
@@ -79,127 +115,23 @@ func (d *Driver) askInside(s iterate.Send) iterate.Event {
 	return iterate.Failed{Exchange: s.Exchange, Err: errNoCopy}
 }
 
-// stop ends the exchange from outside: its goroutine's reading fails.
-func (x *exchange) stop() {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.stopped = true
-	if x.cancel != nil {
-		x.cancel()
-	}
-	if x.conn != nil {
-		x.conn.Close()
-	}
-}
-
-// attach makes conn the exchange's, unless it has been stopped.
-func (x *exchange) attach(conn net.Conn) bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.conn = conn
-	return !x.stopped
-}
-
-func (x *exchange) isStopped() bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.stopped
-}
-
-// run sends the query, and reports what comes until the time is over, the
-// network says no, or the exchange is stopped.
-func (x *exchange) run() {
-	deadline := time.Now().Add(x.Timeout)
-	conn, err := dialUDP(x.To)
+// run asks: there is one reply, or an error.
+func (l *linked) run() {
+	defer l.driver.sockets.Add(-1)
+	defer l.cancel()
+	reply, took, err := l.driver.links.ask(l.ctx, l.Send)
 	if err == nil {
-		defer conn.Close()
-		if !x.attach(conn) {
-			return
-		}
-		conn.SetDeadline(deadline)
-		err = x.converse(conn)
-	}
-	x.fail(err)
-}
-
-// runLinked is run over a link: there is one reply, or an error.
-func (x *exchange) runLinked() {
-	defer x.cancel()
-	reply, took, err := x.driver.links.ask(x.ctx, x.Send)
-	if err == nil {
-		x.driver.post(event{ev: iterate.Arrived{Exchange: x.Exchange, Msg: reply, Took: took}})
+		l.driver.post(event{ev: iterate.Arrived{Exchange: l.Exchange, Msg: reply, Took: took}})
 		return
 	}
-	x.fail(err)
-}
-
-// fail reports why the exchange is over, unless it was stopped.
-func (x *exchange) fail(err error) {
-	if x.isStopped() {
+	if l.ended.Load() {
 		return
 	}
-	var failed iterate.Event = iterate.Failed{Exchange: x.Exchange, Err: explain(err)}
+	var failed iterate.Event = iterate.Failed{Exchange: l.Exchange, Err: explain(err)}
 	if timeout := net.Error(nil); errors.As(err, &timeout) && timeout.Timeout() {
-		failed = iterate.Expired{Exchange: x.Exchange}
+		failed = iterate.Expired{Exchange: l.Exchange}
 	}
-	x.driver.post(event{ev: failed})
-}
-
-// converse sends the query and reads until an error, which is never nil.
-func (x *exchange) converse(conn net.Conn) error {
-	if _, err := conn.Write(x.Msg); err != nil {
-		return err
-	}
-	for {
-		buf := buffers.Get().(*[]byte)
-		n, err := conn.Read(*buf)
-		if err != nil {
-			buffers.Put(buf)
-			return err
-		}
-		x.driver.post(event{ev: iterate.Arrived{Exchange: x.Exchange, Msg: (*buf)[:n]}, buf: buf})
-	}
-}
-
-// Ports that queries may leave from: all unprivileged ones (RFC 5452 §9.2: "as
-// large as possible"), not only the system's ephemeral range.
-const (
-	firstPort = 1024
-	ports     = 65536 - firstPort
-	// portTries is how many ports that are taken are met with before the system
-	// chooses one: 8. With half of all ports taken that happens once in 256.
-	portTries = 8
-)
-
-// dialUDP returns a socket connected to to, from a random port. Being connected,
-// it gets nothing from elsewhere, and hears of ICMP errors.
-func dialUDP(to netip.AddrPort) (net.Conn, error) {
-	remote := net.UDPAddrFromAddrPort(to)
-	network := "udp4"
-	if to.Addr().Is6() {
-		network = "udp6"
-	}
-	for range portTries {
-		conn, err := net.DialUDP(network, &net.UDPAddr{Port: randomPort()}, remote)
-		if err == nil || !errors.Is(err, syscall.EADDRINUSE) {
-			return connOrNil(conn, err)
-		}
-	}
-	return connOrNil(net.DialUDP(network, nil, remote))
-}
-
-// connOrNil keeps a nil pointer from becoming an interface that is not nil.
-func connOrNil(conn *net.UDPConn, err error) (net.Conn, error) {
-	if err != nil {
-		return nil, err
-	}
-	return conn, nil
-}
-
-func randomPort() int {
-	var octets [4]byte
-	cryptorand.Read(octets[:]) // never fails
-	return firstPort + int(binary.BigEndian.Uint32(octets[:])%ports)
+	l.driver.post(event{ev: failed})
 }
 
 // explain makes of an error of the network what the machine is to know: that a
@@ -211,7 +143,7 @@ func explain(err error) error {
 			return fmt.Errorf("%w: %w", iterate.ErrNoRoute, none)
 		}
 	}
-	for _, local := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EPERM, syscall.EACCES} {
+	for _, local := range []error{syscall.EMFILE, syscall.ENFILE, syscall.EAGAIN, syscall.ENOBUFS, syscall.ENOMEM, syscall.EPERM, syscall.EACCES} {
 		if errors.Is(err, local) {
 			return fmt.Errorf("%w: %w", iterate.ErrLocal, local)
 		}

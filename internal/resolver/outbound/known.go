@@ -16,11 +16,16 @@ import (
 // false, and f is not run, when the Driver is closed.
 func (d *Driver) inLoop(f func()) bool {
 	done := make(chan struct{})
+	d.post(event{run: func() { f(); close(done) }})
 	select {
-	case d.calls <- func() { f(); close(done) }:
-		<-done // the loop ends between calls only
+	case <-done:
 		return true
-	case <-d.quit:
+	case <-d.over:
+	}
+	select { // it may have been the last
+	case <-done:
+		return true
+	default:
 		return false
 	}
 }

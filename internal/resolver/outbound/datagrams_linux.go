@@ -1,0 +1,220 @@
+package outbound
+
+import (
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// batchSize is how many sockets that have something one system call tells of: 64,
+// arbitrary. With as many there are always questions to be looked at in between.
+const batchSize = 64
+
+// epoll carries datagrams with seven system calls each, all made by the loop:
+// socket, bind, connect, epoll_ctl, send; recv, close; and one epoll_wait for as many
+// of them as have something.
+//
+// A call that cannot block is made without telling the scheduler, which would cost
+// as much again as the shorter ones of them.
+type epoll struct {
+	// Constant after newEpoll.
+	fd   int
+	open map[uint64]*exchange // the loop's
+	port func() int           // a random one
+
+	// Owned by the loop.
+	events    [batchSize]unix.EpollEvent
+	at, count int // events[at:count] are to be looked at
+	buf       [udpBuffer]byte
+	addr4     unix.RawSockaddrInet4
+	addr6     unix.RawSockaddrInet6
+
+	mu   sync.Mutex // guards bell
+	bell int        // an eventfd; less than 0: closed
+}
+
+// newDatagrams returns what costs least here. If there is no epoll, because the limit
+// of file descriptors has been reached, it is portable, which has to wait for them as well
+// but does not need one of its own.
+func newDatagrams(open map[uint64]*exchange, port func() int) datagrams {
+	n, err := newEpoll(open, port)
+	if err != nil {
+		return newPortable(open, port)
+	}
+	return n
+}
+
+func newEpoll(open map[uint64]*exchange, port func() int) (*epoll, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	bell, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err == nil {
+		if err = unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, bell, &unix.EpollEvent{Events: unix.EPOLLIN}); err != nil {
+			unix.Close(bell)
+		}
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return &epoll{fd: fd, bell: bell, open: open, port: port}, nil
+}
+
+func (n *epoll) send(x *exchange, to netip.AddrPort, msg []byte) error {
+	family := uintptr(unix.AF_INET)
+	if to.Addr().Is6() {
+		family = unix.AF_INET6
+	}
+	fd, _, errno := unix.RawSyscall(unix.SYS_SOCKET, family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_UDP)
+	if errno != 0 {
+		return errno
+	}
+	if errno = n.begin(fd, x.number, to, msg); errno != 0 {
+		unix.RawSyscall(unix.SYS_CLOSE, fd, 0, 0)
+		return errno
+	}
+	x.socket = int(fd) + 1
+	return nil
+}
+
+// begin connects a socket, from a random port, and sends. Being connected, it gets
+// nothing from elsewhere, and hears of ICMP errors.
+func (n *epoll) begin(fd uintptr, number uint64, to netip.AddrPort, msg []byte) unix.Errno {
+	if errno := n.bind(fd, to.Addr().Is6()); errno != 0 {
+		return errno
+	}
+	addr, size := n.sockaddr(to)
+	if _, _, errno := unix.RawSyscall(unix.SYS_CONNECT, fd, uintptr(addr), size); errno != 0 {
+		return errno
+	}
+	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(number), Pad: int32(number >> 32)}
+	if _, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(n.fd), unix.EPOLL_CTL_ADD, fd, uintptr(unsafe.Pointer(&event)), 0, 0); errno != 0 {
+		return errno
+	}
+	_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(msg))), uintptr(len(msg)), 0, 0, 0)
+	return errno
+}
+
+// bind gives a socket a random port; none, if those it tries are taken: then
+// connecting gives it one.
+func (n *epoll) bind(fd uintptr, is6 bool) (errno unix.Errno) {
+	wildcard := netip.IPv4Unspecified()
+	if is6 {
+		wildcard = netip.IPv6Unspecified()
+	}
+	for range portTries {
+		addr, size := n.sockaddr(netip.AddrPortFrom(wildcard, uint16(n.port())))
+		if _, _, errno = unix.RawSyscall(unix.SYS_BIND, fd, uintptr(addr), size); errno != unix.EADDRINUSE {
+			return errno
+		}
+	}
+	return 0
+}
+
+// sockaddr returns an address as the kernel wants it, in memory that the next call
+// reuses.
+func (n *epoll) sockaddr(a netip.AddrPort) (unsafe.Pointer, uintptr) {
+	port := [2]byte{byte(a.Port() >> 8), byte(a.Port())}
+	if a.Addr().Is4() {
+		n.addr4 = unix.RawSockaddrInet4{Family: unix.AF_INET, Port: *(*uint16)(unsafe.Pointer(&port)), Addr: a.Addr().As4()}
+		return unsafe.Pointer(&n.addr4), unix.SizeofSockaddrInet4
+	}
+	n.addr6 = unix.RawSockaddrInet6{Family: unix.AF_INET6, Port: *(*uint16)(unsafe.Pointer(&port)), Addr: a.Addr().As16(), Scope_id: scope(a.Addr().Zone())}
+	return unsafe.Pointer(&n.addr6), unix.SizeofSockaddrInet6
+}
+
+// scope returns the index of an interface given by number or name; 0: it is none.
+func scope(zone string) uint32 {
+	if zone == "" {
+		return 0
+	}
+	if index, err := strconv.ParseUint(zone, 10, 32); err == nil {
+		return uint32(index)
+	}
+	if found, err := net.InterfaceByName(zone); err == nil {
+		return uint32(found.Index)
+	}
+	return 0
+}
+
+func (n *epoll) end(x *exchange) {
+	if x.socket > 0 { // which takes it out of epoll, too
+		unix.RawSyscall(unix.SYS_CLOSE, uintptr(x.socket-1), 0, 0)
+		x.socket = 0
+	}
+}
+
+func (n *epoll) wait(d time.Duration) {
+	n.at, n.count = 0, 0
+	var count uintptr
+	var errno unix.Errno
+	switch events := uintptr(unsafe.Pointer(&n.events[0])); {
+	case d == 0:
+		count, _, errno = unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(n.fd), events, batchSize, 0, 0, 0)
+	case d < 0:
+		count, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(n.fd), events, batchSize, ^uintptr(0), 0, 0)
+	default:
+		ms := (d + time.Millisecond - 1) / time.Millisecond
+		count, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(n.fd), events, batchSize, uintptr(ms), 0, 0)
+	}
+	if errno == 0 { // else a signal
+		n.count = int(count)
+	}
+}
+
+func (n *epoll) next() (uint64, []byte, error, bool) {
+	for n.at < n.count {
+		event := &n.events[n.at]
+		n.at++
+		number := uint64(uint32(event.Fd)) | uint64(uint32(event.Pad))<<32
+		if number == 0 {
+			n.hear()
+			continue
+		}
+		x := n.open[number]
+		if x == nil || x.socket == 0 { // ended since
+			continue
+		}
+		size, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(x.socket-1), uintptr(unsafe.Pointer(&n.buf[0])), udpBuffer, 0, 0, 0)
+		switch errno {
+		case 0:
+			return number, n.buf[:size], nil, true
+		case unix.EAGAIN, unix.EINTR: // a datagram whose checksum was wrong
+		default:
+			return number, nil, errno, true
+		}
+	}
+	return 0, nil, nil, false
+}
+
+// hear silences the bell.
+func (n *epoll) hear() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var count uint64
+	unix.RawSyscall(unix.SYS_READ, uintptr(n.bell), uintptr(unsafe.Pointer(&count)), 8)
+}
+
+func (n *epoll) wake() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.bell >= 0 {
+		one := uint64(1)
+		unix.RawSyscall(unix.SYS_WRITE, uintptr(n.bell), uintptr(unsafe.Pointer(&one)), 8)
+	}
+}
+
+func (n *epoll) close() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	unix.Close(n.bell)
+	unix.Close(n.fd)
+	n.bell = -1
+}

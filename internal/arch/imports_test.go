@@ -39,6 +39,7 @@ internal/authority/compact:     internal/dns/... internal/authority/zone interna
 internal/authority/alias:       internal/dns/... internal/authority/zone internal/authority/journal
 internal/authority/aliases:     internal/dns/... internal/authority/zone internal/authority/journal internal/authority/alias internal/authority/answer internal/diskfile
 internal/authority/masterfile:  internal/dns/... internal/authority/zone internal/diskfile
+internal/authority/steered:     internal/dns/... internal/authority/zone internal/authority/answer internal/authority/live internal/traffic/steer
 internal/authority/gate:        internal/dns/... internal/authority/zone internal/authority/journal
 internal/authority/transfer:    internal/dns/... internal/authority/zone internal/authority/journal
 internal/authority/refresh:     internal/dns/rdata
@@ -77,7 +78,8 @@ internal/resolver/rewrite:      internal/dns/... internal/resolver/policy intern
 internal/traffic/health:
 internal/traffic/pool:          internal/traffic/health
 internal/traffic/balance:       internal/traffic/pool internal/traffic/health
-internal/traffic/steer:         internal/dns/dnsname internal/dns/rdata internal/traffic/pool internal/traffic/health internal/traffic/balance
+internal/traffic/steer:         internal/dns/dnsname internal/dns/rdata internal/traffic/pool internal/traffic/health internal/serve/admission
+internal/traffic/geoip:         internal/diskfile internal/traffic/steer internal/traffic/pool
 internal/traffic/checkspec:     internal/cluster/state internal/traffic/health
 internal/traffic/probe:         internal/dns/... internal/diskfile internal/traffic/health internal/traffic/pool
 
@@ -87,7 +89,7 @@ internal/proxy/tlscert:         internal/diskfile
 internal/proxy/httpproxy:       internal/proxy/http1 internal/proxy/route internal/traffic/balance internal/traffic/pool internal/traffic/health
 
 internal/cluster/document:      internal/dns/dnsname
-internal/cluster/state:         internal/cluster/document internal/dns/dnsname internal/dns/rdata
+internal/cluster/state:         internal/cluster/document internal/dns/dnsname internal/dns/rdata internal/traffic/steer
 internal/cluster/snapshot:      internal/diskfile
 internal/cluster/store:         internal/cluster/state internal/cluster/document
 
@@ -140,7 +142,7 @@ var pure = []string{
 	"internal/authority/zone", "internal/authority/alias", "internal/authority/answer", "internal/authority/byname", "internal/authority/compact", "internal/authority/emptyzone", "internal/authority/designated", "internal/authority/reports", "internal/authority/journal", "internal/authority/edits", "internal/authority/transfer", "internal/authority/refresh", "internal/authority/sign",
 	"internal/authority/update", "internal/authority/catalog", "internal/authority/live",
 	"internal/authority/gate", "internal/admin/migrate", "internal/admin/stubconf",
-	"internal/authority/kasp", "internal/authority/skr", "internal/authority/bootstrap",
+	"internal/authority/steered", "internal/authority/kasp", "internal/authority/skr", "internal/authority/bootstrap",
 	"internal/resolver/rrcache", "internal/resolver/cachefile", "internal/resolver/iterate", "internal/resolver/fairness", "internal/resolver/anchor", "internal/resolver/localroot", "internal/resolver/failures",
 	"internal/resolver/policy", "internal/resolver/localdata", "internal/resolver/dns64", "internal/resolver/rewrite",
 	"internal/traffic/health", "internal/traffic/checkspec", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/steer",

@@ -19,6 +19,7 @@ import (
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/outbound"
+	"pharos/internal/traffic/steer"
 )
 
 // openAliases makes the driver of the ALIAS records of a view, or of the zones outside.
@@ -137,7 +138,9 @@ func (from before) steers(steered []state.Steer) []state.Steer {
 	for _, a := range from.aliased.Steered() {
 		if at := slices.IndexFunc(steered, func(s state.Steer) bool { return s.Name == a.Like }); at >= 0 {
 			like := steered[at]
-			like.Name = a.Owner
+			if like.Name = a.Owner; like.Kind() != steer.HTTPS { // an ALIAS is about addresses
+				like.Answer = steer.Addresses.String()
+			}
 			all = append(all, like)
 		}
 	}

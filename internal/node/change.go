@@ -150,6 +150,9 @@ func (n *Node) publish(cfg *config.Config, st *state.State) error {
 	if err := n.setLedger(cfg); err != nil {
 		return err
 	}
+	if err := n.guide.follow(&cfg.Steering); err != nil {
+		return err
+	}
 	next, err := compile(cfg, st, n.beside(prev))
 	if err != nil {
 		return err
@@ -280,6 +283,7 @@ func (n *Node) watchFiles(ctx context.Context, reload <-chan struct{}) {
 		case <-tick.C:
 			n.saveVerdicts(n.data())
 			n.followLogs()
+			n.guide.geo.Look()
 			n.mu.Lock()
 			n.followCertificates(n.current.Load().Config, clock.Now(), false)
 			same := !n.filesChanged()

@@ -102,7 +102,7 @@ func settingsOf(c *config.Zone) *signer.Settings {
 	if algorithm := map[string]uint8{"sha384": zonemd.SHA384, "sha512": zonemd.SHA512}[p.ZONEMD]; algorithm != 0 {
 		s.ZONEMD = []uint8{algorithm}
 	}
-	s.Live = p.Denial == "compact"
+	s.Live, s.Exported = p.Denial == "compact", isExported(c)
 	if p.Denial == "nsec3" {
 		salt, err := hex.DecodeString(p.NSEC3.Salt)
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	"pharos/internal/admin/api"
 	"pharos/internal/admin/explain"
 	"pharos/internal/authority/answer"
+	"pharos/internal/authority/steered"
 	"pharos/internal/authority/zone"
 	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
@@ -22,7 +23,6 @@ import (
 	"pharos/internal/resolver/outbound"
 	"pharos/internal/resolver/rrcache"
 	"pharos/internal/traffic/pool"
-	"pharos/internal/traffic/steer"
 )
 
 // Explain makes the decision that a query or a request would meet now, with the
@@ -156,7 +156,7 @@ func (n *Node) explainZone(ctx context.Context, s *Snapshot, e *explain.Explanat
 	e.Add(explain.Zone, fmt.Sprintf("zone %s (serial %d) is ours: %s", idOf(p.in.viewName(), p.zone.Origin()), p.zone.Serial(), outcome.Kind), foundText(p.zone, outcome)...)
 	switch {
 	case outcome.Kind == answer.Steered:
-		s.explainSteer(e, p.zone, outcome, q, x.near, &out)
+		outcome = s.explainSteer(e, p.in.steeredQuestion(answer.Options{}, q, p.zone, x.near, e.At), outcome, &out)
 	case outcome.Kind == answer.Referral && p.recurse && outcome.Aliases == 0:
 		learnCut(x.resolver.Cache(), e.At, p.zone, outcome.Last.Cut)
 		x.explainResolve(ctx, e, q)
@@ -199,36 +199,38 @@ func foundText(z *zone.Zone, o answer.Outcome) []string {
 	return lines
 }
 
-// explainSteer tells how the pool answers, by the code that answers.
-func (s *Snapshot) explainSteer(e *explain.Explanation, z *zone.Zone, o answer.Outcome, q *dnswire.Query, from netip.Addr, out *dnswire.Builder) {
-	owner := z.Name(o.Last.Exact)
-	rule := s.steered.Find(owner)
-	view := rule.Pool.View()
-	var trace steer.Trace
-	answers := steer.Steer(nil, rule.Peek(q.Type), steer.Client{Addr: from}, view, &trace)
-	e.Add(explain.Steer, fmt.Sprintf("%s is answered from pool %s, TTL %d", owner, view.Name, rule.TTL), trace.Result)
-	for _, step := range trace.Steps {
-		text := fmt.Sprintf("%s: %d in, %d out", step.Filter, step.In, step.Out)
-		if step.Note != "" {
-			text += "; " + step.Note
+// explainSteer tells how pools answer, by the code that answers.
+func (s *Snapshot) explainSteer(e *explain.Explanation, q steered.Question, o answer.Outcome, out *dnswire.Builder) answer.Outcome {
+	o, decisions := steered.Explain(q, o, out)
+	for _, d := range decisions {
+		e.Steering = append(e.Steering, d)
+		ttl := fmt.Sprintf("TTL %d", d.TTL)
+		if d.Changing {
+			ttl += ", short while the pool is changing"
 		}
-		var lines []string
-		for _, m := range step.Members {
-			lines = append(lines, m.String())
+		if d.Scope > 0 {
+			ttl += fmt.Sprintf("; good for the first %d bits of the client's address", d.Scope)
 		}
-		e.Add(explain.Pool, text, lines...)
+		e.Add(explain.Steer, fmt.Sprintf("%s %s is answered from pool %s, %s", d.Name, d.Type, d.Pool, ttl), d.Result)
+		for _, step := range d.Steps {
+			text := fmt.Sprintf("%s: %d in, %d out", step.Filter, step.In, step.Out)
+			if step.Note != "" {
+				text += "; " + step.Note
+			}
+			var lines []string
+			for _, m := range step.Members {
+				lines = append(lines, m.String())
+			}
+			e.Add(explain.Pool, text, lines...)
+		}
+		if len(d.Answers) > 0 && d.Answers[0].Member != "" {
+			e.Add(explain.Pick, fmt.Sprintf("%s comes first", d.Answers[0].Member), d.WhatIf...)
+		}
+		if d.AllDown {
+			e.Warnings = append(e.Warnings, fmt.Sprintf("no member of pool %s is healthy, so all that are not drained are answered", d.Pool))
+		}
 	}
-	if trace.AllDown {
-		e.Warnings = append(e.Warnings, fmt.Sprintf("no member of pool %s is healthy, so all that are not drained are answered", view.Name))
-	}
-	if len(answers) == 0 {
-		answer.DenyType(answer.Options{}, q, z, o, out)
-		return
-	}
-	e.Add(explain.Pick, fmt.Sprintf("%s picks member %s first", view.Policy, view.Members[answers[0].Member].Name))
-	for _, a := range answers {
-		out.Add(dnswire.Answer, owner, a.Type(), rdata.ClassIN, a.TTL, a.AppendRDATA(nil))
-	}
+	return o
 }
 
 // explainResolve tells what the cache has, or whom the resolver asks.

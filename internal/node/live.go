@@ -6,13 +6,12 @@ import (
 	"pharos/internal/admin/telemetry"
 	"pharos/internal/authority/answer"
 	"pharos/internal/authority/live"
+	"pharos/internal/authority/steered"
 	"pharos/internal/authority/zone"
 	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
-	"pharos/internal/dns/rdata"
 	"pharos/internal/serve/dnsserver"
-	"pharos/internal/traffic/steer"
 )
 
 // This file joins zones with what signs their answers as they are asked for. The keys
@@ -54,32 +53,6 @@ func livesBy(signer *live.Signer) int {
 		return 0
 	}
 	return 1
-}
-
-// signSteered adds the signatures of the addresses that a pool has answered with, which
-// are in out already.
-func signSteered(o answer.Options, q *dnswire.Query, z *zone.Zone, owner dnsname.Name, answers []steer.Answer, out *dnswire.Builder) (reason live.Reason, full bool) { //arch:size what answer.Sign needs, and the addresses
-	var octets [steer.DefaultLimit][16]byte
-	var data [steer.DefaultLimit][]byte
-	for _, t := range [...]rdata.Type{rdata.TypeA, rdata.TypeAAAA} {
-		count := 0
-		set := rdata.RRset{Name: owner, Type: t, Class: rdata.ClassIN}
-		for _, a := range answers {
-			if a.Type() == t && count < len(data) {
-				set.TTL = a.TTL
-				data[count] = a.AppendRDATA(octets[count][:0])
-				count++
-			}
-		}
-		if count == 0 {
-			continue
-		}
-		set.Data = data[:count]
-		if reason, full = answer.Sign(o, q, z, set, out); reason != live.Signed || full {
-			return reason, full
-		}
-	}
-	return live.Signed, false
 }
 
 // late is an answer from a zone that is to be made once more.
@@ -126,7 +99,7 @@ func (n *Node) signLate(l late, d *dnsserver.Deferred) {
 		start := out.Mark()
 		outcome := answer.With(l.options, d.Query(), l.zone, l.rotation, out)
 		if outcome.Kind == answer.Steered {
-			outcome.Unsigned = l.s.steer(l.options, l.zone, outcome, d.Query(), l.near, out)
+			outcome, _ = steered.Add(l.s.steeredQuestion(l.options, d.Query(), l.zone, l.near, clock.Now()), outcome, out)
 		}
 		if outcome.Unsigned != live.Signed {
 			out.Rollback(start)

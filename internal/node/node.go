@@ -109,6 +109,7 @@ type Node struct {
 	*keeping // of the zones outside of views
 
 	certificates tlscert.Store
+	guide        *guide
 
 	current  atomic.Pointer[Snapshot]
 	store    atomic.Pointer[store.Store] // nil until it is open
@@ -158,6 +159,7 @@ func New(o Options) (*Node, error) {
 
 // build makes the parts, in the order in which they need each other.
 func (n *Node) build(cfg *config.Config, o Options) error {
+	n.guide = n.newGuide()
 	n.prober = probe.New(probe.Config{OnTransition: n.onTransition, OnNotes: n.onNotes})
 	n.restoreVerdicts(cfg.Data)
 	n.images = masterfile.NewImages(filepath.Join(cfg.Data, "images"), n.log)

@@ -38,6 +38,7 @@ const (
 	policyWarning      code = "policy-warning"      // a policy zone has owner names that are no triggers
 	localDataWarning   code = "local-data-warning"  // lines of a hosts file, or all of it, cannot be read
 	steerHomeless      code = "steer-homeless"      // steered names lie in no zone of ours
+	databaseRefused    code = "database-refused"    // the database of places cannot be used
 
 	signingFailed    code = "dnssec-failed"         // a zone is not signed as its policy says
 	signaturesExpire code = "dnssec-expiring"       // signatures end soon and are not renewed
@@ -55,7 +56,7 @@ const (
 )
 
 // severities of the codes that are not errors.
-var warnings = []code{memberWarning, localRootFailed, policyWarning, localDataWarning, offlineEnds, trustMended, trustFailing, parentWaits, serversBehind, clockJumped, certificateEnding, zoneWarning, transferFailed, notifyFailed, objectUnused, listenerFailed, steerHomeless, memberRefused, forwardFailed, aliasFailed}
+var warnings = []code{memberWarning, localRootFailed, policyWarning, localDataWarning, offlineEnds, trustMended, trustFailing, parentWaits, serversBehind, clockJumped, certificateEnding, zoneWarning, transferFailed, notifyFailed, objectUnused, listenerFailed, steerHomeless, databaseRefused, memberRefused, forwardFailed, aliasFailed}
 
 // subject is what a problem is about: a zone, a pool, or nothing.
 type subject struct {

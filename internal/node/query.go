@@ -6,6 +6,7 @@ import (
 
 	"pharos/internal/authority/answer"
 	"pharos/internal/authority/live"
+	"pharos/internal/authority/steered"
 	"pharos/internal/authority/zone"
 	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
@@ -15,7 +16,6 @@ import (
 	"pharos/internal/resolver/rewrite"
 	"pharos/internal/resolver/rrcache"
 	"pharos/internal/serve/dnsserver"
-	"pharos/internal/traffic/steer"
 )
 
 // This file is the way of a query, from the listener's hands back into them:
@@ -156,11 +156,13 @@ func (n *Node) queryZone(s *Snapshot, p plan, r *dnsserver.Request, a asker) dns
 	}
 	outcome := answer.With(options, &r.Query, p.zone, r.Rotation, &r.Out)
 	if outcome.Kind == answer.Steered {
-		outcome.Unsigned = s.steer(options, p.zone, outcome, &r.Query, a.near, &r.Out)
+		var scope int
+		outcome, scope = steered.Add(p.in.steeredQuestion(options, &r.Query, p.zone, a.near, r.Now), outcome, &r.Out)
+		r.Out.RaiseScope(scope)
 	}
 	if outcome.Unsigned != live.Signed {
 		r.Out.Rollback(start)
-		return n.withoutSignature(late{s, p.zone, options, r.Rotation, a.near}, outcome.Unsigned, r)
+		return n.withoutSignature(late{p.in, p.zone, options, r.Rotation, a.near}, outcome.Unsigned, r)
 	}
 	switch outcome.Kind {
 	case answer.Referral:
@@ -249,39 +251,6 @@ func (n *Node) resolveAlias(s *Snapshot, r *dnsserver.Request, a asker) dnsserve
 		n.log.Debug("late answer not sent", "client", d.Client(), "error", err)
 	}
 	return dnsserver.Later
-}
-
-// steer answers the name at which an answer from z arrived, from its pool. The result
-// says why it lacks signatures, if it does: then it is of no use.
-func (s *Snapshot) steer(o answer.Options, z *zone.Zone, outcome answer.Outcome, q *dnswire.Query, client netip.Addr, out *dnswire.Builder) live.Reason { //arch:size the options, the question and where it arrived
-	owner := z.Name(outcome.Last.Exact)
-	rule := s.steered.Find(owner)
-	if rule == nil { // the zone was compiled with the rules of this snapshot
-		panic("BUG: steered node without a rule: " + owner.String())
-	}
-	var room [steer.DefaultLimit]steer.Answer
-	answers := steer.Steer(room[:0], rule.Question(q.Type), steer.Client{Addr: client}, rule.Pool.View(), nil)
-	if len(answers) == 0 {
-		return answer.DenyType(o, q, z, outcome, out)
-	}
-	start := out.Mark()
-	var octets [16]byte
-	for _, a := range answers {
-		if !out.Add(dnswire.Answer, owner, a.Type(), rdata.ClassIN, a.TTL, a.AppendRDATA(octets[:0])) {
-			out.Rollback(start)
-			out.SetTC(true)
-			return live.Signed
-		}
-	}
-	if o.Live == nil {
-		return live.Signed
-	}
-	reason, full := signSteered(o, q, z, owner, answers, out)
-	if full {
-		out.Rollback(start)
-		out.SetTC(true)
-	}
-	return reason
 }
 
 // queryCache answers a query with RD=0 of a client that may recurse: with what

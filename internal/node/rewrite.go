@@ -9,6 +9,7 @@ import (
 
 	"pharos/internal/admin/explain"
 	"pharos/internal/authority/answer"
+	"pharos/internal/authority/steered"
 	"pharos/internal/authority/zone"
 	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
@@ -118,8 +119,8 @@ func (n *Node) lookupIn(s *Snapshot, z *zone.Zone, name dnsname.Name, t rdata.Ty
 	var out dnswire.Builder
 	out.Reset(q, make([]byte, dnswire.MaxMessage+dnswire.BufferSlack), dnswire.MaxMessage)
 	outcome := answer.With(answer.Options{Minimal: true}, q, z, 0, &out)
-	if outcome.Kind == answer.Steered {
-		s.steer(answer.Options{Minimal: true}, z, outcome, q, options.Client, &out)
+	if _, in := s.find(name, t); outcome.Kind == answer.Steered {
+		outcome, _ = steered.Add(in.steeredQuestion(answer.Options{Minimal: true}, q, z, options.Client, clock.Now()), outcome, &out)
 	}
 	if outcome.Kind == answer.Referral {
 		learnCut(n.cacheOf(s), clock.Now(), z, outcome.Last.Cut)

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"iter"
 	"os"
-	"slices"
-	"time"
 
 	"pharos/internal/admin/config"
 	"pharos/internal/authority/aliases"
@@ -47,9 +45,9 @@ type Snapshot struct {
 	keys        map[dnsname.Name]*tsig.Key
 	read        int // records read for this snapshot, not taken over
 	zones       *zone.Set
-	lives       int                             // zones whose answers are signed as they are asked for
-	broken      int                             // zones without anything to serve
-	steering    map[dnsname.Name][]dnsname.Name // the steered names of each zone
+	lives       int                        // zones whose answers are signed as they are asked for
+	broken      int                        // zones without anything to serve
+	steering    map[dnsname.Name][]marking // the steered names of each zone
 	steered     *steer.Table
 	pools       *pool.Registry
 	gateway     *httpproxy.Table
@@ -99,6 +97,7 @@ type before struct {
 	parts   func(*config.View, *Snapshot) (*viewParts, error) // of a view
 
 	cache *rrcache.Cache // of the resolver; nil while nothing is served
+	guide *guide         // what steering goes by; nil while nothing is served
 }
 
 // compile makes the snapshot of a configuration and the applied resources. What
@@ -132,7 +131,7 @@ func compile(cfg *config.Config, st *state.State, from before) (*Snapshot, error
 		return nil, err
 	}
 	steered := from.steers(resources.Steer)
-	s.steered = compileSteer(steered, s.pools)
+	s.steered = from.guide.table(steered, s.pools)
 	if s.keys, err = compileKeys(cfg.Keys); err != nil {
 		return nil, err
 	}
@@ -156,7 +155,7 @@ func poolSpecs(pools []state.Pool) []pool.Spec {
 		for _, m := range p.Members {
 			spec.Members = append(spec.Members, pool.MemberSpec{
 				Name: m.Name, Address: m.Address, Weight: m.Weight, Drain: m.Drain,
-				Tier: m.Tier, Capacity: m.Capacity, Bandwidth: int64(m.Bandwidth), Place: placeOf(m.Place),
+				Tier: m.Tier, Capacity: m.Capacity, Bandwidth: int64(m.Bandwidth), Place: placeOf(m.Place), Host: hostOf(m.Host),
 			})
 		}
 		specs[i] = spec
@@ -182,14 +181,6 @@ func compileRoutes(routes []state.Route, pools *pool.Registry, prev *Snapshot) (
 	}
 	table, errs := httpproxy.NewTable(rules, pools.Pools(), before)
 	return table, errors.Join(errs...)
-}
-
-func compileSteer(names []state.Steer, pools *pool.Registry) *steer.Table {
-	rules := make([]steer.Rule, len(names))
-	for i, n := range names {
-		rules[i] = steer.Rule{Name: n.Name, Pool: pools.Pool(n.Pool), TTL: rdata.TTL(time.Duration(n.TTL) / time.Second)}
-	}
-	return steer.NewTable(rules)
 }
 
 // compileZones loads the zones whose files or steered names have changed, and
@@ -295,35 +286,13 @@ func compileKeys(keys []config.Key) (map[dnsname.Name]*tsig.Key, error) {
 	return all, nil
 }
 
-// steeredByZone returns, for each zone, the steered names that it has to leave to
-// their pools: those for which it is the closest zone.
-func steeredByZone(zones []config.Zone, steered []state.Steer) map[dnsname.Name][]dnsname.Name {
-	apexes := make(map[dnsname.Name]bool, len(zones))
-	for _, z := range zones {
-		apexes[z.Name] = true
-	}
-	mine := map[dnsname.Name][]dnsname.Name{}
-	for _, st := range steered {
-		for n := st.Name; !n.IsZero(); n = n.Parent() {
-			if apexes[n] {
-				mine[n] = append(mine[n], st.Name)
-				break
-			}
-		}
-	}
-	for _, names := range mine {
-		slices.SortFunc(names, dnsname.Name.Compare)
-	}
-	return mine
-}
-
 // homelessText says which steered names lie in no zone of ours, or nothing if all
 // do: nobody is referred to this server for them, and they cannot be answered.
 func (s *Snapshot) homelessText() string {
 	var first dnsname.Name
 	count := 0
 	for _, st := range s.State.Resources().Steer {
-		if s.zones.Find(st.Name, rdata.TypeA) == nil && !s.isBroken(st.Name) {
+		if z := s.zones.Find(st.Name, rdata.TypeA); z == nil && !s.isBroken(st.Name) || z != nil && !mayMark(z.Origin(), st) {
 			if count++; count == 1 {
 				first = st.Name
 			}
@@ -333,7 +302,7 @@ func (s *Snapshot) homelessText() string {
 	case 0:
 		return ""
 	case 1:
-		return fmt.Sprintf("steer: %s lies in none of the zones, so it is not answered", first)
+		return fmt.Sprintf("steer: %s lies in none of the zones, or is to be a CNAME at an apex, so it is not answered", first)
 	}
-	return fmt.Sprintf("steer: %s and %d other names lie in none of the zones, so they are not answered", first, count-1)
+	return fmt.Sprintf("steer: %s and %d other names lie in none of the zones, or are to be CNAMEs at an apex, so they are not answered", first, count-1)
 }

@@ -46,7 +46,7 @@ func (n *Node) beside(prev *Snapshot) before {
 		},
 		stages: n.stages(aliasStage(n.aliases)), aliased: n.aliases, keys: n.signers.Keys,
 		accepted: n.accepted, images: n.images, signatures: n.signatures, parts: n.partsOf,
-		journals: n.journals, serials: n.serials, raise: n.raise, cache: n.cache,
+		journals: n.journals, serials: n.serials, raise: n.raise, cache: n.cache, guide: n.guide,
 	}
 }
 
@@ -73,7 +73,7 @@ func (n *Node) zoneChanged(name dnsname.Name) {
 
 // serve returns the zone of c as it is to be served now, which is old if nothing
 // has changed.
-func (from before) serve(cfg *config.Config, c *config.Zone, steered []dnsname.Name, old *servedZone) *servedZone {
+func (from before) serve(cfg *config.Config, c *config.Zone, steered []marking, old *servedZone) *servedZone {
 	if old != nil && old.Kind != c.Kind {
 		old = nil
 	}
@@ -139,7 +139,7 @@ func (from before) source(c *config.Zone, old *servedZone) *servedZone {
 
 // advance takes the source's version of s to what is served. If a stage refuses
 // it, what was served before is served on.
-func (from before) advance(c *config.Zone, s *servedZone, steered []dnsname.Name, old *servedZone) {
+func (from before) advance(c *config.Zone, s *servedZone, steered []marking, old *servedZone) {
 	v := s.source
 	if old != nil {
 		s.steered = old.steered
@@ -174,7 +174,7 @@ type steering struct {
 }
 
 // apply returns z with the steered names marked, which is z if there are none.
-func (s *steering) apply(z *zone.Zone, joined string, names []dnsname.Name) *zone.Zone {
+func (s *steering) apply(z *zone.Zone, joined string, names []marking) *zone.Zone {
 	switch {
 	case z == nil || len(names) == 0:
 		*s = steering{}
@@ -184,7 +184,7 @@ func (s *steering) apply(z *zone.Zone, joined string, names []dnsname.Name) *zon
 	}
 	edit := z.Edit()
 	for _, n := range names {
-		edit.Steer(n)
+		edit.Steer(n.name, n.how)
 	}
 	marked, _ := edit.Finish() // steering refuses nothing
 	*s = steering{joined, z, marked}

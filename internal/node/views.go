@@ -294,7 +294,7 @@ func (s *Snapshot) compileViews(cfg *config.Config, from before) error {
 			return fmt.Errorf("views[%d]: %w", i, err)
 		}
 		steered := inside.steers(s.State.Resources().Steer)
-		v.steered = compileSteer(steered, s.pools)
+		v.steered = inside.guide.table(steered, s.pools)
 		if err = v.compileRules(inside.cache, inside.prev); err != nil {
 			return fmt.Errorf("views[%d].resolver.%w", i, err)
 		}
@@ -334,7 +334,7 @@ func (s *Snapshot) link() {
 
 // within returns what the view v of c is compiled beside.
 func (from before) within(c *config.View, v *Snapshot) (before, error) {
-	inside := before{view: c.Name, status: from.status, images: from.images}
+	inside := before{view: c.Name, status: from.status, images: from.images, guide: from.guide}
 	if from.prev != nil {
 		for _, old := range from.prev.views {
 			if old.viewName() == c.Name {

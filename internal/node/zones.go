@@ -65,10 +65,11 @@ func (s *servedZone) keepJournal(old *servedZone, limit int) {
 	}
 }
 
-func joinNames(names []dnsname.Name) string {
+func joinNames(names []marking) string {
 	var b strings.Builder
 	for _, n := range names {
-		b.WriteString(n.Wire())
+		b.WriteString(n.name.Wire())
+		b.WriteByte(byte(n.how))
 	}
 	return b.String()
 }

@@ -45,6 +45,7 @@ func (c *Config) check(to *checker) {
 	checkMembership(to, "zones", c.Zones)
 	c.checkDNSSEC(to)
 	c.Resources.Check(to.fail)
+	c.checkSteering(to)
 	if len(c.Routes) > 0 && len(c.Listen.HTTP) == 0 {
 		to.fail("routes", "there are routes but no address to take requests at", `add listen: {http: ["0.0.0.0:80"]}`)
 	}

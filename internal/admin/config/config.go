@@ -48,6 +48,8 @@ type Config struct {
 	Resolver Resolver `json:"resolver"`
 	// The pools, steered names and routes.
 	state.Resources
+	// Steering is what the answers from pools go by: where clients are.
+	Steering Steering `json:"steering"`
 	// DNS bounds what the DNS listeners take on.
 	DNS DNS `json:"dns"`
 	// TLS is what encrypted listeners show to clients.

@@ -59,6 +59,7 @@ type Explanation struct {
 	Outcome  string    `json:"outcome"`            // "NOERROR", "REFUSED", "member a", ...
 	Result   []string  `json:"result,omitempty"`   // records, or the member's address
 	Warnings []string  `json:"warnings,omitempty"` // what an operator should know, such as a pool that is all down
+	Steering []any     `json:"steering,omitempty"` // the decisions of pools, step by step (steered.Explained)
 }
 
 // Add appends a step.

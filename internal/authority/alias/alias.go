@@ -134,7 +134,7 @@ func Fill(z *zone.Zone, records []Record, t Terms) (*zone.Zone, error) {
 		isFirst := r.Owner != last
 		last = r.Owner
 		node := z.Lookup(r.Owner).Exact
-		isSteered := node != 0 && z.IsSteered(node)
+		isSteered := node != 0 && z.Steering(node).Hides(rdata.TypeA)
 		if !t.Keep && (ok || isSteered || !isFirst) {
 			edit.Delete(rdata.Record{Name: r.Owner, Type: rdata.TypeALIAS, Class: rdata.ClassIN, Data: r.data})
 		}

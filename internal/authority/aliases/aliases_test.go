@@ -153,7 +153,7 @@ func (w *world) source(origin, text string, steered ...string) dnsname.Name {
 	if len(steered) > 0 {
 		edit := z.Edit()
 		for _, s := range steered {
-			edit.Steer(dnsname.MustParse(s))
+			edit.Steer(dnsname.MustParse(s), zone.SteersAddresses)
 		}
 		z, _ = edit.Finish()
 	}

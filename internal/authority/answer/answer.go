@@ -38,7 +38,7 @@ const (
 	YXDomain             // a DNAME made too long a name (RFC 6672 §2.2)
 	Partial              // an alias chain that leaves the zone, is too long, or a loop
 	Refused              // the name is not in the zone at all
-	Steered              // the addresses of Outcome.Last.Exact are for the caller to add
+	Steered              // the records of Outcome.Last.Exact are for the caller to add
 	Unready              // the addresses of an ALIAS are not known yet: SERVFAIL
 )
 
@@ -171,7 +171,7 @@ func (r *response) isDelegated(found zone.Found) bool {
 // answerNode answers for name with the records of node: its own, or those of the
 // source of synthesis.
 func (r *response) answerNode(name dnsname.Name, node zone.Node) progress {
-	if r.z.IsSteered(node) && isAddress(r.q.Type) && node == r.outcome.Last.Exact {
+	if node == r.outcome.Last.Exact && r.z.Steering(node).Takes(r.q.Type) {
 		r.outcome.Kind = Steered
 		return done
 	}
@@ -215,16 +215,10 @@ func (r *response) isUnready(node zone.Node) bool {
 	return !has4 && !has6
 }
 
-// isAddress reports whether a steered name leaves t to whoever knows what is
-// healthy. ANY is among them: RFC 8482 §4.1 allows an answer with one RRset.
-func isAddress(t rdata.Type) bool {
-	return t == rdata.TypeA || t == rdata.TypeAAAA || t == rdata.TypeANY
-}
-
 // DenyType makes out, an answer to q from z, say that the name exists without the
-// type asked for: for the caller that has no address for a Steered name, at which
+// type asked for: for the caller that has no record for a Steered name, at which
 // the answer arrived as outcome says. With o.Live the proof is made for the question: the
-// zone's own says that the name has addresses of both families.
+// zone's own says that the name has all that it may be answered with.
 func DenyType(o Options, q *dnswire.Query, z *zone.Zone, outcome Outcome, out *dnswire.Builder) live.Reason {
 	r := response{q: q, z: z, out: out, Options: o}
 	if q.EDNS.DO && (z.IsSigned() || o.Live != nil) {

@@ -343,8 +343,8 @@ func TestNoAllocs(t *testing.T) {
 // served, be it as additional records or by a wildcard.
 func TestSteeredTargets(t *testing.T) {
 	b := zone.NewBuilder(dnsname.MustParse("example."))
-	b.Steer(dnsname.MustParse("app.example."))
-	b.Steer(dnsname.MustParse("*.apps.example."))
+	b.Steer(dnsname.MustParse("app.example."), zone.SteersAddresses)
+	b.Steer(dnsname.MustParse("*.apps.example."), zone.SteersAddresses)
 	text := "@ 60 SOA ns.other. h.other. 1 2 3 4 5\n@ 60 NS app\n@ 60 MX 10 app\napp 60 A 192.0.2.1\n"
 	for r, err := range zonefile.Read(strings.NewReader(text), zonefile.Options{Origin: dnsname.MustParse("example.")}) {
 		if err != nil {

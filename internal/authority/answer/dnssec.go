@@ -206,7 +206,7 @@ func (r *response) proveLive(name dnsname.Name, found zone.Found) bool {
 	if node == 0 {
 		node = found.Wildcard
 	}
-	switch steered := r.z.IsSteered(node) && isAddress(r.q.Type); {
+	switch steered := r.z.Steering(node).Takes(r.q.Type); {
 	case r.isCompact(), steered && r.z.DenialType() == rdata.TypeNSEC:
 		r.denyLive(name, node, r.q.Type)
 	case steered && r.z.DenialType() == rdata.TypeNSEC3:

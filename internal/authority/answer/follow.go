@@ -121,3 +121,23 @@ func (r *response) goOn(l link, target dnsname.Name, found zone.Found) {
 		r.follow(target, found, &l)
 	}
 }
+
+// Follow goes on with the target of an alias that the caller has put into out as the answer
+// for a Steered name, at which the answer arrived as outcome says. The result is that of
+// the whole chain; it may be Steered again.
+func Follow(o Options, q *dnswire.Query, z *zone.Zone, outcome Outcome, target []byte, out *dnswire.Builder) Outcome { //arch:size what With needs, and where it stands
+	r := response{q: q, z: z, out: out, Options: o, outcome: outcome}
+	var p proofs
+	if q.EDNS.DO && (z.IsSigned() || o.Live != nil) {
+		r.proofs = &p
+	}
+	r.outcome.Kind = Partial
+	r.goOnWith(link{name: z.Name(outcome.Last.Exact), length: outcome.Aliases + 1}, target)
+	if r.proofs != nil && r.outcome.Kind != Steered {
+		r.addProofs()
+	}
+	if r.outcome.Truncated {
+		out.SetTC(true)
+	}
+	return r.outcome
+}

@@ -144,20 +144,18 @@ const maxTypes = 64
 
 // typesOf appends the types that node has (RFC 4035 §2.3: at a cut, what the parent knows).
 func (r *response) typesOf(node zone.Node, without rdata.Type, types []rdata.Type) []rdata.Type {
-	cut := r.z.IsCut(node)
+	cut, steering := r.z.IsCut(node), r.z.Steering(node)
 	sets := r.z.RRsets(node)
 	for set, ok := sets.Next(); ok; set, ok = sets.Next() {
 		t := set.Type
-		if t == rdata.TypeRRSIG || t == rdata.TypeNSEC || t == without || cut && t != rdata.TypeNS && t != rdata.TypeDS || len(types) > maxTypes-6 {
+		if t == rdata.TypeRRSIG || t == rdata.TypeNSEC || t == without || steering.Hides(t) || cut && t != rdata.TypeNS && t != rdata.TypeDS || len(types) > maxTypes-6 {
 			continue
 		}
 		types = insertType(types, t)
 	}
-	if r.z.IsSteered(node) && !cut {
-		for _, t := range [...]rdata.Type{rdata.TypeA, rdata.TypeAAAA} {
-			if t != without {
-				types = insertType(types, t)
-			}
+	for _, t := range steering.Types() {
+		if t != without && !cut {
+			types = insertType(types, t)
 		}
 	}
 	return types

@@ -41,7 +41,7 @@ func newLiveWorld(t testing.TB, text string, params sign.Params, algorithm uint8
 		b.Add(r)
 	}
 	for _, n := range steered {
-		b.Steer(dnsname.MustParse(n))
+		b.Steer(dnsname.MustParse(n), zone.SteersAddresses)
 	}
 	z, problems := b.Finish()
 	if z == nil {

@@ -29,8 +29,8 @@ func TestSteeredName(t *testing.T) {
 	b.Add(record("old.example.", rdata.TypeTXT, "kept"))
 	b.Add(record("alias.example.", rdata.TypeCNAME, "app"))
 	b.Add(record("*.example.", rdata.TypeMX, "5 mx"))
-	b.Steer(dnsname.MustParse("app.example."))
-	b.Steer(dnsname.MustParse("old.example."))
+	b.Steer(dnsname.MustParse("app.example."), zone.SteersAddresses)
+	b.Steer(dnsname.MustParse("old.example."), zone.SteersAddresses)
 	z, problems := b.Finish()
 	if z == nil {
 		t.Fatal(problems)

@@ -140,7 +140,7 @@ func (c *checker) hasAddress(f zone.Found) bool {
 	if node == 0 {
 		return false
 	}
-	if c.next.IsSteered(node) {
+	if c.next.Steering(node).Hides(rdata.TypeA) {
 		return true
 	}
 	_, a := c.next.RRset(node, rdata.TypeA)

@@ -28,24 +28,23 @@ func (s *signing) typesAt(n zone.Node, content []rdata.RRset, types []rdata.Type
 		signed = signed || !cut || t == rdata.TypeDS
 		types = append(types, t)
 	}
-	steered := s.z.IsSteered(n)
-	place := func(t rdata.Type) { // a type that the zone need not have
-		if len(types) == 0 || types[len(types)-1] < t {
-			add(t)
-		}
+	steering := s.z.Steering(n)
+	if s.p.Exported { // a server that denies what its own chain lists is bogus to a validator
+		steering = zone.NotSteered
 	}
+	missing := steering.Types()
 	for _, set := range content {
-		if steered && set.Type > rdata.TypeA {
-			place(rdata.TypeA)
+		if steering.Hides(set.Type) {
+			continue
 		}
-		if steered && set.Type > rdata.TypeAAAA {
-			place(rdata.TypeAAAA)
+		for len(missing) > 0 && missing[0] < set.Type {
+			add(missing[0])
+			missing = missing[1:]
 		}
 		add(set.Type)
 	}
-	if steered {
-		place(rdata.TypeA)
-		place(rdata.TypeAAAA)
+	for _, t := range missing {
+		add(t)
 	}
 	if signed {
 		types = insertType(types, rdata.TypeRRSIG)

@@ -107,8 +107,8 @@ func Strip(z *zone.Zone) (*zone.Zone, []zone.Problem) {
 		}
 	}
 	for n := range z.Nodes() {
-		if z.IsSteered(n) {
-			b.Steer(z.Name(n))
+		if how := z.Steering(n); how != zone.NotSteered {
+			b.Steer(z.Name(n), how)
 		}
 	}
 	return b.Finish()

@@ -154,8 +154,8 @@ func (p *Plan) Finish() (*zone.Zone, []zone.Problem, error) {
 		b.Add(r)
 	}
 	for n := range p.z.Nodes() {
-		if p.z.IsSteered(n) {
-			b.Steer(p.z.Name(n))
+		if how := p.z.Steering(n); how != zone.NotSteered {
+			b.Steer(p.z.Name(n), how)
 		}
 	}
 	z, problems := b.Finish()

@@ -79,6 +79,10 @@ type Params struct {
 	// Live: the zone gets no chain and no signatures but those of its keys; the server
 	// that has the keys signs answers as they are asked for (RFC 9824).
 	Live bool
+	// Exported: at steered names the zone has the present answers, for servers that know
+	// nothing of pools, and the chain lists these. Otherwise it lists all that the names may
+	// be answered with, and nothing of the zone's own that is hidden.
+	Exported bool
 
 	// KeyTTL is the TTL of DNSKEY, CDS and CDNSKEY records: DefaultKeyTTL.
 	KeyTTL rdata.TTL

@@ -28,7 +28,7 @@ type Revision struct {
 // Change is records to be deleted from a signed version, and to be added to it.
 type Change struct {
 	Deleted, Added []rdata.Record
-	Steered        []dnsname.Name // names that are steered now; see zone.Builder.Steer
+	Steered        map[dnsname.Name]zone.Steering // names that are steered now; see zone.Builder.Steer
 }
 
 // Apply returns the version of old that c makes.
@@ -40,8 +40,8 @@ func (c Change) Apply(old *zone.Zone) (*zone.Zone, []zone.Problem) {
 	for _, r := range c.Added {
 		e.Add(r)
 	}
-	for _, n := range c.Steered {
-		e.Steer(n)
+	for n, how := range c.Steered {
+		e.Steer(n, how)
 	}
 	return e.Finish()
 }
@@ -183,7 +183,10 @@ func (u *updating) touch(n dnsname.Name) error {
 		return fmt.Errorf("%s is not steered any more: %w", n, ErrWhole)
 	}
 	if now != 0 && u.z.IsSteered(now) {
-		u.change.Steered = append(u.change.Steered, n)
+		if u.change.Steered == nil {
+			u.change.Steered = map[dnsname.Name]zone.Steering{}
+		}
+		u.change.Steered[n] = u.z.Steering(now)
 	}
 	// An empty non-terminal exists because of what is below it.
 	for a := n.Parent(); a.IsSubdomainOf(u.origin) && u.p.NSEC3 != nil; a = a.Parent() {

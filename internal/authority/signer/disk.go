@@ -214,11 +214,13 @@ func readCopy(f io.Reader, name dnsname.Name, size int64) (*zone.Zone, about, er
 	}
 	b := zone.NewBuilder(name)
 	for _, text := range a.Steered {
+		text, word, _ := strings.Cut(text, " ") // without a word: written before there were several
 		n, err := dnsname.Parse(text)
-		if err != nil || !n.IsSubdomainOf(name) {
+		how, ok := zone.ParseSteering(word)
+		if err != nil || !ok || !n.IsSubdomainOf(name) {
 			return nil, a, errDamaged
 		}
-		b.Steer(n)
+		b.Steer(n, how)
 	}
 	if err := rdata.ReadPacked(r, a.Records, b.Add); err != nil {
 		return nil, a, fmt.Errorf("%w: %v", errDamaged, err)

@@ -80,14 +80,16 @@ type Server struct {
 
 // Settings is how a zone is signed.
 type Settings struct {
-	Policy kasp.Policy   `json:"policy"`
-	NSEC3  *sign.NSEC3   `json:"nsec3,omitempty"`
-	Live   bool          `json:"live,omitempty"`   // nothing but the keys is signed on disk
-	ZONEMD []uint8       `json:"zonemd,omitempty"` // the hash algorithms of digests of the zone
-	KeyTTL rdata.TTL     `json:"keyTTL"`
-	Life   time.Duration `json:"life"`
-	Jitter time.Duration `json:"jitter"`
-	Renew  time.Duration `json:"renew"`
+	Policy kasp.Policy `json:"policy"`
+	NSEC3  *sign.NSEC3 `json:"nsec3,omitempty"`
+	Live   bool        `json:"live,omitempty"` // nothing but the keys is signed on disk
+	// Exported: the zone has the present answers for its steered names.
+	Exported bool          `json:"exported,omitempty"`
+	ZONEMD   []uint8       `json:"zonemd,omitempty"` // the hash algorithms of digests of the zone
+	KeyTTL   rdata.TTL     `json:"keyTTL"`
+	Life     time.Duration `json:"life"`
+	Jitter   time.Duration `json:"jitter"`
+	Renew    time.Duration `json:"renew"`
 	// Parents are the servers of the parent to be asked; none: whoever can be found.
 	Parents []netip.AddrPort `json:"parents,omitempty"`
 	// ParentEvery is how often they are.

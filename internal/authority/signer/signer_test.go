@@ -498,7 +498,7 @@ func TestCopy(t *testing.T) {
 		b.Add(r)
 	}
 	steered := dnsname.MustParse("lb.example.com.")
-	b.Steer(steered)
+	b.Steer(steered, zone.SteersAddresses)
 	z, _ := b.Finish()
 	want := about{Generation: 4, Setup: "x", Source: 5, Steered: []string{steered.String()}, DataTTL: time.Hour}
 	if err := saveCopy(folder, want, z); err != nil {

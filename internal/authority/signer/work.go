@@ -194,10 +194,13 @@ func steadyText(r *record) (string, error) {
 // params returns how the plan has the zone signed, and a text that is the same only
 // if nothing in it has changed.
 func (s *Signers) params(e *entry, settings Settings, plan kasp.Plan) (sign.Params, string, error) {
-	p := sign.Params{NSEC3: settings.NSEC3, Live: settings.Live, ZONEMD: settings.ZONEMD, KeyTTL: settings.KeyTTL, RemoveDS: plan.DeleteDS, Lifetime: settings.Life, Jitter: settings.Jitter, Refresh: settings.Renew}
+	p := sign.Params{NSEC3: settings.NSEC3, Live: settings.Live, Exported: settings.Exported, ZONEMD: settings.ZONEMD, KeyTTL: settings.KeyTTL, RemoveDS: plan.DeleteDS, Lifetime: settings.Life, Jitter: settings.Jitter, Refresh: settings.Renew}
 	setup := fmt.Sprintf("%v %v %v %v;", settings.NSEC3, settings.KeyTTL, plan.DeleteDS, settings.Life)
 	if settings.Live {
 		setup = "live " + setup
+	}
+	if settings.Exported {
+		setup = "exported " + setup
 	}
 	if settings.NSEC3 != nil {
 		setup = fmt.Sprintf("%+v", *settings.NSEC3) + setup
@@ -252,7 +255,7 @@ type order struct {
 	setup   string         // keys and parameters, as text
 	due     []dnsname.Name // whose signatures have to be renewed
 	now     time.Time
-	steered []string // names of the source
+	steered []string // names of the source, each with how
 }
 
 // publish makes the signed version that is wanted now, if there is not that already,
@@ -344,7 +347,7 @@ func steeredNames(z *zone.Zone) []string {
 	}
 	for n := range z.Nodes() {
 		if z.IsSteered(n) {
-			all = append(all, z.Name(n).String())
+			all = append(all, z.Name(n).String()+" "+z.Steering(n).String())
 		}
 	}
 	return all

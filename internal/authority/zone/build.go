@@ -125,17 +125,6 @@ func (b *Builder) Add(r rdata.Record) {
 	node.last = index
 }
 
-// Steer makes name exist, and leaves its A and AAAA records to somebody else who
-// answers from what is healthy now. What else the zone has at name is answered
-// from the zone; what it has of these types is kept, but not answered. name must
-// be in the zone.
-func (b *Builder) Steer(name dnsname.Name) {
-	if !name.IsSubdomainOf(b.origin) {
-		panic("BUG: steered name " + name.String() + " is outside of zone " + b.origin.String())
-	}
-	b.nodes[b.nodeOf(name)].flags |= flagSteered
-}
-
 // nodeOf returns the index of the node with the given name in the zone, which it
 // makes if needed, with the empty non-terminals above it (RFC 4592 §2.2.2).
 func (b *Builder) nodeOf(n dnsname.Name) uint32 {

@@ -1,6 +1,8 @@
 package zone
 
 import (
+	"slices"
+
 	"fmt"
 
 	"pharos/internal/dns/dnsname"
@@ -98,7 +100,7 @@ func (ps *problems) checkGlue(z *Zone, n Node) {
 			ps.excused = append(ps.excused, cutMember(z.hashOf(z.Name(found.Cut))))
 			continue
 		}
-		if found.Encloser == 0 || found.Exact != 0 && z.IsSteered(found.Exact) {
+		if found.Encloser == 0 || found.Exact != 0 && z.Steering(found.Exact).Hides(rdata.TypeA) {
 			continue
 		}
 		server := ""
@@ -110,16 +112,18 @@ func (ps *problems) checkGlue(z *Zone, n Node) {
 }
 
 // checkSteered warns of a steered name in a signed zone whose signer does not know that
-// it is one: so it has no keys here to sign the addresses with.
+// it is one: so it has no keys here to sign the records with.
 func (ps *problems) checkSteered(z *Zone, n Node) {
-	if !z.listsAddresses(n) {
-		ps.keep(aboutNode, z.Name(n), 0, "steered from a pool in a signed zone: its addresses have no signature, so validating resolvers refuse them; steer a name of an unsigned zone, or have this node sign the zone")
+	if !z.listsSteered(n) {
+		ps.keep(aboutNode, z.Name(n), 0, "steered from a pool in a signed zone: its records have no signature, so validating resolvers refuse them; steer a name of an unsigned zone, or have this node sign the zone")
 	}
 }
 
-// listsAddresses reports whether the NSEC or NSEC3 record of n says that it has A and AAAA.
-func (z *Zone) listsAddresses(n Node) bool {
-	t := z.DenialType()
+// listsSteered reports whether the NSEC or NSEC3 record of n says that it has some of what
+// it is answered with from a pool. It may be less than all: with the present answer in the
+// zone, that is listed.
+func (z *Zone) listsSteered(n Node) bool {
+	t, types := z.DenialType(), z.Steering(n).Types()
 	if t == rdata.TypeNSEC3 {
 		n = z.Matching(z.Hash(z.Name(n)))
 	}
@@ -139,6 +143,8 @@ func (z *Zone) listsAddresses(n Node) bool {
 	} else if at := nsec3Salt + int(data[nsec3SaltLen]); at < len(data) && at+1+int(data[at]) <= len(data) {
 		data = data[at+1+int(data[at]):]
 	}
-	// Both are in window 0 (RFC 4034 §4.1.2): bits 1 and 28.
-	return len(data) > 5 && data[0] == 0 && data[1] > 3 && data[2]&0x40 != 0 && data[5]&0x08 != 0
+	return slices.ContainsFunc(types, func(t rdata.Type) bool { // all are in window 0 (RFC 4034 §4.1.2)
+		at := 2 + int(t)/8
+		return len(data) > at && data[0] == 0 && 2+int(data[1]) > at && data[at]&(0x80>>(t%8)) != 0
+	})
 }

@@ -24,9 +24,9 @@ type Editor struct {
 
 // editedName is all that a name has, once something of it was changed.
 type editedName struct {
-	name    dnsname.Name
-	records []rdata.Record // in the order of the zone, what was added behind it
-	steered bool
+	name     dnsname.Name
+	records  []rdata.Record // in the order of the zone, what was added behind it
+	steering Steering
 }
 
 // Edit returns an Editor that begins with what z has.
@@ -65,11 +65,11 @@ func (e *Editor) Add(r rdata.Record) {
 }
 
 // Steer is Builder.Steer. name must be in the zone.
-func (e *Editor) Steer(name dnsname.Name) {
+func (e *Editor) Steer(name dnsname.Name, s Steering) {
 	if !name.IsSubdomainOf(e.z.origin) {
 		panic("BUG: steered name " + name.String() + " is outside of zone " + e.z.origin.String())
 	}
-	e.edited(name).steered = true
+	e.edited(name).steering = s
 }
 
 // edited returns what the edited zone has at a name.
@@ -79,7 +79,7 @@ func (e *Editor) edited(name dnsname.Name) *editedName {
 	}
 	n := &editedName{name: name.Clone()}
 	if node := e.nodeOf(e.z.hashOf(name), name); node != 0 && !e.z.isGone(node) {
-		n.steered = e.z.IsSteered(node)
+		n.steering = e.z.Steering(node)
 		e.z.yieldNode(node, func(r rdata.Record) bool {
 			n.records = append(n.records, r)
 			return true
@@ -223,8 +223,8 @@ func (e *Editor) rebuild() (*Zone, []Problem) {
 		if len(e.names) > 0 && e.names[name.Wire()] != nil {
 			continue
 		}
-		if e.z.IsSteered(node) {
-			b.Steer(name)
+		if how := e.z.Steering(node); how != NotSteered {
+			b.Steer(name, how)
 		}
 		e.z.yieldNode(node, func(r rdata.Record) bool {
 			b.Add(r)
@@ -239,8 +239,8 @@ func (e *Editor) rebuild() (*Zone, []Problem) {
 
 // addEdited adds all that an edited name has.
 func (b *Builder) addEdited(n *editedName) {
-	if n.steered {
-		b.Steer(n.name)
+	if n.steering != NotSteered {
+		b.Steer(n.name, n.steering)
 	}
 	for _, r := range n.records {
 		b.Add(r)

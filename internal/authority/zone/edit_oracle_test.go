@@ -168,8 +168,8 @@ func editAtRandom(t *testing.T, rnd *rand.Rand, origin dnsname.Name) (patched in
 				}
 				log = append(log, "delete "+r.String())
 			case k == 6 && r.Name.IsSubdomainOf(origin):
-				e.Steer(r.Name)
-				twin.Steer(r.Name)
+				e.Steer(r.Name, SteersAddresses)
+				twin.Steer(r.Name, SteersAddresses)
 				log = append(log, "steer "+r.Name.String())
 			default:
 				e.Add(r)

@@ -73,11 +73,11 @@ func TestEditKeepsSteered(t *testing.T) {
 	for _, r := range parse(t, "example.", exampleText) {
 		b.Add(r)
 	}
-	b.Steer(dnsname.MustParse("lb.example."))
+	b.Steer(dnsname.MustParse("lb.example."), SteersAddresses)
 	z, _ := b.Finish()
 	e := z.Edit()
 	e.Add(record(t, "lb.example.", rdata.TypeTXT, "x"))
-	e.Steer(dnsname.MustParse("x.lb.example."))
+	e.Steer(dnsname.MustParse("x.lb.example."), SteersAddresses)
 	next, _ := e.Finish()
 	for _, name := range []string{"lb.example.", "x.lb.example."} {
 		if n := next.Lookup(dnsname.MustParse(name)).Exact; n == 0 || !next.IsSteered(n) {

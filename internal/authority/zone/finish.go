@@ -29,7 +29,7 @@ func (b *Builder) Finish() (*Zone, []Problem) {
 		z.origin = z.Name(apex) // beside the rest
 	}
 	for _, i := range order {
-		z.steers = z.steers || b.nodes[i].flags&flagSteered != 0
+		z.steers = z.steers || steeringOf(b.nodes[i].flags) != NotSteered
 		if b.nodes[i].flags&flagHash == 0 {
 			insert(z.table, b.nodes[i].hash, uint32(b.nodes[i].node))
 		}
@@ -166,6 +166,9 @@ func (b *Builder) arrangeNode(i uint32, list []uint32) (size int) {
 	}
 	if !others && node.sets > 0 {
 		node.flags |= flagHash
+	}
+	if node.flags&flagCut != 0 {
+		node.flags &^= flagSteering
 	}
 	b.wild = b.wild || node.flags&flagAddress != 0 && b.stagedName(node).IsWildcard()
 	b.checkNode(i)

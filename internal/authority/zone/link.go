@@ -97,7 +97,7 @@ func addressNode(z *Zone, f Found) Node {
 	if node == 0 && f.Cut == 0 && f.DNAME == 0 {
 		node = f.Wildcard
 	}
-	if node == 0 || z.flags(node)&(flagAddress|flagSteered) != flagAddress { // what is steered is asked for, not added
+	if node == 0 || !givesAddress(z.flags(node)) { // what is steered is asked for, not added
 		return 0
 	}
 	return node

@@ -177,7 +177,7 @@ func (b *Builder) indexDenials(z *Zone, order []uint32) {
 	}
 	b.indexChain(z, order)
 	for _, i := range order {
-		if node := &b.nodes[i]; node.flags&flagSteered != 0 {
+		if node := &b.nodes[i]; steeringOf(node.flags) != NotSteered {
 			b.problems.checkSteered(z, node.node)
 		}
 	}

@@ -89,10 +89,7 @@ func (p *patch) stage() {
 	for i := range p.nodes {
 		n, node := &p.nodes[i], &p.b.nodes[i]
 		if n.edited != nil {
-			node.flags = 0 // what stays is found again
-			if n.edited.steered {
-				node.flags = flagSteered
-			}
+			node.flags = n.edited.steering.flags() // what else stays is found again
 			list = p.b.sortedRecords(node, list[:0])
 			n.size = nodeName + int(node.nameLen) + p.b.arrangeNode(uint32(i), list)
 			n.only = node.flags&flagHash != 0
@@ -112,7 +109,7 @@ func (p *patch) resolve() {
 		if n.id != 0 {
 			n.found = p.z.inTable(node.hash, name.Wire()) != 0 || p.z.over != nil && p.z.inOverlay(node.hash, name.Wire()) != 0
 			if n.was = !p.z.isGone(n.id); n.was {
-				n.flags, n.cover, n.star = p.z.flags(n.id)&^flagOptOut, p.z.cover(n.id), p.z.wildcard(n.id)
+				n.flags, n.cover, n.star = withoutOptOut(p.z.flags(n.id)), p.z.cover(n.id), p.z.wildcard(n.id)
 				n.only = p.z.hasOnlyNSEC3(n.id)
 				node.flags |= n.flags &^ flagHash
 			}
@@ -162,7 +159,7 @@ func (p *patch) takeInCovered() bool {
 func (p *patch) settleExistence() {
 	for _, i := range slices.Backward(p.order) {
 		n, node := &p.nodes[i], &p.b.nodes[i]
-		content := node.flags&flagSteered != 0
+		content := steeringOf(node.flags) != NotSteered
 		if n.edited != nil {
 			content = content || node.sets > 0
 		} else {
@@ -350,7 +347,7 @@ func (p *patch) count() {
 		}
 	}
 	p.next.wild = p.next.wild || p.b.wild
-	p.next.steers = p.next.steers || slices.ContainsFunc(p.b.nodes, func(n stagedNode) bool { return n.flags&flagSteered != 0 })
+	p.next.steers = p.next.steers || slices.ContainsFunc(p.b.nodes, func(n stagedNode) bool { return steeringOf(n.flags) != NotSteered })
 	for _, t := range p.b.types {
 		p.next.types = withType(p.next.types, t)
 	}

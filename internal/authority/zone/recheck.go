@@ -26,13 +26,13 @@ func (p *patch) concerns() (c changes) {
 			after = 0
 		}
 		exists := (n.was && n.flags&flagHash == 0) != (n.now && node.flags&flagHash == 0)
-		const weighed = flagAddress | flagSteered | flagCut | flagDNAME
+		const weighed = flagAddress | flagSteering | flagCut | flagDNAME
 		if !exists && (before^after)&weighed == 0 {
 			continue
 		}
 		c.any = true
 		isTarget := p.isTarget(member(node.hash))
-		hadAddress, hasAddress := before&(flagAddress|flagSteered) == flagAddress, after&(flagAddress|flagSteered) == flagAddress
+		hadAddress, hasAddress := givesAddress(before), givesAddress(after)
 		p.next.loose = p.next.loose || exists && isTarget
 		byWildcard := p.next.wild && p.next.loose
 		c.links = c.links || isTarget || byWildcard

@@ -240,7 +240,7 @@ func TestChainProblems(t *testing.T) {
 		t.Errorf("2501 iterations: denial by %v, problems %q", z.DenialType(), problems)
 	}
 	b := NewBuilder(dnsname.MustParse("example."))
-	b.Steer(dnsname.MustParse("www.example."))
+	b.Steer(dnsname.MustParse("www.example."), SteersAddresses)
 	for _, r := range signedApex(t, record(t, "example.", rdata.TypeNSEC, "example. SOA")) {
 		b.Add(r)
 	}

@@ -11,11 +11,11 @@ func TestMaySteer(t *testing.T) {
 	plain := build(t, "example.", exampleText)
 	edit := plain.Edit()
 	edit.always = true
-	edit.Steer(dnsname.MustParse("www.example."))
+	edit.Steer(dnsname.MustParse("www.example."), SteersAddresses)
 	steered, _ := edit.Finish()
 	again := steered.Edit()
 	again.always = true
-	again.Steer(dnsname.MustParse("other.example."))
+	again.Steer(dnsname.MustParse("other.example."), SteersAddresses)
 	twice, _ := again.Finish()
 	taken, _, err := FromImage(imageOf(t, steered))
 	if err != nil {

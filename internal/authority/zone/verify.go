@@ -178,10 +178,10 @@ func (v *verifier) node(at int) (end int, err error) {
 	}
 	v.starts[n/64] |= 1 << (n % 64)
 	given := header[nodeFlags]
-	if given&^(flagHash|flagSteered|flagOptOut) != flags&^flagHash || given&flagHash != 0 && flags&flagHash == 0 {
+	if given&^(flagHash|flagSteering|flagOptOut) != flags&^flagHash || given&flagHash != 0 && flags&flagHash == 0 || !isSteering(given) {
 		return 0, errors.New("its flags do not fit its records")
 	}
-	z.steers = z.steers || given&flagSteered != 0
+	z.steers = z.steers || steeringOf(given) != NotSteered
 	if given&flagHash != 0 {
 		v.hidden++
 	} else {
@@ -209,8 +209,6 @@ func (v *verifier) node(at int) (end int, err error) {
 	star := Node(binary.LittleEndian.Uint32(header[nodeWildcard:]))
 	if flags&flagCut != 0 {
 		v.cuts = append(v.cuts, insecurity{n, star, given & flagOptOut})
-	} else if given&flagOptOut != 0 {
-		return 0, errors.New("it has the flag of a zone cut")
 	} else if star != 0 {
 		v.stars++
 		v.refs = append(v.refs, star)

@@ -101,10 +101,12 @@ const (
 	flagCut     = 1 << iota // has NS and is not the apex
 	flagCNAME               // has CNAME
 	flagDNAME               // has DNAME
-	flagSteered             // its addresses come from elsewhere: see Builder.Steer
+	flagSteered             // part of flagSteering: see Builder.Steer
 	flagAddress             // has A or AAAA
 	flagHash                // has NSEC3 and nothing else: no name that can be asked for
 	flagOptOut              // the NSEC3 record noted in this zone cut covers it, and does not match it
+
+	flagSteering = flagSteered | flagOptOut | flagOptOut<<1 // of what is no zone cut
 )
 
 // Origin returns the name of the zone's apex.
@@ -144,10 +146,6 @@ func (z *Zone) HasCNAME(n Node) bool { return z.flags(n)&flagCNAME != 0 }
 
 // HasDNAME reports whether n has a DNAME record.
 func (z *Zone) HasDNAME(n Node) bool { return z.flags(n)&flagDNAME != 0 }
-
-// IsSteered reports whether the addresses of n are not the zone's to give: see
-// Builder.Steer.
-func (z *Zone) IsSteered(n Node) bool { return z.flags(n)&flagSteered != 0 }
 
 // MaySteer reports whether some name may be steered: if not, nobody needs to look for
 // one. It looks at no name.

@@ -19,11 +19,18 @@ type Report func(path, text, remedy string)
 func (r *Resources) Check(report Report) {
 	r.CheckPart(report)
 	pools := newPoolNames()
+	byName := map[string]*Pool{}
 	for i := range r.Pools {
 		pools.add(r.Pools[i].Name)
+		byName[r.Pools[i].Name] = &r.Pools[i]
 	}
 	for i, s := range r.Steer {
-		pools.require(fmt.Sprintf("steer[%d].pool", i), s.Pool, report)
+		at := fmt.Sprintf("steer[%d].", i)
+		pools.require(at+"pool", s.Pool, report)
+		pools.require(at+"fallback.pool", s.Fallback.Pool, report)
+		if p := byName[s.Pool]; p != nil {
+			s.checkHosts(at, p, report)
+		}
 	}
 	for i, t := range r.Routes {
 		pools.require(fmt.Sprintf("routes[%d].pool", i), t.Pool, report)
@@ -35,9 +42,7 @@ func (r *Resources) CheckPart(report Report) {
 	r.checkPools(report)
 	steered := map[dnsname.Name]int{}
 	for i, s := range r.Steer {
-		if s.Name.IsWildcard() {
-			report(fmt.Sprintf("steer[%d].name", i), fmt.Sprintf("%s is a wildcard, which cannot be steered", s.Name), "name each steered name; a wildcard CNAME in the zone may point to one")
-		}
+		s.check(fmt.Sprintf("steer[%d].", i), report)
 		if j, twice := steered[s.Name]; twice && !s.Name.IsZero() {
 			report(fmt.Sprintf("steer[%d].name", i), fmt.Sprintf("%s is already steered by steer[%d]", s.Name, j), "remove one of them")
 			continue

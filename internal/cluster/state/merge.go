@@ -48,7 +48,7 @@ func (m *merger) add(o *Object) {
 		m.pools.add(r.Name)
 		m.resources.Pools = append(m.resources.Pools, *r)
 	case *Steer:
-		if m.hasPool(o, r.Pool) {
+		if m.hasPool(o, r.Pool) && (r.Fallback.Pool == "" || m.hasPool(o, r.Fallback.Pool)) {
 			m.resources.Steer = append(m.resources.Steer, *r)
 		}
 	case *Route:

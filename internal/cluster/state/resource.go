@@ -82,20 +82,9 @@ type Member struct {
 	Bandwidth document.Rate `json:"bandwidth,omitzero" default:"0" min:"0" max:"1000Tbps" example:"1Gbps"`
 	// Place is where the member stands.
 	Place Place `json:"place,omitzero"`
-}
-
-// Steer is a name that is answered with the addresses of a pool's healthy
-// members: A with those of IPv4, AAAA with those of IPv6.
-type Steer struct {
-	// Name is the owner name that is answered. It lies in one of the zones, where
-	// it goes before what the zone holds at that name; outside of them it is not
-	// answered. Each name stands once.
-	Name dnsname.Name `json:"name" required:"true" example:"www.example.com"`
-	// Pool is the pool whose members are the answer.
-	Pool string `json:"pool" format:"identifier" required:"true" example:"web"`
-	// TTL is how long clients may keep the answer, in whole seconds. It bounds
-	// how long they stay with a server that has died.
-	TTL document.Duration `json:"ttl" default:"5s" min:"0s" max:"24h" step:"1s" example:"10s"`
+	// Host is the member's own name, which steered names of the answers cname, srv and
+	// mx give instead of its address.
+	Host dnsname.Name `json:"host,omitzero" example:"ams1.example.net"`
 }
 
 // Route says which pool the gateway carries an HTTP request to.

@@ -35,7 +35,7 @@ func pool(name string) *Pool {
 
 func route(host, pool string) *Route { return &Route{Host: host, Path: "/", Pool: pool} }
 
-func steer(name, pool string) *Steer {
+func steered(name, pool string) *Steer {
 	return &Steer{Name: dnsname.MustParse(name), Pool: pool, TTL: document.Duration(5e9)}
 }
 
@@ -119,7 +119,7 @@ func TestReset(t *testing.T) {
 }
 
 func TestValidate(t *testing.T) {
-	s, _ := New(&Resources{Pools: []Pool{*pool("base")}}).Apply(put(1, pool("web")), put(2, steer("www.example.com", "web")))
+	s, _ := New(&Resources{Pools: []Pool{*pool("base")}}).Apply(put(1, pool("web")), put(2, steered("www.example.com", "web")))
 	slow := pool("slow")
 	slow.Check.Timeout = 2 * slow.Check.Interval
 	for _, test := range []struct {
@@ -197,7 +197,7 @@ func TestDeterministic(t *testing.T) {
 // The bytes of a state are a format on disk: they change only on purpose.
 func TestEncodeGolden(t *testing.T) {
 	s, _ := New(&Resources{}).Apply(
-		put(11, route("www.example.com", "web")), put(12, pool("web")), put(13, steer("www.example.com", "web")), put(14, pool("api")))
+		put(11, route("www.example.com", "web")), put(12, pool("web")), put(13, steered("www.example.com", "web")), put(14, pool("api")))
 	got := append(s.Encode(), '\n')
 	const golden = "testdata/encoded.json"
 	if *update {

@@ -68,3 +68,16 @@ func (b *Builder) AddSubnet(option []byte, scope int) bool {
 	data[3] = byte(scope)
 	return b.AddOption(OptionSubnet, data[:n])
 }
+
+// RaiseScope makes the scope of an option that AddSubnet has added at least so long: an
+// answer turned out to be good for fewer clients. Without one it does nothing.
+func (b *Builder) RaiseScope(scope int) {
+	for at := 0; at+4 <= b.optionsLen; {
+		length := int(binary.BigEndian.Uint16(b.options[at+2:]))
+		if Option(binary.BigEndian.Uint16(b.options[at:])) == OptionSubnet && length >= 4 {
+			b.options[at+7] = max(b.options[at+7], byte(scope))
+			return
+		}
+		at += 4 + length
+	}
+}

@@ -9,6 +9,16 @@ const (
 	slotsPerMember = 16
 )
 
+// Cycle returns one cycle of turns over members by their weights, given in the same order
+// and all 1 or more, evenly spread; of some slots at the most, or as many as there are
+// members.
+func Cycle(members []int32, weights []int, slots int) []int32 {
+	if len(members) < 2 || isAll(weights, weights[0]) {
+		return members
+	}
+	return smooth(members, reduce(weights, max(slots, len(members))))
+}
+
 // order returns one cycle of picks over the members, whose weights are given in
 // the same order. For round robin it is the members themselves.
 func (p Policy) order(members []int32, weights []int) []int32 {

@@ -86,6 +86,7 @@ type MemberSpec struct {
 	Capacity  int   // requests or connections at once; 0: no bound
 	Bandwidth int64 // bits per second, both ways together; 0: no bound
 	Place     Place
+	Host      string // its own name, for answers with names; "": none
 }
 
 // Place is where a member or a node stands. What is empty is not known.
@@ -161,10 +162,11 @@ type Member struct {
 	Target  health.Target  `json:"-"`              // the key of its state: what passive results are reported for
 	Load    *MemberLoad    `json:"-"`              // never nil; the same in every view that holds the member
 
-	Tier      int   `json:"tier,omitempty"`
-	Capacity  int   `json:"capacity,omitempty"`
-	Bandwidth int64 `json:"bandwidth,omitempty"`
-	Place     Place `json:"place,omitzero"`
+	Tier      int    `json:"tier,omitempty"`
+	Capacity  int    `json:"capacity,omitempty"`
+	Bandwidth int64  `json:"bandwidth,omitempty"`
+	Place     Place  `json:"place,omitzero"`
+	Host      string `json:"host,omitempty"`
 
 	drain bool // by the configuration, whatever the state of the target
 }

@@ -69,6 +69,12 @@ func (t Tier) Excludes(s health.State) string {
 	return "down"
 }
 
+// TierOf returns the best tier at which anybody is left of the members that belong.
+func TierOf(members []Member, belongs func(i int) bool) Tier {
+	i := -1
+	return tierOf(members, func(Member) bool { i++; return belongs(i) })
+}
+
 // tierOf returns the best tier at which anybody is left. A Draining member never
 // is: what the operator takes out stays out, and a pool with nobody else is empty
 // by will.
@@ -113,7 +119,7 @@ func compileMember(spec Spec, m MemberSpec, status func(health.Target) health.St
 	target := spec.target(m)
 	out := Member{
 		Name: m.name(), Address: target.Address, Weight: max(m.Weight, 1), Target: target,
-		Tier: m.Tier, Capacity: m.Capacity, Bandwidth: m.Bandwidth, Place: m.Place,
+		Tier: m.Tier, Capacity: m.Capacity, Bandwidth: m.Bandwidth, Place: m.Place, Host: m.Host,
 	}
 	if status != nil {
 		out.setStatus(status(target))
@@ -243,4 +249,9 @@ func (v *View) check() {
 			panic("BUG: pool: a member without load")
 		}
 	}
+}
+
+// Supposing returns v as it would be if target were in another state: for explanations.
+func (v *View) Supposing(target health.Target, s health.State) *View {
+	return v.with(target, health.Status{State: s, Cause: "supposed"})
 }

@@ -1,17 +1,20 @@
 package steer
 
 import (
-	"encoding/json"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/traffic/health"
 	"pharos/internal/traffic/pool"
 )
+
+// noon is when the tests decide; members have been as they are for long.
+var noon = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 
 // member is one line of a pool in a test.
 type member struct {
@@ -21,28 +24,57 @@ type member struct {
 }
 
 func viewOf(policy pool.Policy, members ...member) *pool.View {
-	spec := pool.Spec{Name: "web", Policy: policy, Check: health.Check{Kind: health.TCP}}
-	states := map[netip.AddrPort]health.Status{}
+	specs := make([]pool.MemberSpec, len(members))
+	states := make([]health.State, len(members))
 	for i, m := range members {
-		addr := netip.MustParseAddrPort(m.address)
-		spec.Members = append(spec.Members, pool.MemberSpec{
-			Name: string(rune('a' + i)), Address: addr, Weight: m.weight, Drain: m.state == health.Draining,
-		})
-		cause := map[health.State]string{health.Up: "status 200", health.Down: "connection refused"}[m.state]
-		states[addr] = health.Status{State: m.state, Cause: cause}
+		specs[i] = pool.MemberSpec{Address: netip.MustParseAddrPort(m.address), Weight: m.weight}
+		states[i] = m.state
 	}
-	return pool.Compile(spec, func(t health.Target) health.Status { return states[t.Address] }, nil)
+	return viewOfSpecs(policy, states, specs...)
+}
+
+// viewOfSpecs returns the view of members called a, b, c, ..., in the given states; without
+// any, all are up.
+func viewOfSpecs(policy pool.Policy, states []health.State, specs ...pool.MemberSpec) *pool.View {
+	spec := pool.Spec{Name: "web", Policy: policy, Check: health.Check{Kind: health.TCP}}
+	known := map[netip.AddrPort]health.Status{}
+	for i, m := range specs {
+		state := health.Up
+		if i < len(states) {
+			state = states[i]
+		}
+		m.Name, m.Drain = string(rune('a'+i)), state == health.Draining
+		cause := map[health.State]string{health.Up: "status 200", health.Down: "connection refused"}[state]
+		known[m.Address] = health.Status{State: state, Cause: cause, Since: noon.Add(-time.Hour)}
+		spec.Members = append(spec.Members, m)
+	}
+	return pool.Compile(spec, func(t health.Target) health.Status { return known[t.Address] }, nil)
 }
 
 var client = Client{Addr: netip.MustParseAddr("192.0.2.1")}
 
-// ask returns the members of the answer by letter, in order.
-func ask(v *pool.View, t rdata.Type, turn uint64, limit int) string {
+// inputOf returns the input of a question of type t for a spec, with its defaults.
+func inputOf(s Spec, v *pool.View, t rdata.Type, c Client) Input {
+	return Input{Spec: &NewRule(s).Spec, Type: t, View: v, Client: c}
+}
+
+// pick returns the members of an answer by letter, in order.
+func pick(p *Prepared, turn uint64, c Client) string {
 	var b strings.Builder
-	for _, a := range Steer(nil, Question{Type: t, TTL: 5, Turn: turn, Limit: limit}, client, v, nil) {
-		b.WriteString(v.Members[a.Member].Name)
+	for _, i := range p.Pick(turn, c.Addr, nil) {
+		if m := p.Members[i]; m < 0 {
+			addr, _ := netip.AddrFromSlice(p.RDATA(int(i)))
+			b.WriteString(addr.String())
+		} else {
+			b.WriteString(p.View.Members[m].Name)
+		}
 	}
 	return b.String()
+}
+
+// ask answers a plain question.
+func ask(v *pool.View, t rdata.Type, turn uint64, limit int) string {
+	return pick(Decide(inputOf(Spec{Filters: []Filter{{Kind: Up}, {Kind: Tiers}, {Kind: Weighted}}, Limit: limit}, v, t, client), nil), turn, client)
 }
 
 // The answer turns: the first is the next in turn, all others follow it.
@@ -88,23 +120,17 @@ func TestWhoIsAnswered(t *testing.T) {
 	}{
 		{"A: the Up one, its address once", mixed, rdata.TypeA, "a", false},
 		{"AAAA: Unknown, since none of them is Up", mixed, rdata.TypeAAAA, "c", false},
-		{"ANY: one RRset of those there are (RFC 8482)", mixed, rdata.TypeANY, "a", false},
-		{"ANY without IPv4 (c is now the first, a)", mixed[2:4], rdata.TypeANY, "a", false},
-		{"MX: NODATA", mixed, rdata.TypeMX, "", false},
 		{"all down: all but the draining one", down, rdata.TypeA, "ac", true},
 		{"A: all of the family are down, though IPv6 is well", []member{{"10.0.0.1:80", 1, health.Down}, {"[2001:db8::1]:80", 1, health.Up}}, rdata.TypeA, "a", true},
 		{"AAAA: well, though IPv4 is down", []member{{"10.0.0.1:80", 1, health.Down}, {"[2001:db8::1]:80", 1, health.Up}}, rdata.TypeAAAA, "b", false},
 		{"AAAA of a pool of IPv4: NODATA", down, rdata.TypeAAAA, "", false},
 		{"an empty pool: NODATA", nil, rdata.TypeA, "", false},
+		{"MX: nobody has a name", mixed, rdata.TypeMX, "", false},
 	} {
 		v := viewOf(pool.RoundRobin, c.members...)
-		if got := ask(v, c.qtype, 0, 0); got != c.want {
-			t.Errorf("%s: got %q, want %q", c.what, got, c.want)
-		}
-		for _, a := range Steer(nil, Question{Type: c.qtype}, client, v, nil) {
-			if a.AllDown != c.allDown {
-				t.Errorf("%s: marked all down: %v, want %v", c.what, a.AllDown, c.allDown)
-			}
+		p := Decide(inputOf(Spec{}, v, c.qtype, client), nil)
+		if got := pick(p, 0, client); got != c.want || p.AllDown != c.allDown {
+			t.Errorf("%s: got %q, all down %v; want %q, %v", c.what, got, p.AllDown, c.want, c.allDown)
 		}
 	}
 }
@@ -124,142 +150,42 @@ func TestLimit(t *testing.T) {
 	}
 }
 
-func TestAnswerRDATA(t *testing.T) {
-	for addr, want := range map[string]struct {
-		t    rdata.Type
-		data string
-	}{
-		"10.0.0.1":    {rdata.TypeA, "\x0a\x00\x00\x01"},
-		"2001:db8::1": {rdata.TypeAAAA, "\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01"},
-	} {
-		a := Answer{Addr: netip.MustParseAddr(addr)}
-		if got := string(a.AppendRDATA(nil)); got != want.data || a.Type() != want.t {
-			t.Errorf("%s: %v %q, want %v %q", addr, a.Type(), got, want.t, want.data)
-		}
-	}
-}
-
 func TestTable(t *testing.T) {
 	name := dnsname.MustParse("www.example.com")
 	p := pool.New("web")
-	table := NewTable([]Rule{{Name: name, Pool: p}})
+	table := NewTable([]Spec{{Name: name, Pool: p}})
 	r := table.Find(name)
-	if r == nil || r.TTL != DefaultTTL || r.Limit != DefaultLimit || table.Len() != 1 {
+	if r == nil || r.TTL != DefaultTTL || r.limit() != DefaultLimit || table.Len() != 1 {
 		t.Fatalf("got %+v", r)
 	}
 	if table.Find(dnsname.MustParse("example.com")) != nil || (*Table)(nil).Find(name) != nil {
 		t.Error("a rule was found for a name without one")
 	}
-	if next, again := r.Peek(rdata.TypeA), r.Peek(rdata.TypeA); next != again || next.Turn != 0 {
-		t.Errorf("peeked at %+v, then %+v", next, again)
-	}
-	if a, b := r.Question(rdata.TypeA), r.Question(rdata.TypeA); a.Turn != 0 || b.Turn != 1 || a.TTL != DefaultTTL || a.Name != name {
-		t.Errorf("questions %+v and %+v", a, b)
+	if r.Peek() != 0 || r.Peek() != 0 || r.Turn() != 0 || r.Turn() != 1 {
+		t.Error("peeking turns, or turning does not")
 	}
 }
 
-// The trace tells what came in, who was left out at which step and why, and what came
-// out; and asking for it does not change the answer.
-func TestTrace(t *testing.T) {
+// An answer in one piece is the records that Pick gives, in wire form.
+func TestWire(t *testing.T) {
 	v := viewOf(pool.WeightedRoundRobin,
-		member{"10.0.0.1:80", 2, health.Up}, member{"10.0.0.2:80", 1, health.Down}, member{"[2001:db8::1]:80", 1, health.Up},
-		member{"10.0.0.3:80", 1, health.Draining}, member{"10.0.0.1:81", 1, health.Up}, member{"10.0.0.4:80", 1, health.Unknown},
-		member{"10.0.0.5:80", 1, health.Up})
-	q := Question{Name: dnsname.MustParse("www.example.com"), Type: rdata.TypeA, TTL: 5, Turn: 1}
-	var trace Trace
-	traced := Steer(nil, q, client, v, &trace)
-	if plain := Steer(nil, q, client, v, nil); !slices.Equal(traced, plain) {
-		t.Errorf("traced %v, plain %v", traced, plain)
-	}
-	got := map[string]string{}
-	var filters []string
-	for _, s := range trace.Steps {
-		filters = append(filters, s.Filter)
-		for _, m := range s.Members {
-			if m.Excluded != "" {
-				got[m.Member] = s.Filter + ": " + m.Excluded
+		member{"10.0.0.1:80", 3, health.Up}, member{"10.0.0.2:80", 1, health.Up}, member{"10.0.0.3:80", 2, health.Up}, member{"[2001:db8::1]:80", 1, health.Up})
+	for _, qtype := range []rdata.Type{rdata.TypeA, rdata.TypeAAAA} {
+		p := Decide(inputOf(Spec{TTL: 7, Limit: 2}, v, qtype, client), nil)
+		for turn := range uint64(12) {
+			var want []byte
+			picks := p.Pick(turn, client.Addr, nil)
+			for _, i := range picks {
+				want = append(want, p.Wire(int(i))...)
+			}
+			count, got, ok := p.Run(turn)
+			if !ok || count != len(picks) || string(got) != string(want) {
+				t.Fatalf("%v turn %d: %d records % x, want %d % x", qtype, turn, count, got, len(picks), want)
 			}
 		}
 	}
-	want := map[string]string{
-		"b": "state: down", "c": "family: address of the other family", "d": "state: draining",
-		"e": "address: same address as a, which stands for both", "f": "state: not probed yet, and others are up",
-	}
-	for m, why := range want {
-		if got[m] != why {
-			t.Errorf("%s: excluded %q, want %q", m, got[m], why)
-		}
-	}
-	if len(got) != len(want) || !slices.Equal(filters, []string{"family", "state", "address", "order", "limit"}) {
-		t.Errorf("filters %v exclude %v", filters, got)
-	}
-	for i, want := range []string{"a 10.0.0.1:80 up (status 200): in, weight 2", "b 10.0.0.2:80 down (connection refused): out, down"} {
-		if got := trace.Steps[1].Members[i].String(); got != want {
-			t.Errorf("line %q, want %q", got, want)
-		}
-	}
-	for i, s := range trace.Steps[1:] {
-		if s.In != trace.Steps[i].Out {
-			t.Errorf("step %s takes in %d, the one before gave %d", s.Filter, s.In, trace.Steps[i].Out)
-		}
-	}
-	if trace.Result != "2 of 7 members, a first" || trace.Client != client.Addr || trace.Name != "www.example.com." {
-		t.Errorf("trace %+v", trace)
-	}
-	text, err := json.Marshal(trace)
-	if err != nil || !strings.Contains(string(text), `"policy":"weightedRoundRobin"`) || !strings.Contains(string(text), `"state":"down","cause":"connection refused"`) {
-		t.Errorf("%v\n%s", err, text)
-	}
-}
-
-func TestTraceOfNothing(t *testing.T) {
-	for _, qtype := range []rdata.Type{rdata.TypeAAAA, rdata.TypeMX} {
-		var trace Trace
-		Steer(nil, Question{Type: qtype}, client, viewOf(pool.RoundRobin, member{"10.0.0.1:80", 1, health.Up}), &trace)
-		if len(trace.Answers) != 0 || !strings.HasPrefix(trace.Result, "NODATA") || len(trace.Steps) == 0 {
-			t.Errorf("%v: %+v", qtype, trace)
-		}
-	}
-	var trace Trace
-	Steer(nil, Question{Type: rdata.TypeA}, client, viewOf(pool.RoundRobin, member{"10.0.0.1:80", 1, health.Down}), &trace)
-	if !trace.AllDown || !strings.Contains(trace.Result, "all are down, so all are served") {
-		t.Errorf("%+v", trace)
-	}
-}
-
-func bigView(n int) *pool.View {
-	var members []member
-	for i := range n {
-		members = append(members, member{netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 80).String(), 1 + i%7, health.Up})
-	}
-	return viewOf(pool.WeightedRoundRobin, members...)
-}
-
-func TestNoAllocs(t *testing.T) {
-	v, out, turn := bigView(1000), make([]Answer, 0, DefaultLimit), uint64(0)
-	steer := func() {
-		turn++
-		out = Steer(out[:0], Question{Type: rdata.TypeA, TTL: 5, Turn: turn}, client, v, nil)
-	}
-	if n := testing.AllocsPerRun(1000, steer); n != 0 {
-		t.Errorf("Steer: %v allocations", n)
-	}
-	table := NewTable([]Rule{{Name: dnsname.MustParse("www.example.com"), Pool: pool.New("web")}})
-	wire := []byte("\x03www\x07example\x03com\x00")
-	find := func() { table.Find(dnsname.View(wire)).Question(rdata.TypeA) }
-	if n := testing.AllocsPerRun(1000, find); n != 0 {
-		t.Errorf("Find and Question: %v allocations", n)
-	}
-}
-
-func BenchmarkSteer(b *testing.B) {
-	for name, v := range map[string]*pool.View{"3": bigView(3), "1000": bigView(1000)} {
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			out := make([]Answer, 0, DefaultLimit)
-			for i := range b.N {
-				out = Steer(out[:0], Question{Type: rdata.TypeA, TTL: 5, Turn: uint64(i)}, client, v, nil)
-			}
-		})
+	p := Decide(inputOf(Spec{TTL: 7}, v, rdata.TypeAAAA, client), nil)
+	if _, got, _ := p.Run(0); string(got) != "\xc0\x0c\x00\x1c\x00\x01\x00\x00\x00\x07\x00\x10\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01" {
+		t.Errorf("% x", got)
 	}
 }

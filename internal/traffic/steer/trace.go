@@ -10,26 +10,32 @@ import (
 	"pharos/internal/traffic/pool"
 )
 
-// Trace is one decision of Steer, step by step, for explain: what went in, who was
-// left out and why, what came out. A nil Trace records nothing.
+// Trace is one decision, step by step, for explain: what went in, who was left out and
+// why, what came out. A nil Trace records nothing.
 type Trace struct {
 	Name     string      `json:"name"`
 	Type     string      `json:"type"`
-	Client   netip.Addr  `json:"client"`
+	Client   netip.Addr  `json:"client,omitzero"`
+	Place    *pool.Place `json:"place,omitempty"` // where the client is
+	Source   string      `json:"source,omitempty"`
 	Pool     string      `json:"pool"`
 	Policy   pool.Policy `json:"policy"`
 	Revision uint64      `json:"revision"` // of the view
-	Turn     uint64      `json:"turn"`     // of the rotation
-	Steps    []Step      `json:"steps"`
-	Answers  []Chosen    `json:"answers"` // empty: NODATA
-	AllDown  bool        `json:"allDown"` // nobody is healthy, so everybody is served
-	Result   string      `json:"result"`  // one sentence
+	Steps    []*Step     `json:"steps"`
+	AllDown  bool        `json:"allDown"` // nobody is healthy, nor is anybody answered
+	Fallback bool        `json:"fallback"`
+	TTL      rdata.TTL   `json:"ttl"`
+	Changing bool        `json:"changing"` // the pool is, so that the TTL is the short one
+
+	Turn    uint64   `json:"turn"`    // of the rotation
+	Answers []Chosen `json:"answers"` // empty: NODATA
+	Result  string   `json:"result"`  // one sentence
 }
 
 // Step is one filter over the members: how many came in and went out, and what it
 // did to each that it looked at.
 type Step struct {
-	Filter  string    `json:"filter"` // family, state, address, order, limit
+	Filter  string    `json:"filter"`
 	In      int       `json:"in"`
 	Out     int       `json:"out"`
 	Note    string    `json:"note,omitempty"`
@@ -59,89 +65,112 @@ func (v Verdict) String() string {
 	return fmt.Sprintf("%s: in, weight %d", line, v.Weight)
 }
 
-// Chosen is one answer, by the name of its member.
+// Chosen is one record of the answer, by the name of its member.
 type Chosen struct {
-	Member  string     `json:"member"`
-	Address netip.Addr `json:"address"`
-	TTL     rdata.TTL  `json:"ttl"`
+	Member  string     `json:"member,omitempty"` // empty for a set address of the fallback
+	Address netip.Addr `json:"address,omitzero"`
+	Data    string     `json:"data"`
 }
 
-// begin records what was asked and which members the view lets through.
-func (t *Trace) begin(q Question, c Client, v *pool.View, choice *pool.Choice) {
+func (t *Trace) begin(in *Input) {
 	if t == nil {
 		return
 	}
 	*t = Trace{
-		Name: q.Name.String(), Type: q.Type.String(), Client: c.Addr, Pool: v.Name,
-		Policy: v.Policy, Revision: v.Revision, Turn: q.Turn, Answers: []Chosen{},
+		Name: in.Spec.Name.String(), Type: in.Type.String(), Client: in.Client.Addr, Pool: in.View.Name,
+		Policy: in.View.Policy, Revision: in.View.Revision, Changing: in.Changing, Steps: []*Step{}, Answers: []Chosen{},
 	}
-	if choice == nil {
-		t.Steps = []Step{{Filter: "family", In: len(v.Members), Note: "a pool has addresses only: A and AAAA"}}
+	if p := in.Client.Place; p != nil {
+		t.Place, t.Source = &p.Place, p.Source
+	}
+}
+
+// step adds a step, nil to a nil Trace.
+func (t *Trace) step(name string, in int, note string) *Step {
+	if t == nil {
+		return nil
+	}
+	s := &Step{Filter: name, In: in, Note: note}
+	t.Steps = append(t.Steps, s)
+	return s
+}
+
+func (s *Step) verdict(m *pool.Member, why string) {
+	if s == nil {
 		return
 	}
-	t.AllDown = choice.AllDown
-	all := make([]int32, len(v.Members))
-	for i := range all {
-		all[i] = int32(i)
-	}
-	isIPv4 := choice == &v.V4
-	family := t.filter("family", v, all, func(m *pool.Member) string {
-		if m.Address.Addr().Is4() != isIPv4 {
-			return "address of the other family"
-		}
-		return ""
+	s.Members = append(s.Members, Verdict{
+		Member: m.Name, Address: m.Address, State: m.State, Since: m.Since, Cause: m.Cause, Weight: m.Weight, Excluded: why,
 	})
-	state := t.filter("state", v, family, func(m *pool.Member) string { return choice.Tier.Excludes(m.State) })
-	t.Steps[len(t.Steps)-1].Note = "served: " + choice.Tier.String()
-	if len(state) > len(choice.Eligible) {
-		seen := make(map[netip.Addr]string)
-		t.filter("address", v, state, func(m *pool.Member) string {
-			if first, ok := seen[m.Address.Addr()]; ok {
-				return "same address as " + first + ", which stands for both"
-			}
-			seen[m.Address.Addr()] = m.Name
-			return ""
-		})
+}
+
+func (s *Step) end(out int) {
+	if s != nil {
+		s.Out = out
 	}
 }
 
-// filter records one step over the members in, and returns those it keeps.
-func (t *Trace) filter(name string, v *pool.View, in []int32, excludes func(*pool.Member) string) (out []int32) {
-	step := Step{Filter: name, In: len(in)}
-	for _, i := range in {
-		m := &v.Members[i]
-		why := excludes(m)
-		if why == "" {
-			out = append(out, i)
-		}
-		step.Members = append(step.Members, Verdict{
-			Member: m.Name, Address: m.Address, State: m.State, Since: m.Since, Cause: m.Cause, Weight: m.Weight, Excluded: why,
-		})
-	}
-	step.Out = len(out)
-	t.Steps = append(t.Steps, step)
-	return out
-}
-
-// finish records the order and the result: answers is what was appended.
-func (t *Trace) finish(v *pool.View, choice *pool.Choice, answers []Answer) {
+// finish records what may be answered.
+func (t *Trace) finish(d *decision, p *Prepared) {
 	if t == nil {
 		return
 	}
-	if len(answers) == 0 {
-		t.Result = "NODATA: the pool has no member to answer " + t.Type + " with"
+	t.AllDown, t.Fallback, t.TTL = p.AllDown, p.Fallback, p.TTL
+	if p.Len() == 0 {
+		t.Result = fmt.Sprintf("NODATA: nobody of pool %s is left to answer %s with", t.Pool, t.Type)
+	}
+}
+
+// Picked records which records of p are the answer, at a turn.
+func (t *Trace) Picked(p *Prepared, turn uint64, client netip.Addr) {
+	if t == nil || p.Len() == 0 {
 		return
 	}
-	for _, a := range answers {
-		t.Answers = append(t.Answers, Chosen{Member: v.Members[a.Member].Name, Address: a.Addr, TTL: a.TTL})
+	var room [MaxLimit]uint16
+	picks := p.Pick(turn, client, room[:0])
+	t.Turn = turn
+	for _, i := range picks {
+		c := Chosen{Data: string(rdata.AppendText(nil, p.Type, p.RDATA(int(i))))}
+		if p.Type == rdata.TypeA || p.Type == rdata.TypeAAAA {
+			c.Address, _ = netip.AddrFromSlice(p.RDATA(int(i)))
+		}
+		if m := p.Members[i]; m >= 0 {
+			c.Member = p.View.Members[m].Name
+		}
+		t.Answers = append(t.Answers, c)
 	}
-	cycle := uint64(len(choice.Order))
-	t.Steps = append(t.Steps,
-		Step{Filter: "order", In: len(choice.Eligible), Out: len(choice.Eligible),
-			Note: fmt.Sprintf("%s: place %d of a cycle of %d is %s", v.Policy, t.Turn%cycle+1, cycle, t.Answers[0].Member)},
-		Step{Filter: "limit", In: len(choice.Eligible), Out: len(answers)})
-	t.Result = fmt.Sprintf("%d of %d members, %s first", len(answers), len(v.Members), t.Answers[0].Member)
+	t.order(p, turn, client)
+	who := t.Answers[0].Member
+	if who == "" {
+		who = t.Answers[0].Data
+	}
+	t.Result = fmt.Sprintf("%d of %d, %s first", len(t.Answers), p.Len(), who)
+	if p.Fallback {
+		t.Result += "; from the fallback, since nobody of pool " + t.Pool + " can serve"
+	}
 	if t.AllDown {
 		t.Result += "; all are down, so all are served"
 	}
+}
+
+// order records how the first record was found, and how many follow.
+func (t *Trace) order(p *Prepared, turn uint64, client netip.Addr) {
+	first := t.Answers[0].Member
+	switch {
+	case p.sticky != nil && client.IsValid():
+		bits := p.sticky.bits4
+		if client.Unmap().Is6() {
+			bits = p.sticky.bits6
+		}
+		network, _ := client.Unmap().Prefix(bits)
+		t.Steps = append(t.Steps, &Step{Filter: Sticky.String(), In: p.Len(), Out: p.Len(), Note: fmt.Sprintf("for all of %s %s comes first", network, first)})
+	case p.Members[0] >= 0:
+		cycle := len(p.order)
+		if p.shared != nil {
+			cycle = len(p.shared.Order)
+		}
+		t.Steps = append(t.Steps, &Step{Filter: Weighted.String(), In: p.Len(), Out: p.Len(),
+			Note: fmt.Sprintf("%s: place %d of a cycle of %d is %s", p.View.Policy, turn%uint64(cycle)+1, cycle, first)})
+	}
+	t.Steps = append(t.Steps, &Step{Filter: Limit.String(), In: p.Len(), Out: len(t.Answers)})
 }

@@ -1,0 +1,61 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+
+	"pharos/internal/cluster/state"
+	"pharos/internal/dns/dnsname"
+)
+
+// Steering is what the answers from pools go by.
+type Steering struct {
+	// Database is a database in the format of MaxMind (.mmdb), of countries or cities: it
+	// says where clients are, for the filters near and latency. It is read again when it
+	// changes; one that is damaged leaves the one before in force. Empty: none.
+	Database string `json:"database,omitzero" format:"file" default:"" example:"GeoLite2-City.mmdb"`
+	// Networks are a map of your own, which goes before the database. The longest prefix
+	// that holds an address decides.
+	Networks []Network `json:"networks" max:"100000" example:"[{prefix: 10.1.0.0/16, place: {zone: ams-1}}]"`
+	// Measure has the gateway note how long round trips to the networks of its clients
+	// take, for the filter latency.
+	Measure bool `json:"measure" default:"true" example:"false"`
+	// ExportInterval is how far apart the versions are that other servers of a zone get
+	// because the answers from pools have changed. The first change after a while is not
+	// held up.
+	ExportInterval Duration `json:"exportInterval" default:"5s" min:"100ms" max:"1h" example:"30s"`
+}
+
+// Network says where the clients of a network are.
+type Network struct {
+	// Prefix is the network.
+	Prefix netip.Prefix `json:"prefix" required:"true" example:"10.1.0.0/16"`
+	// Place is where it is.
+	Place state.Place `json:"place" required:"true" example:"{country: NL, zone: ams-1}"`
+}
+
+// checkSteering finds networks that stand twice, or say nothing.
+func (c *Config) checkSteering(to *checker) {
+	seen := map[netip.Prefix]int{}
+	for i, n := range c.Steering.Networks {
+		at := fmt.Sprintf("steering.networks[%d]", i)
+		switch j, twice := seen[n.Prefix]; {
+		case !n.Prefix.IsValid(): // reported as missing or malformed
+		case n.Prefix != n.Prefix.Masked():
+			to.fail(at+".prefix", fmt.Sprintf("%s has bits set after its length", n.Prefix), fmt.Sprintf("write %s", n.Prefix.Masked()))
+		case twice:
+			to.fail(at+".prefix", fmt.Sprintf("%s is already networks[%d]", n.Prefix, j), "remove one of them")
+		default:
+			seen[n.Prefix] = i
+		}
+	}
+	apexes := make(map[dnsname.Name]bool, len(c.Zones))
+	for _, z := range c.Zones {
+		apexes[z.Name] = true
+	}
+	for i, s := range c.Steer {
+		if s.Answer == "cname" && apexes[s.Name] && !s.Name.IsZero() {
+			to.fail(fmt.Sprintf("steer[%d].answer", i), fmt.Sprintf("%s is the apex of a zone, where no CNAME can be", s.Name), "write answer: address, or steer another name")
+		}
+	}
+}

@@ -1,0 +1,124 @@
+package node
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"pharos/internal/admin/config"
+	"pharos/internal/authority/answer"
+	"pharos/internal/authority/steered"
+	"pharos/internal/authority/zone"
+	"pharos/internal/cluster/state"
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/dnswire"
+	"pharos/internal/dns/rdata"
+	"pharos/internal/traffic/geoip"
+	"pharos/internal/traffic/pool"
+	"pharos/internal/traffic/steer"
+)
+
+// This file joins steered names with what they go by: pools, zones, and where clients are.
+
+// guide is what answers from pools go by, beside the pools.
+type guide struct {
+	atlas   *steer.Atlas
+	latency *steer.Latency
+	geo     *geoip.Follower
+}
+
+func (n *Node) newGuide() *guide {
+	g := &guide{atlas: steer.NewAtlas(), latency: steer.NewLatency()}
+	g.geo = geoip.New(g.atlas, func(text string) { n.problem(databaseRefused, "", text) })
+	return g
+}
+
+// follow has the guide go by a configuration.
+func (g *guide) follow(c *config.Steering) error {
+	networks := make([]steer.Network, len(c.Networks))
+	for i, n := range c.Networks {
+		networks[i] = steer.Network{Prefix: n.Prefix, Place: placeOf(n.Place)}
+	}
+	return g.geo.Set(c.Database, networks)
+}
+
+// table returns the table of steered names. The configuration, or what applied them, has
+// checked them.
+func (g *guide) table(names []state.Steer, pools *pool.Registry) *steer.Table {
+	specs := make([]steer.Spec, len(names))
+	for i := range names {
+		n := &names[i]
+		down, _ := steer.ParseDown(n.WhenDown)
+		s := steer.Spec{
+			Name: n.Name, Kind: n.Kind(), Pool: pools.Pool(n.Pool), WhenDown: down, Addresses: n.Fallback.Addresses,
+			TTL: rdata.TTL(n.TTL.Std() / time.Second), ShortTTL: rdata.TTL(n.ShortTTL.Std() / time.Second), Calm: n.Calm.Std(),
+		}
+		if n.Fallback.Pool != "" {
+			s.Fallback = pools.Pool(n.Fallback.Pool)
+		}
+		var errs [2]error
+		s.Filters, errs[0] = n.Chain()
+		s.Service, errs[1] = n.ServiceData()
+		if i := slices.IndexFunc(errs[:], func(err error) bool { return err != nil }); i >= 0 {
+			panic("BUG: " + errs[i].Error())
+		}
+		if g != nil {
+			s.Atlas, s.Latency = g.atlas, g.latency
+		}
+		specs[i] = s
+	}
+	return steer.NewTable(specs)
+}
+
+// marking is a name whose zone is to leave some of its records to a pool.
+type marking struct {
+	name dnsname.Name
+	how  zone.Steering
+}
+
+// mayMark reports whether a name can be steered so in a zone: there is no CNAME at an apex
+// (RFC 1034 §3.6.2).
+func mayMark(apex dnsname.Name, s state.Steer) bool {
+	return s.Kind() != steer.CNAME || s.Name != apex
+}
+
+// steeredByZone returns, for each zone, the steered names that it has to leave to
+// their pools: those for which it is the closest zone.
+func steeredByZone(zones []config.Zone, steered []state.Steer) map[dnsname.Name][]marking {
+	apexes := make(map[dnsname.Name]bool, len(zones))
+	for _, z := range zones {
+		apexes[z.Name] = true
+	}
+	mine := map[dnsname.Name][]marking{}
+	for _, st := range steered {
+		for n := st.Name; !n.IsZero(); n = n.Parent() {
+			if !apexes[n] {
+				continue
+			}
+			if how, _ := zone.ParseSteering(st.Answer); mayMark(n, st) {
+				mine[n] = append(mine[n], marking{st.Name, how})
+			}
+			break
+		}
+	}
+	for _, names := range mine {
+		slices.SortFunc(names, func(a, b marking) int { return a.name.Compare(b.name) })
+	}
+	return mine
+}
+
+// isExported reports whether other servers may get the zone, so that it has to have the
+// present answers for its steered names.
+func isExported(c *config.Zone) bool { return len(c.Transfer) > 0 || len(c.Notify) > 0 }
+
+func hostOf(n dnsname.Name) string {
+	if n.IsZero() {
+		return ""
+	}
+	return n.String()
+}
+
+// steeredQuestion returns a question that arrived at a steered name of a zone of s.
+func (s *Snapshot) steeredQuestion(o answer.Options, q *dnswire.Query, z *zone.Zone, near netip.Addr, now time.Time) steered.Question {
+	return steered.Question{Options: o, Query: q, Zone: z, Rules: s.steered, Client: near, Now: now}
+}

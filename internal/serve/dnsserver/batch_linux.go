@@ -41,6 +41,7 @@ type batch struct {
 	iovIn     [batchSize]unix.Iovec
 	iovOut    [batchSize]unix.Iovec
 	rcodes    [batchSize]dnswire.Rcode // of out, to count when sent
+	heads     [batchSize]head          // of out
 	names     [batchSize]unix.RawSockaddrInet6
 	control   [batchSize]struct {
 		_    [0]uint64 // aligned as cmsghdr wants it
@@ -50,6 +51,12 @@ type batch struct {
 	expected [batchSize][]byte
 	current  int // the message being processed
 	ready    int // Invariant: out[:ready] are answers, ready <= number of messages processed
+}
+
+// head is what an answer has before its records, and how it ends.
+type head struct {
+	length           uint16 // octets
+	edns, do, sealed bool
 }
 
 func newBatch(s *Server, sock *udpSocket) *batch {
@@ -137,7 +144,8 @@ func (b *batch) processOne(i int) bool {
 	if answer == nil {
 		return false
 	}
-	b.rcodes[b.ready] = a.req.Out.Rcode()
+	q := &a.req.Query
+	b.rcodes[b.ready], b.heads[b.ready] = a.req.Out.Rcode(), head{uint16(q.QuestionEnd), q.EDNS.Present, q.EDNS.DO, a.req.seal != nil}
 	iov := &b.iovOut[b.ready]
 	iov.Base = unsafe.SliceData(answer)
 	iov.SetLen(len(answer))
@@ -153,6 +161,32 @@ func (b *batch) sent(from, to int) {
 		b.responder.counts.answered(b.rcodes[j], isTruncated(unsafe.Slice(b.iovOut[j].Base, dnswire.HeaderLen)))
 	}
 }
+
+// shorten makes answer j, which is too long to be sent, one without records and with
+// TC. It reports false when nothing can be left out, or the answer is signed.
+func (b *batch) shorten(j int) bool {
+	iov, head := &b.iovOut[j], b.heads[j]
+	if head.sealed || iov.Len <= uint64(head.length)+plainOPT {
+		return false
+	}
+	buf := unsafe.Slice(iov.Base, iov.Len)
+	q, out := &b.responder.req.Query, &b.responder.req.Out // of a query that was answered
+	msg := buf[:head.length]
+	msg[2] &^= 0x82 // QR, which a query has not, and TC
+	clear(msg[6:dnswire.HeaderLen])
+	if q.Parse(msg) != dnswire.Accept {
+		return false
+	}
+	q.EDNS.Present, q.EDNS.DO = head.edns, head.do
+	out.Reset(q, buf, len(buf))
+	out.SetRcode(b.rcodes[j])
+	out.Truncate()
+	iov.SetLen(len(out.Finish()))
+	return true
+}
+
+// plainOPT is the length of an OPT record without options.
+const plainOPT = 11
 
 // refused counts answers [from, to), which the kernel has not taken.
 func (b *batch) refused(from, to int) {

@@ -186,6 +186,55 @@ func TestUnsendable(t *testing.T) {
 	s.want(t, UDP, SendErrors, 4)
 }
 
+// TestSmallMTU: RFC 9715 §3.1: to an answer that is too long for the interface, and must
+// not be fragmented, the client is told to ask over TCP. The others go. It runs itself in
+// a network of its own.
+func TestSmallMTU(t *testing.T) {
+	if !inOwnNetwork(t, "link set lo up", "link set lo mtu 600") {
+		return
+	}
+	s := start(t, Config{})
+	c := dial(t, "udp", s.Addrs()[0])
+	c.send(query(t, 1, "big.example.", 1232), query(t, 2, "www.example.", 1232), query(t, 3, "later.example.", 1232))
+	d := <-s.deferred
+	long := answerTo(d)
+	if err := d.Send(append(long, make([]byte, 700)...)); err != nil {
+		t.Error(err)
+	}
+	for range 3 {
+		m := c.next()
+		if wantTC := m.Id != 2; m.Truncated != wantTC || wantTC && len(m.Answer) > 0 || m.IsEdns0() == nil || len(m.Question) != 1 || !m.Response {
+			t.Errorf("got %v, want TC %v", m, wantTC)
+		}
+	}
+	s.want(t, UDP, SendErrors, 0)
+	s.want(t, UDP, Truncated, 2)
+}
+
+// inOwnNetwork runs the test once more in a network namespace, and reports whether it is
+// there already, with the network set up by commands of ip(8).
+func inOwnNetwork(t *testing.T, commands ...string) bool {
+	t.Helper()
+	const inside = "PHAROS_TEST_NETWORK"
+	if os.Getenv(inside) == "" {
+		self := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
+		self.Env = append(os.Environ(), inside+"=1")
+		self.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+		if out, err := self.CombinedOutput(); errors.Is(err, syscall.EPERM) {
+			t.Skip("making a network namespace takes root")
+		} else if err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return false
+	}
+	for _, command := range commands {
+		if out, err := exec.CommandContext(t.Context(), "ip", strings.Fields(command)...).CombinedOutput(); err != nil {
+			t.Fatalf("ip %s: %v\n%s", command, err, out)
+		}
+	}
+	return true
+}
+
 // TestWildcard: an answer leaves from the address its query came to, whatever
 // address the machine would choose; clients take it from no other.
 func TestWildcard(t *testing.T) {
@@ -228,25 +277,9 @@ func TestWildcard(t *testing.T) {
 // TestWildcardIPv6 is TestWildcard with several IPv6 addresses, one of them of a
 // link, for which it runs itself in a network of its own.
 func TestWildcardIPv6(t *testing.T) {
-	const inside = "PHAROS_TEST_NETWORK"
-	if os.Getenv(inside) == "" {
-		self := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestWildcardIPv6$")
-		self.Env = append(os.Environ(), inside+"=1")
-		self.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
-		if out, err := self.CombinedOutput(); errors.Is(err, syscall.EPERM) {
-			t.Skip("making a network namespace takes root")
-		} else if err != nil {
-			t.Errorf("%v\n%s", err, out)
-		}
+	if !inOwnNetwork(t, "link set lo up", // nodad: no time in which the address cannot be sent from
+		"addr add fd00::5/128 dev lo nodad", "addr add fd00::6/128 dev lo nodad", "addr add fe80::77/64 dev lo nodad") {
 		return
-	}
-	for _, command := range []string{
-		"link set lo up", // nodad: no time in which the address cannot be sent from
-		"addr add fd00::5/128 dev lo nodad", "addr add fd00::6/128 dev lo nodad", "addr add fe80::77/64 dev lo nodad",
-	} {
-		if out, err := exec.CommandContext(t.Context(), "ip", strings.Fields(command)...).CombinedOutput(); err != nil {
-			t.Fatalf("ip %s: %v\n%s", command, err, out)
-		}
 	}
 	s := start(t, Config{Addresses: []netip.AddrPort{netip.MustParseAddrPort("[::]:0")}})
 	for _, host := range []string{"fd00::5", "fd00::6", "::1", "fe80::77%lo"} {

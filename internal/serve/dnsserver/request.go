@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"pharos/internal/dns/dnswire"
@@ -170,7 +171,12 @@ func (d *Deferred) Send(msg []byte) error {
 	}
 	msg = d.sealed(msg)
 	d.observed(msg)
-	if err := d.path.send(msg); err != nil {
+	err := d.path.send(msg)
+	if errors.Is(err, syscall.EMSGSIZE) { // too long for the interface
+		msg = d.sealed(d.truncated())
+		err = d.path.send(msg)
+	}
+	if err != nil {
 		counts.add(SendErrors, 1)
 		return err
 	}
@@ -188,12 +194,17 @@ func (d *Deferred) limited(msg []byte) []byte {
 	case Drop:
 		return nil
 	case Cut:
-		var out dnswire.Builder
-		out.Reset(&d.query, make([]byte, dnswire.MaxUDP512+dnswire.BufferSlack), dnswire.MaxUDP512)
-		out.Truncate()
-		return out.Finish()
+		return d.truncated()
 	}
 	return msg
+}
+
+// truncated returns an answer without records that has the client ask over TCP.
+func (d *Deferred) truncated() []byte {
+	var out dnswire.Builder
+	out.Reset(&d.query, make([]byte, dnswire.MaxUDP512+dnswire.BufferSlack), dnswire.MaxUDP512)
+	out.Truncate()
+	return out.Finish()
 }
 
 // HasCookie reports whether the client has shown a good cookie.

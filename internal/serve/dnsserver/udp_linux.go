@@ -85,9 +85,11 @@ func bindUDP(addr netip.AddrPort) (*udpSocket, error) {
 func (s *udpSocket) configure(family int) error {
 	type option struct{ level, name, value int }
 	required := []option{{unix.SOL_SOCKET, unix.SO_REUSEPORT, 1}}
-	// RFC 9715 §3.1: no fragmentation by forged path MTUs: our answers are small
-	// enough, and the kernel is not to believe otherwise.
-	wanted := []option{{unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_OMIT}}
+	// RFC 9715 §3.1: answers are not fragmented, and the kernel believes no path MTU,
+	// which may be forged: with 1,260 octets at most they are small enough for any path
+	// that carries IPv6 too. What may not be fragmented needs no identification either
+	// (RFC 6864 §4.1), which the kernel takes from numbers that all processors share.
+	wanted := []option{{unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE}}
 	pktinfo := option{unix.IPPROTO_IP, unix.IP_PKTINFO, 1}
 	if family == unix.AF_INET6 {
 		required = append(required, option{unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1})
@@ -251,7 +253,8 @@ func (w *udpWorker) receiveFailed(errno unix.Errno) {
 }
 
 // send sends the answers in the batch. One that the kernel refuses (a firewall, no
-// route, too long for the path) is left out and does not hold up the others.
+// route) is left out and does not hold up the others. To one that is too long for the
+// interface the client is told to ask over TCP (RFC 9715 §3.1).
 func (w *udpWorker) send(ready int) {
 	out := &w.batch.out
 	for at := 0; at < ready; {
@@ -262,6 +265,11 @@ func (w *udpWorker) send(ready int) {
 			w.batch.sent(at, at+int(sent))
 			at += int(sent)
 		case unix.EINTR:
+		case unix.EMSGSIZE:
+			if !w.batch.shorten(at) {
+				w.batch.refused(at, at+1)
+				at++
+			}
 		case unix.EAGAIN: // udpSendTimeout is over: nothing gets out
 			w.batch.refused(at, ready)
 			return

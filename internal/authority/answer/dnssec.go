@@ -169,7 +169,7 @@ func (r *response) proveNoName(name dnsname.Name, found zone.Found) {
 	switch r.z.DenialType() {
 	case rdata.TypeNSEC: // RFC 4035 §3.1.3.2
 		r.proofs.need(r.z.Denying(name))
-		r.proofs.need(r.z.Denying(wildcardOf(encloser, &wire)))
+		r.proofs.need(r.z.DenyingWildcard(found.Encloser))
 	case rdata.TypeNSEC3: // RFC 5155 §7.2.2
 		if encloser = r.proveEncloser(name, encloser); encloser == r.z.Origin() {
 			r.proofs.need(r.z.CoveringWildcard())

@@ -138,7 +138,7 @@ func (z *Zone) imageParts(note []byte) (parts [imageParts][][]byte) {
 }
 
 // octetsOf returns the memory of numbers.
-func octetsOf[T ~uint32 | ~uint64](list []T) []byte {
+func octetsOf[T ~uint32 | ~uint64 | nsecKey](list []T) []byte {
 	if len(list) == 0 {
 		return nil
 	}
@@ -147,7 +147,7 @@ func octetsOf[T ~uint32 | ~uint64](list []T) []byte {
 
 // numbersIn returns the memory of a part, which begins at a multiple of eight, as
 // numbers.
-func numbersIn[T ~uint32 | ~uint64](octets []byte) ([]T, error) {
+func numbersIn[T ~uint32 | ~uint64 | nsecKey](octets []byte) ([]T, error) {
 	var zero T
 	size := int(unsafe.Sizeof(zero))
 	if len(octets)%size != 0 {

@@ -1,6 +1,9 @@
 package zone
 
 import (
+	"cmp"
+	"encoding/binary"
+	"math/bits"
 	"slices"
 
 	"pharos/internal/dns/dnsname"
@@ -34,22 +37,25 @@ func (z *Zone) DenialSignatures() RRset {
 // an edit copies those that it changes. A search looks at keys, which lie close
 // together, and at a name only to tell equal keys apart.
 type nsecIndex struct {
-	first  []uint64 // the key of the first entry of each chunk
+	first  []nsecKey // the key of the first entry of each chunk
 	chunks []nsecChunk
 }
 
 // nsecChunk is some successive entries, at least one.
 type nsecChunk struct {
-	keys  []uint64 // of each node's name, see below.key
+	keys  []nsecKey // of each node's name, see below.key
 	nodes []Node
 }
 
+// nsecKey is the first 16 octets of a name's key in canonicalOrder.
+type nsecKey struct{ high, low uint64 }
+
 // nsecChunkLen is how many entries a chunk has at first; it is divided at twice
-// that. For a million entries the list of the chunks is 56 kB, a chunk 12 kB.
+// that. For a million entries the list of the chunks is 64 kB, a chunk 20 kB.
 const nsecChunkLen = 1024
 
 // newNSECIndex returns the index of entries in canonical order.
-func newNSECIndex(keys []uint64, nodes []Node) (x nsecIndex) {
+func newNSECIndex(keys []nsecKey, nodes []Node) (x nsecIndex) {
 	for len(nodes) > 0 {
 		n := min(nsecChunkLen, len(nodes))
 		x.first = append(x.first, keys[0])
@@ -62,7 +68,7 @@ func newNSECIndex(keys []uint64, nodes []Node) (x nsecIndex) {
 func (x *nsecIndex) size() int {
 	size := 0
 	for i := range x.chunks {
-		size += 8 + 48 + 8*cap(x.chunks[i].keys) + 4*cap(x.chunks[i].nodes)
+		size += 16 + 48 + 16*cap(x.chunks[i].keys) + 4*cap(x.chunks[i].nodes)
 	}
 	return size
 }
@@ -71,14 +77,13 @@ func (x *nsecIndex) size() int {
 // entries of the chunk are not: none if all entries are behind it.
 func (x *nsecIndex) search(z *Zone, name *below) (chunk, count int) {
 	key := name.key()
-	low, high := 0, len(x.first)
+	low, high := key.among(x.first)
 	for low < high {
 		middle := int(uint(low+high) / 2)
-		k := x.first[middle]
-		if k < key || k == key && !z.isBehind(x.chunks[middle].nodes[0], name) {
-			low = middle + 1
-		} else {
+		if z.isBehind(x.chunks[middle].nodes[0], name) {
 			high = middle
+		} else {
+			low = middle + 1
 		}
 	}
 	if low == 0 {
@@ -86,17 +91,52 @@ func (x *nsecIndex) search(z *Zone, name *below) (chunk, count int) {
 	}
 	chunk = low - 1
 	c := &x.chunks[chunk]
-	low, high = 1, len(c.nodes) // all before low are not behind name; all from high on are
+	low, high = key.among(c.keys)
 	for low < high {
 		middle := int(uint(low+high) / 2)
-		k := c.keys[middle]
-		if k < key || k == key && !z.isBehind(c.nodes[middle], name) {
-			low = middle + 1
-		} else {
+		if z.isBehind(c.nodes[middle], name) {
 			high = middle
+		} else {
+			low = middle + 1
 		}
 	}
 	return chunk, low
+}
+
+// among returns how many keys in ascending order are before k, and how many are not
+// behind it. It makes no jump that the processor has to guess.
+func (k nsecKey) among(keys []nsecKey) (before, upTo int) {
+	if len(keys) == 0 {
+		return 0, 0
+	}
+	for n := len(keys); n > 1; {
+		half := n / 2
+		upTo += half & -k.isFrom(keys[upTo+half-1])
+		n -= half
+	}
+	upTo += k.isFrom(keys[upTo])
+	for before = upTo; before > 0 && keys[before-1] == k; before-- {
+		if upTo-before == fewSame { // names that begin alike: hostile, or long
+			before, _ = slices.BinarySearchFunc(keys[:before], k, nsecKey.compare)
+			break
+		}
+	}
+	return before, upTo
+}
+
+// fewSame is how many equal keys are counted one after the other; the number is
+// arbitrary.
+const fewSame = 8
+
+// isFrom returns 1 if k is at or behind other, else 0.
+func (k nsecKey) isFrom(other nsecKey) int {
+	_, borrow := bits.Sub64(k.low, other.low, 0)
+	_, borrow = bits.Sub64(k.high, other.high, borrow)
+	return int(1 - borrow)
+}
+
+func (k nsecKey) compare(other nsecKey) int {
+	return cmp.Or(cmp.Compare(k.high, other.high), cmp.Compare(k.low, other.low))
 }
 
 // Denying returns the node whose NSEC record matches n or, if there is none,
@@ -110,6 +150,41 @@ func (z *Zone) Denying(n dnsname.Name) Node {
 		return 0
 	}
 	return z.nsec.chunks[chunk].nodes[count-1]
+}
+
+// DenyingWildcard is Denying for the wildcard below encloser, which does not exist. As a
+// rule the NSEC record of encloser itself covers it: in canonical order only names below
+// encloser with a label less than "*" come between the two.
+func (z *Zone) DenyingWildcard(encloser Node) Node {
+	name := z.Name(encloser)
+	if set, ok := z.RRset(encloser, rdata.TypeNSEC); ok && !z.IsOccluded(encloser) {
+		if next, _, _ := set.Record(0); isBehindWildcard(next, name) {
+			return encloser
+		}
+	}
+	var wire [dnsname.MaxLen]byte
+	wire[0], wire[1] = 1, '*'
+	return z.Denying(dnsname.View(wire[:2+copy(wire[2:], name.Wire())]))
+}
+
+// isBehindWildcard reports whether the name that begins data, the next one of the NSEC
+// record of encloser, comes after the wildcard below encloser. What is certain is enough.
+func isBehindWildcard(data []byte, encloser dnsname.Name) bool {
+	_, end, _ := namesIn(rdata.Layout{Names: 1}, data)
+	label, at := 0, 0 // the label left of encloser, if the name is below it
+	for end-at > encloser.Len() {
+		label = at
+		at += 1 + int(data[at])
+	}
+	if end-at == encloser.Len() {
+		for i, c := range []byte(encloser.Wire()) {
+			if lower(data[at+i]) != c {
+				return true // it is not below encloser, nor is any name from there on
+			}
+		}
+		return at > 0 && data[label+1] > '*'
+	}
+	return true
 }
 
 // below is a name of the zone as its labels below the origin.
@@ -145,29 +220,32 @@ func (z *Zone) isBehind(n Node, b *below) bool {
 	return name.labels > b.labels
 }
 
-// key returns the first eight octets of the name's key in canonicalOrder, zeros
-// where it has ended: names with different keys are in the order of their keys.
-func (b *below) key() uint64 {
-	key, room := uint64(0), 8
-	push := func(c byte) {
-		if room > 0 {
-			key, room = key<<8|uint64(c), room-1
-		}
-	}
-	for i := b.labels - 1; i >= 0 && room > 0; i-- {
+// key returns the first octets of the name's key in canonicalOrder, zeros where it has
+// ended: names with different keys are in the order of their keys.
+func (b *below) key() nsecKey {
+	var octets [nsecKeyLen]byte
+	at := 0
+	for i := b.labels - 1; i >= 0 && at < nsecKeyLen; i-- {
 		label := b.label(i)
-		for j := 0; j < len(label) && room > 0; j++ {
+		for j := 0; j < len(label) && at < nsecKeyLen; j++ {
 			c := label[j]
 			if c <= 1 {
-				push(1)
+				octets[at] = 1
 				c++
+				if at++; at == nsecKeyLen {
+					break
+				}
 			}
-			push(c)
+			octets[at] = c
+			at++
 		}
-		push(0)
+		at++ // a zero
 	}
-	return key << (8 * room)
+	return nsecKey{binary.BigEndian.Uint64(octets[:]), binary.BigEndian.Uint64(octets[8:])}
 }
+
+// nsecKeyLen is the octets of an nsecKey.
+const nsecKeyLen = 16
 
 // indexDenials prepares a signed zone to prove what it does not have. order is
 // the canonical order of the nodes.
@@ -192,7 +270,7 @@ func (b *Builder) indexChain(z *Zone, order []uint32) {
 		b.problems.keep(aboutZone, z.origin, rdata.TypeNSEC, "the zone is signed, but has no complete chain of NSEC or NSEC3 records at its apex, so validating resolvers refuse its denials; sign it again")
 		return
 	}
-	var keys []uint64
+	var keys []nsecKey
 	var nodes []Node
 	for _, i := range order {
 		if n := b.nodes[i].node; z.isInChain(n) {

@@ -263,3 +263,69 @@ func TestHashNoAllocs(t *testing.T) {
 		}
 	}
 }
+
+// TestDenyingWildcard: RFC 4035 §3.1.3.2: the NSEC record that covers the wildcard below a
+// name is the one that a search finds, in chains that are whole.
+func TestDenyingWildcard(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	origin := dnsname.MustParse("example.")
+	direct := 0
+	for range 300 {
+		owners := []dnsname.Name{origin}
+		for range rnd.IntN(40) {
+			n := randomName(rnd, origin)
+			if rnd.IntN(3) == 0 {
+				n, _ = n.Child([]string{"!", "*a", ")z", "+"}[rnd.IntN(4)])
+			}
+			if n.IsSubdomainOf(origin) && !slices.Contains(owners, n) {
+				owners = append(owners, n)
+			}
+		}
+		slices.SortFunc(owners, dnsname.Name.Compare)
+		records := signedApex(t)
+		for i, n := range owners {
+			next := owners[(i+1)%len(owners)].String()
+			if rnd.IntN(2) == 0 {
+				next = strings.ToUpper(next)
+			}
+			records = append(records, record(t, n.String(), rdata.TypeNSEC, next+" A"))
+		}
+		z, _ := mustBuild(t, records)
+		for n := range z.Nodes() {
+			star, _ := z.Name(n).Child("*")
+			if z.Lookup(star).Exact != 0 {
+				continue
+			}
+			got, want := z.DenyingWildcard(n), z.Denying(star)
+			if got != want {
+				t.Fatalf("%s is denied by %s, want %s, of %v", star, z.Name(got), z.Name(want), owners)
+			}
+			if got == n {
+				direct++
+			}
+		}
+	}
+	if direct < 1000 {
+		t.Errorf("only %d times it was the record of the name above", direct)
+	}
+}
+
+// TestDenyingAlike: names that begin alike for longer than a key, over several chunks.
+func TestDenyingAlike(t *testing.T) {
+	records := signedApex(t, record(t, "example.", rdata.TypeNSEC, "example. SOA"))
+	name := func(i int) string { return fmt.Sprintf("names-that-begin-alike-%05d.example.", i) }
+	const count = 5 * nsecChunkLen
+	for i := range count {
+		records = append(records, record(t, name(2*i), rdata.TypeNSEC, "example. A"))
+	}
+	z, _ := mustBuild(t, records)
+	for i := range 2 * count {
+		want := dnsname.MustParse(name(i &^ 1))
+		if got := z.Name(z.Denying(dnsname.MustParse(name(i)))); got != want {
+			t.Fatalf("%s is denied by %s, want %s", name(i), got, want)
+		}
+	}
+	if got := z.Name(z.Denying(dnsname.MustParse("a.example."))); got.String() != "example." {
+		t.Errorf("the first name is denied by %s", got)
+	}
+}

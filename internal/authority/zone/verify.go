@@ -18,7 +18,7 @@ type verifier struct {
 	refs   []Node   // links, to be checked when all nodes are known
 	path   []open   // the node before and those above it
 	nsec   []Node   // not yet met
-	keys   []uint64
+	keys   []nsecKey
 	hashes []uint64   // not yet met
 	denial rdata.Type // which of the indexes there is
 	hidden int        // nodes with flagHash
@@ -73,7 +73,7 @@ func newFromParts(parts [imageParts][]byte, hash uint64) (*Zone, error) {
 	if z.table, err = numbersIn[uint64](parts[partTable]); err != nil {
 		return nil, err
 	}
-	if v.keys, err = numbersIn[uint64](parts[partKeys]); err != nil {
+	if v.keys, err = numbersIn[nsecKey](parts[partKeys]); err != nil {
 		return nil, err
 	}
 	if v.nsec, err = numbersIn[Node](parts[partNodes]); err != nil {

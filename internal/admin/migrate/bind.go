@@ -17,7 +17,7 @@ func BIND(file string, source Source) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &bind{reader: r, main: place{file, 0}, directory: path.Dir(file), acls: map[string][]statement{}, lists: map[string]*statement{}, servers: map[netip.Addr]string{}, seen: map[string]bool{}}
+	b := &bind{reader: r, main: place{file, 0}, directory: path.Dir(file), acls: map[string][]statement{}, lists: map[string]*statement{}, servers: map[netip.Addr]string{}, seen: map[string]bool{}, tls: map[string]*statement{}, http: map[string]*statement{}}
 	b.result.Plan.Resolver = true // RFC 1034 servers and resolvers in one: named's default
 	b.collect(list)
 	global := scope{}
@@ -31,6 +31,10 @@ func BIND(file string, source Source) (*Result, error) {
 		b.statement(&list[i], global)
 	}
 	b.inherited(global)
+	b.leftCatalogs()
+	if global.forwarders != nil {
+		b.route(global.forwarders, ".", global.forwarders, global.forward, false)
+	}
 	return b.finish(file), nil
 }
 
@@ -44,6 +48,9 @@ type bind struct {
 	lists     map[string]*statement // primaries lists by name
 	servers   map[netip.Addr]string // keys of server statements
 	seen      map[string]bool       // notes that are made once
+	tls, http map[string]*statement // by name
+	wanted    []catalogWanted       // by catalog-zones
+	found     []*statement          // of them, those that are zones
 }
 
 // scope is what zones inherit from options and view.
@@ -53,6 +60,9 @@ type scope struct {
 	listens                   bool // there is a listen-on
 	recursion                 *statement
 	policy                    *statement
+	catalogs                  map[string]*statement // zones that are catalogs
+	limits                    [3]*statement         // as limitsOf
+	forwarders, forward       *statement            // of options
 }
 
 // collect finds what other statements refer to by name, wherever it stands.
@@ -78,6 +88,10 @@ func (b *bind) collect(list []statement) {
 			b.key(s, block)
 		case "server":
 			b.server(s, block)
+		case "tls":
+			b.tls[s.word(1)] = s
+		case "http":
+			b.http[s.word(1)] = s
 		case "view":
 			b.collect(block)
 		}
@@ -147,7 +161,7 @@ func (b *bind) server(s *statement, block []statement) {
 func (b *bind) statement(s *statement, from scope) {
 	block, _ := s.block()
 	switch s.word(0) {
-	case "options", "acl", "primaries", "masters", "remote-servers", "key", "server":
+	case "options", "acl", "primaries", "masters", "remote-servers", "key", "server", "tls", "http":
 	case "zone":
 		b.zone(s, block, from, "")
 	case "view":
@@ -177,10 +191,8 @@ var bindReasons = map[string]string{
 	"key-directory":               "private keys are kept in the data folder",
 	"inline-signing":              "a zone with a policy is signed beside its source always",
 	"auto-dnssec":                 "write a policy under dnssec.policies, and let the zone name it",
-	"tls":                         "write certificates under tls",
-	"http":                        "write the listener under listen",
-	"forwarders":                  "names are looked up from the root servers; there is no forwarding",
-	"forward":                     "names are looked up from the root servers; there is no forwarding",
+	"forwarders":                  "write a route under resolver.routes",
+	"forward":                     "see first of resolver.routes",
 	"pid-file":                    "not needed: the service manager knows the process",
 	"session-keyfile":             "not needed",
 	"dump-file":                   "not needed: see pharos explain",
@@ -216,8 +228,8 @@ var bindReasons = map[string]string{
 	"max-cache-size":              "see resolver.cacheSize",
 	"minimal-responses":           "responses are minimal always",
 	"minimal-any":                 "ANY over UDP gets one RRset always",
-	"empty-zones-enable":          "empty zones for private addresses are not built in; add zones for those you need",
-	"disable-empty-zone":          "empty zones for private addresses are not built in; add zones for those you need",
+	"empty-zones-enable":          "names of private addresses are answered here: see resolver.specialNames",
+	"disable-empty-zone":          "names of private addresses are answered here: see resolver.specialNames",
 	"auth-nxdomain":               "AA is set as RFC 1035 says",
 	"interface-interval":          "listen.dns names the addresses",
 	"min-refresh-time":            "the SOA record's REFRESH counts",
@@ -234,13 +246,12 @@ var bindReasons = map[string]string{
 	"notify-to-soa":               "notify names who is told",
 	"dialup":                      "no counterpart here",
 	"blackhole":                   "no counterpart here: drop these clients in the firewall",
-	"response-policy":             "no counterpart here",
+	"response-policy":             "write the zones under resolver.policies",
 	"sortlist":                    "no counterpart here",
 	"rrset-order":                 "records of an answer are rotated",
 	"automatic-interface-scan":    "listen.dns names the addresses",
 	"also-notify":                 "nobody is notified (notify no)",
 	"avoid-v4-udp-ports":          "source ports are random",
-	"catalog-zones":               "see docs/CONFIG.md about catalog zones",
 	"dnssec-update-mode":          "see dnssec.policies",
 	"sig-validity-interval":       "see dnssec.policies",
 	"dnssec-dnskey-kskonly":       "see dnssec.policies",
@@ -250,8 +261,6 @@ var bindReasons = map[string]string{
 	"checkds":                     "see dnssec.policies",
 	"nsec3-test-zone":             "no counterpart here",
 	"serial-update-method":        "see zones[].serial",
-	"max-records":                 "see transfers.maxRecords",
-	"transfers-per-ns":            "see transfers.incoming",
 	"tcp-idle-timeout":            "see dns.tcpIdle",
 	"tcp-initial-timeout":         "see dns.tcpIdle",
 	"tcp-keepalive-timeout":       "see dns.tcpIdle",
@@ -265,24 +274,24 @@ var bindReasons = map[string]string{
 	"lame-ttl":                    "not needed",
 	"dnssec-enable":               "signatures are served always",
 	"dnssec-lookaside":            "it has ended",
-	"attach-cache":                "there is one cache",
+	"attach-cache":                "each view has a cache of its own",
 	"recursive-clients":           "bounded by the node itself",
 	"resolver-query-timeout":      "see resolver.timeout",
-	"qname-minimization":          "names are minimised always",
+	"qname-minimization":          "see resolver.minimise",
 	"querylog":                    "see log",
-	"stale-answer-enable":         "no counterpart here",
-	"max-ncache-ttl":              "bounded by the node itself",
-	"max-cache-ttl":               "bounded by the node itself",
-	"prefetch":                    "no counterpart here",
+	"stale-answer-enable":         "see resolver.serveStale",
+	"max-ncache-ttl":              "see resolver.maxNegativeTTL",
+	"max-cache-ttl":               "see resolver.maxTTL",
+	"prefetch":                    "see resolver.prefetch",
 	"zero-no-soa-ttl":             "the SOA record's own TTL counts",
 	"multi-master":                "no counterpart here",
 	"try-tcp-refresh":             "TCP is used when UDP does not answer",
 	"root-key-sentinel":           "no counterpart here",
-	"deny-answer-addresses":       "no counterpart here",
+	"deny-answer-addresses":       "see resolver.rebinding",
 	"validate-except":             "write the names under resolver.negativeTrustAnchors",
 	"dnssec-must-be-secure":       "no counterpart here",
 	"dnssec-accept-expired":       "expired signatures are bogus",
-	"synth-from-dnssec":           "no counterpart here",
+	"synth-from-dnssec":           "see resolver.aggressive",
 	"fetches-per-server":          "bounded by the node itself",
 	"fetches-per-zone":            "bounded by the node itself",
 	"max-recursion-depth":         "bounded by the node itself",
@@ -311,14 +320,14 @@ var bindReasons = map[string]string{
 	"tkey-domain":                 "no counterpart here",
 	"tkey-dhkey":                  "no counterpart here",
 	"ipv4only-enable":             "no counterpart here",
-	"dns64":                       "no counterpart here",
+	"dns64":                       "see resolver.dns64",
 	"fstrm-set-buffer-hint":       "no counterpart here",
 	"dnstap":                      "see log",
 	"dnstap-output":               "see log",
 	"dnstap-identity":             "see log",
 	"dnstap-version":              "see log",
 	"nta-lifetime":                "resolver.negativeTrustAnchors hold until they are removed",
-	"transfers-in-per-ns":         "see transfers.incoming",
+	"transfers-in-per-ns":         "see transfers.incomingPerPrimary",
 	"files":                       "raise it in the service manager",
 	"datasize":                    "set it in the service manager",
 	"stacksize":                   "set it in the service manager",
@@ -341,8 +350,6 @@ var bindReasons = map[string]string{
 	"update-quota":                "bounded by the node itself",
 	"tcp-receive-buffer":          "the system chooses",
 	"udp-receive-buffer":          "the system chooses",
-	"max-types-per-name":          "bounded by the node itself",
-	"max-records-per-type":        "bounded by the node itself",
 	"allow-proxy":                 "see dns.proxy",
 	"allow-proxy-on":              "see dns.proxy",
 	"sig0key-checks-limit":        "SIG(0) is not taken",
@@ -434,6 +441,10 @@ func (b *bind) inherit(o *statement, to *scope) bool {
 		to.query = o
 	case "dnssec-policy":
 		to.policy = o
+	case "catalog-zones":
+		b.catalogZones(o, to)
+	case "max-records", "max-records-per-type", "max-types-per-name":
+		to.limit(o)
 	default:
 		return false
 	}
@@ -483,6 +494,12 @@ func (b *bind) option(o *statement, global *scope) {
 		p.Incoming = b.number(o, 1, 10_000)
 	case "transfers-out":
 		p.Outgoing = b.number(o, 1, 10_000)
+	case "transfers-per-ns":
+		p.PerPrimary = b.number(o, 1, 10_000)
+	case "forwarders":
+		global.forwarders = o
+	case "forward":
+		global.forward = o
 	case "rate-limit":
 		b.rateLimit(list)
 	case "disable-empty-zone", "empty-zones-enable":
@@ -521,8 +538,12 @@ func (b *bind) rateLimit(list []statement) {
 
 // listen takes the addresses of listen-on; wildcard is what any stands for.
 func (b *bind) listen(o *statement, list []statement, wildcard netip.Addr) {
-	if o.after("tls") != "" || o.after("http") != "" || o.after("proxy") != "" {
-		b.note(o.place, o.String(), "a listener with TLS, HTTP or PROXY: write it under listen")
+	if o.after("proxy") != "" {
+		b.note(o.place, o.String(), "a listener with PROXY headers: write it under listen, and the proxies under dns.proxy.trusted")
+		return
+	}
+	if tls := o.after("tls"); tls != "" && tls != "none" || o.after("http") != "" {
+		b.listenTLS(o, list, wildcard)
 		return
 	}
 	port := b.port
@@ -530,6 +551,15 @@ func (b *bind) listen(o *statement, list []statement, wildcard netip.Addr) {
 		port = 53
 	}
 	port = b.portOf(o, o.after("port"), port)
+	for _, add := range b.listenAddresses(o, list, wildcard) {
+		if at := netip.AddrPortFrom(add, port); !slices.Contains(b.result.Plan.Listen, at) {
+			b.result.Plan.Listen = append(b.result.Plan.Listen, at)
+		}
+	}
+}
+
+// listenAddresses returns the addresses that a listen-on names.
+func (b *bind) listenAddresses(o *statement, list []statement, wildcard netip.Addr) (all []netip.Addr) {
 	for _, e := range b.elements(list, o, 0) {
 		add := wildcard
 		switch {
@@ -549,10 +579,9 @@ func (b *bind) listen(o *statement, list []statement, wildcard netip.Addr) {
 			b.note(e.place, "listen-on "+e.text, "name the addresses themselves under listen.dns")
 			continue
 		}
-		if at := netip.AddrPortFrom(add, port); !slices.Contains(b.result.Plan.Listen, at) {
-			b.result.Plan.Listen = append(b.result.Plan.Listen, at)
-		}
+		all = append(all, add)
 	}
+	return all
 }
 
 // view takes the zones of a view: into one of ours, or outside of views if it is for

@@ -22,6 +22,7 @@ type View struct {
 func (b *bind) clientsOf(name string, list []statement, at *statement) (v View, everybody bool, limited string) {
 	v.Name = name
 	what := "view " + name + ": match-clients"
+	var except []element
 	for _, e := range b.elements(list, at, 0) {
 		switch {
 		case e.unknown != "":
@@ -30,15 +31,21 @@ func (b *bind) clientsOf(name string, list []statement, at *statement) (v View, 
 		case e.negated && e.key != "":
 			b.note(e.place, what+": "+e.text, "here a key decides before networks do: see that %s stands under the keys of the view that it is for", e.key)
 		case e.negated:
-			return v, false, fmt.Sprintf("view %s is for clients with an exception (%s), which a list that only lets in cannot say", name, e.text)
+			except = append(except, e)
+		case e.key != "" && len(except) > 0:
+			return v, false, fmt.Sprintf("view %s is for clients with a key, but for some networks; here a key decides before networks do", name)
 		case e.key != "" && !b.result.Plan.hasKey(e.key):
 			b.note(e.place, what+": "+e.text, "the key was not carried over")
 		case e.key != "":
 			v.Keys = append(v.Keys, e.key)
-		case e.net.IsValid():
-			v.Clients = append(v.Clients, e.net.Masked())
-		default: // any
+		case !e.net.IsValid() && len(except) == 0: // any
 			everybody = true
+		default:
+			nets, ok := pieces(except, e)
+			if !ok {
+				return v, false, fmt.Sprintf("view %s is for clients with exceptions that a list of networks cannot say", name)
+			}
+			v.Clients = append(v.Clients, nets...)
 		}
 	}
 	v.Clients, v.Keys = unique(v.Clients), unique(v.Keys)

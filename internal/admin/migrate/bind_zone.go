@@ -23,7 +23,7 @@ func (b *bind) zone(s *statement, block []statement, from scope, limited string)
 		return
 	}
 	z := Zone{Name: name}
-	var primaries *statement
+	var primaries, servers, mode *statement
 	var rest []*statement
 	kind := ""
 	for i := range block {
@@ -37,11 +37,23 @@ func (b *bind) zone(s *statement, block []statement, from scope, limited string)
 			primaries = o
 		case "in-view":
 			kind = "in-view"
+		case "forwarders", "server-addresses":
+			servers = o
+		case "forward":
+			mode = o
 		default:
 			if !b.inherit(o, &from) {
 				rest = append(rest, o)
 			}
 		}
+	}
+	switch kind {
+	case "forward", "static-stub":
+		b.route(s, z.Name, servers, mode, kind == "static-stub")
+		return
+	case "stub":
+		b.route(s, z.Name, primaries, mode, true)
+		return
 	}
 	if !b.zoneKind(s, &z, kind) {
 		return
@@ -67,6 +79,8 @@ func (b *bind) zone(s *statement, block []statement, from scope, limited string)
 		z.Primaries = b.peers(primaries, 0)
 	}
 	b.zoneRules(&z, from)
+	b.gate(&z, from)
+	b.catalog(&z, from)
 	b.addZone(z, s.place)
 }
 
@@ -189,9 +203,15 @@ func isBelow(name, zone string) bool {
 func (b *bind) zoneRules(z *Zone, from scope) {
 	if t := from.transfer; t != nil {
 		list, _ := t.block()
-		if t.after("transport") != "" || t.after("port") != "" {
+		switch {
+		case t.after("transport") == "tls" && (t.after("port") == "" || t.after("port") == "853"):
+			for _, rule := range b.rules(list, t, "zone "+z.Name+": allow-transfer") {
+				rule.TLS.Required = true
+				z.Transfer = append(z.Transfer, rule)
+			}
+		case t.after("transport") != "" || t.after("port") != "":
 			b.note(t.place, "zone "+z.Name+": "+t.String(), "a rule for one port or transport only")
-		} else {
+		default:
 			z.Transfer = b.rules(list, t, "zone "+z.Name+": allow-transfer")
 		}
 	}
@@ -202,7 +222,7 @@ func (b *bind) zoneRules(z *Zone, from scope) {
 		b.note(from.notifyTo.place, "zone "+z.Name+": "+from.notifyTo.String(), "%s", bindReasons["also-notify"])
 		return
 	}
-	z.Notify = b.peers(from.notifyTo, 0)
+	z.Notify = b.inClear(from.notifyTo, b.peers(from.notifyTo, 0))
 }
 
 // element is one entry of an address match list.
@@ -329,7 +349,13 @@ func (b *bind) allowed(list []statement, at *statement, what string, allow func(
 		case e.negated:
 			except = append(except, e)
 		case overlaps(except, e):
-			b.note(e.place, what+": "+e.text, "an exception (!) stands before it, which rules that only let in cannot say")
+			nets, ok := pieces(except, e)
+			if !ok {
+				b.note(e.place, what+": "+e.text, "an exception (!) stands before it, which rules that only let in cannot say")
+			}
+			for _, n := range nets {
+				allow(element{place: e.place, text: n.String(), net: n})
+			}
 		default:
 			allow(e)
 		}
@@ -418,15 +444,18 @@ func (b *bind) peers(s *statement, depth int) []Peer {
 			}
 			addr, err = netip.ParseAddr(e.word(0))
 		}
-		if e.after("tls") != "" {
-			b.note(e.place, e.String(), "a server with TLS: write it by hand; see docs/CONFIG.md")
-			continue
-		}
 		if err != nil {
 			if list := b.lists[e.word(0)]; list != nil {
+				t, ok := b.peerTLS(e)
+				if !ok {
+					continue
+				}
 				for _, p := range b.peers(list, depth+1) {
 					if key != "" {
 						p.Key = key
+					}
+					if (t != PeerTLS{}) {
+						p.TLS = t
 					}
 					all = append(all, p)
 				}
@@ -438,7 +467,15 @@ func (b *bind) peers(s *statement, depth int) []Peer {
 		if key == "" {
 			key = b.servers[addr]
 		}
-		all = append(all, Peer{netip.AddrPortFrom(addr.Unmap(), b.portOf(e, e.after("port"), port)), key})
+		t, ok := b.peerTLS(e)
+		if !ok {
+			continue
+		}
+		otherwise := port
+		if (t != PeerTLS{}) && s.after("port") == "" {
+			otherwise = 853
+		}
+		all = append(all, Peer{Address: netip.AddrPortFrom(addr.Unmap(), b.portOf(e, e.after("port"), otherwise)), Key: key, TLS: t})
 	}
 	return all
 }

@@ -47,6 +47,7 @@ func Knot(file string, source Source) (*Result, error) {
 type knot struct {
 	*reader
 	folder       string
+	ca           string                      // authorities that are believed
 	byID         map[string]map[string]*item // section, id
 	automaticACL bool
 	said         bool // a note that is made once
@@ -55,7 +56,7 @@ type knot struct {
 // index finds items by their ids, and notes what the ones that zones refer to have
 // that is not carried over.
 func (k *knot) index(items []item) {
-	known := map[string]string{"key": "id algorithm secret", "remote": "id address key", "remotes": "id remote", "acl": "id address key remote action deny", "mod-rrl": "id rate-limit whitelist", "mod-cookies": "id secret"}
+	known := map[string]string{"key": "id algorithm secret", "remote": "id address key tls quic cert-key cert-hostname", "remotes": "id remote", "acl": "id address key remote action deny protocol cert-key cert-hostname update-owner update-owner-match update-owner-name update-type", "mod-rrl": "id rate-limit whitelist", "mod-cookies": "id secret"}
 	for i := range items {
 		it := &items[i]
 		if len(it.settings) == 0 {
@@ -88,10 +89,8 @@ var knotReasons = map[string]string{
 	"tcp-remote-io-timeout": "see transfers.maxTime", "tcp-reuseport": "each core has its own socket always", "udp-max-payload": "1232 octets",
 	"udp-max-payload-ipv4": "1232 octets", "udp-max-payload-ipv6": "1232 octets", "edns-client-subnet": "see docs/CONFIG.md about client subnets",
 	"answer-rotation": "records of an answer are rotated", "identity": "CHAOS queries are refused", "version": "CHAOS queries are refused",
-	"key-file": "write certificates under tls", "cert-file": "write certificates under tls", "listen-tls": "write the listener under listen", "listen-quic": "write the listener under listen",
 	"listen-xdp": "no counterpart here", "proxy-allowlist": "see dns.proxy", "socket-affinity": "each core has its own socket always",
 	"via": "the system chooses the source address", "block-notify-after-transfer": "no counterpart here", "no-edns": "no counterpart here",
-	"update-owner": "see zones[].updates", "update-owner-match": "see zones[].updates", "update-owner-name": "see zones[].updates", "update-type": "see zones[].updates",
 	"semantic-checks": "see zones[].gate", "journal-content": "differences between versions are kept always; see transfers.journal", "journal-max-usage": "see transfers.journal",
 	"journal-max-depth": "see transfers.journal", "journal-db": "state is kept in the data folder", "zonefile-sync": "master files are never written", "zonefile-load": "master files are watched always",
 	"zonefile-skip": "no counterpart here", "ixfr-benevolent": "a transfer that does not fit is refused", "ixfr-by-one": "no counterpart here", "ixfr-from-axfr": "no counterpart here",
@@ -101,14 +100,13 @@ var knotReasons = map[string]string{
 	"reverse-generate": "no counterpart here: write the reverse zone", "include-from": "no counterpart here", "refresh-min-interval": "the SOA record's REFRESH counts",
 	"refresh-max-interval": "the SOA record's REFRESH counts", "retry-min-interval": "the SOA record's RETRY counts", "retry-max-interval": "the SOA record's RETRY counts",
 	"expire-min-interval": "the SOA record's EXPIRE counts", "expire-max-interval": "the SOA record's EXPIRE counts", "master-pin-tolerance": "primaries are asked in their order",
-	"catalog-role": "see docs/CONFIG.md about catalog zones", "catalog-template": "see docs/CONFIG.md about catalog zones", "catalog-zone": "see docs/CONFIG.md about catalog zones", "catalog-group": "see docs/CONFIG.md about catalog zones",
+	"catalog-template": "the zone is no catalog", "catalog-zone": "the zone is no member", "catalog-group": "the zone is no member",
 	"ddns-master": "see docs/CONFIG.md about updates", "unixsock": "no counterpart here", "protocol": "a rule for one transport only", "slip": "every second answer slips",
 	"rate-limit": "see dns.rateLimit", "module": "no counterpart here", "global-module": "no counterpart here", "disable-any": "ANY over UDP gets one RRset", "dns-cookies": "cookies are answered always",
-	"tls": "a server with TLS: write it by hand; see docs/CONFIG.md", "quic": "a server with QUIC: write it by hand; see docs/CONFIG.md",
+	"quic":        "zones are asked for over TLS, not over QUIC: have the server listen for TLS",
 	"default-ttl": "write $TTL into the zone file", "tcp-fastopen": "the system chooses", "dbus-event": "see the metrics at listen.admin", "dbus-init-delay": "not needed",
 	"remote-pool-limit": "each transfer has its own connection", "remote-pool-timeout": "each transfer has its own connection", "remote-retry-delay": "the SOA record's RETRY counts",
-	"quic-max-clients": "see listen.doq", "tcp-max-clients": "see dns.tcpConnections", "cert-key": "write certificates by hand; see docs/CONFIG.md",
-}
+	"quic-max-clients": "see listen.doq", "tcp-max-clients": "see dns.tcpConnections"}
 
 func (k *knot) server(it *item) {
 	p := &k.result.Plan
@@ -123,6 +121,15 @@ func (k *knot) server(it *item) {
 					continue
 				}
 				p.Listen = unique(append(p.Listen, addr))
+			}
+		case "listen-tls":
+			k.listenTLS(it, s, &p.Encrypted.DoT)
+		case "listen-quic":
+			k.listenTLS(it, s, &p.Encrypted.DoQ)
+		case "cert-file", "key-file": // with the listeners
+		case "ca-file":
+			if v := it.one(s.name); v != "" { // "": those of the system
+				k.ca = below(k.folder, v)
 			}
 		case "nsid":
 			v := it.one("nsid")
@@ -235,13 +242,13 @@ func (k *knot) zone(it *item) {
 	z.File = below(knotFile(storage, name), knotFile(file, name))
 	if s := get("master"); s != nil && len(s.values) > 0 {
 		z.Kind, z.File = "secondary", ""
-		z.Primaries = k.peers(s, name)
+		z.Primaries = k.peers(s, name, true)
 	}
 	if s := get("notify"); s != nil {
-		z.Notify = k.peers(s, name)
+		z.Notify = k.peers(s, name, false)
 		if k.automaticACL {
 			for _, p := range z.Notify {
-				z.Transfer = append(z.Transfer, Rule{netip.PrefixFrom(p.Address.Addr(), p.Address.Addr().BitLen()), p.Key})
+				z.Transfer = append(z.Transfer, Rule{Network: netip.PrefixFrom(p.Address.Addr(), p.Address.Addr().BitLen()), Key: p.Key})
 			}
 		}
 	}
@@ -249,22 +256,23 @@ func (k *knot) zone(it *item) {
 		z.Transfer = append(z.Transfer, k.rules(s, name, "transfer")...)
 		k.updates(&z, s)
 	}
-	k.leftOut(name, it, template)
-	if role := get("catalog-role"); role != nil && len(role.values) > 0 && role.values[0] != "none" && role.values[0] != "member" {
-		k.note(role.place, "zone "+name+": "+role.String(), "%s; the zone itself is left out", knotReasons["catalog-role"])
-		return
-	}
+	isCatalog, isMember := k.catalog(&z, get)
+	k.leftOut(name, it, template, isCatalog, isMember)
 	k.addZone(z, it.place)
 }
 
 // leftOut notes the settings of a zone and its template that are not carried over.
-func (k *knot) leftOut(name string, zone, template *item) {
+func (k *knot) leftOut(name string, zone, template *item, isCatalog, isMember bool) {
 	for _, it := range []*item{zone, template} {
 		if it == nil {
 			continue
 		}
 		for i := range it.settings {
-			switch s := &it.settings[i]; s.name {
+			s := &it.settings[i]
+			if isCatalog && s.name == "catalog-template" || isMember && (s.name == "catalog-zone" || s.name == "catalog-group") {
+				continue
+			}
+			switch s.name {
 			case "id", "domain", "template", "storage", "file", "master", "notify", "acl", "global-module", "catalog-role":
 			case "dnssec-signing":
 				if it.one(s.name) == "on" {
@@ -359,8 +367,8 @@ func (k *knot) keyName(text string) (name string, ok bool) {
 	return name, err == nil
 }
 
-// peers returns the servers that master or notify names.
-func (k *knot) peers(s *setting, zone string) []Peer {
+// peers returns the servers that master or notify names, those with TLS if mayTLS.
+func (k *knot) peers(s *setting, zone string, mayTLS bool) []Peer {
 	var all []Peer
 	for _, id := range s.values {
 		what := "zone " + zone + ": " + s.name + ": " + id
@@ -370,18 +378,22 @@ func (k *knot) peers(s *setting, zone string) []Peer {
 		}
 		for _, it := range remotes {
 			key, ok := k.keyName(it.one("key"))
-			if !ok || it.one("tls") == "on" || it.one("quic") == "on" {
-				k.note(it.place, what, "%s", knotReasons["tls"])
+			if !ok {
+				k.note(it.place, what, "its key %s has no good name", clip(it.one("key")))
+				continue
+			}
+			tls, port, ok := k.peerTLS(it, what, mayTLS)
+			if !ok {
 				continue
 			}
 			if a := it.get("address"); a != nil {
 				for _, text := range a.values {
-					addr, err := addressAt(text, 53)
+					addr, err := addressAt(text, port)
 					if err != nil {
 						k.note(a.place, what, "%v", err)
 						continue
 					}
-					all = append(all, Peer{addr, key})
+					all = append(all, Peer{Address: addr, Key: key, TLS: tls})
 				}
 			}
 		}
@@ -392,16 +404,13 @@ func (k *knot) peers(s *setting, zone string) []Peer {
 // updates takes who may change a zone. Knot hands updates of a secondary zone on to
 // its primary.
 func (k *knot) updates(z *Zone, s *setting) {
-	rules := k.rules(s, z.Name, "update")
+	all := k.updateRules(s, z.Name)
 	switch {
-	case len(rules) == 0:
+	case len(all) == 0:
 	case z.Kind == "secondary":
 		z.Forward = true
 	default:
-		z.Kind = "store"
-		for _, rule := range rules {
-			z.Updates = append(z.Updates, Update{Rule: rule})
-		}
+		z.Kind, z.Updates = "store", all
 		if !k.said {
 			k.said = true
 			k.note(s.place, "zone "+z.Name+": updates", "the file is the first version of the zone: have Knot write it with knotc zone-flush before it is read")
@@ -411,8 +420,14 @@ func (k *knot) updates(z *Zone, s *setting) {
 
 // rules returns who may do something with a zone. As the first ACL that matches
 // counts, what stands behind one that denies the same is left out.
-func (k *knot) rules(s *setting, zone, action string) []Rule {
-	var rules, denied []Rule
+func (k *knot) rules(s *setting, zone, action string) (rules []Rule) {
+	k.eachRule(s, zone, action, func(_ *item, rule Rule) { rules = append(rules, rule) })
+	return rules
+}
+
+// eachRule calls allow for who may do something with a zone by which ACL.
+func (k *knot) eachRule(s *setting, zone, action string, allow func(acl *item, rule Rule)) {
+	var denied []Rule
 	for _, id := range s.values {
 		what := "zone " + zone + ": acl: " + id
 		it := k.byID["acl"][id]
@@ -430,36 +445,26 @@ func (k *knot) rules(s *setting, zone, action string) []Rule {
 		if !strings.Contains(actions, " "+action+" ") && !(isDeny && strings.TrimSpace(actions) == "") {
 			continue
 		}
-		if limit := k.limitOf(it); action == "update" && limit != nil && !isDeny {
-			k.note(limit.place, what+": "+limit.String(), "%s", knotReasons[limit.name])
-			continue
-		}
-		if it.get("protocol") != nil {
-			k.note(it.place, what, "%s", knotReasons["protocol"])
+		tls, ok := k.ruleTLS(it, what, action, isDeny)
+		if !ok {
 			continue
 		}
 		for _, rule := range k.ruleOf(it, what) {
 			switch {
 			case isDeny:
 				denied = append(denied, rule)
-			case overlapsAny(denied, rule):
-				k.note(it.place, what, "an acl with deny stands before it, which rules that only let in cannot say")
 			default:
-				rules = append(rules, rule)
+				left, ok := rule.without(denied)
+				if !ok {
+					k.note(it.place, what, "an acl with deny stands before it, which rules that only let in cannot say")
+				}
+				for _, rule := range left {
+					rule.TLS = tls
+					allow(it, rule)
+				}
 			}
 		}
 	}
-	return rules
-}
-
-// limitOf returns the setting that limits what an ACL lets updates change.
-func (k *knot) limitOf(it *item) *setting {
-	for _, name := range []string{"update-owner", "update-owner-match", "update-owner-name", "update-type"} {
-		if s := it.get(name); s != nil {
-			return s
-		}
-	}
-	return nil
 }
 
 // ruleOf returns the addresses and keys of an ACL, of which both must hold.
@@ -490,8 +495,8 @@ func (k *knot) ruleOf(it *item, what string) []Rule {
 	}
 	if s := it.get("remote"); s != nil {
 		for _, id := range s.values {
-			for _, p := range k.peers(&setting{s.place, "remote", []string{id}}, strings.TrimPrefix(what, "zone ")) {
-				rules = append(rules, Rule{netip.PrefixFrom(p.Address.Addr(), p.Address.Addr().BitLen()), p.Key})
+			for _, p := range k.peers(&setting{s.place, "remote", []string{id}}, strings.TrimPrefix(what, "zone "), true) {
+				rules = append(rules, Rule{Network: netip.PrefixFrom(p.Address.Addr(), p.Address.Addr().BitLen()), Key: p.Key})
 			}
 		}
 		return rules
@@ -502,18 +507,8 @@ func (k *knot) ruleOf(it *item, what string) []Rule {
 			continue
 		}
 		for _, network := range nets {
-			rules = append(rules, Rule{network, key})
+			rules = append(rules, Rule{Network: network, Key: key})
 		}
 	}
 	return rules
-}
-
-// overlapsAny reports whether a rule might let in what another one denies.
-func overlapsAny(denied []Rule, rule Rule) bool {
-	for _, d := range denied {
-		if !d.Network.IsValid() || !rule.Network.IsValid() || d.Network.Overlaps(rule.Network) {
-			return true
-		}
-	}
-	return false
 }

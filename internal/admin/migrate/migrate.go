@@ -20,6 +20,7 @@
 package migrate
 
 import (
+	"bytes"
 	"fmt"
 	"path"
 	"slices"
@@ -93,6 +94,9 @@ func (r *reader) read(file string) (string, error) {
 	}
 	if r.octets += len(text); r.octets > maxOctets {
 		return "", fmt.Errorf("%s: the files have more than %d MiB together", file, maxOctets>>20)
+	}
+	if bytes.IndexByte(text, 0) >= 0 {
+		return "", fmt.Errorf("%s: it has a NUL octet, and is no text", file)
 	}
 	return string(text), nil
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"path"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -14,7 +13,7 @@ import (
 // notes.
 func NSD(file string, source Source) (*Result, error) {
 	r := &reader{source: source, result: &Result{}}
-	n := &nsd{reader: r, folder: path.Dir(file), zonesDir: path.Dir(file), patterns: map[string]*clause{}, port: 53}
+	n := &nsd{reader: r, folder: path.Dir(file), zonesDir: path.Dir(file), patterns: map[string]*clause{}, auths: map[string]*clause{}, port: 53, tlsPort: 853}
 	clauses, err := n.parse(file)
 	if err != nil {
 		return nil, err
@@ -28,11 +27,13 @@ func NSD(file string, source Source) (*Result, error) {
 			n.key(c)
 		case "pattern":
 			n.patterns[c.value("name")] = c
+			n.order = append(n.order, c)
 		case "tls-auth":
-			n.note(c.place, "tls-auth: "+c.value("name"), "write certificates by hand; see docs/CONFIG.md")
+			n.auths[c.value("name")] = c
 		}
 	}
 	n.listenDefault()
+	n.serviceTLS()
 	for i := range clauses {
 		switch c := &clauses[i]; c.name {
 		case "zone":
@@ -56,7 +57,18 @@ type nsd struct {
 	port     uint16
 	listen   []attribute
 	patterns map[string]*clause
-	blocked  []Rule // of the zone that is read
+	order    []*clause // patterns, as they stand in the file
+	auths    map[string]*clause
+	blocked  []Rule // of the zone that is read: from transfers
+	unasked  []Rule // and from asking
+
+	inTemplate bool // the pattern of members of a catalog is read
+
+	tlsPort           uint16
+	bundle            string    // authorities that are believed
+	serviceKey        attribute // of TLS
+	servicePEM        attribute
+	transfersNeedAuth bool
 }
 
 // clause is a section with its attributes.
@@ -203,7 +215,7 @@ var nsdReasons = map[string]string{
 	"verbosity": "see log.level", "xfrdfile": "state is kept in the data folder", "xfrdir": "state is kept in the data folder",
 	"hide-version": "CHAOS queries are refused", "hide-identity": "CHAOS queries are refused", "version": "CHAOS queries are refused", "identity": "CHAOS queries are refused",
 	"zonefiles-check": "zone files are watched always", "zonefiles-write": "secondary zones are kept in the data folder",
-	"tcp-query-count": "not limited: see dns.tcpIdle", "tcp-timeout": "see dns.tcpIdle", "tcp-mss": "the system chooses", "outgoing-tcp-mss": "the system chooses",
+	"tcp-timeout": "see dns.tcpIdle", "tcp-mss": "the system chooses", "outgoing-tcp-mss": "the system chooses",
 	"ipv4-edns-size": "1232 octets", "ipv6-edns-size": "1232 octets", "minimal-responses": "responses are minimal always",
 	"refuse-any": "ANY over UDP gets one RRset", "do-ip4": "listen.dns names the addresses", "do-ip6": "listen.dns names the addresses",
 	"reuseport": "each core has its own socket always", "confine-to-zone": "records of other zones are not added",
@@ -211,15 +223,15 @@ var nsdReasons = map[string]string{
 	"xfrd-tcp-max": "see transfers.incoming", "xfrd-tcp-pipeline": "see transfers.incoming", "log-time-ascii": "see log.format", "round-robin": "records of an answer are rotated",
 	"rrl-size": "the table has a fixed size", "rrl-slip": "every second answer slips", "rrl-ipv4-prefix-length": "networks of /24", "rrl-ipv6-prefix-length": "networks of /56",
 	"rrl-whitelist-ratelimit": "write exempt networks under dns.rateLimitExempt", "rrl-whitelist": "write exempt networks under dns.rateLimitExempt",
-	"tls-service-key": "write certificates under tls", "tls-service-pem": "write certificates under tls", "tls-port": "write the listener under listen", "tls-service-ocsp": "no counterpart here",
+	"tls-service-ocsp": "no counterpart here", "tls-auth-port": "certificates of clients are wanted for transfers only, at every TLS port: see zones[].transfer[].tls",
 	"allow-notify": "NOTIFY is heard from the primaries, their addresses and keys, and from nobody else", "outgoing-interface": "the system chooses the source address",
 	"notify-retry": "a server that does not answer is told again for about a minute", "allow-axfr-fallback": "AXFR is asked for when IXFR fails",
 	"size-limit-xfr": "see transfers.maxSize", "zonestats": "see the metrics at listen.admin", "max-refresh-time": "the SOA record's REFRESH counts",
 	"min-refresh-time": "the SOA record's REFRESH counts", "max-retry-time": "the SOA record's RETRY counts", "min-retry-time": "the SOA record's RETRY counts",
 	"min-expire-time": "the SOA record's EXPIRE counts", "store-ixfr": "see transfers.journal", "ixfr-size": "see transfers.journal", "ixfr-number": "see transfers.journal",
 	"create-ixfr": "differences between versions are kept always", "multi-primary-check": "see pharos zone check", "multi-master-check": "see pharos zone check",
-	"verify-zone": "see zones[].gate", "verifier": "see zones[].gate", "catalog": "see docs/CONFIG.md about catalog zones", "catalog-member-pattern": "see docs/CONFIG.md about catalog zones",
-	"catalog-producer-zone": "see docs/CONFIG.md about catalog zones", "rrl-whitelist-zone": "the limit is the same for all zones",
+	"verify-zone": "see zones[].gate", "verifier": "see zones[].gate", "catalog-member-pattern": "the zone is no catalog",
+	"rrl-whitelist-zone":    "the limit is the same for all zones",
 	"zonefiles-incremental": "not needed", "difffile": "it has ended", "ip-transparent": "no counterpart here", "ip-freebind": "no counterpart here",
 	"send-buffer-size": "the system chooses", "receive-buffer-size": "the system chooses", "log-only-syslog": "the log goes to standard error", "debug-mode": "see pharos serve",
 	"cpu-affinity": "set it in the service manager", "statistics": "see the metrics at listen.admin", "drop-updates": "updates are refused unless zones[].updates lets them in",
@@ -251,6 +263,18 @@ func (n *nsd) server(c *clause) {
 			p.RateLimit = n.number(a, 0, 1_000_000)
 		case "cookie-secret":
 			n.setCookieSecret(a.place, a.value)
+		case "tcp-query-count":
+			p.TCPQueries = n.number(a, 0, 1_000_000_000)
+		case "tls-port":
+			n.tlsPort = uint16(n.number(a, 1, 65535))
+		case "tls-service-key":
+			n.serviceKey = a
+		case "tls-service-pem":
+			n.servicePEM = a
+		case "tls-cert-bundle":
+			n.bundle = below(n.folder, a.value)
+		case "tls-auth-xfr-only":
+			n.transfersNeedAuth = a.value == "yes"
 		default:
 			n.note(a.place, a.name+": "+a.value, "%s", reason(nsdReasons, a.name))
 		}
@@ -282,6 +306,10 @@ func (n *nsd) listenDefault() {
 		}
 		if more != "" {
 			n.note(a.place, a.name+": "+a.value, "%s is left out: each core serves every address", more)
+		}
+		if addr.Port() == n.tlsPort && n.serviceKey.value != "" {
+			p.Encrypted.DoT = append(p.Encrypted.DoT, addr)
+			continue
 		}
 		p.Listen = append(p.Listen, addr)
 	}
@@ -332,19 +360,35 @@ func (n *nsd) zone(text string, c *clause) {
 		return
 	}
 	z := Zone{Name: name, Kind: "file"}
-	n.blocked = nil
+	n.blocked, n.unasked = nil, nil
 	n.apply(&z, text, c, nil)
-	if z.Kind == "secondary" {
+	if z.Kind == "secondary" || z.Kind == "catalog" {
 		z.File = ""
 	}
-	z.Transfer = slices.DeleteFunc(z.Transfer, func(rule Rule) bool {
-		blocked := overlapsAny(n.blocked, rule)
-		if blocked {
-			n.note(c.place, "zone "+z.Name+": provide-xfr: "+rule.Network.String(), "a part of it is BLOCKED, which rules that only let in cannot say")
+	z.Transfer = n.withoutBlocked(z.Transfer, n.blocked, c, "zone "+z.Name+": provide-xfr")
+	if len(z.Query)+len(n.unasked) > 0 {
+		if len(z.Query) == 0 { // NSD: who is not blocked may ask
+			z.Query = []Rule{{Network: everybody[0]}, {Network: everybody[1]}}
 		}
-		return blocked
-	})
+		if z.Query = n.withoutBlocked(z.Query, n.unasked, c, "zone "+z.Name+": allow-query"); len(z.Query) == 0 {
+			n.note(c.place, "zone "+z.Name, "nobody is left of those whom allow-query lets in")
+			return
+		}
+	}
 	n.addZone(z, c.place)
+}
+
+// withoutBlocked takes networks that are BLOCKED out of rules.
+func (n *nsd) withoutBlocked(rules, blocked []Rule, c *clause, what string) []Rule {
+	var left []Rule
+	for _, rule := range rules {
+		parts, ok := rule.without(blocked)
+		if !ok {
+			n.note(c.place, what+": "+rule.Network.String(), "parts of it are BLOCKED, and the rest takes too many networks: write them by hand")
+		}
+		left = append(left, parts...)
+	}
+	return left
 }
 
 // apply takes the attributes of a zone, or of a pattern for it. within are the
@@ -369,13 +413,17 @@ func (n *nsd) apply(z *Zone, name string, c *clause, within []*clause) {
 			z.File = below(n.zonesDir, nsdFile(a.value, name))
 		case "request-xfr":
 			z.Kind = "secondary"
-			n.peer(&z.Primaries, a, what)
+			n.peer(&z.Primaries, a, what, true)
 		case "notify":
-			n.peer(&z.Notify, a, what)
+			n.peer(&z.Notify, a, what, false)
 		case "provide-xfr":
-			z.Transfer = append(z.Transfer, n.rule(a, what)...)
+			z.Transfer = append(z.Transfer, n.rule(a, what, &n.blocked)...)
 		case "allow-query":
-			n.note(a.place, what, "everybody may ask for every zone")
+			z.Query = append(z.Query, n.rule(a, what, &n.unasked)...)
+		case "catalog", "catalog-member-pattern":
+			n.catalog(z, a, c, what)
+		case "catalog-producer-zone":
+			n.member(z, a, c, what)
 		case "zonestats":
 		default:
 			n.note(a.place, what, "%s", reason(nsdReasons, a.name))
@@ -403,25 +451,33 @@ func nsdFile(pattern, name string) string {
 	return strings.NewReplacer("%s", name, "%1", char(0), "%2", char(1), "%3", char(2), "%z", label(1), "%y", label(2), "%x", label(3)).Replace(pattern)
 }
 
-// peer takes "[AXFR|UDP] address[@port] key [tls-auth]".
-func (n *nsd) peer(to *[]Peer, a attribute, what string) {
+// peer takes "[AXFR|UDP] address[@port] key [tls-auth]", the last if mayTLS.
+func (n *nsd) peer(to *[]Peer, a attribute, what string, mayTLS bool) {
 	words := strings.Fields(a.value)
 	if len(words) > 0 && (words[0] == "AXFR" || words[0] == "UDP") {
 		n.note(a.place, what, "%s is left out: IXFR is asked for over TCP, AXFR if that fails", words[0])
 		words = words[1:]
 	}
-	if len(words) < 2 || len(words) > 2 {
-		n.note(a.place, what, "want an address and a key; a server with TLS is written by hand, see docs/CONFIG.md")
+	var tls PeerTLS
+	port := uint16(53)
+	if len(words) == 3 && mayTLS {
+		var ok bool
+		if tls, ok = n.peerTLS(words[2], a, what); !ok {
+			return
+		}
+		port = 853
+	} else if len(words) != 2 {
+		n.note(a.place, what, "want an address and a key")
 		return
 	}
-	addr, err := addressAt(words[0], 53)
+	addr, err := addressAt(words[0], port)
 	if err != nil {
 		n.note(a.place, what, "%v", err)
 		return
 	}
 	key, ok := n.keyOf(words[1], a, what)
 	if ok {
-		*to = append(*to, Peer{addr, key})
+		*to = append(*to, Peer{Address: addr, Key: key, TLS: tls})
 	}
 }
 
@@ -438,12 +494,26 @@ func (n *nsd) keyOf(word string, a attribute, what string) (string, bool) {
 	return name, true
 }
 
-// rule takes "network key" of provide-xfr.
-func (n *nsd) rule(a attribute, what string) []Rule {
+// rule takes "network key [tls-auth]" of provide-xfr, or "network key" of allow-query; who
+// is BLOCKED goes to blocked.
+func (n *nsd) rule(a attribute, what string, blocked *[]Rule) []Rule {
 	words := strings.Fields(a.value)
-	if len(words) != 2 {
-		n.note(a.place, what, "want a network and a key; a rule with TLS is written by hand, see docs/CONFIG.md")
+	var tls RuleTLS
+	switch {
+	case len(words) == 3 && blocked == &n.blocked:
+		var ok bool
+		if tls, ok = n.ruleTLS(words[2], a, what); !ok {
+			return nil
+		}
+	case len(words) != 2:
+		n.note(a.place, what, "want a network and a key")
 		return nil
+	case n.transfersNeedAuth && blocked == &n.blocked && words[1] != "BLOCKED":
+		if n.bundle == "" {
+			n.note(a.place, what, "with tls-auth-xfr-only a certificate is wanted, and no tls-cert-bundle says of which authority: write it under tls.ca of the rule")
+			return nil
+		}
+		tls.CA = n.bundle
 	}
 	nets, err := networksOf(words[0])
 	if err != nil {
@@ -455,7 +525,7 @@ func (n *nsd) rule(a attribute, what string) []Rule {
 			nets = everybody // it cannot be told who is kept out
 		}
 		for _, network := range nets {
-			n.blocked = append(n.blocked, Rule{Network: network})
+			*blocked = append(*blocked, Rule{Network: network})
 		}
 		return nil
 	}
@@ -465,7 +535,7 @@ func (n *nsd) rule(a attribute, what string) []Rule {
 	}
 	var rules []Rule
 	for _, network := range nets {
-		rules = append(rules, Rule{network, key})
+		rules = append(rules, Rule{Network: network, Key: key, TLS: tls})
 	}
 	return rules
 }

@@ -16,13 +16,16 @@ import (
 // Plan is what is written: a part of our configuration.
 type Plan struct {
 	Listen          []netip.AddrPort
+	Encrypted       Encrypted
 	NSID            string
 	CookieSecret    string
 	RateLimit       int
 	RateLimitExempt []netip.Prefix
 	TCPConnections  int
+	TCPQueries      int // of one connection
 	Incoming        int // transfers at a time
 	Outgoing        int
+	PerPrimary      int            // of Incoming
 	Resolver        bool           // whether there is one
 	Recursion       []netip.Prefix // who may ask it; empty with Resolver: our own machine
 	RootHints       string
@@ -30,6 +33,15 @@ type Plan struct {
 	Keys            []Key
 	Zones           []Zone
 	Views           []View
+	Routes          []Route // of the resolver
+}
+
+// Route is a zone whose servers the resolver is told.
+type Route struct {
+	Zone    string
+	Stub    bool // they serve it themselves; else they are resolvers
+	First   bool // names are looked up without them if they do not answer
+	Servers []netip.AddrPort
 }
 
 // Key is a TSIG key.
@@ -40,7 +52,7 @@ type Key struct {
 // Zone is a zone.
 type Zone struct {
 	Name      string // with a final dot
-	Kind      string // "file", "store", "secondary"
+	Kind      string // "file", "store", "secondary", "catalog"
 	File      string
 	Primaries []Peer
 	Transfer  []Rule
@@ -48,18 +60,24 @@ type Zone struct {
 	Updates   []Update
 	Forward   bool // updates go to the primaries
 	Notify    []Peer
+	Gate      [][2]string // keys and values of gate
+
+	Member, Group string     // the catalog that lists it, and the group that says
+	Templates     []Template // of its members, if it is a catalog that is looked at
 }
 
 // Peer is another server of a zone.
 type Peer struct {
 	Address netip.AddrPort
 	Key     string
+	TLS     PeerTLS
 }
 
 // Rule is who may transfer a zone.
 type Rule struct {
 	Network netip.Prefix // the zero Prefix: everybody
 	Key     string       // "": no key is asked for
+	TLS     RuleTLS
 }
 
 // Update is who may change a zone by dynamic update.
@@ -94,6 +112,9 @@ func (p *Plan) hasKey(name string) bool {
 // keepUsable leaves out, with a note, what names a key that was not carried over: a
 // rule without its key would let more people in, a peer without it would not do.
 func (r *reader) keepUsable(z *Zone, at place) {
+	for i := range z.Templates { // first, for they may share lists with the zone
+		r.keepUsableOf(&z.Templates[i], z.Name, at)
+	}
 	lost := func(what string, rule Rule) bool {
 		bad := rule.Key != "" && !r.result.Plan.hasKey(rule.Key)
 		if bad {
@@ -121,6 +142,18 @@ func (r *reader) keepUsable(z *Zone, at place) {
 	z.Transfer, z.Query = unique(z.Transfer), unique(z.Query)
 }
 
+// keepUsableOf is keepUsable for the members that a template is for.
+func (r *reader) keepUsableOf(t *Template, catalog string, at place) {
+	m := Zone{Name: "(member of " + catalog + ")", Primaries: slices.Clone(t.Primaries), Transfer: slices.Clone(t.Transfer), Query: slices.Clone(t.Query), Notify: slices.Clone(t.Notify)}
+	before := len(m.Query)
+	r.keepUsable(&m, at)
+	t.Primaries, t.Transfer, t.Query, t.Notify = m.Primaries, m.Transfer, m.Query, m.Notify
+	if before > 0 && len(t.Query) == 0 { // nobody may ask: who is nowhere
+		t.Query = []Rule{{Network: netip.MustParsePrefix("127.0.0.1/32")}}
+		r.note(at, "query rule of the members of "+catalog, "nobody is left who may ask for them but this machine")
+	}
+}
+
 func unique[T comparable](list []T) []T {
 	var out []T
 	for _, x := range list {
@@ -143,6 +176,8 @@ func (r *reader) addZone(z Zone, at place) {
 		r.note(at, name, "nobody is left who may ask for it")
 	case z.Kind == "file" && z.File == "":
 		r.note(at, name, "it names no file")
+	case z.Kind == "catalog" && dnsname.MustParse(z.Name).Len() > maxCatalogName:
+		r.note(at, name, "its name leaves no room for the names of its members")
 	case z.Kind == "secondary" && len(z.Primaries) == 0:
 		r.note(at, name, "none of its primaries was carried over")
 	default:
@@ -169,6 +204,9 @@ const (
 	maxNetworks  = 10_000
 	maxListen    = 64
 	maxNSID      = 64
+	maxServers   = 13
+
+	maxCatalogName = 255 - 45
 )
 
 // atMost returns the first of a list that our configuration has room for.
@@ -184,6 +222,7 @@ func atMost[T any](r *reader, at place, what string, list []T, most int) []T {
 func (r *reader) finish(main string) *Result {
 	p, at := &r.result.Plan, place{main, 0}
 	p.Listen = atMost(r, at, "addresses to listen on", p.Listen, maxListen)
+	p.Routes = atMost(r, at, "routes", p.Routes, maxZones)
 	p.Keys = atMost(r, at, "keys", p.Keys, maxKeys)
 	p.Zones = atMost(r, at, "zones", p.Zones, maxZones)
 	p.Recursion = atMost(r, at, "networks that may use the resolver", p.Recursion, maxNetworks)
@@ -201,6 +240,11 @@ func (r *reader) finish(main string) *Result {
 		for j := range v.Zones {
 			all = append(all, &v.Zones[j])
 		}
+	}
+	r.finishTLS(at, all)
+	r.finishCatalogs(at, p.Zones)
+	for i := range p.Views {
+		r.finishCatalogs(at, p.Views[i].Zones)
 	}
 	for _, z := range all {
 		z.Primaries = atMost(r, at, "primaries of zone "+z.Name, z.Primaries, maxPrimaries)
@@ -237,9 +281,7 @@ func (r *Result) YAML() []byte {
 	var b strings.Builder
 	p := &r.Plan
 	b.WriteString("# Written by pharos import. Every key is explained in docs/CONFIG.md.\n")
-	if len(p.Listen) > 0 {
-		fmt.Fprintf(&b, "listen:\n  dns: %s\n", flow(p.Listen))
-	}
+	p.writeListen(&b)
 	p.writeDNS(&b)
 	p.writeTransfers(&b)
 	p.writeResolver(&b)
@@ -280,6 +322,9 @@ func (p *Plan) writeDNS(b *strings.Builder) {
 	if p.TCPConnections > 0 {
 		add("tcpConnections", fmt.Sprint(p.TCPConnections))
 	}
+	if p.TCPQueries > 0 {
+		add("tcpQueries", fmt.Sprint(p.TCPQueries))
+	}
 	if p.NSID != "" {
 		add("nsid", quote(p.NSID))
 	}
@@ -292,17 +337,23 @@ func (p *Plan) writeDNS(b *strings.Builder) {
 	if len(p.RateLimitExempt) > 0 {
 		add("rateLimitExempt", flow(p.RateLimitExempt))
 	}
+	if p.Encrypted.Path != "" {
+		add("encrypted", "{path: "+quote(p.Encrypted.Path)+"}")
+	}
 	if len(keys) > 0 {
 		b.WriteString("dns:\n" + strings.Join(keys, ""))
 	}
 }
 
 func (p *Plan) writeTransfers(b *strings.Builder) {
-	if p.Incoming > 0 || p.Outgoing > 0 {
+	if p.Incoming > 0 || p.Outgoing > 0 || p.PerPrimary > 0 {
 		b.WriteString("transfers:\n")
 	}
 	if p.Incoming > 0 {
 		fmt.Fprintf(b, "  incoming: %d\n", p.Incoming)
+	}
+	if p.PerPrimary > 0 {
+		fmt.Fprintf(b, "  incomingPerPrimary: %d\n", p.PerPrimary)
 	}
 	if p.Outgoing > 0 {
 		// Our limit per client may not be above the whole.
@@ -315,7 +366,7 @@ func (p *Plan) writeResolver(b *strings.Builder) {
 		b.WriteString("resolver:\n  allow: []\n")
 		return
 	}
-	if len(p.Recursion) == 0 && p.RootHints == "" && !p.NoValidation {
+	if len(p.Recursion) == 0 && p.RootHints == "" && !p.NoValidation && len(p.Routes) == 0 {
 		return
 	}
 	b.WriteString("resolver:\n")
@@ -327,6 +378,19 @@ func (p *Plan) writeResolver(b *strings.Builder) {
 	}
 	if p.NoValidation {
 		b.WriteString("  validate: false\n")
+	}
+	if len(p.Routes) > 0 {
+		b.WriteString("  routes:\n")
+	}
+	for _, route := range p.Routes {
+		more := ""
+		if route.Stub {
+			more = ", kind: stub"
+		}
+		if route.First {
+			more += ", first: true"
+		}
+		fmt.Fprintf(b, "    - {zone: %s%s, servers: %s}\n", quote(route.Zone), more, flow(route.Servers))
 	}
 }
 
@@ -351,6 +415,14 @@ func (z *Zone) write(b *strings.Builder) {
 	if z.Forward {
 		b.WriteString("    forwardUpdates: true\n")
 	}
+	if len(z.Gate) > 0 {
+		var parts []string
+		for _, k := range z.Gate {
+			parts = append(parts, k[0]+": "+k[1])
+		}
+		fmt.Fprintf(b, "    gate: {%s}\n", strings.Join(parts, ", "))
+	}
+	z.writeCatalog(b)
 }
 
 // parts returns the keys of a rule.
@@ -361,7 +433,16 @@ func (r Rule) parts() (parts []string) {
 	if r.Key != "" {
 		parts = append(parts, "key: "+quote(r.Key))
 	}
-	return parts
+	return append(parts, r.TLS.parts()...)
+}
+
+// parts returns the keys of a server.
+func (p Peer) parts() []string {
+	parts := []string{"address: " + quote(p.Address.String())}
+	if p.Key != "" {
+		parts = append(parts, "key: "+quote(p.Key))
+	}
+	return append(parts, p.TLS.parts()...)
 }
 
 // parts returns the keys of a rule.
@@ -400,11 +481,7 @@ func writePeers(b *strings.Builder, key string, peers []Peer) {
 		fmt.Fprintf(b, "    %s:\n", key)
 	}
 	for _, p := range peers {
-		key := ""
-		if p.Key != "" {
-			key = ", key: " + quote(p.Key)
-		}
-		fmt.Fprintf(b, "      - {address: %s%s}\n", quote(p.Address.String()), key)
+		fmt.Fprintf(b, "      - {%s}\n", strings.Join(p.parts(), ", "))
 	}
 }
 
@@ -414,7 +491,15 @@ func quote(s string) string {
 	if err != nil {
 		panic("BUG: " + err.Error()) // a string can always be written
 	}
-	return string(text)
+	var b strings.Builder
+	for _, c := range string(text) {
+		if isControl(c) { // in JSON those above blanks may stand as they are, in YAML not
+			fmt.Fprintf(&b, "\\u%04x", c)
+		} else {
+			b.WriteRune(c)
+		}
+	}
+	return b.String()
 }
 
 func flow[T fmt.Stringer](list []T) string {
@@ -427,10 +512,15 @@ func flow[T fmt.Stringer](list []T) string {
 
 // printable keeps a comment on its line.
 func printable(c rune) rune {
-	if c < ' ' || c == 0x7F || c == 0x85 || c == 0x2028 || c == 0x2029 || c == 0xFEFF {
+	if isControl(c) || c == 0x2028 || c == 0x2029 {
 		return ' '
 	}
 	return c
+}
+
+// isControl reports whether a character is none that YAML allows, or ends a line.
+func isControl(c rune) bool {
+	return c < ' ' || 0x7F <= c && c < 0xA0 || c == 0xFEFF || c == 0xFFFE || c == 0xFFFF
 }
 
 // sortNotes puts the notes in the order of the files and lines they are about.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
@@ -107,7 +108,7 @@ func (m *Message) parseQuestion(msg []byte) (end int, err error) {
 
 // parseRecord reads the record at msg[at:] into records, or into m.EDNS.
 func (m *Message) parseRecord(msg []byte, at int, s Section, records *[]rdata.Record) (end int, err error) {
-	name, at, err := parseName(msg, at)
+	name, at, err := m.parseOwner(msg, at)
 	if err != nil {
 		return 0, err
 	}
@@ -144,6 +145,15 @@ func (m *Message) parseRecord(msg []byte, at int, s Section, records *[]rdata.Re
 		Name: name, Type: t, Class: class, TTL: ttl, Data: data,
 	})
 	return end, nil
+}
+
+// parseOwner is parseName, without a copy of the question's name, which most records of
+// answers have.
+func (m *Message) parseOwner(msg []byte, at int) (dnsname.Name, int, error) {
+	if m.HasQuestion && at+2 <= len(msg) && msg[at] == 0xC0 && msg[at+1] == HeaderLen {
+		return m.Question.Name, at + 2, nil
+	}
+	return parseName(msg, at)
 }
 
 // parseEDE collects the extended errors among the options, which parse has
@@ -268,6 +278,7 @@ type QuerySpec struct {
 // AppendQuery appends the query of s in wire form to b.
 func AppendQuery(b []byte, s QuerySpec) []byte {
 	start := len(b)
+	b = slices.Grow(b, HeaderLen+s.Name.Len()+4+11+len(s.Options)+s.Padding)
 	b = binary.BigEndian.AppendUint16(b, s.ID)
 	b = append(b, bit(s.RD, flagRD), bit(s.AD, flagAD)|bit(s.CD, flagCD), 0, 1, 0, 0, 0, 0, 0, bit(s.EDNS, 1))
 	b = s.Name.AppendWire(b)

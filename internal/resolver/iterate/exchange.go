@@ -312,11 +312,25 @@ func (x *exchange) matches(msg []byte, anyID bool) bool {
 	default:
 		return false
 	}
-	name, end, err := dnsname.FromWire(msg[dnswire.HeaderLen:])
-	end += dnswire.HeaderLen
-	return err == nil && name == x.q.name && end+4 <= len(msg) &&
+	name := x.q.name.Wire()
+	end := dnswire.HeaderLen + len(name)
+	return end+4 <= len(msg) && isName(msg[dnswire.HeaderLen:end], name) &&
 		rdata.Type(binary.BigEndian.Uint16(msg[end:])) == x.q.t &&
 		rdata.Class(binary.BigEndian.Uint16(msg[end+2:])) == rdata.ClassIN
+}
+
+// isName reports whether b, which is as long, is a name in any case. The lengths of
+// labels are below all letters.
+func isName(b []byte, wire string) bool {
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		if c != wire[i] {
+			return false
+		}
+	}
+	return true
 }
 
 // repeatsCase reports whether msg, which matches, repeats the name as it was

@@ -18,9 +18,10 @@ import (
 // every referral.
 type lookup struct {
 	q       question
-	depth   int      // lookups of server addresses that it is nested in
-	payer   *client  // who pays for its queries, while that one lasts
-	waiters []waiter // not empty
+	depth   int       // lookups of server addresses that it is nested in
+	payer   *client   // who pays for its queries, while that one lasts
+	waiters []waiter  // not empty
+	usual   [1]waiter // memory of waiters, until there are more
 	done    bool
 	result  result
 	story   *story

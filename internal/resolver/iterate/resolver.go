@@ -224,7 +224,8 @@ func (r *Resolver) join(q question, w waiter, cost *client, depth int) *lookup {
 		l.waiters = append(l.waiters, w)
 		l.depth = min(l.depth, depth)
 	} else {
-		l = &lookup{q: q, depth: depth, payer: cost, waiters: []waiter{w}, story: new(story)}
+		l = &lookup{q: q, depth: depth, payer: cost, story: new(story)}
+		l.waiters = append(l.usual[:0], w)
 		r.lookups[q] = l
 	}
 	if w.client != nil {

@@ -39,8 +39,8 @@ func (t *readyTable) assemble(r Ready) *readyEntry {
 	t.build.Lock()
 	defer t.build.Unlock()
 	var q dnswire.Query
-	msg := dnswire.AppendQuery(nil, dnswire.QuerySpec{Name: r.Name, Type: r.Type, Class: r.Class})
-	if q.Parse(msg) != dnswire.Accept {
+	t.question = dnswire.AppendQuery(t.question[:0], dnswire.QuerySpec{Name: r.Name, Type: r.Type, Class: r.Class})
+	if q.Parse(t.question) != dnswire.Accept {
 		return nil
 	}
 	t.builder.Reset(&q, t.scratch[:readyMost], readyMost)

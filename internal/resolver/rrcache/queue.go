@@ -112,7 +112,8 @@ func (s *shard) reclaim(now instant, compact bool) {
 			panic("BUG: a living item is not in the index")
 		}
 		if to != nil {
-			s.index[i] = s.move(it, to)
+			hash := it.hash()
+			s.index[i] = s.marked(s.move(it, to), hash)
 			continue
 		}
 		if !it.has(markMain) {

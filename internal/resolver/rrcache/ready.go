@@ -123,9 +123,10 @@ type readyTable struct {
 	asks   uint32                   // Limits.PrefetchAsks
 	rehash func(*readyEntry) uint64 // the hash of an entry's key
 
-	build   sync.Mutex // guards builder and scratch
-	builder dnswire.Builder
-	scratch []byte
+	build    sync.Mutex // guards builder, scratch and question
+	builder  dnswire.Builder
+	scratch  []byte
+	question []byte
 }
 
 // readyShard is what writers to a part of the sets share. What makes room is chosen as

@@ -2,6 +2,7 @@ package rrcache
 
 import (
 	"bytes"
+	"math/bits"
 	"sync"
 
 	"pharos/internal/dns/dnsname"
@@ -47,6 +48,8 @@ type chunk struct {
 }
 
 // place is where an item lies: 1 + (number of the chunk * size of a chunk + offset) / 8; 0: nowhere.
+// In the index the bits that places do not need are the first of the item's hash, so
+// that most items of other keys need not be looked at, far away in memory as they are.
 type place uint32
 
 // shard is one part of the record level.
@@ -56,6 +59,7 @@ type place uint32
 // Invariant: the memory of chunks, index and ghosts is at most limit.
 type shard struct {
 	memory Memory // constant; held here, so that it lives while a method of the shard runs
+	places place  // constant: the bits of the index that are a place
 
 	mu        sync.Mutex // guards all that follows; no lock but one of memory is taken under it
 	index     []place    // by hash, linear probing; the length is a power of two
@@ -79,6 +83,7 @@ func (s *shard) init(limit int, memory Memory) {
 	for s.chunkSize < maxChunk && s.chunkSize*2*chunksOfShard <= limit {
 		s.chunkSize *= 2
 	}
+	s.places = 1<<min(32, 1+bits.Len(uint(max(limit, 4*s.chunkSize)/8))) - 1 // twice what there may be
 	s.ghosts = newGhosts(limit)
 }
 
@@ -112,17 +117,23 @@ func (s *shard) allowed() int {
 const leastItem = 48
 
 func (s *shard) at(p place) item {
-	offset := int(p-1) * 8
+	offset := int(p&s.places-1) * 8
 	return item(s.chunks[offset/s.chunkSize].octets[offset%s.chunkSize:])
 }
+
+// marked returns a place as it stands in the index.
+func (s *shard) marked(p place, hash uint32) place { return p | place(hash)&^s.places }
 
 // find returns where in the index the item of a key is; ok is false if there is none.
 func (s *shard) find(k key, hash uint32) (i int, ok bool) {
 	if len(s.index) == 0 {
 		return 0, false
 	}
-	mask := len(s.index) - 1
+	mask, mark := len(s.index)-1, place(hash)&^s.places
 	for i = int(hash) & mask; s.index[i] != 0; i = (i + 1) & mask {
+		if s.index[i]&^s.places != mark {
+			continue
+		}
 		it := s.at(s.index[i])
 		if it.hash() == hash && it.t() == k.t && it.slot() == k.slot && string(it.owner()) == k.name.Wire() {
 			return i, true
@@ -141,7 +152,7 @@ func (s *shard) enlist(p place, hash uint32) {
 	for s.index[i] != 0 {
 		i = (i + 1) & mask
 	}
-	s.index[i] = p
+	s.index[i] = s.marked(p, hash)
 	s.count++
 	s.octets += s.at(p).size()
 }

@@ -288,6 +288,13 @@ func toldOf(m *dnswire.Message) string {
 // PORT where it is to listen.
 func startPolicyPeer(t *testing.T, f folder, kind peers.Kind, config string) netip.AddrPort {
 	t.Helper()
+	return startPolicyPeerFor(t, f, kind, config, "garden.walled.test 198.51.100.80")
+}
+
+// startPolicyPeerFor waits until the resolver answers a name with an address.
+func startPolicyPeerFor(t *testing.T, f folder, kind peers.Kind, config, probe string) netip.AddrPort {
+	t.Helper()
+	name, want, _ := strings.Cut(probe, " ")
 	address := freePort(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)
@@ -301,7 +308,7 @@ func startPolicyPeer(t *testing.T, f folder, kind peers.Kind, config string) net
 		if s.Ended() {
 			t.Fatal(s.Log())
 		}
-		if out := run(t, "kdig", append(at(address), "+time=1", "+retry=0", "garden.walled.test", "A")...); !strings.Contains(out, "198.51.100.80") {
+		if out := run(t, "kdig", append(at(address), "+time=1", "+retry=0", name, "A")...); !strings.Contains(out, want) {
 			return string(kind) + " does not answer: " + out + s.Log()
 		}
 		return ""

@@ -228,7 +228,7 @@ func (s *Scenario) apply(w *World, set Setting, zones map[int]string) error {
 	case "stub-addr", "forward-addr":
 		return s.applyServer(w, set, zones)
 	case "prefetch":
-		w.Prefetch = yes
+		w.Prefetch, w.Cache.PrefetchAsks = yes, 1 // Unbound asks for nothing more
 	case "cache-min-ttl", "cache-min-negative-ttl":
 		w.Cache.MinTTL = parseTTL(set.Value)
 	case "aggressive-nsec":

@@ -26,6 +26,7 @@ var defences = map[string]func(*iterate.Config, *rrcache.Limits){
 	"delegations": func(c *iterate.Config, _ *rrcache.Limits) { c.Weak |= iterate.WeakDelegations },
 	"failures":    func(c *iterate.Config, _ *rrcache.Limits) { c.Weak |= iterate.WeakFailures },
 	"forwarders":  func(c *iterate.Config, _ *rrcache.Limits) { c.Weak |= iterate.WeakForwarders },
+	"fragments":   func(c *iterate.Config, _ *rrcache.Limits) { c.Weak |= iterate.WeakFragments },
 	"hashes":      func(c *iterate.Config, _ *rrcache.Limits) { c.Limits.Hashes = never },
 	"ids":         func(c *iterate.Config, _ *rrcache.Limits) { c.Weak |= iterate.WeakIDs },
 	"loopback":    func(c *iterate.Config, _ *rrcache.Limits) { c.Weak |= iterate.WeakLoopback },

@@ -365,7 +365,8 @@ type Resolver struct {
 	// makes room for what is new. Beside it there are the stories of failures (32 MiB at
 	// most) and what the garbage collector keeps free.
 	CacheSize Size `json:"cacheSize" default:"256MiB" min:"1MiB" max:"1TiB" example:"1GiB"`
-	// Timeout is how long one client query may be worked on before SERVFAIL.
+	// Timeout is how long one client query may be worked on before SERVFAIL: as long as
+	// stub resolvers wait (resolv.conf's timeout, 5 s). More than 10 s serves nobody.
 	Timeout Duration `json:"timeout" default:"5s" min:"100ms" max:"1m" example:"3s"`
 	// Limits bound the work that questions can cause.
 	Limits ResolverLimits `json:"limits"`
@@ -390,15 +391,18 @@ type Resolver struct {
 	// does not repeat it is asked over TCP.
 	MixCase bool `json:"mixCase" default:"true" example:"false"`
 	// ServeStale is how much longer answers are kept beyond their time, and given
-	// with a TTL of 30 seconds when the servers that could renew them do not answer
-	// within 1.8 seconds, or fail (RFC 8767). 0: never.
+	// with a TTL of 30 seconds at most when the servers that could renew them do not answer
+	// within 1.8 seconds, or fail (RFC 8767, which advises one to three days; one bridges
+	// outages, and what is older is more often wrong than missing). 0: never.
 	ServeStale Duration `json:"serveStale" default:"24h" min:"0s" max:"168h" example:"72h"`
 	// MinTTL is the least time that records are kept and told for. More than 0 is
 	// against RFC 2181 §8: who lowers a TTL to move a service is not heard for that long.
 	MinTTL Duration `json:"minTTL" default:"0s" min:"0s" max:"1h" example:"30s"`
-	// MaxTTL is the longest time that records are kept and told for.
+	// MaxTTL is the longest time that records are kept and told for, as in Unbound and
+	// PowerDNS: a mistake, or a forgery, is gone after a day.
 	MaxTTL Duration `json:"maxTTL" default:"24h" min:"1s" max:"168h" example:"1h"`
-	// MaxNegativeTTL is the same for what does not exist (RFC 2308 §5).
+	// MaxNegativeTTL is the same for what does not exist. RFC 2308 §5 advises one to three
+	// hours; with one, a new name that was asked for too early is seen soonest.
 	MaxNegativeTTL Duration `json:"maxNegativeTTL" default:"1h" min:"1s" max:"3h" example:"15m"`
 	// SaveCache is how long after the cache was written to the data folder it is
 	// written again, so that a process that follows begins with it, even after a

@@ -69,7 +69,8 @@ type Limits struct {
 	// and BIND have it.
 	Aliases int
 	// Targets is the number of name server address lookups one question may
-	// start, over all delegations: 24. NXNSAttack lives off this number.
+	// start, over all delegations: 15. NXNSAttack and CAMP live off this number: it is
+	// how many queries one question can bring upon a victim.
 	Targets int
 	// TargetsPerZone is the same for one delegation: 5, from Knot Resolver; half as
 	// many in each level of lookups for such addresses, but at least one, so that a
@@ -136,7 +137,7 @@ func (l Limits) withDefaults() Limits {
 		value    *int
 		standard int
 	}{
-		{&l.Sends, 100}, {&l.Octets, 256 << 10}, {&l.ZoneRate, 2000}, {&l.ZoneWaiting, 400}, {&l.ServerWaiting, 800}, {&l.Aliases, 11}, {&l.Targets, 24}, {&l.TargetsPerZone, 5}, {&l.Depth, 6},
+		{&l.Sends, 100}, {&l.Octets, 256 << 10}, {&l.ZoneRate, 2000}, {&l.ZoneWaiting, 400}, {&l.ServerWaiting, 800}, {&l.Aliases, 11}, {&l.Targets, 15}, {&l.TargetsPerZone, 5}, {&l.Depth, 6},
 		{&l.SendsPerZone, 12}, {&l.ServersPerZone, 13}, {&l.NearMisses, 3}, {&l.Records, 256},
 		{&l.SignaturesPerSet, dnssec.MaxSignatures}, {&l.Signatures, 32}, {&l.Wasted, 16}, {&l.Hashes, 64}, {&l.Retries, 3}, {&l.Memory, 32 << 20},
 	} {

@@ -199,7 +199,7 @@ func (r *Resolver) arrived(x *exchange, msg []byte) {
 		return
 	}
 	// TC is looked at before the rest, which may be cut anywhere (RFC 2181 §9).
-	if msg[2]&0x02 != 0 && !x.isStream() {
+	if !x.isStream() && (msg[2]&0x02 != 0 || r.isFragmented(x, msg)) {
 		r.close(x)
 		r.heard(x)
 		r.note(l, Step{Kind: StepTruncated, Server: x.to.AddrPort, ServerName: x.server})
@@ -251,6 +251,14 @@ func (r *Resolver) arrived(x *exchange, msg []byte) {
 		rep = rep.asForwarded(m)
 	}
 	r.accept(l, x, m, rep)
+}
+
+// isFragmented reports whether a reply over UDP is larger than was offered, so that it has
+// come in fragments where the path is as wide as we take it to be. All of them but the
+// first can be forged by who knows neither port nor id (Herzberg and Shulman, 2013); over
+// TCP they cannot. RFC 9715 §3.2 has requestors do the same by dropping fragments.
+func (r *Resolver) isFragmented(x *exchange, msg []byte) bool {
+	return x.edns && len(msg) > dnswire.MaxUDP && !r.isWeak(WeakFragments)
 }
 
 var errTruncated = errors.New("truncated over TCP")

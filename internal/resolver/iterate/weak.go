@@ -27,6 +27,7 @@ const (
 	WeakFailures                         // failures are not remembered
 	WeakLoopback                         // this machine may be asked to ask itself
 	WeakForwarders                       // a forwarder may delegate
+	WeakFragments                        // what is larger than was offered is believed over UDP
 )
 
 func (r *Resolver) isWeak(w Weakness) bool { return r.cfg.Weak&w != 0 }

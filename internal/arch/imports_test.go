@@ -40,6 +40,7 @@ internal/authority/alias:       internal/dns/... internal/authority/zone interna
 internal/authority/aliases:     internal/dns/... internal/authority/zone internal/authority/journal internal/authority/alias internal/authority/answer internal/diskfile
 internal/authority/masterfile:  internal/dns/... internal/authority/zone internal/diskfile
 internal/authority/steered:     internal/dns/... internal/authority/zone internal/authority/answer internal/authority/live internal/traffic/steer
+internal/authority/exports:     internal/dns/dnsname internal/dns/rdata internal/authority/alias internal/authority/journal internal/authority/steered internal/diskfile
 internal/authority/gate:        internal/dns/... internal/authority/zone internal/authority/journal
 internal/authority/transfer:    internal/dns/... internal/authority/zone internal/authority/journal
 internal/authority/refresh:     internal/dns/rdata

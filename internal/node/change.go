@@ -161,7 +161,9 @@ func (n *Node) publish(cfg *config.Config, st *state.State) error {
 	next.pools.Refresh(n.prober.Status)
 	n.current.Store(next)
 	n.listed = listed
-	next.pools.Refresh(n.prober.Status) // transitions that were told to prev meanwhile
+	if next.pools.Refresh(n.prober.Status) > 0 { // transitions that were told to prev meanwhile
+		n.exportAll(next)
+	}
 	n.followRoutes(prev, next)
 	n.follow(prev, next)
 	n.reportProblems(next)
@@ -268,6 +270,7 @@ func (n *Node) onTransition(t health.Target, change health.Transition, status he
 	for _, p := range current.pools.Apply(t, status) {
 		n.reportPool(p.Name(), p.View().AllDown)
 		n.reportMember(p.View(), t)
+		n.exportAnswers(current, p.Name())
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"pharos/internal/admin/config"
 	"pharos/internal/authority/answer"
+	"pharos/internal/authority/journal"
 	"pharos/internal/authority/steered"
 	"pharos/internal/authority/zone"
 	"pharos/internal/cluster/state"
@@ -110,6 +111,59 @@ func steeredByZone(zones []config.Zone, steered []state.Steer) map[dnsname.Name]
 // isExported reports whether other servers may get the zone, so that it has to have the
 // present answers for its steered names.
 func isExported(c *config.Zone) bool { return len(c.Transfer) > 0 || len(c.Notify) > 0 }
+
+// export returns the version of a zone that other servers get: with the present answers of
+// its steered names, which other versions follow as these change.
+func (from before) export(c *config.Zone, v journal.Version, names []marking) (journal.Version, error) {
+	if from.exports == nil {
+		return v, nil
+	}
+	var answers []steered.Present
+	for _, m := range names {
+		if rule := from.rules.Find(m.name); rule != nil && isExported(c) {
+			answers = append(answers, steered.PresentOf(rule))
+		}
+	}
+	return from.exports.Stage(c.Name, v, answers)
+}
+
+// exportingBy returns, for each pool, the zones that have present answers from it.
+func exportingBy(zones []config.Zone, steering map[dnsname.Name][]marking, steered []state.Steer) map[string][]dnsname.Name {
+	pools := make(map[dnsname.Name][]string, len(steered))
+	for _, s := range steered {
+		pools[s.Name] = []string{s.Pool, s.Fallback.Pool}
+	}
+	by := map[string][]dnsname.Name{}
+	for i := range zones {
+		if !isExported(&zones[i]) {
+			continue
+		}
+		for _, m := range steering[zones[i].Name] {
+			for _, p := range pools[m.name] {
+				if list := by[p]; p != "" && (len(list) == 0 || list[len(list)-1] != zones[i].Name) {
+					by[p] = append(list, zones[i].Name)
+				}
+			}
+		}
+	}
+	return by
+}
+
+// exportAnswers has the zones follow that have present answers from a pool.
+func (n *Node) exportAnswers(s *Snapshot, pool string) {
+	for _, in := range append([]*Snapshot{s}, s.views...) {
+		for _, name := range in.exporting[pool] {
+			n.keepingOf(in).exports.Poke(name)
+		}
+	}
+}
+
+// exportAll is exportAnswers for all pools.
+func (n *Node) exportAll(s *Snapshot) {
+	for _, p := range s.pools.Pools() {
+		n.exportAnswers(s, p.Name())
+	}
+}
 
 func hostOf(n dnsname.Name) string {
 	if n.IsZero() {

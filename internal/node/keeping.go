@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/authority/exports"
 	"pharos/internal/authority/journal"
 	"pharos/internal/authority/ledger"
 	"pharos/internal/authority/live"
@@ -24,6 +25,7 @@ type keeping struct {
 	journals   *ledger.Journals              // of the others; constant after open
 	signers    signers                       // constant after open
 	serials    *serials.Memory               // that were served; constant after open
+	exports    *exports.Driver               // of answers from pools; constant after open
 	signatures *live.Cache                   // of answers that are signed as they are asked for; constant after open
 
 	accepted map[dnsname.Name]rdata.Serial // versions that the gate lets pass, while AcceptZone runs; guarded by Node.mu
@@ -44,11 +46,16 @@ func (k *keeping) open(cfg *config.Config) {
 	k.journals = ledger.OpenJournals(filepath.Join(folder, "journals"), int(cfg.Transfers.Journal), k.n.log)
 	k.serials = serials.Open(filepath.Join(folder, "serials"), k.n.log)
 	k.signatures = live.NewCache()
+	k.exports = exports.Open(exports.Config{File: filepath.Join(folder, "exports.json"), Changed: k.changed, Log: k.n.log})
+	k.exports.SetInterval(cfg.Steering.ExportInterval.Std())
 	k.openSigners(cfg, filepath.Join(folder, "keys"))
 }
 
 // close ends all of it; twice does no harm.
 func (k *keeping) close() {
+	if k.exports != nil {
+		k.exports.Close()
+	}
 	if k.signers.Signers != nil {
 		k.signers.Close()
 	}

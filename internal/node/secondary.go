@@ -82,7 +82,10 @@ func (s *Snapshot) viewOf(name string) *Snapshot {
 // followZones is follow for the zones of one view, or those outside.
 func (n *Node) followZones(prev, next *Snapshot) {
 	secondaries, notifier := n.secondariesOf(next), n.notifierOf(next)
-	n.aliasesOf(next).Retain(func(name dnsname.Name) bool { return next.apexes.Get(name) != nil })
+	isThere := func(name dnsname.Name) bool { return next.apexes.Get(name) != nil }
+	n.aliasesOf(next).Retain(isThere)
+	n.keepingOf(next).exports.Retain(isThere)
+	n.keepingOf(next).exports.SetInterval(next.Config.Steering.ExportInterval.Std())
 	n.aliasesOf(next).Start()
 	if prev == nil || prev.Config != next.Config {
 		var zones []xfr.Zone

@@ -11,6 +11,7 @@ import (
 	"pharos/internal/authority/aliases"
 	"pharos/internal/authority/byname"
 	"pharos/internal/authority/designated"
+	"pharos/internal/authority/exports"
 	"pharos/internal/authority/ledger"
 	"pharos/internal/authority/live"
 	"pharos/internal/authority/masterfile"
@@ -49,6 +50,7 @@ type Snapshot struct {
 	broken      int                        // zones without anything to serve
 	steering    map[dnsname.Name][]marking // the steered names of each zone
 	steered     *steer.Table
+	exporting   map[string][]dnsname.Name // the zones that have present answers from a pool
 	pools       *pool.Registry
 	gateway     *httpproxy.Table
 	recursion   *admission.ACL
@@ -98,6 +100,9 @@ type before struct {
 
 	cache *rrcache.Cache // of the resolver; nil while nothing is served
 	guide *guide         // what steering goes by; nil while nothing is served
+
+	exports *exports.Driver // of answers from pools; nil while nothing is served
+	rules   *steer.Table    // of the snapshot that is compiled
 }
 
 // compile makes the snapshot of a configuration and the applied resources. What
@@ -186,7 +191,8 @@ func compileRoutes(routes []state.Route, pools *pool.Registry, prev *Snapshot) (
 // compileZones loads the zones whose files or steered names have changed, and
 // takes over the others.
 func (s *Snapshot) compileZones(cfg *config.Config, steered []state.Steer, from before) {
-	s.steering = steeredByZone(cfg.Zones, steered)
+	s.steering, from.rules = steeredByZone(cfg.Zones, steered), s.steered
+	s.exporting = exportingBy(cfg.Zones, s.steering, steered)
 	s.apexes = byname.New(len(cfg.Zones), func(yield func(dnsname.Name, *apex) bool) {
 		for i := range cfg.Zones {
 			c := &cfg.Zones[i]
@@ -234,6 +240,7 @@ func (s *Snapshot) withVersion(name dnsname.Name, from before) *Snapshot {
 	if a == nil {
 		return nil
 	}
+	from.rules = s.steered
 	served := from.serve(s.Config, a.config, s.steering[name], a.served)
 	if served == a.served {
 		return nil

@@ -19,7 +19,8 @@ import (
 //
 //	source   a master file, or a keeper: a driver whose versions come and go by
 //	         themselves, and that calls zoneChanged when they do
-//	steer    the steered names of the zone are marked in it
+//	steer    the steered names of the zone are marked in it, and if other servers
+//	         may get it, it has their present answers
 //	stages   each may put another version in its place, or refuse it
 //	gate     may this go live beside what is served now? See gate.go
 //	served   in the next snapshot; with what led to it, for IXFR
@@ -46,7 +47,7 @@ func (n *Node) beside(prev *Snapshot) before {
 		},
 		stages: n.stages(aliasStage(n.aliases)), aliased: n.aliases, keys: n.signers.Keys,
 		accepted: n.accepted, images: n.images, signatures: n.signatures, parts: n.partsOf,
-		journals: n.journals, serials: n.serials, raise: n.raise, cache: n.cache, guide: n.guide,
+		journals: n.journals, serials: n.serials, raise: n.raise, cache: n.cache, guide: n.guide, exports: n.exports,
 	}
 }
 
@@ -145,8 +146,12 @@ func (from before) advance(c *config.Zone, s *servedZone, steered []marking, old
 		s.steered = old.steered
 	}
 	v.Zone = s.steered.apply(v.Zone, s.Steered, steered)
+	v, err := from.export(c, v, steered)
+	if err != nil {
+		s.refuse(old, err)
+		return
+	}
 	for _, run := range from.stages {
-		var err error
 		if v, err = run(c, old, v); err != nil {
 			s.refuse(old, err)
 			return

@@ -353,7 +353,7 @@ func (from before) within(c *config.View, v *Snapshot) (before, error) {
 	inside.cache = own.cache
 	inside.kept, inside.stages, inside.aliased = own.keepers(), own.stages(aliasStage(own.aliases)), own.aliases
 	inside.keys, inside.accepted, inside.signatures, inside.journals = own.signers.Keys, own.accepted, own.signatures, own.journals
-	inside.serials, inside.raise = own.serials, own.raise
+	inside.serials, inside.raise, inside.exports = own.serials, own.raise, own.exports
 	return inside, nil
 }
 

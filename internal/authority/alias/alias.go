@@ -23,7 +23,6 @@ package alias
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"iter"
 	"net/netip"
@@ -153,26 +152,12 @@ func Fill(z *zone.Zone, records []Record, t Terms) (*zone.Zone, error) {
 			}
 		}
 	}
-	setSerial(edit, z, t.Serial)
+	edit.SetSerial(t.Serial)
 	filled, problems := edit.Finish()
 	if filled == nil {
 		return nil, fmt.Errorf("alias: %v", problems)
 	}
 	return filled, nil
-}
-
-// setSerial gives the version another serial.
-func setSerial(edit *zone.Editor, z *zone.Zone, serial rdata.Serial) {
-	if serial == z.Serial() {
-		return
-	}
-	set, _ := z.RRset(z.Apex(), rdata.TypeSOA)
-	data, _, _ := set.Record(0)
-	soa := rdata.Record{Name: z.Origin(), Type: rdata.TypeSOA, Class: rdata.ClassIN, TTL: set.TTL, Data: data}
-	edit.Delete(soa)
-	soa.Data = bytes.Clone(data)
-	binary.BigEndian.PutUint32(soa.Data[len(data)-20:], uint32(serial)) // before the four times
-	edit.Add(soa)
 }
 
 // NextSerial returns the serial of a version that differs from the one served last,

@@ -1,6 +1,8 @@
 package zone
 
 import (
+	"bytes"
+	"encoding/binary"
 	"slices"
 
 	"pharos/internal/dns/dnsname"
@@ -70,6 +72,21 @@ func (e *Editor) Steer(name dnsname.Name, s Steering) {
 		panic("BUG: steered name " + name.String() + " is outside of zone " + e.z.origin.String())
 	}
 	e.edited(name).steering = s
+}
+
+// SetSerial gives the version that e makes the serial (RFC 1035 §3.3.13: before the four
+// times). The SOA record must not have been edited otherwise.
+func (e *Editor) SetSerial(serial rdata.Serial) {
+	if serial == e.z.Serial() {
+		return
+	}
+	set, _ := e.z.RRset(apex, rdata.TypeSOA)
+	data, _, _ := set.Record(0)
+	soa := rdata.Record{Name: e.z.origin, Type: rdata.TypeSOA, Class: rdata.ClassIN, TTL: set.TTL, Data: data}
+	e.Delete(soa)
+	soa.Data = bytes.Clone(data)
+	binary.BigEndian.PutUint32(soa.Data[len(data)-20:], uint32(serial))
+	e.Add(soa)
 }
 
 // edited returns what the edited zone has at a name.

@@ -70,12 +70,15 @@ func (b *Builder) AddSubnet(option []byte, scope int) bool {
 }
 
 // RaiseScope makes the scope of an option that AddSubnet has added at least so long: an
-// answer turned out to be good for fewer clients. Without one it does nothing.
+// answer turned out to be good for fewer clients. Without one it does nothing, nor where
+// the client is kept secret: that answer is for everybody (RFC 7871 §7.1.2).
 func (b *Builder) RaiseScope(scope int) {
 	for at := 0; at+4 <= b.optionsLen; {
 		length := int(binary.BigEndian.Uint16(b.options[at+2:]))
 		if Option(binary.BigEndian.Uint16(b.options[at:])) == OptionSubnet && length >= 4 {
-			b.options[at+7] = max(b.options[at+7], byte(scope))
+			if sourceLength := b.options[at+6]; sourceLength > 0 {
+				b.options[at+7] = max(b.options[at+7], byte(scope))
+			}
 			return
 		}
 		at += 4 + length

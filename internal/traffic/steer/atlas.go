@@ -25,8 +25,8 @@ const coordinateStep = 0.5
 
 // Locate returns the place p as source says it.
 func Locate(p pool.Place, source string) *Located {
-	p.Latitude = math.Round(p.Latitude/coordinateStep) * coordinateStep
-	p.Longitude = math.Round(p.Longitude/coordinateStep) * coordinateStep
+	p.Latitude = math.Round(p.Latitude/coordinateStep)*coordinateStep + 0 // not -0
+	p.Longitude = math.Round(p.Longitude/coordinateStep)*coordinateStep + 0
 	l := &Located{Place: p, Source: source}
 	h := hashText(seedPlace, p.Continent)
 	l.keys[ByContinent] = h

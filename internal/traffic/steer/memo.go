@@ -212,6 +212,16 @@ func (r *Rule) input(m *memo, t rdata.Type, c Client, turn uint64) Input {
 	return in
 }
 
+// Default returns the decision for who says nothing of the client, in calm times and
+// without load.
+func (r *Rule) Default(t rdata.Type) *Prepared {
+	in := Input{Spec: &r.Spec, Type: t, View: r.Pool.View()}
+	if r.Fallback != nil {
+		in.Fallback = r.Fallback.View()
+	}
+	return Decide(in, nil)
+}
+
 // Input returns what the decision for a client at a turn is made of, and for how many bits
 // of its address it is good: for explain, with Decide.
 func (r *Rule) Input(t rdata.Type, client netip.Addr, turn uint64, now time.Time) (in Input, scope int) {

@@ -32,8 +32,10 @@ func copyPath(folder string, name dnsname.Name) string {
 	return filepath.Join(folder, name.FileName()+copySuffix)
 }
 
-// saveCopy puts z on disk as the copy of its zone, whole or not at all.
-func saveCopy(folder string, z *zone.Zone, confirmed time.Time, images Images) error {
+// saveCopy puts z on disk as the copy of its zone, whole or not at all, and begins l with
+// it. What had changed since the copy before goes.
+func saveCopy(folder string, z *zone.Zone, confirmed time.Time, images Images, l *changeLog) error {
+	l.zone = nil
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return err
 	}
@@ -44,10 +46,15 @@ func saveCopy(folder string, z *zone.Zone, confirmed time.Time, images Images) e
 		}
 		return os.Chtimes(f.Name(), confirmed, confirmed)
 	})
-	if err == nil && images != nil {
+	if err != nil {
+		return err
+	}
+	l.begin(z, header)
+	os.Remove(changesPath(folder, z.Origin())) // or they stay, and do not count
+	if images != nil {
 		images.Put(z, header)
 	}
-	return err
+	return nil
 }
 
 // writeCopy writes the records behind the place of the header, and then the
@@ -86,26 +93,39 @@ func writeCopy(f *os.File, z *zone.Zone) (header []byte, err error) {
 // errDamaged means that a copy is not what was written.
 var errDamaged = errors.New("the copy is damaged")
 
-// loadCopy reads the copy of a zone, and when a primary last confirmed it, which
-// is the file's time of change. The error is fs.ErrNotExist if there is none.
-func loadCopy(folder string, name dnsname.Name, images Images) (z *zone.Zone, confirmed time.Time, err error) {
+// loaded is the newest version of a zone on disk.
+type loaded struct {
+	changeLog
+	confirmed time.Time // by a primary, last
+	damage    error     // there was a newer one, which cannot be used
+}
+
+// loadCopy reads the copy of a zone with its changes, and when a primary last confirmed
+// it, which is the copy's time of change. The error is fs.ErrNotExist if there is none.
+func loadCopy(folder string, name dnsname.Name, images Images) (l loaded, err error) {
 	f, err := os.Open(copyPath(folder, name))
 	if err != nil {
-		return nil, time.Time{}, err
+		return l, err
 	}
 	defer f.Close()
 	stat, err := f.Stat()
 	if err != nil {
-		return nil, time.Time{}, err
+		return l, err
 	}
-	z, err = readCopy(f, name, stat.Size(), images)
-	return z, stat.ModTime(), err
+	header := make([]byte, copyHeader)
+	z, err := readCopy(f, name, stat.Size(), images, header)
+	if err != nil {
+		return l, err
+	}
+	l.begin(z, header)
+	l.confirmed = stat.ModTime()
+	l.damage = l.replay(folder)
+	return l, nil
 }
 
-// readCopy reads the zone of a copy. If there is an image of the records that the header
-// has the checksum of, they are not read.
-func readCopy(r io.Reader, name dnsname.Name, size int64, images Images) (*zone.Zone, error) {
-	header := make([]byte, copyHeader)
+// readCopy reads the zone of a copy, and its header. If there is an image of the records
+// that the header has the checksum of, they are not read.
+func readCopy(r io.Reader, name dnsname.Name, size int64, images Images, header []byte) (*zone.Zone, error) {
 	if _, err := io.ReadFull(r, header); err != nil {
 		return nil, fmt.Errorf("%w: it is cut off in its header", errDamaged)
 	}

@@ -19,16 +19,16 @@ func TestCopyImage(t *testing.T) {
 	folder, images := t.TempDir(), memoryImages{}
 	first, second := parse(t, 1, "a A 192.0.2.1"), parse(t, 2, "a A 192.0.2.2")
 	for _, z := range []*zone.Zone{first, second} {
-		if err := saveCopy(folder, z, time.Now(), images); err != nil {
+		if err := saveCopy(folder, z, time.Now(), images, new(changeLog)); err != nil {
 			t.Fatal(err)
 		}
-		if got, _, err := loadCopy(folder, z.Origin(), images); err != nil || got != z {
+		if got, err := loadCopy(folder, z.Origin(), images); err != nil || got.zone != z {
 			t.Errorf("serial %d: the image was not taken: %v", z.Serial(), err)
 		}
 	}
 	clear(images)
-	got, _, err := loadCopy(folder, second.Origin(), images)
-	if err != nil || got.Serial() != 2 {
+	got, err := loadCopy(folder, second.Origin(), images)
+	if err != nil || got.zone.Serial() != 2 {
 		t.Fatalf("without an image: %v", err)
 	}
 	if len(images) != 1 {

@@ -21,12 +21,19 @@ const (
 	killRounds  = "PHAROS_TEST_KILLS"
 )
 
-// version is a version of a zone of which each record tells the serial, so that a
-// mixture of two is seen.
+// version is a version of a zone of which each record tells the serial that it came with,
+// so that a mixture of two is seen. Every 25th version changes all of them, which is more
+// than a journal is worth, the others one in forty.
 func version(serial uint32) []string {
-	lines := make([]string, 400)
+	const all, turns = 25, 40
+	lines := make([]string, 2000)
 	for i := range lines {
-		lines[i] = fmt.Sprintf("n%d TXT \"%d %s\"", i, serial, strings.Repeat("x", int(serial)%50))
+		came := serial - (serial+turns-uint32(i)%turns)%turns // the last that it was the turn of
+		came = max(came, serial-serial%all)
+		if came > serial { // before the first turn
+			came = 0
+		}
+		lines[i] = fmt.Sprintf("n%d TXT \"%d %s\"", i, came, strings.Repeat("x", int(came)%50))
 	}
 	return lines
 }
@@ -39,8 +46,8 @@ func TestKillChild(t *testing.T) {
 		t.Skip("is run by TestKill")
 	}
 	serial := uint32(1)
-	if z, _, err := loadCopy(folder, origin, nil); err == nil {
-		serial = uint32(z.Serial()) + 1
+	if l, err := loadCopy(folder, origin, nil); err == nil {
+		serial = uint32(l.zone.Serial()) + 1
 	}
 	p := newPrimary(t, parse(t, serial, version(serial)...), nil)
 	s := newSecondary(t, folder, Limits{})
@@ -77,6 +84,7 @@ func TestKill(t *testing.T) {
 	folder := t.TempDir()
 	rnd := rand.New(rand.NewPCG(5, 6))
 	var last uint32
+	changed := 0 // rounds that have left a copy with changes
 	for round := range rounds {
 		child := exec.Command(os.Args[0], "-test.run=^TestKillChild$")
 		child.Env = append(os.Environ(), crashFolder+"="+folder)
@@ -106,9 +114,13 @@ func TestKill(t *testing.T) {
 			t.Fatalf("round %d: the child ended by itself: %s", round, strings.Join(said, "\n"))
 		}
 		kill.Stop()
-		z, _, err := loadCopy(folder, origin, nil)
-		if err != nil {
-			t.Fatalf("round %d: %v", round, err)
+		l, err := loadCopy(folder, origin, nil)
+		if err != nil || l.damage != nil {
+			t.Fatalf("round %d: %v, %v", round, err, l.damage)
+		}
+		z := l.zone
+		if l.end > 0 {
+			changed++
 		}
 		serial := uint32(z.Serial())
 		if serial != published && serial != published+1 {
@@ -122,5 +134,8 @@ func TestKill(t *testing.T) {
 		}
 		last = serial
 	}
-	t.Logf("%d kills, serial %d on disk", rounds, last)
+	if changed == 0 || changed == rounds {
+		t.Errorf("of %d rounds %d have left changes beside the copy: not what is tested", rounds, changed)
+	}
+	t.Logf("%d kills, %d of them with changes beside the copy, serial %d on disk", rounds, changed, last)
 }

@@ -35,6 +35,8 @@ type Result struct {
 	// Expires is for how long the server that was asked may serve the version itself,
 	// if it says so (RFC 7314); negative if not.
 	Expires time.Duration
+
+	changes []transfer.Change // of an Incremental one
 }
 
 // inquiry is what is asked of the primaries of a zone.
@@ -44,6 +46,7 @@ type inquiry struct {
 	records   int        // as in Zone
 	old       *zone.Zone // the version that is here; nil: none
 	force     bool       // the whole zone is transferred, whatever its serial
+	log       *changeLog // of what is on disk
 }
 
 // ask asks the primaries in turn until one of them has the newest version or
@@ -80,7 +83,7 @@ func (s *Secondaries) askOne(ctx context.Context, q inquiry, p Peer) (Result, er
 	if ctx.Err() != nil {
 		return Result{}, ctx.Err()
 	}
-	return r, s.keep(r, q.old)
+	return r, s.keep(r, q)
 }
 
 // checkOne asks one primary. What it sends may at worst make this check fail, not
@@ -232,7 +235,9 @@ func (f *fetcher) differences(ctx context.Context) (Result, error) {
 		if err != nil {
 			return Result{}, err
 		}
-		return f.finish(edit, r)
+		result, err := f.finish(edit, r)
+		result.changes = r.Changes()
+		return result, err
 	}
 	return f.finish(build, r)
 }

@@ -6,7 +6,7 @@
 // transfer and tsig; what is done with a version is the caller's (package node).
 //
 //	Secondaries  timer, NOTIFY, operator -> refresh.Step -> check: SOA, IXFR, AXFR
-//	             -> saveCopy (fsync) -> Publish
+//	             -> saveCopy, or changeLog.append (fsync) -> Publish
 //	Notifier     Announce -> NOTIFY to each server, again until it answers
 //
 // A version is on disk before it is published, and a copy is replaced at once or
@@ -116,7 +116,8 @@ type Secondaries struct {
 type entry struct {
 	name      dnsname.Name
 	primaries []Peer
-	records   int // as in Zone
+	records   int        // as in Zone
+	log       *changeLog // what is on disk; of the check under way
 	machine   *refresh.Machine
 	timer     *clock.Timer
 	zone      *zone.Zone // the version there is; nil: none
@@ -173,12 +174,19 @@ func (s *Secondaries) entry(name dnsname.Name) *entry {
 
 // load makes the entry of a zone from its copy, if there is one.
 func (s *Secondaries) load(name dnsname.Name) *entry {
-	e := &entry{name: name, machine: refresh.New(rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))}
-	z, confirmed, err := loadCopy(s.config.Folder, name, s.config.Images)
+	e := &entry{name: name, log: new(changeLog), machine: refresh.New(rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))}
+	l, err := loadCopy(s.config.Folder, name, s.config.Images)
 	switch {
 	case err == nil:
-		e.zone, e.loaded = z, confirmed
-		e.stale = clock.Now().After(confirmed.Add(soaOf(z).Expire))
+		e.zone, e.loaded, *e.log = l.zone, l.confirmed, l.changeLog
+		e.stale = clock.Now().After(l.confirmed.Add(soaOf(l.zone).Expire))
+		if l.damage != nil {
+			path := changesPath(s.config.Folder, name)
+			e.state.Problem = fmt.Sprintf("%v; it is kept as %s.damaged, and serial %d is served until the primaries have sent a newer version", l.damage, path, l.zone.Serial())
+			s.config.Log.Warn("changes of a secondary zone cannot be used", "zone", name.String(), "file", path, "error", l.damage)
+			os.Rename(path, path+".damaged")
+			e.log.zone = nil // the next version is written whole
+		}
 	case errors.Is(err, fs.ErrNotExist):
 	default:
 		path := copyPath(s.config.Folder, name)
@@ -264,6 +272,7 @@ func (s *Secondaries) SetAside(name dnsname.Name) error {
 	if err := os.Rename(path, path+".removed"); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	os.Remove(changesPath(s.config.Folder, name)) // they say nothing without their copy
 	return nil
 }
 
@@ -341,7 +350,7 @@ func (s *Secondaries) stepLocked(e *entry, now time.Time, ev refresh.Event) {
 		case refresh.Check:
 			ctx, cancel := context.WithCancel(s.ctx)
 			e.abandon = cancel
-			q := inquiry{e.name, e.primaries, e.records, e.zone, e.force}
+			q := inquiry{e.name, e.primaries, e.records, e.zone, e.force, e.log}
 			e.force = false
 			s.work.Go(func() { // ends with the check, or when Close or Set abandons it
 				defer cancel()
@@ -383,14 +392,19 @@ func (s *Secondaries) check(ctx context.Context, e *entry, q inquiry) {
 var errNotKept = errors.New("the new version is not published, for it cannot be kept")
 
 // keep puts what a check found on disk, for as old as it is.
-func (s *Secondaries) keep(r Result, old *zone.Zone) error {
+func (s *Secondaries) keep(r Result, q inquiry) error {
 	now := clock.Now().Add(-ageOf(r))
-	if r.Zone == old {
+	if r.Zone == q.old {
 		if err := confirmCopy(s.config.Folder, r.Zone.Origin(), now); err == nil {
 			return nil
 		} // it is not there any more: write it again
 	}
-	if err := saveCopy(s.config.Folder, r.Zone, now, s.config.Images); err != nil {
+	if r.Form == transfer.Incremental && r.Zone != q.old {
+		if err := q.log.append(s.config.Folder, q.old, r.Zone, r.changes, now); err == nil {
+			return nil
+		} // or it is written whole
+	}
+	if err := saveCopy(s.config.Folder, r.Zone, now, s.config.Images, q.log); err != nil {
 		return fmt.Errorf("%w: %w; free space on the disk of %s and see that the folder can be written", errNotKept, err, s.config.Folder)
 	}
 	return nil
@@ -414,7 +428,7 @@ func (s *Secondaries) ended(e *entry, r Result, old *zone.Zone, err error, now t
 			s.counts.Incremental++
 		}
 		e.zone, e.state.Last, e.state.LastAt = r.Zone, r, now
-		e.state.Last.Zone = nil
+		e.state.Last.Zone, e.state.Last.changes = nil, nil
 	}
 	if err == nil {
 		ev.SOA, ev.Age = soaOf(r.Zone), ageOf(r)

@@ -475,7 +475,7 @@ func TestNextPrimary(t *testing.T) {
 func TestDamagedCopy(t *testing.T) {
 	folder := t.TempDir()
 	z := parse(t, 1, "a A 192.0.2.1")
-	if err := saveCopy(folder, z, time.Now(), nil); err != nil {
+	if err := saveCopy(folder, z, time.Now(), nil, new(changeLog)); err != nil {
 		t.Fatal(err)
 	}
 	whole, err := os.ReadFile(copyPath(folder, origin))
@@ -484,12 +484,12 @@ func TestDamagedCopy(t *testing.T) {
 	}
 	for i := range whole {
 		for _, damaged := range [][]byte{whole[:i], append(append(bytes.Clone(whole[:i]), whole[i]^0x40), whole[i+1:]...)} {
-			if _, err := readCopy(bytes.NewReader(damaged), origin, int64(len(damaged)), nil); err == nil {
+			if _, err := readCopy(bytes.NewReader(damaged), origin, int64(len(damaged)), nil, make([]byte, copyHeader)); err == nil {
 				t.Fatalf("damage at octet %d is not seen", i)
 			}
 		}
 	}
-	if _, err := readCopy(bytes.NewReader(append(whole, 0)), origin, int64(len(whole)+1), nil); err == nil {
+	if _, err := readCopy(bytes.NewReader(append(whole, 0)), origin, int64(len(whole)+1), nil, make([]byte, copyHeader)); err == nil {
 		t.Error("an octet too many is not seen")
 	}
 	if err := os.WriteFile(copyPath(folder, origin), whole[:100], 0o600); err != nil {
@@ -518,7 +518,7 @@ func TestExpiredCopy(t *testing.T) {
 		want bool
 	}{{86399 * time.Second, true}, {86401 * time.Second, false}} {
 		folder := t.TempDir()
-		if err := saveCopy(folder, parse(t, 1), time.Now().Add(-tt.age), nil); err != nil {
+		if err := saveCopy(folder, parse(t, 1), time.Now().Add(-tt.age), nil, new(changeLog)); err != nil {
 			t.Fatal(err)
 		}
 		if got := newSecondary(t, folder, Limits{}).Version(origin) != nil; got != tt.want {
@@ -669,7 +669,7 @@ func TestForgedAnswers(t *testing.T) {
 // FuzzReadCopy: no file makes the reader panic or use memory beyond the file.
 func FuzzReadCopy(f *testing.F) {
 	folder := f.TempDir()
-	if err := saveCopy(folder, parse(f, 1, "a A 192.0.2.1"), time.Now(), nil); err != nil {
+	if err := saveCopy(folder, parse(f, 1, "a A 192.0.2.1"), time.Now(), nil, new(changeLog)); err != nil {
 		f.Fatal(err)
 	}
 	whole, err := os.ReadFile(copyPath(folder, origin))
@@ -678,7 +678,7 @@ func FuzzReadCopy(f *testing.F) {
 	}
 	f.Add(whole)
 	f.Fuzz(func(t *testing.T, in []byte) {
-		z, err := readCopy(bytes.NewReader(in), origin, int64(len(in)), nil)
+		z, err := readCopy(bytes.NewReader(in), origin, int64(len(in)), nil, make([]byte, copyHeader))
 		if (z == nil) == (err == nil) {
 			t.Fatalf("zone %v, error %v", z, err)
 		}

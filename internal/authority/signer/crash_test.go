@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,25 +21,36 @@ import (
 	"pharos/internal/dns/rdata"
 )
 
-// crashFolder is set in the child of TestKill; killRounds may say how often to kill.
+// crashFolder is set in the child of TestKill, and crashLate in that of TestKillLate;
+// killRounds may say how often to kill.
 const (
 	crashFolder = "PHAROS_TEST_CRASH_FOLDER"
+	crashLate   = "PHAROS_TEST_CRASH_LATE"
 	killRounds  = "PHAROS_TEST_KILLS"
 )
 
 // TestKillChild is the process that TestKill kills: it rolls keys without end, has a
-// parent on disk follow, and says what it has published.
+// parent on disk follow, and says what it has published, and what is wrong with that.
 func TestKillChild(t *testing.T) {
 	folder := os.Getenv(crashFolder)
 	if folder == "" {
 		t.Skip("is run by TestKill")
 	}
 	r := newRig(t, folder)
+	if os.Getenv(crashLate) != "" { // every version is that of a large zone
+		r.s.atOnce, r.s.delay = 0, 30*time.Millisecond
+	}
 	r.ds = readParent(t, folder)
 	r.heard = func(z *zone.Zone) {
 		fmt.Printf("published %d\n", z.Serial())
 		r.mu.Lock()
 		defer r.mu.Unlock()
+		if text := faults(z); text != "" && (z.IsSigned() || len(r.ds) > 0) { // it begins unsigned
+			fmt.Printf("faulty: serial %d: %s\n", z.Serial(), strings.ReplaceAll(text, "\n", "; "))
+		}
+		if len(r.ds) > 0 && !chains(z, r.ds) {
+			fmt.Printf("faulty: no DS record of the parent leads to a key of serial %d\n", z.Serial())
+		}
 		r.follow()
 		writeParent(t, folder, r.ds)
 	}
@@ -100,7 +112,14 @@ func writeParent(t *testing.T, folder string, ds [][]byte) {
 // TestKill: kill -9 at any instant of key generation, signing and rollovers leaves a
 // state that goes on, with every private key that it speaks of, a signed version that
 // validates with what the parent shows, and no serial older than was published.
-func TestKill(t *testing.T) {
+func TestKill(t *testing.T) { kill(t, false) }
+
+// TestKillLate is TestKill for large zones, whose versions are published before they are on
+// disk: what is on disk may be older, but what the next process publishes is not, and it
+// has another serial than what was published with another content.
+func TestKillLate(t *testing.T) { kill(t, true) }
+
+func kill(t *testing.T, late bool) {
 	rounds := 60
 	if testing.Short() {
 		rounds = 5
@@ -113,10 +132,14 @@ func TestKill(t *testing.T) {
 	}
 	folder := t.TempDir()
 	rnd := rand.New(rand.NewPCG(7, 8))
-	var last rdata.Serial
+	var last, onDisk rdata.Serial
+	behind := 0 // rounds that have left an older version on disk
 	for round := range rounds {
 		child := exec.Command(os.Args[0], "-test.run=^TestKillChild$")
 		child.Env = append(os.Environ(), crashFolder+"="+folder)
+		if late {
+			child.Env = append(child.Env, crashLate+"=1")
+		}
 		out, err := child.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)
@@ -125,46 +148,59 @@ func TestKill(t *testing.T) {
 			t.Fatal(err)
 		}
 		life := time.Duration(rnd.Int64N(int64(250 * time.Millisecond)))
-		var kill *time.Timer
+		var timer *time.Timer
+		isNew := false // the child has signed a version
 		for lines := bufio.NewScanner(out); lines.Scan(); {
 			var serial rdata.Serial
 			if n, _ := fmt.Sscanf(lines.Text(), "published %d", &serial); n != 1 {
-				if !hasPrefix(lines.Text(), "=== ") {
+				switch {
+				case hasPrefix(lines.Text(), "faulty: "):
+					t.Errorf("round %d: %s", round, lines.Text())
+				case !hasPrefix(lines.Text(), "=== "):
 					t.Log(lines.Text())
 				}
 				continue
 			}
-			if serial.Less(last) {
-				t.Errorf("round %d: serial %d after %d", round, serial, last)
+			// A process may begin with what is on disk. What it signs has a serial of its own.
+			if serial.Less(last) && (!late || serial != onDisk || isNew) || serial == last && timer == nil && last != onDisk {
+				t.Errorf("round %d: serial %d after %d; on disk was %d", round, serial, last, onDisk)
 			}
-			last = serial
-			if kill == nil {
-				kill = time.AfterFunc(life, func() { child.Process.Kill() })
+			if last.Less(serial) {
+				last, isNew = serial, true
+			}
+			if timer == nil {
+				timer = time.AfterFunc(life, func() { child.Process.Kill() })
 			}
 		}
 		child.Process.Kill()
 		child.Wait()
-		if kill == nil {
+		if timer == nil {
 			t.Fatalf("round %d: the child ended by itself", round)
 		}
-		kill.Stop()
-		inspect(t, round, folder, last)
+		timer.Stop()
+		if onDisk = inspect(t, round, folder, last, late); onDisk != last {
+			behind++
+		}
 	}
 	if last < rdata.Serial(rounds) {
 		t.Errorf("only %d versions were published in %d rounds", last, rounds)
 	}
-	t.Logf("%d kills, %d versions published", rounds, last)
+	if late && (behind == 0 || behind == rounds) {
+		t.Errorf("of %d rounds %d have left an older version on disk: not what is tested", rounds, behind)
+	}
+	t.Logf("%d kills, serial %d published, %d with an older version on disk", rounds, last, behind)
 }
 
 func hasPrefix(s, prefix string) bool { return len(s) >= len(prefix) && s[:len(prefix)] == prefix }
 
-// inspect looks at what a killed process has left.
-func inspect(t *testing.T, round int, folder string, last rdata.Serial) {
+// inspect looks at what a killed process has left, and returns the serial of the version
+// on disk, which may be an older one if late.
+func inspect(t *testing.T, round int, folder string, last rdata.Serial, late bool) rdata.Serial {
 	t.Helper()
 	at := folderOf(folder, origin)
 	r, err := loadRecord(at, origin)
 	if errors.Is(err, fs.ErrNotExist) && last <= 1 {
-		return // killed before it began
+		return 0 // killed before it began
 	}
 	if err != nil {
 		t.Fatalf("round %d: %v", round, err)
@@ -182,21 +218,22 @@ func inspect(t *testing.T, round int, folder string, last rdata.Serial) {
 		}
 	}
 	z, _, err := loadCopy(at, origin)
-	if errors.Is(err, fs.ErrNotExist) && last <= 1 {
-		return
+	if errors.Is(err, fs.ErrNotExist) && (last <= 1 || late) {
+		return 0
 	}
 	if err != nil {
 		t.Fatalf("round %d: %v", round, err)
 	}
-	if z.Serial().Less(last) {
+	if z.Serial().Less(last) && !late {
 		t.Errorf("round %d: serial %d is on disk, %d was published", round, z.Serial(), last)
 	}
 	if text := faults(z); text != "" {
 		t.Errorf("round %d: %s", round, text)
 	}
-	if ds := readParent(t, folder); len(ds) > 0 && !chains(z, ds) {
+	if ds := readParent(t, folder); len(ds) > 0 && !late && !chains(z, ds) {
 		t.Errorf("round %d: no DS record of the parent leads to a key of serial %d", round, z.Serial())
 	}
+	return z.Serial()
 }
 
 // chains reports whether DS records lead to a key of z.

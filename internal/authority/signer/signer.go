@@ -106,7 +106,8 @@ type Signers struct {
 	kept   map[string]bool // folders of zones that there were at the start
 	wait   sync.WaitGroup
 	clock  *wallClock
-	atOnce int // saveAtOnce, but in tests
+	atOnce int           // saveAtOnce, but in tests
+	delay  time.Duration // saveDelay, likewise
 
 	mu      sync.Mutex // guards what follows, and entries as they say
 	entries map[dnsname.Name]*entry
@@ -135,14 +136,15 @@ type entry struct {
 	disk    string // the record as it is on disk, but for what time alone changes
 	savedAt time.Time
 	keys    map[kasp.ID]*sign.Key
-	book    *skr.Book // what keys elsewhere have signed
-	fresh   time.Time // when newer ones of that begin; zero: none do
-	last    time.Time // of the last step, with a monotonic reading
-	signed  signed    // the version signed last
-	due     time.Time // when a signature has to be renewed
-	unsaved time.Time // since when signed is not on disk; zero: it is
-	saving  bool      // a goroutine writes a signed version
-	stale   bool      // versions that were published after signed are lost
+	book    *skr.Book     // what keys elsewhere have signed
+	fresh   time.Time     // when newer ones of that begin; zero: none do
+	last    time.Time     // of the last step, with a monotonic reading
+	signed  signed        // the version signed last
+	due     time.Time     // when a signature has to be renewed
+	unsaved time.Time     // since when signed is not on disk; zero: it is
+	saving  bool          // a goroutine writes a signed version
+	written chan struct{} // closed when what is being saved is written
+	stale   bool          // versions that were published after signed are lost
 
 	// Guarded by Signers.mu.
 	settings Settings
@@ -184,7 +186,7 @@ type facts struct {
 
 // New returns without any zone.
 func New(c Config) *Signers {
-	s := &Signers{config: c, slots: make(chan struct{}, max(1, runtime.NumCPU()/2)), kept: map[string]bool{}, entries: map[dnsname.Name]*entry{}, clock: newClock(), atOnce: saveAtOnce}
+	s := &Signers{config: c, slots: make(chan struct{}, max(1, runtime.NumCPU()/2)), kept: map[string]bool{}, entries: map[dnsname.Name]*entry{}, clock: newClock(), atOnce: saveAtOnce, delay: saveDelay}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	folders, err := os.ReadDir(c.Folder)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -26,8 +26,9 @@ const (
 	renewBatch = 20000
 	// saveAtOnce is the size of a zone, in octets of memory, up to which every signed
 	// version is on disk before it is published: some 10 ms of work. Larger ones
-	// follow saveDelay later, and after a crash in between what had changed is signed
-	// again, under a serial behind all that were published.
+	// follow saveDelay later, unless they are the first with other keys. After a crash in
+	// between the version on disk is served until what had changed since is signed again,
+	// under a serial behind all that were published.
 	saveAtOnce = 4 << 20
 	saveDelay  = 5 * time.Second
 	// reserve is how many serials are set aside for versions that are not on disk.
@@ -89,7 +90,7 @@ func (s *Signers) advance(e *entry) (time.Duration, error) {
 		next = min(next, plan.Wait)
 	}
 	if !e.unsaved.IsZero() {
-		next = min(next, saveDelay)
+		next = min(next, s.delay)
 	}
 	for _, at := range []time.Time{e.due, e.fresh} {
 		if !at.IsZero() {
@@ -264,7 +265,7 @@ func (s *Signers) publish(e *entry, settings Settings, source journal.Version, p
 	if plan.Generation == 0 || source.Zone == nil {
 		return nil
 	}
-	if !e.unsaved.IsZero() && clock.Since(e.unsaved) >= saveDelay {
+	if !e.unsaved.IsZero() && clock.Since(e.unsaved) >= s.delay {
 		s.saveLater(e)
 	}
 	params, setup, err := s.params(e, settings, plan)
@@ -359,6 +360,13 @@ func (s *Signers) present(e *entry, next signed, plan kasp.Plan, settings Settin
 	_, _, size := next.zone.Stats()
 	serial := next.zone.Serial()
 	later := size > s.atOnce || e.saving
+	if next.generation != e.signed.generation {
+		// Other keys: what is on disk must never be older than them, or after a crash a
+		// version would be served that no DS record of the parent leads to.
+		if later = false; e.saving {
+			<-e.written
+		}
+	}
 	if e.record.Firsts == nil || e.record.Firsts[len(e.record.Firsts)-1].Generation != plan.Generation {
 		e.record.Firsts = append(e.record.Firsts, first{plan.Generation, serial})
 	}
@@ -396,9 +404,11 @@ func (s *Signers) saveLater(e *entry) {
 		return
 	}
 	e.saving = true
-	what := e.signed
+	what, written := e.signed, make(chan struct{})
+	e.written = written
 	s.wait.Go(func() { // ends when it is written
 		err := writeSigned(e.folder, what)
+		close(written)
 		e.work.Lock()
 		defer e.work.Unlock()
 		e.saving = false

@@ -40,8 +40,9 @@ type client struct {
 	state  rrcache.State    // of the chain so far; Secure to begin with
 	why    *dnssec.Fault    // of an insecure chain
 	story  story
-	scoped bool // something in the answer is for the client's network alone
-	scope  int  // and for how long a prefix of that at the most
+	told   [1]*story // memory of story.parts, until there are more
+	scoped bool      // something in the answer is for the client's network alone
+	scope  int       // and for how long a prefix of that at the most
 }
 
 // failure is why something came to nothing. limited: because of a limit of those
@@ -70,6 +71,7 @@ func (r *Resolver) ask(ev Ask) {
 	}
 	c := &client{ask: ev, started: r.now, name: ev.Name, state: rrcache.Secure,
 		budget: newBudget(&r.limits)}
+	c.story.parts = c.told[:0]
 	if _, taken := r.clients[ev.Token]; taken {
 		panic("BUG: a token is asked twice at a time")
 	}

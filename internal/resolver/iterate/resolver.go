@@ -224,9 +224,12 @@ func (r *Resolver) join(q question, w waiter, cost *client, depth int) *lookup {
 		l.waiters = append(l.waiters, w)
 		l.depth = min(l.depth, depth)
 	} else {
-		l = &lookup{q: q, depth: depth, payer: cost, story: new(story)}
+		l = &lookup{q: q, depth: depth, payer: cost, story: r.newStory()}
 		l.waiters = append(l.usual[:0], w)
 		r.lookups[q] = l
+	}
+	if r.cfg.Untold {
+		return l
 	}
 	if w.client != nil {
 		w.client.story.join(l.story)

@@ -24,17 +24,31 @@ const (
 	ownSteps = 100 // of one question or lookup
 )
 
-// add adds a step that happened now.
-func (s *story) add(r *Resolver, step Step) {
-	if len(s.steps) == ownSteps {
-		return
+// usualStory is a story with room for what usually happens to a lookup: a query is sent,
+// and answered.
+type usualStory struct {
+	story
+	room [2]Step
+}
+
+// newStory returns an empty story; nil, which stays empty, if none are to be kept.
+func (r *Resolver) newStory() *story {
+	if r.cfg.Untold {
+		return nil
 	}
-	if s.steps == nil {
-		s.steps = make([]Step, 0, 2)
+	s := new(usualStory)
+	s.steps = s.room[:0]
+	return &s.story
+}
+
+// add adds a step that happened now.
+func (s *story) add(r *Resolver, step *Step) {
+	if r.cfg.Untold || len(s.steps) == ownSteps {
+		return
 	}
 	r.steps++
 	step.number, step.At = r.steps, r.now.Sub(r.began)
-	s.steps = append(s.steps, step)
+	s.steps = append(s.steps, *step)
 }
 
 // join makes the story of a lookup a part of s.
@@ -68,7 +82,7 @@ func (s *story) visit(seen map[*story]bool, do func(*story)) {
 }
 
 // note adds a step to the story of c.
-func (c *client) note(r *Resolver, s Step) { c.story.add(r, s) }
+func (c *client) note(r *Resolver, s Step) { c.story.add(r, &s) }
 
 // note adds a step to the story of l.
 func (r *Resolver) note(l *lookup, s Step) {
@@ -76,7 +90,7 @@ func (r *Resolver) note(l *lookup, s Step) {
 	if l.cut != nil {
 		s.Zone = l.cut.Zone
 	}
-	l.story.add(r, s)
+	l.story.add(r, &s)
 }
 
 // FailureID stands for one failure, in what is told to clients, so that an operator can

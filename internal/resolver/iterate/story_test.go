@@ -76,7 +76,7 @@ func TestStoryIsBounded(t *testing.T) {
 	for range 20 {
 		part := new(story)
 		for range 2 * ownSteps {
-			part.add(r, Step{Server: netip.MustParseAddrPort("192.0.2.1:53")})
+			part.add(r, &Step{Server: netip.MustParseAddrPort("192.0.2.1:53")})
 		}
 		whole.join(part)
 		whole.join(part)

@@ -91,6 +91,8 @@ type Config struct {
 	// Peers are the servers of Routes that are asked encrypted: those with the
 	// number of each in iterate.Server.Peer.
 	Peers []Peer
+
+	untold bool // see iterate.Config: for a measurement
 }
 
 // Options of one question.
@@ -212,7 +214,7 @@ func start(cfg Config, carry func(open map[uint64]*exchange, port func() int) da
 			Hints: cfg.Hints, Port: cfg.Port, NoIPv4: cfg.NoIPv4, NoIPv6: cfg.NoIPv6, Limits: cfg.Limits,
 			Rand: rand.New(rand.NewChaCha8(seed)), Cache: cfg.Cache,
 			Routes: cfg.Routes, Minimise: cfg.Minimise, Reports: cfg.Reports, Subnets: cfg.Subnets, MixCase: cfg.MixCase, Aggressive: cfg.Aggressive,
-			Validate: cfg.Validate, Anchors: cfg.Anchors, Negative: cfg.Negative, Private: cfg.Private,
+			Untold: cfg.untold, Validate: cfg.Validate, Anchors: cfg.Anchors, Negative: cfg.Negative, Private: cfg.Private,
 		}),
 		exchanges: int64(cfg.Exchanges), discard: cfg.Discard,
 		line:  fairness.New[ask](lineOf(cfg)),

@@ -22,7 +22,9 @@ func (d *Driver) loop() {
 		d.takePosted()
 		d.takeExpired()
 		d.takeArrived()
-		if d.takeQuestions() {
+		more := d.takeQuestions()
+		runtime.Gosched() // others have their turn; who was given something may have more for us, and need not wake us
+		if more {
 			d.datagrams.wait(0)
 		} else {
 			d.rest()
@@ -34,7 +36,6 @@ func (d *Driver) loop() {
 // rest waits until there is something to do.
 func (d *Driver) rest() {
 	d.count()
-	runtime.Gosched() // who was given something may have more for us, and then need not wake us
 	d.asleep.Store(true)
 	switch patience, some := d.timers.wait(d.watch.elapsed()); {
 	case d.news.Load():

@@ -93,13 +93,20 @@ func withMembers(zones []Zone, members []Listed) []Zone {
 		defined[zones[i].Name] = &zones[i]
 	}
 	full := slices.Clip(zones)
+	alike := map[*MemberTemplate]Zone{}
 	for _, m := range members {
 		from := defined[m.Catalog]
 		if from == nil || defined[m.Zone] != nil {
 			continue
 		}
 		if t := from.TemplateFor(m.Groups); t != nil {
-			full = append(full, from.Member(m.Zone, *t))
+			z, ok := alike[t]
+			if !ok {
+				z = from.Member(m.Zone, *t)
+				alike[t] = z
+			}
+			z.Name = m.Zone // of a million members, all have one ZoneRules
+			full = append(full, z)
 		}
 	}
 	return full
@@ -151,7 +158,8 @@ func checkMembership(to *checker, path string, zones []Zone) {
 
 // Member returns the zone that a member of the catalog z is by a template of it.
 func (z *Zone) Member(name dnsname.Name, t MemberTemplate) Zone {
-	m := Zone{Name: name, Kind: "secondary", Primaries: t.Primaries, Transfer: t.Transfer, Query: t.Query, Notify: t.Notify, Gate: t.Gate, ForwardUpdates: t.ForwardUpdates, ListedBy: z.Name}
+	rules := &ZoneRules{Primaries: t.Primaries, Transfer: t.Transfer, Query: t.Query, Notify: t.Notify, Gate: t.Gate, ForwardUpdates: t.ForwardUpdates}
+	m := Zone{Name: name, Kind: "secondary", ZoneRules: rules, ListedBy: z.Name}
 	if len(m.Primaries) == 0 {
 		m.Primaries = z.Primaries
 	}

@@ -111,6 +111,17 @@ type Zone struct {
 	// without the final dot. In an entry with neither name nor names, such a file is a
 	// pattern: there is a zone for each file, called what "*" stands for.
 	File string `json:"file,omitzero" format:"file" example:"zones/example.com.zone"`
+
+	*ZoneRules
+
+	// ListedBy is the catalog that the zone comes from; not a key.
+	ListedBy dnsname.Name `json:"-"`
+}
+
+// ZoneRules is what an entry of zones[] says beside the name of a zone and where it comes
+// from. All zones of an entry that is about many have the same one, and nobody changes it
+// once the file is read.
+type ZoneRules struct {
 	// Primaries are the servers that a zone of kind secondary is transferred from,
 	// tried in this order. NOTIFY is heard from their addresses and their keys.
 	Primaries []Peer `json:"primaries,omitzero" max:"16"`
@@ -161,9 +172,6 @@ type Zone struct {
 	// CatalogOwner is another catalog that may take this zone over from the one that
 	// lists it.
 	CatalogOwner dnsname.Name `json:"catalogOwner,omitzero" example:"new-catalog.example"`
-
-	// ListedBy is the catalog that the zone comes from; not a key.
-	ListedBy dnsname.Name `json:"-"`
 }
 
 // History is which versions of a zone are kept: the newest ones, and all that are not

@@ -39,6 +39,7 @@ func (d *decoder) fail(n *Node, path, text, remedy string) {
 // structure decodes a map into a struct.
 func (d *decoder) structure(n *Node, v reflect.Value, path string) {
 	fields := Fields(v.Type())
+	makeEmbedded(v)
 	for _, f := range fields {
 		setDefault(f, v.FieldByIndex(f.Index))
 	}
@@ -63,6 +64,15 @@ func (d *decoder) structure(n *Node, v reflect.Value, path string) {
 	}
 	if c, ok := v.Addr().Interface().(completer); ok {
 		c.Complete()
+	}
+}
+
+// makeEmbedded makes what embedded pointers point to.
+func makeEmbedded(v reflect.Value) {
+	for i := range v.NumField() {
+		if f := v.Type().Field(i); f.Anonymous && f.Type.Kind() == reflect.Pointer {
+			v.Field(i).Set(reflect.New(f.Type.Elem()))
+		}
 	}
 }
 

@@ -26,7 +26,8 @@ type Field struct {
 var fieldCache sync.Map
 
 // Fields returns the keys of struct type t in their order. The fields of an
-// embedded struct count as t's own, as encoding/json has it.
+// embedded struct, or of one that a pointer is embedded to, count as t's own, as
+// encoding/json has it.
 func Fields(t reflect.Type) []Field {
 	if cached, ok := fieldCache.Load(t); ok {
 		return cached.([]Field)
@@ -38,7 +39,11 @@ func Fields(t reflect.Type) []Field {
 		switch {
 		case key == "-" || !f.IsExported():
 		case f.Anonymous && key == "":
-			for _, inner := range Fields(f.Type) {
+			embedded := f.Type
+			if embedded.Kind() == reflect.Pointer {
+				embedded = embedded.Elem()
+			}
+			for _, inner := range Fields(embedded) {
 				inner.Index = append([]int{i}, inner.Index...)
 				fields = append(fields, inner)
 			}

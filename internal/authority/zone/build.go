@@ -3,6 +3,7 @@ package zone
 import (
 	"iter"
 	"slices"
+	"sync"
 	"unsafe"
 
 	"pharos/internal/dns/dnsname"
@@ -47,11 +48,31 @@ type Builder struct {
 
 	depth   int  // labels of the deepest node below the origin
 	wild    bool // whether some wildcard has addresses
-	types   []rdata.Type
+	types   typeSet
 	current uint32 // node of the record before, the likely owner of the next
 
 	starts [dnsname.MaxLabels + 1]uint8  // scratch of nodeOf
 	hashes [dnsname.MaxLabels + 1]uint64 // scratch of nodeOf
+
+	// Scratch of Finish.
+	arena  []byte
+	slots  []uint64
+	keys   sortKeys
+	order  []uint32
+	list   []uint32
+	wanted []uint32
+}
+
+// builders are those that have made a small zone: who reads a million of them needs one
+// on each processor.
+var builders = sync.Pool{New: func() any { return new(Builder) }}
+
+// release gives the memory of a Builder of a small zone to the next one.
+func (b *Builder) release() {
+	if cap(b.names)+cap(b.data) < smallArena && cap(b.records) < smallArena/16 && cap(b.nodes) < smallArena/16 {
+		b.origin, b.problems = dnsname.Name{}, problems{}
+		builders.Put(b)
+	}
 }
 
 // stagedNode is a name with data, or with a name below it that has.
@@ -83,9 +104,22 @@ func NewBuilder(origin dnsname.Name) *Builder {
 	return newBuilder(origin.Clone(), hashName(origin.Wire()))
 }
 
+// leastNames is how many names a Builder has room for at first.
+const leastNames = 16
+
 // newBuilder is NewBuilder with the hash of the origin.
 func newBuilder(origin dnsname.Name, hash uint64) *Builder {
-	b := &Builder{origin: origin, table: newTable(16)}
+	b := builders.Get().(*Builder)
+	*b = Builder{
+		origin: origin, names: b.names[:0], data: b.data[:0], nodes: b.nodes[:0], records: b.records[:0], table: b.table,
+		arena: b.arena, slots: b.slots, keys: b.keys, order: b.order, list: b.list, wanted: b.wanted,
+	}
+	if least := tableSlots(leastNames); cap(b.table) < least {
+		b.table = make([]uint64, least)
+	} else {
+		b.table = b.table[:least]
+		clear(b.table)
+	}
 	b.names = append(b.names, origin.Wire()...)
 	b.nodes = append(b.nodes, stagedNode{hash: hash, nameLen: uint8(origin.Len())})
 	insert(b.table, hash, 1)

@@ -67,14 +67,15 @@ func (b *Builder) hasBesideCNAME(node *stagedNode) bool {
 
 // checkApex checks that the zone has what makes it one (RFC 1034 §4.2.1).
 func (b *Builder) checkApex() {
-	has := map[rdata.Type]bool{}
+	soa, ns := false, false
 	for next := b.nodes[0].first; next != 0; next = b.records[next-1].next {
-		has[b.records[next-1].rrtype] = true
+		soa = soa || b.records[next-1].rrtype == rdata.TypeSOA
+		ns = ns || b.records[next-1].rrtype == rdata.TypeNS
 	}
-	if !has[rdata.TypeSOA] {
+	if !soa {
 		b.problems.add(Fatal, b.origin, rdata.TypeSOA, "the zone has no SOA record at its apex; add one, or correct the zone's name")
 	}
-	if !has[rdata.TypeNS] {
+	if !ns {
 		b.problems.add(Fatal, b.origin, rdata.TypeNS, "the zone has no NS record at its apex; add its name servers")
 	}
 }

@@ -17,13 +17,13 @@ const MaxDenialLen = 2 + 10 + 2*dnsname.MaxLen + soaNumbers
 // this is one copy instead of three names to compress.
 type denial struct {
 	record   []byte // begins with the pointer that is its owner; pointers are not filled in
-	pointers [2]int // offsets of the pointers in MNAME and RNAME; 0 for none
+	pointers [2]uint16 // offsets of the pointers in MNAME and RNAME; 0 for none
 }
 
 // newDenial makes the denial of a zone with the given SOA RDATA.
 func newDenial(origin dnsname.Name, ttl rdata.TTL, soa []byte) denial {
 	var d denial
-	d.record = append(d.record, 0, 0, 0, byte(rdata.TypeSOA), 0, byte(rdata.ClassIN))
+	d.record = append(make([]byte, 0, 2+10+len(soa)), 0, 0, 0, byte(rdata.TypeSOA), 0, byte(rdata.ClassIN))
 	d.record = binary.BigEndian.AppendUint32(d.record, uint32(ttl))
 	lengthAt := len(d.record)
 	d.record = append(d.record, 0, 0)
@@ -31,7 +31,7 @@ func newDenial(origin dnsname.Name, ttl rdata.TTL, soa []byte) denial {
 		name, length, _ := dnsname.FromWire(soa) // well formed, as Add has checked
 		if name.IsSubdomainOf(origin) && !origin.IsRoot() {
 			d.record = append(d.record, soa[:length-origin.Len()]...)
-			d.pointers[i] = len(d.record)
+			d.pointers[i] = uint16(len(d.record))
 			d.record = append(d.record, 0, 0)
 		} else {
 			d.record = append(d.record, soa[:length]...)
@@ -53,7 +53,7 @@ func (z *Zone) AppendDenial(b []byte, originAt int) []byte {
 	binary.BigEndian.PutUint16(b[at:], pointer)
 	for _, i := range z.denial.pointers {
 		if i != 0 {
-			binary.BigEndian.PutUint16(b[at+i:], pointer)
+			binary.BigEndian.PutUint16(b[at+int(i):], pointer)
 		}
 	}
 	return b

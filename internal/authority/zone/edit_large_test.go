@@ -29,7 +29,7 @@ func signedHosts(hosts int, nsec3 bool) iter.Seq[rdata.Record] {
 				add(name, rdata.TypeNSEC, append([]byte(origin.Wire()), 0, 1, 0x40))
 				return
 			}
-			h := (&Zone{}).Hash(name)
+			h := (&Zone{special: &ordinary}).Hash(name)
 			owner, _ := origin.Child(string(h[:]))
 			add(owner, rdata.TypeNSEC3, append([]byte{nsec3SHA1, 0, 0, 0, 0, 20}, append(zeros[:], 0, 1, 0x40)...))
 		}
@@ -52,7 +52,7 @@ func signedHosts(hosts int, nsec3 bool) iter.Seq[rdata.Record] {
 func changeHost(e *Editor, i int, nsec3, add bool) {
 	name := fmt.Sprintf("host%d", i)
 	owner, _ := e.z.origin.Child(name)
-	h := (&Zone{}).Hash(owner)
+	h := (&Zone{special: &ordinary}).Hash(owner)
 	for r := range signedHosts(0, nsec3) { // what the apex has, but for the name
 		denies := r.Type == rdata.TypeNSEC || r.Type == rdata.TypeNSEC3 || r.Type == rdata.TypeRRSIG &&
 			(r.Data[1] == byte(rdata.TypeNSEC) || r.Data[1] == byte(rdata.TypeNSEC3))

@@ -59,7 +59,7 @@ func editBase(rnd *rand.Rand, origin dnsname.Name) []rdata.Record {
 		add(rdata.TypeNSEC, append([]byte(origin.Wire()), 0, 1, 0x40))
 	case 2:
 		add(rdata.TypeNSEC3PARAM, []byte{nsec3SHA1, 0, 0, 0, 0})
-		z := Zone{origin: origin}
+		z := Zone{origin: origin, special: &ordinary}
 		h := z.Hash(origin)
 		n, _ := origin.Child(string(h[:]))
 		list = append(list, rdata.Record{Name: n, Type: rdata.TypeNSEC3, Class: rdata.ClassIN, TTL: 60, Data: append([]byte{nsec3SHA1, 0, 0, 0, 0, 20}, append(make([]byte, 20), 0, 1, 0x40)...)})

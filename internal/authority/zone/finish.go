@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
-	"unsafe"
 
 	"pharos/internal/dns/rdata"
 )
@@ -20,13 +19,10 @@ func (b *Builder) Finish() (*Zone, []Problem) {
 	if b.problems.fatal() {
 		return nil, b.problems.list
 	}
-	arena, table := newMemory(size, len(order))
+	arena, table := b.newMemory(size, len(order))
 	z := &Zone{
-		origin: b.origin, originHash: b.nodes[0].hash, depth: b.depth, names: len(order), records: records,
-		arena: b.assemble(order, arena), table: table,
-	}
-	if size < smallArena {
-		z.origin = z.Name(apex) // beside the rest
+		origin: b.origin, originHash: b.nodes[0].hash, depth: int32(b.depth), names: len(order), records: records,
+		arena: b.assemble(order, arena), table: table, special: new(special),
 	}
 	for _, i := range order {
 		z.steers = z.steers || steeringOf(b.nodes[i].flags) != NotSteered
@@ -34,27 +30,69 @@ func (b *Builder) Finish() (*Zone, []Problem) {
 			insert(z.table, b.nodes[i].hash, uint32(b.nodes[i].node))
 		}
 	}
-	z.wild, z.types = b.wild, slices.Clip(b.types)
-	z.readApex()
+	z.wild, z.types = b.wild, b.types
 	b.link(z)
+	if size < smallArena {
+		z.join()
+	}
+	z.readApex()
 	b.indexDenials(z, order)
 	b.noteInsecure(z, order)
 	z.unindexed = b.hashNodes(order) - z.indexedHashNodes()
 	z.warnings = b.problems.lasting
-	return z, b.problems.list
+	z.settle()
+	problems := b.problems.list
+	b.release()
+	return z, problems
 }
 
-// withType returns types with t.
-func withType(types []rdata.Type, t rdata.Type) []rdata.Type {
-	if slices.Contains(types, t) {
-		return types
+// join puts what a small zone has beside each other, so that all of it lies in one page
+// of memory or two, and is one object to the garbage collector.
+func (z *Zone) join() {
+	arena := (len(z.arena) + 7) / 8
+	words := make([]uint64, arena+len(z.table)+len(z.targets))
+	octets := octetsOf(words)[:len(z.arena):len(z.arena)]
+	copy(octets, z.arena)
+	z.arena, words = octets, words[arena:]
+	place := func(from []uint64) []uint64 {
+		to := words[:copy(words, from):len(from)]
+		words = words[len(from):]
+		return to
 	}
-	return append(slices.Clip(types), t)
+	z.table = place(z.table)
+	z.targets = place(z.targets)
+	z.origin = z.Name(apex)
+}
+
+// typeSet is a set of types. Above 64 several types share a bit, so it may have a type
+// that was never added.
+type typeSet [2]uint64
+
+func (s *typeSet) add(t rdata.Type) {
+	word, bit := bitOf(t)
+	s[word] |= bit
+}
+
+func (s *typeSet) addAll(o typeSet) {
+	s[0] |= o[0]
+	s[1] |= o[1]
+}
+
+// bitOf returns where a type is: 63 bits of the second word take turns, for SVCB and
+// HTTPS (64 and 65), and CAA (257) to have one each.
+func bitOf(t rdata.Type) (word int, bit uint64) {
+	if t < 64 {
+		return 0, 1 << t
+	}
+	return 1, 1 << (t % 63)
 }
 
 // MayHave reports whether the zone may have records of type t: if not, nobody needs
 // to look for one. It looks at no record.
-func (z *Zone) MayHave(t rdata.Type) bool { return slices.Contains(z.types, t) }
+func (z *Zone) MayHave(t rdata.Type) bool {
+	word, bit := bitOf(t)
+	return z.types[word]&bit != 0
+}
 
 // hashNodes returns how many nodes are owners of nothing but NSEC3.
 func (b *Builder) hashNodes(order []uint32) (count int) {
@@ -93,7 +131,8 @@ func (z *Zone) readApex() {
 // number of records kept.
 func (b *Builder) arrange(order []uint32) (size, kept int) {
 	size = nodeUnit // the place of Node 0, which is none
-	var list []uint32
+	list := b.list[:0]
+	defer func() { b.list = list }()
 	for _, i := range order {
 		node := &b.nodes[i]
 		list = b.sortedRecords(node, list[:0])
@@ -158,7 +197,7 @@ func (b *Builder) arrangeNode(i uint32, list []uint32) (size int) {
 			size += 2 + int(b.records[index].length) + linkLenOf(t)
 		}
 		b.checkRRset(i, t, count)
-		b.types = withType(b.types, t)
+		b.types.add(t)
 		node.flags |= flagOf(t, Node(i)+apex) // the apex is the first of both
 		others = others || first.rrtype != rdata.TypeNSEC3 && !covers(first, b.rdataOf(first), rdata.TypeNSEC3)
 		node.sets++
@@ -231,16 +270,15 @@ func (b *Builder) cover(i uint32) {
 }
 
 // newMemory returns an arena of the given size, empty, and a table for so many
-// names, which for a small zone is behind it, so that both lie in one page of memory.
-func newMemory(size, names int) (arena []byte, table []uint64) {
+// names. Those of a small zone are the Builder's: see join.
+func (b *Builder) newMemory(size, names int) (arena []byte, table []uint64) {
 	if size >= smallArena { // of a large zone, each is better off at the start of a page
 		return make([]byte, 0, size), newTable(names)
 	}
-	slots := tableSlots(names)
-	words := make([]uint64, (size+7)/8+slots)
-	table = words[len(words)-slots:]
-	octets := unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), len(words)*8)
-	return octets[:0:size], table
+	b.arena = slices.Grow(b.arena[:0], size)
+	b.slots = slices.Grow(b.slots[:0], tableSlots(names))[:tableSlots(names)]
+	clear(b.slots)
+	return b.arena[:0:size], b.slots
 }
 
 // assemble writes the arena into the memory it is given.

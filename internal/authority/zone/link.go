@@ -10,12 +10,13 @@ import (
 // link writes behind each record with a target where the target's addresses are,
 // so that an answer need not look for them, and checks the glue.
 func (b *Builder) link(z *Zone) {
-	var wanted []uint32
+	wanted := b.wanted[:0]
 	for n := range z.Nodes() {
 		wanted = z.linkNode(n, wanted)
 		b.problems.checkGlue(z, n)
 	}
-	z.targets = newTargetSet(append(wanted, b.problems.excused...))
+	b.wanted = append(wanted, b.problems.excused...)
+	z.targets = newTargetSet(b.wanted)
 }
 
 // linkNode writes the links of a node of which nobody else knows yet. It appends

@@ -15,13 +15,19 @@ import (
 // twice in a row; the octets 0 and 1 in labels are escaped. A zone in order, as
 // most files are, costs one comparison for each name.
 func (b *Builder) canonicalOrder() []uint32 {
-	keys := sortKeys{octets: make([]byte, 0, len(b.names)), starts: make([]uint32, 1, len(b.nodes)+1)}
-	order := make([]uint32, len(b.nodes))
+	keys := b.keys
+	b.keys = sortKeys{} // of a large zone it is not kept any longer
+	keys.octets, keys.starts = slices.Grow(keys.octets[:0], len(b.names)), append(slices.Grow(keys.starts[:0], len(b.nodes)+1), 0)
+	order := slices.Grow(b.order[:0], len(b.nodes))[:len(b.nodes)]
+	b.order = order
 	sorted := true
 	for i := range b.nodes {
 		order[i] = uint32(i)
 		keys.add(b, uint32(i))
 		sorted = sorted && (i == 0 || bytes.Compare(keys.of(uint32(i-1)), keys.of(uint32(i))) < 0)
+	}
+	if len(keys.octets) < smallArena {
+		b.keys = keys
 	}
 	if sorted {
 		return order

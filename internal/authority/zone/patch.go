@@ -73,6 +73,7 @@ func (e *Editor) patch() (*Zone, []Problem, bool) {
 		return nil, nil, false
 	}
 	problems := p.check()
+	p.next.settle()
 	return p.next, problems, true
 }
 
@@ -263,7 +264,8 @@ func (p *patch) write(size int) {
 	over := &overlay{start: old.start, target: old.target}
 	over.octets, over.claim = p.z.over.extended(size - len(old.octets))
 	over.moved, over.names = old.moved.with(len(p.nodes)), old.names.with(len(p.nodes))
-	next := *p.z
+	next, own := *p.z, *p.z.special
+	next.special = &own
 	p.next, next.over, next.linksHold = &next, over, false
 	for _, i := range p.order {
 		n := &p.nodes[i]
@@ -281,7 +283,7 @@ func (p *patch) write(size int) {
 		}
 	}
 	over.added = p.merged(old.added)
-	next.depth = max(next.depth, p.b.depth)
+	next.depth = max(next.depth, int32(p.b.depth))
 	if p.nodes[0].edited != nil {
 		next.readApex()
 	} else if p.nodes[0].place != 0 {
@@ -348,9 +350,7 @@ func (p *patch) count() {
 	}
 	p.next.wild = p.next.wild || p.b.wild
 	p.next.steers = p.next.steers || slices.ContainsFunc(p.b.nodes, func(n stagedNode) bool { return steeringOf(n.flags) != NotSteered })
-	for _, t := range p.b.types {
-		p.next.types = withType(p.next.types, t)
-	}
+	p.next.types.addAll(p.b.types)
 }
 
 // recordsAt returns the number of the records of n.

@@ -57,7 +57,7 @@ func newFromParts(parts [imageParts][]byte, hash uint64) (*Zone, error) {
 	if err != nil || length != len(parts[partOrigin]) || origin.Wire() != string(parts[partOrigin]) {
 		return nil, errors.New("its origin is no name")
 	}
-	z := &Zone{origin: origin.Clone(), originHash: hash, arena: parts[partArena]}
+	z := &Zone{origin: origin.Clone(), originHash: hash, arena: parts[partArena], special: new(special)}
 	if len(z.arena) < nodeUnit+nodeName || len(z.arena) > maxArena {
 		return nil, errors.New("it has no nodes, or too many")
 	}
@@ -90,7 +90,11 @@ func newFromParts(parts [imageParts][]byte, hash uint64) (*Zone, error) {
 		z.nsec3.params = params
 		z.nsec3.iterations = int(binary.BigEndian.Uint16(params[nsec3Iterations:]))
 	}
-	return z, v.verify()
+	if err := v.verify(); err != nil {
+		return nil, err
+	}
+	z.settle()
+	return z, nil
 }
 
 // verify checks everything, and makes what an image does not have.
@@ -259,7 +263,7 @@ func (v *verifier) place(n Node, wire []byte) (labels int, err error) {
 	if !name.IsSubdomainOf(v.z.origin) || (below.labels == 0) != (n == apex) {
 		return 0, errors.New("its name is out of place")
 	}
-	v.z.depth = max(v.z.depth, below.labels)
+	v.z.depth = max(v.z.depth, int32(below.labels))
 	if n == apex {
 		return 0, nil
 	}
@@ -324,7 +328,7 @@ func (v *verifier) rrsets(n Node, at, count int) (flags uint8, end int, err erro
 		}
 		before = int(key)
 		flags |= flagOf(t, n)
-		z.types = withType(z.types, t)
+		z.types.add(t)
 		beside = beside || t != rdata.TypeCNAME && t != rdata.TypeRRSIG && t != rdata.TypeNSEC
 		others = others || t != rdata.TypeNSEC3 && key != uint32(rdata.TypeNSEC3)<<1|1
 	}

@@ -55,26 +55,43 @@ type Zone struct {
 	table      []uint64 // see probe
 	arena      []byte
 	over       *overlay // of an edited zone; nil if all that the zone has is in the arena
-	depth      int      // labels that the deepest name has below the origin, or once had
+	depth      int32    // labels that the deepest name has below the origin, or once had
 	linksHold  bool     // whether the links in the arena are right in spite of the edits
 
-	serial     rdata.Serial
-	negative   rdata.TTL
-	denial     denial
+	// What an edit must know to do no more than it has to; see also targets.
+	wild   bool // whether some wildcard has addresses
+	loose  bool // whether some target in the zone has, or had, no node
+	steers bool // whether some name is, or was, steered
+
+	serial   rdata.Serial
+	negative rdata.TTL
+	denial   denial
+	*special
+	names   int
+	records int
+	types   typeSet   // of the records that there are, or once were
+	targets targetSet // names in the zone whose addresses an answer or a check has looked for
+}
+
+// special is what an ordinary small zone has not: so a million of these take a third
+// less memory. It is never changed once the zone is made.
+type special struct {
 	signatures RRset // RRSIG of the SOA record; without them the zone is not signed
 	nsec       nsecIndex
 	nsec3      nsec3Index
-	names      int
-	records    int
-	types      []rdata.Type // of the records that there are, or once were
+	unindexed  int // nodes of the arena with flagHash that nsec3 has not
+	warnings   warnings
+}
 
-	// What an edit must know to do no more than it has to.
-	targets   targetSet // names in the zone whose addresses an answer or a check has looked for
-	wild      bool      // whether some wildcard has addresses
-	loose     bool      // whether some target in the zone has, or had, no node
-	steers    bool      // whether some name is, or was, steered
-	unindexed int       // nodes of the arena with flagHash that nsec3 has not
-	warnings  warnings
+// ordinary is the special of all zones that have nothing of it.
+var ordinary special
+
+// settle ends the making of a zone, after which nothing of it changes.
+func (z *Zone) settle() {
+	s := z.special
+	if s.signatures.Count == 0 && len(s.nsec.chunks) == 0 && s.nsec3.count == 0 && s.unindexed == 0 && len(s.warnings.list) == 0 && !s.warnings.more {
+		z.special = &ordinary
+	}
 }
 
 // Node is a name that exists in a zone, be it only as an empty non-terminal. It

@@ -72,7 +72,7 @@ func (n *Node) Zones() []api.Zone {
 	s := n.current.Load()
 	for z := range s.everyZone() {
 		in := s.in(z)
-		out := api.Zone{Name: z.Name.String(), View: z.View, Kind: z.Kind, File: z.File, Loaded: z.Loaded}
+		out := api.Zone{Name: z.Name.String(), View: z.View, Kind: z.Kind, File: z.File, Loaded: z.Loaded()}
 		out.Journal, _ = z.journal.Stats()
 		if from := in.apexes.Get(z.Name).config.ListedBy; !from.IsZero() {
 			out.Catalog = from.String()

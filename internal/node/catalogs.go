@@ -158,11 +158,9 @@ func (n *Node) lookAtCatalogsOf(view string, zones []config.Zone) {
 	if in == nil || keeper == nil {
 		return
 	}
-	defined := map[dnsname.Name]bool{}
 	var consumed []catalogs.Catalog
 	for i := range zones {
 		z := &zones[i]
-		defined[z.Name] = true
 		if len(z.Catalog.Templates) == 0 {
 			continue
 		}
@@ -171,7 +169,10 @@ func (n *Node) lookAtCatalogsOf(view string, zones []config.Zone) {
 			Serves: func(groups []string) bool { return z.TemplateFor(groups) != nil },
 		})
 	}
-	keeper.Look(consumed, func(name dnsname.Name) bool { return defined[name] })
+	keeper.Look(consumed, func(name dnsname.Name) bool { // a zone that no catalog lists
+		a := in.apexes.Get(name)
+		return a != nil && a.config.ListedBy.IsZero()
+	})
 }
 
 // eachZones calls do for the zones outside of views, and for those of each view.

@@ -60,23 +60,17 @@ func (n *Node) loadState(cfg *config.Config) *state.State {
 // reload reads the configuration file and the zone files that have changed. A
 // file with a mistake leaves everything as it is.
 func (n *Node) reload() (api.Applied, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.looked(n.path)
-	before := n.current.Load()
-	cfg, err := n.load(n.path)
+	n.reloading.Lock()
+	defer n.reloading.Unlock()
+	cfg, err := n.readConfig()
+	var read reading
 	if err == nil {
-		err = n.publish(cfg, before.State.Rebase(&cfg.Resources))
+		read = readZones(cfg, n.current.Load(), n.images, n.tellReading)
 	}
+	before, now, err := n.install(cfg, read, err)
 	if err != nil {
-		n.problem(configRefused, "", fmt.Sprintf("the configuration file is not in force, the version before it is: %v", err))
 		return api.Applied{}, &api.Refused{Status: http.StatusUnprocessableEntity, Err: err}
 	}
-	n.problem(configRefused, "", "")
-	n.lookAtCatalogs()
-	n.problem(listenerFailed, "", needsRestart(before.Config, cfg))
-	n.followCertificates(cfg, clock.Now(), true)
-	now := n.current.Load()
 	applied := api.Applied{Revision: now.Revision}
 	for z := range now.everyZone() {
 		if before.zoneOf(z.View, z.Name) != z && z.Err == nil {
@@ -93,6 +87,30 @@ func (n *Node) reload() (api.Applied, error) {
 	}
 	n.log.Info("configuration read", "revision", now.Revision, "zones_changed", len(applied.Changed))
 	return applied, nil
+}
+
+// install puts into force what was read, unless it could not be.
+func (n *Node) install(cfg *config.Config, read reading, err error) (before, now *Snapshot, _ error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	before = n.current.Load()
+	file := n.listed.file
+	if err == nil {
+		err = n.publishRead(cfg, before.State.Rebase(&cfg.Resources), read)
+	}
+	n.asRead = err == nil && n.rereads
+	if err != nil {
+		n.problem(configRefused, "", fmt.Sprintf("the configuration file is not in force, the version before it is: %v", err))
+		return before, nil, err
+	}
+	if cfg != file {
+		n.lists = cfg.Lists
+	}
+	n.problem(configRefused, "", "")
+	n.lookAtCatalogs()
+	n.problem(listenerFailed, "", needsRestart(before.Config, cfg))
+	n.followCertificates(cfg, clock.Now(), true)
+	return before, n.current.Load(), nil
 }
 
 // needsRestart says which changed keys are not in force before a restart.
@@ -142,21 +160,33 @@ func needsRestart(old, now *config.Config) string {
 
 // publish compiles a snapshot and makes it the current one. n.mu is held, or
 // nobody else has n yet.
-func (n *Node) publish(cfg *config.Config, st *state.State) error {
+func (n *Node) publish(cfg *config.Config, st *state.State) error { return n.publishRead(cfg, st, nil) }
+
+// publishRead is publish with what was read of master files.
+func (n *Node) publishRead(cfg *config.Config, st *state.State, read reading) error {
 	prev := n.current.Load()
 	listed := n.listingOf(cfg)
 	cfg = listed.full
-	n.makeCatalogs(listed.file)
-	if err := n.setLedger(cfg); err != nil {
-		return err
+	if prev == nil || listed.file != n.listed.file {
+		n.makeCatalogs(listed.file)
 	}
 	if err := n.guide.follow(&cfg.Steering); err != nil {
 		return err
 	}
-	next, err := compile(cfg, st, n.beside(prev))
+	if prev == nil || cfg != prev.Config {
+		if err := n.setLedger(cfg); err != nil {
+			return err
+		}
+	}
+	from := n.beside(prev)
+	if from.reading = read; prev == nil {
+		from.reading = readZones(cfg, nil, n.images, n.tellReading)
+	}
+	next, err := compile(cfg, st, from)
 	if err != nil {
 		return err
 	}
+	next.reread = read != nil
 	n.prober.Set(next.pools.Targets())
 	next.pools.Refresh(n.prober.Status)
 	n.current.Store(next)
@@ -180,10 +210,9 @@ const largeRead = 100_000
 
 // reportProblems sets the problems that follow from a snapshot.
 func (n *Node) reportProblems(s *Snapshot) {
-	var zones, pools, unused []string
+	var pools, unused []string
 	fine := n.problems.none() // so there is none to clear, of a million zones
-	for z := range s.everyZone() {
-		zones = append(zones, z.id())
+	for z := range s.latest() {
 		if !fine || z.Err != nil || len(z.Warnings) > 0 {
 			n.reportZone(z)
 		}
@@ -199,23 +228,25 @@ func (n *Node) reportProblems(s *Snapshot) {
 		unused = append(unused, p.Ref.String())
 		n.problem(objectUnused, p.Ref.String(), p.Error())
 	}
-	for z := range s.everyZone() {
+	for z := range s.latest() {
 		if !fine || z.Kind != "file" {
 			n.reportTransfersOf(z.View, z.Name)
 		}
 	}
-	for _, c := range slices.Concat(dnssecCodes, []code{transferFailed, zoneAbsent, notifyFailed, aliasFailed, forwardFailed}) {
-		n.problems.keep(c, zones)
+	for _, c := range slices.Concat(dnssecCodes, []code{transferFailed, zoneAbsent, notifyFailed, aliasFailed, forwardFailed, zoneRefused, zoneWarning}) {
+		n.problems.keepIf(c, s.hasZone)
 	}
-	all := append(slices.Clone(zones), "") // of all outside of views
-	for _, v := range s.views {
-		all = append(all, v.viewName())
-	}
-	n.problems.keep(versionsLost, all)
-	n.problems.keep(zoneRefused, zones)
-	n.problems.keep(zoneWarning, zones)
+	n.problems.keepIf(versionsLost, func(about string) bool {
+		return about == "" || s.viewOf(about) != nil || s.hasZone(about) // all outside of views, or in one
+	})
 	n.problems.keep(poolAllDown, pools)
 	n.problems.keep(objectUnused, unused)
+}
+
+// hasZone reports whether there is a zone that people call so.
+func (s *Snapshot) hasZone(id string) bool {
+	view, name, err := parseID(id)
+	return err == nil && s.zoneOf(view, name) != nil
 }
 
 // reportZone sets the problems of the version of a zone that is served, or is not.

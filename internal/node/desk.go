@@ -23,7 +23,7 @@ func (n *Node) deskZone(name string) (desk.Zone, error) {
 	}
 	z := desk.Zone{
 		ID: a.served.id(), Name: a.config.Name, Kind: a.config.Kind,
-		Version: a.served.Zone, Journal: a.served.journal, Loaded: a.served.Loaded,
+		Version: a.served.Zone, Journal: a.served.journal, Loaded: a.served.Loaded(),
 		Policy: a.config.DNSSEC, KeyTTL: keyTTL(a),
 		Primaries: s.peers(a.config.Primaries), Secondaries: s.peers(a.config.Notify),
 		Announce: func() { n.notifierOf(s).Announce(transfer.SOA(a.served.Zone), s.peers(a.config.Notify)) },

@@ -16,11 +16,21 @@ import (
 	"pharos/internal/dns/rdata"
 )
 
-// gating is what the gate said of a version, so that it is not asked again.
+// gating is which version the gate has looked at, and by which rules, so that it is not
+// asked again. What it said is in remarks.
 type gating struct {
-	version, against *zone.Zone
-	rules            gate.Rules
-	findings         []gate.Finding
+	version *zone.Zone
+	rules   *gate.Rules
+}
+
+// sameRules keeps the last rules: a million zones have them in common.
+type sameRules struct{ last *gate.Rules }
+
+func (s *sameRules) of(rules gate.Rules) *gate.Rules {
+	if s.last == nil || *s.last != rules {
+		s.last = &rules
+	}
+	return s.last
 }
 
 // pass asks the gate whether v may take the place of what is served, and puts its
@@ -30,24 +40,28 @@ func (from before) pass(c *config.Zone, s, old *servedZone, v journal.Version) e
 	serial, ok := from.accepted[c.Name]
 	rules.Accepted = ok && serial == v.Zone.Serial()
 	var against *zone.Zone
-	s.gated = gating{}
+	s.gated, s.findings, s.refusedBeside = gating{}, nil, nil
 	if old != nil {
-		against, s.gated = old.Zone, old.gated
+		against, s.gated, s.findings, s.refusedBeside = old.Zone, old.gated, old.findings, old.refusedBeside
 	}
 	// What is served has passed, and what was said then stays true.
 	served := s.gated.version == v.Zone && against == v.Zone
-	if known := s.gated.version == v.Zone && s.gated.against == against && s.gated.rules == rules; !served && !known {
-		s.gated = gating{v.Zone, against, rules, gate.Check(against, v.Zone, leading(v.Journal, against), rules, clock.Now())}
+	if known := s.gated.version == v.Zone && s.refusedBeside == against && *s.gated.rules == rules; !served && !known {
+		s.gated, s.refusedBeside = gating{v.Zone, from.gateRules.of(rules)}, against
+		s.findings = gate.Check(against, v.Zone, leading(v.Journal, against), rules, clock.Now())
 		if against == nil {
 			from.recall(c, s, v, rules)
 		}
 	}
-	for _, f := range s.gated.findings {
+	for _, f := range s.findings {
 		if text := f.String(); !f.Refused && !slices.Contains(s.Warnings, text) {
 			s.Warnings = append(s.Warnings, text)
 		}
 	}
-	err := gate.Refusals(s.gated.findings)
+	err := gate.Refusals(s.findings)
+	if err == nil {
+		s.refusedBeside = nil // or the version before would stay in memory
+	}
 	if !served {
 		from.note(c, v, rules, err)
 	}

@@ -86,6 +86,9 @@ func mayMark(apex dnsname.Name, s state.Steer) bool {
 // steeredByZone returns, for each zone, the steered names that it has to leave to
 // their pools: those for which it is the closest zone.
 func steeredByZone(zones []config.Zone, steered []state.Steer) map[dnsname.Name][]marking {
+	if len(steered) == 0 {
+		return nil
+	}
 	apexes := make(map[dnsname.Name]bool, len(zones))
 	for _, z := range zones {
 		apexes[z.Name] = true

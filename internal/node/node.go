@@ -141,7 +141,7 @@ func New(o Options) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{
-		path: o.Config, load: load, log: o.Log, started: clock.Now(), watch: watch{file: file, lists: cfg.Lists},
+		path: o.Config, load: load, log: o.Log, started: clock.Now(), watch: watch{file: file, lists: cfg.Lists, asRead: o.Load == nil, rereads: o.Load == nil},
 		snapshots: snapshot.At(filepath.Join(cfg.Data, "snapshots")),
 		builders:  sync.Pool{New: func() any { return new(lateBuilder) }},
 		resolving: resolving{failures: failures.New(failures.DefaultLimits)},

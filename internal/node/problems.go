@@ -100,20 +100,15 @@ func (l *problemList) set(c code, name, text string, now time.Time) bool {
 
 // keep removes the problems of code c about other things than names.
 func (l *problemList) keep(c code, names []string) {
+	l.keepIf(c, func(about string) bool { return slices.Contains(names, about) })
+}
+
+// keepIf removes the problems of code c about what is not there.
+func (l *problemList) keepIf(c code, there func(about string) bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var stay map[string]bool // made once it is needed: names may be a million, problems are few
 	for key := range l.all {
-		if key.code != c {
-			continue
-		}
-		if stay == nil {
-			stay = make(map[string]bool, len(names))
-			for _, name := range names {
-				stay[name] = true
-			}
-		}
-		if !stay[key.name] {
+		if key.code == c && !there(key.name) {
 			delete(l.all, key)
 		}
 	}

@@ -33,7 +33,7 @@ func (from before) recall(c *config.Zone, s *servedZone, v journal.Version, rule
 	}
 	origin, serial := v.Zone.Origin(), v.Zone.Serial()
 	add := func(format string, args ...any) {
-		s.gated.findings = append(s.gated.findings, gate.Finding{Rule: "serial", Name: origin, Type: rdata.TypeSOA, Text: fmt.Sprintf(format, args...)})
+		s.findings = append(s.findings, gate.Finding{Rule: "serial", Name: origin, Type: rdata.TypeSOA, Text: fmt.Sprintf(format, args...)})
 	}
 	if k.Reason != "" && k.Refused == serial {
 		add("serial %d was refused before the restart, and is served now because nothing else is there: %s", serial, k.Reason)

@@ -87,7 +87,7 @@ func (n *Node) followZones(prev, next *Snapshot) {
 	n.keepingOf(next).exports.Retain(isThere)
 	n.keepingOf(next).exports.SetInterval(next.Config.Steering.ExportInterval.Std())
 	n.aliasesOf(next).Start()
-	if prev == nil || prev.Config != next.Config {
+	if prev == nil || prev.Config != next.Config || next.reread {
 		var zones []xfr.Zone
 		for _, z := range next.Config.Zones {
 			if z.Kind == "secondary" {
@@ -98,6 +98,12 @@ func (n *Node) followZones(prev, next *Snapshot) {
 		n.keepingOf(next).setSigners(next)
 	}
 	n.keepingOf(next).signers.Start()
+	if prev != nil && next.takesOver {
+		for _, name := range next.revised {
+			n.followZone(prev, next, name)
+		}
+		return
+	}
 	for name := range next.apexes.All() {
 		n.followZone(prev, next, name)
 	}

@@ -60,7 +60,7 @@ func Check(path string, report io.Writer) error {
 	if err != nil {
 		return err
 	}
-	s, err := compile(cfg, state.New(&cfg.Resources), before{})
+	s, err := compile(cfg, state.New(&cfg.Resources), before{gateRules: new(sameRules), remarks: new(remarks), reading: readZones(cfg, nil, nil, func(int, int) {})})
 	if err != nil {
 		return err
 	}

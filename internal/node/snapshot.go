@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"os"
+	"slices"
 
 	"pharos/internal/admin/config"
 	"pharos/internal/authority/aliases"
@@ -44,7 +45,10 @@ type Snapshot struct {
 
 	apexes      byname.Map[*apex]
 	keys        map[dnsname.Name]*tsig.Key
-	read        int // records read for this snapshot, not taken over
+	read        int  // records read for this snapshot, not taken over
+	reread      bool // all files were looked at, those of keys too
+	takesOver   bool // zones are those of the snapshot before, but for those that are revised
+	revised     []dnsname.Name
 	zones       *zone.Set
 	lives       int                        // zones whose answers are signed as they are asked for
 	broken      int                        // zones without anything to serve
@@ -93,6 +97,11 @@ type before struct {
 	raise   func(dnsname.Name, rdata.Serial) // the serial of a zone of kind store
 
 	signatures *live.Cache
+
+	gateRules *sameRules
+	remarks   *remarks           // of the zone that is made; see servedZone.slim
+	reading   reading            // of master files; all others are as they were
+	read      *masterfile.Loaded // of the zone that is made
 
 	view    string                                            // that is compiled
 	aliased *aliases.Driver                                   // nil while nothing is served: pharos check
@@ -188,11 +197,15 @@ func compileRoutes(routes []state.Route, pools *pool.Registry, prev *Snapshot) (
 	return table, errors.Join(errs...)
 }
 
-// compileZones loads the zones whose files or steered names have changed, and
-// takes over the others.
+// compileZones makes the zones whose files or steered names have changed, and takes over
+// the others.
 func (s *Snapshot) compileZones(cfg *config.Config, steered []state.Steer, from before) {
 	s.steering, from.rules = steeredByZone(cfg.Zones, steered), s.steered
 	s.exporting = exportingBy(cfg.Zones, s.steering, steered)
+	if s.takeOver(from) {
+		return
+	}
+	s.takesOver = false
 	s.apexes = byname.New(len(cfg.Zones), func(yield func(dnsname.Name, *apex) bool) {
 		for i := range cfg.Zones {
 			c := &cfg.Zones[i]
@@ -202,10 +215,10 @@ func (s *Snapshot) compileZones(cfg *config.Config, steered []state.Steer, from 
 					old = a.served
 				}
 			}
+			from.read = from.reading.of(from.view, i)
 			served := from.serve(cfg, c, s.steering[c.Name], old)
-			if served != old && served.Zone != nil {
-				_, records, _ := served.Zone.Stats()
-				s.read += records
+			if served != old {
+				s.read += recordsOf(served)
 			}
 			a := &apex{c, served, rulesOf(c), from.liveSigner(c.Name)}
 			s.lives += livesBy(a.live)
@@ -236,28 +249,48 @@ func (s *Snapshot) served() iter.Seq[*servedZone] {
 // stages have now; nil if nothing of it has changed. All else is shared, so this
 // takes no longer among many zones.
 func (s *Snapshot) withVersion(name dnsname.Name, from before) *Snapshot {
+	next := *s
+	next.Revision++
+	if !next.revise(name, from) {
+		return nil
+	}
+	next.link()
+	return &next
+}
+
+// revise puts the version of one zone that there is now into s, which nobody else has
+// yet, and reports whether anything has changed.
+func (s *Snapshot) revise(name dnsname.Name, from before) bool {
 	a := s.apexes.Get(name)
 	if a == nil {
-		return nil
+		return false
 	}
 	from.rules = s.steered
 	served := from.serve(s.Config, a.config, s.steering[name], a.served)
 	if served == a.served {
-		return nil
+		return false
 	}
-	next, now := *s, *a
-	next.Revision++
+	now := *a
 	now.served, now.live = served, from.liveSigner(name)
-	next.lives += livesBy(now.live) - livesBy(a.live)
-	next.apexes = s.apexes.With(name, &now)
-	next.broken += brokenBy(served) - brokenBy(a.served)
+	s.lives += livesBy(now.live) - livesBy(a.live)
+	s.apexes = s.apexes.With(name, &now)
+	s.broken += brokenBy(served) - brokenBy(a.served)
 	if served.Zone == nil {
-		next.zones = s.zones.Without(name)
+		s.zones = s.zones.Without(name)
 	} else {
-		next.zones = s.zones.With(served.Zone)
+		s.zones = s.zones.With(served.Zone)
 	}
-	next.link()
-	return &next
+	s.read += recordsOf(served)
+	s.revised = append(slices.Clip(s.revised), name)
+	return true
+}
+
+// recordsOf returns how many records a zone has.
+func recordsOf(z *servedZone) (records int) {
+	if z.Zone != nil {
+		_, records, _ = z.Zone.Stats()
+	}
+	return records
 }
 
 // brokenBy returns 1 for a zone without anything to serve.

@@ -10,7 +10,6 @@ import (
 	"pharos/internal/authority/masterfile"
 	"pharos/internal/authority/zone"
 	"pharos/internal/clock"
-	"pharos/internal/diskfile"
 	"pharos/internal/dns/dnsname"
 )
 
@@ -46,7 +45,7 @@ func (n *Node) beside(prev *Snapshot) before {
 			"catalog":   n.catalogVersions(""),
 		},
 		stages: n.stages(aliasStage(n.aliases)), aliased: n.aliases, keys: n.signers.Keys,
-		accepted: n.accepted, images: n.images, signatures: n.signatures, parts: n.partsOf,
+		accepted: n.accepted, gateRules: new(sameRules), remarks: new(remarks), images: n.images, signatures: n.signatures, parts: n.partsOf,
 		journals: n.journals, serials: n.serials, raise: n.raise, cache: n.cache, guide: n.guide, exports: n.exports,
 	}
 }
@@ -91,6 +90,7 @@ func (from before) serve(cfg *config.Config, c *config.Zone, steered []marking, 
 	if isSame(s, old) {
 		return old
 	}
+	defer s.slim()
 	if len(c.Transfer) > 0 || len(c.Notify) > 0 {
 		s.keepJournal(old, int(cfg.Transfers.Journal))
 		from.keepOnDisk(s, old)
@@ -107,33 +107,29 @@ func isSame(s, old *servedZone) bool {
 // source returns the zone with its source's version, not yet served.
 func (from before) source(c *config.Zone, old *servedZone) *servedZone {
 	if c.Kind != "file" {
-		s := &servedZone{Name: c.Name, Kind: c.Kind, Loaded: clock.Now()}
+		s := &servedZone{Name: c.Name, Kind: c.Kind, loaded: clock.Now().UnixNano(), remarks: from.remarks}
+		*s.remarks = remarks{}
 		if keeper := from.kept[c.Kind]; keeper != nil {
 			s.source = keeper(c.Name)
 		}
 		if old != nil && old.source.Zone == s.source.Zone {
-			s.Loaded = old.Loaded
+			s.loaded = old.loaded
 		}
 		return s
 	}
-	if old != nil && old.File == c.File && !diskfile.Changed(old.stamps) {
-		s := *old
-		return &s
+	if old != nil && old.File == c.File && from.read == nil {
+		return old.again(from.remarks)
 	}
-	if old == nil {
-		if read, ok := from.images.Take(c.Name, c.File); ok {
-			return fromFile(c, read)
-		}
+	read := from.read
+	if read == nil {
+		read = from.images.Load(masterfile.Wanted{Origin: c.Name, File: c.File, Limits: readLimits(c)})
 	}
-	read, err := masterfile.Load(c.Name, c.File, readLimits(c))
-	s := fromFile(c, read)
-	if err == nil {
-		from.images.Put(c.Name, c.File, read)
-	} else {
-		s.sourceErr = fmt.Errorf("zone %s: %w", c.Name, err)
+	s := fromFile(c, read.Source, from.remarks)
+	if read.Err != nil {
+		s.sourceErr = fmt.Errorf("zone %s: %w", c.Name, read.Err)
 	}
 	if s.sourceErr != nil && old != nil {
-		s.source, s.sourceWarnings, s.Loaded = old.source, old.sourceWarnings, old.Loaded
+		s.source, s.sourceWarnings, s.loaded = old.source, old.sourceWarnings, old.loaded
 	}
 	return s
 }
@@ -168,7 +164,7 @@ func (from before) advance(c *config.Zone, s *servedZone, steered []marking, old
 func (s *servedZone) refuse(old *servedZone, err error) {
 	s.Err = fmt.Errorf("zone %s: %w", s.Name, err)
 	if old != nil {
-		s.Zone, s.Loaded, s.journal = old.Zone, old.Loaded, old.journal
+		s.Zone, s.loaded, s.journal = old.Zone, old.loaded, old.journal
 	}
 }
 

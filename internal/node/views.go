@@ -225,6 +225,27 @@ func (s *Snapshot) everyZone() iter.Seq[*servedZone] {
 	}
 }
 
+// latest returns the zones of s that may be others than in the snapshot before.
+func (s *Snapshot) latest() iter.Seq[*servedZone] {
+	return func(yield func(*servedZone) bool) {
+		for _, each := range append([]*Snapshot{s}, s.views...) {
+			if !each.takesOver {
+				for z := range each.served() {
+					if !yield(z) {
+						return
+					}
+				}
+				continue
+			}
+			for _, name := range each.revised {
+				if !yield(each.apexes.Get(name).served) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // zoneCount returns how many there are.
 func (s *Snapshot) zoneCount() int {
 	count := s.apexes.Len()
@@ -272,7 +293,7 @@ func (s *Snapshot) compileViews(cfg *config.Config, from before) error {
 	for i := range cfg.Views {
 		c := &cfg.Views[i]
 		v := *s
-		v.views, v.read, v.broken = nil, 0, 0
+		v.views, v.read, v.broken, v.lives, v.revised = nil, 0, 0, 0, nil
 		within := *cfg // the configuration as the view has it
 		within.Zones, within.Views = c.Zones, nil
 		within.Resolver.Rewriting = *c.Resolver.Over(&cfg.Resolver.Rewriting)
@@ -334,7 +355,7 @@ func (s *Snapshot) link() {
 
 // within returns what the view v of c is compiled beside.
 func (from before) within(c *config.View, v *Snapshot) (before, error) {
-	inside := before{view: c.Name, status: from.status, images: from.images, guide: from.guide}
+	inside := before{view: c.Name, status: from.status, images: from.images, guide: from.guide, gateRules: from.gateRules, remarks: from.remarks, reading: from.reading}
 	if from.prev != nil {
 		for _, old := range from.prev.views {
 			if old.viewName() == c.Name {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"slices"
+	"sync"
 
 	"pharos/internal/diskfile"
 )
@@ -12,28 +13,34 @@ import (
 // a minute; "pharos reload" looks at all files at once.
 const watchedZones = 2000
 
-// watch is which files are looked at.
+// watch is which files are looked at; guarded by Node.mu.
 type watch struct {
+	reloading sync.Mutex // makes what reads all files follow each other; taken before Node.mu
+
 	file    diskfile.Stamp   // of the configuration file last read, be it refused
 	lists   []diskfile.Stamp // which zones there are, likewise
 	watchAt int              // the zone whose file is looked at next
+	asRead  bool             // the last reading of them is in force
+	rereads bool             // constant: nothing else makes the configuration
 }
 
 // looked notes that the files that say what there is to serve are about to be read.
 func (w *watch) looked(path string) {
-	w.file = diskfile.StampOf(path)
+	w.file, w.lists = diskfile.StampOf(path), slices.Clone(w.lists)
 	for i, l := range w.lists {
 		w.lists[i] = diskfile.StampOf(l.Path)
 	}
 }
 
+// configChanged reports whether a file has changed that says what there is to serve.
+func (w *watch) configChanged() bool {
+	return w.file.Changed() || slices.ContainsFunc(w.lists, diskfile.Stamp.Changed)
+}
+
 // filesChanged reports whether the configuration file has changed since it was read,
 // or, of the zones that it is the turn of, the file of one. n.mu is held.
 func (n *Node) filesChanged() bool {
-	if n.file.Changed() {
-		return true
-	}
-	if slices.ContainsFunc(n.lists, diskfile.Stamp.Changed) {
+	if n.configChanged() {
 		return true
 	}
 	s := n.current.Load()

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/authority/gate"
 	"pharos/internal/authority/journal"
 	"pharos/internal/authority/masterfile"
 	"pharos/internal/authority/zone"
@@ -13,35 +14,71 @@ import (
 	"pharos/internal/dns/dnsname"
 )
 
-// servedZone is a zone of the configuration as it is served, or why it is not.
+// servedZone is a zone of the configuration as it is served, or why it is not. There may
+// be a million of them.
 type servedZone struct {
-	Name     dnsname.Name
-	View     string // empty outside of views
-	Kind     string
-	File     string     // of kind file
-	Zone     *zone.Zone // nil if it could never be loaded
-	Loaded   time.Time
-	Steered  string   // the steered names compiled into it, joined
+	Name   dnsname.Name
+	View   string // empty outside of views
+	Kind   string
+	File   string     // of kind file
+	Zone   *zone.Zone // nil if it could never be loaded
+	loaded int64      // ns since 1970
+
+	// What Zone was made of; see versions.go.
+	stamps []diskfile.Stamp // the files it was read from
+	source journal.Version
+	gated  gating
+
+	journal *journal.Journal // what led to Zone, for IXFR
+	*remarks
+}
+
+// remarks are what most zones have nothing of.
+type remarks struct {
+	Steered  string   // the steered names compiled into the zone, joined
 	Err      error    // of the last attempt; the old Zone goes on being served
 	Warnings []string // of the version that is served
 
-	// What Zone was made of; see versions.go.
-	stamps         []diskfile.Stamp // the files it was read from
-	source         journal.Version
 	sourceErr      error // of the last attempt to read the files
 	sourceWarnings []string
 	steered        steering // the last steering, so that it is not done again
-	gated          gating   // likewise
-
-	journal *journal.Journal // what led to Zone, for IXFR
+	findings       []gate.Finding
+	refusedBeside  *zone.Zone // what was served when the gate refused another version
 }
+
+// noRemarks are those of all zones that have none. Nobody writes to them.
+var noRemarks remarks
+
+// slim ends the making of s, which nobody changes from then on. Until then the remarks
+// are the maker's, who has one for all zones.
+func (s *servedZone) slim() {
+	r := *s.remarks
+	if s.remarks = &noRemarks; r.isAny() {
+		s.remarks = &r
+	}
+}
+
+func (r *remarks) isAny() bool {
+	return r.Err != nil || r.sourceErr != nil || r.refusedBeside != nil || r.steered != (steering{}) || len(r.Steered)+len(r.Warnings)+len(r.sourceWarnings)+len(r.findings) > 0
+}
+
+// again returns a copy of s to be made anew.
+func (s *servedZone) again(r *remarks) *servedZone {
+	next := *s
+	*r, next.remarks = *s.remarks, r
+	return &next
+}
+
+// Loaded returns when the version of the source came.
+func (s *servedZone) Loaded() time.Time { return time.Unix(0, s.loaded) }
 
 // isSecondary reports whether the zone comes from other servers.
 func (z *servedZone) isSecondary() bool { return z.Kind == "secondary" }
 
 // fromFile returns the zone of c as its master file, or the image of that, has it.
-func fromFile(c *config.Zone, read masterfile.Source) *servedZone {
-	s := &servedZone{Name: c.Name, Kind: c.Kind, File: c.File, Loaded: clock.Now(), stamps: read.Stamps, sourceWarnings: read.Warnings}
+func fromFile(c *config.Zone, read masterfile.Source, r *remarks) *servedZone {
+	s := &servedZone{Name: c.Name, Kind: c.Kind, File: c.File, loaded: clock.Now().UnixNano(), stamps: read.Stamps, remarks: r}
+	*r = remarks{sourceWarnings: read.Warnings}
 	s.source.Zone = read.Zone
 	return s
 }

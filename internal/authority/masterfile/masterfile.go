@@ -5,7 +5,8 @@
 // zone).
 //
 // Entry points: Read makes a zone of a file, Load notes also which files it was made
-// of; Records yields what is in it; Images keeps large zones ready.
+// of; Records yields what is in it; Images keeps large zones ready, and Images.LoadAll loads
+// many at once.
 //
 // Concurrency: everything but Images is a function of its arguments and of the disk.
 package masterfile
@@ -23,7 +24,6 @@ import (
 	"pharos/internal/authority/zone"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
-	"pharos/internal/dns/zonefile"
 )
 
 // MaxMistakes is how many mistakes of one file are reported: a screen.
@@ -51,41 +51,10 @@ func Read(origin dnsname.Name, file string, l Limits, included func(path string)
 // Records calls add with each record of a master file; see Read. The record is good
 // until add returns. What a file includes must lie in its folder or below: os.Root
 // sees to it that no path and no symbolic link leads out.
-func Records(origin dnsname.Name, file string, l Limits, included func(path string), add func(rdata.Record)) error {
-	folder, name := filepath.Split(file)
-	if folder == "" {
-		folder = "."
-	}
-	root, err := os.OpenRoot(folder)
-	if err != nil {
-		return explainOpen("folder of the zone file", folder, err)
-	}
-	defer root.Close()
-	f, err := openPlain(root, name)
-	if err != nil {
-		return explainOpen("zone file", filepath.Join(folder, name), err)
-	}
-	defer f.Close()
-	var mistakes []error
-	options := zonefile.Options{
-		Origin: origin, File: filepath.Join(folder, name), MaxRecords: l.Records, MaxOctets: l.Octets,
-		Open: func(path string) (io.ReadCloser, error) {
-			if included != nil {
-				included(filepath.Join(folder, path))
-			}
-			return openPlain(root, path)
-		},
-	}
-	for record, err := range zonefile.Read(f, options) {
-		if err != nil {
-			if mistakes = append(mistakes, err); len(mistakes) >= MaxMistakes {
-				break
-			}
-			continue
-		}
-		add(record)
-	}
-	return errors.Join(mistakes...)
+func Records(origin dnsname.Name, file string, limits Limits, included func(path string), add func(rdata.Record)) error {
+	var l Loader
+	defer l.Close()
+	return l.Records(origin, file, limits, included, add)
 }
 
 // explainOpen says what could not be opened, where that is, and the remedy.

@@ -1,8 +1,6 @@
 package masterfile
 
 import (
-	"errors"
-
 	"pharos/internal/authority/zone"
 	"pharos/internal/diskfile"
 	"pharos/internal/dns/dnsname"
@@ -15,24 +13,10 @@ type Source struct {
 	Stamps   []diskfile.Stamp // of the file, and of those that it includes
 }
 
-// Load reads the zone with the given origin from a master file within limits. After an error the
-// Source has no Zone, but the stamps of what was read.
-func Load(origin dnsname.Name, file string, l Limits) (Source, error) {
-	s := Source{Stamps: []diskfile.Stamp{diskfile.StampOf(file)}}
-	z, problems, err := Read(origin, file, l, func(path string) { s.Stamps = append(s.Stamps, diskfile.StampOf(path)) })
-	for _, p := range problems {
-		if p.Severity == zone.Fatal {
-			err = errors.Join(err, errors.New(p.String()))
-		} else {
-			s.Warnings = append(s.Warnings, p.String())
-		}
-	}
-	if err != nil {
-		return s, err
-	}
-	if z == nil {
-		return s, errors.New("no zone can be made of it")
-	}
-	s.Zone = z
-	return s, nil
+// Load reads the zone with the given origin from a master file within limits. After an
+// error the Source has no Zone, but the stamps of what was read.
+func Load(origin dnsname.Name, file string, limits Limits) (Source, error) {
+	var l Loader
+	defer l.Close()
+	return l.Load(origin, file, limits)
 }

@@ -56,6 +56,7 @@ type Builder struct {
 
 	// Scratch of Finish.
 	arena  []byte
+	denial []byte
 	slots  []uint64
 	keys   sortKeys
 	order  []uint32
@@ -112,7 +113,7 @@ func newBuilder(origin dnsname.Name, hash uint64) *Builder {
 	b := builders.Get().(*Builder)
 	*b = Builder{
 		origin: origin, names: b.names[:0], data: b.data[:0], nodes: b.nodes[:0], records: b.records[:0], table: b.table,
-		arena: b.arena, slots: b.slots, keys: b.keys, order: b.order, list: b.list, wanted: b.wanted,
+		arena: b.arena, denial: b.denial, slots: b.slots, keys: b.keys, order: b.order, list: b.list, wanted: b.wanted,
 	}
 	if least := tableSlots(leastNames); cap(b.table) < least {
 		b.table = make([]uint64, least)

@@ -16,14 +16,18 @@ const MaxDenialLen = 2 + 10 + 2*dnsname.MaxLen + soaNumbers
 // to be pointed to. Negative answers are what floods of random names cost, and
 // this is one copy instead of three names to compress.
 type denial struct {
-	record   []byte // begins with the pointer that is its owner; pointers are not filled in
+	record   []byte    // begins with the pointer that is its owner; pointers are not filled in
 	pointers [2]uint16 // offsets of the pointers in MNAME and RNAME; 0 for none
 }
 
-// newDenial makes the denial of a zone with the given SOA RDATA.
-func newDenial(origin dnsname.Name, ttl rdata.TTL, soa []byte) denial {
+// newDenial makes the denial of a zone with the given SOA RDATA, in room if there is
+// enough.
+func newDenial(room []byte, origin dnsname.Name, ttl rdata.TTL, soa []byte) denial {
 	var d denial
-	d.record = append(make([]byte, 0, 2+10+len(soa)), 0, 0, 0, byte(rdata.TypeSOA), 0, byte(rdata.ClassIN))
+	if cap(room) == 0 {
+		room = make([]byte, 0, 2+10+len(soa))
+	}
+	d.record = append(room[:0], 0, 0, 0, byte(rdata.TypeSOA), 0, byte(rdata.ClassIN))
 	d.record = binary.BigEndian.AppendUint32(d.record, uint32(ttl))
 	lengthAt := len(d.record)
 	d.record = append(d.record, 0, 0)

@@ -33,9 +33,10 @@ func (b *Builder) Finish() (*Zone, []Problem) {
 	z.wild, z.types = b.wild, b.types
 	b.link(z)
 	if size < smallArena {
-		z.join()
+		b.join(z)
+	} else {
+		z.readApex(nil)
 	}
-	z.readApex()
 	b.indexDenials(z, order)
 	b.noteInsecure(z, order)
 	z.unindexed = b.hashNodes(order) - z.indexedHashNodes()
@@ -48,9 +49,11 @@ func (b *Builder) Finish() (*Zone, []Problem) {
 
 // join puts what a small zone has beside each other, so that all of it lies in one page
 // of memory or two, and is one object to the garbage collector.
-func (z *Zone) join() {
-	arena := (len(z.arena) + 7) / 8
-	words := make([]uint64, arena+len(z.table)+len(z.targets))
+func (b *Builder) join(z *Zone) {
+	z.readApex(b.denial)
+	b.denial = z.denial.record
+	arena, denial := (len(z.arena)+7)/8, (len(b.denial)+7)/8
+	words := make([]uint64, arena+len(z.table)+len(z.targets)+denial)
 	octets := octetsOf(words)[:len(z.arena):len(z.arena)]
 	copy(octets, z.arena)
 	z.arena, words = octets, words[arena:]
@@ -59,9 +62,10 @@ func (z *Zone) join() {
 		words = words[len(from):]
 		return to
 	}
+	z.origin = z.Name(apex)
 	z.table = place(z.table)
 	z.targets = place(z.targets)
-	z.origin = z.Name(apex)
+	z.readApex(octetsOf(words)[:0:len(b.denial)])
 }
 
 // typeSet is a set of types. Above 64 several types share a bit, so it may have a type
@@ -112,14 +116,15 @@ func (z *Zone) indexedHashNodes() (count int) {
 	return count
 }
 
-// readApex takes over what the zone knows from its SOA record and its signatures.
-func (z *Zone) readApex() {
+// readApex takes over what the zone knows from its SOA record and its signatures. room is
+// memory for it, or nil.
+func (z *Zone) readApex(room []byte) {
 	soa, _ := z.RRset(apex, rdata.TypeSOA)
 	data, _, _ := soa.Record(0)
 	numbers := data[len(data)-soaNumbers:] // SERIAL REFRESH RETRY EXPIRE MINIMUM
 	z.serial = rdata.Serial(binary.BigEndian.Uint32(numbers))
 	z.negative = min(soa.TTL, rdata.TTL(binary.BigEndian.Uint32(numbers[16:])))
-	z.denial = newDenial(z.origin, z.negative, data)
+	z.denial = newDenial(room, z.origin, z.negative, data)
 	z.signatures = RRset{}
 	if signatures, ok := soa.Signatures(); ok {
 		z.signatures = signatures

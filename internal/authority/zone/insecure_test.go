@@ -29,7 +29,7 @@ func (p *parent) records(t *testing.T) []rdata.Record {
 			names = append(names, name)
 		}
 	}
-	z := Zone{origin: dnsname.MustParse("example.")}
+	z := Zone{origin: dnsname.MustParse("example."), special: &ordinary}
 	var hashes []string
 	for _, n := range names {
 		h := z.Hash(dnsname.MustParse(n))

@@ -64,7 +64,7 @@ func (z *Zone) At(n Node) Found { return z.found(n) }
 // below the origin. All ancestors of a node are nodes, so the closest encloser
 // is found by bisection over the number of labels.
 func (z *Zone) foundAbove(wire string, starts *[dnsname.MaxLabels + 1]uint8, labels int) Found {
-	var hashes [dnsname.MaxLabels + 1]uint64               // of the ancestor with so many labels below the origin
+	var hashes [dnsname.MaxLabels + 1]uint64                    // of the ancestor with so many labels below the origin
 	encloser, low, high := apex, 0, min(labels, int(z.depth)+1) // the ancestor with low labels exists, that with high does not
 	hash, end := z.originHash, len(wire)-z.origin.Len()
 	for depth := 1; depth < high; depth++ {

@@ -285,7 +285,7 @@ func (p *patch) write(size int) {
 	over.added = p.merged(old.added)
 	next.depth = max(next.depth, int32(p.b.depth))
 	if p.nodes[0].edited != nil {
-		next.readApex()
+		next.readApex(nil)
 	} else if p.nodes[0].place != 0 {
 		soa, _ := next.RRset(apex, rdata.TypeSOA)
 		next.signatures, _ = soa.Signatures()

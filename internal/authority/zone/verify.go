@@ -143,7 +143,7 @@ func (v *verifier) verify() error {
 	if err := v.checkApex(); err != nil {
 		return err
 	}
-	z.readApex()
+	z.readApex(nil)
 	if err := v.checkCuts(); err != nil {
 		return err
 	}

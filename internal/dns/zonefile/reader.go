@@ -26,6 +26,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"sync"
 
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
@@ -69,6 +70,9 @@ type Options struct {
 	MaxOctets   int64        // of text with all includes; 0: the constant MaxOctets
 	MaxRecords  int          // 0: any number
 
+	// Transient says that nobody keeps records beyond Close: their memory is used again.
+	Transient bool
+
 	// Open opens the file of an $INCLUDE, named as the directive names it. It decides
 	// which files may be read. nil: $INCLUDE is refused.
 	Open func(path string) (io.ReadCloser, error)
@@ -81,10 +85,11 @@ type Reader struct {
 	fields   []rdata.Field
 	generate generator
 	chunk    []byte // where names and RDATA of records go; its octets are written once
-	errors   int    // returned so far
-	records  int    // returned so far
-	includes int    // files included so far
-	octets   int64  // of text that may still be read
+	memory   *memory
+	errors   int   // returned so far
+	records  int   // returned so far
+	includes int   // files included so far
+	octets   int64 // of text that may still be read
 
 	class rdata.Class // 0: not stated yet
 	// RFC 2308 §4: $TTL; RFC 1035 §5.1: the last TTL that was stated.
@@ -107,8 +112,20 @@ func NewReader(r io.Reader, o Options) *Reader {
 	first := newSource(r, nil, o.File, &reader.octets)
 	first.origin = o.Origin.Wire()
 	reader.sources = []*source{first}
+	if o.Transient {
+		reader.memory = memories.Get().(*memory)
+		reader.chunk, reader.fields = reader.memory.chunk[:0], reader.memory.fields
+	}
 	return reader
 }
+
+// memory is what a Reader whose records nobody keeps leaves to the next one.
+type memory struct {
+	chunk  []byte
+	fields []rdata.Field
+}
+
+var memories = sync.Pool{New: func() any { return new(memory) }}
 
 // Read returns the records of the file that r holds, in its order, and its errors
 // (*Error) between them. The last error of too many wraps ErrTooManyErrors.
@@ -196,6 +213,12 @@ func (r *Reader) Close() {
 	r.generate = generator{}
 	for len(r.sources) > 0 {
 		r.pop()
+	}
+	if m := r.memory; m != nil && r.errors <= r.options.MaxErrors {
+		m.chunk, m.fields = r.chunk, r.fields
+		clear(m.fields[:cap(m.fields)]) // they look into what was read
+		r.memory, r.chunk, r.fields = nil, nil, nil
+		memories.Put(m)
 	}
 }
 

@@ -68,6 +68,12 @@ func (n *Node) knowOwn(cache *rrcache.Cache, view string) {
 		}
 		return s.ownZoneOf(name)
 	})
+	cache.OwnOpen(func(name dnsname.Name) (dnsname.Name, bool) {
+		if z, _ := n.ownZone(view, name, rdata.TypeA); z != nil {
+			return z.Origin(), true
+		}
+		return dnsname.Name{}, false
+	})
 }
 
 // ownZoneOf returns the apex of the zone of ours that a name is in; ok is false if there

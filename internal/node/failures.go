@@ -36,7 +36,7 @@ const emptyCache = 8 << 20
 func (n *Node) emptyResolver(s *Snapshot) (*outbound.Driver, error) {
 	r := s.Config.Resolver
 	r.CacheSize = emptyCache
-	_, driver, err := n.newResolver(r)
+	_, driver, err := n.newResolver(r, "")
 	return driver, err
 }
 

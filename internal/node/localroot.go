@@ -23,14 +23,28 @@ type beliefs struct {
 	anchors  []rdata.Record
 	negative []dnsname.Name
 	root     func(now time.Time, query []byte, tcp bool) []byte // nil: there is no copy
+	own      func(query []byte, tcp bool) []byte                // nil: there are no zones of our own
 }
 
 func (b beliefs) addTo(c *outbound.Config) {
 	c.Anchors, c.Negative = b.anchors, b.negative
+	c.Inside = b.inside
 	if b.root != nil {
-		c.Inside = b.root
 		c.Routes = append(c.Routes, iterate.Route{Zone: dnsname.Root, Servers: []netip.AddrPort{iterate.Inside}, First: true})
 	}
+}
+
+// inside answers what a resolver need not ask others.
+func (b beliefs) inside(now time.Time, query []byte, tcp bool) []byte {
+	if b.own != nil {
+		if reply := b.own(query, tcp); reply != nil {
+			return reply
+		}
+	}
+	if b.root == nil {
+		return nil
+	}
+	return b.root(now, query, tcp)
 }
 
 // openRoot takes the copy from disk, if there is to be one.

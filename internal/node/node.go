@@ -204,7 +204,7 @@ func udpWorkers(c config.DNS) int {
 }
 
 func (n *Node) buildResolver(r config.Resolver) (err error) {
-	if n.cache, n.resolver, err = n.newResolver(r); err != nil {
+	if n.cache, n.resolver, err = n.newResolver(r, ""); err != nil {
 		return err
 	}
 	n.knowOwn(n.cache, "")
@@ -213,9 +213,9 @@ func (n *Node) buildResolver(r config.Resolver) (err error) {
 }
 
 // newResolver makes a resolver and its cache.
-func (n *Node) newResolver(r config.Resolver) (*rrcache.Cache, *outbound.Driver, error) {
+func (n *Node) newResolver(r config.Resolver, view string) (*rrcache.Cache, *outbound.Driver, error) {
 	anchors, negative := n.trust.Anchors()
-	return newResolver(r, n.started, beliefs{anchors, negative, n.rootCopy(r)})
+	return newResolver(r, n.started, beliefs{anchors, negative, n.rootCopy(r), n.ownAnswers(view)})
 }
 
 // Resolver returns a resolver as a node has it whose configuration file is at path, but

@@ -411,7 +411,7 @@ func (n *Node) partsOf(c *config.View, v *Snapshot) (*viewParts, error) {
 		r := v.Config.Resolver
 		r.CacheSize = c.CacheSize
 		var err error
-		if p.cache, p.resolver, err = n.newResolver(r); err != nil {
+		if p.cache, p.resolver, err = n.newResolver(r, c.Name); err != nil {
 			return nil, err
 		}
 		n.knowOwn(p.cache, c.Name)

@@ -132,6 +132,9 @@ func (r *Resolver) deny(q question, b *budget) (result, bool) {
 	if !r.cfg.Aggressive || r.denials.zones.len() == 0 || q.t.IsMeta() {
 		return result{}, false
 	}
+	if _, ours := r.cache.OpenZone(q.name); ours {
+		return result{}, false
+	}
 	for n := sideOf(q.name, q.t); !n.IsZero(); n = n.Parent() {
 		if z := r.denials.zones.get(n); z != nil && r.now.Before(z.soaUntil) {
 			hashes := dnssec.Budget{Hashes: b.proofs.Hashes / provenHashes}

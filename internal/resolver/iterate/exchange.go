@@ -123,6 +123,9 @@ func (x *exchange) part() dnsname.Name {
 
 // who names the server for a message.
 func (x *exchange) who() string {
+	if x.to.AddrPort == Inside && x.lookup.cut.Local {
+		return fmt.Sprintf("zone %v of this server", x.lookup.cut.Zone)
+	}
 	if x.to.AddrPort == Inside {
 		return fmt.Sprintf("the copy of zone %v here", x.lookup.cut.Zone)
 	}
@@ -239,6 +242,7 @@ func (r *Resolver) arrived(x *exchange, msg []byte) {
 	if x.learns && m.Rcode != dnswire.RcodeFormErr {
 		r.hosts.get(x.to).plainUntil = r.now.Add(plainTime)
 	}
+	r.leaveOurs(l, m)
 	r.learnAgent(l, m)
 	rep := classify(m, x.q, r.believedZone(l), &r.limits)
 	if rep.near = near; rep.fallback != nil {

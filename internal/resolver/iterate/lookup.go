@@ -104,6 +104,10 @@ func (r *Resolver) begin(l *lookup) {
 		from = from.Parent() // RFC 4035 §3.1.4.1: DS is on the parent's side of the cut
 	}
 	cut := r.cache.Delegation(r.now, from)
+	if rt := r.ownRoute(l, from, cut); rt != nil {
+		r.takeRoute(l, rt)
+		return
+	}
 	if rt := r.routeOf(l, from, cut); rt != nil {
 		r.takeRoute(l, rt)
 		return

@@ -97,9 +97,12 @@ func recall(cache *rrcache.Cache, routes routes, now time.Time, q question) (res
 
 // recallCut looks for a proof that a name above does not exist: then what is below
 // does not either (RFC 8020 §2). Only a validated one counts, for whoever can forge
-// another could take a whole domain away with it. What is said above a route is not
-// about the names that it leads to.
+// another could take a whole domain away with it. What is said above a route,
+// or above a zone of ours, is not about the names there.
 func recallCut(cache *rrcache.Cache, routes routes, now time.Time, q question) (result, bool) {
+	if _, ours := cache.OpenZone(q.name); ours {
+		return result{}, false
+	}
 	for n := q.name.Parent(); !n.IsZero() && routes[n] == nil; n = n.Parent() {
 		if e := cache.Get(now, n, 0); e != nil && e.Kind == rrcache.NXDomain && e.State == rrcache.Secure {
 			res := result{target: q.name, final: true, rcode: dnswire.RcodeNXDomain, soa: e.SOA, hasSOA: true,

@@ -6,6 +6,7 @@ import (
 
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
+	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/rrcache"
 )
 
@@ -97,10 +98,43 @@ func (r *Resolver) routeOf(l *lookup, from dnsname.Name, cut *rrcache.Delegation
 	return nil
 }
 
+// ownRoute returns the route to a zone of this server's own, which the driver answers from
+// itself; nil if l is to go elsewhere. Only what others' aliases lead to comes here: the
+// zone's names are not asked of the resolver.
+func (r *Resolver) ownRoute(l *lookup, from dnsname.Name, cut *rrcache.Delegation) *route {
+	apex, ok := r.cache.OpenZone(from)
+	if !ok || l.routeless || cut != nil && cut.Local && cut.Zone != apex && cut.Zone.IsSubdomainOf(apex) {
+		return nil
+	}
+	own := Route{Zone: apex, Servers: []netip.AddrPort{Inside}, First: true}
+	return &route{Route: own, cut: &rrcache.Delegation{Zone: apex, Local: true}, servers: own.all()}
+}
+
+// leaveOurs takes out of an answer what others say of names in zones of ours, at the end
+// of their aliases, be it that they do not exist: our own word counts.
+func (r *Resolver) leaveOurs(l *lookup, m *dnswire.Message) {
+	isOurs := func(name dnsname.Name) bool {
+		apex, ok := r.cache.OpenZone(name)
+		return ok && !l.cut.Zone.IsSubdomainOf(apex)
+	}
+	leads := false
+	m.Answer = slices.DeleteFunc(m.Answer, func(record rdata.Record) bool {
+		if record.Type == rdata.TypeCNAME {
+			target, ok := rdata.NameAt(record.Data, 0)
+			leads = leads || ok && isOurs(target)
+		}
+		return record.Name != l.q.name && isOurs(record.Name)
+	})
+	if leads {
+		m.Rcode, m.Authority = dnswire.RcodeNoError, nil // RFC 6604 §3: they are about the last name
+	}
+}
+
 // takeRoute makes the servers of rt those that l asks.
 func (r *Resolver) takeRoute(l *lookup, rt *route) {
 	r.leave(l)
 	l.cut, l.route = rt.cut, rt
+	l.shown.whole = rt.cut.Local // there is nothing to hide from ourselves
 	for _, at := range rt.servers[:min(len(rt.servers), r.limits.ServersPerZone)] {
 		l.servers = append(l.servers, server{addresses: 1, asked: askedAll})
 		l.places = append(l.places, place{addr: at, server: len(l.servers) - 1})

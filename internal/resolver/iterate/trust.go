@@ -115,6 +115,9 @@ func (v *validator) beginning(name dnsname.Name) (*anchor, *trust) {
 	case at == nil:
 		return nil, insecure(dnswire.EDEOther, "no trust anchor is above %v", name)
 	}
+	if apex, ok := v.r.cache.OpenZone(name); ok {
+		return nil, insecure(dnswire.EDEOther, "%v is a zone of this server", apex)
+	}
 	if cut := v.r.cache.Delegation(v.r.now, name); cut != nil && cut.Local {
 		return nil, insecure(dnswire.EDEOther, "%v was delegated by a zone of this server", cut.Zone)
 	}

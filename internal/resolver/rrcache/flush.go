@@ -96,6 +96,7 @@ func (e *readyEntry) mentions(choose func(dnsname.Name) bool) bool {
 // them, from aliases that lead into them, and the delegations in them.
 type own struct {
 	zoneOf func(dnsname.Name) (dnsname.Name, bool) // constant; may be nil
+	open   func(dnsname.Name) (dnsname.Name, bool) // constant; may be nil
 
 	mu      sync.Mutex // guards all below; no other lock is taken under it
 	kept    map[dnsname.Name]map[ownKey]bool
@@ -117,6 +118,20 @@ type ownKey struct {
 // the one that a name is in, unless it is below a delegation of it. It is called by
 // whoever fills the cache, and must not block. Own is called before the first use.
 func (c *Cache) Own(zoneOf func(dnsname.Name) (apex dnsname.Name, ok bool)) { c.own.zoneOf = zoneOf }
+
+// OwnOpen has the cache know which of these zones everybody may have answers from: zoneOf
+// returns the apex of the deepest one at or above a name, be there a delegation between
+// them or not. It is set, and called, as Own is.
+func (c *Cache) OwnOpen(zoneOf func(dnsname.Name) (apex dnsname.Name, ok bool)) { c.own.open = zoneOf }
+
+// OpenZone returns the apex of the zone of ours that answers about a name; ok is false if
+// that is none, or one that is not for everybody.
+func (c *Cache) OpenZone(name dnsname.Name) (apex dnsname.Name, ok bool) {
+	if c.own.open == nil {
+		return dnsname.Name{}, false
+	}
+	return c.own.open(name)
+}
 
 func (o *own) note(name dnsname.Name, k ownKey) {
 	if o.zoneOf == nil {

@@ -43,7 +43,7 @@ const manyZones = 100_000
 // for each round, and their CPU time per answer varies little.
 const shapeRounds = 3
 
-var shapes = []part{{"tld", (*arena).tld}, {"signed", (*arena).signed}, {"many", (*arena).many}, {"restart", (*arena).restart}}
+var shapes = []part{{"tld", (*arena).tld}, {"signed", (*arena).signed}, {"many", (*arena).many}, {"restart", (*arena).restart}, {"steered", (*arena).steered}}
 
 // shapes measures authoritative servers with zones of other shapes.
 func (a *arena) shapes() ([]table.Row, error) {

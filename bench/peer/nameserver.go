@@ -21,13 +21,17 @@ func Pharos(binary string, files func(Job) string) Program {
 }
 
 // PharosZones is Pharos as an authoritative server.
-func PharosZones(binary string) Program {
+func PharosZones(binary string) Program { return PharosZonesWith(binary, "") }
+
+// PharosZonesWith is PharosZones with more in the configuration.
+func PharosZonesWith(binary, config string) Program {
 	return Pharos(binary, func(j Job) string {
 		var b strings.Builder
 		fmt.Fprintf(&b, pharosCommon+"listen:\n  dns: [\"127.0.0.1:%d\"]\n  admin: \"127.0.0.1:%d\"\ndns: {udpWorkers: 1}\nresolver: {allow: []}\nzones:\n", j.Port, j.Admin)
 		for _, z := range j.Zones {
 			fmt.Fprintf(&b, "  - {name: %q, file: %q}\n", z.Name, z.Path)
 		}
+		b.WriteString(config)
 		return b.String()
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"pharos/internal/authority/journal"
 	"pharos/internal/authority/steered"
 	"pharos/internal/authority/zone"
+	"pharos/internal/clock"
 	"pharos/internal/cluster/state"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
@@ -69,6 +70,13 @@ func (g *guide) table(names []state.Steer, pools *pool.Registry) *steer.Table {
 		specs[i] = s
 	}
 	return steer.NewTable(specs)
+}
+
+// observeTrip takes a round trip that the gateway has measured.
+func (n *Node) observeTrip(client, server netip.Addr, took time.Duration) {
+	if n.current.Load().Config.Steering.Measure {
+		n.guide.latency.Observe(client, server, took, clock.Now())
+	}
 }
 
 // marking is a name whose zone is to leave some of its records to a pool.

@@ -269,7 +269,8 @@ func (n *Node) buildGateway(cfg *config.Config, stdout io.Writer) error {
 	n.gateway = httpproxy.New(httpproxy.Config{
 		Table:  func() *httpproxy.Table { return n.current.Load().gateway },
 		Report: n.prober.Report, AccessLog: access, Log: n.log,
-		Limits: gatewayLimits(cfg.Gateway), Trusted: cfg.Gateway.TrustedProxies,
+		RoundTrip: n.observeTrip,
+		Limits:    gatewayLimits(cfg.Gateway), Trusted: cfg.Gateway.TrustedProxies,
 	})
 	return nil
 }

@@ -16,8 +16,10 @@ import (
 	"github.com/miekg/dns"
 
 	"pharos/internal/admin/api"
+	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
+	"pharos/internal/traffic/health"
 	"pharos/lab/peers"
 	"pharos/lab/tools"
 )
@@ -302,5 +304,72 @@ func TestExportedAnswers(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestSteeredUpdates: dynamic updates change what the operator keeps at a steered name
+// (RFC 2136), which is neither answered nor lost: other servers get the present answer, and when
+// the name is steered no more, his records are what was last written.
+func TestSteeredUpdates(t *testing.T) {
+	f := newFolder(t)
+	f.write("peer.zone", peerZone(1))
+	config := func(steer string) string {
+		return f.config(fmt.Sprintf("store: {enabled: false}\nkeys: [{name: transfer-key, secret: \"%s\"}, {name: all-key, secret: \"%s\"}]\n"+
+			"zones:\n  - name: peer.test\n    kind: store\n    file: peer.zone\n    transfer: [{network: 127.0.0.1/32}]\n    %s\n      - {key: all-key, types: [ANY]}\n"+
+			"pools: [{name: web, check: {type: none}, members: [{name: a, address: \"192.0.2.80:80\"}]}]\n%s", peerKey.Secret, peerKey.Secret, updateRules, steer))
+	}
+	n, _ := start(t, config("steer: [{name: lb.peer.test, pool: web}]\n"))
+	set := new(dns.Msg).SetUpdate("peer.test.")
+	for _, text := range []string{"lb.peer.test. 60 IN A 192.0.2.7", "lb.peer.test. 60 IN TXT mine"} {
+		rr, err := dns.NewRR(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		set.Insert([]dns.RR{rr})
+	}
+	set.SetTsig("all-key.", dns.HmacSHA256, 300, clock.Now().Unix())
+	c := &dns.Client{Net: "tcp", TsigSecret: map[string]string{"all-key.": peerKey.Secret}}
+	if r, _, err := c.Exchange(set, n.DNS()[0].String()); err != nil || r.Rcode != 0 {
+		t.Fatalf("update: %v, %v", r, err)
+	}
+	at := func(qtype rdata.Type) string { return summary(ask(t, n.DNS()[0], "lb.peer.test.", qtype, false)) }
+	if a, txt := at(rdata.TypeA), at(rdata.TypeTXT); !strings.HasSuffix(a, " 192.0.2.80") || !strings.HasSuffix(txt, `"mine"`) {
+		t.Errorf("steered: %s; %s", a, txt)
+	}
+	var transferred []string
+	for _, r := range recordsAt(t, n.DNS()[0], nil) {
+		if strings.HasPrefix(r, "lb.") {
+			transferred = append(transferred, strings.Join(strings.Fields(r), " "))
+		}
+	}
+	if got := strings.Join(transferred, "; "); got != `lb.peer.test. 5 in a 192.0.2.80; lb.peer.test. 60 in txt "mine"` {
+		t.Errorf("transferred: %s", got)
+	}
+	config("")
+	if _, err := n.reload(); err != nil {
+		t.Fatal(err)
+	}
+	if a := at(rdata.TypeA); !strings.HasSuffix(a, " 192.0.2.7") {
+		t.Errorf("steered no more: %s", a)
+	}
+}
+
+// TestTransitionIsAnswered: the first answer after a transition is another; nobody waits for a
+// TTL, a timer or a compilation. Before and after, the TTL says so.
+func TestTransitionIsAnswered(t *testing.T) {
+	f := newFolder(t)
+	f.write("example.com.zone", steeredZone)
+	n, _ := start(t, f.config(`zones: [{name: example.com, file: example.com.zone}]
+pools: [{name: web, check: {interval: 1h, type: none}, members: [{name: a, address: "192.0.2.1:80"}, {name: b, address: "192.0.2.2:80"}]}]
+steer: [{name: www.example.com, pool: web, ttl: 1h, shortTTL: 2s, calm: 1m}]
+`))
+	s := n.current.Load()
+	v := s.pools.Pool("web").View()
+	if m := ask(t, n.DNS()[0], "www.example.com.", rdata.TypeA, false); len(m.Answer) != 2 {
+		t.Fatalf("before: %s", summary(m))
+	}
+	n.onTransition(v.Members[1].Target, health.Transition{From: health.Up, To: health.Down}, health.Status{State: health.Down, Since: clock.Now(), Changes: 1 << 40})
+	if m := ask(t, n.DNS()[0], "www.example.com.", rdata.TypeA, false); len(m.Answer) != 1 || m.Answer[0].TTL != 2 || !strings.HasSuffix(summary(m), "192.0.2.1") {
+		t.Errorf("after: %s", summary(m))
 	}
 }

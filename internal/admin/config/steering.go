@@ -41,8 +41,6 @@ func (c *Config) checkSteering(to *checker) {
 		at := fmt.Sprintf("steering.networks[%d]", i)
 		switch j, twice := seen[n.Prefix]; {
 		case !n.Prefix.IsValid(): // reported as missing or malformed
-		case n.Prefix != n.Prefix.Masked():
-			to.fail(at+".prefix", fmt.Sprintf("%s has bits set after its length", n.Prefix), fmt.Sprintf("write %s", n.Prefix.Masked()))
 		case twice:
 			to.fail(at+".prefix", fmt.Sprintf("%s is already networks[%d]", n.Prefix, j), "remove one of them")
 		default:

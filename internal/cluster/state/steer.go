@@ -137,7 +137,8 @@ func (s *Steer) check(at string, report Report) {
 	kinds := make([]string, len(s.Filters))
 	for i, f := range s.Filters {
 		kinds[i] = f.Type
-		if _, err := steer.ParseFilter(f.Type, f.By); err != nil && f.Type != "" {
+		_, unknown := steer.ParseFilter(f.Type, "") // which is reported as such
+		if _, err := steer.ParseFilter(f.Type, f.By); err != nil && unknown == nil {
 			report(fmt.Sprintf("%sfilters[%d].by", at, i), err.Error(), "near goes by zone, region, country, continent or distance; shed by connections or bandwidth; the others leave it out")
 		}
 	}

@@ -100,6 +100,7 @@ func (c *client) end() {
 			oc.conn.Close()
 		}
 	}
+	c.reportRoundTrip()
 	c.conn.Close()
 	c.shard.closed.Add(1)
 	c.server.remove(c)

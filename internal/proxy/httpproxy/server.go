@@ -49,6 +49,9 @@ type Config struct {
 	// Report takes what traffic shows of a target: every failure and the first
 	// success after one. It must not block.
 	Report func(health.Target, health.Result)
+	// RoundTrip takes how long round trips to a client took, at the end of its connection
+	// to one of our addresses; nil: nobody asks. It must not block.
+	RoundTrip func(client, server netip.Addr, took time.Duration)
 	// AccessLog takes one JSON object and a line feed per request; nil for none.
 	// It is written to by one goroutine, and never makes a request wait.
 	AccessLog io.Writer

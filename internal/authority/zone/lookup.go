@@ -52,9 +52,8 @@ func (z *Zone) Lookup(n dnsname.Name) Found {
 
 // found describes a name that has a node.
 func (z *Zone) found(n Node) Found {
-	f := Found{Exact: n, Encloser: n}
-	f.setCover(z, z.cover(n))
-	return f
+	cut, dname := z.coverOf(z.cover(n))
+	return Found{Exact: n, Encloser: n, Cut: cut, DNAME: dname}
 }
 
 // At is what Lookup finds for the name of n.
@@ -80,24 +79,23 @@ func (z *Zone) foundAbove(wire string, starts *[dnsname.MaxLabels + 1]uint8, lab
 			high = middle
 		}
 	}
-	f := Found{Encloser: encloser, Wildcard: z.wildcard(encloser)}
 	cover := z.cover(encloser)
 	if cover == 0 && z.HasDNAME(encloser) {
 		cover = encloser
 	}
-	f.setCover(z, cover)
-	return f
+	cut, dname := z.coverOf(cover)
+	return Found{Encloser: encloser, Cut: cut, DNAME: dname, Wildcard: z.wildcard(encloser)}
 }
 
-// setCover sets Cut or DNAME.
-func (f *Found) setCover(z *Zone, cover Node) {
+// coverOf returns a cover as what it is.
+func (z *Zone) coverOf(cover Node) (cut, dname Node) {
 	switch {
 	case cover == 0:
+		return 0, 0
 	case z.IsCut(cover):
-		f.Cut = cover
-	default:
-		f.DNAME = cover
+		return cover, 0
 	}
+	return 0, cover
 }
 
 // splitBelow fills starts with the offset of each label of wire that stands left

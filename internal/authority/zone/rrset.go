@@ -98,9 +98,12 @@ func (s *RRset) Signatures() (set RRset, ok bool) {
 	if s.left() == 0 {
 		return RRset{}, false
 	}
-	behind := RRsets{arena: s.body[:cap(s.body)], at: len(s.body), left: s.left()}
-	set, _ = behind.Next()
-	return set, set.Type == rdata.TypeRRSIG && set.Covers() == s.Type
+	arena, at := s.body[:cap(s.body)], len(s.body)
+	h := arena[at : at+setHeader]
+	if rdata.Type(binary.LittleEndian.Uint16(h)) != rdata.TypeRRSIG || rdata.Type(binary.BigEndian.Uint16(arena[at+setHeader+2:])) != s.Type {
+		return RRset{}, false
+	}
+	return rrsetAt(arena, at, s.left()-1, nil), true
 }
 
 // Covers returns the type that an RRset of RRSIG records covers (RFC 4034 §3.1.1).
@@ -135,35 +138,52 @@ func (c *RRsets) Next() (set RRset, ok bool) {
 		return RRset{}, false
 	}
 	c.left--
-	h := c.arena[c.at : c.at+setHeader]
-	body := c.at + setHeader
-	c.at = body + int(binary.LittleEndian.Uint32(h[8:]))
+	at := c.at
+	c.at = at + setHeader + int(binary.LittleEndian.Uint32(c.arena[at+8:]))
+	return rrsetAt(c.arena, at, c.left, c.edited), true
+}
+
+// rrsetAt returns the RRset that lies at an offset of a zone's memory, when so many of
+// the node follow.
+func rrsetAt(arena []byte, at, left int, edited *Zone) RRset {
+	h := arena[at : at+setHeader]
 	t := rdata.Type(binary.LittleEndian.Uint16(h))
+	at += setHeader
 	return RRset{
 		Type:   t,
 		TTL:    rdata.TTL(binary.LittleEndian.Uint32(h[4:])),
-		more:   uint32(c.left) | uint32(linkLenOf(t))<<16,
+		more:   uint32(left) | uint32(linkLenOf(t))<<16,
 		Count:  int(binary.LittleEndian.Uint16(h[2:])),
-		body:   c.arena[body:c.at],
-		edited: c.edited,
-	}, true
+		body:   arena[at : at+int(binary.LittleEndian.Uint32(h[8:]))],
+		edited: edited,
+	}
 }
 
 // RRset returns the RRset of n with type t. Of RRSIG it is the first; RRsets has
-// the others.
+// the others. (It goes on by itself, for a cursor would be copied, for which the
+// processor has to wait until it is written.)
 func (z *Zone) RRset(n Node, t rdata.Type) (set RRset, ok bool) {
-	sets := z.RRsets(n)
-	for ; sets.left > 0; sets.left-- {
-		h := sets.arena[sets.at : sets.at+setHeader]
+	arena, at, edited := z.arena, int(n)*nodeUnit, (*Zone)(nil)
+	if z.over != nil {
+		arena, at = z.over.place(arena, n)
+		if !z.linksHold {
+			edited = z
+		}
+	}
+	left := int(binary.LittleEndian.Uint16(arena[at+nodeSets:]))
+	at += nodeName + int(arena[at+nodeNameLen])
+	for left > 0 {
+		left--
+		h := arena[at : at+setHeader]
 		if got := rdata.Type(binary.LittleEndian.Uint16(h)); got >= t {
 			if got == t {
-				return sets.Next()
+				return rrsetAt(arena, at, left, edited), true
 			}
 			if got != rdata.TypeRRSIG {
 				break
 			}
 		}
-		sets.at += setHeader + int(binary.LittleEndian.Uint32(h[8:]))
+		at += setHeader + int(binary.LittleEndian.Uint32(h[8:]))
 	}
 	return RRset{}, false
 }

@@ -117,7 +117,8 @@ func (q *Query) UDPLimit() int {
 // Parse reads msg into q and says what becomes of it. It allocates nothing.
 func (q *Query) Parse(msg []byte) Verdict {
 	q.Msg, q.Name, q.Type, q.Class = msg, dnsname.Name{}, 0, 0
-	q.QuestionEnd, q.TSIG, q.Rcode, q.EDNS = HeaderLen, 0, RcodeNoError, EDNS{}
+	q.QuestionEnd, q.TSIG, q.Rcode = HeaderLen, 0, RcodeNoError
+	q.EDNS = EDNS{} // in its place; among the others it would be made elsewhere and copied
 	// A response is never answered, lest two servers talk for ever; nor is what
 	// has no whole header.
 	if len(msg) < HeaderLen || msg[2]&flagQR != 0 {
@@ -255,14 +256,13 @@ func (q *Query) parseRecords() Rcode {
 // RDATA. It reports whether the options are well formed (RFC 6891 §6.1.2). What only
 // servers say, a response may have without having been asked for it.
 func (e *EDNS) parse(fixed, options []byte, isResponse bool) bool {
-	*e = EDNS{
-		Present: true,
-		UDPSize: binary.BigEndian.Uint16(fixed[2:]),
-		Version: fixed[5],
-		DO:      fixed[6]&0x80 != 0,
-		CO:      fixed[6]&0x40 != 0,
-		Options: options,
-	}
+	*e = EDNS{}
+	e.Present = true
+	e.UDPSize = binary.BigEndian.Uint16(fixed[2:])
+	e.Version = fixed[5]
+	e.DO = fixed[6]&0x80 != 0
+	e.CO = fixed[6]&0x40 != 0
+	e.Options = options
 	for len(options) > 0 {
 		if len(options) < 4 || 4+int(binary.BigEndian.Uint16(options[2:])) > len(options) {
 			*e = EDNS{}

@@ -112,7 +112,8 @@ func (n *Node) explainName(ctx context.Context, s *Snapshot, e *explain.Explanat
 		defer fresh.Close()
 		x.resolver = fresh
 	}
-	p := s.decide(q, a)
+	var p plan
+	s.decide(q, &a, &p)
 	if p.recurse {
 		e.Add(explain.Admission, fmt.Sprintf("%s may use the resolver", from))
 	} else {
@@ -153,7 +154,7 @@ func (n *Node) explainZone(ctx context.Context, s *Snapshot, e *explain.Explanat
 		e.Outcome = out.Rcode().String()
 		return
 	}
-	e.Add(explain.Zone, fmt.Sprintf("zone %s (serial %d) is ours: %s", idOf(p.in.viewName(), p.zone.Origin()), p.zone.Serial(), outcome.Kind), foundText(p.zone, outcome)...)
+	e.Add(explain.Zone, fmt.Sprintf("zone %s (serial %d) is ours: %s", idOf(p.in.viewName(), p.zone.Origin()), p.zone.Serial(), outcome.Kind), foundText(p.zone, q.Name, outcome)...)
 	switch {
 	case outcome.Kind == answer.Steered:
 		outcome = s.explainSteer(e, p.in.steeredQuestion(answer.Options{}, q, p.zone, x.near, e.At), outcome, &out)
@@ -177,14 +178,14 @@ func (n *Node) explainZone(ctx context.Context, s *Snapshot, e *explain.Explanat
 }
 
 // foundText says where the name fell in the zone.
-func foundText(z *zone.Zone, o answer.Outcome) []string {
+func foundText(z *zone.Zone, name dnsname.Name, o answer.Outcome) []string {
 	var lines []string
 	add := func(what string, n zone.Node) {
 		if n != 0 {
 			lines = append(lines, fmt.Sprintf("%s: %s", what, z.Name(n)))
 		}
 	}
-	f := o.First
+	f := z.Lookup(name)
 	if f.Exact == 0 {
 		add("closest encloser", f.Encloser)
 	}

@@ -41,41 +41,48 @@ type plan struct {
 	why      string // of a refusal: constant text, for EDE and explain
 }
 
-// decide says who answers q, which is signed with key if that is set. It is the one
-// place where that is decided; explain asks it too.
-func (s *Snapshot) decide(q *dnswire.Query, a asker) plan {
+// refuse makes a plan a refusal.
+func (p *plan) refuse(rcode dnswire.Rcode, ede dnswire.EDE, why string) {
+	*p = plan{rcode: rcode, ede: ede, why: why}
+}
+
+// decide says in p, which is zero, who answers q. It is the one place where that is
+// decided; explain asks it too.
+func (s *Snapshot) decide(q *dnswire.Query, a *asker, p *plan) {
 	switch {
 	case q.Class == rdata.ClassCH:
-		return s.decideChaos(q)
+		*p = s.decideChaos(q)
+		return
 	case q.Class != rdata.ClassIN && q.Class != rdata.ClassANY:
-		return plan{rcode: dnswire.RcodeRefused, ede: dnswire.EDENotSupported, why: "only class IN is served"}
+		p.refuse(dnswire.RcodeRefused, dnswire.EDENotSupported, "only class IN is served")
+		return
 	case q.Type.IsMeta() && q.Type != rdata.TypeANY:
 		if q.Type == rdata.TypeAXFR || q.Type == rdata.TypeIXFR {
-			return plan{transfer: true}
+			p.transfer = true
+			return
 		}
 		ede := dnswire.EDENotSupported
 		if q.Type == rdata.TypeNXNAME { // RFC 9824 §3.5
 			ede = dnswire.EDEInvalidQueryType
 		}
-		return plan{rcode: dnswire.RcodeFormErr, ede: ede, why: "not a type that can be asked for"}
+		p.refuse(dnswire.RcodeFormErr, ede, "not a type that can be asked for")
+		return
 	}
 	allowed := s.recursion.Allows(a.client)
-	p := plan{recurse: allowed && q.RD(), fromHere: allowed && !q.RD()}
+	p.recurse, p.fromHere = allowed && q.RD(), allowed && !q.RD()
 	p.zone, p.in = s.find(q.Name, q.Type)
-	if p.zone == nil && (s.isBroken(q.Name) || s.under != nil && s.under.isBroken(q.Name)) {
-		return plan{rcode: dnswire.RcodeServFail, ede: dnswire.EDENotReady, why: "the zone is configured here, but there is no version of it to serve"}
-	}
-	if p.zone == nil && !allowed {
-		p.rcode, p.ede, p.why = dnswire.RcodeRefused, dnswire.EDENotAuthoritative, "not a zone of this server, and no recursion for this client"
-	}
-	if p.zone == nil && allowed {
+	switch {
+	case p.zone != nil:
+		if !p.in.mayQuery(p.zone, a.client, a.key) {
+			p.refuse(dnswire.RcodeRefused, dnswire.EDEProhibited, "the zone is not for this client")
+		}
+	case s.isBroken(q.Name) || s.under != nil && s.under.isBroken(q.Name):
+		p.refuse(dnswire.RcodeServFail, dnswire.EDENotReady, "the zone is configured here, but there is no version of it to serve")
+	case allowed:
 		p.zone, p.in = s.special(q), s
-		return p
+	default:
+		p.refuse(dnswire.RcodeRefused, dnswire.EDENotAuthoritative, "not a zone of this server, and no recursion for this client")
 	}
-	if p.zone != nil && !p.in.mayQuery(p.zone, a.client, a.key) {
-		return plan{rcode: dnswire.RcodeRefused, ede: dnswire.EDEProhibited, why: "the zone is not for this client"}
-	}
-	return p
 }
 
 // isBroken reports whether n belongs to a zone that could not be loaded.
@@ -115,8 +122,9 @@ func (n *Node) answer(s *Snapshot, r *dnsserver.Request, key dnsname.Name) dnsse
 	if a.key = key; len(s.views) > 0 || r.Query.EDNS.Subnet != nil {
 		s, a = s.enter(r, key)
 	}
-	p := s.decide(&r.Query, a)
-	n.note(s, p, r)
+	var p plan
+	s.decide(&r.Query, &a, &p)
+	n.note(s, &p, r)
 	r.Out.SetRA(p.recurse || p.fromHere)
 	switch {
 	case p.rcode != dnswire.RcodeNoError:
@@ -124,10 +132,10 @@ func (n *Node) answer(s *Snapshot, r *dnsserver.Request, key dnsname.Name) dnsse
 		r.Out.SetEDE(p.ede, p.why)
 		return dnsserver.Answered
 	case p.zone != nil:
-		if p.in.reporting != nil && !n.report(p, r) {
+		if p.in.reporting != nil && !n.report(&p, r) {
 			return dnsserver.Answered
 		}
-		return n.queryZone(s, p, r, a)
+		return n.queryZone(s, &p, r, &a)
 	case p.recurse:
 		return n.recurse(s, r, a)
 	case p.transfer:
@@ -142,7 +150,7 @@ func (n *Node) answer(s *Snapshot, r *dnsserver.Request, key dnsname.Name) dnsse
 
 // queryZone answers from a zone of ours. What lies beyond the zone, below a
 // delegation or at the end of an alias, is the resolver's if it may be asked.
-func (n *Node) queryZone(s *Snapshot, p plan, r *dnsserver.Request, a asker) dnsserver.Verdict {
+func (n *Node) queryZone(s *Snapshot, p *plan, r *dnsserver.Request, a *asker) dnsserver.Verdict {
 	if r.Query.EDNS.ZoneVersion || r.Query.EDNS.Expire {
 		n.addZoneOptions(p.in, p.zone, &r.Query, &r.Out)
 	}
@@ -154,7 +162,8 @@ func (n *Node) queryZone(s *Snapshot, p plan, r *dnsserver.Request, a asker) dns
 	if r.Query.EDNS.DO {
 		options.Live, options.Work = p.in.signerOf(p.zone), live.Work{Now: r.Now, Proven: r.Transport != dnsserver.UDP || r.HasCookie}
 	}
-	outcome := answer.With(options, &r.Query, p.zone, r.Rotation, &r.Out)
+	var outcome answer.Outcome
+	answer.Into(&outcome, &options, &r.Query, p.zone, r.Rotation, &r.Out)
 	if outcome.Kind == answer.Steered {
 		var scope int
 		outcome, scope = steered.Add(p.in.steeredQuestion(options, &r.Query, p.zone, a.near, r.Now), outcome, &r.Out)
@@ -171,7 +180,7 @@ func (n *Node) queryZone(s *Snapshot, p plan, r *dnsserver.Request, a asker) dns
 		}
 		if outcome.Aliases > 0 {
 			learnCut(n.cacheOf(s), r.Now, p.zone, outcome.Last.Cut)
-			return n.resolveAlias(s, r, a)
+			return n.resolveAlias(s, r, *a)
 		}
 		r.Out.Rollback(start)
 		r.Out.SetAA(false)
@@ -180,10 +189,10 @@ func (n *Node) queryZone(s *Snapshot, p plan, r *dnsserver.Request, a asker) dns
 			return dnsserver.Answered
 		}
 		learnCut(n.cacheOf(s), r.Now, p.zone, outcome.Last.Cut)
-		return n.recurse(s, r, a)
+		return n.recurse(s, r, *a)
 	case answer.Partial:
 		if p.recurse && !outcome.Truncated {
-			return n.resolveAlias(s, r, a)
+			return n.resolveAlias(s, r, *a)
 		}
 	}
 	return dnsserver.Answered

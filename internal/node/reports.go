@@ -45,7 +45,7 @@ func compileReporting(zones []config.Zone) map[dnsname.Name]reporting {
 // report takes a report, or names the agent in the answer. It returns false when the
 // reporter has to come again over TCP: over UDP anybody could say anything
 // (RFC 9567 §9).
-func (n *Node) report(p plan, r *dnsserver.Request) bool {
+func (n *Node) report(p *plan, r *dnsserver.Request) bool {
 	zone, ok := p.in.reporting[p.zone.Origin()]
 	if !ok {
 		return true

@@ -103,7 +103,7 @@ func (o *observer) close() {
 }
 
 // note says of a query what it was answered from, if somebody wants to know.
-func (n *Node) note(s *Snapshot, p plan, r *dnsserver.Request) {
+func (n *Node) note(s *Snapshot, p *plan, r *dnsserver.Request) {
 	if n.logs.observer == nil {
 		return
 	}

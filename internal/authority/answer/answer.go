@@ -51,8 +51,7 @@ func (k Kind) String() string {
 // are those of the zone that was asked.
 type Outcome struct {
 	Kind      Kind
-	First     zone.Found  // where the question's name fell
-	Last      zone.Found  // where the last name of the alias chain fell; First if there was none
+	Last      zone.Found  // where the last name of the alias chain fell; the question's if there was none
 	Aliases   int         // CNAMEs followed, those made from a DNAME included
 	Wildcard  bool        // some record was synthesised from a wildcard
 	Truncated bool        // something required did not fit
@@ -65,9 +64,9 @@ type response struct {
 	z        *zone.Zone
 	out      *dnswire.Builder
 	rotation uint32 // by how many places RRsets are rotated
-	outcome  Outcome
+	outcome  *Outcome
 	proofs   *proofs // nil if the client did not ask for DNSSEC, or the zone is not signed
-	Options
+	*Options
 
 	// targets is where in the message the RDATA of the records of the RRset added
 	// last begins, for its targets to be pointed to; 0 where that is not known. More
@@ -99,24 +98,31 @@ func Answer(q *dnswire.Query, z *zone.Zone, rotation uint32, out *dnswire.Builde
 }
 
 // With is Answer with options.
-func With(o Options, q *dnswire.Query, z *zone.Zone, rotation uint32, out *dnswire.Builder) Outcome {
+func With(o Options, q *dnswire.Query, z *zone.Zone, rotation uint32, out *dnswire.Builder) (outcome Outcome) {
+	Into(&outcome, &o, q, z, rotation, out)
+	return outcome
+}
+
+// Into is With for the way of a query, which says in outcome, a zero one, how the answer
+// came about: a copy of what was just written has the processor wait.
+func Into(outcome *Outcome, o *Options, q *dnswire.Query, z *zone.Zone, rotation uint32, out *dnswire.Builder) {
 	if q.EDNS.DO && (z.IsSigned() || o.Live != nil) {
-		return answerSigned(o, q, z, rotation, out)
+		answerSigned(outcome, o, q, z, rotation, out)
+		return
 	}
-	r := response{q: q, z: z, out: out, rotation: rotation, Options: o}
-	return r.run()
+	r := response{q: q, z: z, out: out, rotation: rotation, Options: o, outcome: outcome}
+	r.run()
 }
 
 // run is Answer, without or with the proofs of r.
-func (r *response) run() Outcome {
-	q, z, out := r.q, r.z, r.out
-	found := z.Lookup(q.Name)
-	r.outcome.First, r.outcome.Last = found, found
+func (r *response) run() {
+	q, out, found := r.q, r.out, &r.outcome.Last
+	r.z.Locate(q.Name, found)
 	switch {
 	case found.Encloser == 0:
 		r.outcome.Kind = Refused
 		out.SetRcode(dnswire.RcodeRefused)
-		return r.outcome
+		return
 	case !r.isDelegated(found):
 		out.SetAA(true) // RFC 1035 §4.1.1: AA is about the question's name, whatever the chain leads to
 	}
@@ -129,7 +135,6 @@ func (r *response) run() Outcome {
 	if r.outcome.Truncated {
 		out.SetTC(true)
 	}
-	return r.outcome
 }
 
 // progress is what comes after a name was dealt with.
@@ -142,7 +147,7 @@ const (
 
 // answer deals with one name: step 3 of RFC 1034 §4.3.2. A name that is an alias
 // is left to follow.
-func (r *response) answer(name dnsname.Name, found zone.Found) progress {
+func (r *response) answer(name dnsname.Name, found *zone.Found) progress {
 	switch {
 	case r.isDelegated(found): // step 3b
 		r.refer(found.Cut)
@@ -164,7 +169,7 @@ func (r *response) answer(name dnsname.Name, found zone.Found) progress {
 
 // isDelegated reports whether found belongs to the zone below a cut. The DS
 // records at the cut itself do not (RFC 4035 §3.1.4.1).
-func (r *response) isDelegated(found zone.Found) bool {
+func (r *response) isDelegated(found *zone.Found) bool {
 	return found.Cut != 0 && !(r.q.Type == rdata.TypeDS && found.Cut == found.Exact)
 }
 
@@ -220,11 +225,11 @@ func (r *response) isUnready(node zone.Node) bool {
 // the answer arrived as outcome says. With o.Live the proof is made for the question: the
 // zone's own says that the name has all that it may be answered with.
 func DenyType(o Options, q *dnswire.Query, z *zone.Zone, outcome Outcome, out *dnswire.Builder) live.Reason {
-	r := response{q: q, z: z, out: out, Options: o}
+	ended := Outcome{Last: outcome.Last}
+	r := response{q: q, z: z, out: out, Options: &o, outcome: &ended}
 	if q.EDNS.DO && (z.IsSigned() || o.Live != nil) {
 		r.proofs = new(proofs)
 	}
-	r.outcome.Last = outcome.Last
 	if r.denyType(z.Name(outcome.Last.Exact)); r.outcome.Truncated {
 		out.SetTC(true)
 	}
@@ -272,7 +277,7 @@ func (r *response) denyName(name dnsname.Name) {
 	}
 	r.addSOA()
 	if r.proofs != nil {
-		r.proveNoName(name, r.outcome.Last)
+		r.proveNoName(name, &r.outcome.Last)
 		r.addProofs()
 	}
 }
@@ -283,7 +288,7 @@ func (r *response) denyType(name dnsname.Name) {
 	r.outcome.Kind = NoData
 	r.addSOA()
 	if r.proofs != nil {
-		r.proveNoType(name, r.outcome.Last)
+		r.proveNoType(name, &r.outcome.Last)
 		r.addProofs()
 	}
 }

@@ -39,11 +39,11 @@ func (p *proofs) need(n zone.Node) {
 	}
 }
 
-// answerSigned is Answer with proofs, which live in its stack frame.
-func answerSigned(o Options, q *dnswire.Query, z *zone.Zone, rotation uint32, out *dnswire.Builder) Outcome {
+// answerSigned is Into with proofs, which live in its stack frame.
+func answerSigned(outcome *Outcome, o *Options, q *dnswire.Query, z *zone.Zone, rotation uint32, out *dnswire.Builder) {
 	var p proofs
-	r := response{q: q, z: z, out: out, rotation: rotation, proofs: &p, Options: o}
-	return r.run()
+	r := response{q: q, z: z, out: out, rotation: rotation, proofs: &p, Options: o, outcome: outcome}
+	r.run()
 }
 
 // addProofs adds the denying records that are needed and not in the message yet.
@@ -159,7 +159,7 @@ func (r *response) addDelegationSecurity(cut zone.Node) {
 
 // proveNoName proves that name, which fell to found, does not exist, nor a
 // wildcard that would answer for it.
-func (r *response) proveNoName(name dnsname.Name, found zone.Found) {
+func (r *response) proveNoName(name dnsname.Name, found *zone.Found) {
 	if r.isCompact() {
 		r.denyLive(name, 0, 0)
 		return
@@ -181,7 +181,7 @@ func (r *response) proveNoName(name dnsname.Name, found zone.Found) {
 
 // proveNoType proves that name, which fell to found, exists without the type
 // asked for, or that the wildcard that answers for it does not have the type.
-func (r *response) proveNoType(name dnsname.Name, found zone.Found) {
+func (r *response) proveNoType(name dnsname.Name, found *zone.Found) {
 	if r.Live != nil && r.proveLive(name, found) {
 		return
 	}
@@ -201,7 +201,7 @@ func (r *response) proveNoType(name dnsname.Name, found zone.Found) {
 
 // proveLive is proveNoType with a record made for the question: in a compact zone, and
 // for what a steered name has no address of now.
-func (r *response) proveLive(name dnsname.Name, found zone.Found) bool {
+func (r *response) proveLive(name dnsname.Name, found *zone.Found) bool {
 	node := found.Exact
 	if node == 0 {
 		node = found.Wildcard
@@ -248,7 +248,7 @@ func (r *response) proveNode(node zone.Node) {
 
 // proveExpansion proves that the wildcard which answers for name may do so,
 // because no closer match exists.
-func (r *response) proveExpansion(name dnsname.Name, found zone.Found) {
+func (r *response) proveExpansion(name dnsname.Name, found *zone.Found) {
 	if r.isCompact() {
 		return // the name is signed as if it stood in the zone
 	}

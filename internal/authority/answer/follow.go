@@ -36,7 +36,7 @@ func (l *link) has(name dnsname.Name) bool {
 // follow adds the CNAME of name, which is an alias by itself, by a wildcard or by
 // a DNAME above it, and goes on with its target (RFC 1034 §4.3.2 step 3a). up is
 // the alias that led to name, nil for the question's.
-func (r *response) follow(name dnsname.Name, found zone.Found, up *link) {
+func (r *response) follow(name dnsname.Name, found *zone.Found, up *link) {
 	r.outcome.Kind = Partial // until the end of the chain is reached
 	l := link{name: name, length: 1, up: up}
 	if up != nil {
@@ -59,7 +59,8 @@ func (r *response) follow(name dnsname.Name, found zone.Found, up *link) {
 		r.goOnWith(l, data)
 		return
 	}
-	r.goOn(l, r.z.Name(target), r.z.At(target))
+	next := r.z.At(target)
+	r.goOn(l, r.z.Name(target), &next)
 }
 
 // goOnWith goes on with the name in data, which may have capital letters.
@@ -68,7 +69,8 @@ func (r *response) goOnWith(l link, data []byte) {
 	target := wire[:copy(wire[:], data)]
 	dnsname.Lower(target)
 	name := dnsname.View(target)
-	r.goOn(l, name, r.z.Lookup(name))
+	found := r.z.Lookup(name)
+	r.goOn(l, name, &found)
 }
 
 // redirect adds the DNAME of the node owner, above the name of l, and the CNAME
@@ -103,11 +105,12 @@ func (r *response) redirect(l link, owner zone.Node) {
 		r.outcome.Aliases++
 		return
 	}
-	r.goOn(l, name, r.z.Lookup(name))
+	found := r.z.Lookup(name)
+	r.goOn(l, name, &found)
 }
 
 // goOn answers for the target of the alias l.
-func (r *response) goOn(l link, target dnsname.Name, found zone.Found) {
+func (r *response) goOn(l link, target dnsname.Name, found *zone.Found) {
 	r.outcome.Aliases++
 	switch {
 	case r.q.Type == rdata.TypeCNAME: // a CNAME made from a DNAME is what was asked for
@@ -116,7 +119,7 @@ func (r *response) goOn(l link, target dnsname.Name, found zone.Found) {
 	case l.length > maxAliases, l.has(target), found.Encloser == 0: // the limit, a loop, another zone
 		return
 	}
-	r.outcome.Last = found
+	r.outcome.Last = *found
 	if r.answer(target, found) == alias {
 		r.follow(target, found, &l)
 	}
@@ -126,7 +129,7 @@ func (r *response) goOn(l link, target dnsname.Name, found zone.Found) {
 // for a Steered name, at which the answer arrived as outcome says. The result is that of
 // the whole chain; it may be Steered again.
 func Follow(o Options, q *dnswire.Query, z *zone.Zone, outcome Outcome, target []byte, out *dnswire.Builder) Outcome { //arch:size what With needs, and where it stands
-	r := response{q: q, z: z, out: out, Options: o, outcome: outcome}
+	r := response{q: q, z: z, out: out, Options: &o, outcome: &outcome}
 	var p proofs
 	if q.EDNS.DO && (z.IsSigned() || o.Live != nil) {
 		r.proofs = &p
@@ -139,5 +142,5 @@ func Follow(o Options, q *dnswire.Query, z *zone.Zone, outcome Outcome, target [
 	if r.outcome.Truncated {
 		out.SetTC(true)
 	}
-	return r.outcome
+	return outcome
 }

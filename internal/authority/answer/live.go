@@ -180,7 +180,7 @@ func insertType(types []rdata.Type, t rdata.Type) []rdata.Type {
 // for a name at which an answer from z was Steered. The result says why not, if not; then
 // the caller takes back what it has put. full reports whether it was for want of room.
 func Sign(o Options, q *dnswire.Query, z *zone.Zone, set rdata.RRset, out *dnswire.Builder) (reason live.Reason, full bool) {
-	r := response{q: q, z: z, out: out, Options: o}
+	r := response{q: q, z: z, out: out, Options: &o, outcome: &Outcome{}}
 	at := 0
 	if q.Name.IsSubdomainOf(set.Name) {
 		at = dnswire.HeaderLen + q.Name.Len() - set.Name.Len()

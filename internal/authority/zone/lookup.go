@@ -28,15 +28,22 @@ type Found struct {
 // and one probe for a name that exists; for another, a second pass and at most
 // seven more probes. No name costs more than the deepest one of the zone,
 // however many labels it has (RFC 1035 allows 127).
-func (z *Zone) Lookup(n dnsname.Name) Found {
+func (z *Zone) Lookup(n dnsname.Name) (f Found) {
+	z.Locate(n, &f)
+	return f
+}
+
+// Locate is Lookup into f, which is zero.
+func (z *Zone) Locate(n dnsname.Name, f *Found) {
 	wire := n.Wire()
 	var starts [dnsname.MaxLabels + 1]uint8
 	labels, ok := splitBelow(wire, z.origin.Wire(), &starts)
 	if !ok {
-		return Found{}
+		return
 	}
 	if labels > int(z.depth) {
-		return z.foundAbove(wire, &starts, labels)
+		z.foundAbove(wire, &starts, labels, f)
+		return
 	}
 	hash, end := z.originHash, len(wire)-z.origin.Len()
 	for i := labels - 1; i >= 0; i-- {
@@ -45,24 +52,23 @@ func (z *Zone) Lookup(n dnsname.Name) Found {
 		end = start
 	}
 	if node := z.probe(hash, wire); node != 0 {
-		return z.found(node)
+		f.Exact, f.Encloser = node, node
+		f.Cut, f.DNAME = z.coverOf(z.cover(node))
+		return
 	}
-	return z.foundAbove(wire, &starts, labels)
+	z.foundAbove(wire, &starts, labels, f)
 }
 
-// found describes a name that has a node.
-func (z *Zone) found(n Node) Found {
+// At is what Lookup finds for the name of n.
+func (z *Zone) At(n Node) Found {
 	cut, dname := z.coverOf(z.cover(n))
 	return Found{Exact: n, Encloser: n, Cut: cut, DNAME: dname}
 }
 
-// At is what Lookup finds for the name of n.
-func (z *Zone) At(n Node) Found { return z.found(n) }
-
 // foundAbove describes a name that has no node, given the starts of its labels
 // below the origin. All ancestors of a node are nodes, so the closest encloser
 // is found by bisection over the number of labels.
-func (z *Zone) foundAbove(wire string, starts *[dnsname.MaxLabels + 1]uint8, labels int) Found {
+func (z *Zone) foundAbove(wire string, starts *[dnsname.MaxLabels + 1]uint8, labels int, f *Found) {
 	var hashes [dnsname.MaxLabels + 1]uint64                    // of the ancestor with so many labels below the origin
 	encloser, low, high := apex, 0, min(labels, int(z.depth)+1) // the ancestor with low labels exists, that with high does not
 	hash, end := z.originHash, len(wire)-z.origin.Len()
@@ -83,8 +89,8 @@ func (z *Zone) foundAbove(wire string, starts *[dnsname.MaxLabels + 1]uint8, lab
 	if cover == 0 && z.HasDNAME(encloser) {
 		cover = encloser
 	}
-	cut, dname := z.coverOf(cover)
-	return Found{Encloser: encloser, Cut: cut, DNAME: dname, Wildcard: z.wildcard(encloser)}
+	f.Encloser, f.Wildcard = encloser, z.wildcard(encloser)
+	f.Cut, f.DNAME = z.coverOf(cover)
 }
 
 // coverOf returns a cover as what it is.

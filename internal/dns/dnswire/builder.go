@@ -32,7 +32,7 @@ type Builder struct {
 	whole   int    // octets, with all that is added
 	query   *Query
 	names   compressor
-	counts  [3]uint16
+	counts  sectionCounts
 	rcode   Rcode
 	flags   [2]byte // third and fourth octet, without QR and rcode
 	primed  bool    // names has the question's name
@@ -65,7 +65,7 @@ func (b *Builder) Reset(q *Query, buf []byte, limit int) {
 		b.limit -= optLen
 	}
 	b.flags = [2]byte{q.Msg[2] & (0x78 | flagRD), q.Msg[3] & flagCD}
-	b.counts, b.rcode = [3]uint16{}, q.Rcode
+	b.counts, b.rcode = 0, q.Rcode
 	b.primed, b.hasEDE, b.optionsLen = false, false, 0
 }
 
@@ -118,12 +118,19 @@ func (b *Builder) Len() int { return len(b.msg) }
 func (b *Builder) Message() []byte { return b.msg }
 
 // Count returns the number of records in section s.
-func (b *Builder) Count(s Section) int { return int(b.counts[s]) }
+func (b *Builder) Count(s Section) int { return int(b.counts.of(s)) }
+
+// sectionCounts is how many records each section has, in 16 bits each: a number, which is
+// kept in a register and copied as one. No message has 65,536 records.
+type sectionCounts uint64
+
+func (c sectionCounts) of(s Section) uint16   { return uint16(c >> (16 * s)) }
+func (c *sectionCounts) add(s Section, n int) { *c += sectionCounts(n) << (16 * s) }
 
 // Mark is a state of the Builder to come back to; see Rollback.
 type Mark struct {
 	length int
-	counts [3]uint16
+	counts sectionCounts
 }
 
 // Mark returns the present state.
@@ -131,7 +138,7 @@ func (b *Builder) Mark() Mark { return Mark{len(b.msg), b.counts} }
 
 // Truncate takes back all records, so that the client asks again over TCP.
 func (b *Builder) Truncate() {
-	b.msg, b.counts, b.hasEDE = b.msg[:b.query.QuestionEnd], [3]uint16{}, false
+	b.msg, b.counts, b.hasEDE = b.msg[:b.query.QuestionEnd], 0, false
 	b.SetTC(true)
 }
 
@@ -168,7 +175,7 @@ func (b *Builder) Add(s Section, owner dnsname.Name, t rdata.Type, c rdata.Class
 	}
 	binary.BigEndian.PutUint16(msg[lengthAt:], uint16(len(msg)-lengthAt-2))
 	b.msg = msg
-	b.counts[s]++
+	b.counts.add(s, 1)
 	return true
 }
 
@@ -197,7 +204,7 @@ func (b *Builder) AddReady(s Section, count int, records []byte) bool {
 		return false
 	}
 	b.msg = append(b.msg, records...)
-	b.counts[s] += uint16(count)
+	b.counts.add(s, count)
 	return true
 }
 
@@ -227,14 +234,14 @@ func (b *Builder) Finish() []byte {
 	if b.query.QuestionEnd > HeaderLen {
 		questions = 1
 	}
-	additional := b.counts[Additional]
+	additional := b.counts.of(Additional)
 	if b.query.EDNS.Present {
 		additional++
 		msg = b.appendOPT(msg, rcode)
 	}
 	binary.BigEndian.PutUint16(msg[4:], questions)
-	binary.BigEndian.PutUint16(msg[6:], b.counts[Answer])
-	binary.BigEndian.PutUint16(msg[8:], b.counts[Authority])
+	binary.BigEndian.PutUint16(msg[6:], b.counts.of(Answer))
+	binary.BigEndian.PutUint16(msg[8:], b.counts.of(Authority))
 	binary.BigEndian.PutUint16(msg[10:], additional)
 	b.msg = msg
 	return msg

@@ -38,6 +38,6 @@ func (b *Builder) AddBelow(s Section, r rdata.Record, suffixLen, suffixAt int) b
 	msg = binary.BigEndian.AppendUint32(msg, uint32(r.TTL))
 	msg = binary.BigEndian.AppendUint16(msg, uint16(len(r.Data)))
 	b.msg = append(msg, r.Data...)
-	b.counts[s]++
+	b.counts.add(s, 1)
 	return true
 }

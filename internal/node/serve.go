@@ -14,6 +14,7 @@ import (
 	"pharos/internal/authority/signer"
 	"pharos/internal/cluster/state"
 	"pharos/internal/resolver/outbound"
+	"pharos/internal/traffic/geoip"
 )
 
 // Serve runs a node with the given configuration file until ctx ends.
@@ -68,6 +69,14 @@ func Check(path string, report io.Writer) error {
 	if cfg.Resolver.RootHints != "" {
 		if _, err := outbound.ReadHints(cfg.Resolver.RootHints); err != nil {
 			errs = append(errs, fmt.Errorf("resolver.rootHints: %w", err))
+		}
+	}
+	if cfg.Steering.Database != "" {
+		d, err := geoip.Open(cfg.Steering.Database)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("steering.database: %w", err))
+		} else {
+			fmt.Fprintf(report, "places: %s\n", d.Source())
 		}
 	}
 	if err := checkCertificates(cfg, report); err != nil {

@@ -113,8 +113,9 @@ func newExplain() *cobra.Command {
 		Use:   "explain NAME|URL|ID",
 		Short: "Show why the running node answers what it answers",
 		Long: `Ask the running node to make one decision as it would make it now, and show every
-step: the zone or the servers that answered, what the cache had, the pool, its
-policy, each member with its state and the reason for it, and who was picked.
+step: the zone or the servers that answered, what the cache had, the pool, what
+each filter took in and left, each member with its state and the reason for it, who
+was picked, and what would change that.
 
 An ID, such as servfail-0k3m9x2q, is what clients find in the extended error of a
 SERVFAIL: it shows what was tried then, for a day.
@@ -126,6 +127,7 @@ the zone cuts and the proofs.`,
   pharos explain www.example.com --resolve --svg answer.svg
   pharos explain servfail-0k3m9x2q
   pharos explain www.example.com --type AAAA --from 192.0.2.7
+  pharos explain www.example.com --client 192.0.2.53 --ecs 10.1.2.0/24
   pharos explain http://www.example.com/shop/cart -o json`,
 		Args: argsBetween(1, 1, "one NAME, URL or ID"),
 	}
@@ -134,6 +136,8 @@ the zone cuts and the proofs.`,
 	method := c.Flags().String("method", "GET", "request `method` of a URL")
 	from := c.Flags().String("from", "", "`address` of the client to decide for (default: this machine's)")
 	subnet := c.Flags().String("subnet", "", "`network` that the client asks for (EDNS client subnet), if it is trusted")
+	c.Flags().StringVar(from, "client", "", "the same as --from")
+	c.Flags().StringVar(subnet, "ecs", "", "the same as --subnet")
 	resolve := c.Flags().Bool("resolve", false, "resolve with an empty cache, and show every server asked")
 	picture := c.Flags().String("svg", "", "also write the steps as a picture to this `file`")
 	c.RunE = func(c *cobra.Command, args []string) error {

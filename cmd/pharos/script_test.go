@@ -43,6 +43,10 @@ func TestMain(m *testing.M) {
 //	needpeers PROGRAM...  fails without programs of others where they are required
 //	guide FILE OLD=NEW... writes the shell commands of docs/FILE, block by block, to
 //	                      the files step1, step2 ..., with OLD replaced by NEW
+//	server [-takes D] [-length N] [-session COOKIE] NAME TEXT  starts an origin server
+//	spread [-at N] [-jar NAME] N URL HOST [FIELD:VALUE...]  sends N requests, some at
+//	                      once, with %n replaced by the number of the request, and prints
+//	                      how many had which answer
 //	waitsigned ZONE       reloads until the node signs a zone
 //	member KIND NAME      starts a server that a check can be made of; NAME becomes its address
 //	say NAME TEXT         has the member NAME of kind agent say something else
@@ -53,7 +57,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"freeports": freePorts, "waitready": waitReady, "origin": origin, "readme": readme, "fetch": fetch, "edit": edit, "touch": touch,
-			"needpeers": needPeers, "guide": guide, "waitsigned": waitSigned, "keyfiles": keyFiles,
+			"needpeers": needPeers, "guide": guide, "waitsigned": waitSigned, "keyfiles": keyFiles, "spread": spread, "server": server,
 			"member": member, "say": say, "waitmember": waitMember,
 		},
 	})

@@ -77,8 +77,10 @@ internal/resolver/rulebook:     internal/dns/... internal/authority/zone interna
 internal/resolver/rewrite:      internal/dns/... internal/resolver/policy internal/resolver/localdata internal/resolver/dns64 internal/resolver/iterate internal/resolver/rrcache
 
 internal/traffic/health:
-internal/traffic/pool:          internal/traffic/health
-internal/traffic/balance:       internal/traffic/pool internal/traffic/health
+internal/traffic/consistent:
+internal/traffic/pool:          internal/traffic/health internal/traffic/consistent
+internal/traffic/balance:       internal/traffic/pool internal/traffic/health internal/traffic/consistent
+internal/traffic/affinity:      internal/traffic/pool internal/traffic/health internal/traffic/consistent
 internal/traffic/steer:         internal/dns/dnsname internal/dns/rdata internal/traffic/pool internal/traffic/health internal/serve/admission
 internal/traffic/geoip:         internal/diskfile internal/traffic/steer internal/traffic/pool
 internal/traffic/checkspec:     internal/cluster/state internal/traffic/health
@@ -87,7 +89,7 @@ internal/traffic/probe:         internal/dns/... internal/diskfile internal/traf
 internal/proxy/http1:
 internal/proxy/route:           internal/proxy/http1
 internal/proxy/tlscert:         internal/diskfile
-internal/proxy/httpproxy:       internal/proxy/http1 internal/proxy/route internal/traffic/balance internal/traffic/pool internal/traffic/health
+internal/proxy/httpproxy:       internal/proxy/http1 internal/proxy/route internal/traffic/balance internal/traffic/affinity internal/traffic/consistent internal/traffic/pool internal/traffic/health
 
 internal/cluster/document:      internal/dns/dnsname
 internal/cluster/state:         internal/cluster/document internal/dns/dnsname internal/dns/rdata internal/traffic/steer
@@ -146,7 +148,7 @@ var pure = []string{
 	"internal/authority/steered", "internal/authority/kasp", "internal/authority/skr", "internal/authority/bootstrap",
 	"internal/resolver/rrcache", "internal/resolver/cachefile", "internal/resolver/iterate", "internal/resolver/fairness", "internal/resolver/anchor", "internal/resolver/localroot", "internal/resolver/failures",
 	"internal/resolver/policy", "internal/resolver/localdata", "internal/resolver/dns64", "internal/resolver/rewrite",
-	"internal/traffic/health", "internal/traffic/checkspec", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/steer",
+	"internal/traffic/health", "internal/traffic/checkspec", "internal/traffic/consistent", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/affinity", "internal/traffic/steer",
 	"internal/proxy/http1", "internal/proxy/route",
 	"internal/cluster/document", "internal/cluster/state",
 	"internal/serve/admission", "internal/serve/cookie", "internal/serve/ratelimit", "internal/serve/proxyheader",

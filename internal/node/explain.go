@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"strings"
 	"time"
 
 	"pharos/internal/admin/api"
@@ -22,7 +21,6 @@ import (
 	"pharos/internal/proxy/route"
 	"pharos/internal/resolver/outbound"
 	"pharos/internal/resolver/rrcache"
-	"pharos/internal/traffic/pool"
 )
 
 // Explain makes the decision that a query or a request would meet now, with the
@@ -332,40 +330,12 @@ func (n *Node) explainURL(ctx context.Context, s *Snapshot, e *explain.Explanati
 		e.Outcome, e.Result = "no route: 404", nil
 		return nil
 	}
-	explainPick(e, s.gateway.Pool(trace.Route).View())
+	target := httpproxy.Target{Client: r.From, Host: u.Host, Path: path}
+	if u.RawQuery != "" {
+		target.Query = "?" + u.RawQuery
+	}
+	chosen := s.gateway.Pool(trace.Route)
+	ask, keyed := n.gateway.AskFor(target, chosen)
+	n.explainPick(e, chosen, s.gateway.Affinity(trace.Route), ask, keyed)
 	return nil
-}
-
-// explainPick tells who can serve a request, and who is next.
-func explainPick(e *explain.Explanation, v *pool.View) {
-	var lines []string
-	for _, m := range v.Members {
-		line := fmt.Sprintf("%s %s %s", m.Name, m.Address, m.State)
-		if m.Cause != "" {
-			line += " (" + m.Cause + ")"
-		}
-		if why := v.Tier.Excludes(m.State); why != "" {
-			line += ": out, " + why
-		} else {
-			line += fmt.Sprintf(": in, weight %d", m.Weight)
-		}
-		lines = append(lines, line)
-	}
-	e.Add(explain.Pool, fmt.Sprintf("pool %s: %d of %d members can be picked (%s)", v.Name, len(v.Eligible), len(v.Members), v.Tier), lines...)
-	if v.AllDown {
-		e.Warnings = append(e.Warnings, fmt.Sprintf("no member of pool %s is healthy, so all that are not drained are used", v.Name))
-	}
-	if len(v.Order) == 0 {
-		e.Outcome, e.Result = "nobody to carry it to: 503", nil
-		return
-	}
-	var names []string
-	for _, i := range v.Eligible {
-		names = append(names, v.Members[i].Name)
-	}
-	e.Add(explain.Pick, fmt.Sprintf("%s takes turns among %s; a failed attempt goes on to another one", v.Policy, strings.Join(names, ", ")))
-	e.Outcome, e.Result = "carried to pool "+v.Name, nil
-	for _, i := range v.Eligible {
-		e.Result = append(e.Result, v.Members[i].Name+" "+v.Members[i].Address.String())
-	}
 }

@@ -87,6 +87,7 @@ type Node struct {
 	reports   reportLog            // of resolvers, about zones of ours
 	edns      edns
 	gateway   *httpproxy.Server // nil without an address
+	secret    []byte            // that signs its cookies
 	gatewayOn []net.Listener
 	admin     *http.Server
 	adminOn   net.Listener
@@ -171,6 +172,9 @@ func (n *Node) build(cfg *config.Config, o Options) error {
 	}
 	n.openRoot(cfg)
 	n.changeZone, n.updates = n.changeInLedger, n.newUpdates()
+	if err := n.openSecret(cfg); err != nil {
+		return err
+	}
 	if err := n.publish(cfg, n.loadState(cfg)); err != nil {
 		return err
 	}
@@ -318,6 +322,7 @@ func (n *Node) Run(ctx context.Context, reload <-chan struct{}) error {
 	background, stop := context.WithCancel(context.Background())
 	parts.Go(func() { n.watchFiles(background, reload) })
 	parts.Go(func() { n.followCatalogs(background) })
+	parts.Go(func() { n.warm(background) })
 	n.goLive()
 	parts.Go(func() { n.followStore(background) }) // beside the data plane, never before it
 	n.log.Info("serving", "config", n.path, "listeners", n.listeners())

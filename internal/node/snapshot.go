@@ -29,7 +29,7 @@ import (
 	"pharos/internal/resolver/rrcache"
 	"pharos/internal/resolver/rulebook"
 	"pharos/internal/serve/admission"
-	"pharos/internal/traffic/checkspec"
+	"pharos/internal/traffic/affinity"
 	"pharos/internal/traffic/health"
 	"pharos/internal/traffic/pool"
 	"pharos/internal/traffic/steer"
@@ -107,6 +107,8 @@ type before struct {
 	aliased *aliases.Driver                                   // nil while nothing is served: pharos check
 	parts   func(*config.View, *Snapshot) (*viewParts, error) // of a view
 
+	secret []byte // that signs cookies of the gateway
+
 	cache *rrcache.Cache // of the resolver; nil while nothing is served
 	guide *guide         // what steering goes by; nil while nothing is served
 
@@ -127,7 +129,7 @@ func compile(cfg *config.Config, st *state.State, from before) (*Snapshot, error
 	}
 	resources := st.Resources()
 	var err error
-	if s.pools, err = pool.NewRegistry(poolSpecs(resources.Pools), from.status, prevPools); err != nil {
+	if s.pools, err = pool.NewRegistry(poolSpecs(resources.Pools, cfg.Place), from.status, prevPools); err != nil {
 		return nil, err
 	}
 	if s.recursion, err = admission.AllowOnly(cfg.Resolver.Allow); err != nil {
@@ -141,7 +143,7 @@ func compile(cfg *config.Config, st *state.State, from before) (*Snapshot, error
 	}
 	s.restricted, s.designated = cfg.Restricted(), designatedBy(cfg)
 	s.reporting = compileReporting(cfg.Zones)
-	if s.gateway, err = compileRoutes(resources.Routes, s.pools, prev); err != nil {
+	if s.gateway, err = compileRoutes(resources.Routes, s.pools, affinitySpecs(resources.Pools, from.secret), prev); err != nil {
 		return nil, err
 	}
 	steered := from.steers(resources.Steer)
@@ -159,32 +161,7 @@ func compile(cfg *config.Config, st *state.State, from before) (*Snapshot, error
 	return s, s.compileViews(cfg, from)
 }
 
-func poolSpecs(pools []state.Pool) []pool.Spec {
-	specs := make([]pool.Spec, len(pools))
-	for i, p := range pools {
-		spec := pool.Spec{Name: p.Name, Check: checkspec.Of(p.Check)}
-		if err := spec.Policy.UnmarshalText([]byte(p.Policy)); err != nil {
-			panic("BUG: " + err.Error()) // the configuration has checked it
-		}
-		for _, m := range p.Members {
-			spec.Members = append(spec.Members, pool.MemberSpec{
-				Name: m.Name, Address: m.Address, Weight: m.Weight, Drain: m.Drain,
-				Tier: m.Tier, Capacity: m.Capacity, Bandwidth: int64(m.Bandwidth), Place: placeOf(m.Place), Host: hostOf(m.Host),
-			})
-		}
-		specs[i] = spec
-	}
-	return specs
-}
-
-func placeOf(p state.Place) pool.Place {
-	return pool.Place{
-		Continent: p.Continent, Country: p.Country, Region: p.Region, Zone: p.Zone,
-		Latitude: p.Location.Latitude, Longitude: p.Location.Longitude,
-	}
-}
-
-func compileRoutes(routes []state.Route, pools *pool.Registry, prev *Snapshot) (*httpproxy.Table, error) {
+func compileRoutes(routes []state.Route, pools *pool.Registry, affinities map[string]affinity.Spec, prev *Snapshot) (*httpproxy.Table, error) {
 	rules := make([]route.Rule, len(routes))
 	for i, r := range routes {
 		rules[i] = route.Rule{Host: r.Host, Path: r.Path, Pool: r.Pool}
@@ -193,7 +170,7 @@ func compileRoutes(routes []state.Route, pools *pool.Registry, prev *Snapshot) (
 	if prev != nil {
 		before = prev.gateway
 	}
-	table, errs := httpproxy.NewTable(rules, pools.Pools(), before)
+	table, errs := httpproxy.NewTable(rules, pools.Pools(), affinities, before)
 	return table, errors.Join(errs...)
 }
 

@@ -47,6 +47,7 @@ func (n *Node) beside(prev *Snapshot) before {
 		stages: n.stages(aliasStage(n.aliases)), aliased: n.aliases, keys: n.signers.Keys,
 		accepted: n.accepted, gateRules: new(sameRules), remarks: new(remarks), images: n.images, signatures: n.signatures, parts: n.partsOf,
 		journals: n.journals, serials: n.serials, raise: n.raise, cache: n.cache, guide: n.guide, exports: n.exports,
+		secret: n.secret,
 	}
 }
 

@@ -628,6 +628,10 @@ type Gateway struct {
 	TrustedProxies []netip.Prefix `json:"trustedProxies" default:"" max:"10000" example:"10.0.0.0/8"`
 	// AccessLog is where each request leaves a line: a file, stdout or off.
 	AccessLog string `json:"accessLog" format:"file" default:"off" example:"/var/log/pharos/access.log"`
+	// AffinitySecret is a file with the secret that signs cookies of pools with affinity:
+	// 32 octets or more in hexadecimal. Gateways that serve the same clients must have
+	// the same one. Default: a secret that is made, in the data folder.
+	AffinitySecret string `json:"affinitySecret,omitzero" format:"file" default:"" example:"/etc/pharos/affinity.secret"`
 	// Timeouts end what takes too long.
 	Timeouts GatewayTimeouts `json:"timeouts"`
 	// Limits refuse what is too much.

@@ -32,6 +32,7 @@ var formats = map[string]format{
 	"hostname":   {`a host name or an address, like "www.example.com"`, checkHostname},
 	"urlPath":    {`a path that begins with "/", like "/api/"`, checkURLPath},
 	"file":       {"a file name", checkFile},
+	"token":      {"1 to 63 letters, digits or other characters that the name of a field or cookie may have", checkToken},
 	"country":    {`a code of two capital letters, like "DE"`, checkCountry},
 }
 
@@ -100,6 +101,19 @@ func checkURLPath(text string) string {
 	for i := range len(text) {
 		if c := text[i]; c <= ' ' || c >= 0x7f || c == '?' || c == '#' {
 			return "has a character that no path has"
+		}
+	}
+	return ""
+}
+
+// checkToken checks the name of a field or cookie (RFC 9110 §5.6.2).
+func checkToken(text string) string {
+	if text == "" || len(text) > MaxIdentifier {
+		return "is empty or longer than 63 characters"
+	}
+	for i := range len(text) {
+		if !isAlphanumeric(text[i]) && strings.IndexByte("!#$%&'*+-.^_`|~", text[i]) < 0 {
+			return "has a character that cannot stand there"
 		}
 	}
 	return ""

@@ -127,6 +127,7 @@ func (n *poolNames) require(path, pool string, report Report) {
 // check reports what is wrong within one pool; paths begin with at.
 func (p *Pool) check(at string, report Report) {
 	p.Check.check(at+"check.", report)
+	p.checkPicking(at, report)
 	names, addresses := map[string]int{}, map[netip.AddrPort]int{}
 	for i, m := range p.Members {
 		where := fmt.Sprintf("%smembers[%d]", at, i)

@@ -52,6 +52,17 @@ type Pool struct {
 	// same one for the same key. first takes the first one that has capacity left, in
 	// the order of tiers and of members.
 	Policy string `json:"policy" enum:"roundRobin,weightedRoundRobin,leastConnections,leastResponseTime,leastBandwidth,hash,twoChoices,random,first" default:"roundRobin" example:"weightedRoundRobin"`
+	// Hash is what the policy hash goes by.
+	Hash Hash `json:"hash,omitzero"`
+	// SlowStart is the time over which a member that has become healthy gets its whole
+	// share: a tenth at first, then more in 20 steps. 0: the whole share at once.
+	SlowStart document.Duration `json:"slowStart,omitzero" default:"0s" min:"0s" max:"1h" example:"30s"`
+	// LocalFirst prefers members near this node (place) while they have capacity:
+	// those of its zone, then of its region, country, continent, and then the others.
+	// With region, zones make no difference, and so on. Tier goes before nearness.
+	LocalFirst string `json:"localFirst,omitzero" enum:"continent,country,region,zone" default:"" example:"zone"`
+	// Affinity brings a client of the gateway back to the member that served it before.
+	Affinity Affinity `json:"affinity,omitzero"`
 	// Check is how each member's health is found out.
 	Check Check `json:"check"`
 	// Members are the servers. When none is healthy all are used, since a

@@ -15,6 +15,7 @@ type client struct {
 	// Constant after newClient.
 	server     *Server
 	shard      *shard
+	lane       uint32 // of picks
 	conn       net.Conn
 	peer       netip.Addr
 	local      string // our address, for requests that name no host
@@ -49,7 +50,8 @@ const (
 )
 
 func newClient(s *Server, conn net.Conn) *client {
-	c := &client{server: s, conn: conn, shard: &s.shards[s.nextID.Add(1)%shardCount], local: conn.LocalAddr().String(), descriptor: descriptorOf(conn)}
+	id := s.nextID.Add(1)
+	c := &client{server: s, conn: conn, shard: &s.shards[id%shardCount], lane: uint32(id - 1), local: conn.LocalAddr().String(), descriptor: descriptorOf(conn)}
 	if a, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
 		c.peer = a.Addr().Unmap().WithZone("")
 	}
@@ -71,9 +73,7 @@ func (c *client) spellPeer() peerText {
 	if c.peer.Is6() {
 		p.forwarded = append(append([]byte(`for="[`), p.address...), `]"`...)
 	}
-	for _, network := range c.server.cfg.Trusted {
-		p.trusted = p.trusted || network.Contains(c.peer)
-	}
+	p.trusted = c.server.isTrusted(c.peer)
 	return p
 }
 

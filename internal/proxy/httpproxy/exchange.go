@@ -42,6 +42,7 @@ type exchange struct {
 	route    *route.Route
 	pool     *pool.Pool
 	counters *PoolCounters
+	choice   choice
 	member   *pool.Member
 	began    time.Time
 	asked    time.Time     // when the member at hand was turned to
@@ -75,6 +76,7 @@ func (x *exchange) reset() {
 	x.path, x.table, x.route, x.pool, x.counters, x.member = nil, nil, nil, nil, nil, nil
 	x.upload, x.upgrade, x.sending = nil, nil, http1.NoContent
 	x.status, x.started, x.tries, x.received, x.sent, x.reason = 0, false, 0, 0, 0, ""
+	x.choice.counted = 0
 	x.backAt, x.backTo = 0, 0
 }
 
@@ -128,4 +130,5 @@ func (x *exchange) shrink() {
 	}
 	x.at, x.filled = 0, 0
 	x.table, x.route, x.pool, x.counters, x.member, x.upload = nil, nil, nil, nil, nil, nil
+	x.choice.view, x.choice.load, x.choice.affinity = nil, nil, nil
 }

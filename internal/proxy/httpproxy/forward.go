@@ -133,6 +133,7 @@ func (c *client) appendResponseHead(b []byte, x *exchange, framing http1.Framing
 	resp := &x.resp
 	b = http1.AppendStatusLine(b, resp.Status(), resp.Reason())
 	b = appendResponseFields(b, resp)
+	b = x.choice.appendCookie(b, x.choice.at)
 	if _, has := resp.Get(http1.FieldDate); !has {
 		// RFC 9110 §6.6.1: who forwards a response without Date MUST add it.
 		b = x.stamp.appendDate(b, x.began)

@@ -336,7 +336,7 @@ func TestNoRouteAndNoMember(t *testing.T) {
 	if got := g.ask(get(byeField)); !strings.HasPrefix(got, "HTTP/1.1 503 ") || !strings.Contains(got, "destination_unavailable") {
 		t.Errorf("empty pool: got %q", got)
 	}
-	none, _ := NewTable(nil, nil, nil)
+	none, _ := NewTable(nil, nil, nil, nil)
 	g = startGateway(t, Config{Table: func() *Table { return none }})
 	// The connection stays: nothing about its framing is in doubt.
 	got := g.ask(get("") + get(byeField))

@@ -140,7 +140,7 @@ func TestCounters(t *testing.T) {
 		t.Errorf("origins: %+v", o)
 	}
 	// The next table keeps the counters of pools that stay.
-	next, errs := NewTable(nil, g.table.pools, g.table)
+	next, errs := NewTable(nil, g.table.pools, nil, g.table)
 	if len(errs) > 0 || next.Pools()[0] != p {
 		t.Errorf("counters of a kept pool were lost")
 	}

@@ -9,7 +9,6 @@ import (
 
 	"pharos/internal/proxy/http1"
 	"pharos/internal/proxy/route"
-	"pharos/internal/traffic/balance"
 	"pharos/internal/traffic/health"
 	"pharos/internal/traffic/pool"
 )
@@ -187,10 +186,10 @@ func (c *client) isTooLarge(x *exchange) bool {
 // askMembers asks one member of the pool after the other until one answers.
 // Only a request that is safe to repeat goes to a second one.
 func (c *client) askMembers(x *exchange) (keep bool, r refusal) {
-	view, load := x.pool.View(), x.pool.Load()
-	var tried [maxTries]int
+	h := &x.choice
+	h.begin(c, x)
 	for {
-		m := balance.PickExcept(view, 0, load, tried[:x.tries])
+		m := h.next(x.tries)
 		if m < 0 && x.tries == 0 {
 			x.counters.NoMember.Add(1)
 			return false, refusal{status: 503, kind: "destination_unavailable", text: "no member of the pool takes requests"}
@@ -202,7 +201,7 @@ func (c *client) askMembers(x *exchange) (keep bool, r refusal) {
 			x.counters.Retries.Add(1)
 			c.shard.retries.Add(1)
 		}
-		x.member, tried[x.tries] = &view.Members[m], m
+		x.member, x.choice.at = &h.view.Members[m], m
 		x.tries++
 		keep, r = c.askMember(x, x.member)
 		if !r.retry || x.tries == c.server.limits.Tries || time.Since(x.began) > c.server.limits.RetryWithin {
@@ -213,11 +212,11 @@ func (c *client) askMembers(x *exchange) (keep bool, r refusal) {
 
 // askMember sends the request to one member and passes its response on.
 func (c *client) askMember(x *exchange, m *pool.Member) (keep bool, r refusal) {
-	m.Load.Active.Add(1)
-	defer m.Load.Active.Add(-1)
 	if x.asked = x.began; x.tries > 1 {
 		x.asked = time.Now()
 	}
+	x.beginLoad(c)
+	defer func() { x.endLoad(c, r.blame) }()
 	o := c.server.originOf(m.Address)
 	o.requests.Add(1)
 	for fresh := false; ; fresh = true {
@@ -257,6 +256,10 @@ func (c *client) converse(x *exchange, oc *originConn) (keep, keepOrigin bool, r
 		return false, false, r
 	}
 	r = c.awaitHead(x, oc)
+	if !r.isSet() {
+		x.noteHead(c)
+		x.choice.settled(x, x.choice.at)
+	}
 	if !r.isSet() && x.resp.Status() == 101 {
 		return false, false, c.tunnel(x, oc)
 	}

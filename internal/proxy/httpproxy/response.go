@@ -184,6 +184,8 @@ func (w *contentWriter) send(b []byte) refusal {
 	var began time.Time
 	if large {
 		began = time.Now()
+		x.choice.noted = began.Sub(c.server.began)
+		x.noteCarried()
 	}
 	if err := c.writeNow(c.conn, c.descriptor, b); err != nil {
 		if isTimeout(err) {

@@ -2,6 +2,7 @@ package httpproxy
 
 import (
 	"pharos/internal/proxy/route"
+	"pharos/internal/traffic/affinity"
 	"pharos/internal/traffic/pool"
 )
 
@@ -11,31 +12,48 @@ type Table struct {
 	routes   *route.Table
 	pools    []*pool.Pool // by route.Route.Index
 	counters []*PoolCounters
+
+	affinities []*affinity.Affinity // nil: the pool has none
 }
 
 // NewTable compiles rules over pools. All errors are returned, and the table
 // without the bad rules. prev, if not nil, is the table it follows: pools that
-// keep their name keep their counters.
-func NewTable(rules []route.Rule, pools []*pool.Pool, prev *Table) (*Table, []error) {
+// keep their name keep their counters, and the clients that their affinity
+// remembers. affinities are by name of pool, for those that have one.
+func NewTable(rules []route.Rule, pools []*pool.Pool, affinities map[string]affinity.Spec, prev *Table) (*Table, []error) {
 	names := make([]string, len(pools))
 	for i, p := range pools {
 		names[i] = p.Name()
 	}
 	routes, errs := route.Compile(rules, names)
-	t := &Table{routes: routes, pools: pools, counters: make([]*PoolCounters, len(pools))}
-	kept := map[string]*PoolCounters{}
+	t := &Table{routes: routes, pools: pools, counters: make([]*PoolCounters, len(pools)), affinities: make([]*affinity.Affinity, len(pools))}
+	kept, known := map[string]*PoolCounters{}, map[string]*affinity.Affinity{}
 	if prev != nil {
 		for i, p := range prev.pools {
-			kept[p.Name()] = prev.counters[i]
+			kept[p.Name()], known[p.Name()] = prev.counters[i], prev.affinities[i]
 		}
 	}
 	for i, name := range names {
 		if t.counters[i] = kept[name]; t.counters[i] == nil {
 			t.counters[i] = &PoolCounters{Name: name}
 		}
+		if spec, has := affinities[name]; has {
+			t.affinities[i] = affinity.New(name, memberNames(pools[i]), spec, known[name])
+		}
 	}
 	return t, errs
 }
+
+func memberNames(p *pool.Pool) []string {
+	var names []string
+	for _, m := range p.View().Members {
+		names = append(names, m.Name)
+	}
+	return names
+}
+
+// Affinity returns that of the pool that r leads to; nil if it has none.
+func (t *Table) Affinity(r *route.Route) *affinity.Affinity { return t.affinities[r.Index] }
 
 // Routes returns the compiled routes.
 func (t *Table) Routes() *route.Table { return t.routes }

@@ -4,6 +4,7 @@ import (
 	"crypto/sha1"
 	"encoding/base64"
 	"net"
+	"time"
 
 	"pharos/internal/proxy/http1"
 )
@@ -38,6 +39,7 @@ func (c *client) tunnel(x *exchange, oc *originConn) refusal {
 	}()
 	x.sent += c.pass(c.conn, oc.conn, x.back)
 	<-done
+	x.choice.noted = time.Since(c.server.began)
 	x.rewind()
 	return refusal{}
 }

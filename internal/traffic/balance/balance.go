@@ -1,60 +1,228 @@
 // Package balance picks a member of a pool. It owns the policies at the moment of
-// a pick; what can be decided before (who is eligible, the order of a cycle) is in
-// the view, compiled by package pool.
+// a pick; what can be decided before (who is eligible, the order of a cycle, tables)
+// is in the view, compiled by package pool.
+//
+//	Pick: level by level (failover tier, then distance)
+//	        by the policy, from the level's tables and the loads of its members
+//	        passed over: who has no capacity left, who was tried
 //
 // Entry points: Pick, PickExcept for a retry on another member, Peek to explain.
 //
+// What a policy goes by, and how exact it is:
+//
+//	roundRobin, weightedRoundRobin  a cycle; exact in each lane (pool.Lanes)
+//	random, twoChoices              draws that go by the turn, so that they can be told again
+//	leastConnections, leastResponseTime, leastBandwidth
+//	                                the least one on the level's board (pool.Board), which
+//	                                races and time make wrong for a few picks
+//	hash                            the key, then the load if there is a bound
+//	first                           the first with capacity left
+//
 // Concurrency: picks run at once on any number of goroutines over one immutable
-// view; the only thing they write is one atomic counter of Load. They take no lock
-// and allocate nothing.
+// view; what they write is the counter of their lane, and bounds on the board, which are hints.
+// They take no lock and allocate nothing. No clock: Ask says what time it is.
 package balance
 
 import (
+	"time"
+
+	"pharos/internal/traffic/consistent"
 	"pharos/internal/traffic/pool"
 )
 
 // Load is the counters of a pool that picks turn on; Pool.Load gives them.
 type Load = pool.Load
 
+// Ask is what a pick goes by, beside the view and the loads.
+type Ask struct {
+	// Key is what the policy hash hashes; others do not look at it.
+	Key uint64
+	// Lane spreads those who ask over cursors: the number of a connection.
+	Lane uint32
+	// Now is the time on the clock that MemberLoad was told of.
+	Now time.Duration
+}
+
+// pick is one pick under way.
+type pick struct {
+	Ask
+	view   *pool.View
+	load   *Load
+	turn   uint64
+	tried  []int
+	peek   bool // leaves no trace
+	within *pool.Level
+}
+
 // Pick returns the member of v to use, as an index of v.Members, or -1 if there is
-// none: a pool without members, or with all of them draining. key is what hashing
-// policies hash; round robin does not look at it.
-func Pick(v *pool.View, key uint64, l *Load) int {
-	order := v.Order
-	if len(order) == 0 {
+// none: a pool without members, or with all of them draining.
+func Pick(v *pool.View, l *Load, a Ask) int {
+	if len(v.Levels) == 0 {
 		return -1
 	}
-	return int(order[(l.Picks.Add(1)-1)%uint64(len(order))])
+	p := pick{Ask: a, view: v, load: l, turn: l.Turn(a.Lane), within: &v.Levels[0]}
+	m := p.choose()
+	if p.within.Bounded && !v.Members[m].HasRoom(a.Now) {
+		return p.spill(m)
+	}
+	return m
 }
 
 // Peek returns what Pick would return now, and leaves the turn where it is: for
 // explain.
-func Peek(v *pool.View, key uint64, l *Load) int {
-	if len(v.Order) == 0 {
+func Peek(v *pool.View, l *Load, a Ask) int {
+	if len(v.Levels) == 0 {
 		return -1
 	}
-	return int(v.Order[l.Picks.Load()%uint64(len(v.Order))])
+	p := pick{Ask: a, view: v, load: l, turn: l.PeekTurn(a.Lane), within: &v.Levels[0], peek: true}
+	m := p.choose()
+	if p.within.Bounded && !v.Members[m].HasRoom(a.Now) {
+		return p.spill(m)
+	}
+	return m
 }
 
 // PickExcept is Pick for a retry: it passes over the members in tried. When every
 // eligible one was tried it takes a spare (not probed yet), so that a request is
 // given up only when there is nobody left to ask; then it returns -1.
-func PickExcept(v *pool.View, key uint64, l *Load, tried []int) int {
+func PickExcept(v *pool.View, l *Load, a Ask, tried []int) int {
 	if len(tried) == 0 {
-		return Pick(v, key, l)
+		return Pick(v, l, a)
 	}
-	if len(v.Order) == 0 {
+	if len(v.Levels) == 0 {
 		return -1
 	}
-	turn := l.Picks.Add(1) - 1
-	if m := firstNot(tried, v.Order, turn); m >= 0 {
+	p := pick{Ask: a, view: v, load: l, turn: l.Turn(a.Lane), tried: tried}
+	if m := p.anyLevel(); m >= 0 {
 		return m
 	}
-	// The order of a cycle may be one member for long; the eligible are few.
-	if m := firstNot(tried, v.Eligible, turn); m >= 0 {
+	return firstNot(tried, v.Spare, p.turn)
+}
+
+// spill returns a member with capacity left, of this level or the ones after it. If
+// nobody has any it is first, whom the policy chose: the gateway does not refuse what
+// a member might still take.
+func (p *pick) spill(first int) int {
+	if m := p.anyLevel(); m >= 0 && p.view.Members[m].HasRoom(p.Now) {
 		return m
 	}
-	return firstNot(tried, v.Spare, turn)
+	return first
+}
+
+// anyLevel returns the first usable member, level by level: one with capacity left,
+// or else one that was not tried; -1 if all were.
+func (p *pick) anyLevel() int {
+	otherwise := -1
+	for i := range p.view.Levels {
+		p.within = &p.view.Levels[i]
+		m := p.choose()
+		if !p.isUsable(m) {
+			m = p.walk()
+		}
+		if m >= 0 && p.isUsable(m) {
+			return m
+		}
+		if otherwise < 0 {
+			if otherwise = firstNot(p.tried, p.within.Order, p.turn); otherwise < 0 {
+				otherwise = firstNot(p.tried, p.within.Members, p.turn)
+			}
+		}
+	}
+	return otherwise
+}
+
+func (p *pick) isUsable(m int) bool {
+	return !contains(p.tried, m) && (!p.within.Bounded || p.view.Members[m].HasRoom(p.Now))
+}
+
+// walk returns the next usable member in the order of the level, or -1.
+func (p *pick) walk() int {
+	for _, members := range [2][]int32{p.within.Order[:min(maxWalk, len(p.within.Order))], p.within.Members} {
+		n := uint64(len(members))
+		for i := range n {
+			if m := int(members[(p.turn+i)%n]); p.isUsable(m) {
+				return m
+			}
+		}
+	}
+	return -1
+}
+
+// choose returns the member of p.within that the policy chooses.
+func (p *pick) choose() int {
+	l := p.within
+	if len(l.Members) == 1 {
+		return int(l.Members[0])
+	}
+	switch p.view.Policy {
+	case pool.LeastConnections, pool.LeastResponseTime, pool.LeastBandwidth:
+		return p.least()
+	case pool.Hash:
+		return p.hashed()
+	case pool.TwoChoices:
+		return p.twoChoices()
+	case pool.Random:
+		return int(l.Members[l.DrawOne(consistent.Mix(p.random()))])
+	case pool.First:
+		return p.first()
+	}
+	return int(l.Order[p.turn%uint64(len(l.Order))])
+}
+
+// random returns a number that differs from pick to pick and lane to lane; mixed, it
+// is a draw.
+func (p *pick) random() uint64 { return (p.turn*pool.Lanes + uint64(p.Lane%pool.Lanes)) * 2 }
+
+// twoChoices draws two members by weight and takes the one that promises the earlier
+// answer (Mitzenmacher 2001). Weights count in the draw; in the comparison only what
+// is in flight is by weight, or they would count twice.
+func (p *pick) twoChoices() int {
+	l, random := p.within, p.random()
+	a := l.DrawOne(consistent.Mix(random))
+	second := consistent.Mix(random + 1)
+	b := l.DrawOne(second)
+	for i := uint64(1); a == b && i <= 4; i++ {
+		b = l.DrawOne(consistent.Mix(second + i))
+	}
+	tick := pool.Tick(p.Now)
+	if l.Loads[b].Expected(tick, l.Inverse[b]) < l.Loads[a].Expected(tick, l.Inverse[a]) {
+		a = b
+	}
+	return int(l.Members[a])
+}
+
+// first returns the first member that can take more, or the first one.
+func (p *pick) first() int {
+	l := p.within
+	if !l.Bounded {
+		return p.firstOf(l.Members)
+	}
+	from := 0
+	if l.Board != nil && p.turn%firstAnew != 0 {
+		from = min(int(l.Board.Top[0].Load()), len(l.Members)-1) // all before are full
+	}
+	for i, m := range l.Members[from:] {
+		if p.isUsable(int(m)) {
+			if l.Board != nil && len(p.tried) == 0 {
+				l.Board.Top[0].Store(uint32(from + i))
+			}
+			return int(m)
+		}
+	}
+	return p.firstOf(l.Members)
+}
+
+// firstAnew: one pick of so many looks at all members from the first one, since one
+// that was over its bandwidth is not by time alone.
+const firstAnew = 64
+
+func (p *pick) firstOf(members []int32) int {
+	for _, m := range members {
+		if !contains(p.tried, int(m)) {
+			return int(m)
+		}
+	}
+	return int(members[0])
 }
 
 // maxWalk bounds the search through a cycle: with weights of 60,000 to 1 the heavy

@@ -29,6 +29,21 @@ func viewOf(policy pool.Policy, weights []int, down ...int) *pool.View {
 	}, nil)
 }
 
+// publish makes a pool of Up members with a policy of kind k.
+func publish(k kind, weights []int) *pool.Pool {
+	spec := pool.Spec{Name: "web", Policy: k.policy, Hash: k.hash}
+	for i, w := range weights {
+		addr := netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
+		spec.Members = append(spec.Members, pool.MemberSpec{Name: fmt.Sprint(i), Address: netip.AddrPortFrom(addr, 80), Weight: w})
+	}
+	up := func(health.Target) health.Status { return health.Status{State: health.Up} }
+	r, err := pool.NewRegistry([]pool.Spec{spec}, up, nil)
+	if err != nil {
+		panic(err)
+	}
+	return r.Pool("web")
+}
+
 func equalWeights(n int) []int { return slices.Repeat([]int{1}, n) }
 
 func randomWeights(n int) []int {
@@ -51,7 +66,7 @@ func sumOf(weights []int) (sum int) {
 func picks(v *pool.View, l *Load, n int) []int {
 	count := make([]int, len(v.Members))
 	for range n {
-		count[Pick(v, 0, l)]++
+		count[Pick(v, l, Ask{})]++
 	}
 	return count
 }
@@ -60,7 +75,7 @@ func TestRoundRobinTakesTurns(t *testing.T) {
 	v, l := viewOf(pool.RoundRobin, []int{9, 1, 1, 1}, 2), new(Load)
 	var got []int
 	for range 7 {
-		got = append(got, Pick(v, 0, l))
+		got = append(got, Pick(v, l, Ask{}))
 	}
 	if want := []int{0, 1, 3, 0, 1, 3, 0}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
@@ -73,7 +88,9 @@ func TestWeightedDistributionIsExact(t *testing.T) {
 	for _, n := range []int{2, 10, 300} {
 		weights := randomWeights(n)
 		v, l := viewOf(pool.WeightedRoundRobin, weights), new(Load)
-		l.Picks.Store(12345)
+		for range 12345 {
+			l.Turn(0)
+		}
 		if got := picks(v, l, len(v.Order)); !slices.Equal(got, weights) {
 			t.Errorf("%d members: picked %v, want %v", n, got, weights)
 		}
@@ -84,27 +101,16 @@ func TestWeightedDistributionIsExact(t *testing.T) {
 func TestPeek(t *testing.T) {
 	v, l := viewOf(pool.WeightedRoundRobin, []int{5, 1, 1}), new(Load)
 	for range 20 {
-		want := Peek(v, 0, l)
-		if again := Peek(v, 0, l); again != want {
+		want := Peek(v, l, Ask{})
+		if again := Peek(v, l, Ask{}); again != want {
 			t.Fatalf("peeked %d, then %d", want, again)
 		}
-		if got := Pick(v, 0, l); got != want {
+		if got := Pick(v, l, Ask{}); got != want {
 			t.Fatalf("peeked %d, picked %d", want, got)
 		}
 	}
-	if got := Peek(viewOf(pool.RoundRobin, nil), 0, l); got != -1 {
+	if got := Peek(viewOf(pool.RoundRobin, nil), l, Ask{}); got != -1 {
 		t.Errorf("of nobody: %d", got)
-	}
-}
-
-// The cursor may pass the end of its numbers.
-func TestCursorWraps(t *testing.T) {
-	v, l := viewOf(pool.RoundRobin, equalWeights(4)), new(Load)
-	l.Picks.Store(^uint64(0) - 1)
-	for range 6 {
-		if m := Pick(v, 0, l); m < 0 || m > 3 {
-			t.Fatalf("picked %d", m)
-		}
 	}
 }
 
@@ -136,7 +142,7 @@ func TestPickExcept(t *testing.T) {
 		for range 50 {
 			var tried []int
 			for {
-				m := PickExcept(v, 0, l, tried)
+				m := PickExcept(v, l, Ask{}, tried)
 				if m < 0 {
 					break
 				}
@@ -163,7 +169,7 @@ func TestPickExceptFindsTheLast(t *testing.T) {
 		}
 	}
 	for turn := range n {
-		if got := PickExcept(v, 0, l, tried); got != last {
+		if got := PickExcept(v, l, Ask{}, tried); got != last {
 			t.Fatalf("turn %d: got %d, want %d", turn, got, last)
 		}
 	}
@@ -177,17 +183,17 @@ func TestPickExceptTakesSpares(t *testing.T) {
 	states := map[uint16]health.State{80: health.Up, 81: health.Unknown, 82: health.Down}
 	v := pool.Compile(spec, func(t health.Target) health.Status { return health.Status{State: states[t.Address.Port()]} }, nil)
 	l := new(Load)
-	if m := PickExcept(v, 0, l, []int{0}); m != 1 {
+	if m := PickExcept(v, l, Ask{}, []int{0}); m != 1 {
 		t.Errorf("after the only Up member got %d, want 1, the Unknown one", m)
 	}
-	if m := PickExcept(v, 0, l, []int{0, 1}); m != -1 {
+	if m := PickExcept(v, l, Ask{}, []int{0, 1}); m != -1 {
 		t.Errorf("got %d, want -1: a Down member is not tried while another was Up", m)
 	}
 }
 
 func TestPickFromNobody(t *testing.T) {
 	v := viewOf(pool.RoundRobin, nil)
-	if Pick(v, 0, new(Load)) != -1 || PickExcept(v, 0, new(Load), []int{0}) != -1 {
+	if Pick(v, new(Load), Ask{}) != -1 || PickExcept(v, new(Load), Ask{}, []int{0}) != -1 {
 		t.Error("picked from an empty pool")
 	}
 }
@@ -218,31 +224,10 @@ func TestPicksAtOnce(t *testing.T) {
 func TestNoAllocs(t *testing.T) {
 	v, l := viewOf(pool.WeightedRoundRobin, randomWeights(1000)), new(Load)
 	tried := []int{1, 2, 3}
-	if n := testing.AllocsPerRun(1000, func() { Pick(v, 7, l) }); n != 0 {
+	if n := testing.AllocsPerRun(1000, func() { Pick(v, l, Ask{Key: 7}) }); n != 0 {
 		t.Errorf("Pick: %v allocations", n)
 	}
-	if n := testing.AllocsPerRun(1000, func() { PickExcept(v, 7, l, tried) }); n != 0 {
+	if n := testing.AllocsPerRun(1000, func() { PickExcept(v, l, Ask{Key: 7}, tried) }); n != 0 {
 		t.Errorf("PickExcept: %v allocations", n)
-	}
-}
-
-func BenchmarkPick(b *testing.B) {
-	for _, policy := range []pool.Policy{pool.RoundRobin, pool.WeightedRoundRobin} {
-		for _, n := range []int{10, 1000} {
-			v, l := viewOf(policy, randomWeights(n)), new(Load)
-			b.Run(fmt.Sprintf("%v/%d", policy, n), func(b *testing.B) {
-				b.ReportAllocs()
-				for range b.N {
-					Pick(v, 0, l)
-				}
-			})
-			b.Run(fmt.Sprintf("%v/%d/parallel", policy, n), func(b *testing.B) {
-				b.RunParallel(func(pb *testing.PB) {
-					for pb.Next() {
-						Pick(v, 0, l)
-					}
-				})
-			})
-		}
 	}
 }

@@ -19,10 +19,10 @@ func Cycle(members []int32, weights []int, slots int) []int32 {
 	return smooth(members, reduce(weights, max(slots, len(members))))
 }
 
-// order returns one cycle of picks over the members, whose weights are given in
-// the same order. For round robin it is the members themselves.
+// order returns one cycle of picks over the members, whose weights (weightOf) are
+// given in the same order. Of equal weights it is the members themselves.
 func (p Policy) order(members []int32, weights []int) []int32 {
-	if p != WeightedRoundRobin || len(members) < 2 {
+	if p == First || len(members) < 2 {
 		return members
 	}
 	weights = reduce(weights, max(minSlots, slotsPerMember*len(weights)))

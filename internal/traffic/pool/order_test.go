@@ -90,7 +90,8 @@ func TestOrder(t *testing.T) {
 		weights []int
 		want    []int32
 	}{
-		{RoundRobin, []int{5, 1, 1}, members}, // looks at no weights
+		{First, []int{5, 1, 1}, members},                         // looks at no weights
+		{RoundRobin, []int{1000, 500, 500}, []int32{4, 7, 9, 4}}, // but at shares
 		{WeightedRoundRobin, []int{3, 3, 3}, members},
 		{WeightedRoundRobin, []int{4, 2, 2}, []int32{4, 7, 9, 4}}, // by what they have in common
 		{WeightedRoundRobin, []int{200, 100, 100}, []int32{4, 7, 9, 4}},

@@ -9,8 +9,8 @@
 //
 // Entry points: NewRegistry, Registry.Pool, Registry.Apply; Pool.View; Compile.
 //
-// Concurrency: a View is immutable. Pool.View is one atomic load. Registry's
-// Apply and Refresh may be called from any goroutine and wait for each other; its
+// Concurrency: a View is immutable, but for the boards of its levels, which are
+// atomics. Pool.View is one atomic load. Registry's Apply, Refresh and Warm may be called from any goroutine and wait for each other; its
 // other methods read what never changes. Load and MemberLoad are atomics.
 package pool
 
@@ -73,6 +73,103 @@ type Spec struct {
 	Policy  Policy
 	Check   health.Check
 	Members []MemberSpec
+
+	Hash      HashSpec      // of the policy Hash
+	SlowStart time.Duration // over which a member that came up gets its whole share; 0: at once
+	Local     Extent        // how far nearness counts; Anywhere: not at all
+	Here      Place         // of this node
+}
+
+// HashSpec is how the policy Hash goes from a key to a member.
+type HashSpec struct {
+	Key Key   `json:"key"`
+	By  Table `json:"by"`
+	// Bound is how much of its share of all requests in flight a member may have, in
+	// percent; what is over goes to the next one. 0: no bound.
+	Bound int `json:"bound,omitempty"`
+}
+
+// Table is a way to give keys to members; package consistent has them.
+type Table uint8
+
+// The tables. The zero Table is Maglev.
+const (
+	Maglev Table = iota
+	Ring
+	Rendezvous
+)
+
+var tableNames = [...]string{"maglev", "ring", "rendezvous"}
+
+// String returns the word of the configuration file.
+func (t Table) String() string { return tableNames[t] }
+
+// MarshalText returns what String returns.
+func (t Table) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote; the empty text is Maglev.
+func (t *Table) UnmarshalText(text []byte) error {
+	for i, name := range tableNames {
+		if string(text) == name || i == 0 && len(text) == 0 {
+			*t = Table(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("table %q: want maglev, ring or rendezvous", text)
+}
+
+// Key is what of a request is hashed, or makes a client known again. Who carries
+// requests takes it from them.
+type Key struct {
+	Of   KeyKind `json:"of"`
+	Name string  `json:"name,omitempty"` // of a Field, Cookie or Query parameter
+	// Bits of a client's address, of a ClientPrefix.
+	Bits4 int `json:"bits4,omitempty"`
+	Bits6 int `json:"bits6,omitempty"`
+}
+
+// KeyKind is a part of a request.
+type KeyKind uint8
+
+// The parts of requests. The zero KeyKind is ClientAddress.
+const (
+	ClientAddress KeyKind = iota
+	ClientPrefix
+	URL // host, path and query
+	Path
+	Field
+	Cookie
+	Query
+)
+
+var keyNames = [...]string{"clientAddress", "clientPrefix", "url", "path", "field", "cookie", "query"}
+
+// String returns the word of the configuration file.
+func (k KeyKind) String() string { return keyNames[k] }
+
+// MarshalText returns what String returns.
+func (k KeyKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote; the empty text is ClientAddress.
+func (k *KeyKind) UnmarshalText(text []byte) error {
+	for i, name := range keyNames {
+		if string(text) == name || i == 0 && len(text) == 0 {
+			*k = KeyKind(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("key %q: want one of %s", text, strings.Join(keyNames[:], ", "))
+}
+
+// String returns the key as explain shows it.
+func (k Key) String() string {
+	switch k.Of {
+	case Field, Cookie, Query:
+		return k.Of.String() + " " + k.Name
+	case ClientPrefix:
+		return fmt.Sprintf("%s /%d or /%d", k.Of, k.Bits4, k.Bits6)
+	}
+	return k.Of.String()
 }
 
 // MemberSpec is a member as configured.
@@ -104,7 +201,11 @@ type Place struct {
 const (
 	MaxMembers = 1 << 16 // arbitrary; a view of so many takes about 10 MB
 	MaxWeight  = 1 << 16 // arbitrary; beyond it the order of picks cannot show the difference
-	MaxTier    = 15      // arbitrary; nobody has so many places to fail over to
+	// A bound near 100 sends most keys elsewhere; one of 1000 bounds nothing.
+	MinBound = 105
+	MaxBound = 1000
+
+	MaxTier = 15 // arbitrary; nobody has so many places to fail over to
 )
 
 // Validate reports what is wrong with s: a name, address or weight that cannot
@@ -112,6 +213,9 @@ const (
 func (s Spec) Validate() error {
 	if err := s.Check.Validate(); err != nil {
 		return fmt.Errorf("pool %q: %w", s.Name, err)
+	}
+	if s.SlowStart < 0 || s.Hash.Bound != 0 && (s.Hash.Bound < MinBound || s.Hash.Bound > MaxBound) {
+		return fmt.Errorf("pool %q: slow start %v, bound %d: want a time, and a bound of 0 or %d to %d percent", s.Name, s.SlowStart, s.Hash.Bound, MinBound, MaxBound)
 	}
 	if len(s.Members) > MaxMembers {
 		return fmt.Errorf("pool %q: %d members; at most %d fit, split the pool", s.Name, len(s.Members), MaxMembers)
@@ -168,7 +272,13 @@ type Member struct {
 	Place     Place  `json:"place,omitzero"`
 	Host      string `json:"host,omitempty"`
 
-	drain bool // by the configuration, whatever the state of the target
+	// Share is how much of its weight the member has now, in permille: less than 1000
+	// in slow start, and what its agent asks for.
+	Share int `json:"share"`
+
+	id    uint64 // of its name, for tables
+	drain bool   // by the configuration, whatever the state of the target
+	limit int    // Capacity as configured; an agent may ask for less
 }
 
 // Pool holds the current view of one pool under its name.
@@ -194,45 +304,12 @@ func (p *Pool) Name() string { return p.name }
 func (p *Pool) View() *View { return p.view.Load() }
 
 // Publish makes v the current view.
-func (p *Pool) Publish(v *View) { p.view.Store(v) }
+func (p *Pool) Publish(v *View) {
+	for i := range v.Levels {
+		v.Levels[i].settle()
+	}
+	p.view.Store(v)
+}
 
 // Load returns the counters of p, which outlive views and reloads.
 func (p *Pool) Load() *Load { return p.load }
-
-// cacheLine is the distance at which two counters do not share a cache line; two
-// lines, because CPUs fetch them in pairs.
-const cacheLine = 128
-
-// Load is the changing part of a pool: where its rotations stand. Each cursor has
-// cache lines of its own.
-type Load struct {
-	_ [cacheLine]byte
-	// Picks counts picks of the gateway; the order of picks turns with it.
-	Picks atomic.Uint64
-	_     [cacheLine - 8]byte
-	// Answers counts answers of DNS. A cursor of its own, because a client asks and
-	// then connects: with one cursor for both, two members would split into one that
-	// is answered and one that is connected to.
-	Answers atomic.Uint64
-	_       [cacheLine - 8]byte
-}
-
-// MemberLoad is what traffic is doing to one member of one pool.
-type MemberLoad struct {
-	// Active is the number of requests or connections on the member now.
-	Active atomic.Int64
-	// suspect: the last result of traffic was a failure.
-	suspect atomic.Bool
-	_       [cacheLine - 12]byte
-}
-
-// Noteworthy reports whether a result of traffic has to be reported as passive
-// evidence: each failure, and the first success after one. For the run of
-// successes that traffic mostly is, it costs one atomic load.
-func (l *MemberLoad) Noteworthy(ok bool) bool {
-	if !ok {
-		l.suspect.Store(true)
-		return true
-	}
-	return l.suspect.Load() && l.suspect.CompareAndSwap(true, false)
-}

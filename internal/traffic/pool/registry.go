@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"pharos/internal/traffic/health"
 )
@@ -31,6 +32,7 @@ type Registry struct {
 	// lock that the answer needs.
 	mu      sync.Mutex
 	changes map[health.Target]uint64 // Status.Changes last applied
+	warming map[*Pool]bool           // that have members in slow start
 }
 
 // NewRegistry compiles the views of all pools. prev, if not nil, is the Registry
@@ -40,7 +42,7 @@ type Registry struct {
 func NewRegistry(specs []Spec, status func(health.Target) health.Status, prev *Registry) (*Registry, error) {
 	r := &Registry{
 		byName: make(map[string]*Pool, len(specs)), byTarget: make(map[health.Target][]*Pool),
-		changes: make(map[health.Target]uint64),
+		changes: make(map[health.Target]uint64), warming: make(map[*Pool]bool),
 	}
 	for _, spec := range specs {
 		if err := spec.Validate(); err != nil {
@@ -54,7 +56,7 @@ func NewRegistry(specs []Spec, status func(health.Target) health.Status, prev *R
 		if old := prev.Pool(spec.Name); old != nil {
 			before, p.load = old.View(), old.load
 		}
-		p.Publish(Compile(spec, r.noting(status), before))
+		r.publish(p, Compile(spec, r.noting(status), before))
 		r.add(p)
 	}
 	slices.SortFunc(r.pools, func(a, b *Pool) int { return cmp.Compare(a.name, b.name) })
@@ -119,7 +121,7 @@ func (r *Registry) apply(target health.Target, s health.Status) []*Pool {
 	r.changes[target] = s.Changes
 	pools := r.byTarget[target]
 	for _, p := range pools {
-		p.Publish(p.View().with(target, s))
+		r.publish(p, p.View().with(target, s))
 	}
 	return pools
 }
@@ -150,4 +152,28 @@ func (r *Registry) isStale(target health.Target, s health.Status) bool {
 		}
 	}
 	return false
+}
+
+// publish makes v the view of p, with mu held or before anybody has r.
+func (r *Registry) publish(p *Pool, v *View) {
+	p.Publish(v)
+	if v.isWarming() {
+		r.warming[p] = true
+	} else {
+		delete(r.warming, p)
+	}
+}
+
+// Warm gives members in slow start the share that they have now, and returns how
+// many pools have such members. It is to be called some times a second; where nobody
+// is in slow start it does nothing.
+func (r *Registry) Warm(now time.Time) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for p := range r.warming {
+		if v := p.View().warmed(now); v != nil {
+			r.publish(p, v)
+		}
+	}
+	return len(r.warming)
 }

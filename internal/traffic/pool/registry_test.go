@@ -103,7 +103,7 @@ func TestReload(t *testing.T) {
 		old.Apply(target, prober.set(target, health.Up))
 	}
 	before := old.Pool("web").View()
-	old.Pool("web").Load().Picks.Store(5)
+	old.Pool("web").Load().Turn(5)
 	before.Members[1].Load.Active.Store(3)
 
 	spec := specOf("web", RoundRobin, "10.0.0.2:80", "10.0.0.4:80", "10.0.0.1:80 drain")

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"pharos/internal/traffic/consistent"
 	"pharos/internal/traffic/health"
 )
 
@@ -19,10 +20,20 @@ type View struct {
 	Choice
 	V4 Choice `json:"-"`
 	V6 Choice `json:"-"`
+	// Levels are the eligible members in the order in which they are fallen back to.
+	// Who carries traffic picks from these (package balance).
+	Levels []Level `json:"-"`
+
+	spec *Spec
+	at   time.Time        // that Shares are of
+	ring *consistent.Ring // of all members; nil unless the policy needs it
 }
 
+// Spec returns what the view was compiled from. Not to be written to.
+func (v *View) Spec() *Spec { return v.spec }
+
 // Choice says who may be picked and in which order. Its numbers are indexes of
-// View.Members.
+// View.Members. It is about states alone: tiers, capacities and places are Levels'.
 type Choice struct {
 	// Eligible may be picked; rising.
 	Eligible []int32 `json:"eligible"`
@@ -72,15 +83,16 @@ func (t Tier) Excludes(s health.State) string {
 // TierOf returns the best tier at which anybody is left of the members that belong.
 func TierOf(members []Member, belongs func(i int) bool) Tier {
 	i := -1
-	return tierOf(members, func(Member) bool { i++; return belongs(i) })
+	return tierOf(members, func(*Member) bool { i++; return belongs(i) })
 }
 
 // tierOf returns the best tier at which anybody is left. A Draining member never
 // is: what the operator takes out stays out, and a pool with nobody else is empty
 // by will.
-func tierOf(members []Member, belongs func(Member) bool) Tier {
+func tierOf(members []Member, belongs func(*Member) bool) Tier {
 	tier := Nobody
-	for _, m := range members {
+	for i := range members {
+		m := &members[i]
 		if !belongs(m) {
 			continue
 		}
@@ -103,24 +115,50 @@ func tierOf(members []Member, belongs func(Member) bool) Tier {
 // is one: the new view has the next revision and shares the loads of members that
 // stay. The spec must be valid.
 func Compile(spec Spec, status func(health.Target) health.Status, prev *View) *View {
-	v := &View{Name: spec.Name, Policy: spec.Policy, Members: make([]Member, len(spec.Members)), Revision: 1}
+	v := &View{Name: spec.Name, Policy: spec.Policy, Members: make([]Member, len(spec.Members)), Revision: 1, spec: &spec}
 	if prev != nil {
-		v.Revision = prev.Revision + 1
+		v.Revision, v.at = prev.Revision+1, prev.at
 	}
 	loads := loadsOf(prev)
 	for i, m := range spec.Members {
 		v.Members[i] = compileMember(spec, m, status, loads)
+		v.at = later(v.at, v.Members[i].Since)
 	}
+	v.ring = v.ringAfter(prev)
 	v.choose()
 	return v
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// ringAfter returns the ring of v's members: that of the view before, if they are
+// the same ones with the same weights.
+func (v *View) ringAfter(prev *View) *consistent.Ring {
+	if v.Policy != Hash || v.spec.Hash.By != Ring {
+		return nil
+	}
+	if prev != nil && prev.ring != nil && slices.EqualFunc(v.Members, prev.Members, func(a, b Member) bool { return a.id == b.id && a.Weight == b.Weight }) {
+		return prev.ring
+	}
+	members := make([]consistent.Member, len(v.Members))
+	for i := range v.Members {
+		members[i] = consistent.Member{ID: v.Members[i].id, Weight: v.Members[i].Weight}
+	}
+	return consistent.NewRing(members)
 }
 
 func compileMember(spec Spec, m MemberSpec, status func(health.Target) health.Status, loads map[loadKey]*MemberLoad) Member {
 	target := spec.target(m)
 	out := Member{
 		Name: m.name(), Address: target.Address, Weight: max(m.Weight, 1), Target: target,
-		Tier: m.Tier, Capacity: m.Capacity, Bandwidth: m.Bandwidth, Place: m.Place, Host: m.Host,
+		Tier: m.Tier, Capacity: m.Capacity, limit: m.Capacity, Bandwidth: m.Bandwidth, Place: m.Place, Host: m.Host,
 	}
+	out.id = consistent.ID(out.Name)
 	if status != nil {
 		out.setStatus(status(target))
 	}
@@ -135,7 +173,10 @@ func compileMember(spec Spec, m MemberSpec, status func(health.Target) health.St
 
 // setStatus gives m the state of its target, unless the configuration drains it.
 func (m *Member) setStatus(s health.Status) {
-	m.Notes = s.Notes
+	m.Notes, m.Capacity = s.Notes, m.limit
+	if said := s.Report.Capacity; said > 0 && (m.limit == 0 || said < m.limit) {
+		m.Capacity = said
+	}
 	if !m.drain {
 		m.State, m.Since, m.Cause = s.State, s.Since, s.Cause
 	}
@@ -158,9 +199,19 @@ func loadsOf(v *View) map[loadKey]*MemberLoad {
 	return loads
 }
 
+// next returns a copy of v with a list of members of its own, to be changed and
+// then compiled by choose.
+func (v *View) next() *View {
+	return &View{
+		Name: v.Name, Policy: v.Policy, Members: slices.Clone(v.Members), Revision: v.Revision + 1,
+		spec: v.spec, at: v.at, ring: v.ring,
+	}
+}
+
 // with returns the view that follows v when target's status is s.
 func (v *View) with(target health.Target, s health.Status) *View {
-	next := &View{Name: v.Name, Policy: v.Policy, Members: append([]Member(nil), v.Members...), Revision: v.Revision + 1}
+	next := v.next()
+	next.at = later(v.at, s.Since)
 	for i := range next.Members {
 		if next.Members[i].Target == target {
 			next.Members[i].setStatus(s)
@@ -170,25 +221,48 @@ func (v *View) with(target health.Target, s health.Status) *View {
 	return next
 }
 
-// choose compiles the choices of v from its members.
-func (v *View) choose() {
-	v.Choice = v.chooseAmong(func(Member) bool { return true })
-	v.V4 = v.chooseFamily(func(m Member) bool { return m.Address.Addr().Is4() })
-	v.V6 = v.chooseFamily(func(m Member) bool { return m.Address.Addr().Is6() })
+// warmed returns the view that follows v when nothing changes but that it is now, or
+// nil if nobody's share changes by that.
+func (v *View) warmed(now time.Time) *View {
+	same := func(m Member) bool { return m.Share == v.spec.shareOf(&m, now) }
+	if !slices.ContainsFunc(v.Members, func(m Member) bool { return !same(m) }) {
+		return nil
+	}
+	next := v.next()
+	next.at = later(v.at, now)
+	next.choose()
+	return next
 }
 
-func (v *View) chooseAmong(belongs func(Member) bool) Choice {
+// isWarming reports whether some member is in slow start.
+func (v *View) isWarming() bool {
+	return v.spec.SlowStart > 0 && slices.ContainsFunc(v.Members, func(m Member) bool { return v.spec.warmth(&m, v.at) < 1000 })
+}
+
+// choose compiles the choices and levels of v from its members.
+func (v *View) choose() {
+	for i := range v.Members {
+		v.Members[i].Share = v.spec.shareOf(&v.Members[i], v.at)
+	}
+	v.Choice = v.chooseAmong(func(*Member) bool { return true })
+	v.V4 = v.chooseFamily(func(m *Member) bool { return m.Address.Addr().Is4() })
+	v.V6 = v.chooseFamily(func(m *Member) bool { return m.Address.Addr().Is6() })
+	v.Levels = v.levels(v.spec, v.ring)
+}
+
+func (v *View) chooseAmong(belongs func(*Member) bool) Choice {
 	c := Choice{Tier: tierOf(v.Members, belongs)}
 	c.AllDown = c.Tier == Everybody
 	var weights []int
-	for i, m := range v.Members {
+	for i := range v.Members {
+		m := &v.Members[i]
 		if !belongs(m) {
 			continue
 		}
 		switch {
 		case c.Tier.Excludes(m.State) == "":
 			c.Eligible = append(c.Eligible, int32(i))
-			weights = append(weights, m.Weight)
+			weights = append(weights, v.Policy.weightOf(m))
 		case m.State == health.Unknown:
 			c.Spare = append(c.Spare, int32(i))
 		}
@@ -201,9 +275,9 @@ func (v *View) chooseAmong(belongs func(Member) bool) Choice {
 // one: an RRset has no two equal records (RFC 2181 §5). The first of them stands
 // for all, with the sum of their weights, and the address is eligible if any of
 // them is.
-func (v *View) chooseFamily(belongs func(Member) bool) Choice {
+func (v *View) chooseFamily(belongs func(*Member) bool) Choice {
 	c := v.Choice // of a pool of one family, mostly
-	if slices.ContainsFunc(v.Members, func(m Member) bool { return !belongs(m) }) {
+	if slices.ContainsFunc(v.Members, func(m Member) bool { return !belongs(&m) }) {
 		c = v.chooseAmong(belongs)
 	}
 	c.Spare = nil
@@ -218,7 +292,7 @@ func (v *View) chooseFamily(belongs func(Member) bool) Choice {
 			first[addr] = at
 			eligible, weights = append(eligible, i), append(weights, 0)
 		}
-		weights[at] += v.Members[i].Weight
+		weights[at] += v.Policy.weightOf(&v.Members[i])
 	}
 	if len(eligible) < len(c.Eligible) {
 		c.Eligible, c.Order = eligible, v.Policy.order(eligible, weights)
@@ -243,6 +317,13 @@ func (v *View) check() {
 		if len(inOrder) != len(c.Eligible) || c.AllDown != (c.Tier == Everybody) || (len(c.Eligible) == 0) != (c.Tier == Nobody) {
 			panic("BUG: pool: " + name + ": order, tier and eligible members do not agree")
 		}
+	}
+	leveled := 0
+	for i := range v.Levels {
+		leveled += len(v.Levels[i].Members)
+	}
+	if leveled != len(v.Eligible) {
+		panic("BUG: pool: levels do not have everybody who is eligible")
 	}
 	for i := range v.Members {
 		if v.Members[i].Load == nil {

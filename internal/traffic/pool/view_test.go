@@ -155,8 +155,8 @@ func TestViewJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `{"name":"web","policy":"weightedRoundRobin","members":[` +
-		`{"name":"a","address":"10.0.0.1:80","weight":2,"state":"down","cause":"as the test says"},` +
-		`{"name":"b","address":"10.0.0.2:80","weight":1,"state":"draining","cause":"drained in the configuration"}],` +
+		`{"name":"a","address":"10.0.0.1:80","weight":2,"state":"down","cause":"as the test says","share":1000},` +
+		`{"name":"b","address":"10.0.0.2:80","weight":1,"state":"draining","cause":"drained in the configuration","share":1000}],` +
 		`"revision":1,"eligible":[0],"allDown":true,"tier":"all down, so everybody"}`
 	if got := string(text); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)

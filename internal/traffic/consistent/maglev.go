@@ -1,0 +1,107 @@
+package consistent
+
+import (
+	"cmp"
+	"math/bits"
+	"slices"
+)
+
+// Maglev is a table with a slot for each remainder of a hash.
+type Maglev struct {
+	slots []uint16 // numbers of members
+}
+
+// maglevSizes are the sizes of tables: primes, so that every member visits every
+// slot. A table has at least slotsPerMember times as many slots as there can be
+// members; few sizes, because with another size all keys move.
+var maglevSizes = []int{4093, 16381, 65521, 262139, 1048573, 4194301, 8388593}
+
+// slotsPerMember keeps what a member has within 1 % or so of its share, and the
+// keys that move in vain few (NSDI 2016 §5.3).
+const slotsPerMember = 100
+
+// maglevSize returns the size of a table for at most n members.
+func maglevSize(n int) int {
+	for _, size := range maglevSizes {
+		if size >= n*slotsPerMember {
+			return size
+		}
+	}
+	return maglevSizes[len(maglevSizes)-1]
+}
+
+// NewMaglev returns the table of members, of whom there may at other times be up to
+// most: the size goes by that, so that it stays when some of them are down.
+func NewMaglev(members []Member, most int) *Maglev {
+	if len(members) == 0 {
+		return &Maglev{}
+	}
+	size := maglevSize(max(most, len(members)))
+	m := &Maglev{slots: make([]uint16, size)}
+	turns := newTurns(members, size)
+	taken := make([]uint64, (size+63)/64)
+	for round, filled := 1.0, 0; ; round++ {
+		for i := range turns {
+			t := &turns[i]
+			// A member of half the weight has a slot every second round.
+			if t.due > round*t.weight {
+				continue
+			}
+			t.due++
+			at := t.at
+			for taken[at/64]&(1<<(at%64)) != 0 {
+				if at += t.skip; at >= uint32(size) {
+					at -= uint32(size)
+				}
+			}
+			taken[at/64] |= 1 << (at % 64)
+			m.slots[at] = t.member
+			if t.at = at + t.skip; t.at >= uint32(size) {
+				t.at -= uint32(size)
+			}
+			if filled++; filled == size {
+				return m
+			}
+		}
+	}
+}
+
+// maglevTurn is where a member stands in its permutation of the slots.
+type maglevTurn struct {
+	id       uint64
+	member   uint16
+	weight   float64 // of the heaviest: 1
+	due      float64 // rounds times weight at which it takes the next slot; everybody has a first one
+	at, skip uint32
+}
+
+// newTurns returns the members in the order of their identities, so that the table
+// does not go by the order of the configuration.
+func newTurns(members []Member, size int) []maglevTurn {
+	heaviest := 1
+	for _, m := range members {
+		heaviest = max(heaviest, m.Weight)
+	}
+	turns := make([]maglevTurn, len(members))
+	for i, m := range members {
+		h := Mix(m.ID)
+		turns[i] = maglevTurn{
+			id: m.ID, member: uint16(i), weight: float64(m.Weight) / float64(heaviest),
+			at: uint32(h % uint64(size)), skip: uint32(Mix(h^k1)%uint64(size-1)) + 1,
+		}
+	}
+	slices.SortFunc(turns, func(a, b maglevTurn) int { return cmp.Compare(a.id, b.id) })
+	return turns
+}
+
+// Find returns the number of the member that has key, or -1 if there is none.
+func (m *Maglev) Find(key uint64) int {
+	if len(m.slots) == 0 {
+		return -1
+	}
+	slot, _ := bits.Mul64(Mix(key), uint64(len(m.slots)))
+	return int(m.slots[slot])
+}
+
+// Size returns the number of slots.
+func (m *Maglev) Size() int { return len(m.slots) }

@@ -1,0 +1,164 @@
+package consistent
+
+import (
+	"math"
+	"math/bits"
+)
+
+// Rendezvous gives a key to the member that draws the most for it; what a member
+// draws goes by its identity, its weight and the key alone.
+//
+// Of more than maxDirect members not all draw: they stand in leaves of a binary tree
+// by their identities, the key goes down by the weights of the halves, and the
+// members of one leaf draw. When a member leaves, the weights above it change, which
+// moves about half a share more at each of 6 levels.
+type Rendezvous struct {
+	ids     []uint64  // by leaf
+	numbers []uint16  // of the members
+	inverse []float32 // of the weights; nil: all are equal
+	tree    []uint64  // sums of weights, 1 is the root; nil: there is one leaf
+	leaves  []int32   // where each begins, and the end
+}
+
+// maxDirect is up to how many members draw for each key: 128 take some 200 ns.
+const maxDirect = 128
+
+// membersPerLeaf: 16 draws take as long as the way down to them.
+const membersPerLeaf = 16
+
+// leavesOf returns how many leaves there are for at most n members: a power of 4,
+// so that few numbers of members are a border at which keys move.
+func leavesOf(n int) int {
+	if n <= maxDirect {
+		return 1
+	}
+	leaves := 4
+	for leaves*membersPerLeaf < n {
+		leaves *= 4
+	}
+	return leaves
+}
+
+// NewRendezvous returns the table of members, of whom there may at other times be
+// up to most.
+func NewRendezvous(members []Member, most int) *Rendezvous {
+	leaves := leavesOf(max(most, len(members)))
+	r := &Rendezvous{leaves: make([]int32, leaves+1)}
+	sums := make([]uint64, 2*leaves)
+	equal := true
+	for _, m := range members {
+		at := leafOf(m.ID, leaves)
+		r.leaves[at+1]++
+		sums[leaves+at] += uint64(m.Weight)
+		equal = equal && m.Weight == members[0].Weight
+	}
+	for i := range leaves {
+		r.leaves[i+1] += r.leaves[i]
+	}
+	for i := leaves - 1; i > 0; i-- {
+		sums[i] = sums[2*i] + sums[2*i+1]
+	}
+	if leaves > 1 {
+		r.tree = sums
+	}
+	r.fill(members, leaves, equal)
+	return r
+}
+
+func (r *Rendezvous) fill(members []Member, leaves int, equal bool) {
+	r.ids, r.numbers = make([]uint64, len(members)), make([]uint16, len(members))
+	if !equal {
+		r.inverse = make([]float32, len(members))
+	}
+	next := append([]int32(nil), r.leaves...)
+	for i, m := range members {
+		at := &next[leafOf(m.ID, leaves)]
+		r.ids[*at], r.numbers[*at] = m.ID, uint16(i)
+		if !equal {
+			r.inverse[*at] = 1 / float32(m.Weight)
+		}
+		*at++
+	}
+}
+
+func leafOf(id uint64, leaves int) int { return int(Mix(id^k1) % uint64(leaves)) }
+
+// Find returns the number of the member that has key, or -1 if there is none.
+func (r *Rendezvous) Find(key uint64) int {
+	if len(r.ids) == 0 {
+		return -1
+	}
+	leaf := 0
+	if r.tree != nil {
+		leaf = r.descend(key)
+	}
+	from, to := r.leaves[leaf], r.leaves[leaf+1]
+	if r.inverse == nil {
+		return int(r.numbers[int(from)+highest(r.ids[from:to], key)])
+	}
+	return int(r.numbers[int(from)+earliest(r.ids[from:to], r.inverse[from:to], key)])
+}
+
+// descend returns the leaf that key leads to; its weight is not 0.
+func (r *Rendezvous) descend(key uint64) int {
+	half := len(r.tree) / 2
+	node := 1
+	for node < half {
+		key += k0 // a draw for each level
+		drawn, _ := bits.Mul64(Mix(key), r.tree[node])
+		node *= 2
+		if drawn >= r.tree[node] {
+			node++
+		}
+	}
+	return node - half
+}
+
+// highest returns the position of the identity that draws the most. All weights are
+// equal.
+func highest(ids []uint64, key uint64) int {
+	best, most := 0, uint64(0)
+	for i, id := range ids {
+		if draw := Mix(key ^ id); draw >= most {
+			best, most = i, draw
+		}
+	}
+	return best
+}
+
+// earliest returns the position of the identity whose exponential draw, of rate
+// weight, comes first: each does with a probability in proportion to its weight.
+func earliest(ids []uint64, inverse []float32, key uint64) int {
+	inverse = inverse[:len(ids)]
+	best, least := 0, float32(math.Inf(1))
+	for i, id := range ids {
+		draw := Mix(key ^ id)
+		// -ln(1-x) is at least x, which spares most of them the logarithm.
+		if float32(int64(draw>>40))*(1.0/(1<<24))*inverse[i] >= least {
+			continue
+		}
+		if draw := exponential(draw) * inverse[i]; draw < least {
+			best, least = i, draw
+		}
+	}
+	return best
+}
+
+// steps of the table of exponential: between them it is a line. The first draws
+// decide, and there the curve is all but straight.
+const steps = 1024
+
+var logarithms = func() (table [steps + 1]float32) {
+	for i := range steps {
+		table[i] = float32(-math.Log1p(-float64(i) / steps))
+	}
+	table[steps] = 2 * table[steps-1] // of infinity
+	return table
+}()
+
+// exponential makes an exponential draw of an even one of 64 bits.
+func exponential(draw uint64) float32 {
+	i := draw >> 54
+	within := float32(int64(draw>>30&(1<<24-1))) * (1.0 / (1 << 24))
+	return logarithms[i] + within*(logarithms[i+1]-logarithms[i])
+}

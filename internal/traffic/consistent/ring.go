@@ -1,0 +1,95 @@
+package consistent
+
+import (
+	"math/bits"
+	"slices"
+)
+
+// Ring is points of members on a circle; a key belongs to the first point at or
+// after it. It is over all members, and who is up is said at each look-up: so a ring
+// is made at a reload only, and not when a member goes down.
+type Ring struct {
+	points []uint32 // rising
+	owners []owner  // of each point
+	count  []int    // points of each member
+	first  []int32  // of each part of the circle: the first point in it or after
+	shift  uint     // of a place on the circle, to its part
+}
+
+// owner is whose a point is, and the how manyth of its points it is: a member that
+// has half of its weight now keeps the first half of them.
+type owner struct{ member, rank uint16 }
+
+// pointsPerMember is how many points a member of mean weight has. Its share of the
+// circle is then right to about a twelfth; more would cost memory, and a table of
+// Maglev is better where that matters.
+const pointsPerMember = 160
+
+// maxPoints of one member: a rank has 16 bits.
+const maxPoints = 1<<16 - 1
+
+// NewRing returns the ring of members.
+func NewRing(members []Member) *Ring {
+	r := &Ring{count: make([]int, len(members))}
+	sum := 0
+	for _, m := range members {
+		sum += m.Weight
+	}
+	var all []uint64 // place, and the number of a point below it
+	var owners []owner
+	for i, m := range members {
+		r.count[i] = min(max(1, (m.Weight*pointsPerMember*len(members)+sum/2)/sum), maxPoints)
+		for rank := range r.count[i] {
+			place := Mix(m.ID + uint64(rank)*k0)
+			all = append(all, place>>32<<32|uint64(len(owners)))
+			owners = append(owners, owner{uint16(i), uint16(rank)})
+		}
+	}
+	slices.Sort(all)
+	r.points, r.owners = make([]uint32, len(all)), make([]owner, len(all))
+	for i, p := range all {
+		r.points[i], r.owners[i] = uint32(p>>32), owners[uint32(p)]
+	}
+	r.index()
+	return r
+}
+
+// index makes the parts of the circle: about as many as points, so that a look-up
+// begins one or two points before its end.
+func (r *Ring) index() {
+	partBits := bits.Len(uint(max(len(r.points), 1)))
+	r.shift = uint(32 - partBits)
+	r.first = make([]int32, 1<<partBits+1)
+	at := 0
+	for part := range r.first {
+		for at < len(r.points) && uint64(r.points[at])>>r.shift < uint64(part) {
+			at++
+		}
+		r.first[part] = int32(at)
+	}
+}
+
+// Points returns how many points the member of that number has.
+func (r *Ring) Points(member int) int { return r.count[member] }
+
+// Len returns the number of points.
+func (r *Ring) Len() int { return len(r.points) }
+
+// Find returns the number of the point that key belongs to. There must be one.
+func (r *Ring) Find(key uint64) int {
+	place := uint32(Mix(key) >> 32)
+	at := int(r.first[place>>r.shift])
+	for at < len(r.points) && r.points[at] < place {
+		at++
+	}
+	if at == len(r.points) {
+		at = 0
+	}
+	return at
+}
+
+// Owner returns whose a point is, and the how manyth of its points.
+func (r *Ring) Owner(point int) (member, rank int) {
+	o := r.owners[point]
+	return int(o.member), int(o.rank)
+}

@@ -1,0 +1,399 @@
+package pool
+
+import (
+	"math"
+	"math/bits"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"pharos/internal/traffic/consistent"
+	"pharos/internal/traffic/health"
+)
+
+// Level is members of a view that are picked from together: those of one failover
+// tier, and with Spec.Local of one distance. The next level is used when the one
+// before has nobody left, or no capacity.
+//
+// Its tables are compiled for the policy, in the order of Members.
+type Level struct {
+	Members []int32 // indexes of View.Members; rising, never none
+	Order   []int32 // one cycle of picks, as Choice.Order
+	Tier    int
+	Extent  Extent // what all of its members have in common with this node
+
+	Bounded bool          // some member has a capacity or a bandwidth
+	Loads   []*MemberLoad // of Members
+	Inverse []float32     // one over the weight, where the mean weight is 1
+	Draw    []Draw        // for draws by weight; nil: all weights are equal
+	Fair    []float32     // Hash with a bound: the part of all requests in flight that a member may have
+
+	Maglev     *consistent.Maglev
+	Ring       *consistent.Ring
+	Limits     []int32 // Ring: how many points of each of View.Members count; 0: not in this level
+	Rendezvous *consistent.Rendezvous
+
+	Board *Board // Least policies; First with capacities
+}
+
+// Draw is an entry of an alias table: a draw by weight is an even draw of an entry,
+// and of a number below 1<<32; from Cut on it is the other one.
+type Draw struct {
+	Cut   uint32
+	Other int32
+}
+
+// untried is what a latency is taken for that is not known while the first request is
+// under way: a new member gets one, and more when it has answered. Before that one it is
+// the best choice.
+const untried = float32(time.Second)
+
+// levels compiles the levels of v over the members of its Choice.
+func (v *View) levels(spec *Spec, ring *consistent.Ring) []Level {
+	type rank struct {
+		tier   int
+		extent Extent
+	}
+	at := map[rank]int{}
+	var levels []Level
+	for _, i := range v.Eligible {
+		m := &v.Members[i]
+		r := rank{m.Tier, spec.extentOf(m.Place)}
+		n, seen := at[r]
+		if !seen {
+			n = len(levels)
+			at[r] = n
+			levels = append(levels, Level{Tier: r.tier, Extent: r.extent})
+		}
+		levels[n].Members = append(levels[n].Members, i)
+	}
+	slices.SortStableFunc(levels, func(a, b Level) int {
+		if a.Tier != b.Tier {
+			return a.Tier - b.Tier
+		}
+		return int(b.Extent) - int(a.Extent)
+	})
+	for i := range levels {
+		levels[i].compile(v, spec, ring)
+	}
+	return levels
+}
+
+// compile makes the tables that the policy needs.
+func (l *Level) compile(v *View, spec *Spec, ring *consistent.Ring) {
+	weights := make([]int, len(l.Members))
+	l.Loads = make([]*MemberLoad, len(l.Members))
+	for i, m := range l.Members {
+		member := &v.Members[m]
+		weights[i], l.Loads[i] = v.Policy.weightOf(member), member.Load
+		l.Bounded = l.Bounded || member.Capacity > 0 || member.Bandwidth > 0 || member.Notes.Report.Loaded
+	}
+	if l.Order = v.Order; len(l.Members) < len(v.Eligible) {
+		l.Order = v.Policy.order(l.Members, weights)
+	}
+	switch v.Policy {
+	case LeastConnections, LeastResponseTime, LeastBandwidth:
+		l.Inverse = inverseOf(weights)
+	case TwoChoices:
+		l.Inverse, l.Draw = inverseOf(weights), drawsOf(weights)
+	case Random:
+		l.Draw = drawsOf(weights)
+	case Hash:
+		l.hash(v, spec, ring, weights)
+	}
+	l.Board = newBoard(v.Policy, l)
+}
+
+func (l *Level) hash(v *View, spec *Spec, ring *consistent.Ring, weights []int) {
+	if spec.Hash.Bound > 0 {
+		sum := 0
+		for _, w := range weights {
+			sum += w
+		}
+		l.Fair = make([]float32, len(weights))
+		for i, w := range weights {
+			l.Fair[i] = float32(w) / float32(sum) * float32(spec.Hash.Bound) / 100
+		}
+	}
+	if spec.Hash.By == Ring {
+		// More than the whole weight, as an agent may ask for, a ring has no points for.
+		l.Ring, l.Limits = ring, make([]int32, len(v.Members))
+		for _, m := range l.Members {
+			l.Limits[m] = int32(max(1, ring.Points(int(m))*v.Members[m].Share/1000))
+		}
+		return
+	}
+	members := make([]consistent.Member, len(weights))
+	for i, m := range l.Members {
+		members[i] = consistent.Member{ID: v.Members[m].id, Weight: weights[i]}
+	}
+	if spec.Hash.By == Rendezvous {
+		l.Rendezvous = consistent.NewRendezvous(members, len(v.Members))
+	} else {
+		l.Maglev = consistent.NewMaglev(members, len(v.Members))
+	}
+}
+
+// weightOf returns the weight of m under p, times 1000. Members that are not to
+// have their whole share count less under every policy.
+func (p Policy) weightOf(m *Member) int {
+	if p == RoundRobin || p == First {
+		return m.Share
+	}
+	return m.Weight * m.Share
+}
+
+// Position returns where member i stands in Members. It does.
+func (l *Level) Position(i int32) int {
+	if n := len(l.Members); int(l.Members[n-1]) == n-1 {
+		return int(i) // nobody is left out before it
+	}
+	at, _ := slices.BinarySearch(l.Members, i)
+	return at
+}
+
+func inverseOf(weights []int) []float32 {
+	sum := 0
+	for _, w := range weights {
+		sum += w
+	}
+	inverse := make([]float32, len(weights))
+	for i, w := range weights {
+		inverse[i] = float32(sum) / float32(len(weights)) / float32(w)
+	}
+	return inverse
+}
+
+// drawsOf returns the alias table of weights (Vose 1991), or nil if all are equal.
+func drawsOf(weights []int) []Draw {
+	if len(weights) == 0 || isAll(weights, weights[0]) {
+		return nil
+	}
+	n, sum := len(weights), 0
+	for _, w := range weights {
+		sum += w
+	}
+	draws := make([]Draw, n)
+	left := make([]float64, n) // of each weight, where the mean is 1
+	var small, large []int32
+	for i, w := range weights {
+		draws[i] = Draw{math.MaxUint32, int32(i)}
+		if left[i] = float64(w) * float64(n) / float64(sum); left[i] < 1 {
+			small = append(small, int32(i))
+		} else {
+			large = append(large, int32(i))
+		}
+	}
+	for len(small) > 0 && len(large) > 0 {
+		s, g := small[len(small)-1], large[len(large)-1]
+		small = small[:len(small)-1]
+		draws[s] = Draw{uint32(left[s] * math.MaxUint32), g}
+		if left[g] -= 1 - left[s]; left[g] < 1 {
+			large, small = large[:len(large)-1], append(small, g)
+		}
+	}
+	return draws
+}
+
+// DrawOne returns the position of the member that random, of 64 bits, draws.
+func (l *Level) DrawOne(random uint64) int {
+	at, rest := bits.Mul64(random, uint64(len(l.Members)))
+	if l.Draw == nil {
+		return int(at)
+	}
+	if d := l.Draw[at]; uint32(rest>>32) >= d.Cut {
+		return int(d.Other)
+	}
+	return int(at)
+}
+
+// HasRoom reports whether a member can take more, as far as its capacity, its
+// bandwidth and the load that its agent reports go.
+func (m *Member) HasRoom(now time.Duration) bool {
+	if m.Capacity > 0 && m.Load.Active.Load() >= int64(m.Capacity) || m.Notes.Report.Load >= 1000 {
+		return false
+	}
+	return m.Bandwidth == 0 || m.Load.Bandwidth(now)*8 < float64(m.Bandwidth)
+}
+
+// Slow start: a member that came up has this part of its share at first, in permille,
+// and it grows in so many steps.
+const (
+	slowFirst = 100 // what is cold can take some requests, or it never gets warm
+	slowSteps = 20
+)
+
+// shareOf returns how much of its weight m has at the time at, in permille: what its
+// agent asks for, of which slow start takes.
+func (s *Spec) shareOf(m *Member, at time.Time) int {
+	return max(1, m.Notes.Report.Permille()*s.warmth(m, at)/1000)
+}
+
+// warmth returns how far m has come in slow start at the time at, in permille.
+func (s *Spec) warmth(m *Member, at time.Time) int {
+	if s.SlowStart > 0 && m.State == health.Up {
+		if step := int(max(0, at.Sub(m.Since)) * slowSteps / s.SlowStart); step < slowSteps {
+			return slowFirst + (1000-slowFirst)*step/slowSteps
+		}
+	}
+	return 1000
+}
+
+// BlockSize is how many scores or bounds are looked at one by one: a cache line of
+// them.
+const BlockSize = 16
+
+// Board is the scores of the members of a level under one of the Least policies, side
+// by side, so that to look for the least one touches one cache line for 16 members. Of
+// more than 16, blocks have bounds: a tree of three levels.
+//
+//	Top    | bound of 16 blocks | ...
+//	Blocks | bound of 16 members | ...
+//	Scores | of a member | ...
+//
+// A score is written by whoever changes what it is made of (MemberLoad.tell). Who makes
+// a member lighter lowers the bounds above it; who makes it heavier does not raise
+// them: a pick that finds nobody in a block as light as its bound says corrects the
+// bound and looks on. So bounds are right or low. Two things make a score wrong for a
+// while: two changes at once that write it in the other order, and time, by which
+// latencies and rates fall with nobody there to tell. So picks work out the scores of
+// one block after the other anew, beside their work (Level.Refresh).
+//
+// First has a board too, of members with capacities: Top[0] is the position of the
+// first member that may have room.
+type Board struct {
+	Top    []atomic.Uint32 // bits of a float32 >= 0, whose order is theirs
+	Blocks []atomic.Uint32
+	Scores []atomic.Uint32
+	homes  []home
+}
+
+// home is where a member stands on a Board.
+type home struct {
+	policy            Policy
+	inverse           float32
+	position          int
+	score, block, top *atomic.Uint32
+}
+
+func newBoard(p Policy, l *Level) *Board {
+	switch p {
+	case LeastConnections, LeastResponseTime, LeastBandwidth:
+	case First:
+		if !l.Bounded {
+			return nil
+		}
+	default:
+		return nil
+	}
+	blocks := (len(l.Members) + BlockSize - 1) / BlockSize
+	b := &Board{
+		Top: make([]atomic.Uint32, (blocks+BlockSize-1)/BlockSize), Blocks: make([]atomic.Uint32, blocks),
+		Scores: make([]atomic.Uint32, len(l.Members)), homes: make([]home, len(l.Members)),
+	}
+	for i := range b.homes {
+		h := home{policy: p, position: i, score: &b.Scores[i], block: &b.Blocks[i/BlockSize], top: &b.Top[i/BlockSize/BlockSize]}
+		if l.Inverse != nil {
+			h.inverse = l.Inverse[i]
+		}
+		b.homes[i] = h
+	}
+	return b
+}
+
+// settle makes l's board the one that members tell of their changes.
+func (l *Level) settle() {
+	tick := uint32(0) // the latest that is known
+	for _, m := range l.Loads {
+		tick = max(tick, uint32(m.latency.Load()), uint32(m.rate.Load()))
+		if l.Board == nil && m.home.Load() != nil {
+			m.home.Store(nil)
+		}
+	}
+	if l.Board == nil {
+		return
+	}
+	for i, m := range l.Loads {
+		h := &l.Board.homes[i]
+		m.home.Store(h) // first, so that no change is told to the old one afterwards alone
+		h.score.Store(h.scoreOf(m, tick))
+	}
+}
+
+// tell writes the score of m, after a change.
+func (m *MemberLoad) tell(now time.Duration) {
+	h := m.home.Load()
+	if h == nil {
+		return
+	}
+	if h.policy == First {
+		lower(h.top, uint32(h.position)) // the first with room may be here now
+		return
+	}
+	score := h.scoreOf(m, tickOf(now))
+	h.score.Store(score)
+	if lower(h.block, score) {
+		lower(h.top, score)
+	}
+}
+
+func (h *home) scoreOf(m *MemberLoad, tick uint32) uint32 {
+	return math.Float32bits(m.score(h.policy, tick) * h.inverse)
+}
+
+// Refresh works out the scores of a block anew, and makes its bound the least of them.
+func (l *Level) Refresh(block int, now time.Duration) {
+	from, tick := block*BlockSize, tickOf(now)
+	least := uint32(math.MaxUint32)
+	for i := from; i < min(from+BlockSize, len(l.Loads)); i++ {
+		score := l.Board.homes[i].scoreOf(l.Loads[i], tick)
+		l.Board.Scores[i].Store(score)
+		least = min(least, score)
+	}
+	l.Board.Blocks[block].Store(least)
+	lower(&l.Board.Top[block/BlockSize], least)
+}
+
+func lower(bound *atomic.Uint32, to uint32) bool {
+	for {
+		old := bound.Load()
+		if to >= old {
+			return false
+		}
+		if bound.CompareAndSwap(old, to) {
+			return true
+		}
+	}
+}
+
+// score returns how heavy m is under one of the Least policies, before its weight
+// counts; less is better.
+func (m *MemberLoad) score(p Policy, tick uint32) float32 {
+	switch p {
+	case LeastBandwidth:
+		return decayed(m.rate.Load(), tick, rateHalving)
+	case LeastConnections:
+		return float32(m.Active.Load())
+	}
+	active := m.Active.Load()
+	return m.expected(active, tick) * float32(active+1)
+}
+
+// Expected returns the time in which m promises an answer, its weight counting for what
+// is in flight only; inverse is of its Level.
+func (m *MemberLoad) Expected(tick uint32, inverse float32) float32 {
+	active := m.Active.Load()
+	return m.expected(active, tick) * (float32(active)*inverse + 1)
+}
+
+// expected returns the latency of m with nobody waiting before.
+func (m *MemberLoad) expected(active int64, tick uint32) float32 {
+	latency := decayed(m.latency.Load(), tick, latencyHalving)
+	if latency == 0 && active > 0 {
+		return untried
+	}
+	return latency
+}
+
+// Tick returns now as Score takes it.
+func Tick(now time.Duration) uint32 { return tickOf(now) }

@@ -42,7 +42,7 @@ func TestSamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	table, errs := httpproxy.NewTable(nil, pools.Pools(), nil)
+	table, errs := httpproxy.NewTable(nil, pools.Pools(), nil, nil)
 	if len(errs) > 0 {
 		t.Fatal(errs)
 	}

@@ -26,14 +26,16 @@ const maxDirect = 128
 // membersPerLeaf: 16 draws take as long as the way down to them.
 const membersPerLeaf = 16
 
+// membersPerLevel is how many members there are to be for each level of the tree. At
+// each level a member that leaves moves keys worth half of its share in vain: with 50,
+// that is a hundredth of all keys in the end.
+const membersPerLevel = 50
+
 // leavesOf returns how many leaves there are for at most n members: a power of 4,
 // so that few numbers of members are a border at which keys move.
 func leavesOf(n int) int {
-	if n <= maxDirect {
-		return 1
-	}
-	leaves := 4
-	for leaves*membersPerLeaf < n {
+	leaves := 1
+	for levels := 2; n > maxDirect && leaves*membersPerLeaf < n && levels*membersPerLevel <= n; levels += 2 {
 		leaves *= 4
 	}
 	return leaves

@@ -1,0 +1,245 @@
+package consistent
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+func members(n int, weight func(i int) int) []Member {
+	out := make([]Member, n)
+	for i := range out {
+		out[i] = Member{ID(fmt.Sprint("member", i)), weight(i)}
+	}
+	return out
+}
+
+func one(int) int { return 1 }
+
+// plainMaglev is the algorithm as its authors tell it (NSDI 2016, listing 1), for
+// members of one weight.
+func plainMaglev(members []Member, size int) []uint16 {
+	order := make([]int, len(members))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int {
+		if members[a].ID < members[b].ID {
+			return -1
+		}
+		return 1
+	})
+	permutation := make([][]int, len(members))
+	for i, m := range members {
+		offset, skip := Mix(m.ID)%uint64(size), Mix(Mix(m.ID)^k1)%uint64(size-1)+1
+		for j := range uint64(size) {
+			permutation[i] = append(permutation[i], int((offset+j*skip)%uint64(size)))
+		}
+	}
+	entry := make([]int, size)
+	for i := range entry {
+		entry[i] = -1
+	}
+	next := make([]int, len(members))
+	for n := 0; ; {
+		for _, i := range order {
+			c := permutation[i][next[i]]
+			for entry[c] >= 0 {
+				next[i]++
+				c = permutation[i][next[i]]
+			}
+			entry[c] = i
+			next[i]++
+			if n++; n == size {
+				out := make([]uint16, size)
+				for i, e := range entry {
+					out[i] = uint16(e)
+				}
+				return out
+			}
+		}
+	}
+}
+
+func TestMaglevIsThatOfThePaper(t *testing.T) {
+	for _, n := range []int{1, 2, 3, 10, 16} {
+		all := members(n, one)
+		got, want := NewMaglev(all, n).slots, plainMaglev(all, maglevSize(n))
+		if !slices.Equal(got, want) {
+			t.Errorf("%d members: the tables differ", n)
+		}
+	}
+}
+
+// Slots are in proportion to weights, and nobody is without.
+func TestMaglevWeights(t *testing.T) {
+	all := members(10, func(i int) int { return 1 + i*i })
+	m, sum := NewMaglev(all, len(all)), 0
+	for _, a := range all {
+		sum += a.Weight
+	}
+	count := make([]int, len(all))
+	for _, slot := range m.slots {
+		count[slot]++
+	}
+	for i, a := range all {
+		want := float64(a.Weight) / float64(sum) * float64(m.Size())
+		if math.Abs(float64(count[i])-want) > 2 {
+			t.Errorf("member %d of weight %d: %d slots, want %.1f", i, a.Weight, count[i], want)
+		}
+	}
+	tiny := NewMaglev([]Member{{1, 1}, {2, 65_536_000}}, 2)
+	if !slices.Contains(tiny.slots, 0) {
+		t.Error("a member of a tiny weight has no slot")
+	}
+}
+
+// However the members are ordered, a key has the same one.
+func TestOrderOfMembersDoesNotMatter(t *testing.T) {
+	for _, n := range []int{5, 300} {
+		a := members(n, func(i int) int { return 1 + i%3 })
+		b := slices.Clone(a)
+		rand.New(rand.NewPCG(1, 2)).Shuffle(n, func(i, j int) { b[i], b[j] = b[j], b[i] })
+		ra, rb := NewRing(a), NewRing(b)
+		finders := map[string][2]func(uint64) int{
+			"maglev":     {NewMaglev(a, n).Find, NewMaglev(b, n).Find},
+			"rendezvous": {NewRendezvous(a, n).Find, NewRendezvous(b, n).Find},
+			"ring": {
+				func(k uint64) int { m, _ := ra.Owner(ra.Find(k)); return m },
+				func(k uint64) int { m, _ := rb.Owner(rb.Find(k)); return m },
+			},
+		}
+		for name, f := range finders {
+			for key := range uint64(2000) {
+				if x, y := a[f[0](key)].ID, b[f[1](key)].ID; x != y {
+					t.Fatalf("%s of %d: key %d is with %x in one order and %x in another", name, n, key, x, y)
+				}
+			}
+		}
+	}
+}
+
+// The point of a key is the first one at or after its place, found the plain way.
+func TestRingFind(t *testing.T) {
+	r := NewRing(members(20, one))
+	for key := range uint64(5000) {
+		place := uint32(Mix(key) >> 32)
+		want, _ := slices.BinarySearch(r.points, place)
+		if want == len(r.points) {
+			want = 0
+		}
+		if got := r.Find(key); got != want {
+			t.Fatalf("key %d at %x: point %d, want %d", key, place, got, want)
+		}
+	}
+	if !slices.IsSorted(r.points) {
+		t.Error("points do not rise")
+	}
+}
+
+// A member's points are numbered from 0, each once: a part of its weight is a part of
+// these.
+func TestRingRanks(t *testing.T) {
+	all := members(6, func(i int) int { return 1 + i })
+	r := NewRing(all)
+	seen := map[owner]bool{}
+	for i := range r.Len() {
+		m, rank := r.Owner(i)
+		if o := (owner{uint16(m), uint16(rank)}); seen[o] || rank >= r.Points(m) {
+			t.Fatalf("point %d: %+v is there twice, or is over %d", i, o, r.Points(m))
+		} else {
+			seen[o] = true
+		}
+	}
+	if got := float64(r.Points(5)) / float64(r.Points(0)); math.Abs(got-6) > 0.1 {
+		t.Errorf("a member of six times the weight has %.2f times the points", got)
+	}
+}
+
+// Draws by weight, against exact exponential ones.
+func TestRendezvousWeights(t *testing.T) {
+	all := members(8, func(i int) int { return 1 + 3*i })
+	r := NewRendezvous(all, len(all))
+	const keys = 200_000
+	count, differ, sum := make([]int, len(all)), 0, 0
+	for key := range uint64(keys) {
+		m := r.Find(Mix(key))
+		count[m]++
+		best, least := -1, math.Inf(1)
+		for i, a := range all {
+			u := (float64(Mix(Mix(key)^a.ID)) + 0.5) / (1 << 64)
+			if d := -math.Log1p(-u) / float64(a.Weight); d < least {
+				best, least = i, d
+			}
+		}
+		if m != best {
+			differ++
+		}
+	}
+	for _, a := range all {
+		sum += a.Weight
+	}
+	for i, a := range all {
+		share, want := float64(count[i])/keys, float64(a.Weight)/float64(sum)
+		if math.Abs(share-want) > 0.01*want+3*math.Sqrt(want/keys) {
+			t.Errorf("member %d: share %.4f, want %.4f", i, share, want)
+		}
+	}
+	if differ > keys/1000 {
+		t.Errorf("%d of %d keys have another member than by exact logarithms", differ, keys)
+	}
+}
+
+func TestOfNobody(t *testing.T) {
+	if NewMaglev(nil, 0).Find(1) != -1 || NewRendezvous(nil, 0).Find(1) != -1 {
+		t.Error("found somebody")
+	}
+}
+
+// One bit of a key changes about half the bits of its sum.
+func TestSumSpreads(t *testing.T) {
+	r := rand.New(rand.NewPCG(4, 4))
+	for length := 1; length <= 40; length++ {
+		key := make([]byte, length)
+		flips := 0
+		for range 200 {
+			for i := range key {
+				key[i] = byte(r.Uint32())
+			}
+			before := Sum(key)
+			key[r.IntN(length)] ^= 1 << r.IntN(8)
+			for x := before ^ Sum(key); x != 0; x &= x - 1 {
+				flips++
+			}
+		}
+		if mean := float64(flips) / 200; mean < 29 || mean > 35 {
+			t.Errorf("%d octets: %.1f bits of 64 change", length, mean)
+		}
+	}
+	if Sum(nil) == Sum([]byte{0}) || Sum([]byte{1}) == Sum([]byte{1, 0}) {
+		t.Error("keys that differ in length have one sum")
+	}
+}
+
+func BenchmarkNew(b *testing.B) {
+	for _, n := range []int{10, 1000} {
+		all := members(n, one)
+		b.Run(fmt.Sprint("maglev/", n), func(b *testing.B) {
+			for range b.N {
+				NewMaglev(all, n)
+			}
+		})
+		b.Run(fmt.Sprint("ring/", n), func(b *testing.B) {
+			for range b.N {
+				NewRing(all)
+			}
+		})
+		b.Run(fmt.Sprint("rendezvous/", n), func(b *testing.B) {
+			for range b.N {
+				NewRendezvous(all, n)
+			}
+		})
+	}
+}

@@ -78,17 +78,15 @@ type Options struct {
 // Node is one running node.
 type Node struct {
 	// Constant after New.
-	path      string // of the configuration file
-	load      func(string) (*config.Config, error)
-	log       *slog.Logger
-	started   time.Time
-	prober    *probe.Prober
-	dns       *entrances.Listeners // nil without an address
-	reports   reportLog            // of resolvers, about zones of ours
-	edns      edns
-	gateway   *httpproxy.Server // nil without an address
-	secret    []byte            // that signs its cookies
-	gatewayOn []net.Listener
+	path    string // of the configuration file
+	load    func(string) (*config.Config, error)
+	log     *slog.Logger
+	started time.Time
+	prober  *probe.Prober
+	dns     *entrances.Listeners // nil without an address
+	reports reportLog            // of resolvers, about zones of ours
+	edns    edns
+	carrying
 	admin     *http.Server
 	adminOn   net.Listener
 	logs      logs

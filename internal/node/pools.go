@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,10 +17,18 @@ import (
 	"pharos/internal/clock"
 	"pharos/internal/cluster/state"
 	"pharos/internal/diskfile"
+	"pharos/internal/proxy/httpproxy"
 	"pharos/internal/traffic/affinity"
 	"pharos/internal/traffic/checkspec"
 	"pharos/internal/traffic/pool"
 )
+
+// carrying is the gateway of a node.
+type carrying struct {
+	gateway   *httpproxy.Server // nil without an address
+	gatewayOn []net.Listener
+	secret    []byte // that signs its cookies
+}
 
 // poolSpecs returns pools as the registry takes them, for a node that stands here.
 func poolSpecs(pools []state.Pool, here state.Place) []pool.Spec {

@@ -84,12 +84,13 @@ internal/traffic/affinity:      internal/traffic/pool internal/traffic/health in
 internal/traffic/steer:         internal/dns/dnsname internal/dns/rdata internal/traffic/pool internal/traffic/health internal/serve/admission
 internal/traffic/geoip:         internal/diskfile internal/traffic/steer internal/traffic/pool
 internal/traffic/checkspec:     internal/cluster/state internal/traffic/health
+internal/traffic/poolspec:      internal/cluster/state internal/dns/dnsname internal/traffic/affinity internal/traffic/checkspec internal/traffic/pool
 internal/traffic/probe:         internal/dns/... internal/diskfile internal/traffic/health internal/traffic/pool
 
 internal/proxy/http1:
 internal/proxy/route:           internal/proxy/http1
 internal/proxy/tlscert:         internal/diskfile
-internal/proxy/httpproxy:       internal/proxy/http1 internal/proxy/route internal/traffic/balance internal/traffic/affinity internal/traffic/consistent internal/traffic/pool internal/traffic/health
+internal/proxy/httpproxy:       internal/diskfile internal/proxy/http1 internal/proxy/route internal/traffic/balance internal/traffic/affinity internal/traffic/consistent internal/traffic/pool internal/traffic/health
 
 internal/cluster/document:      internal/dns/dnsname
 internal/cluster/state:         internal/cluster/document internal/dns/dnsname internal/dns/rdata internal/traffic/steer
@@ -111,7 +112,7 @@ internal/serve/entrances:       internal/serve/dnsserver internal/serve/doh inte
 
 internal/admin/config:          internal/dns/dnsname internal/dns/rdata internal/cluster/document internal/cluster/state internal/diskfile
 internal/admin/logfile:
-internal/admin/explain:         internal/dns/... internal/resolver/iterate
+internal/admin/explain:         internal/dns/... internal/resolver/iterate internal/traffic/pool internal/traffic/balance internal/traffic/affinity
 internal/admin/telemetry:
 internal/admin/metrics:         internal/dns/dnswire internal/admin/telemetry internal/proxy/httpproxy internal/resolver/iterate internal/resolver/outbound internal/resolver/rrcache internal/serve/dnsserver internal/serve/ratelimit internal/traffic/...
 internal/admin/api:             internal/admin/explain internal/admin/telemetry
@@ -148,7 +149,7 @@ var pure = []string{
 	"internal/authority/steered", "internal/authority/kasp", "internal/authority/skr", "internal/authority/bootstrap",
 	"internal/resolver/rrcache", "internal/resolver/cachefile", "internal/resolver/iterate", "internal/resolver/fairness", "internal/resolver/anchor", "internal/resolver/localroot", "internal/resolver/failures",
 	"internal/resolver/policy", "internal/resolver/localdata", "internal/resolver/dns64", "internal/resolver/rewrite",
-	"internal/traffic/health", "internal/traffic/checkspec", "internal/traffic/consistent", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/affinity", "internal/traffic/steer",
+	"internal/traffic/health", "internal/traffic/checkspec", "internal/traffic/poolspec", "internal/traffic/consistent", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/affinity", "internal/traffic/steer",
 	"internal/proxy/http1", "internal/proxy/route",
 	"internal/cluster/document", "internal/cluster/state",
 	"internal/serve/admission", "internal/serve/cookie", "internal/serve/ratelimit", "internal/serve/proxyheader",

@@ -336,6 +336,6 @@ func (n *Node) explainURL(ctx context.Context, s *Snapshot, e *explain.Explanati
 	}
 	chosen := s.gateway.Pool(trace.Route)
 	ask, keyed := n.gateway.AskFor(target, chosen)
-	n.explainPick(e, chosen, s.gateway.Affinity(trace.Route), ask, keyed)
+	e.AddPick(chosen, s.gateway.Affinity(trace.Route), ask, keyed)
 	return nil
 }

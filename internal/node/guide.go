@@ -17,6 +17,7 @@ import (
 	"pharos/internal/dns/rdata"
 	"pharos/internal/traffic/geoip"
 	"pharos/internal/traffic/pool"
+	"pharos/internal/traffic/poolspec"
 	"pharos/internal/traffic/steer"
 )
 
@@ -39,7 +40,7 @@ func (n *Node) newGuide() *guide {
 func (g *guide) follow(c *config.Steering) error {
 	networks := make([]steer.Network, len(c.Networks))
 	for i, n := range c.Networks {
-		networks[i] = steer.Network{Prefix: n.Prefix, Place: placeOf(n.Place)}
+		networks[i] = steer.Network{Prefix: n.Prefix, Place: poolspec.PlaceOf(n.Place)}
 	}
 	return g.geo.Set(c.Database, networks)
 }
@@ -174,13 +175,6 @@ func (n *Node) exportAll(s *Snapshot) {
 	for _, p := range s.pools.Pools() {
 		n.exportAnswers(s, p.Name())
 	}
-}
-
-func hostOf(n dnsname.Name) string {
-	if n.IsZero() {
-		return ""
-	}
-	return n.String()
 }
 
 // steeredQuestion returns a question that arrived at a steered name of a zone of s.

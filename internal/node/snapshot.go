@@ -32,6 +32,7 @@ import (
 	"pharos/internal/traffic/affinity"
 	"pharos/internal/traffic/health"
 	"pharos/internal/traffic/pool"
+	"pharos/internal/traffic/poolspec"
 	"pharos/internal/traffic/steer"
 )
 
@@ -129,7 +130,7 @@ func compile(cfg *config.Config, st *state.State, from before) (*Snapshot, error
 	}
 	resources := st.Resources()
 	var err error
-	if s.pools, err = pool.NewRegistry(poolSpecs(resources.Pools, cfg.Place), from.status, prevPools); err != nil {
+	if s.pools, err = pool.NewRegistry(poolspec.Of(resources.Pools, cfg.Place), from.status, prevPools); err != nil {
 		return nil, err
 	}
 	if s.recursion, err = admission.AllowOnly(cfg.Resolver.Allow); err != nil {
@@ -143,7 +144,7 @@ func compile(cfg *config.Config, st *state.State, from before) (*Snapshot, error
 	}
 	s.restricted, s.designated = cfg.Restricted(), designatedBy(cfg)
 	s.reporting = compileReporting(cfg.Zones)
-	if s.gateway, err = compileRoutes(resources.Routes, s.pools, affinitySpecs(resources.Pools, from.secret), prev); err != nil {
+	if s.gateway, err = compileRoutes(resources.Routes, s.pools, poolspec.Affinities(resources.Pools, from.secret), prev); err != nil {
 		return nil, err
 	}
 	steered := from.steers(resources.Steer)

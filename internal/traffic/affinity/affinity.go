@@ -181,3 +181,15 @@ func (a *Affinity) IsUsable(v *pool.View, member int, now time.Duration) bool {
 	}
 	return v.Tier.Excludes(m.State) == ""
 }
+
+// String tells what a goes by: for explain.
+func (a *Affinity) String() string {
+	spec := &a.spec
+	switch spec.Kind {
+	case Cookie:
+		return fmt.Sprintf("a client that sends the cookie %s, as it was set, goes to the member it names while that is up", spec.Name)
+	case Session:
+		return fmt.Sprintf("a client that sends the cookie %s goes to the member that set it while that is up; %d are remembered", spec.Name, a.Known())
+	}
+	return fmt.Sprintf("a client that is remembered by its %s goes to the member it had while that is up; %d are remembered", spec.Key, a.Known())
+}

@@ -1,0 +1,95 @@
+// Package poolspec makes of a pool, as it is written, what packages pool and affinity
+// take. It owns nothing but the way from the one to the other; the written form has
+// been checked (package state).
+//
+// Entry points: Of, Affinities, PlaceOf.
+//
+// Concurrency: functions without shared state.
+package poolspec
+
+import (
+	"errors"
+	"time"
+
+	"pharos/internal/cluster/state"
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/traffic/affinity"
+	"pharos/internal/traffic/checkspec"
+	"pharos/internal/traffic/pool"
+)
+
+// Of returns pools as a registry takes them, for a node that stands here.
+func Of(pools []state.Pool, here state.Place) []pool.Spec {
+	specs := make([]pool.Spec, len(pools))
+	for i, p := range pools {
+		spec := pool.Spec{
+			Name: p.Name, Check: checkspec.Of(p.Check), SlowStart: time.Duration(p.SlowStart), Here: PlaceOf(here),
+			Hash: pool.HashSpec{Bound: p.Hash.Bound, Key: pool.Key{Name: p.Hash.Name, Bits4: p.Hash.Bits4, Bits6: p.Hash.Bits6}},
+		}
+		err := errors.Join(spec.Policy.UnmarshalText([]byte(p.Policy)), spec.Local.UnmarshalText([]byte(p.LocalFirst)),
+			spec.Hash.By.UnmarshalText([]byte(p.Hash.By)), spec.Hash.Key.Of.UnmarshalText([]byte(p.Hash.Key)))
+		if err != nil {
+			panic("BUG: " + err.Error()) // the configuration has checked it
+		}
+		for _, m := range p.Members {
+			spec.Members = append(spec.Members, pool.MemberSpec{
+				Name: m.Name, Address: m.Address, Weight: m.Weight, Drain: m.Drain,
+				Tier: m.Tier, Capacity: m.Capacity, Bandwidth: int64(m.Bandwidth), Place: PlaceOf(m.Place), Host: hostOf(m.Host),
+			})
+		}
+		specs[i] = spec
+	}
+	return specs
+}
+
+// PlaceOf returns a place as packages of traffic take it.
+func PlaceOf(p state.Place) pool.Place {
+	return pool.Place{
+		Continent: p.Continent, Country: p.Country, Region: p.Region, Zone: p.Zone,
+		Latitude: p.Location.Latitude, Longitude: p.Location.Longitude,
+	}
+}
+
+// affinityKinds are what clients are known by, and the part of the request for it.
+var affinityKinds = map[string]struct {
+	kind affinity.Kind
+	of   pool.KeyKind
+}{
+	"cookie":        {affinity.Cookie, 0},
+	"clientAddress": {affinity.Key, pool.ClientAddress},
+	"clientPrefix":  {affinity.Key, pool.ClientPrefix},
+	"field":         {affinity.Key, pool.Field},
+	"clientCookie":  {affinity.Key, pool.Cookie},
+	"query":         {affinity.Key, pool.Query},
+	"session":       {affinity.Session, pool.Cookie},
+}
+
+// Affinities returns the affinities of pools that have one, by their names. secret
+// signs cookies.
+func Affinities(pools []state.Pool, secret []byte) map[string]affinity.Spec {
+	specs := map[string]affinity.Spec{}
+	for _, p := range pools {
+		a := p.Affinity
+		kind, has := affinityKinds[a.By]
+		if !has {
+			continue
+		}
+		spec := affinity.Spec{
+			Kind: kind.kind, Key: pool.Key{Of: kind.of, Name: a.Name, Bits4: a.Bits4, Bits6: a.Bits6},
+			TTL: time.Duration(a.TTL), Drain: time.Duration(a.Drain), Most: a.Most,
+			Name: a.Name, Path: a.Path, Secure: a.Secure, HTTPOnly: a.HTTPOnly, SameSite: a.SameSite, Secret: secret,
+		}
+		if spec.Name == "" {
+			spec.Name = "pharos-" + p.Name
+		}
+		specs[p.Name] = spec
+	}
+	return specs
+}
+
+func hostOf(n dnsname.Name) string {
+	if n.IsZero() {
+		return ""
+	}
+	return n.String()
+}

@@ -25,7 +25,7 @@ func TestRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		table, _ := NewTable(nil, nil, nil)
+		table, _ := NewTable(nil, nil, nil, nil)
 		s := New(Config{Table: func() *Table { return table }, Trusted: trusted, RoundTrip: func(c, s netip.Addr, d time.Duration) { told <- trip{c, s, d} }})
 		served := make(chan error, 1)
 		go func() { served <- s.Serve(l) }() // ends with Shutdown

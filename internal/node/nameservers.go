@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"pharos/internal/admin/config"
 	"pharos/internal/authority/xfr"
 	"pharos/internal/authority/zone"
 	"pharos/internal/dns/dnsname"
@@ -15,8 +16,9 @@ import (
 )
 
 // This file finds the servers of a zone, of which a rollover has to know that they show
-// each step: those that are told of changes, those that the policy lists, and, if the
-// policy says so, those that the NS records of the zone name.
+// each step: those that are told of changes, those that the policy lists, and, as the
+// policy says, those that the NS records of the zone name: its secondaries, which are those
+// that may transfer it, or all.
 
 // maxNameServers bounds the addresses of a zone's NS records that are asked: the largest
 // domains have 13 names, each with two.
@@ -35,17 +37,34 @@ func (k *keeping) watched(ctx context.Context, s *Snapshot, a *apex) ([]xfr.Peer
 	for _, at := range policy.Servers {
 		add(at)
 	}
-	if policy.Watch != "all" {
+	isAll := policy.Watch == "all"
+	if policy.Watch == "notify" || !isAll && len(a.config.Transfer) == 0 {
 		return peers, nil
 	}
 	own := k.n.ownAddresses()
 	hosts, err := k.nameServers(ctx, s, a.served.Zone)
 	for _, addr := range hosts {
-		if !own(addr) {
+		if !own(addr) && (isAll || mayFetch(a.config.Transfer, addr)) {
 			add(netip.AddrPortFrom(addr, s.Config.Resolver.Port))
 		}
 	}
+	if !isAll && !k.canResolve(s) {
+		err = nil // names elsewhere cannot be found out about here, and need not be secondaries of ours
+	}
 	return peers, err
+}
+
+// mayFetch reports whether rules let a server at an address have a zone, with the key or
+// the certificate that they want.
+func mayFetch(rules []config.TransferRule, addr netip.Addr) bool {
+	return slices.ContainsFunc(rules, func(r config.TransferRule) bool {
+		return !r.Network.IsValid() || r.Network.Contains(addr.Unmap())
+	})
+}
+
+// canResolve reports whether the resolver is on.
+func (k *keeping) canResolve(s *Snapshot) bool {
+	return len(s.Config.Resolver.Allow) > 0 && k.n.resolver != nil
 }
 
 // nameServers returns the addresses of the NS records of a zone: from our zones where they
@@ -83,7 +102,7 @@ func (k *keeping) addressesOf(ctx context.Context, s *Snapshot, host dnsname.Nam
 			}
 			continue
 		}
-		if len(s.Config.Resolver.Allow) == 0 || k.n.resolver == nil {
+		if !k.canResolve(s) {
 			continue
 		}
 		found, err := k.n.resolver.Resolve(ctx, host, t, outbound.Options{})

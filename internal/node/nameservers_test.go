@@ -43,8 +43,10 @@ func TestServersFound(t *testing.T) {
 	ds := "example DS 1 13 2 0000000000000000000000000000000000000000000000000000000000000000\n"
 	level(t, "127.0.0.12", port, "com.\n$TTL 60\n@ SOA ns h 1 1h 15m 1w 60\n@ NS ns\nns A 127.0.0.12\nexample NS ns1.example\nns1.example A 127.0.0.13\n"+ds+
 		"\n---\ntest.\n$TTL 60\n@ SOA ns h 1 1h 15m 1w 60\n@ NS ns\nns A 127.0.0.12\nfar A 127.0.0.15\n", off+"zones: [{name: com, file: com.zone}, {name: test, file: test.zone}]\n")
-	child := level(t, "127.0.0.13", port, "example.com.\n$TTL 1\n@ SOA ns1 h 1 1h 15m 1w 1\n@ NS ns1\n@ NS ns2\n@ NS far.test.\nns1 A 127.0.0.13\nns2 A 127.0.0.14\n",
-		fmt.Sprintf("resolver: {allow: [127.0.0.0/8], rootHints: hints, port: %d, validate: false, timeout: 1s}\n", port)+
+	const zone13 = "example.com.\n$TTL 1\n@ SOA ns1 h 1 1h 15m 1w 1\n@ NS ns1\n@ NS ns2\n@ NS far.test.\nns1 A 127.0.0.13\nns2 A 127.0.0.14\n"
+	resolving := fmt.Sprintf("resolver: {allow: [127.0.0.0/8], rootHints: hints, port: %d, validate: false, timeout: 1s}\n", port)
+	child := level(t, "127.0.0.13", port, zone13,
+		resolving+
 			"dnssec: {policies: [{name: test, watch: all, parentInterval: 1s, parentTTL: 0s, parentPropagation: 0s, propagation: 0s, safety: 0s, keyTTL: 1s}]}\n"+
 			"zones: [{name: example.com, file: example.com.zone, dnssec: test, transfer: [{network: 127.0.0.0/8}]}]\n")
 	name := dnsname.MustParse("example.com.")
@@ -54,13 +56,29 @@ func TestServersFound(t *testing.T) {
 		}
 		return ""
 	})
-	var asked []string
-	for _, s := range child.keeping.serversOf(context.Background(), name) {
-		asked = append(asked, s.Address)
+	watched := func(n *Node) string {
+		var asked []string
+		for _, s := range n.keeping.serversOf(context.Background(), name) {
+			asked = append(asked, s.Address)
+		}
+		slices.Sort(asked[1:])
+		return fmt.Sprint(asked)
 	}
-	slices.Sort(asked[1:])
-	if got, want := fmt.Sprint(asked), fmt.Sprintf("[this node 127.0.0.14:%d 127.0.0.15:%[1]d]", port); got != want {
+	if got, want := watched(child), fmt.Sprintf("[this node 127.0.0.14:%d 127.0.0.15:%[1]d]", port); got != want {
 		t.Errorf("asked %s, want %s", got, want)
+	}
+	for rules, want := range map[string]string{ // without watch: those of the NS records that may have the zone
+		`[{network: 127.0.0.14/32}]`: fmt.Sprintf("[this node 127.0.0.14:%d]", port),
+		`[{network: 192.0.2.0/24}]`:  "[this node]",
+		`[{key: transfer-key}]`:      fmt.Sprintf("[this node 127.0.0.14:%d 127.0.0.15:%[1]d]", port),
+		`[]`:                         "[this node]",
+	} {
+		n := level(t, "127.0.0.13", 0, zone13, fmt.Sprintf("keys: [{name: transfer-key, secret: \"%s\"}]\n", peerKey.Secret)+resolving+
+			"dnssec: {policies: [{name: test, parent: [\"127.0.0.1:1\"]}]}\n"+
+			"zones: [{name: example.com, file: example.com.zone, dnssec: test, transfer: "+rules+"}]\n")
+		if got := watched(n); got != want {
+			t.Errorf("with transfer %s: asked %s, want %s", rules, got, want)
+		}
 	}
 	eventually(t, func() string { return child.hasProblem(serversBehind) })
 	secondary := func(address string) {

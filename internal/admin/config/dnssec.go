@@ -94,10 +94,12 @@ type Policy struct {
 	// change some other may still not.
 	ParentPropagation Duration `json:"parentPropagation" default:"1h" min:"0s" max:"30d" example:"1d"`
 	// Watch is which servers of the zone have to show a step of a rollover before the next:
-	// notify for those under zones[].notify and servers; all for those that the NS records of
-	// the zone name as well, but this node's own addresses. Choose all where every such
-	// server can be reached from here, at port 53.
-	Watch string `json:"watch" enum:"notify,all" default:"notify" example:"all"`
+	// notify for those under zones[].notify and servers; secondaries for those that the NS
+	// records of the zone name as well, as far as a rule of zones[].transfer lets them have
+	// the zone; all for all of these, wherever they get it from. A server is asked at port
+	// 53; this node's own addresses are not. Where NS records name servers that cannot be
+	// reached from here, choose notify.
+	Watch string `json:"watch" enum:"notify,secondaries,all" default:"secondaries" example:"all"`
 	// Servers are further servers of the zones that have to show it, such as those behind a
 	// hidden primary's secondaries.
 	Servers []netip.AddrPort `json:"servers,omitzero" max:"64" example:"192.0.2.2:53"`

@@ -104,13 +104,14 @@ func TestLiveWithDrill(t *testing.T) {
 			if n.current.Load().lives == 0 {
 				return "no keys yet"
 			}
-			return ""
-		})
-		for _, r := range ask(t, n.DNS()[0], "example.com.", rdata.TypeDNSKEY, false).Answer {
-			if r.Type == rdata.TypeDNSKEY {
-				f.write("key", r.String()+"\n")
+			for _, r := range ask(t, n.DNS()[0], "example.com.", rdata.TypeDNSKEY, false).Answer { // a moment later
+				if r.Type == rdata.TypeDNSKEY {
+					f.write("key", r.String()+"\n")
+					return ""
+				}
 			}
-		}
+			return "the keys are not in the zone yet"
+		})
 		for _, name := range []string{"app.example.com", "www.example.com"} {
 			out := runTool(t, f.path, "drill", "-S", "-k", "key", "-p", fmt.Sprint(n.DNS()[0].Port()), "@127.0.0.1", name, "A")
 			if !strings.Contains(out, ";; Chase successful") {

@@ -204,7 +204,7 @@ machine (dnssec.policies[].offlineKSK).`,
 		Args: argsBetween(2, 2, "a zone NAME and a FILE"),
 	}
 	admin, output := adminFlag(c), outputFlag(c)
-	role := c.Flags().String("role", "", "ksk, zsk or csk (default: by the key's flags ksk or zsk)")
+	role := c.Flags().String("role", "", "ksk, zsk or csk (default: by the key's flags and the zone's policy)")
 	algorithm := c.Flags().Uint8("algorithm", 0, "`number` of the algorithm of a key in PEM (default: the usual one of its kind)")
 	offline := c.Flags().Bool("offline", false, "it is our own KSK, and signs on another machine")
 	c.RunE = func(c *cobra.Command, args []string) error {

@@ -211,9 +211,12 @@ func (d *Desk) ImportKey(_ context.Context, name string, in api.KeyImport) (api.
 		return api.Applied{}, misunderstood("%w", err)
 	}
 	if in.Offline {
+		if role == 0 {
+			role = kasp.KSK // no other can be
+		}
 		return d.importOffline(z, role, k)
 	}
-	if _, err := z.Signers.Import(z.Name, role, k); err != nil {
+	if role, err = z.Signers.Import(z.Name, role, k); err != nil {
 		return api.Applied{}, refused(err)
 	}
 	what := "and signs when it is known everywhere"
@@ -254,12 +257,7 @@ func parseImport(zone dnsname.Name, in api.KeyImport) (*sign.Key, kasp.Role, err
 		}
 		key = pair.Key
 	}
-	if !known {
-		if role = kasp.ZSK; key.IsSEP() {
-			role = kasp.KSK
-		}
-	}
-	return key, role, nil
+	return key, role, nil // 0: as its flags and the policy say
 }
 
 // WithdrawKey takes a key of another signer out of a zone.

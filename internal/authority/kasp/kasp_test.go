@@ -427,6 +427,28 @@ func TestImport(t *testing.T) {
 	if _, err := l.m.Import(ZSK, []byte{1, 0, 3, 13, 99}, false, l.now); err == nil {
 		t.Error("the same key is taken twice")
 	}
+	for _, bad := range []struct {
+		role Role
+		key  []byte
+		want string
+	}{
+		{CSK, []byte{1, 1, 3, 13, 96}, "has keys: ksk-zsk, so a csk would be taken out again"},
+		{ZSK, []byte{1, 0, 3, 15, 96}, "signs with algorithm 13, so a key of algorithm 15 would be taken out again"},
+	} {
+		if _, err := l.m.Import(bad.role, bad.key, false, l.now); err == nil || !strings.Contains(err.Error(), bad.want) {
+			t.Errorf("a %s that the policy has no use for: %v, want %q", bad.role, err, bad.want)
+		}
+	}
+	for flags, want := range map[byte]Role{0: ZSK, 1: KSK} {
+		if got := l.m.RoleOf([]byte{1, flags, 3, 13, 96}); got != want {
+			t.Errorf("flags 25%d: a %s, want a %s", 6+flags, got, want)
+		}
+	}
+	one := plain()
+	one.Single = true
+	if got := newLife(t, one).m.RoleOf([]byte{1, 1, 3, 13, 96}); got != CSK {
+		t.Errorf("flags 257 under a policy with one key: a %s, want a csk", got)
+	}
 	if _, err := l.m.Import(KSK, []byte{1, 0, 3, 13, 98}, false, l.now); err == nil {
 		t.Error("a ZSK is taken for a KSK")
 	}

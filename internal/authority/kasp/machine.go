@@ -157,6 +157,10 @@ func (m *Machine) Import(role Role, dnskey []byte, foreign bool, now time.Time) 
 		return 0, errors.New("this is no DNSKEY record")
 	case !foreign && binary.BigEndian.Uint16(dnskey) != role.Flags():
 		return 0, fmt.Errorf("a %s has flags %d, this key has %d", role, role.Flags(), binary.BigEndian.Uint16(dnskey))
+	case !foreign && (role == CSK) != m.policy.Single:
+		return 0, fmt.Errorf("the policy has keys: %s, so a %s would be taken out again at once; import it in another role, or change the policy first", m.policy.layout(), role)
+	case !foreign && dnskey[3] != m.policy.Algorithm:
+		return 0, fmt.Errorf("the policy signs with algorithm %d, so a key of algorithm %d would be taken out again at once; change the policy first", m.policy.Algorithm, dnskey[3])
 	case m.byDNSKEY(dnskey) != nil:
 		return 0, errors.New("the zone has this key already")
 	case len(m.memory.Keys) >= MaxKeys:
@@ -171,6 +175,26 @@ func (m *Machine) Import(role Role, dnskey []byte, foreign bool, now time.Time) 
 		}
 	}
 	return m.add(k), nil
+}
+
+// RoleOf returns the role of an imported key of which nothing but its DNSKEY record is
+// known: by its flags, and by whether the policy has one key for both.
+func (m *Machine) RoleOf(dnskey []byte) Role {
+	switch {
+	case len(dnskey) < 2 || binary.BigEndian.Uint16(dnskey) != KSK.Flags():
+		return ZSK
+	case m.policy.Single:
+		return CSK
+	}
+	return KSK
+}
+
+// layout is what the configuration calls the keys of a policy.
+func (p Policy) layout() string {
+	if p.Single {
+		return "csk"
+	}
+	return "ksk-zsk"
 }
 
 // Withdraw takes a foreign key out of the zone again.

@@ -51,13 +51,17 @@ func (s *Signers) Submitted(name dnsname.Name) error {
 
 // Import takes in a key that was made elsewhere. One without a private half is that
 // of another signer, and only published (RFC 8901).
-func (s *Signers) Import(name dnsname.Name, role kasp.Role, k *sign.Key) (id kasp.ID, err error) {
+func (s *Signers) Import(name dnsname.Name, role kasp.Role, k *sign.Key) (as kasp.Role, err error) {
 	err = s.change(name, func(e *entry, now time.Time) error {
+		if role == 0 {
+			role = e.machine.RoleOf(k.RDATA())
+		}
 		if k.Signer != nil && e.hasTag(k.Tag(), k.Algorithm) {
 			return fmt.Errorf("the zone has a key with the tag %d already, and validators would confuse them", k.Tag())
 		}
 		before := e.machine.Memory()
-		if id, err = e.machine.Import(role, k.RDATA(), k.Signer == nil, now); err != nil || k.Signer == nil {
+		id, err := e.machine.Import(role, k.RDATA(), k.Signer == nil, now)
+		if err != nil || k.Signer == nil {
 			return err
 		}
 		if err := s.writeKey(e, id, k); err != nil { // as if nothing had been
@@ -67,7 +71,7 @@ func (s *Signers) Import(name dnsname.Name, role kasp.Role, k *sign.Key) (id kas
 		e.keys[id] = k
 		return nil
 	})
-	return id, err
+	return role, err
 }
 
 // Withdraw takes a key of another signer out again.

@@ -108,54 +108,9 @@ func (n *Node) install(cfg *config.Config, read reading, err error) (before, now
 	}
 	n.problem(configRefused, "", "")
 	n.lookAtCatalogs()
-	n.problem(listenerFailed, "", needsRestart(before.Config, cfg))
+	n.problem(listenerFailed, "", config.NeedsRestart(before.Config, cfg))
 	n.followCertificates(cfg, clock.Now(), true)
 	return before, n.current.Load(), nil
-}
-
-// needsRestart says which changed keys are not in force before a restart.
-func needsRestart(old, now *config.Config) string {
-	var keys []string
-	for _, part := range []struct {
-		key      string
-		old, now any
-	}{
-		{"listen", old.Listen, now.Listen}, {"data", old.Data, now.Data}, {"dns", old.DNS, now.DNS},
-		{"tls.minVersion", old.TLS.MinVersion, now.TLS.MinVersion},
-		{"transfers.incoming", old.Transfers.Incoming, now.Transfers.Incoming},
-		{"transfers.incomingPerPrimary", old.Transfers.IncomingPerPrimary, now.Transfers.IncomingPerPrimary},
-		{"transfers.maxRecords", old.Transfers.MaxRecords, now.Transfers.MaxRecords},
-		{"transfers.maxSize", old.Transfers.MaxSize, now.Transfers.MaxSize},
-		{"transfers.maxTime", old.Transfers.MaxTime, now.Transfers.MaxTime},
-		{"alias", old.Alias, now.Alias}, {"gateway", old.Gateway, now.Gateway}, {"store", old.Store, now.Store}, {"log", old.Log, now.Log},
-		{"resolver.rootHints", old.Resolver.RootHints, now.Resolver.RootHints},
-		{"resolver.port", old.Resolver.Port, now.Resolver.Port},
-		{"resolver.cacheSize", old.Resolver.CacheSize, now.Resolver.CacheSize},
-		{"resolver.timeout", old.Resolver.Timeout, now.Resolver.Timeout},
-		{"resolver.routes (but for servers)", routeShapes(old.Resolver.Routes), routeShapes(now.Resolver.Routes)},
-		{"resolver.minTTL", old.Resolver.MinTTL, now.Resolver.MinTTL},
-		{"resolver.maxTTL", old.Resolver.MaxTTL, now.Resolver.MaxTTL},
-		{"resolver.maxNegativeTTL", old.Resolver.MaxNegativeTTL, now.Resolver.MaxNegativeTTL},
-		{"resolver.saveCache", old.Resolver.SaveCache, now.Resolver.SaveCache},
-		{"resolver.serveStale", old.Resolver.ServeStale, now.Resolver.ServeStale},
-		{"resolver.prefetch", old.Resolver.Prefetch, now.Resolver.Prefetch},
-		{"resolver.prefetchAsks", old.Resolver.PrefetchAsks, now.Resolver.PrefetchAsks},
-		{"resolver.aggressive", old.Resolver.Aggressive, now.Resolver.Aggressive},
-		{"resolver.minimise", old.Resolver.Minimise, now.Resolver.Minimise},
-		{"resolver.mixCase", old.Resolver.MixCase, now.Resolver.MixCase},
-		{"resolver.validate", old.Resolver.Validate, now.Resolver.Validate},
-		{"resolver.trustAnchors", old.Resolver.TrustAnchors, now.Resolver.TrustAnchors},
-		{"resolver.localRoot", old.Resolver.LocalRoot, now.Resolver.LocalRoot},
-		{"resolver.trust", old.Resolver.Trust, now.Resolver.Trust},
-	} {
-		if fmt.Sprint(part.old) != fmt.Sprint(part.now) {
-			keys = append(keys, part.key)
-		}
-	}
-	if len(keys) == 0 {
-		return ""
-	}
-	return fmt.Sprintf("changes of %v take effect with the next start; the rest of the file is in force", keys)
 }
 
 // publish compiles a snapshot and makes it the current one. n.mu is held, or

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"net/netip"
 	"reflect"
-	"slices"
 
 	"pharos/internal/admin/config"
 	"pharos/internal/admin/telemetry"
@@ -42,7 +41,7 @@ func (n *Node) followRoutes(prev, next *Snapshot) {
 	}
 	follow := func(prev, next *config.Config, resolver *outbound.Driver) {
 		before, now := prev.Resolver.Routes, next.Resolver.Routes
-		if resolver == nil || reflect.DeepEqual(before, now) || !reflect.DeepEqual(routeShapes(before), routeShapes(now)) {
+		if resolver == nil || reflect.DeepEqual(before, now) || !reflect.DeepEqual(config.RouteShapes(before), config.RouteShapes(now)) {
 			return
 		}
 		var c outbound.Config
@@ -56,18 +55,6 @@ func (n *Node) followRoutes(prev, next *Snapshot) {
 			follow(before.Config, v.Config, v.view.own.resolver)
 		}
 	}
-}
-
-// routeShapes are routes without their plain servers: what cannot change while a resolver
-// is at work.
-func routeShapes(routes []config.ResolverRoute) []config.ResolverRoute {
-	out := slices.Clone(routes)
-	for i := range out {
-		if len(out[i].Servers) > 0 {
-			out[i].Servers = []netip.AddrPort{}
-		}
-	}
-	return out
 }
 
 // subnetsOf returns whose servers are told of clients' networks.

@@ -69,8 +69,13 @@ func (z *Zone) At(n Node) Found {
 // below the origin. All ancestors of a node are nodes, so the closest encloser
 // is found by bisection over the number of labels.
 func (z *Zone) foundAbove(wire string, starts *[dnsname.MaxLabels + 1]uint8, labels int, f *Found) {
-	var hashes [dnsname.MaxLabels + 1]uint64                    // of the ancestor with so many labels below the origin
 	encloser, low, high := apex, 0, min(labels, int(z.depth)+1) // the ancestor with low labels exists, that with high does not
+	var few [fewLabels]uint64
+	hashes := few[:] // of the ancestor with so many labels below the origin
+	if high > fewLabels {
+		var many [dnsname.MaxLabels + 1]uint64
+		hashes = many[:]
+	}
 	hash, end := z.originHash, len(wire)-z.origin.Len()
 	for depth := 1; depth < high; depth++ {
 		start := int(starts[labels-depth])
@@ -120,6 +125,10 @@ func splitBelow(wire, origin string, starts *[dnsname.MaxLabels + 1]uint8) (labe
 	}
 	return labels, at == end
 }
+
+// fewLabels is how many labels few zones have more of below their origin. Room for all
+// that a name can have would take as long to clear as the search takes.
+const fewLabels = 8
 
 // probe returns the node with the name wire, of which hash is the hash.
 //

@@ -51,7 +51,7 @@ internal/authority/catalogs:    internal/dns/... internal/authority/zone interna
 internal/authority/bootstrap:   internal/dns/... internal/authority/zone internal/authority/journal
 internal/authority/kasp:        internal/dns/...
 internal/authority/skr:         internal/dns/... internal/authority/sign
-internal/authority/signer:      internal/dns/... internal/authority/zone internal/authority/journal internal/authority/kasp internal/authority/sign internal/authority/skr internal/diskfile
+internal/authority/signer:      internal/dns/... internal/authority/zone internal/authority/compact internal/authority/journal internal/authority/kasp internal/authority/sign internal/authority/skr internal/diskfile
 internal/authority/xfr:         internal/dns/... internal/authority/... internal/diskfile
 internal/authority/serials:     internal/dns/dnsname internal/dns/rdata internal/authority/journal internal/diskfile
 internal/authority/edits:       internal/dns/... internal/authority/zone internal/authority/journal internal/authority/update

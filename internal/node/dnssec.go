@@ -47,7 +47,7 @@ func (k *keeping) openSigners(cfg *config.Config, folder string) {
 	var mu sync.Mutex
 	var sealer *signer.Sealer
 	k.signers.Signers = signer.New(signer.Config{
-		Folder: folder, Log: k.n.log, Publish: k.changed, Trouble: k.dnssecChanged, Servers: k.serversOf, Parent: k.n.parentOf,
+		Folder: folder, Log: k.n.log, Images: k.n.images.Of("signer " + k.view), Publish: k.changed, Trouble: k.dnssecChanged, Servers: k.serversOf, Parent: k.n.parentOf,
 		Sealer: func() (*signer.Sealer, error) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -377,6 +377,7 @@ func (n *Node) sampleDNSSEC(emit func(telemetry.Sample)) {
 	emit(counter("dnssec_signatures_total", "Signatures of zones, by what became of them.", c.Made, "outcome", "made"))
 	emit(counter("dnssec_signatures_total", "Signatures of zones, by what became of them.", c.Kept, "outcome", "kept"))
 	emit(counter("dnssec_versions_total", "Signed versions of zones that were made.", c.Versions))
+	emit(counter("dnssec_compactions_total", "Times that a signed zone was built anew beside its versions, to give back what they had written over.", c.Compacted))
 	emit(counter("dnssec_failures_total", "Times that a zone could not be signed as it should.", c.Failed))
 	n.everyKeeping(func(k *keeping) { k.sampleKeys(emit) })
 }

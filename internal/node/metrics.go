@@ -56,6 +56,7 @@ func (n *Node) sampleTransfers(emit func(telemetry.Sample)) {
 	} {
 		emit(counter("transfers_total", "Zone transfers and requests for them, by direction and outcome.", e.value, "direction", e.direction, "outcome", e.outcome))
 	}
+	emit(counter("transfers_compactions_total", "Times that a secondary zone was built anew beside its differences, to give back what they had written over.", in.Compacted))
 	emit(gauge("transfers_out", "Zone transfers to secondaries that are under way.", float64(o.UnderWay)))
 	taken, waiting := n.turns.Counts()
 	emit(gauge("transfers_in", "Primaries that are being asked, or that a zone comes from.", float64(taken)))

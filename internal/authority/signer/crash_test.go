@@ -217,7 +217,7 @@ func inspect(t *testing.T, round int, folder string, last rdata.Serial, late boo
 			t.Errorf("round %d: key %d, which is in state %s: %v", round, v.Key.ID, v.Phase, err)
 		}
 	}
-	z, _, err := loadCopy(at, origin)
+	z, _, err := loadCopy(at, origin, nil)
 	if errors.Is(err, fs.ErrNotExist) && (last <= 1 || late) {
 		return 0
 	}

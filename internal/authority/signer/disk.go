@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -148,18 +149,18 @@ type about struct {
 
 var errDamaged = errors.New("the copy of the signed version is damaged")
 
-// saveCopy puts a signed version on disk.
-func saveCopy(folder string, a about, z *zone.Zone) error {
+// saveCopy puts a signed version on disk, and returns what its image is known by.
+func saveCopy(folder string, a about, z *zone.Zone) (key []byte, err error) {
 	_, records, _ := z.Stats()
 	a.Zone, a.Records = z.Origin().String(), uint64(records)
 	text, err := json.Marshal(a)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return err
+		return nil, err
 	}
-	return diskfile.ReplaceWith(filepath.Join(folder, copyFile), func(f *os.File) error {
+	err = diskfile.ReplaceWith(filepath.Join(folder, copyFile), func(f *os.File) error {
 		sum := sha256.New()
 		w := bufio.NewWriterSize(io.MultiWriter(f, sum), 1<<16)
 		head := binary.BigEndian.AppendUint32([]byte(copyMagic), copyFormat)
@@ -173,14 +174,25 @@ func saveCopy(folder string, a about, z *zone.Zone) error {
 		if err := w.Flush(); err != nil { // the first error of all
 			return err
 		}
-		_, err := f.Write(sum.Sum(nil))
+		end := sum.Sum(nil)
+		key = imageKey(text, end)
+		_, err := f.Write(end)
 		return err
 	})
+	return key, err
+}
+
+// imageKey is what the image of a copy is known by: what the copy says about itself, and
+// the checksum at its end. So the image is of just this copy, and of one that is damaged
+// where nobody looks when there is an image, at its records, it is as good as before.
+func imageKey(text, end []byte) []byte {
+	key := sha256.Sum256(append(slices.Clip(text), end...))
+	return key[:]
 }
 
 // loadCopy reads the signed version of a zone. The error is fs.ErrNotExist if there is
 // none.
-func loadCopy(folder string, name dnsname.Name) (*zone.Zone, about, error) {
+func loadCopy(folder string, name dnsname.Name, images Images) (*zone.Zone, about, error) {
 	f, err := os.Open(filepath.Join(folder, copyFile))
 	if err != nil {
 		return nil, about{}, err
@@ -190,27 +202,57 @@ func loadCopy(folder string, name dnsname.Name) (*zone.Zone, about, error) {
 	if err != nil {
 		return nil, about{}, err
 	}
-	return readCopy(f, name, stat.Size())
-}
-
-func readCopy(f io.Reader, name dnsname.Name, size int64) (*zone.Zone, about, error) {
-	var a about
-	sum := sha256.New()
-	r := bufio.NewReaderSize(io.TeeReader(io.LimitReader(f, size-copySum), sum), 1<<16)
-	head := make([]byte, len(copyMagic)+8)
-	if _, err := io.ReadFull(r, head); err != nil || string(head[:len(copyMagic)]) != copyMagic {
+	if images == nil {
+		return readCopy(f, name, stat.Size())
+	}
+	a, text, err := readHead(f, name)
+	if err != nil {
+		return nil, a, err
+	}
+	end := make([]byte, copySum)
+	if _, err := f.ReadAt(end, stat.Size()-copySum); err != nil {
 		return nil, a, errDamaged
 	}
+	key := imageKey(text, end)
+	if z := images.Take(name, key); z != nil {
+		return z, a, nil
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, a, err
+	}
+	z, a, err := readCopy(f, name, stat.Size())
+	if err == nil {
+		images.Put(z, key) // for the next start
+	}
+	return z, a, err
+}
+
+// readHead reads what a copy says about itself, which is also returned as text.
+func readHead(r io.Reader, name dnsname.Name) (a about, text []byte, err error) {
+	head := make([]byte, len(copyMagic)+8)
+	if _, err := io.ReadFull(r, head); err != nil || string(head[:len(copyMagic)]) != copyMagic {
+		return a, nil, errDamaged
+	}
 	if v := binary.BigEndian.Uint32(head[len(copyMagic):]); v != copyFormat {
-		return nil, a, fmt.Errorf("the copy has format %d; this version reads %d", v, copyFormat)
+		return a, nil, fmt.Errorf("the copy has format %d; this version reads %d", v, copyFormat)
 	}
 	length := binary.BigEndian.Uint32(head[len(copyMagic)+4:])
 	if length > maxAbout {
-		return nil, a, errDamaged
+		return a, nil, errDamaged
 	}
-	text := make([]byte, length)
+	text = make([]byte, length)
 	if _, err := io.ReadFull(r, text); err != nil || json.Unmarshal(text, &a) != nil || a.Zone != name.String() {
-		return nil, a, errDamaged
+		return a, nil, errDamaged
+	}
+	return a, text, nil
+}
+
+func readCopy(f io.Reader, name dnsname.Name, size int64) (*zone.Zone, about, error) {
+	sum := sha256.New()
+	r := bufio.NewReaderSize(io.TeeReader(io.LimitReader(f, size-copySum), sum), 1<<16)
+	a, _, err := readHead(r, name)
+	if err != nil {
+		return nil, a, err
 	}
 	b := zone.NewBuilder(name)
 	for _, text := range a.Steered {

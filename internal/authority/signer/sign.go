@@ -119,7 +119,29 @@ func (s *Signers) update(e *entry, o order) (signed, bool, error) {
 		return signed{}, false, fmt.Errorf("the signed version cannot be served: %v", problems)
 	}
 	s.count(made, 0)
-	return signed{zone: z, journal: old.journal.With(journal.Of(old.zone, z, change.Deleted, change.Added), journalLimit), dataTTL: dataTTL}, true, nil
+	difference := journal.Of(old.zone, z, change.Deleted, change.Added)
+	z = s.compact(e, z, difference)
+	return signed{zone: z, journal: old.journal.With(difference, journalLimit), dataTTL: dataTTL}, true, nil
+}
+
+// compact returns z, which d leads to from the version before, or a compact zone that is
+// equal, if one has been built beside the versions since: so no change of a large zone
+// waits until all of it is built anew.
+func (s *Signers) compact(e *entry, z *zone.Zone, d *journal.Difference) *zone.Zone {
+	next, job := e.twin.Follow(e.signed.zone, z, []*journal.Difference{d})
+	if next != z {
+		s.mu.Lock()
+		s.counts.Compacted++
+		s.mu.Unlock()
+	}
+	if job != nil {
+		s.wait.Go(func() { // ends by itself, some seconds later; Close waits for it
+			s.compacts <- struct{}{} // one at a time: each takes a processor and some memory
+			job()
+			<-s.compacts
+		})
+	}
+	return next
 }
 
 // touchedNames returns the names at which a source has changed since from.

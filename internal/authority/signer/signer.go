@@ -42,6 +42,7 @@ import (
 	"sync"
 	"time"
 
+	"pharos/internal/authority/compact"
 	"pharos/internal/authority/journal"
 	"pharos/internal/authority/kasp"
 	"pharos/internal/authority/sign"
@@ -69,6 +70,15 @@ type Config struct {
 	// found; ok is false if nobody can be asked.
 	Parent func(context.Context, dnsname.Name, []netip.AddrPort) (p kasp.Parent, ok bool, err error)
 	Log    *slog.Logger
+	// Images keeps signed versions as they lie in memory; nil: nothing does.
+	Images Images
+}
+
+// Images are zones as they lie in memory, by what tells one copy from all others. They may
+// be lost at any time.
+type Images interface {
+	Take(name dnsname.Name, key []byte) *zone.Zone // nil: there is none
+	Put(z *zone.Zone, key []byte)                  // returns at once
 }
 
 // Server is what one server of a zone shows.
@@ -99,15 +109,16 @@ type Settings struct {
 // Signers are the zones that a node signs.
 type Signers struct {
 	// Constant after New.
-	config Config
-	ctx    context.Context
-	cancel context.CancelFunc
-	slots  chan struct{}   // one for each zone being signed
-	kept   map[string]bool // folders of zones that there were at the start
-	wait   sync.WaitGroup
-	clock  *wallClock
-	atOnce int           // saveAtOnce, but in tests
-	delay  time.Duration // saveDelay, likewise
+	config   Config
+	ctx      context.Context
+	cancel   context.CancelFunc
+	slots    chan struct{}   // one for each zone being signed
+	compacts chan struct{}   // one for the zone that is built anew
+	kept     map[string]bool // folders of zones that there were at the start
+	wait     sync.WaitGroup
+	clock    *wallClock
+	atOnce   int           // saveAtOnce, but in tests
+	delay    time.Duration // saveDelay, likewise
 
 	mu      sync.Mutex // guards what follows, and entries as they say
 	entries map[dnsname.Name]*entry
@@ -116,12 +127,13 @@ type Signers struct {
 	counts  Counts
 }
 
-// Counts are the signatures of all zones, since the start.
-type Counts struct{ Made, Kept, Versions, Failed uint64 }
+// Counts are the signatures of all zones, since the start, and how many zones were built
+// anew beside their versions.
+type Counts struct{ Made, Kept, Versions, Failed, Compacted uint64 }
 
 // Plus returns the sum of both.
 func (c Counts) Plus(o Counts) Counts {
-	return Counts{c.Made + o.Made, c.Kept + o.Kept, c.Versions + o.Versions, c.Failed + o.Failed}
+	return Counts{c.Made + o.Made, c.Kept + o.Kept, c.Versions + o.Versions, c.Failed + o.Failed, c.Compacted + o.Compacted}
 }
 
 // entry is one zone.
@@ -136,10 +148,11 @@ type entry struct {
 	disk    string // the record as it is on disk, but for what time alone changes
 	savedAt time.Time
 	keys    map[kasp.ID]*sign.Key
-	book    *skr.Book     // what keys elsewhere have signed
-	fresh   time.Time     // when newer ones of that begin; zero: none do
-	last    time.Time     // of the last step, with a monotonic reading
-	signed  signed        // the version signed last
+	book    *skr.Book // what keys elsewhere have signed
+	fresh   time.Time // when newer ones of that begin; zero: none do
+	last    time.Time // of the last step, with a monotonic reading
+	signed  signed    // the version signed last
+	twin    compact.Twin
 	due     time.Time     // when a signature has to be renewed
 	unsaved time.Time     // since when signed is not on disk; zero: it is
 	saving  bool          // a goroutine writes a signed version
@@ -186,7 +199,7 @@ type facts struct {
 
 // New returns without any zone.
 func New(c Config) *Signers {
-	s := &Signers{config: c, slots: make(chan struct{}, max(1, runtime.NumCPU()/2)), kept: map[string]bool{}, entries: map[dnsname.Name]*entry{}, clock: newClock(), atOnce: saveAtOnce, delay: saveDelay}
+	s := &Signers{config: c, slots: make(chan struct{}, max(1, runtime.NumCPU()/2)), compacts: make(chan struct{}, 1), kept: map[string]bool{}, entries: map[dnsname.Name]*entry{}, clock: newClock(), atOnce: saveAtOnce, delay: saveDelay}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	folders, err := os.ReadDir(c.Folder)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -352,7 +365,7 @@ func (s *Signers) load(e *entry, settings *Settings) error {
 // loadSigned reads the signed version, which is good to be served whatever else is
 // wrong.
 func (s *Signers) loadSigned(e *entry) {
-	z, a, err := loadCopy(e.folder, e.name)
+	z, a, err := loadCopy(e.folder, e.name, s.config.Images)
 	switch {
 	case err == nil:
 		e.signed = signed{zone: z, sum: a.Source, steered: a.Steered, setup: a.Setup, generation: a.Generation, dataTTL: a.DataTTL}

@@ -501,10 +501,10 @@ func TestCopy(t *testing.T) {
 	b.Steer(steered, zone.SteersAddresses)
 	z, _ := b.Finish()
 	want := about{Generation: 4, Setup: "x", Source: 5, Steered: []string{steered.String()}, DataTTL: time.Hour}
-	if err := saveCopy(folder, want, z); err != nil {
+	if _, err := saveCopy(folder, want, z); err != nil {
 		t.Fatal(err)
 	}
-	got, a, err := loadCopy(folder, origin)
+	got, a, err := loadCopy(folder, origin, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -536,7 +536,7 @@ func FuzzReadCopy(f *testing.F) {
 	b.Add(rdata.Record{Name: origin, Type: rdata.TypeSOA, Class: rdata.ClassIN, TTL: 1, Data: append([]byte{0, 0}, make([]byte, 20)...)})
 	b.Add(rdata.Record{Name: origin, Type: rdata.TypeNS, Class: rdata.ClassIN, TTL: 1, Data: []byte{0}})
 	if z, _ := b.Finish(); z != nil {
-		if err := saveCopy(folder, about{Steered: []string{"a.example.com."}}, z); err != nil {
+		if _, err := saveCopy(folder, about{Steered: []string{"a.example.com."}}, z); err != nil {
 			f.Fatal(err)
 		}
 	}
@@ -620,7 +620,7 @@ func TestLargeZones(t *testing.T) {
 		})
 	}
 	last := r.version().Serial()
-	if onDisk, _, err := loadCopy(filepath.Join(folder, "example.com"), origin); err != nil || onDisk.Serial() == last {
+	if onDisk, _, err := loadCopy(filepath.Join(folder, "example.com"), origin, nil); err != nil || onDisk.Serial() == last {
 		t.Fatalf("serial %d is on disk already, which is not what is tested: %v", last, err)
 	}
 	r.abandon()

@@ -407,7 +407,7 @@ func (s *Signers) saveLater(e *entry) {
 	what, written := e.signed, make(chan struct{})
 	e.written = written
 	s.wait.Go(func() { // ends when it is written
-		err := writeSigned(e.folder, what)
+		err := s.writeSigned(e.folder, what)
 		close(written)
 		e.work.Lock()
 		defer e.work.Unlock()
@@ -429,7 +429,7 @@ func (s *Signers) saveSigned(e *entry) error {
 	if e.unsaved.IsZero() || e.signed.zone == nil {
 		return nil
 	}
-	if err := writeSigned(e.folder, e.signed); err != nil {
+	if err := s.writeSigned(e.folder, e.signed); err != nil {
 		return err
 	}
 	return s.noteSaved(e)
@@ -445,13 +445,17 @@ func (s *Signers) noteSaved(e *entry) error {
 	return s.save(e, e.record.Settings)
 }
 
-func writeSigned(folder string, v signed) error {
+func (s *Signers) writeSigned(folder string, v signed) error {
 	a := about{Setup: v.setup, Generation: v.generation, DataTTL: v.dataTTL, Source: v.sum, Steered: v.steered}
 	if v.from != nil {
 		a.Source = journal.SumOf(v.from)
 	}
-	if err := saveCopy(folder, a, v.zone); err != nil {
+	key, err := saveCopy(folder, a, v.zone)
+	if err != nil {
 		return fmt.Errorf("the signed version cannot be written: %w", err)
+	}
+	if s.config.Images != nil {
+		s.config.Images.Put(v.zone, key)
 	}
 	return nil
 }

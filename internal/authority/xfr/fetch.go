@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"pharos/internal/authority/compact"
 	"pharos/internal/authority/transfer"
 	"pharos/internal/authority/zone"
 	"pharos/internal/clock"
@@ -47,6 +48,7 @@ type inquiry struct {
 	old       *zone.Zone // the version that is here; nil: none
 	force     bool       // the whole zone is transferred, whatever its serial
 	log       *changeLog // of what is on disk
+	twin      *compact.Twin
 }
 
 // ask asks the primaries in turn until one of them has the newest version or
@@ -83,6 +85,7 @@ func (s *Secondaries) askOne(ctx context.Context, q inquiry, p Peer) (Result, er
 	if ctx.Err() != nil {
 		return Result{}, ctx.Err()
 	}
+	r = s.compact(q, r)
 	return r, s.keep(r, q)
 }
 

@@ -35,6 +35,7 @@ import (
 	"sync"
 	"time"
 
+	"pharos/internal/authority/compact"
 	"pharos/internal/authority/refresh"
 	"pharos/internal/authority/transfer"
 	"pharos/internal/authority/zone"
@@ -89,11 +90,12 @@ type State struct {
 // Counts are the checks and transfers of all zones.
 type Counts struct {
 	Whole, Incremental, UpToDate, Failed, Expired uint64
+	Compacted                                     uint64 // zones built anew beside their changes
 }
 
 // Plus returns the sum.
 func (c Counts) Plus(d Counts) Counts {
-	return Counts{c.Whole + d.Whole, c.Incremental + d.Incremental, c.UpToDate + d.UpToDate, c.Failed + d.Failed, c.Expired + d.Expired}
+	return Counts{c.Whole + d.Whole, c.Incremental + d.Incremental, c.UpToDate + d.UpToDate, c.Failed + d.Failed, c.Expired + d.Expired, c.Compacted + d.Compacted}
 }
 
 // Secondaries are the secondary zones of a node.
@@ -104,6 +106,8 @@ type Secondaries struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup
 	kept   kept // connections to primaries
+	// compacts has one place, for the zone that is built anew.
+	compacts chan struct{}
 
 	mu     sync.Mutex // guards what follows, and all entries
 	zones  map[dnsname.Name]*entry
@@ -118,6 +122,7 @@ type entry struct {
 	primaries []Peer
 	records   int        // as in Zone
 	log       *changeLog // what is on disk; of the check under way
+	twin      compact.Twin
 	machine   *refresh.Machine
 	timer     *clock.Timer
 	zone      *zone.Zone // the version there is; nil: none
@@ -132,7 +137,7 @@ type entry struct {
 
 // New returns without any zone.
 func New(c Config) *Secondaries {
-	s := &Secondaries{config: c, zones: map[dnsname.Name]*entry{}}
+	s := &Secondaries{config: c, compacts: make(chan struct{}, 1), zones: map[dnsname.Name]*entry{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }
@@ -350,7 +355,7 @@ func (s *Secondaries) stepLocked(e *entry, now time.Time, ev refresh.Event) {
 		case refresh.Check:
 			ctx, cancel := context.WithCancel(s.ctx)
 			e.abandon = cancel
-			q := inquiry{e.name, e.primaries, e.records, e.zone, e.force, e.log}
+			q := inquiry{e.name, e.primaries, e.records, e.zone, e.force, e.log, &e.twin}
 			e.force = false
 			s.work.Go(func() { // ends with the check, or when Close or Set abandons it
 				defer cancel()

@@ -2,7 +2,6 @@ package node
 
 import (
 	"runtime"
-	"slices"
 
 	"pharos/internal/admin/config"
 	"pharos/internal/authority/masterfile"
@@ -68,23 +67,10 @@ func (n *Node) readConfig() (*config.Config, error) {
 		return file, nil
 	}
 	cfg, err := n.load(n.path)
-	if err == nil && text && isExpandedAlike(file, cfg) { // a file has come into a folder and gone again, as editors do it
+	if err == nil && text && file.HasZonesOf(cfg) { // a file has come into a folder and gone again, as editors do it
 		return file, nil
 	}
 	return cfg, err
-}
-
-// isExpandedAlike reports whether two readings of one text have the same zones.
-func isExpandedAlike(a, b *config.Config) bool {
-	alike := func(a, b []config.Zone) bool {
-		return slices.EqualFunc(a, b, func(x, y config.Zone) bool { return x.Name == y.Name && x.File == y.File })
-	}
-	return alike(a.Zones, b.Zones) && slices.EqualFunc(a.Views, b.Views, func(x, y config.View) bool { return alike(x.Zones, y.Zones) })
-}
-
-// sameZones reports whether two lists of zones are one.
-func sameZones(a, b []config.Zone) bool {
-	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }
 
 // takeOver makes the zones of s those of the snapshot before, which has the same list,
@@ -92,7 +78,7 @@ func sameZones(a, b []config.Zone) bool {
 // that is less than making all of them.
 func (s *Snapshot) takeOver(from before) bool {
 	prev, zones := from.prev, s.Config.Zones
-	if prev == nil || !sameZones(zones, prev.Config.Zones) {
+	if prev == nil || !config.IsOneList(zones, prev.Config.Zones) {
 		return false
 	}
 	again := map[dnsname.Name]*masterfile.Loaded{}

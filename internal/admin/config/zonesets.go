@@ -83,6 +83,17 @@ func (c *Config) expand() error {
 	return x.problems.Err()
 }
 
+// HasZonesOf reports whether two readings of one text have the same zones.
+func (c *Config) HasZonesOf(o *Config) bool {
+	alike := func(a, b []Zone) bool {
+		return slices.EqualFunc(a, b, func(x, y Zone) bool { return x.Name == y.Name && x.File == y.File })
+	}
+	return alike(c.Zones, o.Zones) && slices.EqualFunc(c.Views, o.Views, func(x, y View) bool { return alike(x.Zones, y.Zones) })
+}
+
+// IsOneList reports whether two lists of zones are one.
+func IsOneList(a, b []Zone) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
+
 // expansion is what expand works on.
 type expansion struct {
 	config   *Config

@@ -17,13 +17,19 @@ const turnsAtOnce = 16
 // loop runs the machine. Close ends it.
 func (d *Driver) loop() {
 	defer close(d.over)
+	// With one processor for all goroutines, others have their turn after each of ours: who
+	// was given something may have more for us. With several, giving way would have the
+	// scheduler wake threads to look for work that is not there.
+	alone := runtime.GOMAXPROCS(0) == 1
 	for !d.ending.Load() {
 		d.news.Store(false)
 		d.takePosted()
 		d.takeExpired()
 		d.takeArrived()
 		more := d.takeQuestions()
-		runtime.Gosched() // others have their turn; who was given something may have more for us, and need not wake us
+		if alone {
+			runtime.Gosched()
+		}
 		if more {
 			d.datagrams.wait(0)
 		} else {

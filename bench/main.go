@@ -9,7 +9,7 @@
 //	shapes.go   the same with signed zones, a TLD, many zones; starting again
 //	cache.go    answers from a resolver's cache over UDP
 //	resolve.go  resolving what nobody has asked for; beside a flood; with every server cut
-//	streams.go  answers over TCP and TLS, pipelined
+//	streams.go  answers over TCP, TLS and HTTPS
 //	gateway.go  HTTP/1.1 requests carried over connections kept alive
 //	change.go   updates until they are answered by; answers during reloads and updates
 //	sign.go     signing a zone from file to file

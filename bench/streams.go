@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -13,6 +14,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"pharos/bench/corpus"
@@ -26,10 +28,16 @@ const (
 	authTCP  = "authoritative TCP, pipelined, zone of 125k records"
 	authDoT  = "authoritative DoT, pipelined, zone of 125k records"
 	cacheDoT = "cached recursive DoT, pipelined, 11,000 answers"
+	authDoH  = "authoritative DoH (HTTP/2), zone of 125k records"
+	cacheDoH = "cached recursive DoH (HTTP/2), 11,000 answers"
 )
 
+// doh is where DoH is asked.
+const doh = "/dns-query"
+
 // streams measures answers over connections that stay open, with pipelined
-// questions. Knot 3.2 has no DNS over TLS.
+// questions. Knot 3.2 has no DNS over TLS, and none of the others has DNS over QUIC; NSD
+// has no DNS over HTTPS.
 func (a *arena) streams() ([]table.Row, error) {
 	files, err := a.certificate()
 	if err != nil {
@@ -56,8 +64,13 @@ func (a *arena) streams() ([]table.Row, error) {
 	if err != nil {
 		return nil, err
 	}
+	https, err := a.overHTTPS(authDoH, contest{job: job, ready: asks(zone.First())}, queries, files,
+		peer.OverHTTPS(peer.PharosZones(a.pharos()), files), peer.OverHTTPS(peer.BIND(), files))
+	if err != nil {
+		return nil, err
+	}
 	cached, err := a.cachedStreams(files)
-	return append(append(plain, secure...), cached...), err
+	return slices.Concat(plain, secure, https, cached), err
 }
 
 // cachedStreams measures resolvers that know every answer, over TLS.
@@ -75,24 +88,50 @@ func (a *arena) cachedStreams(files peer.TLSFiles) ([]table.Row, error) {
 		}
 		return a.fill(s, queries)
 	}}
-	return a.overStreams(cacheDoT, c, queries, &files, peer.Secure(peer.PharosResolver(a.pharos()), files), peer.Secure(peer.Unbound(), files))
+	rows, err := a.overStreams(cacheDoT, c, queries, &files, peer.Secure(peer.PharosResolver(a.pharos()), files), peer.Secure(peer.Unbound(), files))
+	if err != nil {
+		return nil, err
+	}
+	https, err := a.overHTTPS(cacheDoH, c, queries, files, peer.OverHTTPS(peer.PharosResolver(a.pharos()), files), peer.OverHTTPS(peer.Unbound(), files))
+	return append(rows, https...), err
+}
+
+// openLoad is a load over connections that are open.
+type openLoad interface {
+	Run(ctx context.Context, d time.Duration) (dnsload.Result, error)
+	Close()
+}
+
+// overHTTPS holds one contest over HTTP/2. Only the CPU time counts: the load takes more
+// than what it loads.
+func (a *arena) overHTTPS(work string, c contest, queries []dnsload.Query, files peer.TLSFiles, programs ...peer.Program) ([]table.Row, error) {
+	rows, err := a.overConnections(work, c, func(s *peer.Server) (openLoad, error) {
+		at := netip.AddrPortFrom(address(s).Addr(), uint16(files.Port))
+		config := dnsload.Config{Server: at, Queries: queries, Flows: a.o.flows, Window: a.o.window}
+		return dnsload.NewHTTPS(a.ctx, config, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13}, doh)
+	}, programs)
+	return rows[:min(len(rows), 1)], err
 }
 
 // overStreams holds one contest over TCP, or over TLS if there are files for it.
 func (a *arena) overStreams(work string, c contest, queries []dnsload.Query, files *peer.TLSFiles, programs ...peer.Program) ([]table.Row, error) {
-	var err error
-	if c.programs, err = a.choose(programs[0], programs[1:]...); err != nil {
-		return nil, err
-	}
-	c.rounds = a.o.rounds
-	load := func(s *peer.Server) (*dnsload.Streams, error) {
+	return a.overConnections(work, c, func(s *peer.Server) (openLoad, error) {
 		config := dnsload.Config{Server: address(s), Queries: queries, Flows: a.o.flows, Window: a.o.window}
 		if files == nil {
 			return dnsload.NewStreams(a.ctx, config, nil)
 		}
 		config.Server = netip.AddrPortFrom(config.Server.Addr(), uint16(files.Port))
 		return dnsload.NewStreams(a.ctx, config, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"dot"}, MinVersion: tls.VersionTLS13})
+	}, programs)
+}
+
+// overConnections holds one contest with a load that is opened for each server.
+func (a *arena) overConnections(work string, c contest, load func(*peer.Server) (openLoad, error), programs []peer.Program) ([]table.Row, error) {
+	var err error
+	if c.programs, err = a.choose(programs[0], programs[1:]...); err != nil {
+		return nil, err
 	}
+	c.rounds = a.o.rounds
 	c.measure = func(s *peer.Server, samples *table.Samples) error {
 		g, err := load(s)
 		if err != nil {

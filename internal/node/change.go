@@ -93,6 +93,9 @@ func (n *Node) reload() (api.Applied, error) {
 func (n *Node) install(cfg *config.Config, read reading, err error) (before, now *Snapshot, _ error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.rootFile.changed() {
+		n.readRootFile()
+	}
 	before = n.current.Load()
 	file := n.listed.file
 	if err == nil {

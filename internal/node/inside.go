@@ -46,7 +46,7 @@ func (n *Node) ownAnswers(view string) func(query []byte, tcp bool) []byte {
 			return nil
 		}
 		z, in := n.ownZone(view, q.Name, q.Type)
-		if z == nil || z.Origin().IsRoot() && view == "" && n.rootSource != nil {
+		if z == nil || z.Origin().IsRoot() && view == "" && n.hasRootCopy() {
 			return nil
 		}
 		size := q.UDPLimit()

@@ -1,14 +1,17 @@
 package node
 
 import (
+	"cmp"
 	"net/netip"
 	"path/filepath"
 	"time"
 
 	"pharos/internal/admin/api"
 	"pharos/internal/admin/config"
+	"pharos/internal/authority/masterfile"
 	"pharos/internal/authority/xfr"
 	"pharos/internal/clock"
+	"pharos/internal/diskfile"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/iterate"
@@ -49,6 +52,9 @@ func (b beliefs) inside(now time.Time, query []byte, tcp bool) []byte {
 
 // openRoot takes the copy from disk, if there is to be one.
 func (n *Node) openRoot(cfg *config.Config) {
+	if n.rootFile.path = cfg.Resolver.LocalRoot.File; n.rootFile.path != "" {
+		n.readRootFile()
+	}
 	if len(cfg.Resolver.LocalRoot.Primaries) == 0 {
 		return
 	}
@@ -70,7 +76,7 @@ func (n *Node) startRoot(s *Snapshot) {
 
 // rootCopy returns what answers from the copy, for a resolver.
 func (n *Node) rootCopy(r config.Resolver) func(time.Time, []byte, bool) []byte {
-	if len(r.LocalRoot.Primaries) == 0 || n.rootSource == nil {
+	if !r.LocalRoot.IsSet() || !n.hasRootCopy() {
 		return nil
 	}
 	return n.root.Answer
@@ -103,10 +109,42 @@ func (n *Node) tellRoot() {
 	n.problem(localRootFailed, "", text)
 }
 
+// hasRootCopy reports whether there is to be a copy.
+func (n *Node) hasRootCopy() bool { return n.rootSource != nil || n.rootFile.path != "" }
+
+// rootFile is the file that a copy of the root zone comes from; path, "" if there is none,
+// is constant, and the rest guarded by Node.mu once the node runs.
+type rootFile struct {
+	path    string
+	stamps  []diskfile.Stamp
+	problem string
+}
+
+func (f *rootFile) changed() bool { return f.path != "" && diskfile.Changed(f.stamps) }
+
+// readRootFile takes the copy from its file. n.mu is held, or the node does not run yet.
+func (n *Node) readRootFile() {
+	f := &n.rootFile
+	source, err := masterfile.Load(dnsname.Root, f.path, masterfile.Limits{})
+	if f.stamps, f.problem = source.Stamps, ""; err != nil {
+		f.problem = err.Error()
+	} else {
+		anchors, _ := n.trust.Anchors()
+		if err = n.root.Take(clock.Now(), source.Zone, anchors); err == nil {
+			n.log.Info("copy of the root zone is used", "serial", source.Zone.Serial())
+		}
+	}
+	n.tellRoot()
+}
+
 // localRoot returns how the copy is; nil if there is to be none.
 func (n *Node) localRoot() *api.LocalRoot {
-	if n.rootSource == nil {
+	if !n.hasRootCopy() {
 		return nil
+	}
+	if n.rootSource == nil {
+		own := n.root.State(clock.Now())
+		return &api.LocalRoot{Serial: uint32(own.Serial), Used: own.Present, Until: own.Until, Problem: cmp.Or(n.rootFile.problem, own.Problem)}
 	}
 	st, _ := n.rootSource.State(dnsname.Root)
 	own := n.root.State(clock.Now())

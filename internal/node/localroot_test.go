@@ -197,3 +197,35 @@ func TestLocalRootRefused(t *testing.T) {
 		t.Errorf("%+v, %v", a, err)
 	}
 }
+
+// TestLocalRootFromFile: a copy from a file is used if it is signed and its digest fits,
+// and read again when it changes; one that is not whole leaves the version before.
+func TestLocalRootFromFile(t *testing.T) {
+	good, anchor := signedRoot(t, ". 1d SOA a.root. host.root. 1 1h 15m 1w 1h\n. NS a.root.\na.root. A 127.0.0.1\nzz. NS ns.zz.\nns.zz. A 127.0.0.1\n")
+	f := newFolder(t)
+	f.write("root.zone", good)
+	f.write("hints", ". 1d NS a.root.\na.root. 1d A 127.0.0.99\n") // nobody is there
+	n, _ := start(t, f.config(fmt.Sprintf("resolver: {specialNames: false, rootHints: hints, port: 53, timeout: 2s, trustAnchors: [%q], localRoot: {file: root.zone}}\n", anchor)))
+	if r := n.TrustAnchors().LocalRoot; r == nil || !r.Used || r.Serial != 1 || r.Problem != "" {
+		t.Fatalf("the copy is %+v", r)
+	}
+	for _, name := range []string{"zz.", "nothing."} {
+		if m := rootAnswer(t, n, name, dns.TypeDS); !m.AuthenticatedData {
+			t.Errorf("DS of %s: %v", name, m)
+		}
+	}
+	f.write("root.zone", strings.Replace(good, "ns.zz.\t86400\tIN\tA\t127.0.0.1", "ns.zz.\t86400\tIN\tA\t127.0.0.2", 1))
+	eventually(t, func() string {
+		if r := n.TrustAnchors().LocalRoot; !r.Used || !strings.Contains(r.Problem, "digest") {
+			return fmt.Sprintf("a changed file: %+v", r)
+		}
+		return ""
+	})
+	f.write("root.zone", good)
+	eventually(t, func() string {
+		if r := n.TrustAnchors().LocalRoot; !r.Used || r.Problem != "" {
+			return fmt.Sprintf("mended: %+v", r)
+		}
+		return ""
+	})
+}

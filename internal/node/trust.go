@@ -30,7 +30,8 @@ type resolving struct {
 	recursor
 	trust      *custody.Custody
 	root       localroot.Copy
-	rootSource *xfr.Secondaries // nil: there is to be no copy
+	rootSource *xfr.Secondaries // nil: no copy is transferred
+	rootFile   rootFile
 }
 
 // openTrust reads what is trusted. Nobody is asked about it before goLive.

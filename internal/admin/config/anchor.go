@@ -80,7 +80,13 @@ type LocalRoot struct {
 	// SOA record says. Without a good copy the root's servers are asked as ever. Empty:
 	// there is no copy, so that nothing depends on servers that need not allow transfers.
 	Primaries []Peer `json:"primaries,omitzero" max:"32"`
+	// File has the root zone as a master file, in place of primaries: as IANA publishes
+	// it, fetched by other means. It is read again when it changes.
+	File string `json:"file,omitzero" format:"file" example:"/var/lib/pharos/root.zone"`
 }
+
+// IsSet reports whether there is to be a copy.
+func (l LocalRoot) IsSet() bool { return len(l.Primaries) > 0 || l.File != "" }
 
 // Trust is what chains of trust begin with.
 type Trust struct {
@@ -97,8 +103,11 @@ type Trust struct {
 
 // checkLocalRoot finds what a copy of the root zone cannot be with.
 func (c *Config) checkLocalRoot(to *checker) {
-	if len(c.Resolver.LocalRoot.Primaries) == 0 {
+	if !c.Resolver.LocalRoot.IsSet() {
 		return
+	}
+	if c.Resolver.LocalRoot.File != "" && len(c.Resolver.LocalRoot.Primaries) > 0 {
+		to.fail("resolver.localRoot.file", "the copy comes from a file or from primaries", "remove one of the two")
 	}
 	if !c.Resolver.Validate {
 		to.fail("resolver.localRoot", "a copy of the root zone is proven by DNSSEC, but resolver.validate is false", "remove one of the two")

@@ -122,6 +122,9 @@ type Point struct {
 	Next     time.Time // when they are to be looked at
 	Failures int       // checks in a row that came to nothing
 	Problem  string    // of the last of them
+
+	reached bool // by this process: the keys came, whatever they were worth
+	early   int  // tries before that
 }
 
 // New returns the trust points of configured anchors, DS and DNSKEY records, with what

@@ -24,6 +24,7 @@ func (c Change) String() string { return fmt.Sprintf("key %d: %s -> %s", c.Tag, 
 // has signed it (RFC 5011 §2.2); that a key is revoked, if that key has (§2.1).
 func (p *Point) Observe(now time.Time, set rdata.RRset, sigs [][]byte, policy dnssec.Policy) []Change {
 	p.mendClock(now)
+	p.reached = true
 	v := dnssec.Verifier{Policy: policy, Now: now, Budget: &dnssec.Budget{Signatures: observeChecks}}
 	changes := p.revoke(&v, set, sigs)
 	verdict := p.verify(&v, set, sigs)
@@ -52,6 +53,27 @@ func (p *Point) Failed(now time.Time, why string) {
 	p.Failures++
 	p.Problem = why
 	p.Next = now.Add(between(retryLeast, time.Hour<<min(p.Failures-1, 5), retryMost))
+}
+
+// earlyFirst and earlyMost are how soon a zone's keys are tried again that could not be had
+// since the process started: a minute, doubled up to an hour, for six tries.
+const (
+	earlyFirst = time.Minute
+	earlyMost  = 6
+)
+
+// Unreached is Failed when the keys did not come at all. A machine that starts before its
+// network does is not to wait for hours.
+func (p *Point) Unreached(now time.Time, why string) {
+	if p.reached || p.early >= earlyMost {
+		p.Failed(now, why)
+		return
+	}
+	p.mendClock(now)
+	// Deviates from RFC 5011 §2.3: until the zone's keys have been had once since the process started they are tried after 1, 2, 4 ... 32 minutes, not after an hour at least; nobody was reached, so nobody is burdened.
+	p.Next = now.Add(earlyFirst << p.early)
+	p.early++
+	p.Problem = why
 }
 
 // mendClock takes back what lies in the future: a clock that was ahead and was set back

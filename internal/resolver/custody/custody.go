@@ -223,9 +223,9 @@ func (k *Custody) check(zone dnsname.Name) {
 	p, now := k.points[i], clock.Now()
 	switch {
 	case err != nil:
-		p.Failed(now, err.Error())
+		p.Unreached(now, err.Error())
 	case len(set.Data) == 0:
-		p.Failed(now, "its DNSKEY records cannot be had: "+why(a))
+		p.Unreached(now, "its DNSKEY records cannot be had: "+why(a))
 	default:
 		for _, c := range p.Observe(now, set, sigs, k.config.Policy) {
 			k.config.Log.Info("trust anchor changed", "zone", zone, "key", c.Tag, "from", c.From, "to", c.To)

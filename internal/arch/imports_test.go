@@ -59,6 +59,7 @@ internal/authority/ledger:      internal/dns/... internal/authority/zone interna
 
 internal/resolver/rrcache:      internal/dns/...
 internal/resolver/offheap:
+internal/resolver/owncut:       internal/dns/... internal/authority/zone internal/resolver/rrcache
 internal/resolver/cachefile:
 internal/resolver/warmstart:    internal/dns/... internal/resolver/rrcache internal/resolver/iterate internal/resolver/cachefile internal/diskfile
 internal/resolver/iterate:      internal/dns/... internal/resolver/rrcache
@@ -148,7 +149,7 @@ var pure = []string{
 	"internal/authority/gate", "internal/admin/migrate", "internal/admin/stubconf",
 	"internal/authority/steered", "internal/authority/kasp", "internal/authority/skr", "internal/authority/bootstrap",
 	"internal/resolver/rrcache", "internal/resolver/cachefile", "internal/resolver/iterate", "internal/resolver/fairness", "internal/resolver/anchor", "internal/resolver/localroot", "internal/resolver/failures",
-	"internal/resolver/policy", "internal/resolver/localdata", "internal/resolver/dns64", "internal/resolver/rewrite",
+	"internal/resolver/owncut", "internal/resolver/policy", "internal/resolver/localdata", "internal/resolver/dns64", "internal/resolver/rewrite",
 	"internal/traffic/health", "internal/traffic/checkspec", "internal/traffic/poolspec", "internal/traffic/consistent", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/affinity", "internal/traffic/steer",
 	"internal/proxy/http1", "internal/proxy/route",
 	"internal/cluster/document", "internal/cluster/state",

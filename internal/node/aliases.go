@@ -19,6 +19,7 @@ import (
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/outbound"
+	"pharos/internal/resolver/owncut"
 	"pharos/internal/traffic/steer"
 )
 
@@ -85,7 +86,7 @@ func (a aliasNames) Find(name dnsname.Name) (*zone.Zone, *aliases.Driver) {
 }
 
 func (a aliasNames) Cut(z *zone.Zone, cut zone.Node) {
-	learnCut(a.node.cacheOf(a.in), clock.Now(), z, cut)
+	owncut.Learn(a.node.cacheOf(a.in), clock.Now(), z, cut)
 }
 
 func (a aliasNames) Resolve(ctx context.Context, name dnsname.Name, t rdata.Type) ([]rdata.Record, error) {

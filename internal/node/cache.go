@@ -7,12 +7,12 @@ import (
 	"time"
 
 	"pharos/internal/admin/config"
-	"pharos/internal/authority/zone"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/cachefile"
 	"pharos/internal/resolver/offheap"
 	"pharos/internal/resolver/outbound"
+	"pharos/internal/resolver/owncut"
 	"pharos/internal/resolver/rrcache"
 	"pharos/internal/resolver/warmstart"
 )
@@ -120,24 +120,8 @@ func (n *Node) forgetVersion(prev, next *Snapshot, name dnsname.Name) {
 		return
 	}
 	for _, c := range n.caches(next) {
-		c.ZoneChanged(name, func(d *rrcache.Delegation) bool { return delegates(now.served.Zone, d) })
+		c.ZoneChanged(name, func(d *rrcache.Delegation) bool { return owncut.IsSame(now.served.Zone, d) })
 	}
-}
-
-// delegates reports whether a zone of ours, which may be nil, says of a delegation what
-// a cache has learnt from it.
-func delegates(z *zone.Zone, d *rrcache.Delegation) bool {
-	if z == nil {
-		return false
-	}
-	cut := z.Lookup(d.Zone).Cut
-	if cut == 0 || z.Name(cut) != d.Zone {
-		return false
-	}
-	servers, _ := serversAt(z, cut)
-	return slices.EqualFunc(servers, d.Servers, func(a, b rrcache.Server) bool {
-		return a.Name == b.Name && slices.Equal(a.Addrs, b.Addrs)
-	})
 }
 
 // forgetZones drops what caches have of zones that have come or gone between prev and

@@ -93,7 +93,7 @@ func (n *Node) reload() (api.Applied, error) {
 func (n *Node) install(cfg *config.Config, read reading, err error) (before, now *Snapshot, _ error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.rootFile.changed() {
+	if n.rootFile.HasChanged() {
 		n.readRootFile()
 	}
 	before = n.current.Load()

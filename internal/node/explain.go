@@ -20,6 +20,7 @@ import (
 	"pharos/internal/proxy/httpproxy"
 	"pharos/internal/proxy/route"
 	"pharos/internal/resolver/outbound"
+	"pharos/internal/resolver/owncut"
 	"pharos/internal/resolver/rrcache"
 )
 
@@ -157,13 +158,13 @@ func (n *Node) explainZone(ctx context.Context, s *Snapshot, e *explain.Explanat
 	case outcome.Kind == answer.Steered:
 		outcome = s.explainSteer(e, p.in.steeredQuestion(answer.Options{}, q, p.zone, x.near, e.At), outcome, &out)
 	case outcome.Kind == answer.Referral && p.recurse && outcome.Aliases == 0:
-		learnCut(x.resolver.Cache(), e.At, p.zone, outcome.Last.Cut)
+		owncut.Learn(x.resolver.Cache(), e.At, p.zone, outcome.Last.Cut)
 		x.explainResolve(ctx, e, q)
 		return
 	}
 	finishWith(e, out.Finish())
 	if p.recurse && (outcome.Kind == answer.Partial || outcome.Kind == answer.Referral) {
-		learnCut(x.resolver.Cache(), e.At, p.zone, outcome.Last.Cut)
+		owncut.Learn(x.resolver.Cache(), e.At, p.zone, outcome.Last.Cut)
 		if _, target := answer.Chain(out.Finish()); !target.IsZero() {
 			e.Add(explain.Zone, fmt.Sprintf("the alias chain leaves what is ours at %s", target))
 			next := new(dnswire.Query)

@@ -49,16 +49,6 @@ func (n *Node) ownAnswers(view string) func(query []byte, tcp bool) []byte {
 		if z == nil || z.Origin().IsRoot() && view == "" && n.hasRootCopy() {
 			return nil
 		}
-		size := q.UDPLimit()
-		if tcp {
-			size = dnswire.MaxMessage
-		}
-		var out dnswire.Builder
-		out.Reset(&q, make([]byte, size+dnswire.BufferSlack), size)
-		outcome := answer.Answer(&q, z, 0, &out)
-		if outcome.Kind == answer.Steered {
-			steered.Add(in.steeredQuestion(answer.Options{}, &q, z, netip.Addr{}, clock.Now()), outcome, &out)
-		}
-		return out.Finish()
+		return steered.Whole(in.steeredQuestion(answer.Options{}, &q, z, netip.Addr{}, clock.Now()), tcp)
 	}
 }

@@ -8,10 +8,9 @@ import (
 
 	"pharos/internal/admin/api"
 	"pharos/internal/admin/config"
-	"pharos/internal/authority/masterfile"
 	"pharos/internal/authority/xfr"
+	"pharos/internal/authority/zone"
 	"pharos/internal/clock"
-	"pharos/internal/diskfile"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/iterate"
@@ -52,7 +51,8 @@ func (b beliefs) inside(now time.Time, query []byte, tcp bool) []byte {
 
 // openRoot takes the copy from disk, if there is to be one.
 func (n *Node) openRoot(cfg *config.Config) {
-	if n.rootFile.path = cfg.Resolver.LocalRoot.File; n.rootFile.path != "" {
+	n.rootFile.Origin, n.rootFile.Path = dnsname.Root, cfg.Resolver.LocalRoot.File
+	if n.rootFile.Path != "" {
 		n.readRootFile()
 	}
 	if len(cfg.Resolver.LocalRoot.Primaries) == 0 {
@@ -90,11 +90,15 @@ func (n *Node) takeRoot() {
 		n.tellRoot()
 		return
 	}
+	n.giveRoot(z)
+	n.tellRoot()
+}
+
+func (n *Node) giveRoot(z *zone.Zone) {
 	anchors, _ := n.trust.Anchors()
 	if err := n.root.Take(clock.Now(), z, anchors); err == nil {
 		n.log.Info("copy of the root zone is used", "serial", z.Serial())
 	}
-	n.tellRoot()
 }
 
 // tellRoot says what is wrong with the copy.
@@ -110,29 +114,12 @@ func (n *Node) tellRoot() {
 }
 
 // hasRootCopy reports whether there is to be a copy.
-func (n *Node) hasRootCopy() bool { return n.rootSource != nil || n.rootFile.path != "" }
+func (n *Node) hasRootCopy() bool { return n.rootSource != nil || n.rootFile.Path != "" }
 
-// rootFile is the file that a copy of the root zone comes from; path, "" if there is none,
-// is constant, and the rest guarded by Node.mu once the node runs.
-type rootFile struct {
-	path    string
-	stamps  []diskfile.Stamp
-	problem string
-}
-
-func (f *rootFile) changed() bool { return f.path != "" && diskfile.Changed(f.stamps) }
-
-// readRootFile takes the copy from its file. n.mu is held, or the node does not run yet.
+// readRootFile takes the copy from its file.
 func (n *Node) readRootFile() {
-	f := &n.rootFile
-	source, err := masterfile.Load(dnsname.Root, f.path, masterfile.Limits{})
-	if f.stamps, f.problem = source.Stamps, ""; err != nil {
-		f.problem = err.Error()
-	} else {
-		anchors, _ := n.trust.Anchors()
-		if err = n.root.Take(clock.Now(), source.Zone, anchors); err == nil {
-			n.log.Info("copy of the root zone is used", "serial", source.Zone.Serial())
-		}
+	if z := n.rootFile.Read(); z != nil {
+		n.giveRoot(z)
 	}
 	n.tellRoot()
 }
@@ -144,7 +131,7 @@ func (n *Node) localRoot() *api.LocalRoot {
 	}
 	if n.rootSource == nil {
 		own := n.root.State(clock.Now())
-		return &api.LocalRoot{Serial: uint32(own.Serial), Used: own.Present, Until: own.Until, Problem: cmp.Or(n.rootFile.problem, own.Problem)}
+		return &api.LocalRoot{Serial: uint32(own.Serial), Used: own.Present, Until: own.Until, Problem: cmp.Or(n.rootFile.Problem(), own.Problem)}
 	}
 	st, _ := n.rootSource.State(dnsname.Root)
 	own := n.root.State(clock.Now())

@@ -1,9 +1,6 @@
 package node
 
 import (
-	"net/netip"
-	"time"
-
 	"pharos/internal/authority/answer"
 	"pharos/internal/authority/live"
 	"pharos/internal/authority/steered"
@@ -13,8 +10,8 @@ import (
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/iterate"
+	"pharos/internal/resolver/owncut"
 	"pharos/internal/resolver/rewrite"
-	"pharos/internal/resolver/rrcache"
 	"pharos/internal/serve/dnsserver"
 )
 
@@ -179,7 +176,7 @@ func (n *Node) queryZone(s *Snapshot, p *plan, r *dnsserver.Request, a *asker) d
 			break
 		}
 		if outcome.Aliases > 0 {
-			learnCut(n.cacheOf(s), r.Now, p.zone, outcome.Last.Cut)
+			owncut.Learn(n.cacheOf(s), r.Now, p.zone, outcome.Last.Cut)
 			return n.resolveAlias(s, r, *a)
 		}
 		r.Out.Rollback(start)
@@ -188,7 +185,7 @@ func (n *Node) queryZone(s *Snapshot, p *plan, r *dnsserver.Request, a *asker) d
 		if s.rules() == nil && n.cacheOf(s).Answer(r.Now, &r.Query, &r.Out, r.Rotation) {
 			return dnsserver.Answered
 		}
-		learnCut(n.cacheOf(s), r.Now, p.zone, outcome.Last.Cut)
+		owncut.Learn(n.cacheOf(s), r.Now, p.zone, outcome.Last.Cut)
 		return n.recurse(s, r, *a)
 	case answer.Partial:
 		if p.recurse && !outcome.Truncated {
@@ -196,55 +193,6 @@ func (n *Node) queryZone(s *Snapshot, p *plan, r *dnsserver.Request, a *asker) d
 		}
 	}
 	return dnsserver.Answered
-}
-
-// learnCut tells the resolver's cache of a delegation in a zone of ours, so that
-// it goes on from there. Nobody else needs to know of the zone: it may be a
-// private one, or the root.
-func learnCut(cache *rrcache.Cache, now time.Time, z *zone.Zone, cut zone.Node) {
-	if cut == 0 {
-		return
-	}
-	servers, ttl := serversAt(z, cut)
-	cache.PutLocalDelegation(now, z.Name(cut).Clone(), servers, ttl, time.Time{})
-}
-
-// serversAt returns the name servers of a delegation in a zone, with their addresses there.
-func serversAt(z *zone.Zone, cut zone.Node) ([]rrcache.Server, rdata.TTL) {
-	set, _ := z.RRset(cut, rdata.TypeNS)
-	servers := make([]rrcache.Server, 0, set.Count)
-	at := set.Start(0)
-	for range set.Count {
-		data, target, next := set.Record(at)
-		at = next
-		if name, ok := rdata.NameAt(data, 0); ok {
-			servers = append(servers, rrcache.Server{Name: name, Addrs: addressesOf(z, target)})
-		}
-	}
-	return servers, set.TTL
-}
-
-// addressesOf returns the addresses that a zone has at a node, which may be none.
-func addressesOf(z *zone.Zone, at zone.Node) []netip.Addr {
-	if at == 0 {
-		return nil
-	}
-	var addrs []netip.Addr
-	for _, t := range []rdata.Type{rdata.TypeA, rdata.TypeAAAA} {
-		set, ok := z.RRset(at, t)
-		if !ok {
-			continue
-		}
-		place := set.Start(0)
-		for range set.Count {
-			data, _, next := set.Record(place)
-			place = next
-			if addr, ok := netip.AddrFromSlice(data); ok {
-				addrs = append(addrs, addr)
-			}
-		}
-	}
-	return addrs
 }
 
 // resolveAlias hands the end of the alias chain in r.Out to the resolver.

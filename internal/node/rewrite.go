@@ -17,6 +17,7 @@ import (
 	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/iterate"
 	"pharos/internal/resolver/outbound"
+	"pharos/internal/resolver/owncut"
 	"pharos/internal/resolver/policy"
 	"pharos/internal/resolver/rewrite"
 	"pharos/internal/serve/dnsserver"
@@ -123,7 +124,7 @@ func (n *Node) lookupIn(s *Snapshot, z *zone.Zone, name dnsname.Name, t rdata.Ty
 		outcome, _ = steered.Add(in.steeredQuestion(answer.Options{Minimal: true}, q, z, options.Client, clock.Now()), outcome, &out)
 	}
 	if outcome.Kind == answer.Referral {
-		learnCut(n.cacheOf(s), clock.Now(), z, outcome.Last.Cut)
+		owncut.Learn(n.cacheOf(s), clock.Now(), z, outcome.Last.Cut)
 		if outcome.Aliases == 0 {
 			n.askResolver(s, name, t, options, then)
 			return

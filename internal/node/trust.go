@@ -11,6 +11,7 @@ import (
 
 	"pharos/internal/admin/api"
 	"pharos/internal/admin/config"
+	"pharos/internal/authority/masterfile"
 	"pharos/internal/authority/xfr"
 	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
@@ -31,7 +32,7 @@ type resolving struct {
 	trust      *custody.Custody
 	root       localroot.Copy
 	rootSource *xfr.Secondaries // nil: no copy is transferred
-	rootFile   rootFile
+	rootFile   masterfile.Watched
 }
 
 // openTrust reads what is trusted. Nobody is asked about it before goLive.

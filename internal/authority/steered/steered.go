@@ -53,6 +53,18 @@ func Add(q Question, outcome answer.Outcome, out *dnswire.Builder) (_ answer.Out
 	return outcome, scope
 }
 
+// Whole returns the whole message that answers q, for who asks from within.
+func Whole(q Question, tcp bool) []byte {
+	size := q.Query.UDPLimit()
+	if tcp {
+		size = dnswire.MaxMessage
+	}
+	var out dnswire.Builder
+	out.Reset(q.Query, make([]byte, size+dnswire.BufferSlack), size)
+	Add(q, answer.With(q.Options, q.Query, q.Zone, 0, &out), &out)
+	return out.Finish()
+}
+
 // Explained is one decision of an answer, with what would change it.
 type Explained struct {
 	*steer.Trace

@@ -76,7 +76,11 @@ func (s *Snapshot) explainView(e *explain.Explanation, x explained) (*Snapshot, 
 		e.Add(explain.View, fmt.Sprintf("%s keeps to itself whom it asks for", x.from))
 	default:
 		a.near = x.subnet.Addr()
-		e.Add(explain.View, fmt.Sprintf("%s is trusted to ask for %s; the answer is good for its first %d bits", x.from, x.subnet, s.scopeOf(a.near)))
+		text := fmt.Sprintf("%s is trusted to ask for %s", x.from, x.subnet)
+		if len(s.views) > 0 {
+			text += fmt.Sprintf("; the answer is good for its first %d bits", s.scopeOf(a.near))
+		}
+		e.Add(explain.View, text)
 	}
 	if len(s.views) == 0 {
 		return s, a
@@ -224,7 +228,10 @@ func (s *Snapshot) explainSteer(e *explain.Explanation, q steered.Question, o an
 			e.Add(explain.Pool, text, lines...)
 		}
 		if len(d.Answers) > 0 && d.Answers[0].Member != "" {
-			e.Add(explain.Pick, fmt.Sprintf("%s comes first", d.Answers[0].Member), d.WhatIf...)
+			e.Add(explain.Pick, d.Answers[0].Member+" comes first")
+		}
+		if len(d.WhatIf) > 0 {
+			e.Add(explain.Steer, "what would change it:", d.WhatIf...)
 		}
 		if d.AllDown {
 			e.Warnings = append(e.Warnings, fmt.Sprintf("no member of pool %s is healthy, so all that are not drained are answered", d.Pool))

@@ -153,7 +153,7 @@ func (d *decision) latency(f *Filter) {
 	})
 }
 
-func round(t time.Duration) time.Duration { return t.Round(10 * time.Microsecond) }
+func round(t time.Duration) time.Duration { return t.Round(time.Microsecond) }
 
 // describe returns a place in a few words.
 func describe(p *pool.Place) string {

@@ -50,11 +50,11 @@ func version(t *testing.T, serial int) journal.Version {
 }
 
 func answers(addresses ...string) []steered.Present {
-	p := steered.Present{Name: app, How: zone.SteersAddresses}
+	var records []rdata.Record
 	for _, a := range addresses {
-		p.Records = append(p.Records, rdata.Record{Name: app, Type: rdata.TypeA, Class: rdata.ClassIN, TTL: 5, Data: netip.MustParseAddr(a).AsSlice()})
+		records = append(records, rdata.Record{Name: app, Type: rdata.TypeA, Class: rdata.ClassIN, TTL: 5, Data: netip.MustParseAddr(a).AsSlice()})
 	}
-	return []steered.Present{p}
+	return []steered.Present{steered.NewPresent(app, zone.SteersAddresses, records)}
 }
 
 // show returns the serial and what app has.

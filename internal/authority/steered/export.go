@@ -18,11 +18,17 @@ type Present struct {
 	Name    dnsname.Name
 	How     zone.Steering
 	Records []rdata.Record
+
+	sum uint64
 }
 
 // PresentOf returns the present answer of a rule: the first of a cycle, by the TTL of calm
 // times, whatever the load. These would change it every second.
 func PresentOf(r *steer.Rule) Present {
+	return *r.PerView(func() any { p := presentOf(r); return &p }).(*Present)
+}
+
+func presentOf(r *steer.Rule) Present {
 	how, _ := zone.ParseSteering(r.Kind.String())
 	p := Present{Name: r.Name, How: how}
 	add := func(t rdata.Type, ttl rdata.TTL, data []byte) {
@@ -46,20 +52,26 @@ func PresentOf(r *steer.Rule) Present {
 			add(t, decided.TTL, decided.RDATA(int(i)))
 		}
 	}
+	return NewPresent(p.Name, how, p.Records)
+}
+
+// NewPresent returns the present answer of a name.
+func NewPresent(name dnsname.Name, how zone.Steering, records []rdata.Record) Present {
+	h := fnv.New64a()
+	h.Write(append(name.AppendWire(nil), byte(how)))
+	p := Present{Name: name, How: how, Records: records, sum: h.Sum64()}
+	for _, r := range records {
+		h.Reset()
+		fmt.Fprintf(h, "%s %d %d %x", r.Name, r.Type, r.TTL, r.Data)
+		p.sum += h.Sum64()
+	}
 	return p
 }
 
 // Sum stands for what answers say, whatever their order.
 func Sum(answers []Present) (sum uint64) {
-	for _, p := range answers {
-		h := fnv.New64a()
-		h.Write(append(p.Name.AppendWire(nil), byte(p.How)))
-		sum += h.Sum64()
-		for _, r := range p.Records {
-			h.Reset()
-			fmt.Fprintf(h, "%s %d %d %x", r.Name, r.Type, r.TTL, r.Data)
-			sum += h.Sum64()
-		}
+	for i := range answers {
+		sum += answers[i].sum
 	}
 	return sum
 }

@@ -222,6 +222,26 @@ func (r *Rule) Default(t rdata.Type) *Prepared {
 	return Decide(in, nil)
 }
 
+// perView is what somebody has made of the views of a Rule.
+type perView struct {
+	view, fallback *pool.View
+	made           any
+}
+
+// PerView returns what make has returned since the pool, or its fallback, last changed.
+func (r *Rule) PerView(make func() any) any {
+	now := perView{view: r.Pool.View()}
+	if r.Fallback != nil {
+		now.fallback = r.Fallback.View()
+	}
+	if p := r.kept.Load(); p != nil && p.view == now.view && p.fallback == now.fallback {
+		return p.made
+	}
+	now.made = make()
+	r.kept.Store(&now)
+	return now.made
+}
+
 // Input returns what the decision for a client at a turn is made of, and for how many bits
 // of its address it is good: for explain, with Decide.
 func (r *Rule) Input(t rdata.Type, client netip.Addr, turn uint64, now time.Time) (in Input, scope int) {

@@ -144,6 +144,7 @@ type Rule struct {
 	sees sight // what of a client the filters look at
 
 	memo atomic.Pointer[memo]
+	kept atomic.Pointer[perView]
 }
 
 // NewRule returns the rule of a spec.

@@ -28,10 +28,11 @@ type guide struct {
 	atlas   *steer.Atlas
 	latency *steer.Latency
 	geo     *geoip.Follower
+	elapsed func() time.Duration // by the clock of loads
 }
 
 func (n *Node) newGuide() *guide {
-	g := &guide{atlas: steer.NewAtlas(), latency: steer.NewLatency()}
+	g := &guide{atlas: steer.NewAtlas(), latency: steer.NewLatency(), elapsed: func() time.Duration { return n.gateway.Elapsed() }}
 	g.geo = geoip.New(g.atlas, func(text string) { n.problem(databaseRefused, "", text) })
 	return g
 }
@@ -66,7 +67,7 @@ func (g *guide) table(names []state.Steer, pools *pool.Registry) *steer.Table {
 			panic("BUG: " + errs[i].Error())
 		}
 		if g != nil {
-			s.Atlas, s.Latency = g.atlas, g.latency
+			s.Atlas, s.Latency, s.Elapsed = g.atlas, g.latency, g.elapsed
 		}
 		specs[i] = s
 	}

@@ -69,8 +69,8 @@ type Filter struct {
 	Type string `json:"type" enum:"up,tiers,near,latency,shed,sticky,weighted,limit" required:"true" example:"near"`
 	// By is what near and shed go by. near: zone, region, country (the default) and continent
 	// each fall back to the next one where nobody is of the same; distance. shed:
-	// connections (the default), bandwidth.
-	By string `json:"by,omitzero" enum:"zone,region,country,continent,distance,connections,bandwidth" default:"" example:"distance"`
+	// connections (the default), bandwidth, or the load that its agent reports.
+	By string `json:"by,omitzero" enum:"zone,region,country,continent,distance,connections,bandwidth,load" default:"" example:"distance"`
 	// Within is for near by distance: how many kilometres farther than the nearest member
 	// others may be.
 	Within int `json:"within,omitzero" default:"100" min:"1" max:"20000" example:"500"`
@@ -139,7 +139,7 @@ func (s *Steer) check(at string, report Report) {
 		kinds[i] = f.Type
 		_, unknown := steer.ParseFilter(f.Type, "") // which is reported as such
 		if _, err := steer.ParseFilter(f.Type, f.By); err != nil && unknown == nil {
-			report(fmt.Sprintf("%sfilters[%d].by", at, i), err.Error(), "near goes by zone, region, country, continent or distance; shed by connections or bandwidth; the others leave it out")
+			report(fmt.Sprintf("%sfilters[%d].by", at, i), err.Error(), "near goes by zone, region, country, continent or distance; shed by connections, bandwidth or load; the others leave it out")
 		}
 	}
 	if i, why := steer.CheckChain(kinds); why != "" {

@@ -3,6 +3,8 @@ package dnswire
 import (
 	"testing"
 
+	"github.com/miekg/dns"
+
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 )
@@ -13,7 +15,7 @@ func TestRaiseScope(t *testing.T) {
 	for _, c := range []struct {
 		option string
 		scopes []int
-		want   byte
+		want   int
 	}{
 		{"\x00\x01\x18\x00\x0a\x01\x02", []int{16, 20, 8}, 20},
 		{"\x00\x01\x18\x00\x0a\x01\x02", nil, 5},
@@ -35,12 +37,18 @@ func TestRaiseScope(t *testing.T) {
 		for _, s := range c.scopes {
 			out.RaiseScope(s)
 		}
-		m, err := ParseMessage(out.Finish())
-		if err != nil {
+		m := new(dns.Msg)
+		if err := m.Unpack(out.Finish()); err != nil {
 			t.Fatal(err)
 		}
-		if got := m.EDNS.Subnet; len(got) < 4 || got[3] != c.want {
-			t.Errorf("%x with %v: % x, want the scope %d", c.option, c.scopes, got, c.want)
+		got := -1
+		for _, o := range m.IsEdns0().Option {
+			if s, ok := o.(*dns.EDNS0_SUBNET); ok {
+				got = int(s.SourceScope)
+			}
+		}
+		if got != c.want {
+			t.Errorf("%x with %v: scope %d, want %d", c.option, c.scopes, got, c.want)
 		}
 	}
 }

@@ -128,6 +128,15 @@ func New(cfg Config) *Server {
 	return s
 }
 
+// Elapsed returns the time by which the loads of members are noted (pool.MemberLoad). A nil
+// Server notes none.
+func (s *Server) Elapsed() time.Duration {
+	if s == nil {
+		return 0
+	}
+	return time.Since(s.began)
+}
+
 // Serve accepts connections on l until Shutdown, when it returns ErrClosed, or
 // until l fails. It closes l. Several listeners may be served at once.
 func (s *Server) Serve(l net.Listener) error {

@@ -3,6 +3,7 @@ package steer
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -130,7 +131,7 @@ func TestTiers(t *testing.T) {
 		v := viewOfSpecs(pool.RoundRobin, c.states, specs...)
 		v.Members[0].Load.Active.Store(c.active)
 		in := inputOf(Spec{Filters: chainOf(t, "up shed tiers")}, v, rdata.TypeA, client)
-		in.Shed = ShedLevels(v, in.Spec.Filters, noon)
+		in.Shed = ShedLevels(v, in.Spec.Filters, 0)
 		if got := pick(Decide(in, nil), 0, client); got != c.want {
 			t.Errorf("%v with %d active: got %s, want %s", c.states, c.active, got, c.want)
 		}
@@ -149,7 +150,7 @@ func TestShed(t *testing.T) {
 			v.Members[i].Load.Active.Store(n)
 		}
 		one := Input{Spec: &NewRule(Spec{Filters: chainOf(t, "up shed")}).Spec, Type: rdata.TypeA, View: v}
-		one.Shed = ShedLevels(v, one.Spec.Filters, noon)
+		one.Shed = ShedLevels(v, one.Spec.Filters, 0)
 		for one.Variant = range uint8(Shares) {
 			answer := pick(Decide(one, nil), 0, client)
 			if answer == "" {
@@ -178,11 +179,28 @@ func TestShed(t *testing.T) {
 			t.Errorf("load %v: in %v of 16 answers, want %v", c.active, got, c.want)
 		}
 	}
+	// By what it carries, and by what its agent says.
+	busy := viewOfSpecs(pool.RoundRobin, nil, pool.MemberSpec{Address: netip.MustParseAddrPort("10.0.0.1:80"), Bandwidth: 8_000_000},
+		pool.MemberSpec{Address: netip.MustParseAddrPort("10.0.0.2:80"), Bandwidth: 8_000_000}, pool.MemberSpec{Address: netip.MustParseAddrPort("10.0.0.3:80")})
+	const now = time.Minute
+	for range 100 {
+		busy.Members[0].Load.Carried(now, 10_000_000)
+	}
+	busy.Members[2].Notes.Report.Load = 1000
+	if got := ShedLevels(busy, chainOf(t, "up shed:bandwidth"), now); !slices.Equal(got, []uint8{Shares, 0, 0}) {
+		t.Errorf("by bandwidth: %v", got)
+	}
+	if got := ShedLevels(busy, chainOf(t, "up shed:bandwidth"), now+time.Minute); got != nil {
+		t.Errorf("by bandwidth, a minute later: %v", got)
+	}
+	if got := ShedLevels(busy, chainOf(t, "up shed:load shed:bandwidth"), now); !slices.Equal(got, []uint8{Shares, 0, Shares}) {
+		t.Errorf("by load too: %v", got)
+	}
 	// Without anybody who has room, those with the least load stay.
 	full := viewOfSpecs(pool.RoundRobin, nil, pool.MemberSpec{Address: netip.MustParseAddrPort("10.0.0.1:80"), Capacity: 1})
 	full.Members[0].Load.Active.Store(9)
 	in := inputOf(Spec{Filters: chainOf(t, "up shed")}, full, rdata.TypeA, client)
-	in.Shed = ShedLevels(full, in.Spec.Filters, noon)
+	in.Shed = ShedLevels(full, in.Spec.Filters, 0)
 	if got := pick(Decide(in, nil), 0, client); got != "a" {
 		t.Errorf("all full: got %q, want a", got)
 	}

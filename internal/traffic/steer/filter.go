@@ -38,9 +38,10 @@ const (
 	ByDistance
 	ByConnections
 	ByBandwidth
+	ByLoad // that the member's agent reports
 )
 
-var measureNames = [...]string{"zone", "region", "country", "continent", "distance", "connections", "bandwidth"}
+var measureNames = [...]string{"zone", "region", "country", "continent", "distance", "connections", "bandwidth", "load"}
 
 // String returns the word of the configuration.
 func (m Measure) String() string { return measureNames[m] }

@@ -102,7 +102,11 @@ func (m *memo) look(r *Rule, now time.Time) {
 		}
 	}
 	if r.sees.shedding {
-		m.shed = ShedLevels(m.view, r.Filters, now)
+		elapsed := time.Duration(0)
+		if r.Elapsed != nil {
+			elapsed = r.Elapsed()
+		}
+		m.shed = ShedLevels(m.view, r.Filters, elapsed)
 		if next := now.Add(shedEvery); m.until.IsZero() || next.Before(m.until) {
 			m.until = next
 		}

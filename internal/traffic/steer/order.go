@@ -50,13 +50,14 @@ func (d *decision) merge() []int {
 	return weights
 }
 
-// weightOf returns the share of a member: its weight, unless the pool is one where all are
-// equal.
+// weightOf returns the share of a member, in thousandths: its weight, unless the pool is one
+// where all are equal, and what it has of that now.
 func (d *decision) weightOf(m *pool.Member) int {
+	weight := m.Weight
 	if d.view.Policy == pool.RoundRobin {
-		return 1
+		weight = 1
 	}
-	return max(m.Weight, 1)
+	return max(weight*m.Share, 1)
 }
 
 // orderOf returns one cycle of turns over the members kept, as positions in kept.

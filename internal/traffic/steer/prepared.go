@@ -168,14 +168,14 @@ func (p *Prepared) Wire(i int) []byte { return p.wire[p.starts[i]:p.starts[i+1]]
 // one tier and the next: room for an operator's own records among them.
 const rankStep = 10
 
-// appendRDATA appends the record of type t that a member makes.
+// appendRDATA appends the record of type t that a member with a weight, in thousandths, makes.
 func (s *Spec) appendRDATA(b []byte, m *pool.Member, t rdata.Type, weight int) []byte {
 	switch t {
 	case rdata.TypeA, rdata.TypeAAAA:
 		return append(b, m.Address.Addr().AsSlice()...)
 	case rdata.TypeSRV:
 		b = binary.BigEndian.AppendUint16(b, uint16(rankStep*(m.Tier+1)))
-		b = binary.BigEndian.AppendUint16(b, uint16(min(weight, 1<<16-1)))
+		b = binary.BigEndian.AppendUint16(b, uint16(min((weight+999)/1000, 1<<16-1)))
 		b = binary.BigEndian.AppendUint16(b, m.Address.Port())
 	case rdata.TypeMX:
 		b = binary.BigEndian.AppendUint16(b, uint16(rankStep*(m.Tier+1)))

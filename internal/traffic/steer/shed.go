@@ -8,11 +8,11 @@ import (
 
 // ShedLevels returns of how many answers in Shares each member of v is to be left out by
 // the filters of kind Shed: of none below From percent of its capacity, of all at it, and
-// in proportion between. nil: nobody of any.
+// in proportion between. nil: nobody of any. now is by the clock of loads.
 //
 // That is a share and not a verdict, because an answer is kept by resolvers: who is left
 // out of all of them loses every client at once, and gets every one back a TTL later.
-func ShedLevels(v *pool.View, filters []Filter, now time.Time) []uint8 {
+func ShedLevels(v *pool.View, filters []Filter, now time.Duration) []uint8 {
 	var levels []uint8
 	for f := range filters {
 		if filters[f].Kind != Shed {
@@ -32,10 +32,13 @@ func ShedLevels(v *pool.View, filters []Filter, now time.Time) []uint8 {
 	return levels
 }
 
-func shedLevel(m *pool.Member, f *Filter, now time.Time) uint8 {
+func shedLevel(m *pool.Member, f *Filter, now time.Duration) uint8 {
 	have, room := float64(m.Load.Active.Load()), float64(m.Capacity)
-	if f.By == ByBandwidth {
-		have, room = 0, float64(m.Bandwidth)
+	switch f.By {
+	case ByBandwidth:
+		have, room = 8*m.Load.Bandwidth(now), float64(m.Bandwidth)
+	case ByLoad:
+		have, room = float64(m.Notes.Report.Load), 1000
 	}
 	percent, from := 100*have/max(room, 1), float64(f.From)
 	switch {

@@ -136,6 +136,8 @@ type Spec struct {
 	Service []byte   // HTTPS and SVCB: RDATA without hints
 	Atlas   *Atlas   // where clients are; nil: nobody knows
 	Latency *Latency // what was measured; nil: nothing
+	// Elapsed is the clock of the members' loads (see pool.MemberLoad); nil: there are none.
+	Elapsed func() time.Duration
 }
 
 // Rule is a Spec with the memory of what it has led to.

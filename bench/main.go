@@ -7,6 +7,7 @@
 //	arena.go    rounds: start, warm up, measure, end; medians over rounds
 //	auth.go     authoritative answers over UDP; loading a large zone
 //	shapes.go   the same with signed zones, a TLD, many zones; starting again
+//	million.go   the same with a million small zones; starting with them
 //	cache.go    answers from a resolver's cache over UDP
 //	resolve.go  resolving what nobody has asked for; beside a flood; with every server cut
 //	streams.go  answers over TCP, TLS and HTTPS
@@ -65,7 +66,7 @@ type options struct {
 func parse(args []string) (options, error) {
 	var o options
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
-	f.StringVar(&o.work, "work", "all", "what to measure: `auth|shapes|cache|rrsets|cold|bulk|flood|cut|http|streams|change|sign|all`")
+	f.StringVar(&o.work, "work", "all", "what to measure: `auth|shapes|million|cache|rrsets|cold|bulk|flood|cut|http|streams|change|sign|all`")
 	f.StringVar(&o.part, "part", "all", "which part of the works shapes and change: `tld|signed|many|restart|seen|updates|calm|all`")
 	f.IntVar(&o.rounds, "rounds", 11, "how often each server is measured; the median counts")
 	f.Float64Var(&o.seconds, "seconds", 0.8, "length of one measurement")
@@ -86,7 +87,7 @@ func parse(args []string) (options, error) {
 	case f.NArg() > 0:
 		return o, fmt.Errorf("%q is not a flag", f.Arg(0))
 	case o.work != "all" && !slices.ContainsFunc(works, func(w work) bool { return w.name == o.work }):
-		return o, fmt.Errorf("-work %s: want auth, shapes, cache, cold, bulk, flood, cut, http, streams, change, sign or all", o.work)
+		return o, fmt.Errorf("-work %s: want auth, shapes, million, cache, cold, bulk, flood, cut, http, streams, change, sign or all", o.work)
 	case o.part != "all" && !slices.ContainsFunc(slices.Concat(shapes, changes), func(p part) bool { return p.name == o.part }):
 		return o, fmt.Errorf("-part %s: want tld, signed, many, restart, seen, updates, calm or all", o.part)
 	case o.rounds < 1 || o.seconds <= 0:
@@ -125,7 +126,7 @@ func (a *arena) parts(all []part, programs []peer.Program) ([]table.Row, error) 
 	return rows, nil
 }
 
-var works = []work{{"auth", (*arena).auth}, {"shapes", (*arena).shapes}, {"cache", (*arena).cache}, {"rrsets", (*arena).rrsets}, {"http", (*arena).http}, {"cold", (*arena).cold}, {"bulk", (*arena).bulk}, {"flood", (*arena).flood}, {"cut", (*arena).cut}, {"streams", (*arena).streams}, {"change", (*arena).change}, {"sign", (*arena).signing}}
+var works = []work{{"auth", (*arena).auth}, {"shapes", (*arena).shapes}, {"million", (*arena).million}, {"cache", (*arena).cache}, {"rrsets", (*arena).rrsets}, {"http", (*arena).http}, {"cold", (*arena).cold}, {"bulk", (*arena).bulk}, {"flood", (*arena).flood}, {"cut", (*arena).cut}, {"streams", (*arena).streams}, {"change", (*arena).change}, {"sign", (*arena).signing}}
 
 // run measures what the arguments ask for and prints it on stdout. It ends every server it started, also
 // when it is interrupted.

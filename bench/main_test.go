@@ -79,6 +79,7 @@ func TestFiguresNameRows(t *testing.T) {
 		fmt.Sprintf(authLoad, thousands(corpus.Zone{Origin: "a.", Shape: loadShape}.Records())):     {perRecord.Name},
 		fmt.Sprintf(shapeRestart, thousands(corpus.Zone{Origin: "a.", Shape: loadShape}.Records())): {loadWall.Name},
 	}
+	known[fmt.Sprintf(shapeMany, thousands(millionZones))] = []string{relative.Name}
 	known[fmt.Sprintf(cachedRRsets, thousands(2*cachedHosts))] = []string{perRRset.Name}
 	known[fmt.Sprintf(recalled, thousands(2*recalledHosts))] = []string{untilRecalled.Name}
 	changed := thousands(corpus.Zone{Origin: "a.", Shape: changedHosts}.Records())

@@ -25,6 +25,7 @@ var figures = []table.Figure{
 	{Work: signedWorkName(signedShape), Metric: cpuPerAnswer.Name, Peer: "Knot", Most: 0.85},
 	{Work: signedWorkName(signedShape), Metric: cpuPerAnswer.Name, Peer: "NSD", Most: 0.8},
 	{Work: fmt.Sprintf(shapeMany, thousands(manyZones)), Metric: relative.Name, Most: 1.15, Absolute: true},
+	{Work: fmt.Sprintf(shapeMany, thousands(millionZones)), Metric: relative.Name, Most: 1.15, Absolute: true},
 	{Work: fmt.Sprintf(authLoad, "2.0M"), Metric: perRecord.Name, Most: 120, Absolute: true},
 	{Work: fmt.Sprintf(shapeRestart, "2.0M"), Metric: loadWall.Name, Most: 1, Absolute: true},
 	{Work: fmt.Sprintf(changeSigned, "1.0M"), Metric: visible.Name, Most: 20, Absolute: true},

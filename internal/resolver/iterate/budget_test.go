@@ -126,7 +126,7 @@ func TestZoneLimits(t *testing.T) {
 			t.Errorf("%s: %d queries, want %d", test.what, got, test.sent)
 		}
 		last := w.answers[w.tokens]
-		if last.Limit != test.limit || len(last.Errors) != 1 || !strings.Contains(last.Errors[0].Text, test.limit.String()) {
+		if last.Limit != test.limit || last.Failure == 0 || len(last.Trace) == 0 || len(last.Errors) != 1 || !strings.Contains(last.Errors[0].Text, test.limit.String()) {
 			t.Errorf("%s: %s, limit %v", test.what, render(last), last.Limit)
 		}
 		name := dnsname.MustParse("r1x99.example.com.")

@@ -135,7 +135,7 @@ lab/peers:
 lab/tools:
 lab/zonetest:                   internal/dns/... internal/authority/zone
 cmd/pharos:                     internal/admin/cli internal/node lab/demo
-bench:                          internal/dns/... bench/...
+bench:                          internal/dns/... bench/... internal/traffic/...
 `
 
 const module = "pharos/"

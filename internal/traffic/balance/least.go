@@ -7,8 +7,9 @@ import (
 	"pharos/internal/traffic/pool"
 )
 
-// refreshEach: one pick of so many has the scores of one block worked out anew.
-const refreshEach = 8
+// refreshEach: one pick of so many has the scores of one block worked out anew, for
+// latencies and rates fall by time alone.
+const refreshEach = 16
 
 // maxLooks bounds how often a pick goes on to another block because a bound was too
 // low. What is left over is looked at by the picks that follow.
@@ -26,8 +27,7 @@ func (p *pick) least() int {
 	case len(p.tried) > 0:
 		return int(l.Members[p.leastUntried(start)])
 	case len(b.Scores) <= pool.BlockSize:
-		at, _, _ := lowest(b.Scores, start)
-		return int(l.Members[at])
+		return int(l.Members[first(b.Scores, start)])
 	}
 	return int(l.Members[leastByBounds(b, start)])
 }
@@ -64,6 +64,22 @@ func part(all []atomic.Uint32, above int) ([]atomic.Uint32, int) {
 func within(at, end int) int {
 	if at < 0 || at >= end {
 		return 0
+	}
+	return at
+}
+
+// first returns where the lowest of scores is, the first one from start on and around.
+func first(scores []atomic.Uint32, start int) int {
+	at, least := start, uint32(math.MaxUint32)
+	for i := start; i < len(scores); i++ {
+		if s := scores[i].Load(); s < least {
+			at, least = i, s
+		}
+	}
+	for i := range scores[:start] {
+		if s := scores[i].Load(); s < least {
+			at, least = i, s
+		}
 	}
 	return at
 }

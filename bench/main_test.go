@@ -81,6 +81,7 @@ func TestFiguresNameRows(t *testing.T) {
 	}
 	known[fmt.Sprintf(shapeMany, thousands(millionZones))] = []string{relative.Name}
 	known[fmt.Sprintf(cachedRRsets, thousands(2*cachedHosts))] = []string{perRRset.Name}
+	known[fmt.Sprintf(probeWork, thousands(probedMembers))] = []string{processors.Name}
 	known[fmt.Sprintf(recalled, thousands(2*recalledHosts))] = []string{untilRecalled.Name}
 	changed := thousands(corpus.Zone{Origin: "a.", Shape: changedHosts}.Records())
 	known[fmt.Sprintf(changeSigned, thousands(6*signedHosts.Hosts))] = []string{visible.Name}

@@ -86,7 +86,8 @@ internal/traffic/steer:         internal/dns/dnsname internal/dns/rdata internal
 internal/traffic/geoip:         internal/diskfile internal/traffic/steer internal/traffic/pool
 internal/traffic/checkspec:     internal/cluster/state internal/traffic/health
 internal/traffic/poolspec:      internal/cluster/state internal/dns/dnsname internal/traffic/affinity internal/traffic/checkspec internal/traffic/pool
-internal/traffic/probe:         internal/dns/... internal/diskfile internal/traffic/health internal/traffic/pool
+internal/traffic/wheel:
+internal/traffic/probe:         internal/dns/... internal/diskfile internal/traffic/health internal/traffic/pool internal/traffic/wheel
 
 internal/proxy/http1:
 internal/proxy/route:           internal/proxy/http1
@@ -150,7 +151,7 @@ var pure = []string{
 	"internal/authority/steered", "internal/authority/kasp", "internal/authority/skr", "internal/authority/bootstrap",
 	"internal/resolver/rrcache", "internal/resolver/cachefile", "internal/resolver/iterate", "internal/resolver/fairness", "internal/resolver/anchor", "internal/resolver/localroot", "internal/resolver/failures",
 	"internal/resolver/owncut", "internal/resolver/policy", "internal/resolver/localdata", "internal/resolver/dns64", "internal/resolver/rewrite",
-	"internal/traffic/health", "internal/traffic/checkspec", "internal/traffic/poolspec", "internal/traffic/consistent", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/affinity", "internal/traffic/steer",
+	"internal/traffic/health", "internal/traffic/checkspec", "internal/traffic/wheel", "internal/traffic/poolspec", "internal/traffic/consistent", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/affinity", "internal/traffic/steer",
 	"internal/proxy/http1", "internal/proxy/route",
 	"internal/cluster/document", "internal/cluster/state",
 	"internal/serve/admission", "internal/serve/cookie", "internal/serve/ratelimit", "internal/serve/proxyheader",

@@ -17,6 +17,7 @@ import (
 	"pharos/internal/cluster/state"
 	"pharos/internal/cluster/store"
 	"pharos/internal/traffic/health"
+	"pharos/internal/traffic/probe"
 )
 
 // This file is the way of a change, top-down:
@@ -181,7 +182,7 @@ func (n *Node) reportProblems(s *Snapshot) {
 		pools = append(pools, p.Name())
 		n.reportPool(p.View().Name, p.View().AllDown)
 	}
-	n.reportMembers(s)
+	n.reportEveryMember(s)
 	for _, p := range s.State.Problems() {
 		unused = append(unused, p.Ref.String())
 		n.problem(objectUnused, p.Ref.String(), p.Error())
@@ -247,18 +248,24 @@ func (n *Node) problem(c code, name, text string) {
 	}
 }
 
-// onTransition carries a change of health into the views that everything picks
+// onHealth carries what probes and traffic show into the views that everything picks
 // from: DNS answers and the gateway turn away in the same moment.
-func (n *Node) onTransition(t health.Target, change health.Transition, status health.Status) {
-	n.log.Info("health changed", "target", t.Address.String(), "from", change.From.String(), "to", change.To.String(), "cause", change.Cause)
+func (n *Node) onHealth(changes []probe.Change) {
+	now := make(map[health.Target]health.Status, len(changes))
+	for _, c := range changes {
+		if t := c.Transition; t != (health.Transition{}) {
+			n.log.Info("health changed", "target", c.Target.Address.String(), "from", t.From.String(), "to", t.To.String(), "cause", t.Cause)
+		}
+		now[c.Target] = c.Status // the last one counts
+	}
 	n.verdictsChanged.Store(true)
 	current := n.current.Load()
 	if current == nil {
 		return // the first snapshot is about to be published, and will ask
 	}
-	for _, p := range current.pools.Apply(t, status) {
+	for _, p := range current.pools.ApplyAll(now) {
 		n.reportPool(p.Name(), p.View().AllDown)
-		n.reportMember(p.View(), t)
+		n.reportMembers(p.View(), now)
 		n.exportAnswers(current, p.Name())
 	}
 }

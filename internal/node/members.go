@@ -14,23 +14,10 @@ import (
 
 // This file shows pools and their members as they are, and as they were.
 
-// onNotes carries what a check tells beside the state, such as the words of an agent,
-// into the views.
-func (n *Node) onNotes(t health.Target, status health.Status) {
-	n.verdictsChanged.Store(true)
-	current := n.current.Load()
-	if current == nil {
-		return // as in onTransition
-	}
-	for _, p := range current.pools.Apply(t, status) {
-		n.reportMember(p.View(), t)
-	}
-}
-
-// reportMember sets or clears the problems of the members of a view that are t.
-func (n *Node) reportMember(v *pool.View, t health.Target) {
+// reportMembers sets or clears the problems of the members of a view that have changed.
+func (n *Node) reportMembers(v *pool.View, changed map[health.Target]health.Status) {
 	for _, m := range v.Members {
-		if m.Target == t {
+		if _, has := changed[m.Target]; has {
 			n.problem(memberWarning, v.Name+"/"+m.Name, warningOf(v, m))
 		}
 	}
@@ -43,9 +30,9 @@ func warningOf(v *pool.View, m pool.Member) string {
 	return fmt.Sprintf("pool %s, member %s (%s): %s", v.Name, m.Name, m.Target.ProbeAddress(), m.Notes.Warning)
 }
 
-// reportMembers sets the problems of all members of a snapshot, and takes away those
-// of others.
-func (n *Node) reportMembers(s *Snapshot) {
+// reportEveryMember sets the problems of all members of a snapshot, and takes away
+// those of others.
+func (n *Node) reportEveryMember(s *Snapshot) {
 	var warned []string
 	for _, p := range s.pools.Pools() {
 		v := p.View()

@@ -159,7 +159,7 @@ func New(o Options) (*Node, error) {
 // build makes the parts, in the order in which they need each other.
 func (n *Node) build(cfg *config.Config, o Options) error {
 	n.guide = n.newGuide()
-	n.prober = probe.New(probe.Config{OnTransition: n.onTransition, OnNotes: n.onNotes})
+	n.prober = probe.New(probe.Config{OnChange: n.onHealth})
 	n.restoreVerdicts(cfg.Data)
 	n.images = masterfile.NewImages(filepath.Join(cfg.Data, "images"), n.log)
 	n.buildTransfers(cfg)

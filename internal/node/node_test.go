@@ -17,7 +17,7 @@ import (
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/serve/dnsserver"
-	"pharos/internal/traffic/health"
+	"pharos/internal/traffic/probe"
 )
 
 func TestAnswers(t *testing.T) {
@@ -390,7 +390,7 @@ pools: [{name: web, check: {type: tcp, interval: 10ms}, members: [{name: a, addr
 // published; its verdict is in the views that follow.
 func TestVerdictBeforeSnapshot(t *testing.T) {
 	n := &Node{log: slog.New(slog.DiscardHandler)}
-	n.onTransition(health.Target{}, health.Transition{}, health.Status{})
+	n.onHealth([]probe.Change{{}})
 	if n.current.Load() != nil {
 		t.Error("a verdict made a snapshot")
 	}

@@ -20,6 +20,7 @@ import (
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/traffic/health"
+	"pharos/internal/traffic/probe"
 	"pharos/lab/peers"
 	"pharos/lab/tools"
 )
@@ -368,7 +369,10 @@ steer: [{name: www.example.com, pool: web, ttl: 1h, shortTTL: 2s, calm: 1m}]
 	if m := ask(t, n.DNS()[0], "www.example.com.", rdata.TypeA, false); len(m.Answer) != 2 {
 		t.Fatalf("before: %s", summary(m))
 	}
-	n.onTransition(v.Members[1].Target, health.Transition{From: health.Up, To: health.Down}, health.Status{State: health.Down, Since: clock.Now(), Changes: 1 << 40})
+	n.onHealth([]probe.Change{{
+		Target: v.Members[1].Target, Transition: health.Transition{From: health.Up, To: health.Down},
+		Status: health.Status{State: health.Down, Since: clock.Now(), Changes: 1 << 40},
+	}})
 	if m := ask(t, n.DNS()[0], "www.example.com.", rdata.TypeA, false); len(m.Answer) != 1 || m.Answer[0].TTL != 2 || !strings.HasSuffix(summary(m), "192.0.2.1") {
 		t.Errorf("after: %s", summary(m))
 	}

@@ -140,7 +140,7 @@ func TestRingIsKept(t *testing.T) {
 	spec := specOf("web", Hash, "10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80")
 	spec.Hash.By = Ring
 	v := Compile(spec, statesOf(spec, "uuu"), nil)
-	down := v.with(v.Members[1].Target, health.Status{State: health.Down})
+	down := v.with(map[health.Target]health.Status{v.Members[1].Target: {State: health.Down}})
 	if down.ring != v.ring || down.Levels[0].Limits[1] != 0 || down.Levels[0].Limits[0] == 0 {
 		t.Errorf("limits %v after the transition", down.Levels[0].Limits)
 	}

@@ -3,6 +3,7 @@ package pool
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -19,7 +20,7 @@ import (
 //	swap current for next                                        // with the tables that point into it
 //	next.Refresh(prober.Status)                                  // what changed in between
 //
-// and the prober's OnTransition calls current.Apply(target, status).
+// and the prober's OnChange calls current.ApplyAll.
 type Registry struct {
 	// Constant after NewRegistry.
 	pools    []*Pool // by name
@@ -108,50 +109,62 @@ func (r *Registry) Targets() []health.Target { return r.targets }
 // Apply publishes new views of the pools that hold target, and returns them. A
 // status older than one already applied changes nothing.
 func (r *Registry) Apply(target health.Target, s health.Status) []*Pool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.apply(target, s)
+	return r.ApplyAll(map[health.Target]health.Status{target: s})
 }
 
-// apply is Apply with mu held.
-func (r *Registry) apply(target health.Target, s health.Status) []*Pool {
-	if s.Changes < r.changes[target] {
-		return nil
+// ApplyAll is Apply for many targets at once: each pool that holds some of them gets one
+// new view. It returns those pools, by name, and may take entries out of now.
+func (r *Registry) ApplyAll(now map[health.Target]health.Status) []*Pool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.applyAll(now)
+}
+
+// applyAll is ApplyAll with mu held.
+func (r *Registry) applyAll(now map[health.Target]health.Status) []*Pool {
+	touched := make(map[*Pool]bool)
+	for target, s := range now {
+		if s.Changes < r.changes[target] {
+			delete(now, target)
+			continue
+		}
+		r.changes[target] = s.Changes
+		for _, p := range r.byTarget[target] {
+			touched[p] = true
+		}
 	}
-	r.changes[target] = s.Changes
-	pools := r.byTarget[target]
+	pools := slices.SortedFunc(maps.Keys(touched), func(a, b *Pool) int { return cmp.Compare(a.name, b.name) })
 	for _, p := range pools {
-		r.publish(p, p.View().with(target, s))
+		r.publish(p, p.View().with(now))
 	}
 	return pools
 }
 
-// Refresh asks for the status of every target and applies those whose state is not
-// the one in the views. It returns how many.
+// Refresh asks for the status of every target and applies those that are not shown so
+// in the views. It returns how many.
 func (r *Registry) Refresh(status func(health.Target) health.Status) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	changed := 0
+	all := make(map[health.Target]health.Status, len(r.targets))
 	for _, target := range r.targets {
-		s := status(target)
-		if r.isStale(target, s) {
-			r.apply(target, s)
-			changed++
-		}
+		all[target] = status(target)
 	}
-	return changed
-}
-
-// isStale reports whether a view shows target otherwise than s says.
-func (r *Registry) isStale(target health.Target, s health.Status) bool {
-	for _, p := range r.byTarget[target] {
+	stale := make(map[health.Target]health.Status)
+	for _, p := range r.pools {
 		for _, m := range p.View().Members {
-			if m.Target == target && (m.Notes != s.Notes || !m.drain && (m.State != s.State || !m.Since.Equal(s.Since))) {
-				return true
+			if s := all[m.Target]; m.isStale(s) {
+				stale[m.Target] = s
 			}
 		}
 	}
-	return false
+	changed := len(stale)
+	r.applyAll(stale)
+	return changed
+}
+
+// isStale reports whether m shows its target otherwise than s says.
+func (m *Member) isStale(s health.Status) bool {
+	return m.Notes != s.Notes || !m.drain && (m.State != s.State || !m.Since.Equal(s.Since))
 }
 
 // publish makes v the view of p, with mu held or before anybody has r.

@@ -208,13 +208,13 @@ func (v *View) next() *View {
 	}
 }
 
-// with returns the view that follows v when target's status is s.
-func (v *View) with(target health.Target, s health.Status) *View {
+// with returns the view that follows v when those are the statuses of targets.
+func (v *View) with(now map[health.Target]health.Status) *View {
 	next := v.next()
-	next.at = later(v.at, s.Since)
 	for i := range next.Members {
-		if next.Members[i].Target == target {
+		if s, changed := now[next.Members[i].Target]; changed {
 			next.Members[i].setStatus(s)
+			next.at = later(next.at, s.Since)
 		}
 	}
 	next.choose()
@@ -334,5 +334,5 @@ func (v *View) check() {
 
 // Supposing returns v as it would be if target were in another state: for explanations.
 func (v *View) Supposing(target health.Target, s health.State) *View {
-	return v.with(target, health.Status{State: s, Cause: "supposed"})
+	return v.with(map[health.Target]health.Status{target: {State: s, Cause: "supposed"}})
 }

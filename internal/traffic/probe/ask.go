@@ -46,7 +46,8 @@ type dialer func(ctx context.Context, network, address string) (net.Conn, error)
 
 // newTarget compiles what is asked of key, so that a probe only asks.
 func newTarget(key health.Target) *target {
-	t := &target{key: key, terms: key.Check.Terms.Get(), params: key.Check.Params.Normal(), place: -1}
+	t := &target{key: key, terms: key.Check.Terms.Get(), params: key.Check.Params.Normal()}
+	t.item.Value = t
 	t.address = key.ProbeAddress().String()
 	switch key.Check.Kind {
 	case health.HTTP, health.HTTPS, health.AgentHTTP:

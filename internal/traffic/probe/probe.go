@@ -2,26 +2,28 @@
 // the connections they make, what their outcome is called, and the machines that
 // turn outcomes and passive results into states. What a state follows from is
 // decided in package health; what follows from a state is decided by whoever is
-// told (OnTransition).
+// told (OnChange).
 //
-//	Set(targets) --> heap of due times --> probe --> health.Machine --+--> OnTransition
-//	                                                    ^             |     (one goroutine, in order)
-//	gateway -- Report(target, passive result) ----------+             +--> Status, Snapshot
+//	Set(targets) --> timing wheel --> probe --> health.Machine --+--> OnChange
+//	                                               ^             |     (one goroutine, in order)
+//	gateway -- Report(target, passive result) -----+             +--> Status, Snapshot, History
 //
 // Entry points: New, Set, Report, Status, Snapshot and Restore, Close.
 //
 // How the node joins it to pools:
 //
-//	prober := probe.New(probe.Config{OnTransition: func(t health.Target, _ health.Transition, s health.Status) {
-//		registry.Load().Apply(t, s) // publishes new views of the pools that hold t
+//	prober := probe.New(probe.Config{OnChange: func(changes []probe.Change) {
+//		registry.Load().Apply(...) // publishes new views of the pools that hold the targets
 //	}})
 //	prober.Restore(lastKnown) // before the first Set
 //
 // and pool.Registry says how a reload goes.
 //
 // Concurrency: every method may be called from any goroutine. There is one
-// goroutine that waits for due times, one that calls OnTransition, and one for each
-// probe under way, at most Config.Concurrency of them. Close ends them all.
+// goroutine that waits for due times and makes the connections of TCP checks, one that
+// waits for those that take their time, one that calls OnChange, and one for each
+// other probe under way; of probes there are at most Config.Concurrency. Close ends
+// them all.
 package probe
 
 import (
@@ -36,6 +38,7 @@ import (
 
 	"pharos/internal/clock"
 	"pharos/internal/traffic/health"
+	"pharos/internal/traffic/wheel"
 )
 
 // Config is what a Prober needs. The zero value works.
@@ -43,13 +46,11 @@ type Config struct {
 	// Dial makes the connections of probes; nil: a net.Dialer. It must return when
 	// ctx is done.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-	// OnTransition is called for each change of state, from one goroutine and in
-	// order; s is the status right after it. It must not wait for long, for changes
-	// queue up behind it, and must not call Close.
-	OnTransition func(t health.Target, change health.Transition, s health.Status)
-	// OnNotes is called, as OnTransition is and in one order with it, when what is known
-	// of a target beside its state has changed: what its agent reports, or a warning.
-	OnNotes func(t health.Target, s health.Status)
+	// OnChange is called with what has changed since the last call, in order, from one
+	// goroutine. It must not wait for long, for changes queue up behind it, and must not
+	// call Close. When many targets change at once it is called with many, so that
+	// whoever draws conclusions does so once.
+	OnChange func([]Change)
 	// Concurrency bounds the probes under way; 0: DefaultConcurrency. Past it a probe
 	// that is due waits for one to end (Counters.Behind shows how long).
 	Concurrency int
@@ -74,28 +75,35 @@ const jitterPart = 10
 // Prober probes targets and holds their states. Make it with New.
 type Prober struct {
 	// Constant after New.
-	dial         func(ctx context.Context, network, address string) (net.Conn, error)
-	onTransition func(health.Target, health.Transition, health.Status)
-	onNotes      func(health.Target, health.Status)
-	limit        int
-	ctx          context.Context // done when Close is called
-	cancel       context.CancelFunc
-	wake         chan struct{} // to run: the schedule changed; never closed
-	told         chan struct{} // to tell: there are events; never closed
+	dial      func(ctx context.Context, network, address string) (net.Conn, error)
+	onChange  func([]Change)
+	limit     int
+	ctx       context.Context // done when Close is called
+	cancel    context.CancelFunc
+	wake      chan struct{} // to run: the schedule changed; never closed
+	told      chan struct{} // to tell: there are events; never closed
+	connector *connector    // nil: package net makes all connections
 
 	running sync.WaitGroup // run, tell and the probes
 
 	counters counters // atomic
 
-	// Guarded by mu, which is never held during a call of OnTransition or Dial.
+	// Guarded by mu, which is never held during a call of OnChange or Dial.
 	mu       sync.Mutex
 	rand     *rand.Rand
 	targets  map[health.Target]*target
-	due      schedule
-	inFlight int // Invariant: <= limit
-	events   []event
+	wheel    *wheel.Wheel[*target]
+	waiting  []*target // due, but for the limit; oldest first
+	inFlight int       // Invariant: <= limit
+	waking   time.Time // when run looks again by itself
+	looked   time.Time // when run looked last
+	changes  []Change  // to be told
 	history  health.History
 	restored map[health.Target]health.Status // until the first Set
+
+	// Owned by run: memory that it uses again.
+	ready []*wheel.Item[*target]
+	quick []connecting
 }
 
 // target is one thing to probe.
@@ -112,34 +120,48 @@ type target struct {
 
 	// Guarded by Prober.mu.
 	machine health.Machine
-	due     time.Time
-	place   int  // in the schedule; -1: not in it
-	gone    bool // no longer set: a probe under way is not listened to
+	item    wheel.Item[*target] // when it is asked next; while connector connects: when that takes too long
+	asked   bool                // a probe is under way
+	gone    bool                // no longer set: a probe under way is not listened to
+
+	began  time.Time // of a connection that connector makes
+	socket int       // of it; guarded by connector.mu
 }
 
-// event is a change to be told.
-type event struct {
-	key    health.Target
-	change health.Transition // zero: only the notes have changed
-	status health.Status
+// Change is a change of what is known of a target.
+type Change struct {
+	Target     health.Target
+	Transition health.Transition // zero: only the Notes of the Status have changed
+	Status     health.Status     // right after it
 }
 
 // New returns a Prober without targets. Close it when done.
 func New(cfg Config) *Prober {
+	p := newStopped(cfg)
+	if cfg.Dial == nil {
+		p.dial = (&net.Dialer{KeepAlive: -1}).DialContext
+		p.connector = newConnector(p.waited)
+	}
+	if p.connector != nil {
+		p.running.Go(p.connector.poll)
+	}
+	p.running.Go(p.run)
+	p.running.Go(p.tell)
+	return p
+}
+
+// newStopped returns a Prober that does nothing by itself.
+func newStopped(cfg Config) *Prober {
 	p := &Prober{
-		dial: cfg.Dial, onTransition: cfg.OnTransition, onNotes: cfg.OnNotes, limit: cmp.Or(cfg.Concurrency, DefaultConcurrency),
+		dial: cfg.Dial, onChange: cfg.OnChange, limit: cmp.Or(cfg.Concurrency, DefaultConcurrency),
 		wake: make(chan struct{}, 1), told: make(chan struct{}, 1),
 		rand: cfg.Rand, targets: make(map[health.Target]*target),
-	}
-	if p.dial == nil {
-		p.dial = (&net.Dialer{KeepAlive: -1}).DialContext
+		wheel: wheel.New[*target](clock.Now()),
 	}
 	if p.rand == nil {
 		p.rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
-	p.running.Go(p.run)
-	p.running.Go(p.tell)
 	return p
 }
 
@@ -147,6 +169,9 @@ func New(cfg Config) *Prober {
 // told are not told any more. The states can still be read.
 func (p *Prober) Close() {
 	p.cancel()
+	if p.connector != nil {
+		p.connector.close()
+	}
 	p.running.Wait()
 }
 
@@ -188,7 +213,9 @@ func (p *Prober) forget(targets map[health.Target]*target) map[health.Target]*ta
 	byQuestion := make(map[health.Target]*target, len(targets))
 	for key, t := range targets {
 		t.gone = true
-		p.due.remove(t)
+		if !t.asked {
+			p.wheel.Remove(&t.item)
+		}
 		byQuestion[key.Question()] = t
 	}
 	return byQuestion
@@ -218,7 +245,7 @@ func (p *Prober) Report(key health.Target, r health.Result) {
 		if r.At.IsZero() {
 			r.At = now
 		}
-		p.announce(t)(t.machine.Observe(now, r))
+		p.observe(t, now, r)
 		p.replan(t, now)
 	}
 }
@@ -232,29 +259,35 @@ func (p *Prober) Drain(key health.Target, on bool) bool {
 	if t == nil {
 		return false
 	}
-	p.announce(t)(t.machine.Drain(clock.Now(), on))
+	change, changed := t.machine.Drain(clock.Now(), on)
+	p.announce(t, t.machine.Notes(), change, changed)
 	return true
 }
 
-// announce returns what takes in a change of t: it notes it and queues it to be told.
-func (p *Prober) announce(t *target) func(health.Transition, bool) {
-	before := t.machine.Notes()
-	return func(change health.Transition, changed bool) {
-		if !changed && t.machine.Notes() == before {
-			return
-		}
-		if changed {
-			p.counters.transitions.Add(1)
-			p.history.Add(health.Event{Target: t.key, Transition: change})
-		} else {
-			change = health.Transition{}
-		}
-		p.events = append(p.events, event{t.key, change, t.machine.Status()})
-		signal(p.told)
+// announce notes a change of t and queues it to be told; before is what was known of it
+// before the evidence that has, or has not, changed something.
+func (p *Prober) announce(t *target, before health.Notes, change health.Transition, changed bool) {
+	if !changed && t.machine.Notes() == before {
+		return
 	}
+	if changed {
+		p.counters.transitions.Add(1)
+		p.history.Add(health.Event{Target: t.key, Transition: change})
+	} else {
+		change = health.Transition{}
+	}
+	p.changes = append(p.changes, Change{t.key, change, t.machine.Status()})
+	signal(p.told)
 }
 
-// tell calls OnTransition and OnNotes for each event until p is closed.
+// observe gives evidence to the machine of t.
+func (p *Prober) observe(t *target, now time.Time, r health.Result) {
+	before := t.machine.Notes()
+	change, changed := t.machine.Observe(now, r)
+	p.announce(t, before, change, changed)
+}
+
+// tell calls OnChange until p is closed.
 func (p *Prober) tell() {
 	for {
 		select {
@@ -263,20 +296,11 @@ func (p *Prober) tell() {
 		case <-p.told:
 		}
 		p.mu.Lock()
-		events := p.events
-		p.events = nil
+		changes := p.changes
+		p.changes = nil
 		p.mu.Unlock()
-		for _, e := range events {
-			switch {
-			case p.ctx.Err() != nil:
-				return
-			case e.change == (health.Transition{}):
-				if p.onNotes != nil {
-					p.onNotes(e.key, e.status)
-				}
-			case p.onTransition != nil:
-				p.onTransition(e.key, e.change, e.status)
-			}
+		if p.onChange != nil && len(changes) > 0 && p.ctx.Err() == nil {
+			p.onChange(changes)
 		}
 	}
 }

@@ -96,13 +96,16 @@ type history struct {
 	last   time.Time
 }
 
-func (h *history) note(t health.Target, change health.Transition, s health.Status) {
+func (h *history) note(changes []Change) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.last = time.Now()
-	h.events = append(h.events, fmt.Sprintf("%v %v > %v: %s", t.Address, change.From, change.To, change.Cause))
-	if s.State != change.To {
-		h.events = append(h.events, fmt.Sprintf("status %v after a change to %v", s.State, change.To))
+	for _, c := range changes {
+		change := c.Transition
+		h.events = append(h.events, fmt.Sprintf("%v %v > %v: %s", c.Target.Address, change.From, change.To, change.Cause))
+		if c.Status.State != change.To {
+			h.events = append(h.events, fmt.Sprintf("status %v after a change to %v", c.Status.State, change.To))
+		}
 	}
 }
 
@@ -125,7 +128,7 @@ func (h *history) want(t *testing.T, want ...string) {
 // start makes a Prober on n that is closed when the test ends.
 func start(n *network, cfg Config) (*Prober, *history) {
 	h := &history{began: time.Now()}
-	cfg.Dial, cfg.OnTransition = n.dial, h.note
+	cfg.Dial, cfg.OnChange = n.dial, h.note
 	if cfg.Rand == nil {
 		cfg.Rand = rand.New(rand.NewPCG(1, 2))
 	}
@@ -214,9 +217,11 @@ func detect(t *testing.T, moment time.Duration, server func(net.Conn), refuses b
 		t.Fatal(err)
 	}
 	changed := make(chan struct{}, 8)
-	p := New(Config{Dial: n.dial, Rand: rand.New(rand.NewPCG(uint64(moment), 3)), OnTransition: func(target health.Target, _ health.Transition, s health.Status) {
-		registry.Apply(target, s)
-		changed <- struct{}{}
+	p := New(Config{Dial: n.dial, Rand: rand.New(rand.NewPCG(uint64(moment), 3)), OnChange: func(changes []Change) {
+		for _, c := range changes {
+			registry.Apply(c.Target, c.Status)
+			changed <- struct{}{}
+		}
 	}})
 	defer p.Close()
 	p.Set(registry.Targets())
@@ -356,7 +361,11 @@ func TestSharedTargetIsProbedOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p := New(Config{Dial: n.dial, OnTransition: func(target health.Target, _ health.Transition, s health.Status) { registry.Apply(target, s) }})
+		p := New(Config{Dial: n.dial, OnChange: func(changes []Change) {
+			for _, c := range changes {
+				registry.Apply(c.Target, c.Status)
+			}
+		}})
 		defer p.Close()
 		p.Set(registry.Targets())
 		time.Sleep(500 * ms)
@@ -597,8 +606,8 @@ func TestAtOnce(t *testing.T) {
 	}
 	told := make(chan struct{}, 1000)
 	var p *Prober
-	p = New(Config{Dial: n.dial, OnTransition: func(target health.Target, _ health.Transition, _ health.Status) {
-		p.Status(target)
+	p = New(Config{Dial: n.dial, OnChange: func(changes []Change) {
+		p.Status(changes[0].Target)
 		told <- struct{}{}
 	}})
 	var wg sync.WaitGroup

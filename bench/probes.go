@@ -1,0 +1,117 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"pharos/bench/peer"
+	"pharos/bench/table"
+)
+
+// probeWork is the name of the work "probes".
+const probeWork = "TCP checks of %s members, one in 5 s each"
+
+// What is measured of probes.
+var (
+	processors  = table.Metric{Name: "processors in use", Digits: 2}
+	cpuPerProbe = table.Metric{Name: "CPU us per probe", Digits: 1}
+)
+
+const (
+	probedMembers = 100_000
+	membersOfPool = 4000 // of those a pool may have
+	probeInterval = 5 * time.Second
+)
+
+// probes measures what it costs to probe many members.
+func (a *arena) probes() ([]table.Row, error) {
+	members := probedMembers
+	if a.o.quick {
+		members = membersOfPool
+	}
+	l, err := net.Listen("tcp4", "0.0.0.0:0")
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	var made atomic.Int64 // counted here, for the metrics of so many members cost more than their probes
+	go func() {           // ends when l is closed
+		for {
+			c, err := l.Accept()
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			if err == nil {
+				made.Add(1)
+				c.Close()
+			}
+		}
+	}()
+	s, err := a.start(a.measured, pharosProbes(a.pharos(), members, l.Addr().(*net.TCPAddr).Port), peer.Job{})
+	if err != nil {
+		return nil, err
+	}
+	defer s.Stop()
+	if err := s.Await(a.ctx, func() error {
+		if n := made.Load(); n < int64(2*members) { // from then on they are spread over the interval
+			return fmt.Errorf("%d probes of %d members were made", n, members)
+		}
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	samples := &table.Samples{}
+	for range min(a.o.rounds, 3) {
+		if err := a.probeFor(s, &made, max(a.seconds(), 2*probeInterval), samples); err != nil {
+			return nil, err
+		}
+	}
+	work := fmt.Sprintf(probeWork, thousands(members))
+	return []table.Row{samples.Row(work, processors), samples.Row(work, cpuPerProbe)}, nil
+}
+
+// probeFor measures for a while.
+func (a *arena) probeFor(s *peer.Server, count *atomic.Int64, length time.Duration, samples *table.Samples) error {
+	before, err1 := s.CPU()
+	first := count.Load()
+	began := time.Now()
+	select {
+	case <-a.ctx.Done():
+		return a.ctx.Err()
+	case <-time.After(length):
+	}
+	after, err2 := s.CPU()
+	took := time.Since(began)
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	spent, made := after-before, count.Load()-first
+	if made <= 0 {
+		return errors.New("no probes were made")
+	}
+	samples.Add(s.Name, processors.Name, spent.Seconds()/took.Seconds())
+	samples.Add(s.Name, cpuPerProbe.Name, float64(spent.Microseconds())/float64(made))
+	a.say("%.0f probes a second, %.2f processors, %.1f us per probe", float64(made)/took.Seconds(), spent.Seconds()/took.Seconds(), float64(spent.Microseconds())/float64(made))
+	return nil
+}
+
+// pharosProbes is Pharos with pools of many members, all on this machine.
+func pharosProbes(binary string, members, port int) peer.Program {
+	return peer.Pharos(binary, func(j peer.Job) string {
+		var b strings.Builder
+		fmt.Fprintf(&b, "data: data\nlog: {level: error}\nstore: {enabled: false}\nlisten: {admin: \"127.0.0.1:%d\"}\nresolver: {allow: []}\npools:\n", j.Admin)
+		for i := range members {
+			if i%membersOfPool == 0 {
+				fmt.Fprintf(&b, "  - name: p%d\n    check: {type: tcp, interval: %v}\n    members:\n", i/membersOfPool, probeInterval)
+			}
+			fmt.Fprintf(&b, "      - {name: m%d, address: \"127.%d.%d.%d:%d\"}\n", i, 1+i>>16, i>>8&255, i&255, port)
+		}
+		return b.String()
+	})
+}

@@ -183,3 +183,24 @@ func poolsOf(ts *testscript.TestScript) (pools []api.Pool) {
 	ts.Check(json.NewDecoder(resp.Body).Decode(&pools))
 	return pools
 }
+
+// serve serves a file by HTTP; NAME becomes its address.
+func serve(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: serve NAME FILE")
+	}
+	file := ts.MkAbs(args[1])
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, file) }))
+	ts.Defer(s.Close)
+	ts.Setenv(args[0], s.Listener.Addr().String())
+}
+
+// splitPort sets a variable to the port of an address.
+func splitPort(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: splitport NAME ADDRESS")
+	}
+	_, port, err := net.SplitHostPort(args[1])
+	ts.Check(err)
+	ts.Setenv(args[0], port)
+}

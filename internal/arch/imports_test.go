@@ -87,6 +87,8 @@ internal/traffic/geoip:         internal/diskfile internal/traffic/steer interna
 internal/traffic/checkspec:     internal/cluster/state internal/traffic/health
 internal/traffic/poolspec:      internal/cluster/state internal/dns/dnsname internal/traffic/affinity internal/traffic/checkspec internal/traffic/pool
 internal/traffic/wheel:
+internal/traffic/roster:        internal/dns/rdata internal/traffic/pool
+internal/traffic/discover:      internal/dns/... internal/diskfile internal/cluster/state internal/traffic/pool internal/traffic/roster
 internal/traffic/probe:         internal/dns/... internal/diskfile internal/traffic/health internal/traffic/pool internal/traffic/wheel
 
 internal/proxy/http1:
@@ -118,6 +120,7 @@ internal/admin/explain:         internal/dns/... internal/resolver/iterate inter
 internal/admin/telemetry:
 internal/admin/metrics:         internal/dns/dnswire internal/admin/telemetry internal/proxy/httpproxy internal/resolver/iterate internal/resolver/outbound internal/resolver/rrcache internal/serve/dnsserver internal/serve/ratelimit internal/traffic/...
 internal/admin/api:             internal/admin/explain internal/admin/telemetry
+internal/admin/trafficdesk:     internal/admin/api internal/cluster/state internal/traffic/...
 internal/admin/desk:            internal/dns/... internal/authority/... internal/admin/api internal/admin/config
 internal/admin/resolverdesk:    internal/dns/... internal/resolver/iterate internal/resolver/rrcache internal/admin/api
 internal/admin/migrate:         internal/dns/dnsname internal/dns/rdata
@@ -151,7 +154,7 @@ var pure = []string{
 	"internal/authority/steered", "internal/authority/kasp", "internal/authority/skr", "internal/authority/bootstrap",
 	"internal/resolver/rrcache", "internal/resolver/cachefile", "internal/resolver/iterate", "internal/resolver/fairness", "internal/resolver/anchor", "internal/resolver/localroot", "internal/resolver/failures",
 	"internal/resolver/owncut", "internal/resolver/policy", "internal/resolver/localdata", "internal/resolver/dns64", "internal/resolver/rewrite",
-	"internal/traffic/health", "internal/traffic/checkspec", "internal/traffic/wheel", "internal/traffic/poolspec", "internal/traffic/consistent", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/affinity", "internal/traffic/steer",
+	"internal/traffic/health", "internal/traffic/checkspec", "internal/traffic/wheel", "internal/traffic/roster", "internal/traffic/poolspec", "internal/traffic/consistent", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/affinity", "internal/traffic/steer",
 	"internal/proxy/http1", "internal/proxy/route",
 	"internal/cluster/document", "internal/cluster/state",
 	"internal/serve/admission", "internal/serve/cookie", "internal/serve/ratelimit", "internal/serve/proxyheader",
@@ -162,6 +165,8 @@ var pure = []string{
 var thirdParty = map[string][]string{
 	"internal/dns/rdata":  {"github.com/miekg/dns"},
 	"internal/dns/dnssec": {"github.com/cloudflare/circl/sign/ed448"}, // the standard library lacks it
+
+	"internal/traffic/roster": {"go.yaml.in/yaml/v3"}, // Prometheus' lists of targets are JSON or YAML
 
 	"internal/authority/sign": {"github.com/cloudflare/circl/sign/ed448"},
 }

@@ -56,6 +56,7 @@ import (
 	"pharos/internal/serve/entrances"
 	"pharos/internal/serve/outgoing"
 	"pharos/internal/serve/updates"
+	"pharos/internal/traffic/discover"
 	"pharos/internal/traffic/probe"
 )
 
@@ -75,6 +76,12 @@ type Options struct {
 	Stdout io.Writer    // for an access log on stdout; nil: os.Stdout
 }
 
+// watching is what follows members and lists of them.
+type watching struct {
+	prober    *probe.Prober
+	discovery *discover.Driver
+}
+
 // Node is one running node.
 type Node struct {
 	// Constant after New.
@@ -82,7 +89,7 @@ type Node struct {
 	load    func(string) (*config.Config, error)
 	log     *slog.Logger
 	started time.Time
-	prober  *probe.Prober
+	watching
 	dns     *entrances.Listeners // nil without an address
 	reports reportLog            // of resolvers, about zones of ours
 	edns    edns
@@ -160,6 +167,7 @@ func New(o Options) (*Node, error) {
 func (n *Node) build(cfg *config.Config, o Options) error {
 	n.guide = n.newGuide()
 	n.prober = probe.New(probe.Config{OnChange: n.onHealth})
+	n.discovery = n.newDiscovery(filepath.Join(cfg.Data, "discovered.json"))
 	n.restoreVerdicts(cfg.Data)
 	n.images = masterfile.NewImages(filepath.Join(cfg.Data, "images"), n.log)
 	n.buildTransfers(cfg)
@@ -386,6 +394,9 @@ func (n *Node) stop() error {
 func (n *Node) release() {
 	if n.images != nil {
 		n.images.Close()
+	}
+	if n.discovery != nil {
+		n.discovery.Close()
 	}
 	if n.prober != nil {
 		n.prober.Close()

@@ -64,6 +64,7 @@ func (n *Node) follow(prev, next *Snapshot) {
 	}
 	n.forgetViews(next)
 	n.startKeepers()
+	n.followLists(next)
 }
 
 // viewOf returns the snapshot of a view, or nil. s may be nil.

@@ -85,6 +85,7 @@ type apex struct {
 type before struct {
 	prev   *Snapshot
 	status func(health.Target) health.Status
+	found  func(*state.Pool) []pool.MemberSpec // members that were discovered; nil: none
 	kept   keepers
 	stages []stage
 	keys   func(dnsname.Name) []*sign.Key
@@ -130,7 +131,7 @@ func compile(cfg *config.Config, st *state.State, from before) (*Snapshot, error
 	}
 	resources := st.Resources()
 	var err error
-	if s.pools, err = pool.NewRegistry(poolspec.Of(resources.Pools, cfg.Place), from.status, prevPools); err != nil {
+	if s.pools, err = pool.NewRegistry(from.withFound(resources.Pools, cfg.Place), from.status, prevPools); err != nil {
 		return nil, err
 	}
 	if s.recursion, err = admission.AllowOnly(cfg.Resolver.Allow); err != nil {
@@ -160,6 +161,17 @@ func compile(cfg *config.Config, st *state.State, from before) (*Snapshot, error
 	}
 	s.compileZones(cfg, steered, from)
 	return s, s.compileViews(cfg, from)
+}
+
+// withFound returns the pools with the members that were discovered.
+func (from before) withFound(pools []state.Pool, here state.Place) []pool.Spec {
+	specs := poolspec.Of(pools, here)
+	for i := range pools {
+		if from.found != nil {
+			specs[i] = specs[i].With(from.found(&pools[i]))
+		}
+	}
+	return specs
 }
 
 func compileRoutes(routes []state.Route, pools *pool.Registry, affinities map[string]affinity.Spec, prev *Snapshot) (*httpproxy.Table, error) {

@@ -138,6 +138,15 @@ type Pool struct {
 	AllDown  bool     `json:"all_down"`
 	Revision uint64   `json:"revision"`
 	Members  []Member `json:"members"`
+	Lists    []List   `json:"lists,omitempty"` // that members are discovered by
+}
+
+// List is a list of servers that others keep.
+type List struct {
+	From    string    `json:"from"` // "srv _http._tcp.example.com"
+	Members int       `json:"members"`
+	Read    time.Time `json:"read,omitzero"` // when it was read last, with success
+	Problem string    `json:"problem,omitempty"`
 }
 
 // Member is a member of a pool as it is now.
@@ -150,6 +159,7 @@ type Member struct {
 	Cause    string    `json:"cause,omitempty"`
 	Eligible bool      `json:"eligible"`
 
+	From        string        `json:"from,omitempty"` // the list it was discovered by; empty: the configuration
 	LastProbe   time.Time     `json:"last_probe,omitzero"`
 	LastLatency time.Duration `json:"last_latency_nanos,omitempty"`
 	LastCause   string        `json:"last_cause,omitempty"`

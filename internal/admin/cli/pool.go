@@ -38,10 +38,10 @@ func newPoolList(use string) *cobra.Command {
 			return err
 		}
 		return output.print(c.OutOrStdout(), pools, func(w io.Writer) error {
-			return table(w, "POOL\tMEMBER\tADDRESS\tWEIGHT\tSTATE\tFOR\tCAUSE", func(row func(...any)) {
+			return table(w, "POOL\tMEMBER\tADDRESS\tWEIGHT\tFROM\tSTATE\tFOR\tCAUSE", func(row func(...any)) {
 				for _, p := range pools {
 					for _, m := range p.Members {
-						row(p.Name, m.Name, m.Address, m.Weight, stateText(p, m), since(m.Since), causeText(m))
+						row(p.Name, m.Name, m.Address, m.Weight, cmp.Or(m.From, "configured"), stateText(p, m), since(m.Since), causeText(m))
 					}
 				}
 			})
@@ -97,8 +97,17 @@ func writePool(w io.Writer, p api.Pool) error {
 	if p.AllDown {
 		fmt.Fprintln(w, "no member is healthy, so all that are not drained are used")
 	}
+	for _, l := range p.Lists {
+		fmt.Fprintf(w, "list %s: %d members, read %s ago\n", l.From, l.Members, since(l.Read))
+		if l.Problem != "" {
+			fmt.Fprintf(w, "  problem: %s\n", l.Problem)
+		}
+	}
 	for _, m := range p.Members {
 		fmt.Fprintf(w, "\n%s %s, weight %d\n  %s for %s: %s\n", m.Name, m.Address, m.Weight, stateText(p, m), since(m.Since), m.Cause)
+		if m.From != "" {
+			fmt.Fprintf(w, "  from %s\n", m.From)
+		}
 		if !m.LastProbe.IsZero() {
 			fmt.Fprintf(w, "  last probe %s ago, %v: %s\n", since(m.LastProbe), m.LastLatency.Round(10*time.Microsecond), m.LastCause)
 		}

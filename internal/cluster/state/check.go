@@ -128,6 +128,12 @@ func (n *poolNames) require(path, pool string, report Report) {
 func (p *Pool) check(at string, report Report) {
 	p.Check.check(at+"check.", report)
 	p.checkPicking(at, report)
+	if len(p.Members) == 0 && len(p.Discover) == 0 {
+		report(at+"members", "the pool has no members", "name them, or a list of them under discover")
+	}
+	for i := range p.Discover {
+		p.Discover[i].check(fmt.Sprintf("%sdiscover[%d].", at, i), report)
+	}
 	names, addresses := map[string]int{}, map[netip.AddrPort]int{}
 	for i, m := range p.Members {
 		where := fmt.Sprintf("%smembers[%d]", at, i)

@@ -100,6 +100,9 @@ func DecodeObject(file string, k Kind, root *document.Node) (Resource, *document
 		}
 		p.check("", report)
 		p.Check.checkApplied("check.", report)
+		for i := range p.Discover {
+			p.Discover[i].checkApplied(fmt.Sprintf("discover[%d].", i), report)
+		}
 	}
 	problems.Sort()
 	return r, problems

@@ -30,3 +30,17 @@ func TestOctets(t *testing.T) {
 		}
 	}
 }
+
+// Files are read for the configuration file only.
+func TestFilesAreNotApplied(t *testing.T) {
+	for list, want := range map[string]string{
+		`{"type": "file", "file": "/etc/passwd"}`:                            "discover[0].file: a pool that is applied at run time cannot have files read",
+		`{"type": "http", "url": "https://x.example/", "ca": "/etc/passwd"}`: "discover[0].ca: a pool that is applied at run time cannot have files read",
+		`{"type": "http", "url": "https://x.example/"}`:                      "",
+	} {
+		_, err := DecodeBody(KindPool, []byte(`{"name": "web", "discover": [`+list+`]}`))
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", list, err, want)
+		}
+	}
+}

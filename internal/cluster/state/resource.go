@@ -65,9 +65,11 @@ type Pool struct {
 	Affinity Affinity `json:"affinity,omitzero"`
 	// Check is how each member's health is found out.
 	Check Check `json:"check"`
-	// Members are the servers. When none is healthy all are used, since a
+	// Members are the servers, unless they are discovered. When none is healthy all are used, since a
 	// wrong health check must not take a service down.
-	Members []Member `json:"members" min:"1" max:"4096" required:"true" example:"[{name: a, address: \"192.0.2.10:8080\"}]"`
+	Members []Member `json:"members" max:"4096" example:"[{name: a, address: \"192.0.2.10:8080\"}]"`
+	// Discover are lists of servers that others keep; those on them are members, too.
+	Discover []Discovery `json:"discover,omitzero" max:"8" example:"[{type: srv, name: _http._tcp.example.com}]"`
 }
 
 // Member is one server of a pool.

@@ -17,6 +17,7 @@ package pool
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -245,6 +246,26 @@ func (m MemberSpec) name() string {
 		return m.Address.String()
 	}
 	return m.Name
+}
+
+// With returns s with more members, but for those whose address or name s has already,
+// and for those beyond MaxMembers.
+func (s Spec) With(more []MemberSpec) Spec {
+	if len(more) == 0 {
+		return s
+	}
+	names, addresses := make(map[string]bool, len(s.Members)), make(map[netip.AddrPort]bool, len(s.Members))
+	for _, m := range s.Members {
+		names[m.name()], addresses[m.Address] = true, true
+	}
+	s.Members = slices.Clip(s.Members)
+	for _, m := range more {
+		if !names[m.name()] && !addresses[m.Address] && len(s.Members) < MaxMembers {
+			s.Members = append(s.Members, m)
+			names[m.name()], addresses[m.Address] = true, true
+		}
+	}
+	return s
 }
 
 // target returns what is probed for m. Addresses that differ only in spelling

@@ -11,8 +11,9 @@ import (
 	"pharos/internal/traffic/health"
 )
 
-// Registry is all pools of one configuration. Which pools and members there are
-// never changes; their views follow the states. A reload makes a new Registry:
+// Registry is all pools of one configuration. Which pools there are never changes; their
+// views follow the states, and what is discovered (SetMembers). A reload makes a new
+// Registry:
 //
 //	next, err := pool.NewRegistry(specs, prober.Status, current) // bad: current serves on
 //	prober.Set(next.Targets())                                   // targets that stay keep their state
@@ -23,10 +24,8 @@ import (
 // and the prober's OnChange calls current.ApplyAll.
 type Registry struct {
 	// Constant after NewRegistry.
-	pools    []*Pool // by name
-	byName   map[string]*Pool
-	byTarget map[health.Target][]*Pool
-	targets  []health.Target // each once, in the order of the configuration
+	pools  []*Pool // by name
+	byName map[string]*Pool
 
 	// mu makes views follow each other: one Apply or Refresh at a time. It is held
 	// while Refresh asks for statuses, so whoever answers must not call Apply with a
@@ -34,6 +33,10 @@ type Registry struct {
 	mu      sync.Mutex
 	changes map[health.Target]uint64 // Status.Changes last applied
 	warming map[*Pool]bool           // that have members in slow start
+
+	// Guarded by mu; slices are replaced, not changed.
+	byTarget map[health.Target][]*Pool
+	targets  []health.Target // each once, in the order of the configuration
 }
 
 // NewRegistry compiles the views of all pools. prev, if not nil, is the Registry
@@ -104,7 +107,11 @@ func (r *Registry) Pools() []*Pool { return r.pools }
 
 // Targets returns what is to be probed, each target once however many pools hold
 // it. Not to be written to.
-func (r *Registry) Targets() []health.Target { return r.targets }
+func (r *Registry) Targets() []health.Target {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.targets
+}
 
 // Apply publishes new views of the pools that hold target, and returns them. A
 // status older than one already applied changes nothing.
@@ -189,4 +196,49 @@ func (r *Registry) Warm(now time.Time) int {
 		}
 	}
 	return len(r.warming)
+}
+
+// SetMembers gives a pool other members: it publishes a view of them, in which those that
+// stay keep their states and loads. It returns whose targets are new, whose are no longer
+// any pool's, and whether anything has changed. The spec must be valid, and of a pool that is there.
+func (r *Registry) SetMembers(spec Spec, status func(health.Target) health.Status) (added, removed []health.Target, changed bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := r.byName[spec.Name]
+	before := p.View()
+	next := Compile(spec, r.noting(status), before)
+	if slices.EqualFunc(before.Members, next.Members, Member.isLike) {
+		return nil, nil, false
+	}
+	r.publish(p, next)
+	for _, m := range before.Members {
+		if holders := r.byTarget[m.Target]; slices.Contains(holders, p) {
+			r.byTarget[m.Target] = slices.DeleteFunc(slices.Clone(holders), func(other *Pool) bool { return other == p })
+		}
+	}
+	for _, m := range next.Members {
+		holders := r.byTarget[m.Target]
+		if len(holders) == 0 && !slices.ContainsFunc(before.Members, func(old Member) bool { return old.Target == m.Target }) {
+			added = append(added, m.Target)
+		}
+		if !slices.Contains(holders, p) {
+			r.byTarget[m.Target] = append(holders, p)
+		}
+	}
+	r.targets = slices.DeleteFunc(slices.Concat(r.targets, added), func(t health.Target) bool {
+		if len(r.byTarget[t]) > 0 {
+			return false
+		}
+		removed = append(removed, t)
+		delete(r.byTarget, t)
+		delete(r.changes, t)
+		return true
+	})
+	return added, removed, true
+}
+
+// isLike reports whether two members are configured alike.
+func (m Member) isLike(o Member) bool {
+	m.State, m.Since, m.Cause, m.Notes, m.Load, m.Share, m.Capacity = o.State, o.Since, o.Cause, o.Notes, o.Load, o.Share, o.Capacity
+	return m == o
 }

@@ -219,3 +219,60 @@ func BenchmarkApply(b *testing.B) {
 		r.Apply(r.Targets()[i%len(r.Targets())], health.Status{State: health.State(1 + i%2), Changes: uint64(i)})
 	}
 }
+
+// SetMembers: those that stay keep their state and load, those that share a target with
+// another pool stay probed, and what is alike changes nothing.
+func TestSetMembers(t *testing.T) {
+	web := specOf("web", RoundRobin, "10.0.0.1:80", "10.0.0.2:80")
+	api := specOf("api", RoundRobin, "10.0.0.2:80")
+	r, err := NewRegistry([]Spec{web, api}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stays, shared := web.target(web.Members[0]), web.target(web.Members[1])
+	r.Apply(stays, health.Status{State: health.Up, Changes: 1})
+	load := r.Pool("web").View().Members[0].Load
+	status := func(target health.Target) health.Status {
+		if target == stays {
+			return health.Status{State: health.Up, Changes: 1}
+		}
+		return health.Status{}
+	}
+	if added, removed, changed := r.SetMembers(web, status); changed || len(added)+len(removed) != 0 || r.Pool("web").View().Revision != 2 {
+		t.Errorf("alike: added %v, removed %v, revision %d", added, removed, r.Pool("web").View().Revision)
+	}
+	other := specOf("web", RoundRobin, "10.0.0.1:80", "10.0.0.3:80", "10.0.0.4:80")
+	added, removed, _ := r.SetMembers(other, status)
+	v := r.Pool("web").View()
+	v.check()
+	if len(added) != 2 || len(removed) != 0 || len(r.Targets()) != 4 || v.Members[0].State != health.Up || v.Members[0].Load != load {
+		t.Errorf("added %v, removed %v, targets %v, members %+v", added, removed, r.Targets(), v.Members)
+	}
+	if changed := r.Apply(shared, health.Status{State: health.Down, Changes: 1}); len(changed) != 1 || changed[0].Name() != "api" {
+		t.Errorf("the target that left web changed %d pools", len(changed))
+	}
+	if changed := r.Apply(added[0], health.Status{State: health.Up, Changes: 1}); len(changed) != 1 || r.Pool("web").View().Members[1].State != health.Up {
+		t.Error("a new member does not follow its target")
+	}
+	other.Members[1].Weight = 7
+	if added, removed, changed := r.SetMembers(other, status); !changed || len(added)+len(removed) != 0 || r.Pool("web").View().Members[1].Weight != 7 {
+		t.Errorf("another weight: added %v, removed %v, changed %v", added, removed, changed)
+	}
+	_, removed, _ = r.SetMembers(Spec{Name: "web", Check: web.Check}, status)
+	if len(removed) != 3 || len(r.Targets()) != 1 || r.Pool("web").View().Tier != Nobody {
+		t.Errorf("without members: removed %v, targets %v", removed, r.Targets())
+	}
+}
+
+// With: what is configured goes before what is discovered.
+func TestWith(t *testing.T) {
+	s := specOf("web", RoundRobin, "10.0.0.1:80 *3")
+	more := specOf("", RoundRobin, "10.0.0.2:80", "10.0.0.1:80", "10.0.0.3:80", "10.0.0.3:80").Members
+	for i := range more {
+		more[i].Name = ""
+	}
+	got := s.With(more)
+	if err := got.Validate(); err != nil || len(got.Members) != 3 || got.Members[0].Weight != 3 || len(s.Members) != 1 {
+		t.Errorf("%+v, %v", got.Members, err)
+	}
+}

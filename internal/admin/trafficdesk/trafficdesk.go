@@ -1,0 +1,130 @@
+// Package trafficdesk shows operators pools and their members: as they are now, from
+// which list they come, and how they were. It decides nothing, and keeps nothing.
+//
+// Entry points: Desk.Pools, Desk.History; Warnings.
+//
+// Concurrency: a Desk may be used by many goroutines, as its parts may.
+package trafficdesk
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"pharos/internal/admin/api"
+	"pharos/internal/cluster/state"
+	"pharos/internal/traffic/discover"
+	"pharos/internal/traffic/health"
+	"pharos/internal/traffic/pool"
+	"pharos/internal/traffic/probe"
+)
+
+// Desk is what pools are shown from.
+type Desk struct {
+	Registry  func() *pool.Registry   // the present one
+	Resources func() *state.Resources // what it was made from
+	Prober    *probe.Prober
+	Discovery *discover.Driver
+}
+
+// Pools returns the pools as they are now.
+func (d *Desk) Pools() []api.Pool {
+	all := []api.Pool{}
+	for _, p := range d.Registry().Pools() {
+		v := p.View()
+		out := api.Pool{Name: v.Name, Policy: v.Policy.String(), AllDown: v.AllDown, Revision: v.Revision, Members: []api.Member{}}
+		from := d.originsOf(p.Name(), &out)
+		for i, m := range v.Members {
+			status := d.Prober.Status(m.Target)
+			out.Check = m.Target.Check.String()
+			out.Members = append(out.Members, api.Member{
+				Name: m.Name, Address: m.Address.String(), Weight: m.Weight, State: m.State.String(),
+				Since: m.Since, Cause: m.Cause, Eligible: slices.Contains(v.Eligible, int32(i)),
+				LastProbe: status.LastProbe, LastLatency: status.LastLatency, LastCause: status.LastCause,
+				From: from[m.Address], Agent: m.Notes.Report.String(), Certificate: m.Notes.Certificate, Warning: m.Notes.Warning,
+			})
+		}
+		all = append(all, out)
+	}
+	return all
+}
+
+// History returns the last changes of state: of all members, of those of a pool,
+// of one member of it (POOL/MEMBER), or of an address.
+func (d *Desk) History(about string, limit int) ([]api.HealthEvent, error) {
+	members := map[health.Target][]string{}
+	known := about == ""
+	for _, p := range d.Registry().Pools() {
+		for _, m := range p.View().Members {
+			members[m.Target] = append(members[m.Target], p.Name()+"/"+m.Name)
+			known = known || slices.Contains([]string{p.Name(), p.Name() + "/" + m.Name}, about)
+		}
+	}
+	matches := func(e health.Event) bool {
+		return about == "" || slices.Contains([]string{e.Target.Address.String(), e.Target.Address.Addr().String(), e.Target.ProbeAddress().String()}, about) ||
+			slices.ContainsFunc(members[e.Target], func(m string) bool { return m == about || strings.HasPrefix(m, about+"/") })
+	}
+	events := []api.HealthEvent{}
+	for _, e := range d.Prober.History(cmp.Or(limit, defaultHistory), matches) {
+		events = append(events, api.HealthEvent{
+			At: e.At, Members: members[e.Target], Address: e.Target.Address.String(), Check: e.Target.Check.String(),
+			From: e.From.String(), To: e.To.String(), Cause: e.Cause,
+		})
+	}
+	if len(events) == 0 && !known {
+		return nil, &api.Refused{Status: http.StatusNotFound, Err: fmt.Errorf("nothing is known of %q; name a pool, POOL/MEMBER or an address", about)}
+	}
+	return events, nil
+}
+
+// defaultHistory is how many events are shown when nobody says how many.
+const defaultHistory = 50
+
+// Warning returns how a member is called in problems, and what somebody should look at
+// of it, if anything.
+func Warning(v *pool.View, m pool.Member) (name, text string) {
+	name = v.Name + "/" + m.Name
+	if m.Notes.Warning != "" {
+		text = fmt.Sprintf("pool %s, member %s (%s): %s", v.Name, m.Name, m.Target.ProbeAddress(), m.Notes.Warning)
+	}
+	return name, text
+}
+
+// Warnings returns all that there are.
+func Warnings(r *pool.Registry) map[string]string {
+	all := map[string]string{}
+	for _, p := range r.Pools() {
+		v := p.View()
+		for _, m := range v.Members {
+			if name, text := Warning(v, m); text != "" {
+				all[name] = text
+			}
+		}
+	}
+	return all
+}
+
+// originsOf returns which list each discovered member of a pool is from, and tells of
+// the lists in out. A member that is configured is from no list.
+func (d *Desk) originsOf(name string, out *api.Pool) map[netip.AddrPort]string {
+	origins := map[netip.AddrPort]string{}
+	pools := d.Resources().Pools
+	i := slices.IndexFunc(pools, func(p state.Pool) bool { return p.Name == name })
+	if i < 0 {
+		return origins
+	}
+	for _, source := range discover.SourcesOf(&pools[i]) {
+		st := d.Discovery.State(source)
+		out.Lists = append(out.Lists, api.List{From: source.String(), Members: len(st.Members), Read: st.Read, Problem: st.Problem})
+		for _, m := range st.Members {
+			origins[m.Address] = source.String()
+		}
+	}
+	for _, m := range pools[i].Members {
+		delete(origins, m.Address)
+	}
+	return origins
+}

@@ -128,7 +128,7 @@ func (n *poolNames) require(path, pool string, report Report) {
 func (p *Pool) check(at string, report Report) {
 	p.Check.check(at+"check.", report)
 	p.checkPicking(at, report)
-	if len(p.Members) == 0 && len(p.Discover) == 0 {
+	if len(p.Members) == 0 && len(p.Discover) == 0 && p.Name != "" { // without a name it is no pool at all
 		report(at+"members", "the pool has no members", "name them, or a list of them under discover")
 	}
 	for i := range p.Discover {

@@ -93,7 +93,7 @@ func TestRefusals(t *testing.T) {
 		err    error
 		status int
 		want   string
-	}{{noView, 404, `no view "outside"`}, {noName, 400, "name: "}, {noType, 400, "no type of records"}} {
+	}{{noView, 404, `no view "outside"`}, {noName, 400, "name \""}, {noType, 400, "no type of records"}} {
 		var refused *api.Refused
 		if !errors.As(x.err, &refused) || refused.Status != x.status || !strings.Contains(x.err.Error(), x.want) {
 			t.Errorf("%v, want status %d and %q", x.err, x.status, x.want)

@@ -122,8 +122,11 @@ func steeredByZone(zones []config.Zone, steered []state.Steer) map[dnsname.Name]
 }
 
 // isExported reports whether other servers may get the zone, so that it has to have the
-// present answers for its steered names.
-func isExported(c *config.Zone) bool { return len(c.Transfer) > 0 || len(c.Notify) > 0 }
+// present answers for its steered names. A secondary hands on what it was given: whoever
+// else has the zone from its primary holds the same records under the same serial.
+func isExported(c *config.Zone) bool {
+	return c.Kind != "secondary" && (len(c.Transfer) > 0 || len(c.Notify) > 0)
+}
 
 // export returns the version of a zone that other servers get: with the present answers of
 // its steered names, which other versions follow as these change.

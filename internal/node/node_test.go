@@ -207,7 +207,7 @@ func TestAppliedOutlivesTheStore(t *testing.T) {
 	n, stop := start(t, config)
 	const document = `
 pools: [{name: web, check: {type: none}, members: [{name: a, address: "192.0.2.80:80"}]}]
-steer: [{name: app.example.com, pool: web, ttl: 7s}]
+steer: [{name: app.example.com, pool: web, ttl: 4s}]
 routes: [{host: app.example.com, pool: web}]
 `
 	eventually(t, func() string {
@@ -220,7 +220,7 @@ routes: [{host: app.example.com, pool: web}]
 	if err != nil || len(applied.Changed) != 3 {
 		t.Fatalf("%+v, %v", applied, err)
 	}
-	const want = "NOERROR app.example.com. 7 IN A 192.0.2.80"
+	const want = "NOERROR app.example.com. 4 IN A 192.0.2.80"
 	answered := func(n *Node, when string) {
 		t.Helper()
 		if got := summary(ask(t, n.DNS()[0], "app.example.com.", rdata.TypeA, false)); got != want {

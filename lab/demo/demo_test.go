@@ -17,7 +17,7 @@ func TestTour(t *testing.T) {
 	if took := time.Since(began); took > 15*time.Second {
 		t.Errorf("the tour took %v; want under 15 s", took)
 	}
-	for _, want := range []string{" 10. ", "0 failed", "app.shop.example. is answered from pool web", "carried to pool web"} {
+	for _, want := range []string{" 10. ", "0 failed", "app.shop.example. A is answered from pool web", "carried to pool web"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())
 		}

@@ -43,7 +43,7 @@ func TestQuick(t *testing.T) {
 		t.Fatalf("%v in %s", err, out.String())
 	}
 	for _, r := range records {
-		if r.Pharos < 0 || r.PeerValue < 0 || r.Date == "" || strings.Contains(r.Metric, "CPU us") && (r.Pharos == 0 || r.Ratio == 0) {
+		if r.Pharos < 0 || r.PeerValue < 0 || r.Date == "" || strings.Contains(r.Metric, "CPU us") && (r.Pharos == 0 || r.Peer != "" && r.Ratio == 0) {
 			t.Errorf("%+v makes no sense", r)
 		}
 	}
@@ -80,6 +80,7 @@ func TestFiguresNameRows(t *testing.T) {
 		fmt.Sprintf(shapeRestart, thousands(corpus.Zone{Origin: "a.", Shape: loadShape}.Records())): {loadWall.Name},
 	}
 	known[fmt.Sprintf(shapeMany, thousands(millionZones))] = []string{relative.Name}
+	known[fmt.Sprintf(shapeSteered, thousands(steeredNames))] = []string{besideStatic.Name}
 	known[fmt.Sprintf(cachedRRsets, thousands(2*cachedHosts))] = []string{perRRset.Name}
 	known[fmt.Sprintf(probeWork, thousands(probedMembers))] = []string{processors.Name}
 	known[fmt.Sprintf(recalled, thousands(2*recalledHosts))] = []string{untilRecalled.Name}

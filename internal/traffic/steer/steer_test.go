@@ -161,8 +161,13 @@ func TestTable(t *testing.T) {
 	if table.Find(dnsname.MustParse("example.com")) != nil || (*Table)(nil).Find(name) != nil {
 		t.Error("a rule was found for a name without one")
 	}
-	if r.Peek() != 0 || r.Peek() != 0 || r.Turn() != 0 || r.Turn() != 1 {
-		t.Error("peeking turns, or turning does not")
+	for _, turn := range []uint64{0, 1} {
+		if peeked := r.Peek(); peeked != turn {
+			t.Errorf("peeked %d, want %d", peeked, turn)
+		}
+		if peeked, turned := r.Peek(), r.Turn(); peeked != turn || turned != turn {
+			t.Errorf("peeked %d again and turned %d, want %d", peeked, turned, turn)
+		}
 	}
 }
 

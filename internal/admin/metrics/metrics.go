@@ -157,7 +157,7 @@ func Health(c probe.Counters, pools []*pool.Pool, emit func(telemetry.Sample)) {
 	for _, p := range pools {
 		v := p.View()
 		for _, m := range v.Members {
-			for _, s := range []health.State{health.Unknown, health.Up, health.Down, health.Draining} {
+			for _, s := range []health.State{health.Unknown, health.Up, health.Down, health.Draining, health.Poor} {
 				emit(Gauge("member_state", "1 for the state that a member is in.", One(m.State == s), "pool", v.Name, "member", m.Name, "state", s.String()))
 			}
 			if !m.Notes.Certificate.IsZero() {

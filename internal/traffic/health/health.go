@@ -11,9 +11,10 @@
 //	   +---------------------> Down ---------------------+
 //
 //	Draining lies over all of them for as long as the operator, or the member's own
-//	agent, wants it. Failures of a new target do not count during Params.Grace.
+//	agent, wants it. Failures of a new target do not count during Params.Grace. Poor is
+//	Up with a part of its share (Grade), for it does worse than its peers.
 //
-// Entry points: New and Restore make a Machine; Observe, Expire and Drain move
+// Entry points: New and Restore make a Machine; Observe, Grade, Expire and Drain move
 // it; Next says when to probe. Target and Check name what is probed, Terms what is
 // asked of it; ParseAgent reads what a member says of itself.
 //
@@ -35,11 +36,12 @@ const (
 	Up                    // takes traffic
 	Down                  // takes none, unless everything is down
 	Draining              // takes nothing new, by the operator's or its own will
+	Poor                  // Up, but slower or more faulty than its peers: takes a part of its share
 )
 
-var stateNames = [...]string{"unknown", "up", "down", "draining"}
+var stateNames = [...]string{"unknown", "up", "down", "draining", "poor"}
 
-// String returns "unknown", "up", "down" or "draining".
+// String returns "unknown", "up", "down", "draining" or "poor".
 func (s State) String() string {
 	if int(s) < len(stateNames) {
 		return stateNames[s]
@@ -58,8 +60,12 @@ func (s *State) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("state %q: want unknown, up, down or draining", text)
+	return fmt.Errorf("state %q: want unknown, up, down, draining or poor", text)
 }
+
+// IsServing reports whether a target in state s is well enough to be picked while
+// others are: Up, or Poor.
+func (s State) IsServing() bool { return s == Up || s == Poor }
 
 // Result is one piece of evidence about a target: a probe that ended, or a
 // request of real traffic that was carried or failed.
@@ -69,6 +75,7 @@ type Result struct {
 	Latency time.Duration // how long it took: At minus Latency is when it began
 	Cause   string        // what went wrong or was seen, for people: "connection refused", "status 503"
 	Passive bool          // from real traffic, not from a probe
+	Outcome Outcome       // of a Passive result: how the request or connection went
 	Said    *Saying       // what the agent of the member said; nil: there is none, or it said nothing
 	// Certificate is the end of the certificate that the target showed; zero: it showed none.
 	Certificate time.Time
@@ -104,6 +111,8 @@ type Status struct {
 
 // Notes are what is known of a target beside its state.
 type Notes struct {
+	// Share is how much of its weight a Poor target keeps, in permille; 0: all of it (Kept).
+	Share int `json:"share,omitempty"`
 	// Report is what its agent has said.
 	Report Report `json:"report,omitzero"`
 	// Certificate is the end of the certificate it showed last; zero: it showed none.

@@ -20,6 +20,8 @@ type Machine struct {
 	changes uint64    // of the state shown
 
 	drainedSince time.Time
+	poorSince    time.Time // when the grade of the target became poor
+	grade        Grade     // beside its peers; Invariant: whole unless Up
 	notes        Notes
 	agentDrained time.Time // since when notes.Report drains
 	agentCause   string    // in the agent's words; may be empty
@@ -72,10 +74,13 @@ func Restore(c Check, s Status, now time.Time) Machine {
 	if c.Kind.IsEncrypted() {
 		m.notes.Certificate, m.notes.Warning = s.Certificate, s.Warning
 	}
-	if s.State != Up && s.State != Down {
-		return m
+	switch s.State {
+	case Up, Down:
+		m.verdict, m.since, m.cause, m.changes = s.State, earlier(s.Since, now), s.Cause, s.Changes
+	case Poor:
+		m.verdict, m.since, m.cause, m.changes = Up, earlier(s.Since, now), "restored", s.Changes
+		m.grade, m.notes.Share, m.poorSince = Grade{Share: s.Kept(), Cause: s.Cause}, s.Share, m.since
 	}
-	m.verdict, m.since, m.cause, m.changes = s.State, earlier(s.Since, now), s.Cause, s.Changes
 	return m
 }
 
@@ -86,7 +91,7 @@ func (m *Machine) Retimed(c Check, now time.Time) Machine {
 	next := Restore(c, verdict.Status(), now)
 	next.drained, next.drainedSince, next.lastProbe, next.lastStart = drained, m.drainedSince, m.lastProbe, m.lastStart
 	next.notes, next.agentDrained, next.agentCause, next.graceUntil = m.notes, m.agentDrained, m.agentCause, m.graceUntil
-	next.changes = m.changes
+	next.changes, next.grade, next.poorSince = m.changes, m.grade, m.poorSince
 	return next
 }
 
@@ -95,6 +100,9 @@ func (m *Machine) Retimed(c Check, now time.Time) Machine {
 func (m *Machine) State() State {
 	if m.drained || m.notes.Report.drains() {
 		return Draining
+	}
+	if m.verdict == Up && m.grade.isPoor() {
+		return Poor
 	}
 	return m.verdict
 }
@@ -114,12 +122,33 @@ func (m *Machine) Status() Status {
 		if m.agentCause != "" {
 			s.Cause += ": " + m.agentCause
 		}
+	case s.State == Poor:
+		s.Since, s.Cause = m.poorSince, m.grade.Cause
 	}
 	return s
 }
 
 // Notes returns what is known of the target beside its state.
 func (m *Machine) Notes() Notes { return m.notes }
+
+// Grade takes in how the target does beside its peers, and reports the change of the
+// state shown, if there is one. Only what is Up has a grade; a new verdict begins whole.
+func (m *Machine) Grade(now time.Time, g Grade) (Transition, bool) {
+	if m.verdict != Up {
+		return Transition{}, false
+	}
+	before, was := m.State(), m.grade.isPoor()
+	m.grade, m.notes.Share = g, 0
+	if g.isPoor() {
+		m.notes.Share = g.Share
+		if !was {
+			m.poorSince = now
+		}
+	} else if was {
+		m.since, m.cause = now, g.Cause
+	}
+	return m.changed(before)
+}
 
 // Next returns when something is due: the next probe, or for a target without a
 // check the end of its ejection (Expire). Zero means nothing is.
@@ -302,6 +331,7 @@ func (m *Machine) Unsent(r Result) {
 func (m *Machine) enter(s State, now time.Time, cause string) {
 	m.verdict, m.since, m.cause = s, now, cause
 	m.okRun, m.failRun, m.passive, m.onTrial = 0, 0, 0, false
+	m.grade, m.notes.Share = Grade{}, 0
 }
 
 // inGrace reports whether the target is new and may still be starting.
@@ -372,6 +402,8 @@ func (m *Machine) check() {
 		{m.failRun < p.Fall, "failRun reached Fall without a verdict"},
 		{m.passive == 0 || m.verdict != Down, "passive failures counted while Down"},
 		{m.passive == 0 || m.passive < p.Passive, "passive reached Passive without a verdict"},
+		{!m.grade.isPoor() || m.verdict == Up, "a grade while not Up"},
+		{m.notes.Share == 0 || m.notes.Share == m.grade.Share && m.grade.isPoor(), "a share without a grade"},
 		{!m.lastProbe.Passive, "a passive result held as the last probe"},
 		{m.checked || m.next.IsZero(), "a probe is due without a check"},
 		{m.checked || m.verdict != Unknown, "Unknown without a check"},

@@ -224,9 +224,9 @@ const (
 )
 
 // shareOf returns how much of its weight m has at the time at, in permille: what its
-// agent asks for, of which slow start takes.
+// agent asks for, of which slow start takes, and poor performance.
 func (s *Spec) shareOf(m *Member, at time.Time) int {
-	return max(1, m.Notes.Report.Permille()*s.warmth(m, at)/1000)
+	return max(1, m.Notes.Report.Permille()*s.warmth(m, at)/1000*m.Notes.Kept()/1000)
 }
 
 // warmth returns how far m has come in slow start at the time at, in permille.

@@ -294,7 +294,7 @@ type Member struct {
 	Host      string `json:"host,omitempty"`
 
 	// Share is how much of its weight the member has now, in permille: less than 1000
-	// in slow start, and what its agent asks for.
+	// in slow start and while it is Poor, and what its agent asks for.
 	Share int `json:"share"`
 
 	id    uint64 // of its name, for tables

@@ -54,7 +54,7 @@ type Tier uint8
 // The tiers, best first. The zero Tier is Nobody.
 const (
 	Nobody      Tier = iota // no members, or all Draining
-	UpOnly                  // the members that are Up
+	UpOnly                  // the members that are Up or Poor
 	UnknownOnly             // none is Up: those not probed yet (static stability: a start is no outage)
 	Everybody               // all are Down: all of them, for a wrong answer is no worse than none
 )
@@ -72,7 +72,7 @@ func (t Tier) Excludes(s health.State) string {
 	switch {
 	case s == health.Draining:
 		return "draining"
-	case t == Everybody, s == health.Up, t == UnknownOnly && s == health.Unknown:
+	case t == Everybody, s.IsServing(), t == UnknownOnly && s == health.Unknown:
 		return ""
 	case s == health.Unknown:
 		return "not probed yet, and others are up"
@@ -97,7 +97,7 @@ func tierOf(members []Member, belongs func(*Member) bool) Tier {
 			continue
 		}
 		switch m.State {
-		case health.Up:
+		case health.Up, health.Poor:
 			return UpOnly
 		case health.Unknown:
 			tier = UnknownOnly

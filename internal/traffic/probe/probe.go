@@ -264,6 +264,17 @@ func (p *Prober) Drain(key health.Target, on bool) bool {
 	return true
 }
 
+// Grade takes in how a target does beside its peers; one that is not set is ignored.
+func (p *Prober) Grade(key health.Target, g health.Grade) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if t := p.targets[key]; t != nil {
+		before := t.machine.Notes()
+		change, changed := t.machine.Grade(clock.Now(), g)
+		p.announce(t, before, change, changed)
+	}
+}
+
 // announce notes a change of t and queues it to be told; before is what was known of it
 // before the evidence that has, or has not, changed something.
 func (p *Prober) announce(t *target, before health.Notes, change health.Transition, changed bool) {

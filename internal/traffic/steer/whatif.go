@@ -27,7 +27,7 @@ func WhatIf(in Input, turn uint64) (lines []string) {
 		if slices.Contains(now, m.Name) && m.State != health.Down {
 			from, to, state = m.State.String(), "down", health.Down
 		}
-		if m.State == state || m.State == health.Draining {
+		if m.State == state || state == health.Up && m.State == health.Poor || m.State == health.Draining {
 			continue
 		}
 		if m.State == health.Unknown {

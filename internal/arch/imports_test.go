@@ -122,9 +122,10 @@ internal/admin/metrics:         internal/dns/dnswire internal/admin/telemetry in
 internal/admin/api:             internal/admin/explain internal/admin/telemetry
 internal/admin/trafficdesk:     internal/admin/api internal/cluster/state internal/traffic/...
 internal/admin/desk:            internal/dns/... internal/authority/... internal/admin/api internal/admin/config
-internal/admin/resolverdesk:    internal/dns/... internal/resolver/iterate internal/resolver/rrcache internal/admin/api
+internal/admin/resolverdesk:    internal/dns/... internal/resolver/anchor internal/resolver/custody internal/resolver/iterate internal/resolver/rrcache internal/admin/api
 internal/admin/migrate:         internal/dns/dnsname internal/dns/rdata
 internal/admin/stubconf:        internal/dns/dnsname
+internal/admin/settings:        internal/dns/... internal/admin/config internal/authority/... internal/resolver/... internal/serve/ratelimit internal/proxy/...
 internal/admin/cli:             internal/admin/stubconf internal/dns/... internal/authority/zone internal/authority/sign internal/authority/skr internal/authority/journal internal/authority/gate internal/authority/masterfile internal/resolver/outbound internal/resolver/iterate internal/resolver/anchor internal/resolver/bulk internal/resolver/rrcache internal/admin/api internal/admin/explain internal/admin/migrate internal/cluster/document internal/diskfile
 
 internal/node:                  internal/...

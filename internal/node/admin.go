@@ -26,7 +26,7 @@ func (n *Node) buildAdmin(addr netip.AddrPort) error {
 		return fmt.Errorf("listen.admin: %w; is another node running? Give this one a port of its own", err)
 	}
 	n.adminOn = l
-	zones := n.newDesk()
+	zones, resolvers := n.newDesk(), n.newResolverDesk()
 	calls := zones.Zones()
 	calls.Accept = n.AcceptZone
 	n.admin = &http.Server{ReadHeaderTimeout: adminHeadTimeout, Handler: api.Handler(api.Calls{
@@ -34,7 +34,7 @@ func (n *Node) buildAdmin(addr netip.AddrPort) error {
 		Explain: n.Explain, Objects: n.Objects, Apply: n.Apply, Delete: n.Delete,
 		Reload: func(context.Context) (api.Applied, error) { return n.reload() },
 		Zone:   calls, DNSSEC: zones.DNSSEC(), Versions: zones.Versions(),
-		Health: api.HealthCalls{History: n.newTrafficDesk().History}, Trust: n.trustCalls(), Cache: n.newResolverDesk().Cache(), Metrics: telemetry.Handler(n.samples),
+		Health: api.HealthCalls{History: n.newTrafficDesk().History}, Trust: resolvers.Trust(), Cache: resolvers.Cache(), Metrics: telemetry.Handler(n.samples),
 	})}
 	return nil
 }

@@ -10,7 +10,6 @@ import (
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/cachefile"
-	"pharos/internal/resolver/offheap"
 	"pharos/internal/resolver/outbound"
 	"pharos/internal/resolver/owncut"
 	"pharos/internal/resolver/rrcache"
@@ -25,21 +24,6 @@ type recursor struct {
 	cache    *rrcache.Cache
 	resolver *outbound.Driver
 	keeper   *warmstart.Keeper // nil: the cache ends with the process
-}
-
-// besideCache is which part of resolver.cacheSize is for what a resolver remembers
-// beside its cache, of servers and zones: an eighth.
-const besideCache = 8
-
-// cacheLimits are the limits of the configuration.
-func cacheLimits(r config.Resolver) rrcache.Limits {
-	seconds := func(d config.Duration) rdata.TTL { return rdata.TTL(time.Duration(d) / time.Second) }
-	half := int((r.CacheSize - r.CacheSize/besideCache) / 2)
-	return rrcache.Limits{
-		RecordOctets: half, AnswerOctets: half, Stale: time.Duration(r.ServeStale),
-		MinTTL: seconds(r.MinTTL), MaxTTL: seconds(r.MaxTTL), MaxNegativeTTL: seconds(r.MaxNegativeTTL),
-		PrefetchAsks: r.PrefetchAsks, Memory: offheap.New(),
-	}
 }
 
 // newKeeper returns what keeps a resolver's cache in a folder; nil if it is not to be

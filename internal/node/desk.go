@@ -65,7 +65,7 @@ func (n *Node) newResolverDesk() *resolverdesk.Desk {
 		}
 		return out
 	}
-	return resolverdesk.New(resolverdesk.Config{Log: n.log, Resolvers: func(each func(resolverdesk.Resolver)) {
+	return resolverdesk.New(resolverdesk.Config{Log: n.log, Trust: n.trust, Beliefs: n.beliefsNow, Resolvers: func(each func(resolverdesk.Resolver)) {
 		each(of("", n.recursor))
 		for _, v := range n.current.Load().views {
 			if own := v.view.own; own != nil && own.cache != nil {

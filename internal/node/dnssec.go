@@ -3,8 +3,6 @@ package node
 import (
 	"cmp"
 	"context"
-	"encoding/hex"
-	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -15,19 +13,17 @@ import (
 	"time"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/admin/settings"
 	"pharos/internal/admin/telemetry"
 	"pharos/internal/authority/bootstrap"
 	"pharos/internal/authority/journal"
 	"pharos/internal/authority/kasp"
-	"pharos/internal/authority/sign"
 	"pharos/internal/authority/signer"
 	"pharos/internal/authority/xfr"
 	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
-	"pharos/internal/dns/dnssec"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
-	"pharos/internal/dns/zonemd"
 	"pharos/internal/resolver/outbound"
 )
 
@@ -72,57 +68,20 @@ func (k *keeping) signStage(c *config.Zone, _ *servedZone, v journal.Version) (j
 	if v.Zone == nil || (c.DNSSEC == "" || c.DNSSEC == config.PolicyInsecure) && !k.signers.Has(c.Name) {
 		return v, nil
 	}
-	var settings *signer.Settings
+	var how *signer.Settings
 	if c.DNSSEC != "" {
-		settings = settingsOf(c)
+		how = settings.Signing(c)
 	}
-	out, err := k.signers.Offer(c.Name, settings, v)
+	out, err := k.signers.Offer(c.Name, how, v)
 	if err != nil {
 		return v, fmt.Errorf("dnssec: %w", err)
 	}
 	return out, nil
 }
 
-// settingsOf returns how the policy of a zone has it signed.
-func settingsOf(c *config.Zone) *signer.Settings {
-	p, ok := c.Signing()
-	if !ok {
-		panic("BUG: the configuration has no policy " + c.DNSSEC) // it has been checked
-	}
-	s := &signer.Settings{
-		KeyTTL: rdata.TTL(p.KeyTTL.Std() / time.Second), Life: p.SignatureLifetime.Std(), Jitter: p.SignatureJitter.Std(),
-		Renew: p.SignatureRefresh.Std(), Parents: p.Parent, ParentEvery: p.ParentInterval.Std(),
-		Policy: kasp.Policy{
-			Off: c.DNSSEC == config.PolicyInsecure, Algorithm: algorithmOf(p.Algorithm), Single: p.Keys == "csk", OfflineKSK: p.OfflineKSK,
-			KSKLifetime: p.KSKLifetime.Std(), ZSKLifetime: p.ZSKLifetime.Std(), KeyTTL: p.KeyTTL.Std(), Propagation: p.Propagation.Std(),
-			ParentTTL: p.ParentTTL.Std(), ParentPropagation: p.ParentPropagation.Std(), Safety: p.Safety.Std(), Purge: p.Purge.Std(),
-			CDS: map[string]kasp.CDS{"always": kasp.CDSAlways, "rollover": kasp.CDSRollover, "none": kasp.CDSNone}[p.CDS],
-		},
-	}
-	if algorithm := map[string]uint8{"sha384": zonemd.SHA384, "sha512": zonemd.SHA512}[p.ZONEMD]; algorithm != 0 {
-		s.ZONEMD = []uint8{algorithm}
-	}
-	s.Live, s.Exported = p.Denial == "compact", isExported(c)
-	if p.Denial == "nsec3" {
-		salt, err := hex.DecodeString(p.NSEC3.Salt)
-		if err != nil {
-			panic("BUG: " + err.Error()) // the configuration has been checked
-		}
-		s.NSEC3 = &sign.NSEC3{Iterations: uint16(p.NSEC3.Iterations), Salt: salt, OptOut: p.NSEC3.OptOut}
-	}
-	return s
-}
-
 func keyTTL(a *apex) rdata.TTL {
 	p, _ := a.config.Signing()
 	return rdata.TTL(p.KeyTTL.Std() / time.Second)
-}
-
-func algorithmOf(word string) uint8 {
-	return map[string]uint8{
-		"rsasha256": dnssec.RSASHA256, "ecdsap256sha256": dnssec.ECDSAP256, "ecdsap384sha384": dnssec.ECDSAP384,
-		"ed25519": dnssec.Ed25519, "ed448": dnssec.Ed448,
-	}[word]
 }
 
 // setSigners says which zones there are. n.mu is held.
@@ -153,94 +112,19 @@ func (k *keeping) serversOf(ctx context.Context, name dnsname.Name) []signer.Ser
 	return all
 }
 
-// parentOf asks the servers of a zone's parent for the DS records that they show.
+// parentOf returns what the servers of a zone's parent show of it.
 func (n *Node) parentOf(ctx context.Context, name dnsname.Name, servers []netip.AddrPort) (p kasp.Parent, ok bool, err error) {
-	if len(servers) == 0 {
-		servers, err = n.parentServers(ctx, name)
-	}
-	if err != nil || len(servers) == 0 {
-		return p, err != nil, err
-	}
-	sets, ttls, errs := make([][][]byte, len(servers)), make([]rdata.TTL, len(servers)), make([]error, len(servers))
-	var asking sync.WaitGroup
-	for i, server := range servers {
-		asking.Go(func() { // ends with the answer, or by the time limits of a query
-			m, err := xfr.Ask(ctx, xfr.Peer{Address: server}, name, rdata.TypeDS)
-			if err != nil {
-				errs[i] = fmt.Errorf("server %s of the parent: %w", server, err)
-				return
-			}
-			for _, r := range m.Answer {
-				if r.Name == name && r.Type == rdata.TypeDS {
-					sets[i], ttls[i] = append(sets[i], r.Data), max(ttls[i], r.TTL)
-				}
-			}
-			if m.Rcode != dnswire.RcodeNoError {
-				errs[i] = fmt.Errorf("server %s of the parent says that there is no %s", server, name)
-			}
-		})
-	}
-	asking.Wait()
-	// All of them have to be seen: the one that is not may show anything.
-	if err := errors.Join(errs...); err != nil {
-		return p, true, err
-	}
-	return kasp.Parent{Sets: sets, TTL: time.Duration(slices.Max(ttls)) * time.Second}, true, nil
-}
-
-// maxParents bounds the addresses of a parent's servers that are asked: the largest
-// domains have 13 names, each with two.
-const maxParents = 32
-
-// parentServers returns the servers of the parent that the resolver finds; none if it
-// is off.
-func (n *Node) parentServers(ctx context.Context, name dnsname.Name) ([]netip.AddrPort, error) {
-	s := n.current.Load()
-	if len(s.Config.Resolver.Allow) == 0 || name.IsRoot() {
-		return nil, nil
-	}
-	hosts, err := n.parentHosts(ctx, name.Parent())
-	if err != nil {
-		return nil, fmt.Errorf("the servers of the parent of %s: %w; name them with dnssec.policies[].parent", name, err)
-	}
-	var all []netip.AddrPort
-	for _, host := range hosts {
-		for _, t := range []rdata.Type{rdata.TypeA, rdata.TypeAAAA} {
-			found, err := n.resolver.Resolve(ctx, host, t, outbound.Options{})
-			if err != nil {
-				continue // another name or family may do
-			}
-			for _, r := range found.Answer {
-				if addr, ok := netip.AddrFromSlice(r.Data); ok && r.Type == t && len(all) < maxParents {
-					all = append(all, netip.AddrPortFrom(addr, s.Config.Resolver.Port))
-				}
-			}
+	r := n.current.Load().Config.Resolver
+	look := signer.ParentLook{Port: r.Port, Ask: func(ctx context.Context, server netip.AddrPort, name dnsname.Name, t rdata.Type) (*dnswire.Message, error) {
+		return xfr.Ask(ctx, xfr.Peer{Address: server}, name, t)
+	}}
+	if len(r.Allow) > 0 {
+		look.Find = func(ctx context.Context, name dnsname.Name, t rdata.Type) ([]rdata.Record, error) {
+			found, err := n.resolver.Resolve(ctx, name, t, outbound.Options{})
+			return found.Answer, err
 		}
 	}
-	if len(all) == 0 {
-		return nil, fmt.Errorf("no server of the parent of %s has an address; name them with dnssec.policies[].parent", name)
-	}
-	return all, nil
-}
-
-// parentHosts returns the names of the servers of the zone that name is in.
-func (n *Node) parentHosts(ctx context.Context, name dnsname.Name) ([]dnsname.Name, error) {
-	for ; !name.IsZero(); name = name.Parent() {
-		found, err := n.resolver.Resolve(ctx, name, rdata.TypeNS, outbound.Options{})
-		if err != nil {
-			return nil, err
-		}
-		var hosts []dnsname.Name
-		for _, r := range found.Answer {
-			if host, ok := rdata.Target(r.Type, r.Data); ok && r.Type == rdata.TypeNS && r.Name == name {
-				hosts = append(hosts, host)
-			}
-		}
-		if len(hosts) > 0 {
-			return hosts, nil
-		}
-	}
-	return nil, errors.New("no zone above it has name servers")
+	return look.Parent(ctx, name, servers)
 }
 
 // dnssecCodes are the codes of problems of signed zones.

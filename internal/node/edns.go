@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/admin/settings"
 	"pharos/internal/clock"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/serve/admission"
@@ -44,24 +45,10 @@ func newEDNS(cfg config.DNS, now time.Time) (edns, error) {
 		}
 	}
 	if cfg.RateLimit > 0 {
-		e.limiter = ratelimit.New(rateLimits(cfg), now)
+		e.limiter = ratelimit.New(settings.RateLimits(cfg), now)
 	}
 	e.exempt, err = admission.AllowOnly(cfg.RateLimitExempt)
 	return e, err
-}
-
-// rateLimits returns how much is too much.
-func rateLimits(cfg config.DNS) ratelimit.Config {
-	r := cfg.RateLimits
-	c := ratelimit.Config{Slip: r.Slip, IPv4Prefix: r.IPv4Prefix, IPv6Prefix: r.IPv6Prefix, PerSecond: [ratelimit.Classes]int{
-		ratelimit.Answer: r.Answer, ratelimit.Empty: r.Empty, ratelimit.NXDomain: r.NXDomain, ratelimit.Failure: r.Failure,
-	}}
-	for class, limit := range c.PerSecond {
-		if limit == 0 {
-			c.PerSecond[class] = cfg.RateLimit
-		}
-	}
-	return c
 }
 
 // prepare adds the options of an answer. It is the Prepare of the DNS listeners.

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"pharos/internal/admin/settings"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/iterate"
@@ -113,11 +114,11 @@ resolver: {routes: [{zone: ., validate: false, servers: ["%s"]}]}
 					if transport == "doh" { // two questions at the start may each begin one
 						most = 2
 					}
-					if c, _ := n.resolver.Links(transports[transport]); c.Opened > most || c.Reused < 5 {
+					if c, _ := n.resolver.Links(settings.Transports[transport]); c.Opened > most || c.Reused < 5 {
 						t.Errorf("%+v, want %d connections at most", c, most)
 					}
-					if c, _, _ := n.resolver.Counters(); c.Sent != c.SentEncrypted[transports[transport]] {
-						t.Errorf("%d queries, %d of them encrypted", c.Sent, c.SentEncrypted[transports[transport]])
+					if c, _, _ := n.resolver.Counters(); c.Sent != c.SentEncrypted[settings.Transports[transport]] {
+						t.Errorf("%d queries, %d of them encrypted", c.Sent, c.SentEncrypted[settings.Transports[transport]])
 					}
 				})
 			}

@@ -8,6 +8,7 @@ import (
 
 	"pharos/internal/admin/api"
 	"pharos/internal/admin/config"
+	"pharos/internal/admin/settings"
 	"pharos/internal/authority/gate"
 	"pharos/internal/authority/journal"
 	"pharos/internal/authority/zone"
@@ -36,7 +37,7 @@ func (s *sameRules) of(rules gate.Rules) *gate.Rules {
 // pass asks the gate whether v may take the place of what is served, and puts its
 // findings under the warnings. The error has what the version is refused for.
 func (from before) pass(c *config.Zone, s, old *servedZone, v journal.Version) error {
-	rules := gateRules(c)
+	rules := settings.Gate(c)
 	serial, ok := from.accepted[c.Name]
 	rules.Accepted = ok && serial == v.Zone.Serial()
 	var against *zone.Zone
@@ -76,37 +77,6 @@ func leading(j *journal.Journal, from *zone.Zone) []*journal.Difference {
 	}
 	list, _ := j.Since(from.Serial())
 	return list
-}
-
-// gateRules returns the rules of a zone.
-func gateRules(c *config.Zone) gate.Rules {
-	return gate.Rules{
-		Serial: serialStrength(c), Glue: strength(c.Gate.Glue), Aliases: strength(c.Gate.Aliases),
-		Signatures: strength(c.Gate.Signatures), ZONEMD: strength(c.Gate.ZONEMD), RequireZONEMD: c.Gate.ZONEMD == "require", MaxChange: float64(c.Gate.MaxChange) / 100, MinRecords: c.Gate.MinRecords,
-		MaxRecords: int(c.Gate.MaxRecords), MaxNames: int(c.Gate.MaxNames), MaxRRset: int(c.Gate.MaxRRset), MaxTypes: int(c.Gate.MaxTypes),
-	}
-}
-
-// serialStrength resolves "auto": who writes a file may forget its serial, which
-// other servers load all the same; a program that changes a zone never may. A
-// transfer with a serial that does not go forward is refused by package xfr,
-// unless an operator forces it.
-func serialStrength(c *config.Zone) gate.Strength {
-	switch {
-	case c.Gate.Serial != "auto" && c.Gate.Serial != "":
-		return strength(c.Gate.Serial)
-	case c.Kind == "secondary":
-		return gate.Off
-	case c.Kind != "file":
-		return gate.Refuse
-	case len(c.Transfer) > 0 || len(c.Notify) > 0:
-		return gate.Warn
-	}
-	return gate.Off
-}
-
-func strength(word string) gate.Strength {
-	return map[string]gate.Strength{"warn": gate.Warn, "refuse": gate.Refuse, "require": gate.Refuse}[word]
 }
 
 // AcceptZone serves the version of a zone that the gate has refused, once.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/admin/settings"
 	"pharos/internal/authority/answer"
 	"pharos/internal/authority/journal"
 	"pharos/internal/authority/steered"
@@ -121,13 +122,6 @@ func steeredByZone(zones []config.Zone, steered []state.Steer) map[dnsname.Name]
 	return mine
 }
 
-// isExported reports whether other servers may get the zone, so that it has to have the
-// present answers for its steered names. A secondary hands on what it was given: whoever
-// else has the zone from its primary holds the same records under the same serial.
-func isExported(c *config.Zone) bool {
-	return c.Kind != "secondary" && (len(c.Transfer) > 0 || len(c.Notify) > 0)
-}
-
 // export returns the version of a zone that other servers get: with the present answers of
 // its steered names, which other versions follow as these change.
 func (from before) export(c *config.Zone, v journal.Version, names []marking) (journal.Version, error) {
@@ -136,7 +130,7 @@ func (from before) export(c *config.Zone, v journal.Version, names []marking) (j
 	}
 	var answers []steered.Present
 	for _, m := range names {
-		if rule := from.rules.Find(m.name); rule != nil && isExported(c) {
+		if rule := from.rules.Find(m.name); rule != nil && settings.IsExported(c) {
 			answers = append(answers, steered.PresentOf(rule))
 		}
 	}
@@ -151,7 +145,7 @@ func exportingBy(zones []config.Zone, steering map[dnsname.Name][]marking, steer
 	}
 	by := map[string][]dnsname.Name{}
 	for i := range zones {
-		if !isExported(&zones[i]) {
+		if !settings.IsExported(&zones[i]) {
 			continue
 		}
 		for _, m := range steering[zones[i].Name] {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/admin/settings"
 	"pharos/internal/admin/telemetry"
 	"pharos/internal/authority/gate"
 	"pharos/internal/authority/journal"
@@ -65,7 +66,7 @@ func ledgerZone(c *config.Zone) ledger.Zone {
 	}
 	if c.File != "" {
 		z.Initial = func() (*zone.Zone, error) {
-			read, err := masterfile.Load(c.Name, c.File, readLimits(c))
+			read, err := masterfile.Load(c.Name, c.File, settings.Reading(c))
 			if err != nil {
 				return nil, fmt.Errorf("zone %s: %w", c.Name, err)
 			}
@@ -120,7 +121,7 @@ func (k *keeping) checkVersion(old, now *zone.Zone, d *journal.Difference) error
 	if d != nil {
 		differences = append(differences, d)
 	}
-	return gate.Refusals(gate.Check(old, now, differences, gateRules(a.config), clock.Now()))
+	return gate.Refusals(gate.Check(old, now, differences, settings.Gate(a.config), clock.Now()))
 }
 
 // sampleLedger gives the counters of the zones of kind store, of all views.

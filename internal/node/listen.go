@@ -1,16 +1,15 @@
 package node
 
 import (
-	"crypto/tls"
 	"fmt"
 	"io"
 	"net/netip"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"pharos/internal/admin/api"
 	"pharos/internal/admin/config"
+	"pharos/internal/admin/settings"
 	"pharos/internal/clock"
 	"pharos/internal/proxy/tlscert"
 	"pharos/internal/serve/admission"
@@ -36,7 +35,7 @@ func (n *Node) listenDNS(cfg *config.Config) error {
 	e := cfg.DNS.Encrypted
 	c := entrances.Config{
 		DNS: dnsserver.Config{
-			Addresses: cfg.Listen.DNS, UDPWorkers: udpWorkers(cfg.DNS), Handler: n.query, Log: n.log,
+			Addresses: cfg.Listen.DNS, UDPWorkers: settings.UDPWorkers(cfg.DNS), Handler: n.query, Log: n.log,
 			Expect: n.expect, Prepare: n.prepare, Limit: n.limit, LimitLate: n.limitLate,
 			TCP: dnsserver.Limits{
 				Connections: cfg.DNS.TCPConnections, PerClient: cfg.DNS.TCPPerClient, Queries: cfg.DNS.TCPQueries,
@@ -50,7 +49,7 @@ func (n *Node) listenDNS(cfg *config.Config) error {
 		},
 		Path: e.Path,
 		TLS: entrances.TLS{
-			Least: leastTLS(cfg.TLS), Certificate: n.certificates.Get,
+			Least: settings.LeastTLS(cfg.TLS), Certificate: n.certificates.Get,
 			AsksClients: func() bool { return len(n.current.Load().authorities) > 0 },
 		},
 	}
@@ -63,19 +62,12 @@ func (n *Node) listenDNS(cfg *config.Config) error {
 		c.DNS.Proxies = proxies.Allows
 	}
 	if cfg.Listen.HasEncrypted() {
-		if err := n.certificates.Load(wantedCertificates(cfg), clock.Now()); err != nil {
+		if err := n.certificates.Load(settings.Certificates(cfg), clock.Now()); err != nil {
 			return fmt.Errorf("tls: %w", err)
 		}
 	}
 	n.dns, err = entrances.Listen(c)
 	return err
-}
-
-func leastTLS(c config.TLS) uint16 {
-	if c.MinVersion == "1.3" {
-		return tls.VersionTLS13
-	}
-	return tls.VersionTLS12
 }
 
 // Encrypted returns the addresses of a form of DNS: dot, doh, doh3 or doq.
@@ -88,27 +80,10 @@ func (n *Node) Encrypted(form string) []netip.AddrPort {
 	return nil
 }
 
-// wantedCertificates returns what is to be shown.
-func wantedCertificates(cfg *config.Config) tlscert.Wanted {
-	var w tlscert.Wanted
-	for _, c := range cfg.TLS.Certificates {
-		w.Sources = append(w.Sources, tlscert.Source{Certificate: c.Certificate, Key: c.Key})
-	}
-	if cfg.TLS.SelfSigned {
-		w.SelfSigned = filepath.Join(cfg.Data, "tls")
-	}
-	for _, list := range [][]netip.AddrPort{cfg.Listen.DNS, cfg.Listen.DoT, cfg.Listen.DoH, cfg.Listen.DoH3, cfg.Listen.DoQ} {
-		for _, a := range list {
-			w.Addrs = append(w.Addrs, a.Addr())
-		}
-	}
-	return w
-}
-
 // checkCertificates reads the certificates as a start does, but makes none.
 func checkCertificates(cfg *config.Config, report io.Writer) error {
 	var store tlscert.Store
-	if err := store.Set(wantedCertificates(cfg).Sources); err != nil {
+	if err := store.Set(settings.Certificates(cfg).Sources); err != nil {
 		return fmt.Errorf("tls: %w", err)
 	}
 	for _, s := range store.Status() {
@@ -124,7 +99,7 @@ func (n *Node) followCertificates(cfg *config.Config, now time.Time, reload bool
 		return
 	}
 	var failed error
-	if w := wantedCertificates(cfg); reload || n.certificates.IsDue(w, now) {
+	if w := settings.Certificates(cfg); reload || n.certificates.IsDue(w, now) {
 		failed = n.certificates.Load(w, now)
 		n.log.Info("certificates read", "ok", failed == nil)
 	}

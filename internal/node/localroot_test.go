@@ -127,7 +127,7 @@ func TestLocalRoot(t *testing.T) {
 	n, stop := rootResolver(t, f, anchor, address)
 	used := func(n *Node) func() string {
 		return func() string {
-			if r := n.TrustAnchors().LocalRoot; r == nil || !r.Used {
+			if r := n.newResolverDesk().TrustAnchors().LocalRoot; r == nil || !r.Used {
 				return fmt.Sprintf("no copy: %+v\n%s", r, nsd.Log())
 			}
 			return ""
@@ -206,7 +206,7 @@ func TestLocalRootFromFile(t *testing.T) {
 	f.write("root.zone", good)
 	f.write("hints", ". 1d NS a.root.\na.root. 1d A 127.0.0.99\n") // nobody is there
 	n, _ := start(t, f.config(fmt.Sprintf("resolver: {specialNames: false, rootHints: hints, port: 53, timeout: 2s, trustAnchors: [%q], localRoot: {file: root.zone}}\n", anchor)))
-	if r := n.TrustAnchors().LocalRoot; r == nil || !r.Used || r.Serial != 1 || r.Problem != "" {
+	if r := n.newResolverDesk().TrustAnchors().LocalRoot; r == nil || !r.Used || r.Serial != 1 || r.Problem != "" {
 		t.Fatalf("the copy is %+v", r)
 	}
 	for _, name := range []string{"zz.", "nothing."} {
@@ -216,14 +216,14 @@ func TestLocalRootFromFile(t *testing.T) {
 	}
 	f.write("root.zone", strings.Replace(good, "ns.zz.\t86400\tIN\tA\t127.0.0.1", "ns.zz.\t86400\tIN\tA\t127.0.0.2", 1))
 	eventually(t, func() string {
-		if r := n.TrustAnchors().LocalRoot; !r.Used || !strings.Contains(r.Problem, "digest") {
+		if r := n.newResolverDesk().TrustAnchors().LocalRoot; !r.Used || !strings.Contains(r.Problem, "digest") {
 			return fmt.Sprintf("a changed file: %+v", r)
 		}
 		return ""
 	})
 	f.write("root.zone", good)
 	eventually(t, func() string {
-		if r := n.TrustAnchors().LocalRoot; !r.Used || r.Problem != "" {
+		if r := n.newResolverDesk().TrustAnchors().LocalRoot; !r.Used || r.Problem != "" {
 			return fmt.Sprintf("mended: %+v", r)
 		}
 		return ""

@@ -31,13 +31,13 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"pharos/internal/admin/config"
 	"pharos/internal/admin/logfile"
+	"pharos/internal/admin/settings"
 	"pharos/internal/authority/aliases"
 	"pharos/internal/authority/masterfile"
 	"pharos/internal/authority/xfr"
@@ -205,14 +205,6 @@ func (n *Node) build(cfg *config.Config, o Options) error {
 	return n.buildAdmin(cfg.Listen.Admin)
 }
 
-// udpWorkers returns the number of loops for each UDP address.
-func udpWorkers(c config.DNS) int {
-	if c.UDPWorkers > 0 {
-		return c.UDPWorkers
-	}
-	return runtime.NumCPU()
-}
-
 func (n *Node) buildResolver(r config.Resolver) (err error) {
 	if n.cache, n.resolver, err = n.newResolver(r, ""); err != nil {
 		return err
@@ -245,11 +237,8 @@ func Resolver(path string) (*outbound.Driver, error) {
 }
 
 func newResolver(r config.Resolver, started time.Time, b beliefs) (*rrcache.Cache, *outbound.Driver, error) {
-	cache := rrcache.New(started, cacheLimits(r))
-	c := outbound.Config{Port: r.Port, Cache: cache, Limits: questionLimits(r),
-		Clients: r.Limits.Questions, PerNetwork: r.Limits.PerNetwork, Exchanges: r.Limits.Sockets, Discard: discardAfter(r),
-		Prefetch: r.Prefetch, Minimise: r.Minimise, MixCase: r.MixCase, Reports: r.ErrorReports, Subnets: subnetsOf(r.ClientSubnet), Aggressive: r.Aggressive, Validate: r.Validate}
-	addRoutes(&c, r.Routes)
+	cache := rrcache.New(started, settings.Cache(r))
+	c := settings.Resolver(r, cache)
 	b.addTo(&c)
 	var err error
 	if r.RootHints != "" {
@@ -280,7 +269,7 @@ func (n *Node) buildGateway(cfg *config.Config, stdout io.Writer) error {
 		Table:  func() *httpproxy.Table { return n.current.Load().gateway },
 		Report: n.prober.Report, AccessLog: access, Log: n.log,
 		RoundTrip: n.observeTrip,
-		Limits:    gatewayLimits(cfg.Gateway), Trusted: cfg.Gateway.TrustedProxies,
+		Limits:    settings.Gateway(cfg.Gateway), Trusted: cfg.Gateway.TrustedProxies,
 	})
 	return nil
 }
@@ -300,18 +289,6 @@ func openLog(name string, stdout io.Writer) (lines io.Writer, file *logfile.File
 		return nil, nil, err
 	}
 	return file, file, nil
-}
-
-func gatewayLimits(g config.Gateway) httpproxy.Limits {
-	var l httpproxy.Limits
-	t := g.Timeouts
-	l.RequestHead, l.Stall, l.Idle = time.Duration(t.Header), time.Duration(t.Content), time.Duration(t.Idle)
-	l.Connect, l.Response = time.Duration(t.Connect), time.Duration(t.Response)
-	l.OriginIdle, l.Tunnel = time.Duration(t.OriginIdle), time.Duration(t.Tunnel)
-	l.MaxConnections, l.MaxContent = g.Limits.Connections, int64(g.Limits.Content)
-	l.IdlePerOrigin, l.Tries = g.Limits.OriginIdle, g.Limits.Retries+1
-	l.HTTP.Fields = int(g.Limits.Fields)
-	return l
 }
 
 // Run serves until ctx ends, then lets what is under way finish and ends every

@@ -4,6 +4,7 @@ import (
 	"runtime"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/admin/settings"
 	"pharos/internal/authority/masterfile"
 	"pharos/internal/dns/dnsname"
 )
@@ -32,7 +33,7 @@ func readZones(cfg *config.Config, prev *Snapshot, images *masterfile.Images, te
 	list := func(zones []config.Zone, prev *Snapshot) []*masterfile.Loaded {
 		want := func(i int) (masterfile.Wanted, bool) {
 			c := &zones[i]
-			w := masterfile.Wanted{Origin: c.Name, File: c.File, Limits: readLimits(c)}
+			w := masterfile.Wanted{Origin: c.Name, File: c.File, Limits: settings.Reading(c)}
 			if prev != nil {
 				if a := prev.apexes.Get(c.Name); a != nil && a.served.Kind == c.Kind && a.served.File == c.File {
 					w.Known = a.served.stamps

@@ -1,38 +1,17 @@
 package node
 
 import (
-	"crypto/tls"
 	"net/netip"
 	"reflect"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/admin/settings"
 	"pharos/internal/admin/telemetry"
 	"pharos/internal/dns/dnswire"
-	"pharos/internal/proxy/tlscert"
 	"pharos/internal/resolver/iterate"
 	"pharos/internal/resolver/outbound"
 	"pharos/internal/serve/dnsserver"
 )
-
-// transports are the names of iterate's transports in the configuration.
-var transports = map[string]iterate.Transport{"dot": iterate.DoT, "doh": iterate.DoH, "doq": iterate.DoQ}
-
-// addRoutes adds the routes of the configuration to that of a resolver.
-func addRoutes(c *outbound.Config, routes []config.ResolverRoute) {
-	for _, r := range routes {
-		route := iterate.Route{Zone: r.Zone, Servers: r.Servers, Forward: r.Kind == "forward", First: r.First}
-		for _, s := range r.Encrypted {
-			t := tlscert.Peer(s.TLS).Config()
-			t.MinVersion = tls.VersionTLS12
-			route.Encrypted = append(route.Encrypted, iterate.Server{AddrPort: s.Address, Over: transports[s.Transport], Peer: len(c.Peers)})
-			c.Peers = append(c.Peers, outbound.Peer{TLS: t, Name: s.TLS.Name, Path: s.Path})
-		}
-		c.Routes = append(c.Routes, route)
-		if !r.Validate {
-			c.Private = append(c.Private, r.Zone)
-		}
-	}
-}
 
 // followRoutes has the resolvers ask the servers of next, where only those are others.
 func (n *Node) followRoutes(prev, next *Snapshot) {
@@ -45,7 +24,7 @@ func (n *Node) followRoutes(prev, next *Snapshot) {
 			return
 		}
 		var c outbound.Config
-		addRoutes(&c, now)
+		settings.AddRoutes(&c, now)
 		resolver.Reroute(c.Routes)
 		n.log.Info("routes of the resolver changed; what was learnt through them is forgotten")
 	}
@@ -55,11 +34,6 @@ func (n *Node) followRoutes(prev, next *Snapshot) {
 			follow(before.Config, v.Config, v.view.own.resolver)
 		}
 	}
-}
-
-// subnetsOf returns whose servers are told of clients' networks.
-func subnetsOf(c config.ResolverSubnet) iterate.Subnets {
-	return iterate.Subnets{Zones: c.Zones, Bits4: c.IPv4, Bits6: c.IPv6, Encrypted: c.Encrypted}
 }
 
 // nearOf returns for whom a question is: the client, or whom a trusted one names; the

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/admin/settings"
 	"pharos/internal/authority/aliases"
 	"pharos/internal/authority/byname"
 	"pharos/internal/authority/designated"
@@ -143,7 +144,7 @@ func compile(cfg *config.Config, st *state.State, from before) (*Snapshot, error
 	if s.subnets, err = admission.AllowOnly(cfg.DNS.ClientSubnet.Trusted); err != nil {
 		return nil, fmt.Errorf("dns.clientSubnet.trusted: %w", err)
 	}
-	s.restricted, s.designated = cfg.Restricted(), designatedBy(cfg)
+	s.restricted, s.designated = cfg.Restricted(), settings.Designated(cfg)
 	s.reporting = compileReporting(cfg.Zones)
 	if s.gateway, err = compileRoutes(resources.Routes, s.pools, poolspec.Affinities(resources.Pools, from.secret), prev); err != nil {
 		return nil, err
@@ -210,7 +211,7 @@ func (s *Snapshot) compileZones(cfg *config.Config, steered []state.Steer, from 
 			if served != old {
 				s.read += recordsOf(served)
 			}
-			a := &apex{c, served, rulesOf(c), from.liveSigner(c.Name)}
+			a := &apex{c, served, settings.Updates(c), from.liveSigner(c.Name)}
 			s.lives += livesBy(a.live)
 			yield(c.Name, a)
 		}

@@ -1,8 +1,6 @@
 package node
 
 import (
-	"pharos/internal/admin/config"
-	"pharos/internal/authority/designated"
 	"pharos/internal/authority/emptyzone"
 	"pharos/internal/authority/zone"
 	"pharos/internal/dns/dnswire"
@@ -36,15 +34,6 @@ func (s *Snapshot) special(q *dnswire.Query) *zone.Zone {
 		}
 	}
 	return z
-}
-
-// designatedBy returns what clients of the resolver are told of it.
-func designatedBy(cfg *config.Config) *designated.Zones {
-	d := cfg.Resolver.Designated
-	return designated.New(designated.Config{
-		Name: d.Name, Addresses: d.Addresses, InfoURL: d.InfoURL, Path: cfg.DNS.Encrypted.Path, Minimise: cfg.Resolver.Minimise,
-		DoT: cfg.Listen.DoT, DoH: cfg.Listen.DoH, DoH3: cfg.Listen.DoH3, DoQ: cfg.Listen.DoQ,
-	})
 }
 
 // isSpecial reports whether z is a zone of special-use names.

@@ -88,16 +88,16 @@ func TestTrust(t *testing.T) {
 		t.Errorf("at first: %v", m)
 	}
 	eventually(t, func() string {
-		points := n.TrustAnchors().Points
+		points := n.newResolverDesk().TrustAnchors().Points
 		if len(points) == 1 && len(points[0].Keys) == 1 && points[0].Keys[0].State == "valid" && !points[0].Checked.IsZero() {
 			return ""
 		}
 		return fmt.Sprintf("the root's key has not been seen: %+v", points)
 	})
-	if _, err := n.AddNegative(context.Background(), api.NegativeChange{Name: "broken", For: "200h"}); err == nil {
+	if _, err := n.newResolverDesk().AddNegative(context.Background(), api.NegativeChange{Name: "broken", For: "200h"}); err == nil {
 		t.Error("a negative trust anchor of 200 hours is taken")
 	}
-	if _, err := n.AddNegative(context.Background(), api.NegativeChange{Name: "broken", For: "2h", Reason: "a test"}); err != nil {
+	if _, err := n.newResolverDesk().AddNegative(context.Background(), api.NegativeChange{Name: "broken", For: "2h", Reason: "a test"}); err != nil {
 		t.Fatal(err)
 	}
 	if m := query(n); m.Rcode != dns.RcodeSuccess || m.AuthenticatedData || !hasEDE(m, dnswire.EDENegativeTrustAnchor) {
@@ -108,10 +108,10 @@ func TestTrust(t *testing.T) {
 	if m := query(n); m.Rcode != dns.RcodeSuccess {
 		t.Errorf("after a restart: %v", m)
 	}
-	if list := n.TrustAnchors().Negative; len(list) != 1 || list[0].Reason != "a test" || list[0].Until.IsZero() {
+	if list := n.newResolverDesk().TrustAnchors().Negative; len(list) != 1 || list[0].Reason != "a test" || list[0].Until.IsZero() {
 		t.Errorf("%+v", list)
 	}
-	if _, err := n.RemoveNegative(context.Background(), "broken"); err != nil {
+	if _, err := n.newResolverDesk().RemoveNegative(context.Background(), "broken"); err != nil {
 		t.Fatal(err)
 	}
 	if m := query(n); m.Rcode != dns.RcodeServerFailure {

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"pharos/internal/admin/api"
-	"pharos/internal/admin/config"
 	"pharos/internal/admin/telemetry"
 	"pharos/internal/authority/update"
 	"pharos/internal/authority/xfr"
@@ -34,17 +33,6 @@ func (n *Node) newUpdates() *updates.Updates {
 		Unreachable: func(name dnsname.Name, text string) { n.problem(forwardFailed, name.String(), text) },
 		Log:         n.log,
 	})
-}
-
-// rulesOf returns the rules of a zone.
-func rulesOf(c *config.Zone) update.Rules {
-	var rules update.Rules
-	for _, r := range c.Updates {
-		rules = append(rules, update.Rule{
-			Deny: r.Deny, Network: r.Network, Key: r.Key, Names: r.Names, Subtrees: r.Subtrees, Self: r.Self, Types: r.Types,
-		})
-	}
-	return rules
 }
 
 // updateZone answers an update. session is that of its signature, nil if it is not

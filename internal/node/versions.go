@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/admin/settings"
 	"pharos/internal/authority/journal"
 	"pharos/internal/authority/masterfile"
 	"pharos/internal/authority/zone"
@@ -123,7 +124,7 @@ func (from before) source(c *config.Zone, old *servedZone) *servedZone {
 	}
 	read := from.read
 	if read == nil {
-		read = from.images.Load(masterfile.Wanted{Origin: c.Name, File: c.File, Limits: readLimits(c)})
+		read = from.images.Load(masterfile.Wanted{Origin: c.Name, File: c.File, Limits: settings.Reading(c)})
 	}
 	s := fromFile(c, read.Source, from.remarks)
 	if read.Err != nil {

@@ -1,12 +1,12 @@
 // Package resolverdesk is what operators ask about the resolvers of a node and have done
-// to them, over the admin listener: what their caches hold, and what is known of other
-// servers.
+// to them, over the admin listener: what their caches hold, what is known of other
+// servers, and what is trusted.
 //
-// It says in the words of package api what packages rrcache and iterate know, and turns
+// It says in the words of package api what packages rrcache, iterate and custody know, and turns
 // what cannot be done into a refusal that says why. Which resolvers there are is the
 // node's (Config).
 //
-// Entry points: New; Desk.Cache: the calls for package api.
+// Entry points: New; Desk.Cache, Desk.Trust: the calls for package api.
 //
 // Concurrency: a Desk keeps nothing and may be used by many goroutines.
 package resolverdesk
@@ -23,6 +23,7 @@ import (
 	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
+	"pharos/internal/resolver/custody"
 	"pharos/internal/resolver/iterate"
 	"pharos/internal/resolver/rrcache"
 )
@@ -31,6 +32,8 @@ import (
 type Config struct {
 	// Resolvers gives each resolver to each.
 	Resolvers func(each func(Resolver))
+	Trust     *custody.Custody
+	Beliefs   func() Beliefs
 	Log       *slog.Logger
 }
 

@@ -93,6 +93,9 @@ type Config struct {
 	Peers []Peer
 
 	untold bool // see iterate.Config: for a measurement
+	// patience is how long a server asked over a connection is waited for at least: for
+	// tests that are not about time, on machines that are busy.
+	patience time.Duration
 }
 
 // Options of one question.
@@ -127,6 +130,7 @@ type Driver struct {
 	exchanges int64
 	inside    func(now time.Time, query []byte, tcp bool) []byte
 	discard   time.Duration
+	patience  time.Duration // see Config
 	due       chan rrcache.Question
 	over      chan struct{} // closed by the loop when it ends
 	links     *links
@@ -216,11 +220,11 @@ func start(cfg Config, carry func(open map[uint64]*exchange, port func() int) da
 			Routes: cfg.Routes, Minimise: cfg.Minimise, Reports: cfg.Reports, Subnets: cfg.Subnets, MixCase: cfg.MixCase, Aggressive: cfg.Aggressive,
 			Untold: cfg.untold, Validate: cfg.Validate, Anchors: cfg.Anchors, Negative: cfg.Negative, Private: cfg.Private,
 		}),
-		exchanges: int64(cfg.Exchanges), discard: cfg.Discard,
+		exchanges: int64(cfg.Exchanges), discard: cfg.Discard, patience: cfg.patience,
 		line:  fairness.New[ask](lineOf(cfg)),
 		due:   make(chan rrcache.Question, prefetchQueue),
 		over:  make(chan struct{}),
-		links: newLinks(cfg.Peers, cfg.Connections), trusted: newTrusted(cfg),
+		links: newLinks(cfg.Peers, cfg.Connections, cfg.patience), trusted: newTrusted(cfg),
 		watch: newStopwatch(),
 
 		questions: make(map[uint64]question),

@@ -50,7 +50,7 @@ func (d *Driver) send(s iterate.Send) {
 	x := d.newExchange(s.Exchange)
 	if isLinked(s) {
 		x.linked = &linked{driver: d, Send: s}
-		x.linked.ctx, x.linked.cancel = context.WithTimeout(context.Background(), s.Timeout)
+		x.linked.ctx, x.linked.cancel = context.WithTimeout(context.Background(), max(s.Timeout, d.patience))
 		d.running.Go(x.linked.run) // ended by its timeout, or by end
 		return
 	}

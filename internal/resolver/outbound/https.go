@@ -57,14 +57,14 @@ func (l *links) httpsTo(to linkTo) *httpsLink {
 	h := &httpsLink{
 		url: &url.URL{Scheme: "https", Host: p.Name, Path: p.Path},
 		transport: &http.Transport{
-			Protocols: &only, TLSClientConfig: l.tlsTo(to, tls.VersionTLS12, "h2"), TLSHandshakeTimeout: connectTimeout,
+			Protocols: &only, TLSClientConfig: l.tlsTo(to, tls.VersionTLS12, "h2"), TLSHandshakeTimeout: l.connect,
 			MaxConnsPerHost: httpsPerServer, IdleConnTimeout: encryptedIdle, MaxResponseHeaderBytes: maxFields,
 			DisableCompression: true, // the lengths of messages are padded for a reason
-			HTTP2:              &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
+			HTTP2:              &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: l.ping},
 			// The name is for TLS and HTTP. It is not looked up: the configuration has
 			// the address. Nor is there a proxy.
 			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				d := net.Dialer{Timeout: connectTimeout}
+				d := net.Dialer{Timeout: l.connect}
 				return d.DialContext(ctx, "tcp", to.at.String())
 			},
 		},

@@ -64,9 +64,11 @@ type links struct {
 	// Constant after newLinks.
 	peers []Peer
 	most  int // connections of all streams
-	ctx   context.Context
-	end   context.CancelFunc
-	work  sync.WaitGroup // goroutines that read
+	// pingTimeout and connectTimeout, or Config.patience if that is longer.
+	ping, connect time.Duration
+	ctx           context.Context
+	end           context.CancelFunc
+	work          sync.WaitGroup // goroutines that read
 
 	opened, reused, resumed, broken [iterate.DoQ + 1]atomic.Uint64
 
@@ -93,8 +95,8 @@ type LinkCounts struct {
 	Broken  uint64 // connections that failed, to be made or later
 }
 
-func newLinks(peers []Peer, most int) *links {
-	l := &links{most: most, streams: map[linkTo][]*stream{}, https: map[linkTo]*httpsLink{}, quics: map[linkTo]*quicLink{}}
+func newLinks(peers []Peer, most int, patience time.Duration) *links {
+	l := &links{most: most, ping: max(pingTimeout, patience), connect: max(connectTimeout, patience), streams: map[linkTo][]*stream{}, https: map[linkTo]*httpsLink{}, quics: map[linkTo]*quicLink{}}
 	l.ctx, l.end = context.WithCancel(context.Background())
 	for _, p := range peers {
 		p.TLS = p.TLS.Clone()

@@ -258,7 +258,7 @@ func TestEncryptedAtOnce(t *testing.T) {
 	for _, over := range secureTransports {
 		t.Run(over.String(), func(t *testing.T) {
 			s := listenSecure(t, over)
-			d := forwarding(t, s, over, Config{})
+			d := forwarding(t, s, over, Config{patience: time.Minute, Limits: iterate.Limits{Time: 2 * time.Minute}})
 			resolve(t, d, "first.test.")
 			var all sync.WaitGroup
 			const many = 50
@@ -284,7 +284,7 @@ func TestEncryptedAtOnce(t *testing.T) {
 // RFC 7766 §6.2.1.1: replies come in any order.
 func TestOutOfOrder(t *testing.T) {
 	s := listenSecure(t, iterate.DoT)
-	d := forwarding(t, s, iterate.DoT, Config{})
+	d := forwarding(t, s, iterate.DoT, Config{patience: time.Minute, Limits: iterate.Limits{Time: 2 * time.Minute}})
 	resolve(t, d, "first.test.")
 	s.mu.Lock()
 	s.hold = 10
@@ -372,7 +372,7 @@ func TestNotAReply(t *testing.T) {
 // test server takes one question per connection, so this one is another.
 func TestTCPIsReused(t *testing.T) {
 	s := listenSecure(t, iterate.Do53)
-	l := newLinks(nil, 10)
+	l := newLinks(nil, 10, 0)
 	defer l.close()
 	for i := range 5 {
 		query := dnswire.AppendQuery(nil, dnswire.QuerySpec{ID: uint16(1000 + i), Name: dnsname.MustParse("www.test."), Type: rdata.TypeA, Class: rdata.ClassIN})
@@ -391,7 +391,7 @@ func TestTCPIsReused(t *testing.T) {
 // At the limit the connection that is idle for longest makes room; when none is,
 // the exchange fails.
 func TestConnectionLimit(t *testing.T) {
-	l := newLinks(nil, 2)
+	l := newLinks(nil, 2, 0)
 	defer l.close()
 	ask := func(s *secure, wait time.Duration) error {
 		ctx, cancel := context.WithTimeout(t.Context(), wait)

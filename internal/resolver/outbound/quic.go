@@ -100,10 +100,10 @@ func (q *quicLink) connection() (c *quicConn, reused bool) {
 	q.conn = c
 	q.links.work.Go(func() { // ends with the handshake
 		defer close(c.ready)
-		ctx, cancel := context.WithTimeout(q.links.ctx, connectTimeout)
+		ctx, cancel := context.WithTimeout(q.links.ctx, q.links.connect)
 		defer cancel()
 		c.conn, c.err = quic.DialAddr(ctx, q.to.at.String(), q.links.tlsTo(q.to, tls.VersionTLS13, "doq"), &quic.Config{
-			HandshakeIdleTimeout: connectTimeout, MaxIdleTimeout: encryptedIdle,
+			HandshakeIdleTimeout: q.links.connect, MaxIdleTimeout: encryptedIdle,
 			MaxIncomingStreams: -1, MaxIncomingUniStreams: -1, // RFC 9250 §4.2: the client opens them
 			InitialStreamReceiveWindow: quicStreamWindow, MaxStreamReceiveWindow: quicMaxStreamWindow,
 			InitialConnectionReceiveWindow: quicConnWindow, MaxConnectionReceiveWindow: quicMaxConnWindow,

@@ -100,7 +100,7 @@ func (l *links) openLocked(to linkTo) *stream {
 	if l.count >= l.most && !l.evictLocked() {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(l.ctx, connectTimeout)
+	ctx, cancel := context.WithTimeout(l.ctx, l.connect)
 	s := &stream{links: l, to: to, ready: make(chan struct{}), stop: cancel, waiting: map[uint16]chan []byte{}, lastID: uint16(rand.Uint32())}
 	l.streams[to] = append(l.streams[to], s)
 	l.count++

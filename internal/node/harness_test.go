@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -72,7 +73,7 @@ func (f folder) config(rest string) string {
 // start runs a node until the test ends, or until stop is called.
 func start(t *testing.T, config string) (n *Node, stop func()) {
 	t.Helper()
-	n, err := New(Options{Config: config, Log: slog.New(slog.NewTextHandler(testLog{t}, nil))})
+	n, err := New(Options{Config: config, Log: slog.New(slog.NewTextHandler(newTestLog(t), nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,11 +95,30 @@ func start(t *testing.T, config string) (n *Node, stop func()) {
 	return n, stop
 }
 
-// testLog sends a node's log to the test's.
-type testLog struct{ t *testing.T }
+// testLog sends a node's log to the test's, as long as that runs: the embedded store has
+// goroutines that outlive its end by a moment.
+type testLog struct {
+	t    *testing.T
+	mu   sync.Mutex
+	over bool
+}
 
-func (l testLog) Write(p []byte) (int, error) {
-	l.t.Log(strings.TrimSpace(string(p)))
+func newTestLog(t *testing.T) *testLog {
+	l := &testLog{t: t}
+	t.Cleanup(func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.over = true
+	})
+	return l
+}
+
+func (l *testLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.over {
+		l.t.Log(strings.TrimSpace(string(p)))
+	}
 	return len(p), nil
 }
 
@@ -139,7 +159,7 @@ func summary(m *dnswire.Message) string {
 // eventually waits until holds returns "", and fails with what it returned last.
 func eventually(t *testing.T, holds func() string) {
 	t.Helper()
-	deadline, tick := time.After(10*time.Second), time.NewTicker(2*time.Millisecond)
+	deadline, tick := time.After(time.Minute), time.NewTicker(2*time.Millisecond)
 	defer tick.Stop()
 	for {
 		missing := holds()

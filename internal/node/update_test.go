@@ -108,7 +108,7 @@ zones:
 
 func startWith(t *testing.T, config string, m *memory) (*Node, *memory) {
 	t.Helper()
-	n, err := New(Options{Config: config, Log: slog.New(slog.NewTextHandler(testLog{t}, nil))})
+	n, err := New(Options{Config: config, Log: slog.New(slog.NewTextHandler(newTestLog(t), nil))})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -105,7 +105,7 @@ func (a *arena) probeFor(s *peer.Server, count *atomic.Int64, length time.Durati
 func pharosProbes(binary string, members, port int) peer.Program {
 	return peer.Pharos(binary, func(j peer.Job) string {
 		var b strings.Builder
-		fmt.Fprintf(&b, "data: data\nlog: {level: error}\nstore: {enabled: false}\nlisten: {admin: \"127.0.0.1:%d\"}\nresolver: {allow: []}\npools:\n", j.Admin)
+		fmt.Fprintf(&b, "data: data\nlog: {level: error}\nstore: {enabled: false}\nlisten: {dns: [\"127.0.0.1:%d\"], admin: \"127.0.0.1:%d\"}\nresolver: {allow: []}\npools:\n", j.Port, j.Admin)
 		for i := range members {
 			if i%membersOfPool == 0 {
 				fmt.Fprintf(&b, "  - name: p%d\n    check: {type: tcp, interval: %v}\n    members:\n", i/membersOfPool, probeInterval)

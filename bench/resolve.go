@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -52,7 +53,7 @@ func (a *arena) resolvers(work string, rounds int, cfg tree.Config, measure func
 	}
 	defer t.Close()
 	return a.hold(work, contest{
-		programs: programs, rounds: rounds, job: peer.Job{Target: tree.Root.String()},
+		programs: programs, rounds: rounds, job: peer.Job{Target: t.Root().String()},
 		start: func() { t.Cut(false) },
 		ready: func(s *peer.Server) error {
 			told, err := tree.Ask(a.ctx, tree.Load{Server: address(s), First: 1 << 23, Count: 1, Domains: 7, Workers: 1})
@@ -123,9 +124,9 @@ func (a *arena) cold() ([]table.Row, error) {
 func (a *arena) bulk() ([]table.Row, error) {
 	count, domains := a.fewer(100_000), a.fewer(20_000)
 	samples := &table.Samples{}
-	unbound, err := a.resolvers("bulk", min(a.o.rounds, 3), tree.Config{RTT: 20 * time.Millisecond, TTL: 86400}, func(_ *tree.Tree, s *peer.Server, _ *table.Samples) error {
+	unbound, err := a.resolvers("bulk", min(a.o.rounds, 3), tree.Config{RTT: 20 * time.Millisecond, TTL: 86400}, func(t *tree.Tree, s *peer.Server, _ *table.Samples) error {
 		if s.Name == table.Own { // the server is not what is measured
-			return a.bulkOwn(count, domains, samples)
+			return a.bulkOwn(t.Root(), count, domains, samples)
 		}
 		_, spent, err := a.askAll(s, tree.Load{Count: count, Domains: domains, Workers: bulkAtOnce})
 		if err != nil {
@@ -145,7 +146,7 @@ func (a *arena) bulk() ([]table.Row, error) {
 const bulkAtOnce = 500
 
 // bulkOwn runs the command and checks what it wrote.
-func (a *arena) bulkOwn(count, domains int, samples *table.Samples) error {
+func (a *arena) bulkOwn(root netip.AddrPort, count, domains int, samples *table.Samples) error {
 	dir, err := os.MkdirTemp(a.dir, "bulk-")
 	if err != nil {
 		return err
@@ -155,7 +156,7 @@ func (a *arena) bulkOwn(count, domains int, samples *table.Samples) error {
 	for i := range count {
 		names.WriteString(tree.Name(i, domains) + "\n")
 	}
-	hints := fmt.Sprintf(". 3600000 NS ns.root-bench.\nns.root-bench. 3600000 A %v\n", tree.Root.Addr())
+	hints := fmt.Sprintf(". 3600000 NS ns.root-bench.\nns.root-bench. 3600000 A %v\n", root.Addr())
 	for file, text := range map[string]string{"names.txt": names.String(), "root.hints": hints} {
 		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o644); err != nil {
 			return err

@@ -150,8 +150,8 @@ func check(m *dns.Msg, host int) string {
 	if m.Rcode != dns.RcodeSuccess || len(m.Answer) != 1 {
 		return fmt.Sprintf("%s: %s with %d records", m.Question[0].Name, dns.RcodeToString[m.Rcode], len(m.Answer))
 	}
-	if a, ok := m.Answer[0].(*dns.A); !ok || a.A.String() != address(host).String() {
-		return fmt.Sprintf("%s: %s, want %v", m.Question[0].Name, m.Answer[0], address(host))
+	if a, ok := m.Answer[0].(*dns.A); !ok || a.A.String() != hostAddress(host).String() {
+		return fmt.Sprintf("%s: %s, want %v", m.Question[0].Name, m.Answer[0], hostAddress(host))
 	}
 	return ""
 }

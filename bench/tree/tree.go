@@ -9,6 +9,8 @@
 //	127.53.2.1  ... .20       the domains     h0.d0.t0. ...
 //	127.53.3.1                slow.tN.        NXDOMAIN, after a second
 //
+// or on 127.54 and so on where another tree has those.
+//
 // It owns the sockets and what is said on them, and clients that ask and check
 // (client.go). It measures nothing. Everything follows from the name: there is no zone
 // to load, and any number of domains and hosts.
@@ -27,6 +29,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/miekg/dns"
@@ -41,8 +44,12 @@ const (
 // Port is that of every server: resolvers ask no other.
 const Port = 53
 
-// Root is the address of the root's server.
-var Root = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 53, 0, 1}), Port)
+// The second octet of a tree's addresses is the first of these that is free: trees of
+// two runs can stand beside each other.
+const (
+	firstNetwork = 53
+	lastNetwork  = 99
+)
 
 // Config says how the tree answers.
 type Config struct {
@@ -54,6 +61,7 @@ type Config struct {
 // Tree is the servers.
 type Tree struct {
 	cfg     Config
+	network byte // second octet of all addresses
 	conns   []*net.UDPConn
 	running sync.WaitGroup
 	silent  atomic.Bool
@@ -62,11 +70,28 @@ type Tree struct {
 
 // Serve starts the servers. It needs the right to use port 53.
 func Serve(cfg Config) (*Tree, error) {
-	t := &Tree{cfg: cfg}
-	type level struct{ net, count byte }
+	for network := byte(firstNetwork); ; network++ {
+		t, err := serveOn(cfg, network)
+		if !errors.Is(err, syscall.EADDRINUSE) || network == lastNetwork {
+			return t, err
+		}
+	}
+}
+
+// Root returns the address of the root's server.
+func (t *Tree) Root() netip.AddrPort { return netip.AddrPortFrom(t.address(0, 0), Port) }
+
+// address returns that of a server of a level.
+func (t *Tree) address(level, index int) netip.Addr {
+	return netip.AddrFrom4([4]byte{127, t.network, byte(level), byte(index + 1)})
+}
+
+func serveOn(cfg Config, network byte) (*Tree, error) {
+	t := &Tree{cfg: cfg, network: network}
+	type level struct{ net, count int }
 	for _, l := range []level{{0, 1}, {1, tlds}, {2, hosts}, {3, 1}} {
 		for i := range l.count {
-			at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 53, l.net, i + 1}), Port)
+			at := netip.AddrPortFrom(t.address(l.net, i), Port)
 			conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(at))
 			if err != nil {
 				t.Close()
@@ -74,7 +99,7 @@ func Serve(cfg Config) (*Tree, error) {
 			}
 			_ = conn.SetReadBuffer(4 << 20) // as much as the system allows
 			t.conns = append(t.conns, conn)
-			t.running.Go(func() { t.serve(conn, int(l.net), int(i)) }) // ended by Close
+			t.running.Go(func() { t.serve(conn, l.net, i) }) // ended by Close
 		}
 	}
 	return t, nil
@@ -135,16 +160,16 @@ func (t *Tree) answer(q *dns.Msg, level, index int) *dns.Msg {
 	case level == 0 && name == "." && qtype == dns.TypeNS:
 		m.Authoritative = true
 		m.Answer = append(m.Answer, record(". 86400 NS ns.root-bench."))
-		m.Extra = append([]dns.RR{record("ns.root-bench. 86400 A 127.53.0.1")}, m.Extra...)
+		m.Extra = append([]dns.RR{record("ns.root-bench. 86400 A " + t.address(0, 0).String())}, m.Extra...)
 	case level == 0 && len(labels) > 0 && number(labels[len(labels)-1], "t") >= 0:
-		refer(m, labels[len(labels)-1]+".", [4]byte{127, 53, 1, byte(number(labels[len(labels)-1], "t")%tlds + 1)})
+		refer(m, labels[len(labels)-1]+".", t.address(1, number(labels[len(labels)-1], "t")%tlds))
 	case level == 1 && len(labels) > 1 && labels[len(labels)-2] == "slow":
-		refer(m, "slow."+labels[len(labels)-1]+".", [4]byte{127, 53, 3, 1})
+		refer(m, "slow."+labels[len(labels)-1]+".", t.address(3, 0))
 	case level == 1 && len(labels) > 1 && number(labels[len(labels)-2], "d") >= 0:
-		refer(m, strings.Join(labels[len(labels)-2:], ".")+".", [4]byte{127, 53, 2, byte(number(labels[len(labels)-2], "d")%hosts + 1)})
+		refer(m, strings.Join(labels[len(labels)-2:], ".")+".", t.address(2, number(labels[len(labels)-2], "d")%hosts))
 	case level == 2 && len(labels) == 3 && number(labels[0], "h") >= 0 && qtype == dns.TypeA:
 		m.Authoritative = true
-		m.Answer = append(m.Answer, record(fmt.Sprintf("%s %d A %s", q.Question[0].Name, t.cfg.TTL, address(number(labels[0], "h")))))
+		m.Answer = append(m.Answer, record(fmt.Sprintf("%s %d A %s", q.Question[0].Name, t.cfg.TTL, hostAddress(number(labels[0], "h")))))
 	default:
 		m.Authoritative = true
 		zone := "."
@@ -159,9 +184,9 @@ func (t *Tree) answer(q *dns.Msg, level, index int) *dns.Msg {
 	return m
 }
 
-func refer(m *dns.Msg, zone string, to [4]byte) {
+func refer(m *dns.Msg, zone string, to netip.Addr) {
 	m.Ns = append(m.Ns, record(zone+" 86400 NS ns."+zone))
-	m.Extra = append([]dns.RR{record("ns." + zone + " 86400 A " + netip.AddrFrom4(to).String())}, m.Extra...)
+	m.Extra = append([]dns.RR{record("ns." + zone + " 86400 A " + to.String())}, m.Extra...)
 }
 
 func record(text string) dns.RR {
@@ -182,8 +207,8 @@ func number(label, prefix string) int {
 	return n
 }
 
-// address is that of host i.
-func address(i int) netip.Addr {
+// hostAddress is that of host i.
+func hostAddress(i int) netip.Addr {
 	return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
 }
 

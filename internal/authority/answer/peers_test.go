@@ -44,7 +44,7 @@ var peerServers = []peerServer{
 
 func knotConfig(dir string, port int, zones []peerZone) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "server:\n    rundir: %q\n    listen: 127.0.0.1@%d\n    tcp-workers: 1\n    udp-workers: 1\n    tcp-reuseport: off\ndatabase:\n    storage: %q\n", dir, port, dir)
+	fmt.Fprintf(&b, "server:\n    rundir: %q\n    listen: 127.0.0.1@%d\n    tcp-workers: 1\n    udp-workers: 1\n    tcp-reuseport: off\n    tcp-idle-timeout: 3600\n    tcp-io-timeout: 0\ndatabase:\n    storage: %q\n", dir, port, dir)
 	b.WriteString("template:\n  - id: default\n    journal-content: none\n    zonefile-sync: -1\n    semantic-checks: off\nzone:\n")
 	for _, z := range zones {
 		fmt.Fprintf(&b, "  - domain: %q\n    file: %q\n", z.origin, z.file)
@@ -68,6 +68,7 @@ func nsdConfig(dir string, port int, zones []peerZone) string {
     minimal-responses: yes
     rrl-ratelimit: 0
     tcp-query-count: 0
+    tcp-timeout: 3600
 remote-control:
     control-enable: no
 `, dir, port)
@@ -90,6 +91,8 @@ func bindConfig(dir string, port int, zones []peerZone) string {
     minimal-responses yes;
     dnssec-validation no;
     zero-no-soa-ttl no;
+    tcp-initial-timeout 1200;
+    tcp-idle-timeout 1200;
 };
 controls { };
 `, dir, port)

@@ -13,19 +13,20 @@ import (
 	"pharos/internal/serve/dnsserver"
 )
 
-// followRoutes has the resolvers ask the servers of next, where only those are others.
+// followRoutes has the resolvers take the routes of next, where those are others.
 func (n *Node) followRoutes(prev, next *Snapshot) {
 	if prev == nil {
 		return
 	}
 	follow := func(prev, next *config.Config, resolver *outbound.Driver) {
 		before, now := prev.Resolver.Routes, next.Resolver.Routes
-		if resolver == nil || reflect.DeepEqual(before, now) || !reflect.DeepEqual(config.RouteShapes(before), config.RouteShapes(now)) {
+		if resolver == nil || reflect.DeepEqual(before, now) {
 			return
 		}
 		var c outbound.Config
 		settings.AddRoutes(&c, now)
-		resolver.Reroute(c.Routes)
+		beliefs{root: n.rootCopy(next.Resolver)}.addTo(&c)
+		resolver.Reroute(c.Routes, c.Peers, c.Private)
 		n.log.Info("routes of the resolver changed; what was learnt through them is forgotten")
 	}
 	follow(prev.Config, next.Config, n.resolver)

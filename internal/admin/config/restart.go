@@ -1,10 +1,6 @@
 package config
 
-import (
-	"fmt"
-	"net/netip"
-	"slices"
-)
+import "fmt"
 
 // NeedsRestart says which changed keys are not in force before a restart.
 func NeedsRestart(old, now *Config) string {
@@ -25,7 +21,6 @@ func NeedsRestart(old, now *Config) string {
 		{"resolver.port", old.Resolver.Port, now.Resolver.Port},
 		{"resolver.cacheSize", old.Resolver.CacheSize, now.Resolver.CacheSize},
 		{"resolver.timeout", old.Resolver.Timeout, now.Resolver.Timeout},
-		{"resolver.routes (but for servers)", RouteShapes(old.Resolver.Routes), RouteShapes(now.Resolver.Routes)},
 		{"resolver.minTTL", old.Resolver.MinTTL, now.Resolver.MinTTL},
 		{"resolver.maxTTL", old.Resolver.MaxTTL, now.Resolver.MaxTTL},
 		{"resolver.maxNegativeTTL", old.Resolver.MaxNegativeTTL, now.Resolver.MaxNegativeTTL},
@@ -49,16 +44,4 @@ func NeedsRestart(old, now *Config) string {
 		return ""
 	}
 	return fmt.Sprintf("changes of %v take effect with the next start; the rest of the file is in force", keys)
-}
-
-// RouteShapes are routes without their plain servers: what cannot change while a resolver
-// is at work.
-func RouteShapes(routes []ResolverRoute) []ResolverRoute {
-	out := slices.Clone(routes)
-	for i := range out {
-		if len(out[i].Servers) > 0 {
-			out[i].Servers = []netip.AddrPort{}
-		}
-	}
-	return out
 }

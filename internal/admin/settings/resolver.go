@@ -2,6 +2,7 @@ package settings
 
 import (
 	"crypto/tls"
+	"fmt"
 	"time"
 
 	"pharos/internal/admin/config"
@@ -67,7 +68,7 @@ func AddRoutes(c *outbound.Config, routes []config.ResolverRoute) {
 			t := tlscert.Peer(s.TLS).Config()
 			t.MinVersion = tls.VersionTLS12
 			route.Encrypted = append(route.Encrypted, iterate.Server{AddrPort: s.Address, Over: Transports[s.Transport], Peer: len(c.Peers)})
-			c.Peers = append(c.Peers, outbound.Peer{TLS: t, Name: s.TLS.Name, Path: s.Path})
+			c.Peers = append(c.Peers, outbound.Peer{ID: fmt.Sprintf("%+v", s), TLS: t, Name: s.TLS.Name, Path: s.Path})
 		}
 		c.Routes = append(c.Routes, route)
 		if !r.Validate {

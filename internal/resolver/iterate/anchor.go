@@ -42,10 +42,7 @@ type anchors struct {
 }
 
 func newAnchors(cfg Config) anchors {
-	a := anchors{private: make(map[dnsname.Name]bool)}
-	for _, name := range cfg.Private {
-		a.private[name] = true
-	}
+	a := anchors{private: namesOf(cfg.Private)}
 	if len(cfg.Anchors) == 0 {
 		cfg.Anchors = RootAnchors()
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // Event is something that happened outside the machine: Ask, Arrived, Expired,
-// Failed or Trust.
+// Failed, Trust or Reroute.
 type Event interface{ event() }
 
 // Ask is a client's question. It is answered by exactly one Reply with the same

@@ -152,6 +152,8 @@ func (r *Resolver) Step(now time.Time, ev Event, acts []Action) []Action {
 		}
 	case Trust:
 		r.retrust(ev)
+	case Reroute:
+		r.reroute(ev)
 	case Failed:
 		if x := r.exchanges[ev.Exchange]; x != nil {
 			r.notSent(x, ev.Err)

@@ -38,6 +38,7 @@ type routes map[dnsname.Name]*route
 func newRoutes(list []Route) routes {
 	all := make(routes, len(list))
 	for _, r := range list {
+		r.Servers, r.Encrypted = slices.Clone(r.Servers), slices.Clone(r.Encrypted)
 		all[r.Zone] = &route{Route: r, cut: &rrcache.Delegation{Zone: r.Zone}, servers: r.all()}
 	}
 	return all
@@ -50,23 +51,6 @@ func (r Route) all() []Server {
 		servers = append(servers, plainServer(addr))
 	}
 	return servers
-}
-
-// Reroute has the routes among list whose zones had one before ask other plain servers
-// from now on. What was learnt below a route that has changed is forgotten: it was those
-// before that were believed. It belongs to the goroutine of Step.
-func (r *Resolver) Reroute(list []Route) {
-	for _, next := range list {
-		rt := r.routes[next.Zone]
-		if rt == nil || slices.Equal(rt.Servers, next.Servers) {
-			continue
-		}
-		rt.Servers = slices.Clone(next.Servers)
-		rt.servers = rt.all()
-		r.chains.known.clear()
-		r.denials.zones.clear()
-		r.cache.Flush(rrcache.Selection{Name: next.Zone, Tree: true})
-	}
 }
 
 // at returns the deepest route at or above name, nil if there is none.

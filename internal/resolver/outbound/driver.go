@@ -88,8 +88,8 @@ type Config struct {
 	// time: 512. At the limit the one that has been idle for longest makes room, or
 	// else an exchange fails at once.
 	Connections int
-	// Peers are the servers of Routes that are asked encrypted: those with the
-	// number of each in iterate.Server.Peer.
+	// Peers are the servers of Routes that are asked encrypted: those with the place of
+	// each in this list in iterate.Server.Peer.
 	Peers []Peer
 
 	untold bool // see iterate.Config: for a measurement
@@ -209,6 +209,8 @@ func start(cfg Config, carry func(open map[uint64]*exchange, port func() int) da
 	if cfg.Connections <= 0 {
 		cfg.Connections = 512
 	}
+	linked := newLinks(cfg.Connections, cfg.patience)
+	numbers := linked.setPeers(clock.Now(), cfg.Peers)
 	var seed [32]byte
 	cryptorand.Read(seed[:]) // never fails
 	d := &Driver{
@@ -217,14 +219,14 @@ func start(cfg Config, carry func(open map[uint64]*exchange, port func() int) da
 		resolver: iterate.New(iterate.Config{
 			Hints: cfg.Hints, Port: cfg.Port, NoIPv4: cfg.NoIPv4, NoIPv6: cfg.NoIPv6, Limits: cfg.Limits,
 			Rand: rand.New(rand.NewChaCha8(seed)), Cache: cfg.Cache,
-			Routes: cfg.Routes, Minimise: cfg.Minimise, Reports: cfg.Reports, Subnets: cfg.Subnets, MixCase: cfg.MixCase, Aggressive: cfg.Aggressive,
+			Routes: numbered(cfg.Routes, numbers), Minimise: cfg.Minimise, Reports: cfg.Reports, Subnets: cfg.Subnets, MixCase: cfg.MixCase, Aggressive: cfg.Aggressive,
 			Untold: cfg.untold, Validate: cfg.Validate, Anchors: cfg.Anchors, Negative: cfg.Negative, Private: cfg.Private,
 		}),
 		exchanges: int64(cfg.Exchanges), discard: cfg.Discard, patience: cfg.patience,
 		line:  fairness.New[ask](lineOf(cfg)),
 		due:   make(chan rrcache.Question, prefetchQueue),
 		over:  make(chan struct{}),
-		links: newLinks(cfg.Peers, cfg.Connections, cfg.patience), trusted: newTrusted(cfg),
+		links: linked, trusted: newTrusted(cfg),
 		watch: newStopwatch(),
 
 		questions: make(map[uint64]question),

@@ -51,13 +51,13 @@ func (l *links) httpsTo(to linkTo) *httpsLink {
 	if h := l.https[to]; h != nil || l.closed {
 		return h
 	}
-	p := l.peers[to.peer]
+	p := l.peerLocked(to)
 	var only http.Protocols
 	only.SetHTTP2(true) // RFC 8484 §5.2: the least that is recommended
 	h := &httpsLink{
 		url: &url.URL{Scheme: "https", Host: p.Name, Path: p.Path},
 		transport: &http.Transport{
-			Protocols: &only, TLSClientConfig: l.tlsTo(to, tls.VersionTLS12, "h2"), TLSHandshakeTimeout: l.connect,
+			Protocols: &only, TLSClientConfig: p.over(tls.VersionTLS12, "h2"), TLSHandshakeTimeout: l.connect,
 			MaxConnsPerHost: httpsPerServer, IdleConnTimeout: encryptedIdle, MaxResponseHeaderBytes: maxFields,
 			DisableCompression: true, // the lengths of messages are padded for a reason
 			HTTP2:              &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: l.ping},

@@ -52,7 +52,7 @@ type trusted struct {
 
 func newTrusted(cfg Config) *trusted {
 	t := &trusted{cfg: cfg}
-	t.setRoutes(cfg.Routes)
+	t.setRoutes(cfg.Routes, cfg.Peers, cfg.Private)
 	if len(cfg.Anchors) == 0 {
 		cfg.Anchors = iterate.RootAnchors()
 	}
@@ -60,26 +60,17 @@ func newTrusted(cfg Config) *trusted {
 	return t
 }
 
-func (t *trusted) setRoutes(routes []iterate.Route) {
+func (t *trusted) setRoutes(routes []iterate.Route, peers []Peer, private []dnsname.Name) {
 	cfg, h := t.cfg, sha256.New()
-	fmt.Fprintln(h, cfg.Validate, cfg.Aggressive, cfg.Port, sortedText(cfg.Hints), sortedText(cfg.Private))
+	fmt.Fprintln(h, cfg.Validate, cfg.Aggressive, cfg.Port, sortedText(cfg.Hints), sortedText(private))
 	for _, r := range routes {
 		fmt.Fprintln(h, r.Zone, r.Servers, r.Encrypted, r.Forward, r.First)
 	}
-	for _, p := range cfg.Peers {
-		fmt.Fprintln(h, p.Name, p.Path)
+	for _, p := range peers {
+		fmt.Fprintln(h, p.ID, p.Name, p.Path)
 	}
 	sum := [sha256.Size]byte(h.Sum(nil))
 	t.routes.Store(&sum)
-}
-
-// Reroute has the same routes as before ask other plain servers; see
-// iterate.Resolver.Reroute. It counts when it returns.
-func (d *Driver) Reroute(routes []iterate.Route) {
-	d.inLoop(func() {
-		d.trusted.setRoutes(routes)
-		d.resolver.Reroute(routes)
-	})
 }
 
 func (t *trusted) set(anchors []rdata.Record, negative []dnsname.Name) {

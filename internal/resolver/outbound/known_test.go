@@ -47,7 +47,7 @@ func TestTrustSum(t *testing.T) {
 			sum = d.TrustSum()
 			moved := route
 			moved.Servers = []netip.AddrPort{netip.MustParseAddrPort("127.0.0.2:53")}
-			d.Reroute([]iterate.Route{moved})
+			d.Reroute([]iterate.Route{moved}, nil, nil)
 			if d.TrustSum() == sum {
 				t.Error("servers that have changed are not in the sum")
 			}

@@ -15,6 +15,9 @@ import (
 // Peer is how a server is known that is asked over an encrypted transport. Who has
 // not proven to be it is told nothing.
 type Peer struct {
+	// ID tells peers apart: of two with the same one, the connections to the first are
+	// kept on when routes change. Empty: it is the same as no other.
+	ID string
 	// TLS has what is verified, and how; protocols (ALPN) and the cache of sessions
 	// are added here.
 	TLS *tls.Config
@@ -62,8 +65,7 @@ const (
 // (RFC 7766 §6.2.4).
 type links struct {
 	// Constant after newLinks.
-	peers []Peer
-	most  int // connections of all streams
+	most int // connections of all streams
 	// pingTimeout and connectTimeout, or Config.patience if that is longer.
 	ping, connect time.Duration
 	ctx           context.Context
@@ -77,6 +79,8 @@ type links struct {
 	count   int                   // of all streams
 	https   map[linkTo]*httpsLink // never more than there are peers
 	quics   map[linkTo]*quicLink  // likewise
+	peers   map[int]*peer         // by number
+	last    int                   // the number given out last
 	closed  bool
 }
 
@@ -95,14 +99,10 @@ type LinkCounts struct {
 	Broken  uint64 // connections that failed, to be made or later
 }
 
-func newLinks(peers []Peer, most int, patience time.Duration) *links {
-	l := &links{most: most, ping: max(pingTimeout, patience), connect: max(connectTimeout, patience), streams: map[linkTo][]*stream{}, https: map[linkTo]*httpsLink{}, quics: map[linkTo]*quicLink{}}
+func newLinks(most int, patience time.Duration) *links {
+	l := &links{most: most, ping: max(pingTimeout, patience), connect: max(connectTimeout, patience), streams: map[linkTo][]*stream{}, https: map[linkTo]*httpsLink{},
+		quics: map[linkTo]*quicLink{}, peers: map[int]*peer{}}
 	l.ctx, l.end = context.WithCancel(context.Background())
-	for _, p := range peers {
-		p.TLS = p.TLS.Clone()
-		p.TLS.ClientSessionCache = tls.NewLRUClientSessionCache(sessions)
-		l.peers = append(l.peers, p)
-	}
 	return l
 }
 
@@ -126,7 +126,12 @@ func (l *links) ask(ctx context.Context, s iterate.Send) (reply []byte, took tim
 
 // tlsTo returns what TLS to a peer is agreed on with, over a protocol.
 func (l *links) tlsTo(to linkTo, least uint16, protocol string) *tls.Config {
-	c := l.peers[to.peer].TLS.Clone()
+	return l.peer(to).over(least, protocol)
+}
+
+// over returns what TLS is agreed on with, over a protocol.
+func (p Peer) over(least uint16, protocol string) *tls.Config {
+	c := p.TLS.Clone()
 	c.NextProtos, c.MinVersion = []string{protocol}, max(c.MinVersion, least)
 	return c
 }

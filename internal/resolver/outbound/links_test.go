@@ -372,7 +372,7 @@ func TestNotAReply(t *testing.T) {
 // test server takes one question per connection, so this one is another.
 func TestTCPIsReused(t *testing.T) {
 	s := listenSecure(t, iterate.Do53)
-	l := newLinks(nil, 10, 0)
+	l := newLinks(10, 0)
 	defer l.close()
 	for i := range 5 {
 		query := dnswire.AppendQuery(nil, dnswire.QuerySpec{ID: uint16(1000 + i), Name: dnsname.MustParse("www.test."), Type: rdata.TypeA, Class: rdata.ClassIN})
@@ -391,7 +391,7 @@ func TestTCPIsReused(t *testing.T) {
 // At the limit the connection that is idle for longest makes room; when none is,
 // the exchange fails.
 func TestConnectionLimit(t *testing.T) {
-	l := newLinks(nil, 2, 0)
+	l := newLinks(2, 0)
 	defer l.close()
 	ask := func(s *secure, wait time.Duration) error {
 		ctx, cancel := context.WithTimeout(t.Context(), wait)

@@ -15,7 +15,6 @@ import (
 	"pharos/internal/cluster/state"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
-	"pharos/internal/dns/rdata"
 	"pharos/internal/traffic/geoip"
 	"pharos/internal/traffic/pool"
 	"pharos/internal/traffic/poolspec"
@@ -47,30 +46,14 @@ func (g *guide) follow(c *config.Steering) error {
 	return g.geo.Set(c.Database, networks)
 }
 
-// table returns the table of steered names. The configuration, or what applied them, has
-// checked them.
+// table returns the table of steered names.
 func (g *guide) table(names []state.Steer, pools *pool.Registry) *steer.Table {
 	specs := make([]steer.Spec, len(names))
 	for i := range names {
-		n := &names[i]
-		down, _ := steer.ParseDown(n.WhenDown)
-		s := steer.Spec{
-			Name: n.Name, Kind: n.Kind(), Pool: pools.Pool(n.Pool), WhenDown: down, Addresses: n.Fallback.Addresses,
-			TTL: rdata.TTL(n.TTL.Std() / time.Second), ShortTTL: rdata.TTL(n.ShortTTL.Std() / time.Second), Calm: n.Calm.Std(),
-		}
-		if n.Fallback.Pool != "" {
-			s.Fallback = pools.Pool(n.Fallback.Pool)
-		}
-		var errs [2]error
-		s.Filters, errs[0] = n.Chain()
-		s.Service, errs[1] = n.ServiceData()
-		if i := slices.IndexFunc(errs[:], func(err error) bool { return err != nil }); i >= 0 {
-			panic("BUG: " + errs[i].Error())
-		}
+		specs[i] = poolspec.Steered(&names[i], pools)
 		if g != nil {
-			s.Atlas, s.Latency, s.Elapsed = g.atlas, g.latency, g.elapsed
+			specs[i].Atlas, specs[i].Latency, specs[i].Elapsed = g.atlas, g.latency, g.elapsed
 		}
-		specs[i] = s
 	}
 	return steer.NewTable(specs)
 }

@@ -101,6 +101,20 @@ func ParseResources(name string, text []byte) (*state.Resources, error) {
 	return r, nil
 }
 
+// ParseDocument reads the text of a YAML document of another type than Config into what
+// into points to; check reports what is wrong between its values.
+func ParseDocument(name string, text []byte, into any, check func(state.Report)) error {
+	root, problems := readYAML(name, text)
+	if problems.Err() != nil {
+		return problems
+	}
+	if problems = document.Decode(name, root, into); problems.Err() == nil {
+		check((&checker{file: name, root: root, problems: problems}).fail)
+	}
+	problems.Sort()
+	return problems.Err()
+}
+
 // paths returns the names of files of a zone.
 func (z *Zone) paths() []*string {
 	paths := append([]*string{&z.File, &z.Names}, tlsPaths(z.Primaries, z.Transfer)...)

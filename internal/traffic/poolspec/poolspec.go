@@ -1,8 +1,8 @@
-// Package poolspec makes of a pool, as it is written, what packages pool and affinity
-// take. It owns nothing but the way from the one to the other; the written form has
-// been checked (package state).
+// Package poolspec makes of a pool and of a steered name, as they are written, what
+// packages pool, affinity and steer take. It owns nothing but the way from the one to the
+// other; the written form has been checked (package state).
 //
-// Entry points: Of, Affinities, PlaceOf.
+// Entry points: Of, Affinities, Steered, PlaceOf.
 //
 // Concurrency: functions without shared state.
 package poolspec
@@ -13,9 +13,11 @@ import (
 
 	"pharos/internal/cluster/state"
 	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/rdata"
 	"pharos/internal/traffic/affinity"
 	"pharos/internal/traffic/checkspec"
 	"pharos/internal/traffic/pool"
+	"pharos/internal/traffic/steer"
 )
 
 // Of returns pools as a registry takes them, for a node that stands here.
@@ -92,4 +94,24 @@ func hostOf(n dnsname.Name) string {
 		return ""
 	}
 	return n.String()
+}
+
+// Steered returns a steered name as a table of them takes it, but for what is of the node:
+// where clients are, what was measured, and the clock of loads.
+func Steered(n *state.Steer, pools *pool.Registry) steer.Spec {
+	down, _ := steer.ParseDown(n.WhenDown)
+	s := steer.Spec{
+		Name: n.Name, Kind: n.Kind(), Pool: pools.Pool(n.Pool), WhenDown: down, Addresses: n.Fallback.Addresses,
+		TTL: rdata.TTL(n.TTL.Std() / time.Second), ShortTTL: rdata.TTL(n.ShortTTL.Std() / time.Second), Calm: n.Calm.Std(),
+	}
+	if n.Fallback.Pool != "" {
+		s.Fallback = pools.Pool(n.Fallback.Pool)
+	}
+	var errs [2]error
+	s.Filters, errs[0] = n.Chain()
+	s.Service, errs[1] = n.ServiceData()
+	if err := errors.Join(errs[:]...); err != nil {
+		panic("BUG: " + err.Error()) // the configuration, or what applied them, has checked them
+	}
+	return s
 }

@@ -120,8 +120,20 @@ func (d *decision) trip(i int32) (trip time.Duration, estimated bool) {
 	if d.Client.Place == nil || !hasPoint(&d.Client.Place.Place) || !hasPoint(&m.Place) {
 		return 0, false
 	}
-	km := distance(&d.Client.Place.Place, &m.Place)
-	return time.Duration(km/kilometresPerMilli*float64(time.Millisecond)) + time.Microsecond, true
+	return tripOver(distance(&d.Client.Place.Place, &m.Place)), true
+}
+
+func tripOver(km float64) time.Duration {
+	return time.Duration(km/kilometresPerMilli*float64(time.Millisecond)) + time.Microsecond
+}
+
+// Expected returns how long a round trip between two places is expected to take, by their
+// distance; known is false without the coordinates of both.
+func Expected(a, b pool.Place) (trip time.Duration, known bool) {
+	if !hasPoint(&a) || !hasPoint(&b) {
+		return 0, false
+	}
+	return tripOver(distance(&a, &b)), true
 }
 
 // latency leaves out the members whose round trip is known to be longer than the shortest

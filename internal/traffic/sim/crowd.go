@@ -1,0 +1,196 @@
+package sim
+
+import (
+	"net/netip"
+	"time"
+
+	"pharos/internal/dns/rdata"
+	"pharos/internal/traffic/pool"
+	"pharos/internal/traffic/poolspec"
+	"pharos/internal/traffic/steer"
+)
+
+// crowd is the clients of one kind: those in one place, behind some resolvers.
+type crowd struct {
+	of        *Clients
+	most      float64 // requests per second at the busiest time
+	resolvers []resolver
+	pins      []pin // of those clients that keep what they have
+	trips     []time.Duration
+	gateway   time.Duration // to the gateway and back
+}
+
+// resolver keeps the answer that its clients share.
+type resolver struct {
+	addr    netip.Addr
+	answer  []int32 // servers, in the order of the records
+	until   time.Duration
+	turn    uint32 // resolvers hand the records out in turn, too
+	hasSome bool
+}
+
+// pin is an answer that a client keeps for itself.
+type pin struct {
+	answer []int32
+	first  uint32
+	until  time.Duration
+}
+
+// request is one under way.
+type request struct {
+	crowd     int32
+	server    int32
+	slot      int32  // among those that its server works on
+	during    int32  // what was happening to the server; -1: nothing
+	visit     uint32 // changes with each thing that ends what was planned for it
+	lane      uint32
+	tries     int
+	tried     [8]int // members of view
+	key       uint64
+	began     time.Duration // by its client
+	asked     time.Duration // by who has it
+	begun     time.Duration // by a worker
+	trips     time.Duration // on the network so far
+	view      *pool.View
+	load      *pool.MemberLoad
+	member    int
+	answer    []int32 // DNS: whom the client may ask
+	first     uint32
+	unsafe    bool // not to be repeated once it was sent
+	connected bool // the server has taken it
+	bad       bool // the server answers with an error
+}
+
+// maxTries is how many members a gateway tries at most, as in package httpproxy.
+const maxTries = 8
+
+func (w *world) addCrowds() {
+	w.crowds = make([]crowd, len(w.plan.Clients))
+	for i := range w.plan.Clients {
+		c, of := &w.crowds[i], &w.plan.Clients[i]
+		c.of, c.most = of, of.most()
+		c.resolvers = make([]resolver, of.Resolvers)
+		addr := of.network(i).Addr()
+		for j := range c.resolvers {
+			addr = addr.Next()
+			c.resolvers[j].addr = addr
+		}
+		c.pins = make([]pin, of.Clients*of.Pinned/100)
+		place := poolspec.PlaceOf(of.Place)
+		for j := range w.servers {
+			c.trips = append(c.trips, tripBetween(place, w.servers[j].place))
+		}
+		c.gateway = tripBetween(place, poolspec.PlaceOf(w.plan.Place))
+		w.comeLater(i)
+	}
+}
+
+// comeLater plans the next request of a crowd: by chance, at the rate of its busiest time.
+func (w *world) comeLater(i int) {
+	if most := w.crowds[i].most; most > 0 {
+		w.after(time.Duration(w.rng.ExpFloat64()/most*float64(time.Second)), event{kind: arrive, of: int32(i)})
+	}
+}
+
+// arrive begins a request of a crowd, or none: at other times than the busiest some of those
+// planned are left out (thinning, Lewis and Shedler 1979).
+func (w *world) arrive(i int) {
+	w.comeLater(i)
+	c := &w.crowds[i]
+	if w.rng.Float64()*c.most >= c.of.rateAt(w.now) {
+		return
+	}
+	id := w.newRequest()
+	r := &w.requests[id]
+	client := w.rng.IntN(c.of.Clients)
+	*r = request{crowd: int32(i), visit: r.visit, began: w.now, lane: uint32(client), unsafe: w.rng.IntN(100) < c.of.Writes}
+	if r.key = w.keys.Uint64(); w.pool.View().Spec().Hash.Key.Of <= pool.ClientPrefix {
+		r.key = uint64(i)<<32 | uint64(client)
+	}
+	w.noteBegan()
+	if w.variant.By == ByGateway {
+		r.trips = c.gateway
+		w.pass(id)
+		return
+	}
+	r.answer, r.first = w.lookUp(c, client)
+	w.connect(id)
+}
+
+func (w *world) newRequest() int32 {
+	if n := len(w.free); n > 0 {
+		id := w.free[n-1]
+		w.free = w.free[:n-1]
+		return id
+	}
+	w.requests = append(w.requests, request{})
+	return int32(len(w.requests) - 1)
+}
+
+// lookUp returns the answer that a client has, and the record that it begins with: of its
+// own if it keeps one, else from the cache of its resolver, else from the node.
+func (w *world) lookUp(c *crowd, client int) ([]int32, uint32) {
+	if client < len(c.pins) && w.now < c.pins[client].until {
+		return c.pins[client].answer, c.pins[client].first
+	}
+	r := &c.resolvers[client%len(c.resolvers)]
+	if !r.hasSome || w.now >= r.until {
+		w.resolve(c, r)
+	}
+	first := r.turn
+	r.turn++
+	if client < len(c.pins) {
+		c.pins[client] = pin{r.answer, first, w.now + c.of.PinFor.Std()}
+	}
+	return r.answer, first
+}
+
+// resolve asks the node, as a resolver does whose answer has expired.
+func (w *world) resolve(c *crowd, r *resolver) {
+	w.questions++
+	kind := rdata.TypeAAAA
+	if len(w.pool.View().V4.Order) > 0 || r.addr.Is4() && len(w.pool.View().V6.Order) == 0 {
+		kind = rdata.TypeA
+	}
+	turn := w.rule.Turn()
+	p, _ := w.rule.Prepare(kind, r.addr, turn, w.at())
+	var buf [steer.MaxLimit]uint16
+	r.answer = nil // those that keep the old one go on with it
+	for _, i := range p.Pick(turn, r.addr, buf[:0]) {
+		if m := p.Members[i]; m >= 0 {
+			r.answer = append(r.answer, int32(w.byAddress[p.View.Members[m].Address]))
+		}
+	}
+	keep := max(time.Duration(p.TTL)*time.Second, c.of.MinTTL.Std())
+	r.until, r.turn, r.hasSome = w.now+keep, 0, true
+}
+
+// connect has a client ask the next server of its answer.
+func (w *world) connect(id int32) {
+	r := &w.requests[id]
+	c := &w.crowds[r.crowd]
+	if r.tries >= min(c.of.Tries, len(r.answer)) {
+		w.fail(id)
+		return
+	}
+	to := r.answer[(int(r.first)+r.tries)%len(r.answer)]
+	r.tries++
+	r.trips += c.trips[to]
+	w.send(id, int(to))
+}
+
+// connectTimeout returns how long whoever sent a request waits for a connection.
+func (w *world) connectTimeout(r *request) time.Duration {
+	if w.variant.By == ByGateway {
+		return w.plan.Gateway.Connect.Std()
+	}
+	return w.crowds[r.crowd].of.Connect.Std()
+}
+
+// responseTimeout returns how long whoever sent a request waits for its response.
+func (w *world) responseTimeout(r *request) time.Duration {
+	if w.variant.By == ByGateway {
+		return w.plan.Gateway.Response.Std()
+	}
+	return w.crowds[r.crowd].of.Patience.Std()
+}

@@ -85,7 +85,8 @@ internal/traffic/affinity:      internal/traffic/pool internal/traffic/health in
 internal/traffic/steer:         internal/dns/dnsname internal/dns/rdata internal/traffic/pool internal/traffic/health internal/serve/admission
 internal/traffic/geoip:         internal/diskfile internal/traffic/steer internal/traffic/pool
 internal/traffic/checkspec:     internal/cluster/state internal/traffic/health
-internal/traffic/poolspec:      internal/cluster/state internal/dns/dnsname internal/traffic/affinity internal/traffic/checkspec internal/traffic/pool
+internal/traffic/poolspec:      internal/cluster/state internal/dns/dnsname internal/dns/rdata internal/traffic/affinity internal/traffic/checkspec internal/traffic/pool internal/traffic/steer
+internal/traffic/sim:           internal/cluster/state internal/cluster/document internal/dns/dnsname internal/dns/rdata internal/traffic/...
 internal/traffic/wheel:
 internal/traffic/roster:        internal/dns/rdata internal/traffic/pool
 internal/traffic/discover:      internal/dns/... internal/diskfile internal/cluster/state internal/traffic/pool internal/traffic/roster
@@ -126,7 +127,7 @@ internal/admin/resolverdesk:    internal/dns/... internal/resolver/anchor intern
 internal/admin/migrate:         internal/dns/dnsname internal/dns/rdata
 internal/admin/stubconf:        internal/dns/dnsname
 internal/admin/settings:        internal/dns/... internal/admin/config internal/authority/... internal/resolver/... internal/serve/ratelimit internal/proxy/...
-internal/admin/cli:             internal/admin/stubconf internal/dns/... internal/authority/zone internal/authority/sign internal/authority/skr internal/authority/journal internal/authority/gate internal/authority/masterfile internal/resolver/outbound internal/resolver/iterate internal/resolver/anchor internal/resolver/bulk internal/resolver/rrcache internal/admin/api internal/admin/explain internal/admin/migrate internal/cluster/document internal/diskfile
+internal/admin/cli:             internal/admin/stubconf internal/dns/... internal/authority/zone internal/authority/sign internal/authority/skr internal/authority/journal internal/authority/gate internal/authority/masterfile internal/resolver/outbound internal/resolver/iterate internal/resolver/anchor internal/resolver/bulk internal/resolver/rrcache internal/admin/api internal/admin/explain internal/admin/migrate internal/cluster/document internal/cluster/state internal/admin/config internal/traffic/sim internal/traffic/pool internal/diskfile
 
 internal/node:                  internal/...
 internal/arch:
@@ -155,7 +156,7 @@ var pure = []string{
 	"internal/authority/steered", "internal/authority/kasp", "internal/authority/skr", "internal/authority/bootstrap",
 	"internal/resolver/rrcache", "internal/resolver/cachefile", "internal/resolver/iterate", "internal/resolver/fairness", "internal/resolver/anchor", "internal/resolver/localroot", "internal/resolver/failures",
 	"internal/resolver/owncut", "internal/resolver/policy", "internal/resolver/localdata", "internal/resolver/dns64", "internal/resolver/rewrite",
-	"internal/traffic/health", "internal/traffic/checkspec", "internal/traffic/wheel", "internal/traffic/roster", "internal/traffic/poolspec", "internal/traffic/consistent", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/affinity", "internal/traffic/steer",
+	"internal/traffic/health", "internal/traffic/checkspec", "internal/traffic/wheel", "internal/traffic/roster", "internal/traffic/poolspec", "internal/traffic/consistent", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/affinity", "internal/traffic/steer", "internal/traffic/sim",
 	"internal/proxy/http1", "internal/proxy/route",
 	"internal/cluster/document", "internal/cluster/state",
 	"internal/serve/admission", "internal/serve/cookie", "internal/serve/ratelimit", "internal/serve/proxyheader",

@@ -85,7 +85,8 @@ every decision.`,
   pharos serve -c pharos.yaml             # run a node
   pharos check -c pharos.yaml             # look for mistakes before that
   pharos query www.example.com --trace    # every step of a lookup, from the root
-  pharos explain www.example.com          # why does the node answer what it answers?`,
+  pharos explain www.example.com          # why does the node answer what it answers?
+  pharos sim --example                    # a day of traffic, to try a change before making it`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          knownCommand,
@@ -102,6 +103,7 @@ every decision.`,
 		newQuery(), newResolve(p), newExplain(),
 		newStatus(), newPoolList("pools"), newPool(), newHealth(), newZoneList("zones"), newZone(p),
 		newApply(), newGet(), newDelete(), newReload(), newImport(), newResolver(), newCache(),
+		newSim(),
 		newVersion(),
 	)
 	return root

@@ -88,7 +88,7 @@ func (w *world) addCrowds() {
 // comeLater plans the next request of a crowd: by chance, at the rate of its busiest time.
 func (w *world) comeLater(i int) {
 	if most := w.crowds[i].most; most > 0 {
-		w.after(time.Duration(w.rng.ExpFloat64()/most*float64(time.Second)), event{kind: arrive, of: int32(i)})
+		w.after(time.Duration(w.coming.ExpFloat64()/most*float64(time.Second)), event{kind: arrive, of: int32(i)})
 	}
 }
 
@@ -97,13 +97,13 @@ func (w *world) comeLater(i int) {
 func (w *world) arrive(i int) {
 	w.comeLater(i)
 	c := &w.crowds[i]
-	if w.rng.Float64()*c.most >= c.of.rateAt(w.now) {
+	if w.coming.Float64()*c.most >= c.of.rateAt(w.now) {
 		return
 	}
 	id := w.newRequest()
 	r := &w.requests[id]
-	client := w.rng.IntN(c.of.Clients)
-	*r = request{crowd: int32(i), visit: r.visit, began: w.now, lane: uint32(client), unsafe: w.rng.IntN(100) < c.of.Writes}
+	client := w.coming.IntN(c.of.Clients)
+	*r = request{crowd: int32(i), visit: r.visit, began: w.now, lane: uint32(client), unsafe: w.coming.IntN(100) < c.of.Writes}
 	if r.key = w.keys.Uint64(); w.pool.View().Spec().Hash.Key.Of <= pool.ClientPrefix {
 		r.key = uint64(i)<<32 | uint64(client)
 	}
@@ -140,7 +140,11 @@ func (w *world) lookUp(c *crowd, client int) ([]int32, uint32) {
 	first := r.turn
 	r.turn++
 	if client < len(c.pins) {
-		c.pins[client] = pin{r.answer, first, w.now + c.of.PinFor.Std()}
+		keep := c.of.PinFor.Std()
+		if c.pins[client].until == 0 { // it has begun before the run, at any time
+			keep = time.Duration(w.rng.Float64() * float64(keep))
+		}
+		c.pins[client] = pin{r.answer, first, w.now + keep}
 	}
 	return r.answer, first
 }

@@ -3,6 +3,8 @@ package sim
 import (
 	"slices"
 	"time"
+
+	"pharos/internal/traffic/health"
 )
 
 // happening is one thing that happens to a server, and what came of it.
@@ -13,7 +15,7 @@ type happening struct {
 
 	seen     time.Duration // when a verdict took the member out; -1: none did
 	lastSent time.Duration // when a request was sent to it last
-	sent     uint64        // requests in the meantime
+	sent     spread        // requests in the meantime, by when
 	failed   uint64        // of requests that it was the last to have
 }
 
@@ -44,7 +46,7 @@ func (w *world) addHappenings() {
 
 // chance draws a time of that mean.
 func (w *world) chance(mean time.Duration) time.Duration {
-	return time.Duration(w.rng.ExpFloat64() * float64(mean))
+	return time.Duration(w.fate.ExpFloat64() * float64(mean))
 }
 
 func (w *world) addHappening(e *Event, server int, from, lasts time.Duration) time.Duration {
@@ -53,12 +55,20 @@ func (w *world) addHappening(e *Event, server int, from, lasts time.Duration) ti
 	return to
 }
 
+// takesOut reports whether the server is to have no traffic meanwhile.
+func (h *happening) takesOut() bool { return h.Does != "slow" && h.Does != "errors" }
+
 func (w *world) begin(i int) {
 	h := &w.happens[i]
 	s := &w.servers[h.server]
 	s.active = append(s.active, i)
-	if h.Does != "slow" && h.Does != "errors" {
+	if h.takesOut() {
 		w.noteUnwell(h)
+	}
+	for _, c := range w.checks {
+		if state := c.machine.State(); c.server == h.server && (state == health.Down || state == health.Draining) {
+			h.seen = w.now // by what has happened before
+		}
 	}
 	switch h.Does {
 	case "crash":

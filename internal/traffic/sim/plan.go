@@ -263,7 +263,10 @@ func (p *Plan) Variants() []Variant {
 	}
 	for i := range all {
 		v := &all[i]
-		if v.Policy == "" {
+		switch {
+		case v.By == PlainDNS:
+			v.Policy = "roundRobin" // there are no weights in an RRset
+		case v.Policy == "":
 			v.Policy = p.poolNamed(p.Pool).Policy
 		}
 		if v.Name != "" {
@@ -344,6 +347,31 @@ func (p *Plan) steerOf(v *Variant) *state.Steer {
 		s.Filters = []state.Filter{{Type: "weighted"}, {Type: "limit", Count: 32}}
 	}
 	return &s
+}
+
+// Adopt takes pools, steered names and the place of the node from a configuration. With
+// example the rest is that of Example: what happens to its three members then happens to the
+// first ones of the pool.
+func (p *Plan) Adopt(r state.Resources, place state.Place, example bool) {
+	p.Pools, p.Steer, p.Place = r.Pools, r.Steer, place
+	if p.Pool == "" && len(p.Pools) > 0 {
+		p.Pool = p.Pools[0].Name
+	}
+	played := p.poolNamed(p.Pool)
+	if !example || played == nil {
+		return
+	}
+	p.Title, p.Compare = "", nil
+	var events []Event
+	for _, e := range p.Events {
+		if at := strings.Index("abc", e.Member); at >= 0 && at < len(played.Members) {
+			e.Member = played.Members[at].Name
+			events = append(events, e)
+		} else if e.Member == "*" {
+			events = append(events, e)
+		}
+	}
+	p.Events = events
 }
 
 // Check reports what is wrong within a plan that is well formed.

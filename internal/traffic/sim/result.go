@@ -47,12 +47,14 @@ type EventResult struct {
 	For    document.Duration `json:"for"`
 	// Seen is after how long a verdict took the member out; below 0: none did.
 	Seen float64 `json:"seenMillis"`
-	// Gone is after how long the last request was sent to it. Converged: that was before
-	// the end of the event.
-	Gone      float64 `json:"goneMillis"`
-	Converged bool    `json:"converged"`
-	Sent      uint64  `json:"sent"`
-	Failed    uint64  `json:"failed"`
+	// Left is after how long 90 % of its traffic had left it, and Gone after how long all.
+	// Leaves and Ends: that was before the end of the event.
+	Left   float64 `json:"leftMillis"`
+	Leaves bool    `json:"leaves"`
+	Gone   float64 `json:"goneMillis"`
+	Ends   bool    `json:"ends"`
+	Sent   uint64  `json:"sent"`
+	Failed uint64  `json:"failed"`
 }
 
 // Window is what one part of the time has seen.
@@ -66,22 +68,26 @@ type Window struct {
 }
 
 // FailedPercent returns the part of requests that failed.
-func (r *Result) FailedPercent() float64 { return 100 * float64(r.Failed) / float64(max(r.Requests, 1)) }
-
-// Converged returns after how long the traffic had left the server that it took longest to
-// leave, of those that crashed, vanished or were drained; and from how many it never did.
-func (r *Result) Converged() (longest time.Duration, never int) {
-	for _, e := range r.Events {
-		switch {
-		case e.Does == "slow" || e.Does == "errors":
-		case !e.Converged:
-			never++
-		default:
-			longest = max(longest, time.Duration(e.Gone*float64(time.Millisecond)))
-		}
-	}
-	return longest, never
+func (r *Result) FailedPercent() float64 {
+	return 100 * float64(r.Failed) / float64(max(r.Requests, 1))
 }
+
+// Converged returns after how long 90 % of the traffic had left the server that it took
+// longest to leave, of those that crashed, vanished or were drained, and whether it left all
+// of them; and the same of all the traffic.
+func (r *Result) Converged() (left time.Duration, leaves bool, gone time.Duration, ends bool) {
+	leaves, ends = true, true
+	for _, e := range r.Events {
+		if e.Does == "slow" || e.Does == "errors" {
+			continue
+		}
+		left, gone = max(left, ofMillis(e.Left)), max(gone, ofMillis(e.Gone))
+		leaves, ends = leaves && e.Leaves, ends && e.Ends
+	}
+	return left, leaves, gone, ends
+}
+
+func ofMillis(ms float64) time.Duration { return time.Duration(ms * float64(time.Millisecond)) }
 
 // String tells the result in a line.
 func (r *Result) String() string {
@@ -158,21 +164,31 @@ func (w *world) sumServers(r *Result) {
 	}
 }
 
-// settlePart is the part of an event before its end in which it must have lost its traffic to count as
-// converged: a retry or a probing request of the end is none.
+// settlePart is the part of an event before its end in which traffic must have left to have
+// left at all.
 const settlePart = 20
 
 func (h *happening) result(w *world) EventResult {
+	lasts := h.to - h.from
 	e := EventResult{
-		Member: w.servers[h.server].name, Does: h.Does, At: document.Duration(h.from.Round(time.Second)), For: document.Duration((h.to - h.from).Round(time.Second)),
-		Sent: h.sent, Failed: h.failed, Seen: -1, Converged: true,
+		Member: w.servers[h.server].name, Does: h.Does, At: document.Duration(h.from.Round(time.Second)), For: document.Duration(lasts.Round(time.Second)),
+		Sent: h.sent.count, Failed: h.failed, Seen: -1,
 	}
 	if h.seen >= 0 {
 		e.Seen = millis(h.seen - h.from)
 	}
-	if h.lastSent >= 0 {
-		e.Gone = millis(h.lastSent - h.from)
-		e.Converged = h.lastSent < h.to-(h.to-h.from)/settlePart
-	}
+	left := min(h.sent.rateUntil(w.rateBefore(h)/10), max(h.lastSent-h.from, 0))
+	e.Left, e.Gone = millis(left), millis(max(h.lastSent-h.from, 0))
+	e.Leaves, e.Ends = left <= lasts-lasts/settlePart, h.lastSent-h.from <= lasts-lasts/settlePart
 	return e
+}
+
+// rateBefore returns how many requests in a second the server had in the window before
+// something happened to it, or a share of all if that was the first one.
+func (w *world) rateBefore(h *happening) float64 {
+	before := w.part(max(h.from-w.length, 0))
+	if before.unwell[h.server] {
+		return float64(before.requests) / float64(len(w.servers)) / w.length.Seconds()
+	}
+	return float64(before.sent[h.server]) / w.length.Seconds()
 }

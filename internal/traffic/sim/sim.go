@@ -41,9 +41,11 @@ const warmEach = 100 * time.Millisecond
 type world struct {
 	plan    *Plan
 	variant Variant
-	rng     *rand.Rand
 	now     time.Duration // since epoch
-	events  queue
+
+	// Streams of chance. Who comes and what happens is the same under every variant.
+	coming, fate, rng *rand.Rand
+	events            queue
 
 	registry *pool.Registry
 	pool     *pool.Pool
@@ -65,19 +67,27 @@ type world struct {
 // Run plays the plan under one variant. The plan must have passed Check.
 func Run(p *Plan, v Variant) *Result {
 	w := newWorld(p, v)
-	for w.events.len() > 0 {
-		e := w.events.pop()
-		if w.now = time.Duration(e.at); w.now > p.Length.Std() {
-			break
-		}
-		w.step(e)
-	}
+	w.play()
 	return w.result()
 }
 
+// play does everything that is due, until the end.
+func (w *world) play() {
+	for w.events.len() > 0 {
+		e := w.events.pop()
+		if w.now = time.Duration(e.at); w.now > w.plan.Length.Std() {
+			return
+		}
+		w.step(e)
+	}
+}
+
 func newWorld(p *Plan, v Variant) *world {
-	w := &world{plan: p, variant: v, rng: rand.New(rand.NewPCG(uint64(p.Seed), 0x70686172)), byAddress: map[netip.AddrPort]int{}, byTarget: map[health.Target]*checked{}}
-	w.keys = rand.NewZipf(w.rng, 1.1, 1, uint64(p.Keys-1))
+	w := &world{plan: p, variant: v, byAddress: map[netip.AddrPort]int{}, byTarget: map[health.Target]*checked{}}
+	for i, stream := range []**rand.Rand{&w.coming, &w.fate, &w.rng} {
+		*stream = rand.New(rand.NewPCG(uint64(p.Seed), uint64(i)))
+	}
+	w.keys = rand.NewZipf(w.coming, 1.1, 1, uint64(p.Keys-1))
 	specs := poolspec.Of(p.poolsOf(&v), p.Place)
 	for i := range specs {
 		for _, m := range specs[i].Members {

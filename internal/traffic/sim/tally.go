@@ -15,11 +15,11 @@ const windows = 288
 type tally struct {
 	began, failed, retried, questions, probes uint64
 
-	length   time.Duration // of a window
-	took     spread        // of all answers in time
-	parts    []window
-	served   []counts // by server
-	warming  bool
+	length  time.Duration // of a window
+	took    spread        // of all answers in time
+	parts   []window
+	served  []counts // by server
+	warming bool
 }
 
 // window is what is counted in one part of a run.
@@ -60,7 +60,7 @@ func (w *world) noteSent(r *request) {
 	r.during = -1
 	for _, i := range w.servers[r.server].active {
 		w.happens[i].lastSent = w.now
-		w.happens[i].sent++
+		w.happens[i].sent.add(w.now - w.happens[i].from)
 		r.during = int32(i)
 	}
 }
@@ -137,6 +137,25 @@ func bucketOf(d time.Duration) int {
 	high := bits.Len64(us) - 1
 	within := (us << 4 >> high) & 15
 	return min(high*16+int(within), 35*16-1)
+}
+
+// rateUntil returns until when there have been this many in a second, at least.
+func (s *spread) rateUntil(least float64) (until time.Duration) {
+	for i, n := range s.counts {
+		from, to := time.Duration(0), upTo(i)
+		if i > 0 {
+			from = upTo(i - 1)
+		}
+		if n > 1 && float64(n) >= least*(to-from).Seconds() {
+			until = to
+		}
+	}
+	return until
+}
+
+// upTo returns where a bucket ends.
+func upTo(i int) time.Duration {
+	return time.Duration(float64(17+i%16)/16*float64(uint64(1)<<(i/16))) * time.Microsecond
 }
 
 // quantile returns what a part q of all took at most; 0 if there are none.

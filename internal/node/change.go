@@ -137,6 +137,7 @@ func (n *Node) publishRead(cfg *config.Config, st *state.State, read reading) er
 			return err
 		}
 	}
+	n.overrides.Take(st.Resources().Overrides)
 	from := n.beside(prev)
 	if from.reading = read; prev == nil {
 		from.reading = readZones(cfg, nil, n.images, n.tellReading)

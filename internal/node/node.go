@@ -57,6 +57,7 @@ import (
 	"pharos/internal/serve/outgoing"
 	"pharos/internal/serve/updates"
 	"pharos/internal/traffic/discover"
+	"pharos/internal/traffic/overrides"
 	"pharos/internal/traffic/probe"
 )
 
@@ -80,6 +81,7 @@ type Options struct {
 type watching struct {
 	prober    *probe.Prober
 	discovery *discover.Driver
+	overrides *overrides.Driver
 }
 
 // Node is one running node.
@@ -168,6 +170,7 @@ func (n *Node) build(cfg *config.Config, o Options) error {
 	n.guide = n.newGuide()
 	n.prober = probe.New(probe.Config{OnChange: n.onHealth})
 	n.discovery = n.newDiscovery(filepath.Join(cfg.Data, "discovered.json"))
+	n.overrides = n.newOverrides(cfg.Data)
 	n.restoreVerdicts(cfg.Data)
 	n.images = masterfile.NewImages(filepath.Join(cfg.Data, "images"), n.log)
 	n.buildTransfers(cfg)
@@ -306,6 +309,7 @@ func (n *Node) Run(ctx context.Context, reload <-chan struct{}) error {
 	parts.Go(func() { n.watchFiles(background, reload) })
 	parts.Go(func() { n.followCatalogs(background) })
 	parts.Go(func() { n.warm(background) })
+	parts.Go(func() { n.overrides.Run(background) })
 	n.goLive()
 	parts.Go(func() { n.followStore(background) }) // beside the data plane, never before it
 	n.log.Info("serving", "config", n.path, "listeners", n.listeners())

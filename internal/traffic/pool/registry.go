@@ -171,7 +171,7 @@ func (r *Registry) Refresh(status func(health.Target) health.Status) int {
 
 // isStale reports whether m shows its target otherwise than s says.
 func (m *Member) isStale(s health.Status) bool {
-	return m.Notes != s.Notes || !m.drain && (m.State != s.State || !m.Since.Equal(s.Since))
+	return m.Notes != s.Notes || !m.isHeld() && (m.State != s.State || !m.Since.Equal(s.Since))
 }
 
 // publish makes v the view of p, with mu held or before anybody has r.

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"time"
@@ -154,16 +155,18 @@ func (v *View) ringAfter(prev *View) *consistent.Ring {
 
 func compileMember(spec Spec, m MemberSpec, status func(health.Target) health.Status, loads map[loadKey]*MemberLoad) Member {
 	target := spec.target(m)
+	weight := max(m.Weight, 1)
 	out := Member{
-		Name: m.name(), Address: target.Address, Weight: max(m.Weight, 1), Target: target,
+		Name: m.name(), Address: target.Address, Weight: cmp.Or(m.Override.Weight, weight), Target: target,
+		Override: m.Override, Configured: Configured{weight, m.Drain},
 		Tier: m.Tier, Capacity: m.Capacity, limit: m.Capacity, Bandwidth: m.Bandwidth, Place: m.Place, Host: m.Host,
 	}
 	out.id = consistent.ID(out.Name)
 	if status != nil {
 		out.setStatus(status(target))
 	}
-	if m.Drain {
-		out.drain, out.State, out.Since, out.Cause = true, health.Draining, time.Time{}, "drained in the configuration"
+	if out.isHeld() {
+		out.hold()
 	}
 	if out.Load = loads[loadKey{out.Name, out.Address}]; out.Load == nil {
 		out.Load = new(MemberLoad)
@@ -171,13 +174,13 @@ func compileMember(spec Spec, m MemberSpec, status func(health.Target) health.St
 	return out
 }
 
-// setStatus gives m the state of its target, unless the configuration drains it.
+// setStatus gives m the state of its target, unless it is held.
 func (m *Member) setStatus(s health.Status) {
 	m.Notes, m.Capacity = s.Notes, m.limit
 	if said := s.Report.Capacity; said > 0 && (m.limit == 0 || said < m.limit) {
 		m.Capacity = said
 	}
-	if !m.drain {
+	if !m.isHeld() {
 		m.State, m.Since, m.Cause = s.State, s.Since, s.Cause
 	}
 }

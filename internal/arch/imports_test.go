@@ -141,7 +141,7 @@ lab/judges:                     internal/dns/... internal/authority/... lab/simn
 lab/demo:                       internal/...
 lab/peers:
 lab/tools:
-lab/zonetest:                   internal/dns/... internal/authority/zone
+lab/zonetest:                   internal/dns/... internal/authority/zone internal/authority/sign
 cmd/pharos:                     internal/admin/cli internal/node lab/demo
 bench:                          internal/dns/... bench/... internal/traffic/...
 `

@@ -128,7 +128,7 @@ func TestLocalRootRefused(t *testing.T) {
 	signed := zonetest.Sign(t, ".", ". 1d SOA a.root. host.root. 1 1h 15m 1w 1h\n. NS a.root.\na.root. A 127.0.0.1\nzz. NS ns.zz.\nns.zz. A 127.0.0.1\n", zonetest.Signing{ZONEMD: []uint8{zonemd.SHA384}})
 	good, anchor := signed.Text, signed.DS
 	f := newFolder(t)
-	f.write("root", strings.Replace(good, "ns.zz.\t86400\tIN\tA\t127.0.0.1", "ns.zz.\t86400\tIN\tA\t127.0.0.2", 1))
+	f.write("root", strings.Replace(good, "ns.zz.\t300\tIN\tA\t127.0.0.1", "ns.zz.\t300\tIN\tA\t127.0.0.2", 1))
 	if text, _ := os.ReadFile(filepath.Join(f.path, "root")); string(text) == good {
 		t.Fatal("nothing was changed")
 	}
@@ -174,7 +174,7 @@ func TestLocalRootFromFile(t *testing.T) {
 			t.Errorf("DS of %s: %v", name, m)
 		}
 	}
-	f.write("root.zone", strings.Replace(good, "ns.zz.\t86400\tIN\tA\t127.0.0.1", "ns.zz.\t86400\tIN\tA\t127.0.0.2", 1))
+	f.write("root.zone", strings.Replace(good, "ns.zz.\t300\tIN\tA\t127.0.0.1", "ns.zz.\t300\tIN\tA\t127.0.0.2", 1))
 	eventually(t, func() string {
 		if r := n.newResolverDesk().TrustAnchors().LocalRoot; !r.Used || !strings.Contains(r.Problem, "digest") {
 			return fmt.Sprintf("a changed file: %+v", r)

@@ -158,7 +158,7 @@ func (n *Node) publishRead(cfg *config.Config, st *state.State, read reading) er
 	n.follow(prev, next)
 	n.reportProblems(next)
 	if next.read > largeRead {
-		go settle(next) // ends by itself, some milliseconds later
+		go settle(next, prev == nil) // ends by itself, some milliseconds later
 	}
 	return nil
 }

@@ -75,6 +75,7 @@ type Options struct {
 	Load   func(file string) (*config.Config, error)
 	Log    *slog.Logger // nil: as the configuration says, on standard error
 	Stdout io.Writer    // for an access log on stdout; nil: os.Stdout
+	Reader []string     // program that reads large zones again, see masterfile.ReadAside; none: the node does
 }
 
 // watching is what follows members and lists of them.
@@ -173,6 +174,7 @@ func (n *Node) build(cfg *config.Config, o Options) error {
 	n.overrides = n.newOverrides(cfg.Data)
 	n.restoreVerdicts(cfg.Data)
 	n.images = masterfile.NewImages(filepath.Join(cfg.Data, "images"), n.log)
+	n.images.ReadWith(o.Reader...)
 	n.buildTransfers(cfg)
 	n.aliases = n.openAliases("", cfg.Data, cfg.Alias)
 	n.keeping.open(cfg)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -22,6 +23,7 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
+		"webserver": webServer,
 		"pharos": func() {
 			os.Exit(cli.Run(os.Args[1:], os.Stdout, os.Stderr, cli.Programs{Serve: node.Serve, Stub: node.ServeStub, Check: node.Check, Lab: demo.Run, Resolver: node.Resolver, ExportKey: node.ExportKey}))
 		},
@@ -53,6 +55,12 @@ func TestMain(m *testing.M) {
 //	splitport NAME ADDRESS  sets a variable to the port of an address
 //	say NAME TEXT         has the member NAME of kind agent say something else
 //	waitmember MEMBER STATE [TEXT]  waits until the node shows POOL/MEMBER so
+//	exec webserver ADDRESS NAME     is an origin server in a process of its own
+//	behave ADDRESS [takes=D] [status=N]  makes a webserver behave otherwise
+//	visits N METHOD URL HOST        sends requests and prints how many had which status
+//	carryuntil MEMBER STATE URL HOST  sends requests until the node shows POOL/MEMBER so
+//	thirdfailure DNS NAME WEBSERVER URL  sees the third failed request change the answers
+//	killunderload N URL HOST WEBSERVER  kills a webserver under load, and prints what failed
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -61,6 +69,7 @@ func TestScripts(t *testing.T) {
 			"freeports": freePorts, "waitready": waitReady, "origin": origin, "readme": readme, "fetch": fetch, "edit": edit, "touch": touch,
 			"needpeers": needPeers, "guide": guide, "waitsigned": waitSigned, "keyfiles": keyFiles, "spread": spread, "server": server,
 			"member": member, "say": say, "serve": serve, "splitport": splitPort, "waitmember": waitMember,
+			"behave": behave, "carryuntil": carryUntil, "thirdfailure": thirdFailure, "killunderload": killUnderLoad, "visits": visits,
 		},
 	})
 }
@@ -136,9 +145,9 @@ func fetch(ts *testscript.TestScript, _ bool, args []string) {
 	resp, err := http.DefaultClient.Do(req)
 	ts.Check(err)
 	defer resp.Body.Close()
-	body := make([]byte, 4096)
-	n, _ := resp.Body.Read(body)
-	fmt.Fprintf(ts.Stdout(), "%s\n%s", resp.Status, body[:n])
+	body, err := io.ReadAll(resp.Body)
+	ts.Check(err)
+	fmt.Fprintf(ts.Stdout(), "%s\n%s", resp.Status, body)
 }
 
 func edit(ts *testscript.TestScript, _ bool, args []string) {

@@ -137,7 +137,6 @@ func (n *Node) publishRead(cfg *config.Config, st *state.State, read reading) er
 			return err
 		}
 	}
-	n.overrides.Take(st.Resources().Overrides)
 	from := n.beside(prev)
 	if from.reading = read; prev == nil {
 		from.reading = readZones(cfg, nil, n.images, n.tellReading)
@@ -147,7 +146,7 @@ func (n *Node) publishRead(cfg *config.Config, st *state.State, read reading) er
 		return err
 	}
 	next.reread = read != nil
-	n.prober.Set(next.pools.Targets())
+	n.probeTargets(next.pools)
 	next.pools.Refresh(n.prober.Status)
 	n.current.Store(next)
 	n.listed = listed
@@ -158,7 +157,7 @@ func (n *Node) publishRead(cfg *config.Config, st *state.State, read reading) er
 	n.follow(prev, next)
 	n.reportProblems(next)
 	if next.read > largeRead {
-		go settle(next, prev == nil) // ends by itself, some milliseconds later
+		go settle(next) // ends by itself, some milliseconds later
 	}
 	return nil
 }

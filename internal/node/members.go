@@ -36,8 +36,7 @@ func (n *Node) newTrafficDesk() *trafficdesk.Desk {
 	return &trafficdesk.Desk{
 		Registry:  func() *pool.Registry { return n.current.Load().pools },
 		Resources: func() *state.Resources { return n.current.Load().State.Resources() },
-		Prober:    n.prober, Discovery: n.discovery, Overrides: n.overrides,
-		Revision: func() uint64 { return n.current.Load().Revision },
+		Prober:    n.prober, Discovery: n.discovery, Beside: n.passive.Evidence,
 	}
 }
 

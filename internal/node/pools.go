@@ -9,6 +9,9 @@ import (
 	"pharos/internal/admin/config"
 	"pharos/internal/clock"
 	"pharos/internal/proxy/httpproxy"
+	"pharos/internal/traffic/passive"
+	"pharos/internal/traffic/pool"
+	"pharos/internal/traffic/probe"
 )
 
 // carrying is the gateway of a node.
@@ -16,6 +19,25 @@ type carrying struct {
 	gateway   *httpproxy.Server // nil without an address
 	gatewayOn []net.Listener
 	secret    []byte // that signs its cookies
+	passive   *passive.Driver
+}
+
+// newPassive returns what judges members by the traffic of the gateway.
+func (n *Node) newPassive() *passive.Driver {
+	return passive.New(passive.Config{
+		Pools: func() []*pool.Pool { return n.current.Load().pools.Pools() },
+		Grade: n.prober.Grade, Eject: n.prober.Eject,
+	})
+}
+
+// probeTargets has all targets of a registry probed, and no others.
+func (n *Node) probeTargets(r *pool.Registry) {
+	n.prober.Set(r.Targets())
+	var on []probe.Dependency
+	for _, d := range r.Dependencies() {
+		on = append(on, probe.Dependency{Name: d.Pool, Through: d.Through, Behind: d.Behind})
+	}
+	n.prober.Depend(on)
 }
 
 // openSecret reads the secret that signs cookies of the gateway, if there is one.

@@ -7,9 +7,6 @@
 //	GET    /metrics              Prometheus
 //	GET    /api/status           Status
 //	GET    /api/pools            []Pool
-//	GET    /api/pools/NAME       Pool
-//	GET    /api/overrides        []Override: what operators say of members at run time
-//	POST   /api/overrides        an OverrideRequest: Overridden
 //	GET    /api/health/history   ?about=&limit=: []HealthEvent, the newest first
 //	GET    /api/zones            []Zone
 //	GET    /api/zones/NAME/check      ZoneCheck: which serials other servers have
@@ -77,7 +74,6 @@ type Calls struct {
 	Trust   TrustCalls
 	Cache   CacheCalls
 	Health  HealthCalls
-	Members MemberCalls
 	Explain func(context.Context, ExplainRequest) (*explain.Explanation, error)
 	Objects func(ctx context.Context, kind string) ([]Object, error)
 	Apply   func(ctx context.Context, document []byte) (Applied, error)
@@ -163,10 +159,6 @@ type Member struct {
 	Cause    string    `json:"cause,omitempty"`
 	Eligible bool      `json:"eligible"`
 
-	// What an operator says at run time, over what is configured: see Override.
-	Configured *Configured `json:"configured,omitempty"` // nil: nothing was said
-	Override   *Override   `json:"override,omitempty"`
-
 	From        string        `json:"from,omitempty"` // the list it was discovered by; empty: the configuration
 	LastProbe   time.Time     `json:"last_probe,omitzero"`
 	LastLatency time.Duration `json:"last_latency_nanos,omitempty"`
@@ -174,6 +166,16 @@ type Member struct {
 	Agent       string        `json:"agent,omitempty"`      // what its agent has said
 	Certificate time.Time     `json:"certificate,omitzero"` // when the certificate it shows ends
 	Warning     string        `json:"warning,omitempty"`    // what somebody should look at although it is well
+
+	Share     int               `json:"share_permille"`             // of its weight that it has now
+	Traffic   map[string]uint32 `json:"traffic,omitempty"`          // what became of the requests to it, by outcome
+	Beside    string            `json:"beside_peers,omitempty"`     // what the last comparison with its peers has shown
+	InARow    int               `json:"failed_in_a_row,omitempty"`  // requests
+	Held      string            `json:"held,omitempty"`             // ejected or damped: it is down although probes may be good
+	HeldUntil time.Time         `json:"held_until,omitzero"`        // at least
+	Ejections int               `json:"ejections,omitempty"`        // that are not forgotten
+	Penalty   int               `json:"penalty,omitempty"`          // for coming and going, when it was last charged
+	AgentAt   string            `json:"agent_last_cause,omitempty"` // of an agent that is asked beside the check: its last answer
 }
 
 // ZoneCalls are what can be asked about one zone.
@@ -310,7 +312,6 @@ func Handler(calls Calls) http.Handler {
 	calls.Trust.routes(mux)
 	calls.Cache.routes(mux)
 	calls.Health.routes(mux)
-	calls.Members.routes(mux)
 	mux.HandleFunc("GET /api/explain", reply(calls.explain))
 	mux.HandleFunc("GET /api/objects", reply(func(r *http.Request) (any, error) {
 		return calls.Objects(r.Context(), r.FormValue("kind"))

@@ -16,11 +16,11 @@ import (
 
 func newPool() *cobra.Command {
 	c := &cobra.Command{
-		Use: "pool", Short: "Look at pools, and take members out of use and back",
-		Example: "  pharos pool list\n  pharos pool show web\n  pharos pool drain web a --wait\n  pharos pool resume web a",
+		Use: "pool", Short: "Look at pools and their members",
+		Example: "  pharos pool list\n  pharos pool show web",
 		Args:    knownCommand, RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newPoolList("list"), newPoolShow(), newPoolDrain(), newPoolDisable(), newPoolResume(), newPoolWeight())
+	c.AddCommand(newPoolList("list"), newPoolShow())
 	return c
 }
 
@@ -54,8 +54,11 @@ func stateText(p api.Pool, m api.Member) string {
 	if p.AllDown && m.Eligible {
 		return m.State + " (serving: all down)"
 	}
-	if o := m.Override; o != nil && o.Stage == "free" {
-		return m.State + " (free)"
+	if m.State == "poor" {
+		return fmt.Sprintf("poor (%.0f %%)", float64(m.Share)/10)
+	}
+	if m.Held != "" && m.State == "down" {
+		return "down (" + m.Held + ")"
 	}
 	return m.State
 }
@@ -79,14 +82,18 @@ what somebody should look at.`,
 	}
 	admin, output := adminFlag(c), outputFlag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		var p api.Pool
-		if err := admin.get(c.Context(), "/api/pools/"+url.PathEscape(args[0]), &p); err != nil {
+		var pools []api.Pool
+		if err := admin.get(c.Context(), "/api/pools", &pools); err != nil {
 			return err
 		}
-		return output.print(c.OutOrStdout(), p, func(w io.Writer) error { return writePool(w, p) })
-	}
-	c.ValidArgsFunction = func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-		return admin.completePools(c, args)
+		var names []string
+		for _, p := range pools {
+			if p.Name == args[0] {
+				return output.print(c.OutOrStdout(), p, func(w io.Writer) error { return writePool(w, p) })
+			}
+			names = append(names, p.Name)
+		}
+		return fmt.Errorf("there is no pool %q; there are: %s", args[0], cmp.Or(strings.Join(names, ", "), "none"))
 	}
 	return c
 }
@@ -104,11 +111,23 @@ func writePool(w io.Writer, p api.Pool) error {
 	}
 	for _, m := range p.Members {
 		fmt.Fprintf(w, "\n%s %s, weight %d\n  %s for %s: %s\n", m.Name, m.Address, m.Weight, stateText(p, m), since(m.Since), m.Cause)
-		if o := m.Override; o != nil {
-			fmt.Fprintf(w, "  by an operator: %s\n  as configured: %s\n", o.Text, configuredText(m.Configured))
-		}
 		if m.From != "" {
 			fmt.Fprintf(w, "  from %s\n", m.From)
+		}
+		if m.State == "poor" || m.Share != 1000 {
+			fmt.Fprintf(w, "  has %.1f %% of its weight now\n", float64(m.Share)/10)
+		}
+		if m.Held != "" {
+			fmt.Fprintf(w, "  held as %s until %s at least\n", m.Held, m.HeldUntil.UTC().Format(time.TimeOnly))
+		}
+		if m.Ejections > 0 || m.Penalty > 0 {
+			fmt.Fprintf(w, "  ejections not forgotten: %d; penalty for coming and going: %d\n", m.Ejections, m.Penalty)
+		}
+		if len(m.Traffic) > 0 {
+			fmt.Fprintf(w, "  requests: %s\n", trafficText(m))
+		}
+		if m.Beside != "" {
+			fmt.Fprintf(w, "  beside its peers: %s\n", m.Beside)
 		}
 		if !m.LastProbe.IsZero() {
 			fmt.Fprintf(w, "  last probe %s ago, %v: %s\n", since(m.LastProbe), m.LastLatency.Round(10*time.Microsecond), m.LastCause)
@@ -126,12 +145,20 @@ func writePool(w io.Writer, p api.Pool) error {
 	return nil
 }
 
-func configuredText(c *api.Configured) string {
-	text := fmt.Sprintf("weight %d", c.Weight)
-	if c.Drain {
-		text += ", drained"
+// outcomes are the words of api.Member.Traffic, in the order in which they are shown.
+var outcomes = []string{"answered", "doubtful", "erred", "unreached", "late", "broken"}
+
+func trafficText(m api.Member) string {
+	var parts []string
+	for _, o := range outcomes {
+		if n := m.Traffic[o]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, o))
+		}
 	}
-	return text
+	if m.InARow > 0 {
+		parts = append(parts, fmt.Sprintf("the last %d failed", m.InARow))
+	}
+	return strings.Join(parts, ", ")
 }
 
 func newHealth() *cobra.Command {

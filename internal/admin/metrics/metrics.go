@@ -144,6 +144,7 @@ func Gateway(c httpproxy.Counters, table *httpproxy.Table, emit func(telemetry.S
 			emit(Counter("http_pool_requests_total", "Requests carried to a pool, by class of status.", p.Requests[class].Load(), "pool", p.Name, "class", fmt.Sprint(class)))
 		}
 		emit(Counter("http_pool_retries_total", "Requests sent to another member of the pool.", p.Retries.Load(), "pool", p.Name))
+		emit(Counter("http_pool_second_opinions_total", "Requests sent to another member of the pool because the first one answered with an error.", p.Opinions.Load(), "pool", p.Name))
 	}
 }
 
@@ -169,6 +170,11 @@ func Health(c probe.Counters, pools []*pool.Pool, emit func(telemetry.Sample)) {
 			}
 			if m.Notes.Report.Loaded {
 				emit(Gauge("member_agent_load", "Load that the agent of a member reports; 1 is all it can do.", float64(m.Notes.Report.Load)/1000, "pool", v.Name, "member", m.Name))
+			}
+			emit(Gauge("member_share", "Part of its weight that a member has now; less than 1 while it is poor, in slow start, or as its agent asks.", float64(m.Share)/1000, "pool", v.Name, "member", m.Name))
+			emit(Gauge("member_held", "1 for a member that is ejected by traffic or held down by damping.", One(m.Notes.Held != health.NotHeld), "pool", v.Name, "member", m.Name))
+			for o, n := range m.Load.Gauge.Total() {
+				emit(Counter("member_requests_total", "Requests to a member, by what became of them.", uint64(n), "pool", v.Name, "member", m.Name, "outcome", health.Outcome(o).String()))
 			}
 			emit(Gauge("member_active", "Requests on a member now.", float64(m.Load.Active.Load()), "pool", v.Name, "member", m.Name))
 		}

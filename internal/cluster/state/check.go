@@ -32,6 +32,7 @@ func (r *Resources) Check(report Report) {
 			s.checkHosts(at, p, report)
 		}
 	}
+	r.checkDependencies(pools, report)
 	for i, t := range r.Routes {
 		pools.require(fmt.Sprintf("routes[%d].pool", i), t.Pool, report)
 	}
@@ -128,6 +129,7 @@ func (n *poolNames) require(path, pool string, report Report) {
 func (p *Pool) check(at string, report Report) {
 	p.Check.check(at+"check.", report)
 	p.checkPicking(at, report)
+	p.checkPassive(at, report)
 	if len(p.Members) == 0 && len(p.Discover) == 0 && p.Name != "" { // without a name it is no pool at all
 		report(at+"members", "the pool has no members", "name them, or a list of them under discover")
 	}

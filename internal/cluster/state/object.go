@@ -18,13 +18,11 @@ const (
 	KindPool  Kind = "pool"
 	KindSteer Kind = "steer"
 	KindRoute Kind = "route"
-	// KindOverride is what operators say of members; the configuration file has none.
-	KindOverride Kind = "override"
 )
 
 // Kinds are all kinds, in the order in which resources depend on each other:
 // what is referred to comes first.
-var Kinds = []Kind{KindPool, KindSteer, KindRoute, KindOverride}
+var Kinds = []Kind{KindPool, KindSteer, KindRoute}
 
 // ParseKind reads a kind as a person writes it: singular or plural.
 func ParseKind(text string) (Kind, error) {
@@ -33,7 +31,7 @@ func ParseKind(text string) (Kind, error) {
 			return k, nil
 		}
 	}
-	known := []string{string(KindPool), string(KindSteer), string(KindRoute), string(KindOverride)}
+	known := []string{string(KindPool), string(KindSteer), string(KindRoute)}
 	if near := document.Nearest(text, known); near != "" {
 		return "", fmt.Errorf("unknown kind %q; did you mean %q?", text, near)
 	}
@@ -58,7 +56,7 @@ func compareRefs(a, b Ref) int {
 	)
 }
 
-// Resource is one of *Pool, *Steer, *Route and *Override.
+// Resource is one of *Pool, *Steer and *Route.
 type Resource interface{ Key() string }
 
 // newResource returns an empty resource of kind k, or nil if there is no such kind.
@@ -70,8 +68,6 @@ func newResource(k Kind) Resource {
 		return new(Steer)
 	case KindRoute:
 		return new(Route)
-	case KindOverride:
-		return new(Override)
 	}
 	return nil
 }
@@ -83,8 +79,6 @@ func KindOf(r Resource) Kind {
 		return KindPool
 	case *Steer:
 		return KindSteer
-	case *Override:
-		return KindOverride
 	}
 	return KindRoute
 }
@@ -95,18 +89,15 @@ func DecodeObject(file string, k Kind, root *document.Node) (Resource, *document
 	r := newResource(k)
 	if r == nil {
 		p := &document.Problems{}
-		p.Add(document.Problem{File: file, Text: fmt.Sprintf("unknown kind %q", k), Remedy: "want one of pool, steer, route, override"})
+		p.Add(document.Problem{File: file, Text: fmt.Sprintf("unknown kind %q", k), Remedy: "want one of pool, steer, route"})
 		return nil, p
 	}
 	problems := document.Decode(file, root, r)
-	report := func(path, text, remedy string) {
-		at := root.At(path)
-		problems.Add(document.Problem{File: file, Line: at.Line, Column: at.Column, Path: path, Text: text, Remedy: remedy})
-	}
-	if o, ok := r.(*Override); ok {
-		o.check("", report)
-	}
 	if p, ok := r.(*Pool); ok {
+		report := func(path, text, remedy string) {
+			at := root.At(path)
+			problems.Add(document.Problem{File: file, Line: at.Line, Column: at.Column, Path: path, Text: text, Remedy: remedy})
+		}
 		p.check("", report)
 		p.Check.checkApplied("check.", report)
 		for i := range p.Discover {

@@ -72,6 +72,8 @@ type Check struct {
 	Timeout document.Duration `json:"timeout" min:"1ms" max:"1h" example:"250ms"`
 	// StartGrace is how long the failures of a new member do not count: it is still starting.
 	StartGrace document.Duration `json:"startGrace" default:"0s" min:"0s" max:"1h" example:"30s"`
+	// Damping holds members down that come and go.
+	Damping CheckDamping `json:"damping"`
 	// Rise is how many probes in a row must pass before a member is Up.
 	Rise int `json:"rise" default:"2" min:"1" max:"100" example:"3"`
 	// Fall is how many probes in a row must fail before a member is Down.
@@ -129,6 +131,28 @@ type CheckCommand struct {
 	Folder string `json:"folder" format:"file" default:"/" example:"/var/lib/pharos"`
 	// Environment are more variables, each NAME=value.
 	Environment []string `json:"environment" max:"64" example:"[PGCONNECT_TIMEOUT=1]"`
+}
+
+// CheckDamping holds a member down that comes and goes (the idea of RFC 2439): each time
+// that probes find it down costs it a penalty of 1000, which halves each HalfLife. From
+// Suppress on it stays down, though probes are good, until less than Reuse is left.
+type CheckDamping struct {
+	// HalfLife is the time in which half of a penalty is forgotten.
+	HalfLife document.Duration `json:"halfLife" default:"1m" min:"1s" max:"1h" example:"15m"`
+	// Suppress is the penalty from which on a member is held down. 0: never.
+	Suppress int `json:"suppress" default:"3000" min:"0" max:"100000" example:"2000"`
+	// Reuse is the penalty below which it is used again. It is less than Suppress.
+	Reuse int `json:"reuse" default:"1000" min:"1" max:"100000" example:"750"`
+}
+
+// check reports what is wrong within it.
+func (d *CheckDamping) check(at string, report Report) {
+	if d.Suppress > 0 && d.Reuse >= d.Suppress {
+		report(at+"reuse", fmt.Sprintf("it is not below suppress, %d", d.Suppress), "a member that is held must be let go at less than what held it")
+	}
+	if most := 16 * d.Reuse; d.Suppress > most {
+		report(at+"suppress", fmt.Sprintf("no penalty is ever more than 16 times reuse, which is %d", most), "lower suppress, or raise reuse; 0 is never")
+	}
 }
 
 // defaultTimeout is a check's timeout when it has none and its interval is longer.
@@ -191,6 +215,7 @@ func (c *Check) check(at string, report Report) {
 		}
 	}
 	c.Match.check(at+"match.", report)
+	c.Damping.check(at+"damping.", report)
 	c.DNS.check(at+"dns.", c.Type, report)
 	c.Command.check(at+"command.", c.Type, report)
 	for _, part := range []struct{ key, text string }{{"send", c.Send}, {"expect", c.Expect}} {

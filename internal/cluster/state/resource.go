@@ -20,9 +20,6 @@ type Resources struct {
 	// Routes say which pool the gateway carries an HTTP request to. The most
 	// exact host wins, then the longest path.
 	Routes []Route `json:"routes" max:"100000"`
-
-	// Overrides are what operators have said of members at run time. The file has none.
-	Overrides []Override `json:"-"`
 }
 
 // All returns every resource by itself, pools first.
@@ -68,6 +65,16 @@ type Pool struct {
 	Affinity Affinity `json:"affinity,omitzero"`
 	// Check is how each member's health is found out.
 	Check Check `json:"check"`
+	// Agent is asked beside the check: what the member says of itself, its weight, its
+	// load, that it drains or that it is down, counts over what the check finds. That it
+	// cannot be asked says nothing of the member. type none: there is none.
+	Agent PoolAgent `json:"agent,omitzero"`
+	// Passive is what is learned of members from the requests that they carry.
+	Passive Passive `json:"passive,omitzero"`
+	// DependsOn are pools that the members are reached through, such as a gateway or a
+	// switch. While all members of one of them are down, a failed check says nothing:
+	// members are unknown then, not down.
+	DependsOn []string `json:"dependsOn,omitzero" format:"identifier" max:"8" example:"[rack1-switch]"`
 	// Members are the servers, unless they are discovered. When none is healthy all are used, since a
 	// wrong health check must not take a service down.
 	Members []Member `json:"members" max:"4096" example:"[{name: a, address: \"192.0.2.10:8080\"}]"`

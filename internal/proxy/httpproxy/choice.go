@@ -23,7 +23,9 @@ type choice struct {
 	named    int // the member that the client came back for; -1: none
 	tried    [maxTries]int
 
+	chosen  int           // who is to be asked next; -1: nobody is chosen yet
 	at      int           // the member at hand, by its number in view
+	took    time.Duration // from when it was turned to, to the head of its final response
 	noted   time.Duration // when its load was told something last
 	counted int64         // octets of content that it was told of
 }
@@ -32,7 +34,7 @@ type choice struct {
 func (h *choice) begin(c *client, x *exchange) {
 	h.view, h.load, h.affinity = x.pool.View(), x.pool.Load(), x.table.affinities[x.route.Index]
 	h.ask = balance.Ask{Lane: c.lane, Now: x.began.Sub(c.server.began)}
-	h.named, h.isKnown = -1, false
+	h.named, h.chosen, h.isKnown = -1, -1, false
 	if h.view.Policy == pool.Hash {
 		h.ask.Key = c.keyOrAddress(x, &h.view.Spec().Hash.Key)
 	}
@@ -54,6 +56,10 @@ func (h *choice) begin(c *client, x *exchange) {
 // next returns the member to ask, or -1: first the one that the client came back for,
 // then as the policy says.
 func (h *choice) next(tries int) int {
+	if m := h.chosen; m >= 0 {
+		h.chosen = -1
+		return m
+	}
 	m := h.named
 	if tries > 0 || !h.affinity.IsUsable(h.view, m, h.ask.Now) {
 		m = balance.PickExcept(h.view, h.load, h.ask, h.tried[:tries])
@@ -275,7 +281,8 @@ func (x *exchange) beginLoad(c *client) {
 // noteHead notes that the head of the final response is there.
 func (x *exchange) noteHead(c *client) {
 	now := time.Since(c.server.began)
-	x.member.Load.Observe(now, now-x.choice.noted)
+	x.choice.took = now - x.choice.noted
+	x.member.Load.Observe(now, x.choice.took)
 	x.choice.noted = now
 }
 

@@ -40,6 +40,7 @@ type PoolCounters struct {
 	Name     string
 	Requests [6]atomic.Uint64 // by first digit of the status sent; 0: client was gone
 	Retries  atomic.Uint64    // sent to another member
+	Opinions atomic.Uint64    // of them, since a member answered with an error
 	NoMember atomic.Uint64    // nobody to send to
 }
 

@@ -9,8 +9,6 @@ import (
 	"syscall"
 	"time"
 	"unsafe"
-
-	"pharos/internal/traffic/pool"
 )
 
 // origin is one origin server, by address: its kept connections and counters.
@@ -34,8 +32,6 @@ type originConn struct {
 	conn       net.Conn
 	descriptor int // -1 when there is none
 	since      int64
-
-	serves atomic.Pointer[pool.MemberLoad] // the member that it carries a request to, or carried the last one to
 }
 
 // OriginCounters is a reading of one origin server's counters.

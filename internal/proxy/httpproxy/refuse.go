@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"pharos/internal/proxy/http1"
+	"pharos/internal/traffic/health"
 )
 
 // refusal is why a request is not answered by an origin: what the client is
@@ -14,10 +15,11 @@ type refusal struct {
 	status int    // 0 with a kind: nothing can be answered any more
 	kind   string // error type of RFC 9209 §2.3
 	text   string
-	close  bool // the connection cannot be used any further
-	retry  bool // another member may be asked
-	blame  bool // it is the origin server's fault
-	stale  bool // a kept connection was dead: the same member may be asked anew
+	close  bool           // the connection cannot be used any further
+	retry  bool           // another member may be asked
+	fault  health.Outcome // of the origin server; Answered: it is not at fault
+	doubt  bool           // it may be the request's: another member is asked
+	stale  bool           // a kept connection was dead: the same member may be asked anew
 }
 
 func (r refusal) isSet() bool { return r.kind != "" }

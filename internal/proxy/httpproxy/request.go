@@ -200,10 +200,18 @@ func (c *client) askMembers(x *exchange) (keep bool, r refusal) {
 		if x.tries > 0 {
 			x.counters.Retries.Add(1)
 			c.shard.retries.Add(1)
+			x.choice.counted -= x.sent
+			x.sent = 0
 		}
 		x.member, x.choice.at = &h.view.Members[m], m
 		x.tries++
 		keep, r = c.askMember(x, x.member)
+		if x.doubt.of != nil && !r.doubt {
+			c.judgeDoubted(x, r)
+		}
+		if r.doubt {
+			continue
+		}
 		if !r.retry || x.tries == c.server.limits.Tries || time.Since(x.began) > c.server.limits.RetryWithin {
 			return keep, r
 		}
@@ -215,11 +223,8 @@ func (c *client) askMember(x *exchange, m *pool.Member) (keep bool, r refusal) {
 	if x.asked = x.began; x.tries > 1 {
 		x.asked = time.Now()
 	}
-	if c.evicted.Load() != nil {
-		c.evicted.Store(nil) // it was about a request before
-	}
 	x.beginLoad(c)
-	defer func() { x.endLoad(c, r.blame) }()
+	defer func() { x.endLoad(c, r.fault.IsFailure()) }()
 	o := c.server.originOf(m.Address)
 	o.requests.Add(1)
 	for fresh := false; ; fresh = true {
@@ -230,7 +235,6 @@ func (c *client) askMember(x *exchange, m *pool.Member) (keep bool, r refusal) {
 			return false, r
 		}
 		var keepOrigin bool
-		oc.serves.Store(m.Load)
 		c.origin.Store(oc)
 		keep, keepOrigin, r = c.converse(x, oc)
 		c.origin.Store(nil)
@@ -246,7 +250,7 @@ func (c *client) askMember(x *exchange, m *pool.Member) (keep bool, r refusal) {
 			c.shard.stale.Add(1)
 			continue
 		}
-		if r.blame {
+		if r.fault.IsFailure() {
 			o.failures.Add(1)
 		}
 		c.report(x, r, r.text)
@@ -260,6 +264,9 @@ func (c *client) converse(x *exchange, oc *originConn) (keep, keepOrigin bool, r
 		return false, false, r
 	}
 	r = c.awaitHead(x, oc)
+	if !r.isSet() && c.asksAnother(x) {
+		r = refusal{status: 502, kind: "destination_error", text: "the origin server answered with an error", retry: true, doubt: true}
+	}
 	if !r.isSet() {
 		x.noteHead(c)
 		x.choice.settled(x, x.choice.at)
@@ -316,7 +323,7 @@ func (c *client) awaitHead(x *exchange, oc *originConn) refusal {
 		for {
 			n, ev, v := x.resp.Feed(x.back[x.backAt:x.backTo])
 			if v != nil {
-				return refusal{status: 502, kind: "http_protocol_error", text: "the response is malformed: " + v.Text, blame: true}
+				return refusal{status: 502, kind: "http_protocol_error", text: "the response is malformed: " + v.Text, fault: health.Broken}
 			}
 			x.backAt += n
 			if ev == http1.HeadDone {
@@ -330,7 +337,7 @@ func (c *client) awaitHead(x *exchange, oc *originConn) refusal {
 			return refusal{}
 		}
 		if interim == maxInterim {
-			return refusal{status: 502, kind: "http_protocol_error", text: "the origin server sends one interim response after the other", blame: true}
+			return refusal{status: 502, kind: "http_protocol_error", text: "the origin server sends one interim response after the other", fault: health.Broken}
 		}
 		if r := c.passInterim(x); r.isSet() {
 			return r
@@ -345,7 +352,7 @@ func (c *client) fillBack(x *exchange, oc *originConn) refusal {
 		x.backAt = 0
 	}
 	if x.backTo == len(x.back) && !x.growBack() {
-		return refusal{status: 502, kind: "http_response_header_section_size", text: "the head of the response is too large", blame: true}
+		return refusal{status: 502, kind: "http_response_header_section_size", text: "the head of the response is too large", fault: health.Broken}
 	}
 	n, err := c.read(oc.conn, x.back[x.backTo:])
 	if err != nil {
@@ -358,20 +365,18 @@ func (c *client) fillBack(x *exchange, oc *originConn) refusal {
 // originFailed says what an error on an origin connection means before any of
 // the final response was passed on.
 func (c *client) originFailed(x *exchange, err error) refusal {
-	repeatable := x.upload == nil && x.backTo == 0 && x.req.MethodID().Idempotent()
+	repeatable := x.isRepeatable()
 	switch {
 	case c.server.cut.Load():
 		return gone("the gateway was shut down")
-	case c.isEvicted():
-		return refusal{status: 503, kind: "destination_unavailable", text: "the member was taken out of use while it was asked", retry: repeatable}
 	case isTimeout(err):
 		c.shard.timeouts.Add(1)
-		return refusal{status: 504, kind: "connection_read_timeout", text: "the origin server did not answer in time", retry: repeatable, blame: true}
+		return refusal{status: 504, kind: "connection_read_timeout", text: "the origin server did not answer in time", retry: repeatable, fault: health.Late}
 	case x.backTo > 0:
-		return refusal{status: 502, kind: "http_response_incomplete", text: "the origin server closed the connection within the head of its response", blame: true}
+		return refusal{status: 502, kind: "http_response_incomplete", text: "the origin server closed the connection within the head of its response", retry: repeatable, fault: health.Broken}
 	}
 	return refusal{status: 502, kind: "connection_terminated", text: "the origin server closed the connection before it answered",
-		retry: repeatable, stale: repeatable, blame: true}
+		retry: repeatable, stale: repeatable, fault: health.Broken}
 }
 
 // connectFailed says what a failed connect means. Nothing was sent, so that any
@@ -380,11 +385,11 @@ func connectFailed(err error) refusal {
 	var ne net.Error
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return refusal{status: 502, kind: "connection_refused", text: "the origin server refused the connection", retry: true, blame: true}
+		return refusal{status: 502, kind: "connection_refused", text: "the origin server refused the connection", retry: true, fault: health.Unreached}
 	case errors.As(err, &ne) && ne.Timeout():
-		return refusal{status: 504, kind: "connection_timeout", text: "no connection to the origin server in time", retry: true, blame: true}
+		return refusal{status: 504, kind: "connection_timeout", text: "no connection to the origin server in time", retry: true, fault: health.Unreached}
 	}
-	return refusal{status: 502, kind: "destination_ip_unroutable", text: "no connection to the origin server", retry: true, blame: true}
+	return refusal{status: 502, kind: "destination_ip_unroutable", text: "no connection to the origin server", retry: true, fault: health.Unreached}
 }
 
 // clientFailed says what an error of reading from the client means.
@@ -397,21 +402,4 @@ func (c *client) clientFailed(err error, slow string) refusal {
 		return gone("the client closed the connection within its request")
 	}
 	return gone("the connection to the client broke")
-}
-
-// report passes on what the exchange shows of the member's health.
-func (c *client) report(x *exchange, r refusal, cause string) {
-	if r.isSet() && !r.blame {
-		return // the client's doing: no evidence about the member
-	}
-	m := x.member
-	if c.server.cfg.Report == nil || !m.Load.Noteworthy(!r.blame) {
-		return
-	}
-	now := time.Now()
-	result := health.Result{OK: !r.blame, At: now, Latency: now.Sub(x.asked), Passive: true, Cause: "answered a request"}
-	if r.blame {
-		result.Cause = cause
-	}
-	c.server.cfg.Report(m.Target, result)
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"pharos/internal/proxy/http1"
+	"pharos/internal/traffic/health"
 )
 
 // responseFraming returns our own framing of the response: the origin's length
@@ -44,7 +45,7 @@ func (c *client) relayContent(x *exchange, oc *originConn, framing http1.Framing
 	for {
 		n, ev, v := x.resp.Feed(x.back[x.backAt:x.backTo])
 		if v != nil {
-			return refusal{status: 502, kind: "http_protocol_error", text: "the response is malformed: " + v.Text, blame: true}
+			return refusal{status: 502, kind: "http_protocol_error", text: "the response is malformed: " + v.Text, fault: health.Broken}
 		}
 		x.backAt += n
 		switch ev {
@@ -57,7 +58,7 @@ func (c *client) relayContent(x *exchange, oc *originConn, framing http1.Framing
 		case http1.End:
 			return w.finish(x.trailers)
 		case http1.NeedMore:
-			if r := w.flush(); r.isSet() {
+			if r := w.flushUnlessHeld(); r.isSet() {
 				return r
 			}
 			if r := c.moreContent(x, oc); r.isSet() {
@@ -84,15 +85,13 @@ func (c *client) moreContent(x *exchange, oc *originConn) refusal {
 		return refusal{}
 	case c.server.cut.Load():
 		return gone("the gateway was shut down")
-	case c.isEvicted():
-		return gone("the member was taken out of use in the middle of its response")
 	case err == io.EOF && x.resp.Close() == nil:
 		return refusal{} // delimited by close: this was the end
 	case isTimeout(err):
 		c.shard.timeouts.Add(1)
-		return refusal{status: 504, kind: "connection_read_timeout", text: "the origin server stopped in the middle of its response", blame: true}
+		return refusal{status: 504, kind: "connection_read_timeout", text: "the origin server stopped in the middle of its response", retry: x.isRepeatable(), fault: health.Late}
 	}
-	return refusal{status: 502, kind: "http_response_incomplete", text: "the origin server closed the connection in the middle of its response", blame: true}
+	return refusal{status: 502, kind: "http_response_incomplete", text: "the origin server closed the connection in the middle of its response", retry: x.isRepeatable(), fault: health.Broken}
 }
 
 // contentWriter gathers what goes to the client in x.out. In chunked framing
@@ -156,6 +155,14 @@ func (w *contentWriter) closeChunk() {
 		w.x.out = append(w.x.out, '\r', '\n')
 	}
 	w.chunk = 0
+}
+
+// flushUnlessHeld sends what has gathered, unless it can wait.
+func (w *contentWriter) flushUnlessHeld() refusal {
+	if w.x.isHeldBack() {
+		return refusal{}
+	}
+	return w.flush()
 }
 
 // flush sends what has gathered.

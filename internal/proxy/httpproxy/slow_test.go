@@ -162,11 +162,21 @@ func TestSlowOrigins(t *testing.T) {
 	t.Run("stops within the response", func(t *testing.T) {
 		inBubble(t, Limits{}, func(conn net.Conn, r *bufio.Reader) {
 			readMessageHead(r)
-			io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
+			io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\nabc")
 			io.Copy(io.Discard, r)
 		}, func(conn net.Conn) {
 			io.WriteString(conn, get(byeField))
 			expectAfter(t, conn, 30*time.Second, "HTTP/1.1 200 ")
+		})
+	})
+	t.Run("stops within a response that nothing was passed on of", func(t *testing.T) {
+		inBubble(t, Limits{}, func(conn net.Conn, r *bufio.Reader) {
+			readMessageHead(r)
+			io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
+			io.Copy(io.Discard, r)
+		}, func(conn net.Conn) {
+			io.WriteString(conn, get(byeField))
+			expectAfter(t, conn, 30*time.Second, "HTTP/1.1 504 ")
 		})
 	})
 	t.Run("a slow answer within the limit", func(t *testing.T) {

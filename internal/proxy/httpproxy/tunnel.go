@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"pharos/internal/proxy/http1"
+	"pharos/internal/traffic/health"
 )
 
 // tunnel joins client and origin after the origin has agreed to switch
@@ -14,7 +15,7 @@ import (
 // the origin not agreed, they would be the next request.
 func (c *client) tunnel(x *exchange, oc *originConn) refusal {
 	if text := checkSwitch(x); text != "" {
-		return refusal{status: 502, kind: "http_upgrade_failed", text: text, blame: true}
+		return refusal{status: 502, kind: "http_upgrade_failed", text: text, fault: health.Broken}
 	}
 	x.out = http1.AppendStatusLine(x.out[:0], 101, x.resp.Reason())
 	x.out = appendResponseFields(x.out, &x.resp)

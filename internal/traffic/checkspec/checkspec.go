@@ -19,7 +19,11 @@ func Of(c state.Check) health.Check {
 		Params: health.Params{
 			Interval: time.Duration(c.Interval), Confirm: time.Duration(c.FastInterval), Timeout: time.Duration(c.Timeout),
 			Rise: c.Rise, Fall: c.Fall, Grace: time.Duration(c.StartGrace),
+			HalfLife: time.Duration(c.Damping.HalfLife), Suppress: c.Damping.Suppress, Reuse: c.Damping.Reuse,
 		},
+	}
+	if c.Damping.Suppress == 0 {
+		check.Params.Suppress = -1 // never
 	}
 	must(check.Kind.UnmarshalText([]byte(c.Type)))
 	return check

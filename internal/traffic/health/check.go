@@ -166,10 +166,15 @@ const (
 	// on another member, so that nobody sees them. At three in a row, with no
 	// success between, it is the member.
 	DefaultPassive = 3
-	// DefaultEject is how long a target without a check stays away at first. It
-	// doubles each time it is ejected again soon after, up to MaxEject.
+	// DefaultEject is how long a target stays away that traffic ejects: so long for each
+	// ejection that is not forgotten, up to MaxEject.
 	DefaultEject = 10 * time.Second
 	MaxEject     = 5 * time.Minute
+	// A target that goes down four times within half a minute is suppressed, and comes
+	// back when it has been quiet for about two minutes.
+	DefaultHalfLife = time.Minute
+	DefaultSuppress = 3000
+	DefaultReuse    = 1000
 )
 
 // Bounds of Params; Normal clamps to them.
@@ -190,7 +195,12 @@ type Params struct {
 	Rise     int           `json:"rise"`              // successes in a row that bring a target up
 	Fall     int           `json:"fall"`              // failures in a row that take it down
 	Passive  int           `json:"passive"`           // failures of traffic in a row that take it down; <0: traffic is ignored
-	Eject    time.Duration `json:"eject,omitempty"`   // first ejection of a target without a check
+	Eject    time.Duration `json:"eject,omitempty"`   // first ejection by traffic
+	// HalfLife, Suppress and Reuse are of damping, in penalties of 1000 for each time it
+	// goes down.
+	HalfLife time.Duration `json:"halfLife,omitempty"`
+	Suppress int           `json:"suppress,omitempty"` // <0: never
+	Reuse    int           `json:"reuse,omitempty"`
 	// Grace is how long after its first probe the failures of a new target do not
 	// count: it is still starting.
 	Grace time.Duration `json:"startGrace,omitempty"`
@@ -206,6 +216,9 @@ func (p Params) Normal() Params {
 	p.Confirm = min(max(orDefault(p.Confirm, p.Interval/time.Duration(max(p.Fall, 2))), 0), p.Interval)
 	p.Eject = min(max(orDefault(p.Eject, DefaultEject), MinInterval), MaxEject)
 	p.Grace = min(max(p.Grace, 0), MaxGrace)
+	p.HalfLife = min(max(orDefault(p.HalfLife, DefaultHalfLife), time.Second), MaxGrace)
+	p.Suppress = min(orDefault(p.Suppress, DefaultSuppress), MaxCount*flapPenalty)
+	p.Reuse = max(orDefault(p.Reuse, DefaultReuse), 1)
 	return p
 }
 

@@ -106,6 +106,8 @@ type Status struct {
 	LastCause     string        `json:"lastCause,omitempty"`
 	LastOK        bool          `json:"lastOK"`
 	PassiveFailed int           `json:"passiveFailed,omitempty"` // consecutive failures of traffic
+	Ejections     int           `json:"ejections,omitempty"`     // by traffic, that are not forgotten
+	Penalty       float64       `json:"penalty,omitempty"`       // for coming and going, when it was last charged
 	Notes
 }
 
@@ -113,6 +115,12 @@ type Status struct {
 type Notes struct {
 	// Share is how much of its weight a Poor target keeps, in permille; 0: all of it (Kept).
 	Share int `json:"share,omitempty"`
+	// Warm: it has served all the time, though it was Poor for a while.
+	Warm bool `json:"warm,omitempty"`
+	// Held says why it is Down although probes do not find it so, and HeldUntil how long
+	// at least.
+	Held      Hold      `json:"held,omitzero"`
+	HeldUntil time.Time `json:"heldUntil,omitzero"`
 	// Report is what its agent has said.
 	Report Report `json:"report,omitzero"`
 	// Certificate is the end of the certificate it showed last; zero: it showed none.

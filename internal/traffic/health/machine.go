@@ -28,18 +28,16 @@ type Machine struct {
 	graceUntil   time.Time // failures before it do not count while Unknown
 
 	okRun   int // probes in a row that succeeded; Invariant: 0 unless Down, and < Rise
-	failRun int // probes in a row that failed; Invariant: 0 when Down, and < Fall
+	failRun int // probes in a row that failed; Invariant: 0 when Down by probes, and < Fall
 	passive int // failures of traffic in a row; Invariant: < Passive, and 0 when Down
 
 	lastProbe Result    // Invariant: not passive
 	lastStart time.Time // of the last probe that ended
 	next      time.Time // Invariant: zero only without a check or before the first schedule
 
-	// Ejection of a target without a check.
-	ejectedFor time.Duration
-	ejectUntil time.Time // Invariant: set exactly while Down without a check
-	ejectedEnd time.Time // of the last ejection that is over
-	onTrial    bool      // back from an ejection, no success seen yet: one failure ejects
+	ejection
+	damping
+	lost string // what the target is behind and is down; "": nothing
 }
 
 // New returns the machine of a target of which nothing is known. With a check it
@@ -77,6 +75,7 @@ func Restore(c Check, s Status, now time.Time) Machine {
 	switch s.State {
 	case Up, Down:
 		m.verdict, m.since, m.cause, m.changes = s.State, earlier(s.Since, now), s.Cause, s.Changes
+		m.restoreHold(s, now)
 	case Poor:
 		m.verdict, m.since, m.cause, m.changes = Up, earlier(s.Since, now), "restored", s.Changes
 		m.grade, m.notes.Share, m.poorSince = Grade{Share: s.Kept(), Cause: s.Cause}, s.Share, m.since
@@ -91,7 +90,8 @@ func (m *Machine) Retimed(c Check, now time.Time) Machine {
 	next := Restore(c, verdict.Status(), now)
 	next.drained, next.drainedSince, next.lastProbe, next.lastStart = drained, m.drainedSince, m.lastProbe, m.lastStart
 	next.notes, next.agentDrained, next.agentCause, next.graceUntil = m.notes, m.agentDrained, m.agentCause, m.graceUntil
-	next.changes, next.grade, next.poorSince = m.changes, m.grade, m.poorSince
+	next.changes, next.grade, next.poorSince, next.lost = m.changes, m.grade, m.poorSince, m.lost
+	next.ejection, next.damping = m.ejection, m.damping
 	return next
 }
 
@@ -110,6 +110,7 @@ func (m *Machine) State() State {
 // Status returns all there is to tell of m.
 func (m *Machine) Status() Status {
 	s := Status{
+		Penalty: m.penalty, Ejections: m.ejections,
 		State: m.State(), Since: m.since, Cause: m.cause, Changes: m.changes,
 		LastProbe: m.lastProbe.At, LastLatency: m.lastProbe.Latency, LastCause: m.lastProbe.Cause, LastOK: m.lastProbe.OK,
 		PassiveFailed: m.passive, Notes: m.notes,
@@ -145,7 +146,7 @@ func (m *Machine) Grade(now time.Time, g Grade) (Transition, bool) {
 			m.poorSince = now
 		}
 	} else if was {
-		m.since, m.cause = now, g.Cause
+		m.since, m.cause, m.notes.Warm = now, g.Cause, true
 	}
 	return m.changed(before)
 }
@@ -212,9 +213,11 @@ func (m *Machine) succeed(now time.Time, r Result) {
 	case Unknown:
 		m.enter(Up, now, cmp.Or(r.Cause, "probe succeeded"))
 	case Down:
-		if m.okRun++; m.okRun >= m.params.Rise {
-			m.enter(Up, now, fmt.Sprintf("%s in a row", count(m.params.Rise, "good probe")))
+		if m.okRun+1 >= m.params.Rise {
+			m.comeBack(now)
+			return
 		}
+		m.okRun++
 	}
 }
 
@@ -223,11 +226,22 @@ func (m *Machine) succeed(now time.Time, r Result) {
 // one lost packet at start does not condemn.
 func (m *Machine) fail(now time.Time, r Result) {
 	m.okRun = 0
-	if m.verdict == Down || m.inGrace(now) {
+	m.letGo(now)
+	switch {
+	case m.verdict == Down && m.ejectUntil.IsZero(), m.inGrace(now), m.verdict == Unknown && m.lost != "":
 		return
 	}
-	if m.failRun++; m.failRun >= m.params.Fall {
+	if m.failRun++; m.failRun < m.params.Fall {
+		return
+	}
+	switch {
+	case m.lost != "":
+		m.enter(Unknown, now, m.lost)
+	case m.verdict == Down: // probes see now what traffic saw, and will see the end of it
+		m.confirm(r)
+	default:
 		m.enter(Down, now, cmp.Or(r.Cause, "probe failed"))
+		m.charge(now)
 	}
 }
 
@@ -235,7 +249,7 @@ func (m *Machine) fail(now time.Time, r Result) {
 // failures: it never brings a target up that probes hold Down or do not know, for
 // the check asks what the operator cares for and traffic may not touch.
 func (m *Machine) observePassive(now time.Time, r Result) (Transition, bool) {
-	if m.params.Passive < 0 || m.verdict == Down {
+	if m.params.Passive < 0 || m.verdict == Down || m.inGrace(now) {
 		return Transition{}, false // of requests begun before it went Down
 	}
 	if r.At.Add(-r.Latency).Before(m.since) && m.verdict == Up {
@@ -247,40 +261,13 @@ func (m *Machine) observePassive(now time.Time, r Result) (Transition, bool) {
 	}
 	before := m.State()
 	if m.passive++; m.passive >= m.params.Passive || m.onTrial {
-		m.enter(Down, now, fmt.Sprintf("%s in a row, last: %s", count(m.passive, "failed request"), cmp.Or(r.Cause, "no cause given")))
-		m.eject(now)
+		m.eject(now, fmt.Sprintf("%s in a row, last: %s", count(m.passive, "failed request"), cmp.Or(r.Cause, "no cause given")))
 	}
 	// A failure of traffic is a reason to look now, but not more often than a
 	// verdict in progress would.
 	if soon := later(now, m.lastStart.Add(m.params.Confirm)); m.checked && soon.Before(m.next) {
 		m.next = soon
 	}
-	return m.changed(before)
-}
-
-// eject starts the time a target without a check stays away: doubled if the last
-// one ended not longer ago than it lasted.
-func (m *Machine) eject(now time.Time) {
-	if m.checked {
-		return
-	}
-	if !m.ejectedEnd.IsZero() && now.Sub(m.ejectedEnd) <= m.ejectedFor {
-		m.ejectedFor = min(2*m.ejectedFor, MaxEject)
-	} else {
-		m.ejectedFor = m.params.Eject
-	}
-	m.ejectUntil = now.Add(m.ejectedFor)
-}
-
-// Expire ends an ejection whose time is over: the target takes traffic again, on
-// trial. The driver calls it when Next has come.
-func (m *Machine) Expire(now time.Time) (Transition, bool) {
-	if m.ejectUntil.IsZero() || m.verdict != Down || now.Before(m.ejectUntil) {
-		return Transition{}, false
-	}
-	before := m.State()
-	m.enter(Up, now, fmt.Sprintf("ejection of %v is over: on trial", m.ejectedFor))
-	m.onTrial, m.ejectedEnd, m.ejectUntil = true, m.ejectUntil, time.Time{}
 	return m.changed(before)
 }
 
@@ -331,7 +318,8 @@ func (m *Machine) Unsent(r Result) {
 func (m *Machine) enter(s State, now time.Time, cause string) {
 	m.verdict, m.since, m.cause = s, now, cause
 	m.okRun, m.failRun, m.passive, m.onTrial = 0, 0, 0, false
-	m.grade, m.notes.Share = Grade{}, 0
+	m.grade, m.notes.Share, m.notes.Warm = Grade{}, 0, false
+	m.ejectUntil, m.notes.Held, m.notes.HeldUntil = time.Time{}, NotHeld, time.Time{}
 }
 
 // inGrace reports whether the target is new and may still be starting.
@@ -354,7 +342,7 @@ func (m *Machine) changed(before State) (Transition, bool) {
 // or none yet of a target that is starting. The next probe then comes after Confirm and
 // not after Interval.
 func (m *Machine) isOpen() bool {
-	return m.okRun > 0 || m.failRun > 0 || m.verdict == Unknown && m.inGrace(m.lastProbe.At)
+	return m.okRun > 0 && m.notes.Held == NotHeld || m.failRun > 0 || m.verdict == Unknown && m.inGrace(m.lastProbe.At)
 }
 
 // schedule sets the next probe after one that ended.
@@ -398,7 +386,7 @@ func (m *Machine) check() {
 		{m.verdict != Draining, "verdict is Draining"},
 		{m.okRun == 0 || m.verdict == Down, "okRun counted while not Down"},
 		{m.okRun < p.Rise, "okRun reached Rise without a verdict"},
-		{m.failRun == 0 || m.verdict != Down, "failRun counted while Down"},
+		{m.failRun == 0 || m.verdict != Down || !m.ejectUntil.IsZero(), "failRun counted while Down by probes"},
 		{m.failRun < p.Fall, "failRun reached Fall without a verdict"},
 		{m.passive == 0 || m.verdict != Down, "passive failures counted while Down"},
 		{m.passive == 0 || m.passive < p.Passive, "passive reached Passive without a verdict"},
@@ -407,8 +395,12 @@ func (m *Machine) check() {
 		{!m.lastProbe.Passive, "a passive result held as the last probe"},
 		{m.checked || m.next.IsZero(), "a probe is due without a check"},
 		{m.checked || m.verdict != Unknown, "Unknown without a check"},
-		{!m.ejectUntil.IsZero() == (!m.checked && m.verdict == Down), "ejection does not go with Down without a check"},
-		{!m.onTrial || (!m.checked && m.verdict == Up), "on trial while not back from an ejection"},
+		{m.checked || !m.ejectUntil.IsZero() == (m.verdict == Down), "ejection does not go with Down without a check"},
+		{m.ejectUntil.IsZero() || m.verdict == Down, "ejected while not Down"},
+		{m.notes.Held == NotHeld || m.verdict == Down, "held while not Down"},
+		{(m.notes.Held == Ejected) == !m.ejectUntil.IsZero(), "ejected without its note"},
+		{m.notes.Held != Damped || m.damped, "held by damping without being damped"},
+		{!m.onTrial || m.verdict == Up, "on trial while not back from an ejection"},
 	} {
 		if !rule.holds {
 			panic("BUG: health: " + rule.text)

@@ -3,6 +3,7 @@ package health
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 )
@@ -53,6 +54,14 @@ func happen(m *Machine, now time.Time, event, cause string) (Transition, bool) {
 		return m.Drain(now, event == "drain")
 	case "expire":
 		return m.Expire(now)
+	case "lose":
+		return m.Lose(now, "the switch is down")
+	case "find":
+		return m.Lose(now, "")
+	case "poor", "whole":
+		return m.Grade(now, Grade{Share: map[string]int{"poor": 100}[event], Cause: cause})
+	case "eject":
+		return m.Eject(now, cause)
 	}
 	panic("no such event: " + event)
 }
@@ -111,22 +120,64 @@ func TestPauseAfterLongProbe(t *testing.T) {
 }
 
 // "Three failures of traffic in a row take a member down; a success between them
-// begins the count anew. Then only Rise good probes bring it back: a passive success
-// never overrides what probes say."
+// begins the count anew. Probes that contradict the traffic do not bring it back before
+// its ejection is over: a passive success does neither."
 func TestPassiveFailures(t *testing.T) {
-	play(t, New(everySecond, epoch), []step{
+	m := play(t, New(everySecond, epoch), []step{
 		{at: 0, event: "ok", cause: "connected", want: "unknown > up: connected", next: 1000 * ms},
 		{at: 100 * ms, event: "miss", cause: "connection reset", want: "", next: 500 * ms}, // looks sooner: Confirm after the last probe
 		{at: 110 * ms, event: "miss", cause: "connection reset", want: ""},
 		{at: 120 * ms, event: "hit", want: ""},
 		{at: 130 * ms, event: "miss", cause: "connection reset", want: ""},
 		{at: 140 * ms, event: "miss", cause: "connection reset", want: ""},
-		{at: 150 * ms, event: "miss", cause: "connection refused", want: "up > down: 3 failed requests in a row, last: connection refused", next: 500 * ms},
+		{at: 150 * ms, event: "miss", cause: "connection refused", want: "up > down: 3 failed requests in a row, last: connection refused; ejected for 10s", next: 500 * ms},
 		{at: 160 * ms, event: "hit", want: ""},
 		{at: 170 * ms, event: "miss", cause: "connection refused", want: ""},
-		{at: 500 * ms, event: "ok", want: "", next: 1000 * ms},
-		{at: 1000 * ms, event: "ok", want: "down > up: 2 good probes in a row", next: 2000 * ms},
+		{at: 500 * ms, event: "ok", want: "", next: 1500 * ms}, // held: no hurry
+		{at: 1500 * ms, event: "ok", want: ""},
+		{at: 10100 * ms, event: "ok", want: "", next: 11100 * ms},
 	})
+	if s := m.Status(); s.Held != Ejected || !s.HeldUntil.Equal(epoch.Add(10150*ms)) || s.Ejections != 1 {
+		t.Errorf("held: %+v", s)
+	}
+	play(t, m, []step{
+		{at: 11100 * ms, event: "ok", want: "down > up: ejection of 10s is over, and probes are good: on trial"},
+		{at: 11200 * ms, event: "miss", cause: "timeout", want: "up > down: 1 failed request in a row, last: timeout; ejected for 20s"},
+	})
+}
+
+// When probes see what traffic saw, they see the end of it, too: the ejection does not
+// keep away what has been mended.
+func TestProbesConfirmAnEjection(t *testing.T) {
+	m := play(t, New(everySecond, epoch), []step{
+		{at: 0, event: "ok", want: "unknown > up: probe succeeded"},
+		{at: 100 * ms, event: "miss", cause: "connection refused", want: ""},
+		{at: 100 * ms, event: "miss", cause: "connection refused", want: ""},
+		{at: 100 * ms, event: "miss", cause: "connection refused", want: "up > down: 3 failed requests in a row, last: connection refused; ejected for 10s"},
+		{at: 500 * ms, event: "fail", cause: "connection refused", want: "", next: 1000 * ms},
+		{at: 1000 * ms, event: "fail", cause: "connection refused", want: ""},
+	})
+	if s := m.Status(); s.Held != NotHeld || !strings.HasSuffix(s.Cause, "; probes fail as well: connection refused") {
+		t.Errorf("confirmed: %+v", s)
+	}
+	play(t, m, []step{
+		{at: 2000 * ms, event: "ok", want: "", next: 2500 * ms},
+		{at: 2500 * ms, event: "ok", want: "down > up: 2 good probes in a row"},
+	})
+}
+
+// Probes and traffic fail a new member in its grace, and nothing comes of it.
+func TestGraceHoldsForTraffic(t *testing.T) {
+	c := everySecond
+	c.Params.Grace = 10 * time.Second
+	var steps []step
+	for i := range 5 {
+		steps = append(steps, step{at: time.Duration(i) * time.Second, event: "miss", want: ""}, step{at: time.Duration(i)*time.Second + ms, event: "fail", want: ""})
+	}
+	m := play(t, New(c, epoch), append(steps, step{at: 6 * time.Second, event: "ok", want: "unknown > up: probe succeeded"}))
+	if s := m.Status(); s.Penalty != 0 || s.Ejections != 0 {
+		t.Errorf("a start has cost %+v", s)
+	}
 }
 
 // A failure of traffic makes the probe look now when the last one is long ago, so
@@ -172,8 +223,8 @@ func TestPassiveSuccessIsNoProbe(t *testing.T) {
 	})
 }
 
-// "Without a check a member is ejected for a time that doubles; back on trial, one
-// failure ejects it again." After a time of peace the first length holds again.
+// "Without a check a member is ejected for a time that grows; back on trial, one
+// failure ejects it again." Each minute of peace makes one ejection forgotten.
 func TestEjectionWithoutCheck(t *testing.T) {
 	m := New(Check{Params: Params{Eject: 10 * time.Second}}, epoch)
 	if got := m.State(); got != Up {
@@ -183,18 +234,18 @@ func TestEjectionWithoutCheck(t *testing.T) {
 	play(t, m, []step{
 		{at: 1 * s, event: "miss", cause: "timeout", want: ""},
 		{at: 1 * s, event: "miss", cause: "timeout", want: ""},
-		{at: 1 * s, event: "miss", cause: "timeout", want: "up > down: 3 failed requests in a row, last: timeout", next: 11 * s},
+		{at: 1 * s, event: "miss", cause: "timeout", want: "up > down: 3 failed requests in a row, last: timeout; ejected for 10s", next: 11 * s},
 		{at: 2 * s, event: "hit", want: ""},
 		{at: 10 * s, event: "expire", want: "", next: 11 * s},
 		{at: 11 * s, event: "expire", want: "down > up: ejection of 10s is over: on trial"},
-		{at: 12 * s, event: "miss", cause: "timeout", want: "up > down: 1 failed request in a row, last: timeout", next: 32 * s},
+		{at: 12 * s, event: "miss", cause: "timeout", want: "up > down: 1 failed request in a row, last: timeout; ejected for 20s", next: 32 * s},
 		{at: 32 * s, event: "expire", want: "down > up: ejection of 20s is over: on trial"},
 		{at: 33 * s, event: "hit", want: ""}, // the trial is passed
 		{at: 34 * s, event: "miss", cause: "reset", want: ""},
 		{at: 34 * s, event: "miss", cause: "reset", want: ""},
-		{at: 34 * s, event: "miss", cause: "reset", want: "up > down: 3 failed requests in a row, last: reset", next: 74 * s},
-		{at: 74 * s, event: "expire", want: "down > up: ejection of 40s is over: on trial"},
-		{at: 115 * s, event: "miss", cause: "reset", want: "up > down: 1 failed request in a row, last: reset", next: 125 * s},
+		{at: 34 * s, event: "miss", cause: "reset", want: "up > down: 3 failed requests in a row, last: reset; ejected for 30s", next: 64 * s},
+		{at: 64 * s, event: "expire", want: "down > up: ejection of 30s is over: on trial"},
+		{at: 244 * s, event: "miss", cause: "reset", want: "up > down: 1 failed request in a row, last: reset; ejected for 10s", next: 254 * s},
 	})
 }
 
@@ -291,10 +342,10 @@ func TestUnsentSaysNothing(t *testing.T) {
 // No order of events breaks an invariant, and every transition starts from the
 // state shown before and is counted.
 func TestRandomEventsKeepInvariants(t *testing.T) {
-	events := []string{"ok", "fail", "fail", "hit", "miss", "miss", "drain", "resume", "expire"}
+	events := []string{"ok", "ok", "fail", "fail", "hit", "miss", "miss", "drain", "resume", "expire", "lose", "find", "poor", "whole", "eject"}
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 1))
-		m := New(Check{Kind: Kind(r.IntN(3)), Params: Params{Rise: 1 + r.IntN(3), Fall: 1 + r.IntN(3), Passive: r.IntN(4) - 1}}, epoch)
+		m := New(Check{Kind: Kind(r.IntN(3)), Params: Params{Rise: 1 + r.IntN(3), Fall: 1 + r.IntN(3), Passive: r.IntN(4) - 1, Suppress: 2000, Eject: time.Second}}, epoch)
 		now, changes := epoch, uint64(0)
 		for range 300 {
 			now = now.Add(time.Duration(r.IntN(3000)) * ms)

@@ -22,6 +22,8 @@ type Report struct {
 	Capacity int `json:"capacity,omitempty"`
 	// Drain: it takes nothing new. It holds until the agent says "ready".
 	Drain bool `json:"drain,omitempty"`
+	// Down: it is not well.
+	Down bool `json:"down,omitempty"`
 }
 
 // String says what an agent has said: "weight 75 %, load 40 %, drain". It is empty if it
@@ -39,6 +41,9 @@ func (r Report) String() string {
 	}
 	if r.Drain {
 		parts = append(parts, "drain")
+	}
+	if r.Down {
+		parts = append(parts, "down")
 	}
 	return strings.Join(parts, ", ")
 }
@@ -67,7 +72,6 @@ const (
 type Saying struct {
 	Report
 	Ready bool   // it takes traffic again
-	Down  bool   // it is not well
 	Cause string // in its own words; may be empty
 }
 
@@ -85,6 +89,7 @@ func (s Saying) Onto(r Report) Report {
 	if s.Drain || s.Ready {
 		r.Drain = s.Drain
 	}
+	r.Down = s.Down
 	return r
 }
 

@@ -16,12 +16,12 @@ func TestParseAgent(t *testing.T) {
 		"drain":                       {Report: Report{Drain: true}},
 		"maint":                       {Report: Report{Drain: true}},
 		"READY, up, 100%, maxconn:30": {Report: Report{Weight: 1000, Weighted: true, Capacity: 30}, Ready: true},
-		"down # disk is full\n":       {Down: true, Cause: "disk is full"},
-		"stopped\tload:12.5%":         {Report: Report{Load: 125, Loaded: true}, Down: true},
-		"fail\nup":                    {Down: true}, // one line
+		"down # disk is full\n":       {Report: Report{Down: true}, Cause: "disk is full"},
+		"stopped\tload:12.5%":         {Report: Report{Load: 125, Loaded: true, Down: true}},
+		"fail\nup":                    {Report: Report{Down: true}}, // one line
 		`{"state": "up", "weight": 75, "load": 40.5, "connections": 10, "other": {"x": 1}}`: {Report: Report{Weight: 750, Weighted: true, Load: 405, Loaded: true, Capacity: 10}},
 		`{"weight": 0}`:                          {Report: Report{Weighted: true}},
-		`{"state": "down", "cause": "a\u0007b"}`: {Down: true, Cause: "a b"},
+		`{"state": "down", "cause": "a\u0007b"}`: {Report: Report{Down: true}, Cause: "a b"},
 	} {
 		if got, err := ParseAgent(text); err != nil || got != want {
 			t.Errorf("%q: got %+v, %v, want %+v", text, got, err, want)

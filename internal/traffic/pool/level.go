@@ -79,6 +79,12 @@ func (v *View) levels(spec *Spec, ring *consistent.Ring) []Level {
 	return levels
 }
 
+// GroupOf returns the number of the level that m is of, or would be if it served: who
+// has one number is as near, and as preferred.
+func (v *View) GroupOf(m *Member) int {
+	return m.Tier<<8 | int(v.spec.extentOf(m.Place))
+}
+
 // compile makes the tables that the policy needs.
 func (l *Level) compile(v *View, spec *Spec, ring *consistent.Ring) {
 	weights := make([]int, len(l.Members))
@@ -231,7 +237,7 @@ func (s *Spec) shareOf(m *Member, at time.Time) int {
 
 // warmth returns how far m has come in slow start at the time at, in permille.
 func (s *Spec) warmth(m *Member, at time.Time) int {
-	if s.SlowStart > 0 && m.State == health.Up {
+	if s.SlowStart > 0 && m.State == health.Up && !m.Notes.Warm {
 		if step := int(max(0, at.Sub(m.Since)) * slowSteps / s.SlowStart); step < slowSteps {
 			return slowFirst + (1000-slowFirst)*step/slowSteps
 		}

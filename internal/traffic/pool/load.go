@@ -4,6 +4,9 @@ import (
 	"math"
 	"sync/atomic"
 	"time"
+
+	"pharos/internal/traffic/health"
+	"pharos/internal/traffic/outlier"
 )
 
 // cacheLine is the distance at which two counters do not share a cache line; two
@@ -24,7 +27,10 @@ type Load struct {
 	// then connects: with one cursor for both, two members would split into one that
 	// is answered and one that is connected to.
 	Answers atomic.Uint64
-	_       [cacheLine - 8]byte
+	// Opinions is how many requests are on a second member now, since the first one has
+	// answered with an error.
+	Opinions atomic.Int64
+	_        [cacheLine - 16]byte
 }
 
 type lane struct {
@@ -78,16 +84,37 @@ type MemberLoad struct {
 	home    atomic.Pointer[home] // on the board of the view that is published; nil: it has none
 	parting atomic.Int64         // when it was first seen draining; 0: it is not
 	suspect atomic.Bool          // the last result of traffic was a failure
-	_       [cacheLine - 41]byte
+	good    atomic.Uint32        // the tick in which the last good answer came
+	_       [cacheLine - 48]byte
+
+	// Gauge counts outcomes and response times, for who looks at them beside those of
+	// other members.
+	Gauge outlier.Gauge
 }
 
-// Noteworthy reports whether a result of traffic has to be reported as passive
-// evidence: each failure, and the first success after one. For the run of
-// successes that traffic mostly is, it costs one atomic load.
-func (l *MemberLoad) Noteworthy(ok bool) bool {
-	if !ok {
+// Note takes in how a request or connection went, at now, and reports whether the
+// machine of the target is to be told at once (probe.Prober.Report): of each failure
+// that counts in a run, and the first success after one. For the run of successes that
+// traffic mostly is, it costs one addition and two loads. took is the time until the
+// response began.
+//
+// A request that comes too late counts in a run only if the member has answered nothing
+// well since it began: else it is the request that takes so long.
+func (l *MemberLoad) Note(o health.Outcome, now, took time.Duration) (tell bool) {
+	tick := tickOf(now)
+	if o == health.Late && int32(l.good.Load()-tickOf(now-took)) > 0 {
+		o = health.Doubtful
+	}
+	l.Gauge.Note(o, took)
+	switch {
+	case o.IsCounted():
 		l.suspect.Store(true)
 		return true
+	case o != health.Answered:
+		return false
+	}
+	if l.good.Load() != tick {
+		l.good.Store(tick)
 	}
 	return l.suspect.Load() && l.suspect.CompareAndSwap(true, false)
 }

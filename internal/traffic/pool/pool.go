@@ -15,6 +15,7 @@
 package pool
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -73,6 +74,9 @@ type Spec struct {
 	Name    string
 	Policy  Policy
 	Check   health.Check
+	Agent   health.Check // asked beside Check; Kind None: there is none
+	Passive Passive
+	Behind  []string // pools that the members are reached through
 	Members []MemberSpec
 
 	Hash      HashSpec      // of the policy Hash
@@ -185,8 +189,6 @@ type MemberSpec struct {
 	Bandwidth int64 // bits per second, both ways together; 0: no bound
 	Place     Place
 	Host      string // its own name, for answers with names; "": none
-
-	Override Override // at run time
 }
 
 // Place is where a member or a node stands. What is empty is not known.
@@ -214,7 +216,7 @@ const (
 // Validate reports what is wrong with s: a name, address or weight that cannot
 // be, or two members that cannot be told apart.
 func (s Spec) Validate() error {
-	if err := s.Check.Validate(); err != nil {
+	if err := errors.Join(s.Check.Validate(), s.Agent.Validate(), s.Passive.validate()); err != nil {
 		return fmt.Errorf("pool %q: %w", s.Name, err)
 	}
 	if s.SlowStart < 0 || s.Hash.Bound != 0 && (s.Hash.Bound < MinBound || s.Hash.Bound > MaxBound) {
@@ -229,7 +231,7 @@ func (s Spec) Validate() error {
 		switch {
 		case !m.Address.IsValid() || m.Address.Port() == 0:
 			return fmt.Errorf("pool %q: member %q: address %v: want an IP address and a port, as 10.0.0.1:8080 or [2001:db8::1]:8080", s.Name, name, m.Address)
-		case m.Weight < 0 || m.Weight > MaxWeight || m.Override.Weight < 0 || m.Override.Weight > MaxWeight:
+		case m.Weight < 0 || m.Weight > MaxWeight:
 			return fmt.Errorf("pool %q: member %q: weight %d: want 1 to %d", s.Name, name, m.Weight, MaxWeight)
 		case m.Tier < 0 || m.Tier > MaxTier:
 			return fmt.Errorf("pool %q: member %q: tier %d: want 0 to %d", s.Name, name, m.Tier, MaxTier)
@@ -277,6 +279,16 @@ func (s Spec) target(m MemberSpec) health.Target {
 	return health.Target{Address: addr, Check: s.Check}
 }
 
+// agent returns what is asked beside that, if anything is.
+func (s Spec) agent(m MemberSpec) health.Target {
+	if s.Agent.Kind == health.None {
+		return health.Target{}
+	}
+	target := s.target(m)
+	target.Check = s.Agent
+	return target
+}
+
 // Member is one server of a View.
 type Member struct {
 	Name    string         `json:"name"`
@@ -299,11 +311,12 @@ type Member struct {
 	// in slow start and while it is Poor, and what its agent asks for.
 	Share int `json:"share"`
 
-	// Override is what an operator says at run time, over what is Configured.
-	Override   Override   `json:"override,omitzero"`
-	Configured Configured `json:"-"`
+	// Agent is the key of what its agent says, if the pool asks one beside the check.
+	Agent health.Target `json:"-"`
+	known evidence
 
 	id    uint64 // of its name, for tables
+	drain bool   // by the configuration, whatever the state of the target
 	limit int    // Capacity as configured; an agent may ask for less
 }
 

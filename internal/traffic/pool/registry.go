@@ -3,6 +3,7 @@ package pool
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"sync"
@@ -82,13 +83,25 @@ func (r *Registry) noting(status func(health.Target) health.Status) func(health.
 func (r *Registry) add(p *Pool) {
 	r.pools = append(r.pools, p)
 	r.byName[p.name] = p
-	for _, m := range p.View().Members {
-		holders := r.byTarget[m.Target]
+	for target := range targetsOf(p.View().Members) {
+		holders := r.byTarget[target]
 		if len(holders) == 0 {
-			r.targets = append(r.targets, m.Target)
+			r.targets = append(r.targets, target)
 		}
 		if !slices.Contains(holders, p) {
-			r.byTarget[m.Target] = append(holders, p)
+			r.byTarget[target] = append(holders, p)
+		}
+	}
+}
+
+// targetsOf yields what is asked of members: of each its check, and its agent if it has one.
+func targetsOf(members []Member) iter.Seq[health.Target] {
+	return func(yield func(health.Target) bool) {
+		for i := range members {
+			m := &members[i]
+			if !yield(m.Target) || m.hasAgent() && !yield(m.Agent) {
+				return
+			}
 		}
 	}
 }
@@ -159,8 +172,11 @@ func (r *Registry) Refresh(status func(health.Target) health.Status) int {
 	stale := make(map[health.Target]health.Status)
 	for _, p := range r.pools {
 		for _, m := range p.View().Members {
-			if s := all[m.Target]; m.isStale(s) {
+			if s := all[m.Target]; isStale(&m.known.target, &s) {
 				stale[m.Target] = s
+			}
+			if s := all[m.Agent]; m.hasAgent() && isStale(&m.known.agent, &s) {
+				stale[m.Agent] = s
 			}
 		}
 	}
@@ -169,9 +185,9 @@ func (r *Registry) Refresh(status func(health.Target) health.Status) int {
 	return changed
 }
 
-// isStale reports whether m shows its target otherwise than s says.
-func (m *Member) isStale(s health.Status) bool {
-	return m.Notes != s.Notes || !m.isHeld() && (m.State != s.State || !m.Since.Equal(s.Since))
+// isStale reports whether what a view knows of a target is otherwise than s says.
+func isStale(known, s *health.Status) bool {
+	return known.Notes != s.Notes || known.State != s.State || !known.Since.Equal(s.Since)
 }
 
 // publish makes v the view of p, with mu held or before anybody has r.
@@ -211,18 +227,20 @@ func (r *Registry) SetMembers(spec Spec, status func(health.Target) health.Statu
 		return nil, nil, false
 	}
 	r.publish(p, next)
-	for _, m := range before.Members {
-		if holders := r.byTarget[m.Target]; slices.Contains(holders, p) {
-			r.byTarget[m.Target] = slices.DeleteFunc(slices.Clone(holders), func(other *Pool) bool { return other == p })
+	old := map[health.Target]bool{}
+	for target := range targetsOf(before.Members) {
+		old[target] = true
+		if holders := r.byTarget[target]; slices.Contains(holders, p) {
+			r.byTarget[target] = slices.DeleteFunc(slices.Clone(holders), func(other *Pool) bool { return other == p })
 		}
 	}
-	for _, m := range next.Members {
-		holders := r.byTarget[m.Target]
-		if len(holders) == 0 && !slices.ContainsFunc(before.Members, func(old Member) bool { return old.Target == m.Target }) {
-			added = append(added, m.Target)
+	for target := range targetsOf(next.Members) {
+		holders := r.byTarget[target]
+		if len(holders) == 0 && !old[target] {
+			added = append(added, target)
 		}
 		if !slices.Contains(holders, p) {
-			r.byTarget[m.Target] = append(holders, p)
+			r.byTarget[target] = append(holders, p)
 		}
 	}
 	r.targets = slices.DeleteFunc(slices.Concat(r.targets, added), func(t health.Target) bool {
@@ -240,5 +258,6 @@ func (r *Registry) SetMembers(spec Spec, status func(health.Target) health.Statu
 // isLike reports whether two members are configured alike.
 func (m Member) isLike(o Member) bool {
 	m.State, m.Since, m.Cause, m.Notes, m.Load, m.Share, m.Capacity = o.State, o.Since, o.Cause, o.Notes, o.Load, o.Share, o.Capacity
+	m.known = o.known
 	return m == o
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"pharos/internal/traffic/health"
 )
@@ -183,17 +184,34 @@ func TestRegistryConcurrency(t *testing.T) {
 	wg.Wait()
 }
 
-func TestNoteworthy(t *testing.T) {
+// What is told at once: each failure that counts, and the first success after one. A
+// request that came too late does not count if others were answered meanwhile.
+func TestNote(t *testing.T) {
 	var l MemberLoad
-	var got []bool
-	for _, ok := range []bool{true, false, false, true, true} {
-		got = append(got, l.Noteworthy(ok))
+	const s = time.Second
+	for i, step := range []struct {
+		o         health.Outcome
+		now, took time.Duration
+		want      bool
+	}{
+		{health.Answered, 1 * s, s, false},
+		{health.Unreached, 2 * s, 0, true},
+		{health.Broken, 2 * s, 0, true},
+		{health.Doubtful, 2 * s, 0, false},
+		{health.Answered, 3 * s, 0, true},
+		{health.Answered, 40 * s, 0, false},
+		{health.Late, 50 * s, 30 * s, false}, // answered well after it began
+		{health.Late, 75 * s, 30 * s, true},
+		{health.Erred, 75 * s, 0, true},
+	} {
+		if got := l.Note(step.o, step.now, step.took); got != step.want {
+			t.Errorf("step %d, %v: told %v, want %v", i, step.o, got, step.want)
+		}
 	}
-	if want := []bool{false, true, true, true, false}; !slices.Equal(got, want) {
-		t.Errorf("got %v, want %v: each failure, and the first success after one", got, want)
+	if got, want := l.Gauge.Total(), [health.Outcomes]uint32{3, 2, 1, 1, 1, 1}; got != want {
+		t.Errorf("counted %v, want %v", got, want)
 	}
-	run := func() { l.Noteworthy(true) }
-	if n := testing.AllocsPerRun(100, run); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { l.Note(health.Answered, time.Minute, time.Millisecond) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"cmp"
 	"net/netip"
 	"slices"
 	"time"
@@ -123,7 +122,7 @@ func Compile(spec Spec, status func(health.Target) health.Status, prev *View) *V
 	loads := loadsOf(prev)
 	for i, m := range spec.Members {
 		v.Members[i] = compileMember(spec, m, status, loads)
-		v.at = later(v.at, v.Members[i].Since)
+		v.at = later(later(v.at, v.Members[i].known.target.Since), v.Members[i].known.agent.Since)
 	}
 	v.ring = v.ringAfter(prev)
 	v.choose()
@@ -155,34 +154,22 @@ func (v *View) ringAfter(prev *View) *consistent.Ring {
 
 func compileMember(spec Spec, m MemberSpec, status func(health.Target) health.Status, loads map[loadKey]*MemberLoad) Member {
 	target := spec.target(m)
-	weight := max(m.Weight, 1)
 	out := Member{
-		Name: m.name(), Address: target.Address, Weight: cmp.Or(m.Override.Weight, weight), Target: target,
-		Override: m.Override, Configured: Configured{weight, m.Drain},
+		Name: m.name(), Address: target.Address, Weight: max(m.Weight, 1), Target: target,
 		Tier: m.Tier, Capacity: m.Capacity, limit: m.Capacity, Bandwidth: m.Bandwidth, Place: m.Place, Host: m.Host,
 	}
 	out.id = consistent.ID(out.Name)
+	out.drain, out.Agent = m.Drain, spec.agent(m)
 	if status != nil {
-		out.setStatus(status(target))
-	}
-	if out.isHeld() {
-		out.hold()
+		out.known.target = status(target)
+		if out.hasAgent() {
+			out.known.agent = status(out.Agent)
+		}
 	}
 	if out.Load = loads[loadKey{out.Name, out.Address}]; out.Load == nil {
 		out.Load = new(MemberLoad)
 	}
 	return out
-}
-
-// setStatus gives m the state of its target, unless it is held.
-func (m *Member) setStatus(s health.Status) {
-	m.Notes, m.Capacity = s.Notes, m.limit
-	if said := s.Report.Capacity; said > 0 && (m.limit == 0 || said < m.limit) {
-		m.Capacity = said
-	}
-	if !m.isHeld() {
-		m.State, m.Since, m.Cause = s.State, s.Since, s.Cause
-	}
 }
 
 // loadKey is what makes a member the same one in two views.
@@ -215,8 +202,13 @@ func (v *View) next() *View {
 func (v *View) with(now map[health.Target]health.Status) *View {
 	next := v.next()
 	for i := range next.Members {
-		if s, changed := now[next.Members[i].Target]; changed {
-			next.Members[i].setStatus(s)
+		m := &next.Members[i]
+		if s, changed := now[m.Target]; changed {
+			m.known.target = s
+			next.at = later(next.at, s.Since)
+		}
+		if s, changed := now[m.Agent]; changed && m.hasAgent() {
+			m.known.agent = s
 			next.at = later(next.at, s.Since)
 		}
 	}
@@ -244,6 +236,7 @@ func (v *View) isWarming() bool {
 
 // choose compiles the choices and levels of v from its members.
 func (v *View) choose() {
+	v.decideStates()
 	for i := range v.Members {
 		v.Members[i].Share = v.spec.shareOf(&v.Members[i], v.at)
 	}

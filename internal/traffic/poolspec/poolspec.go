@@ -16,6 +16,8 @@ import (
 	"pharos/internal/dns/rdata"
 	"pharos/internal/traffic/affinity"
 	"pharos/internal/traffic/checkspec"
+	"pharos/internal/traffic/health"
+	"pharos/internal/traffic/outlier"
 	"pharos/internal/traffic/pool"
 	"pharos/internal/traffic/steer"
 )
@@ -25,13 +27,18 @@ func Of(pools []state.Pool, here state.Place) []pool.Spec {
 	specs := make([]pool.Spec, len(pools))
 	for i, p := range pools {
 		spec := pool.Spec{
-			Name: p.Name, Check: checkspec.Of(p.Check), SlowStart: time.Duration(p.SlowStart), Here: PlaceOf(here),
+			Name: p.Name, Check: checkspec.Of(p.Check), Agent: agentOf(p.Agent), Passive: passiveOf(p.Passive), Behind: p.DependsOn, SlowStart: time.Duration(p.SlowStart), Here: PlaceOf(here),
 			Hash: pool.HashSpec{Bound: p.Hash.Bound, Key: pool.Key{Name: p.Hash.Name, Bits4: p.Hash.Bits4, Bits6: p.Hash.Bits6}},
 		}
 		err := errors.Join(spec.Policy.UnmarshalText([]byte(p.Policy)), spec.Local.UnmarshalText([]byte(p.LocalFirst)),
 			spec.Hash.By.UnmarshalText([]byte(p.Hash.By)), spec.Hash.Key.Of.UnmarshalText([]byte(p.Hash.Key)))
 		if err != nil {
 			panic("BUG: " + err.Error()) // the configuration has checked it
+		}
+		if p.Passive.Enabled {
+			spec.Check.Params.Passive, spec.Check.Params.Eject = p.Passive.Failures, time.Duration(p.Passive.Ejection)
+		} else {
+			spec.Check.Params.Passive = -1
 		}
 		for _, m := range p.Members {
 			spec.Members = append(spec.Members, pool.MemberSpec{
@@ -42,6 +49,33 @@ func Of(pools []state.Pool, here state.Place) []pool.Spec {
 		specs[i] = spec
 	}
 	return specs
+}
+
+func agentOf(a state.PoolAgent) health.Check {
+	if a.Type == "none" || a.Type == "" {
+		return health.Check{}
+	}
+	return checkspec.Of(a.Check())
+}
+
+// passiveOf returns what a pool makes of its traffic. What is written as 0, never, is -1.
+func passiveOf(p state.Passive) pool.Passive {
+	out := pool.Passive{
+		Rules: outlier.Rules{
+			Window: time.Duration(p.Window), MinRequests: p.MinRequests, ErrorRate: p.ErrorRate, Slow: float64(p.Slow), Floor: p.Floor,
+		},
+		MaxEjected: p.MaxEjected, Off: !p.Enabled,
+	}
+	if p.ErrorRate == 0 {
+		out.Rules.ErrorRate = -1
+	}
+	if p.Slow == 0 {
+		out.Rules.Slow = -1
+	}
+	if err := out.Statuses.UnmarshalText([]byte(p.Statuses.String())); err != nil {
+		panic("BUG: " + err.Error()) // the configuration has checked it
+	}
+	return out
 }
 
 // PlaceOf returns a place as packages of traffic take it.

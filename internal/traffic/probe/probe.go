@@ -98,6 +98,7 @@ type Prober struct {
 	waking   time.Time // when run looks again by itself
 	looked   time.Time // when run looked last
 	changes  []Change  // to be told
+	ties     ties
 	history  health.History
 	restored map[health.Target]health.Status // until the first Set
 
@@ -275,6 +276,19 @@ func (p *Prober) Grade(key health.Target, g health.Grade) {
 	}
 }
 
+// Eject takes a target out for a time, of which traffic has shown that it fails too often.
+func (p *Prober) Eject(key health.Target, cause string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if t := p.targets[key]; t != nil {
+		now := clock.Now()
+		before := t.machine.Notes()
+		change, changed := t.machine.Eject(now, cause)
+		p.announce(t, before, change, changed)
+		p.replan(t, now)
+	}
+}
+
 // announce notes a change of t and queues it to be told; before is what was known of it
 // before the evidence that has, or has not, changed something.
 func (p *Prober) announce(t *target, before health.Notes, change health.Transition, changed bool) {
@@ -289,6 +303,9 @@ func (p *Prober) announce(t *target, before health.Notes, change health.Transiti
 	}
 	p.changes = append(p.changes, Change{t.key, change, t.machine.Status()})
 	signal(p.told)
+	if changed {
+		p.depend(t.key)
+	}
 }
 
 // observe gives evidence to the machine of t.

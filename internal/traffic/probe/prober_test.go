@@ -265,13 +265,15 @@ func TestPassiveReports(t *testing.T) {
 		p.Report(target, failed)
 		p.Report(target, failed)
 		synctest.Wait()
-		h.want(t, "10.0.0.1:80 up > down: 3 failed requests in a row, last: connection reset")
+		h.want(t, "10.0.0.1:80 up > down: 3 failed requests in a row, last: connection reset; ejected for 10s")
 		p.Report(target, health.Result{OK: true, At: time.Now()})
 		p.Report(targetAt("10.0.0.9:80", tcpCheck), failed) // is not set
 		synctest.Wait()
 		h.want(t)
+		time.Sleep(9 * time.Second)
+		h.want(t) // the probes contradict the traffic
 		time.Sleep(2 * time.Second)
-		h.want(t, "10.0.0.1:80 down > up: 2 good probes in a row")
+		h.want(t, "10.0.0.1:80 down > up: ejection of 10s is over, and probes are good: on trial")
 		if c := p.Counters(); c.Passive != 5 || c.Transitions != 3 {
 			t.Errorf("counters %+v", c)
 		}
@@ -292,7 +294,7 @@ func TestEjection(t *testing.T) {
 			p.Report(target, health.Result{At: time.Now(), Cause: "connection refused"})
 		}
 		synctest.Wait()
-		h.want(t, "10.0.0.1:80 up > down: 3 failed requests in a row, last: connection refused")
+		h.want(t, "10.0.0.1:80 up > down: 3 failed requests in a row, last: connection refused; ejected for 2s")
 		time.Sleep(2*time.Second + ms)
 		h.want(t, "10.0.0.1:80 down > up: ejection of 2s is over: on trial")
 		if got := n.dialed("10.0.0.1:80"); got != 0 {

@@ -44,7 +44,11 @@ func (w *world) answered(id int32) {
 		r.load.Observe(w.now, w.now-r.asked+s.trip)
 		r.load.Carried(w.now, int(s.of.Length))
 		w.pool.Load().End(r.lane, r.load, w.now)
-		w.report(r, true, "answered a request")
+		o := health.Answered
+		if r.bad {
+			o = health.Doubtful
+		}
+		w.report(r, o, "answered a request")
 	}
 	if r.bad || w.now-r.began+r.trips > w.crowds[r.crowd].of.Patience.Std() {
 		w.fail(id)
@@ -54,10 +58,10 @@ func (w *world) answered(id int32) {
 }
 
 // report has the health machine hear of a result of traffic, if that is worth telling. An
-// answer, whatever its status, is a success, as it is in the gateway.
-func (w *world) report(r *request, ok bool, cause string) {
-	if r.load.Noteworthy(ok) {
-		result := health.Result{OK: ok, At: w.at(), Latency: w.now - r.asked, Passive: true, Cause: cause}
+// answer that is an error is doubtful: nobody else is asked here.
+func (w *world) report(r *request, o health.Outcome, cause string) {
+	if r.load.Note(o, w.now, w.now-r.asked) {
+		result := health.Result{OK: !o.IsFailure(), Outcome: o, At: w.at(), Latency: w.now - r.asked, Passive: true, Cause: cause}
 		w.evidence(w.byTarget[r.view.Members[r.member].Target], result)
 	}
 }
@@ -69,7 +73,11 @@ func (w *world) broken(id int32, sent bool) {
 	if r.load != nil {
 		r.load.Observe(w.now, max(failureTook, w.now-r.asked))
 		w.pool.Load().End(r.lane, r.load, w.now)
-		w.report(r, false, "the connection failed")
+		o := health.Unreached
+		if sent {
+			o = health.Broken
+		}
+		w.report(r, o, "the connection failed")
 		r.load = nil
 	}
 	most := min(w.plan.Gateway.Retries+1, maxTries)

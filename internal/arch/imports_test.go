@@ -18,6 +18,7 @@ import (
 const policy = `
 internal/clock:
 internal/diskfile:
+internal/parking:
 
 internal/dns/dnsname:
 internal/dns/rdata:             internal/dns/dnsname
@@ -69,7 +70,7 @@ internal/resolver/failures:     internal/dns/... internal/resolver/iterate
 internal/resolver/custody:      internal/dns/... internal/resolver/anchor internal/resolver/iterate internal/resolver/rrcache internal/diskfile
 internal/resolver/bulk:         internal/dns/... internal/resolver/iterate
 internal/resolver/localroot:    internal/dns/... internal/authority/zone internal/authority/answer
-internal/resolver/outbound:     internal/dns/... internal/resolver/iterate internal/resolver/rrcache internal/resolver/fairness
+internal/resolver/outbound:     internal/dns/... internal/resolver/iterate internal/resolver/rrcache internal/resolver/fairness internal/parking
 
 internal/resolver/policy:       internal/dns/... internal/authority/zone
 internal/resolver/localdata:    internal/dns/... internal/authority/zone internal/resolver/policy
@@ -109,7 +110,7 @@ internal/serve/cookie:
 internal/serve/ratelimit:
 internal/serve/proxyheader:
 internal/serve/querytap:        internal/dns/...
-internal/serve/dnsserver:       internal/dns/... internal/serve/proxyheader
+internal/serve/dnsserver:       internal/dns/... internal/serve/proxyheader internal/parking
 
 internal/serve/doh:             internal/dns/... internal/serve/dnsserver
 internal/serve/doq:             internal/dns/... internal/serve/dnsserver

@@ -9,6 +9,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"pharos/internal/parking"
 )
 
 // batchSize is how many sockets that have something one system call tells of: 64,
@@ -20,12 +22,13 @@ const batchSize = 64
 // of them as have something.
 //
 // A call that cannot block is made without telling the scheduler, which would cost
-// as much again as the shorter ones of them.
+// as much again as the shorter ones of them. The loop waits in no call: it is parked.
 type epoll struct {
 	// Constant after newEpoll.
-	fd   int
-	open map[uint64]*exchange // the loop's
-	port func() int           // a random one
+	fd    int
+	place *parking.Place
+	open  map[uint64]*exchange // the loop's
+	port  func() int           // a random one
 
 	// Owned by the loop.
 	events    [batchSize]unix.EpollEvent
@@ -55,16 +58,20 @@ func newEpoll(open map[uint64]*exchange, port func() int) (*epoll, error) {
 		return nil, err
 	}
 	bell, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err == nil {
-		if err = unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, bell, &unix.EpollEvent{Events: unix.EPOLLIN}); err != nil {
-			unix.Close(bell)
-		}
-	}
 	if err != nil {
 		unix.Close(fd)
 		return nil, err
 	}
-	return &epoll{fd: fd, bell: bell, open: open, port: port}, nil
+	n := &epoll{fd: fd, bell: bell, open: open, port: port}
+	if err = unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, bell, &unix.EpollEvent{Events: unix.EPOLLIN}); err == nil {
+		n.place, err = parking.New(fd)
+	}
+	if err != nil {
+		unix.Close(bell)
+		unix.Close(fd)
+		return nil, err
+	}
+	return n, nil
 }
 
 func (n *epoll) send(x *exchange, to netip.AddrPort, msg []byte) error {
@@ -152,18 +159,17 @@ func (n *epoll) end(x *exchange) {
 }
 
 func (n *epoll) wait(d time.Duration) {
-	n.at, n.count = 0, 0
-	var count uintptr
-	var errno unix.Errno
-	switch events := uintptr(unsafe.Pointer(&n.events[0])); {
-	case d == 0:
-		count, _, errno = unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(n.fd), events, batchSize, 0, 0, 0)
-	case d < 0:
-		count, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(n.fd), events, batchSize, ^uintptr(0), 0, 0)
-	default:
-		ms := (d + time.Millisecond - 1) / time.Millisecond
-		count, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(n.fd), events, batchSize, uintptr(ms), 0, 0)
+	if n.take(); n.count > 0 || d == 0 {
+		return
 	}
+	n.place.Wait(d)
+	n.take()
+}
+
+// take takes in which sockets have something.
+func (n *epoll) take() {
+	n.at, n.count = 0, 0
+	count, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(n.fd), uintptr(unsafe.Pointer(&n.events[0])), batchSize, 0, 0, 0)
 	if errno == 0 { // else a signal
 		n.count = int(count)
 	}
@@ -215,6 +221,7 @@ func (n *epoll) close() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	unix.Close(n.bell)
+	n.place.Close()
 	unix.Close(n.fd)
 	n.bell = -1
 }

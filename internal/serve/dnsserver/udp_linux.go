@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pharos/internal/clock"
+	"pharos/internal/parking"
 )
 
 const (
@@ -170,7 +171,8 @@ type udpWorker struct {
 
 	// Owned by the loop.
 	batch  *batch
-	failed int // receive errors in a row
+	place  *parking.Place // where the loop waits; nil: in recvmmsg
+	failed int            // receive errors in a row
 
 	shared   sharedCounts // atomic
 	stopping atomic.Bool
@@ -190,13 +192,18 @@ func (w *udpWorker) stop() {
 }
 
 // run is the loop. The thread is its own so that a wake-up is the kernel's alone,
-// without the runtime looking for a thread to run the goroutine on.
+// without the runtime looking for a thread to run the goroutine on; unless there is
+// but one core, which all threads have to share anyhow: then the loop is parked.
 func (w *udpWorker) run() {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	defer w.running.Store(false)
+	if w.park(); w.place != nil {
+		defer w.place.Close()
+	} else {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+	}
 	for !w.stopping.Load() {
-		n, errno := w.receive(unix.MSG_WAITFORONE)
+		n, errno := w.receiveSome()
 		if errno != 0 {
 			w.receiveFailed(errno)
 			continue
@@ -211,6 +218,33 @@ func (w *udpWorker) run() {
 		}
 		w.serve(n)
 	}
+}
+
+// park gives the loop a place to wait, on one core; if there is none to be had it waits
+// in the kernel as elsewhere.
+func (w *udpWorker) park() {
+	if runtime.NumCPU() > 1 {
+		return
+	}
+	if place, err := parking.New(w.sock.fd); err == nil {
+		w.place = place
+	}
+}
+
+// receiveSome waits for queries, and fills the batch.
+func (w *udpWorker) receiveSome() (int, unix.Errno) {
+	if w.place == nil {
+		return w.receive(unix.MSG_WAITFORONE)
+	}
+	n, errno := w.receive(unix.MSG_DONTWAIT)
+	if errno != unix.EAGAIN {
+		return n, errno
+	}
+	w.place.Wait(-1)
+	if n, errno = w.receive(unix.MSG_DONTWAIT); errno == unix.EAGAIN { // shut down, or woken early
+		return 0, 0
+	}
+	return n, errno
 }
 
 // serve answers the first n messages of the batch.

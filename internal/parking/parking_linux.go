@@ -69,13 +69,15 @@ func (p *Place) Wait(d time.Duration) {
 // setAlarm has Wait end after d. An earlier alarm is left as it is: most are put off again
 // and again, and to wake once too often costs less than to set it each time.
 func (p *Place) setAlarm(d time.Duration) {
-	now := time.Now()
-	isAhead := p.alarm.After(now)
-	at := now.Add(d)
-	if d < 0 {
-		at = time.Time{}
+	if d < 0 && p.alarm.IsZero() {
+		return
 	}
-	if isAhead && (d < 0 || !at.Before(p.alarm)) || at.IsZero() && p.alarm.IsZero() {
+	now := time.Now()
+	isAhead, at := p.alarm.After(now), time.Time{}
+	if d >= 0 {
+		at = now.Add(d)
+	}
+	if isAhead && (d < 0 || !at.Before(p.alarm)) {
 		return
 	}
 	p.alarm = at

@@ -80,15 +80,22 @@ func (n *Node) answerByRules(s *Snapshot, rules *rewrite.Rules, d *dnsserver.Def
 	})
 }
 
-func (s *Snapshot) optionsOf(d *dnsserver.Deferred) outbound.Options {
+// asking is a question to the resolver, and whom the answer is for where that is ours to say.
+type asking struct {
+	outbound.Options
+	place netip.Addr // the client, or one whom a trusted one names
+	ends  int        // how often the way led through steered names of ours so far: see forClient
+}
+
+func (s *Snapshot) optionsOf(d *dnsserver.Deferred) asking {
 	q := d.Query()
-	return outbound.Options{CD: q.CD(), DO: q.EDNS.DO, AD: q.AD(), Near: s.nearOf(d),
-		Client: d.Client().Addr(), Forgeable: d.Transport() == dnsserver.UDP && !d.HasCookie()}
+	return asking{place: s.placeOf(d), Options: outbound.Options{CD: q.CD(), DO: q.EDNS.DO, AD: q.AD(), Near: s.nearOf(d),
+		Client: d.Client().Addr(), Forgeable: d.Transport() == dnsserver.UDP && !d.HasCookie()}}
 }
 
 // lookup returns how names are looked up for rules: in zones of ours first, for where a
 // rule leads may well be one, else by the resolver.
-func (n *Node) lookup(s *Snapshot, options outbound.Options) rewrite.Resolve {
+func (n *Node) lookup(s *Snapshot, options asking) rewrite.Resolve {
 	return func(name dnsname.Name, t rdata.Type, then func(iterate.Answer)) {
 		if z, in := s.find(name, t); z != nil && !isHidden(in, z) {
 			n.lookupIn(s, z, name, t, options, then)
@@ -104,8 +111,9 @@ func isHidden(in *Snapshot, z *zone.Zone) bool {
 	return restricted && len(rules) == 0
 }
 
-func (n *Node) askResolver(s *Snapshot, name dnsname.Name, t rdata.Type, options outbound.Options, then func(iterate.Answer)) {
-	if n.resolverOf(s).Ask(name, t, options, then) {
+func (n *Node) askResolver(s *Snapshot, name dnsname.Name, t rdata.Type, options asking, then func(iterate.Answer)) {
+	then = n.forClient(s, t, options, then)
+	if n.resolverOf(s).Ask(name, t, options.Options, then) {
 		return
 	}
 	then(iterate.Answer{Rcode: dnswire.RcodeServFail, Errors: []dnswire.ExtendedError{
@@ -114,14 +122,14 @@ func (n *Node) askResolver(s *Snapshot, name dnsname.Name, t rdata.Type, options
 
 // lookupIn looks a name up in a zone of ours, and goes on with the resolver where what
 // is ours ends.
-func (n *Node) lookupIn(s *Snapshot, z *zone.Zone, name dnsname.Name, t rdata.Type, options outbound.Options, then func(iterate.Answer)) { //arch:size as lookup, and in which zone
+func (n *Node) lookupIn(s *Snapshot, z *zone.Zone, name dnsname.Name, t rdata.Type, options asking, then func(iterate.Answer)) { //arch:size as lookup, and in which zone
 	q := new(dnswire.Query)
 	q.Parse(dnswire.AppendQuery(nil, dnswire.QuerySpec{Name: name, Type: t, Class: rdata.ClassIN, RD: true}))
 	var out dnswire.Builder
 	out.Reset(q, make([]byte, dnswire.MaxMessage+dnswire.BufferSlack), dnswire.MaxMessage)
 	outcome := answer.With(answer.Options{Minimal: true}, q, z, 0, &out)
 	if _, in := s.find(name, t); outcome.Kind == answer.Steered {
-		outcome, _ = steered.Add(in.steeredQuestion(answer.Options{Minimal: true}, q, z, options.Client, clock.Now()), outcome, &out)
+		outcome, _ = steered.Add(in.steeredQuestion(answer.Options{Minimal: true}, q, z, options.place, clock.Now()), outcome, &out)
 	}
 	if outcome.Kind == answer.Referral {
 		owncut.Learn(n.cacheOf(s), clock.Now(), z, outcome.Last.Cut)
@@ -206,7 +214,7 @@ func (x explained) explainRules(ctx context.Context, e *explain.Explanation, q *
 	resolve := func(name dnsname.Name, t rdata.Type, then func(iterate.Answer)) {
 		if z, in := s.find(name, t); z != nil && !isHidden(in, z) {
 			e.Add(explain.Zone, fmt.Sprintf("%s %s is looked up in zone %s of this node", name, t, z.Origin()))
-			n.lookupIn(s, z, name, t, outbound.Options{}, then)
+			n.lookupIn(s, z, name, t, asking{place: x.near}, then)
 			return
 		}
 		a, err := x.resolver.Resolve(ctx, name, t, outbound.Options{Trace: true})

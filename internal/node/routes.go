@@ -43,6 +43,11 @@ func (s *Snapshot) nearOf(d *dnsserver.Deferred) netip.Addr {
 	if len(s.Config.Resolver.ClientSubnet.Zones) == 0 {
 		return netip.Addr{}
 	}
+	return s.placeOf(d)
+}
+
+// placeOf is nearOf, whether or not anybody is told.
+func (s *Snapshot) placeOf(d *dnsserver.Deferred) netip.Addr {
 	client := d.Client().Addr()
 	option := d.Query().EDNS.Subnet
 	if option == nil {

@@ -53,7 +53,8 @@ func Add(q Question, outcome answer.Outcome, out *dnswire.Builder) (_ answer.Out
 	return outcome, scope
 }
 
-// Whole returns the whole message that answers q, for who asks from within.
+// Whole returns the whole message that answers q, for who asks from within. What is
+// steered in it has TTL 0: it is for this once, as another client may be told otherwise.
 func Whole(q Question, tcp bool) []byte {
 	size := q.Query.UDPLimit()
 	if tcp {
@@ -61,8 +62,21 @@ func Whole(q Question, tcp bool) []byte {
 	}
 	var out dnswire.Builder
 	out.Reset(q.Query, make([]byte, size+dnswire.BufferSlack), size)
-	Add(q, answer.With(q.Options, q.Query, q.Zone, 0, &out), &out)
-	return out.Finish()
+	outcome := answer.With(q.Options, q.Query, q.Zone, 0, &out)
+	if outcome.Kind != answer.Steered {
+		return out.Finish()
+	}
+	Add(q, outcome, &out)
+	m, err := dnswire.ParseMessage(out.Finish())
+	if err != nil {
+		panic("BUG: an answer of ours that cannot be read: " + err.Error())
+	}
+	for i := range m.Answer {
+		if m.Answer[i].Type != rdata.TypeCNAME || q.Rules.Find(m.Answer[i].Name) != nil {
+			m.Answer[i].TTL = 0
+		}
+	}
+	return m.Append(nil)
 }
 
 // Explained is one decision of an answer, with what would change it.

@@ -207,11 +207,11 @@ func hash(lines []string) (h uint32) {
 // same answers as we do, but for what is listed with its reason; delv and drill, who
 // validate for themselves, agree with our AD.
 func TestJudges(t *testing.T) {
-	if !peers.Installed("unbound", "named", "kresd", "delv", "ip") {
+	if !peers.Installed("unbound", "named", "kresd", "delv", "drill", "ip") {
 		if os.Getenv("PHAROS_REQUIRE_PEERS") != "" {
-			t.Fatal("unbound, named, kresd, delv or ip is not installed")
+			t.Fatal("unbound, named, kresd, delv, drill or ip is not installed")
 		}
-		t.Skip("unbound, named, kresd, delv or ip is not installed")
+		t.Skip("unbound, named, kresd, delv, drill or ip is not installed")
 	}
 	if !inNetwork(t) {
 		return
@@ -248,6 +248,7 @@ func TestJudges(t *testing.T) {
 	questions := sample(tree.Questions, os.Getenv(all) != "")
 	compare(t, questions)
 	delvAgrees(t, folder, anchorText, questions)
+	drillAgrees(t, anchor, questions)
 }
 
 // sample keeps every zone's turn at one question, or everything.
@@ -376,25 +377,60 @@ type difference struct {
 	reason string
 }
 
-// differences are those of Unbound 1.17, BIND 9.18 and Knot Resolver 5.6.
+// differences are those of Unbound 1.17, BIND 9.18, Knot Resolver 5.6, delv 9.18 and drill
+// 1.8.
 var differences = []difference{
+	// Settled by RFC 9276 §3.2: how many NSEC3 iterations are worked with is left to who validates, as is whether more make a denial insecure or the whole zone. Ours are 50, and it is the denial. Unbound, BIND and delv take up to 150, drill any number; Knot Resolver takes the whole zone
 	{"Unbound", "-iter", "", "", "takes up to 150 NSEC3 iterations; RFC 9276 section 3.2 leaves the limit to who validates, ours is 50"},
 	{"BIND", "-iter", "", "", "takes up to 150 NSEC3 iterations; RFC 9276 section 3.2 leaves the limit to who validates, ours is 50"},
+	{"delv", "-iter", "", "insecure", "takes up to 150 NSEC3 iterations, as BIND"},
+	{"drill", "-iter", "", "insecure", "has no limit for NSEC3 iterations; RFC 9276 section 3.2 leaves it to who validates"},
+	{"Knot Resolver", "-iter", "", "NO", "takes a whole zone for insecure for its NSEC3 iterations, not only what they deny; RFC 9276 section 3.2 allows both"},
+
+	// Settled by RFC 4035 §5.4: the authority section of a denial has to verify, its SOA record too. BIND passes one on without AD whose SOA record does not, drill does not look
 	{"BIND", "soa-spoilt-", "", "SERVFAIL", "passes a denial on whose SOA record does not verify, without AD; RFC 4035 section 5.4 wants the authority section to verify"},
+	{"drill", "soa-spoilt-", "", "bogus", "does not look at the SOA record of a denial; RFC 4035 section 5.4 wants the authority section to verify"},
+
+	// Settled by RFC 4509 §3: where there is a DS record with SHA-256, those with SHA-1 must be ignored. Unbound and drill accept a right one beside a wrong one of SHA-256
 	{"Unbound", "ds-sha256-wrong-sha1-right-", "", "SERVFAIL", "accepts the SHA-1 digest beside one of SHA-256; RFC 4509 section 3: it must be ignored"},
+	{"drill", "ds-sha256-wrong-sha1-right-", "", "bogus", "accepts the SHA-1 digest beside one of SHA-256; RFC 4509 section 3: it must be ignored"},
+
+	// Settled by RFC 5011 §2.1: a revoked key must not be used. Unbound and drill let a DS record lead to one
 	{"Unbound", "key-revoked-", "", "SERVFAIL", "lets a DS record lead to a revoked key; RFC 5011 section 2.1: it must not be used"},
+	{"drill", "key-revoked-", "", "bogus", "lets a DS record lead to a revoked key; RFC 5011 section 2.1: it must not be used"},
+
+	// Settled by RFC 4034 §2.1.1: a key without the flag ZONE must not verify an RRSIG record. BIND and drill use it
 	{"BIND", "key-no-zone-flag-", "", "SERVFAIL", "uses a key without the flag ZONE; RFC 4034 section 2.1.1: it must not verify an RRSIG"},
+	{"drill", "key-no-zone-flag-", "", "bogus", "uses a key without the flag ZONE; RFC 4034 section 2.1.1: it must not verify an RRSIG"},
+
+	// Settled by RFC 4035 §5.2: a zone's keys count if the DS record's key has signed them, and the signature is good and of now. drill believes them for the DS record alone
+	{"drill", "keys-spoilt-", "", "bogus", "believes keys that a DS record leads to, though their signature does not fit; RFC 4035 section 5.2"},
+	{"drill", "keys-expired-", "", "bogus", "believes keys that a DS record leads to, though their signature has expired; RFC 4035 section 5.2"},
+
+	// Settled by RFC 4592 §2.2.2: a name with nothing but names below it exists. Knot Resolver does not find an unsigned delegation below two of them
 	{"Knot Resolver", "plain.deeper.down.family-", "", "NO", "does not find the unsigned delegation below two empty non-terminals"},
+	{"Knot Resolver", "plain.deeper.down.family-", "", "NX", "does not find the unsigned delegation below two empty non-terminals"},
+
+	// Settled by RFC 6840 §5.4: any valid signature makes an RRset valid, so we go on to the next, within a budget. BIND and delv give up after one that does not fit (CVE-2023-50387)
 	{"BIND", "www-two-signatures-", "", "NOERROR, AD", "gives up after one signature that does not fit (CVE-2023-50387); RFC 6840 section 5.4 wants any valid one accepted, so we go on to the next, within a budget"},
 	{"delv", "www-two-signatures-", "", "secure", "gives up after one signature that does not fit, as BIND"},
+
+	// Settled by RFC 5155 §9.2: a denial that leans on a record that opted out is not authentic. delv takes one at the end of an alias for validated, drill any; BIND, of delv's making, sets no AD
 	{"delv", "crossing", "d-optout", "insecure", "takes a denial at the end of an alias, whose record opted out, for validated; RFC 5155 section 9.2: it is not, and BIND sets no AD"},
-	{"delv", "-iter", "", "insecure", "takes up to 150 NSEC3 iterations, as BIND"},
+	{"drill", "optout", "", "insecure", "does not know that opting out makes a denial insecure (RFC 5155 section 9.2)"},
+
+	// Settled by RFC 5155 §8.7: a wildcard has no records of a type only if no record of the denial says that it has. BIND and Knot Resolver take the denial for insecure, as one of its records opted out
 	{"BIND", "denial-also-txt-optout", "wildcard nodata", "SERVFAIL", "takes a denial for insecure as one of its records opted out, though another says that the type is there; RFC 5155 section 8.7"},
 	{"Knot Resolver", "denial-also-txt-optout", "wildcard nodata", "SERVFAIL", "takes a denial for insecure as one of its records opted out, though another says that the type is there; RFC 5155 section 8.7"},
+
+	// Settled by RFC 4035 §3.2.3: AD says that all RRsets of this answer are authentic. BIND leaves it out now and then where it has asked for a DS record for itself at the same time, and fails for what it has asked on the way; drill looks at the first alias only
 	{"BIND", "ds-absent-", "ds", "NOERROR, AD", "now and then answers without AD that there is no DS record, if it has looked that up for itself at the same time; it is proven"},
 	{"BIND", "denial-unsigned-", "dname", "NOERROR, AD", "fails with what QNAME minimisation asked on the way; the answer itself is proven"},
-	{"Knot Resolver", "-iter", "", "NO", "takes a whole zone for insecure for its NSEC3 iterations, not only what they deny; RFC 9276 section 3.2 allows both"},
-	{"Knot Resolver", "plain.deeper.down.family-", "", "NX", "does not find the unsigned delegation below two empty non-terminals"},
+	{"drill", "crossing", "extra c-", "", "looks at the first alias only, not where it leads (RFC 4035 section 3.2.3)"},
+
+	// Settled by RFC 6672 §5.3.1: a CNAME record made of a DNAME record has no signature of its own. drill misses it
+	{"drill", "", "dname", "secure", "does not know that a CNAME record is made of a DNAME record (RFC 6672 section 5.3.1)"},
+	{"drill", "crossing", "extra www.d-", "secure", "does not know that a CNAME record is made of a DNAME record (RFC 6672 section 5.3.1)"},
 }
 
 func settled(judge string, q Question, ours, _ string) string {
@@ -404,6 +440,36 @@ func settled(judge string, q Question, ours, _ string) string {
 		}
 	}
 	return ""
+}
+
+// drillAgrees has drill chase the signatures of what we hand out down to the anchor, and
+// compares with our AD. It says yes or no: what is insecure or bogus is no to it.
+func drillAgrees(t *testing.T, anchor string, questions []Question) {
+	t.Helper()
+	agreed, known := 0, map[string]int{}
+	for i, q := range questions {
+		if i%7 != 3 {
+			continue
+		}
+		out, _ := exec.CommandContext(t.Context(), "drill", "-4", "-t", "-S", "-k", anchor, "@"+oursAt.Addr().String(), q.Name.String(), q.Type.String()).CombinedOutput()
+		secure := strings.Contains(string(out), ";; Chase successful")
+		reason := settled("drill", q, string(q.State), "")
+		switch {
+		case secure == (q.State == Secure):
+			agreed++
+		case reason != "":
+			known[reason]++
+		default:
+			t.Errorf("%v %v (%s): drill finds it secure: %v, Pharos says %s\n%s", q.Name, q.Type, q.Label, secure, q.State, out)
+		}
+	}
+	t.Logf("drill agreed %d times", agreed)
+	for _, reason := range slices.Sorted(maps.Keys(known)) {
+		t.Logf("%4d times drill: %s", known[reason], reason)
+	}
+	if agreed == 0 {
+		t.Error("drill never agreed")
+	}
 }
 
 // delvAgrees has delv validate what we hand out with CD=1, and compares with our AD.

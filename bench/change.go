@@ -8,30 +8,26 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/miekg/dns"
 
 	"pharos/bench/corpus"
-	"pharos/bench/dnsload"
 	"pharos/bench/peer"
 	"pharos/bench/table"
 )
 
-// This file measures what change costs: how soon an update is answered by, how many a
-// second are durable, and what those who ask notice of a reload or of updates.
+// This file measures what change costs: how soon an update is answered by, and how many a
+// second are durable. What those who ask notice of it is in calm.go.
 
 // Names of the works about change.
 const (
 	changeSigned = "update of a signed zone of %s records, ECDSA P-256, TCP"
 	changeMany   = "updates of a zone of %s records, TCP, 64 clients"
-	changeCalm   = "answers at %d a second during %s of a zone of %s records"
 )
 
 // Metrics of change.
@@ -40,17 +36,11 @@ var (
 	visibleWorst = table.Metric{Name: "ms to the signed answer, 99 % of the updates", Digits: 1}
 	durable      = table.Metric{Name: "durable updates per second", More: true}
 	perUpdate    = table.Metric{Name: "us for a durable update, the clients together", Digits: 0}
-	calm         = table.Metric{Name: "us, 99.9 % of the answers", Digits: 0}
-	calmMedian   = table.Metric{Name: "us, half of the answers", Digits: 0}
-	beside       = table.Metric{Name: "99.9 % beside that of an idle server", Digits: 2}
 )
 
 const (
-	updatesSeen  = 200    // updates whose answer is waited for
-	clientsAtOne = 64     // that send updates at a time
-	calmRate     = 30_000 // questions a second: a fifth to a third of what one processor answers
-	calmReloads  = 3
-	updateRate   = 200 // updates a second beside questions
+	updatesSeen  = 200 // updates whose answer is waited for
+	clientsAtOne = 64  // that send updates at a time
 )
 
 // signedHosts has, signed, a million records: each host two addresses, NSEC, and the
@@ -59,9 +49,6 @@ var (
 	signedHosts  = corpus.Shape{Hosts: 167_000}
 	changedHosts = corpus.Shape{Hosts: 500_000}
 )
-
-// calmMix has no names that do not exist: denials have the serial, which changes.
-var calmMix = corpus.Mix{}
 
 // change is the work "change".
 func (a *arena) change() ([]table.Row, error) {
@@ -72,7 +59,7 @@ func (a *arena) change() ([]table.Row, error) {
 	return a.parts(changes, programs)
 }
 
-var changes = []part{{"seen", (*arena).updated}, {"updates", (*arena).manyUpdates}, {"calm", (*arena).calmInReloads}}
+var changes = []part{{"seen", (*arena).updated}, {"updates", (*arena).manyUpdates}, {"calm", (*arena).calmly}}
 
 // pharosStore is Pharos with zones that are changed by updates.
 func pharosStore(binary, more string) peer.Program {
@@ -143,10 +130,15 @@ func newUpdater(s *peer.Server, origin string) (*updater, error) {
 }
 
 // add adds a host, and returns its name when the server says that it has.
-func (u *updater) add(n int) (string, error) {
-	name := fmt.Sprintf("new%d.%s", n, u.origin)
+func (u *updater) add(n int) (string, error) { return u.addMany(n, 1) }
+
+// addMany adds so many hosts by one update.
+func (u *updater) addMany(first, count int) (name string, err error) {
 	m := new(dns.Msg).SetUpdate(u.origin)
-	m.Insert([]dns.RR{&dns.A{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 60}, A: net.IPv4(10, byte(n>>16), byte(n>>8), byte(n))}})
+	for n := first; n < first+count; n++ {
+		name = fmt.Sprintf("new%d.%s", n, u.origin)
+		m.Insert([]dns.RR{&dns.A{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 60}, A: net.IPv4(10, byte(n>>16), byte(n>>8), byte(n))}})
+	}
 	u.conn.SetDeadline(time.Now().Add(10 * time.Second))
 	if err := u.conn.WriteMsg(m); err != nil {
 		return name, err
@@ -249,166 +241,4 @@ func (a *arena) updateFor(s *peer.Server, origin string, d time.Duration) (rate 
 	}
 	clients.Wait()
 	return float64(made.Load()) / time.Since(began).Seconds(), errors.Join(errs...)
-}
-
-// calmInReloads measures how long answers take at a steady rate, from an idle server and
-// from one that reloads the zone again and again.
-func (a *arena) calmInReloads(programs []peer.Program) ([]table.Row, error) {
-	zone := corpus.Zone{Origin: "calm.example.", Shape: changedHosts}
-	if a.o.quick {
-		zone.Shape = corpus.Shape{Hosts: 3000}
-	}
-	samples, still := &table.Samples{}, &table.Samples{}
-	for _, p := range programs {
-		if err := a.reloading(p, zone, samples, still); err != nil {
-			return nil, fmt.Errorf("reloads: %s: %w", p.Name, err)
-		}
-	}
-	updates, idle := &table.Samples{}, &table.Samples{}
-	if err := a.updating(pharosStore(a.pharos(), ""), zone, updates, idle); err != nil {
-		return nil, fmt.Errorf("updates: %w", err)
-	}
-	var rows []table.Row
-	for _, r := range []struct {
-		what    string
-		samples *table.Samples
-	}{{"rest", still}, {"reloads", samples}, {"updates", updates}} {
-		work := fmt.Sprintf(changeCalm, calmRate, r.what, thousands(zone.Records()))
-		rows = append(rows, r.samples.Row(work, calmMedian), r.samples.Row(work, calm))
-		if r.samples != still {
-			rows = append(rows, r.samples.Row(work, beside))
-		}
-	}
-	return rows, nil
-}
-
-// paced asks a server at a steady rate, while it rests and then while it is busy with
-// what do does until it returns.
-func (a *arena) paced(s *peer.Server, zone corpus.Zone, busy, still *table.Samples, do func(context.Context) error) error {
-	g, err := dnsload.New(dnsload.Config{Server: address(s), Queries: zone.Questions(questions, 1, calmMix), Flows: 64, Window: 64})
-	if err != nil {
-		return err
-	}
-	defer g.Close()
-	ask := func(done <-chan struct{}) (float64, float64, error) {
-		p, err := g.Pace(a.ctx, 5*a.seconds(), calmRate, done)
-		if err == nil && p.Wrong > 0 { // what is lost is in the times
-			err = p.Err()
-		}
-		return float64(p.Quantile(0.5).Microseconds()), float64(p.Quantile(0.999).Microseconds()), err
-	}
-	half, most, err := ask(nil)
-	if err != nil {
-		return err
-	}
-	still.Add(s.Name, calmMedian.Name, half)
-	still.Add(s.Name, calm.Name, most)
-	ctx, cancel := context.WithCancel(a.ctx)
-	defer cancel()
-	done, failed := make(chan struct{}), make(chan error, 1)
-	go func() { // ends with do, which ends with ctx
-		failed <- do(ctx)
-		close(done)
-	}()
-	halfBusy, mostBusy, err := ask(done)
-	cancel()
-	if err := errors.Join(err, <-failed); err != nil {
-		return err
-	}
-	busy.Add(s.Name, calmMedian.Name, halfBusy)
-	busy.Add(s.Name, calm.Name, mostBusy)
-	busy.Add(s.Name, beside.Name, mostBusy/most)
-	a.say("%-9s at rest %.0f us, 99.9 %% %.0f us; busy %.0f us, 99.9 %% %.0f us", s.Name, half, most, halfBusy, mostBusy)
-	return nil
-}
-
-// reloading has a server reload a zone while it is asked.
-func (a *arena) reloading(p peer.Program, zone corpus.Zone, busy, still *table.Samples) error {
-	return a.held(p, zone, false, func(s *peer.Server) error {
-		versions, err := a.versions3(zone)
-		if err != nil {
-			return err
-		}
-		return a.paced(s, zone, busy, still, func(ctx context.Context) error {
-			for i, version := range versions {
-				if err := os.Rename(version, filepath.Join(a.dir, "change.zone")); err != nil {
-					return err
-				}
-				if err := syscall.Kill(s.PID(), syscall.SIGHUP); err != nil {
-					return err
-				}
-				if err := awaitSerial(ctx, s, zone.Origin, uint32(i+2)); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	})
-}
-
-// versions3 writes the next versions of a zone.
-func (a *arena) versions3(zone corpus.Zone) (paths []string, err error) {
-	text, err := os.ReadFile(filepath.Join(a.dir, "change.zone"))
-	if err != nil {
-		return nil, err
-	}
-	for i := range calmReloads {
-		next := strings.Replace(string(text), " 1 7200 ", fmt.Sprintf(" %d 7200 ", i+2), 1)
-		path := filepath.Join(a.dir, fmt.Sprintf("change.zone.%d", i+2))
-		if err := os.WriteFile(path, []byte(next), 0o644); err != nil || next == string(text) {
-			return nil, errors.Join(err, errors.New("the zone's serial is not 1"))
-		}
-		at := time.Now().Add(time.Duration(i) * time.Second) // or small ones come out with one time
-		if err := os.Chtimes(path, at, at); err != nil {
-			return nil, err
-		}
-		paths = append(paths, path)
-	}
-	return paths, nil
-}
-
-// awaitSerial waits until a server has a version of a zone.
-func awaitSerial(ctx context.Context, s *peer.Server, origin string, serial uint32) error {
-	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
-	defer cancel()
-	c := dns.Client{Timeout: time.Second}
-	m := new(dns.Msg).SetQuestion(origin, dns.TypeSOA)
-	for {
-		if r, _, err := c.ExchangeContext(ctx, m, address(s).String()); err == nil && len(r.Answer) == 1 {
-			if soa, ok := r.Answer[0].(*dns.SOA); ok && soa.Serial >= serial {
-				return nil
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("serial %d is not served: %w", serial, ctx.Err())
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
-}
-
-// updating has a server carry out updates while it is asked.
-func (a *arena) updating(p peer.Program, zone corpus.Zone, busy, still *table.Samples) error {
-	return a.held(p, zone, false, func(s *peer.Server) error {
-		u, err := newUpdater(s, zone.Origin)
-		if err != nil {
-			return err
-		}
-		defer u.conn.Close()
-		return a.paced(s, zone, busy, still, func(ctx context.Context) error {
-			tick := time.NewTicker(time.Second / updateRate)
-			defer tick.Stop()
-			for n := range int(updateRate * 5 * a.seconds().Seconds()) {
-				select {
-				case <-ctx.Done():
-					return nil
-				case <-tick.C:
-				}
-				if _, err := u.add(n); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	})
 }

@@ -12,7 +12,8 @@
 //	resolve.go  resolving what nobody has asked for; beside a flood; with every server cut
 //	streams.go  answers over TCP, TLS and HTTPS
 //	gateway.go  HTTP/1.1 requests carried over connections kept alive
-//	change.go   updates until they are answered by; answers during reloads and updates
+//	change.go   updates until they are answered by
+//	calm.go     answers during reloads, transfers, updates and collections
 //	sign.go     signing a zone from file to file
 //	picks.go    choosing a member of a pool
 //	perf.go     where Pharos spends its time

@@ -87,7 +87,7 @@ func TestFiguresNameRows(t *testing.T) {
 	changed := thousands(corpus.Zone{Origin: "a.", Shape: changedHosts}.Records())
 	known[fmt.Sprintf(changeSigned, thousands(6*signedHosts.Hosts))] = []string{visible.Name}
 	known[fmt.Sprintf(changeMany, changed)] = []string{perUpdate.Name}
-	for _, what := range []string{"reloads", "updates"} {
+	for _, what := range []string{calmByReloads, calmByIXFR, calmByUpdates, calmByCollected} {
 		known[fmt.Sprintf(changeCalm, calmRate, what, changed)] = []string{beside.Name}
 	}
 	for _, n := range gatewayConnections {

@@ -98,6 +98,7 @@ func (l *Launcher) Start(p Program, job Job) (*Server, error) {
 	defer out.Close()
 	cmd := exec.Command(path, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = job.Dir, out, out
+	cmd.Env = append(os.Environ(), p.Env...)
 	// A group of its own, to be found and ended by; no terminal's interrupt reaches
 	// it before the bench has. The signal is one that a parent can pass on to its
 	// workers, which do not inherit this.

@@ -38,6 +38,7 @@ type Program struct {
 	Version []string
 	// Files returns the configuration, by file name, and the arguments.
 	Files func(Job) (files map[string]string, args []string)
+	Env   []string // beside what the bench has itself
 }
 
 // Job is what a server is to do.

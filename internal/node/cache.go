@@ -108,24 +108,9 @@ func (n *Node) forgetVersion(prev, next *Snapshot, name dnsname.Name) {
 	}
 }
 
-// forgetZones drops what caches have of zones that have come or gone between prev and
-// next. n.mu is held.
-func (n *Node) forgetZones(prev, next *Snapshot) {
-	if prev == nil {
-		return
-	}
-	came := map[dnsname.Name]bool{}
-	for name := range next.apexes.All() {
-		if prev.apexes.Get(name) == nil {
-			came[name] = true
-		}
-	}
-	var gone []dnsname.Name
-	for name := range prev.apexes.All() {
-		if next.apexes.Get(name) == nil {
-			gone = append(gone, name)
-		}
-	}
+// forgetZones drops what caches have of the zones that came with next, and of those of
+// prev that are gone. n.mu is held.
+func (n *Node) forgetZones(next *Snapshot, came map[dnsname.Name]bool, gone []dnsname.Name) {
 	for _, c := range n.caches(next) {
 		for _, name := range gone {
 			c.ZoneChanged(name, func(*rrcache.Delegation) bool { return false })

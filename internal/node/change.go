@@ -64,7 +64,7 @@ func (n *Node) reload() (api.Applied, error) {
 	n.reloading.Lock()
 	defer n.reloading.Unlock()
 	cfg, err := n.readConfig()
-	var read reading
+	var read *reading
 	if err == nil {
 		read = readZones(cfg, n.current.Load(), n.images, n.tellReading)
 	}
@@ -91,7 +91,7 @@ func (n *Node) reload() (api.Applied, error) {
 }
 
 // install puts into force what was read, unless it could not be.
-func (n *Node) install(cfg *config.Config, read reading, err error) (before, now *Snapshot, _ error) {
+func (n *Node) install(cfg *config.Config, read *reading, err error) (before, now *Snapshot, _ error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.rootFile.HasChanged() {
@@ -122,7 +122,7 @@ func (n *Node) install(cfg *config.Config, read reading, err error) (before, now
 func (n *Node) publish(cfg *config.Config, st *state.State) error { return n.publishRead(cfg, st, nil) }
 
 // publishRead is publish with what was read of master files.
-func (n *Node) publishRead(cfg *config.Config, st *state.State, read reading) error {
+func (n *Node) publishRead(cfg *config.Config, st *state.State, read *reading) error {
 	prev := n.current.Load()
 	listed := n.listingOf(cfg)
 	cfg = listed.full

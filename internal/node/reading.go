@@ -6,26 +6,37 @@ import (
 	"pharos/internal/admin/config"
 	"pharos/internal/admin/settings"
 	"pharos/internal/authority/masterfile"
-	"pharos/internal/dns/dnsname"
 )
 
 // This file is how master files are read: on all processors, and while zones are served
 // without Node.mu, so that no change waits for it.
 
-// reading is what was read of the master files of a configuration: of each view, for each
-// zone by its index in the list of zones; nil for one that is as it was.
-type reading map[string][]*masterfile.Loaded
+// reading is what was read of the master files of a configuration, by view. A nil reading
+// has nothing.
+type reading struct {
+	loaded map[string][]*masterfile.Loaded // by the index in the list of zones; nil for one that is as it was
+	lists  map[string]*config.ListChange   // beside the list in force then
+}
 
-func (r reading) of(view string, index int) *masterfile.Loaded {
-	if list := r[view]; index < len(list) {
-		return list[index]
+// of returns what was read of a zone.
+func (r *reading) of(view string, index int) *masterfile.Loaded {
+	if r == nil || index >= len(r.loaded[view]) {
+		return nil
 	}
-	return nil
+	return r.loaded[view][index]
+}
+
+// change returns what is different between two lists of zones of one text.
+func (r *reading) change(view string, from, to []config.Zone) *config.ListChange {
+	if r != nil && r.lists[view].IsBetween(from, to) {
+		return r.lists[view]
+	}
+	return config.CompareLists(from, to)
 }
 
 // readZones reads the files of zones that are not as they were when prev, which may be
 // nil, was made. While something is served, half of the processors are left to that.
-func readZones(cfg *config.Config, prev *Snapshot, images *masterfile.Images, tell func(done, of int)) reading {
+func readZones(cfg *config.Config, prev *Snapshot, images *masterfile.Images, tell func(done, of int)) *reading {
 	workers := runtime.NumCPU()
 	if prev != nil {
 		workers = max(1, workers/2)
@@ -43,9 +54,16 @@ func readZones(cfg *config.Config, prev *Snapshot, images *masterfile.Images, te
 		}
 		return images.LoadAll(len(zones), workers, want, func(done int) { tell(done, len(zones)) })
 	}
-	all := reading{"": list(cfg.Zones, prev)}
+	all := &reading{map[string][]*masterfile.Loaded{}, map[string]*config.ListChange{}}
+	add := func(view string, zones []config.Zone, prev *Snapshot) {
+		all.loaded[view] = list(zones, prev)
+		if prev != nil && cfg.IsOfOneText(prev.Config) {
+			all.lists[view] = config.CompareLists(prev.Config.Zones, zones)
+		}
+	}
+	add("", cfg.Zones, prev)
 	for i := range cfg.Views {
-		all[cfg.Views[i].Name] = list(cfg.Views[i].Zones, prev.viewOf(cfg.Views[i].Name))
+		add(cfg.Views[i].Name, cfg.Views[i].Zones, prev.viewOf(cfg.Views[i].Name))
 	}
 	return all
 }
@@ -73,38 +91,3 @@ func (n *Node) readConfig() (*config.Config, error) {
 	}
 	return cfg, err
 }
-
-// takeOver makes the zones of s those of the snapshot before, which has the same list,
-// and then looks at those that have steered names or were read again. It reports whether
-// that is less than making all of them.
-func (s *Snapshot) takeOver(from before) bool {
-	prev, zones := from.prev, s.Config.Zones
-	if prev == nil || !config.IsOneList(zones, prev.Config.Zones) {
-		return false
-	}
-	again := map[dnsname.Name]*masterfile.Loaded{}
-	for _, names := range []map[dnsname.Name][]marking{s.steering, prev.steering} {
-		for name := range names {
-			again[name] = nil
-		}
-	}
-	for i, read := range from.reading[from.view] {
-		if read != nil {
-			again[zones[i].Name] = read
-		}
-	}
-	if len(again) > len(zones)/takenOver {
-		return false
-	}
-	s.apexes, s.zones, s.lives, s.broken = prev.apexes, prev.zones, prev.lives, prev.broken
-	s.takesOver, s.revised = true, nil
-	for name, read := range again {
-		from.read = read
-		s.revise(name, from)
-	}
-	return true
-}
-
-// takenOver: with more than one of so many zones to be made, making all costs less than
-// to copy what they are found in for each.
-const takenOver = 256

@@ -81,6 +81,63 @@ func TestReloadOfLists(t *testing.T) {
 	}
 }
 
+// TestReloadOfLongList: of a long list that has changed, those zones are made anew that
+// are others and no more, however many there are; all others are the same in memory.
+func TestReloadOfLongList(t *testing.T) {
+	f, config := manyOf(t, 1200)
+	n, _ := start(t, config)
+	before := n.current.Load()
+	f.write("zones/new.test.zone", exampleZone)
+	os.Remove(filepath.Join(f.path, "zones", "z7.test.zone"))
+	f.write("zones/z9.test.zone", strings.Replace(exampleZone, "hostmaster 1", "hostmaster 2", 1))
+	applied, err := n.reload()
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := n.current.Load()
+	if got, want := fmt.Sprint(applied.Changed), "[zone new.test. zone z9.test.]"; got != want {
+		t.Errorf("changed are %s, want %s", got, want)
+	}
+	if !now.takesOver || len(now.revised) != 2 || len(now.gone) != 1 || now.read != 2*recordsOf(now.zoneOf("", dnsname.MustParse("new.test"))) {
+		t.Errorf("taken over: %v; made %v, gone %v, %d records read", now.takesOver, now.revised, now.gone, now.read)
+	}
+	same := 0
+	for name, a := range now.apexes.All() {
+		if before.apexes.Get(name) == a {
+			same++
+		}
+	}
+	if want := 1200 - 2; same != want || now.apexes.Len() != 1200 || now.zones.Len() != 1200 {
+		t.Errorf("%d zones are what they were, want %d, of %d and %d", same, want, now.apexes.Len(), now.zones.Len())
+	}
+	for name, want := range map[string]string{"new": "NOERROR", "z7": "REFUSED", "z8": "NOERROR", "z9": "NOERROR"} {
+		if got := summary(ask(t, n.DNS()[0], "www."+name+".test", rdata.TypeA, false)); !strings.HasPrefix(got, want) {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+	if now.zones.Get(dnsname.MustParse("z9.test")).Serial() != 2 {
+		t.Error("a file that has changed beside its list was not read")
+	}
+}
+
+// TestReloadOfOtherText: with another text all zones are looked at, for what is said of
+// all of them may have changed.
+func TestReloadOfOtherText(t *testing.T) {
+	f, config := manyOf(t, 600)
+	n, _ := start(t, config)
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.write(filepath.Base(config), string(text)+"transfers: {journal: 1MiB}\n")
+	if _, err := n.reload(); err != nil {
+		t.Fatal(err)
+	}
+	if n.current.Load().takesOver {
+		t.Error("zones were taken over")
+	}
+}
+
 // TestReloadAfterRefusal: a configuration that was refused is read again though it has
 // not changed since, and stays a problem.
 func TestReloadAfterRefusal(t *testing.T) {

@@ -99,21 +99,22 @@ func (n *Node) followZones(prev, next *Snapshot) {
 		n.keepingOf(next).setSigners(next)
 	}
 	n.keepingOf(next).signers.Start()
-	if prev != nil && next.takesOver {
-		for _, name := range next.revised {
-			n.followZone(prev, next, name)
-		}
-		return
-	}
-	for name := range next.apexes.All() {
+	others, gone := next.since(prev)
+	came := map[dnsname.Name]bool{}
+	for name := range others {
 		n.followZone(prev, next, name)
+		if prev == nil {
+			continue
+		}
+		if before := prev.apexes.Get(name); before == nil {
+			came[name] = true
+		} else if len(before.config.Notify) > 0 && len(next.apexes.Get(name).config.Notify) == 0 {
+			notifier.Forget(name)
+		}
 	}
-	n.forgetZones(prev, next)
-	if prev == nil {
-		return
-	}
-	for name, a := range prev.apexes.All() {
-		if now := next.apexes.Get(name); len(a.config.Notify) > 0 && (now == nil || len(now.config.Notify) == 0) {
+	n.forgetZones(next, came, gone)
+	for _, name := range gone {
+		if len(prev.apexes.Get(name).config.Notify) > 0 {
 			notifier.Forget(name)
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"iter"
 	"os"
-	"slices"
 
 	"pharos/internal/admin/config"
 	"pharos/internal/admin/settings"
@@ -51,6 +50,7 @@ type Snapshot struct {
 	reread      bool // all files were looked at, those of keys too
 	takesOver   bool // zones are those of the snapshot before, but for those that are revised
 	revised     []dnsname.Name
+	gone        []dnsname.Name // if takesOver: zones that only the snapshot before has
 	zones       *zone.Set
 	lives       int                        // zones whose answers are signed as they are asked for
 	broken      int                        // zones without anything to serve
@@ -103,7 +103,7 @@ type before struct {
 
 	gateRules *sameRules
 	remarks   *remarks           // of the zone that is made; see servedZone.slim
-	reading   reading            // of master files; all others are as they were
+	reading   *reading           // of master files; all others are as they were
 	read      *masterfile.Loaded // of the zone that is made
 
 	view    string                                            // that is compiled
@@ -242,38 +242,12 @@ func (s *Snapshot) served() iter.Seq[*servedZone] {
 func (s *Snapshot) withVersion(name dnsname.Name, from before) *Snapshot {
 	next := *s
 	next.Revision++
+	next.revised, next.gone = nil, nil
 	if !next.revise(name, from) {
 		return nil
 	}
 	next.link()
 	return &next
-}
-
-// revise puts the version of one zone that there is now into s, which nobody else has
-// yet, and reports whether anything has changed.
-func (s *Snapshot) revise(name dnsname.Name, from before) bool {
-	a := s.apexes.Get(name)
-	if a == nil {
-		return false
-	}
-	from.rules = s.steered
-	served := from.serve(s.Config, a.config, s.steering[name], a.served)
-	if served == a.served {
-		return false
-	}
-	now := *a
-	now.served, now.live = served, from.liveSigner(name)
-	s.lives += livesBy(now.live) - livesBy(a.live)
-	s.apexes = s.apexes.With(name, &now)
-	s.broken += brokenBy(served) - brokenBy(a.served)
-	if served.Zone == nil {
-		s.zones = s.zones.Without(name)
-	} else {
-		s.zones = s.zones.With(served.Zone)
-	}
-	s.read += recordsOf(served)
-	s.revised = append(slices.Clip(s.revised), name)
-	return true
 }
 
 // recordsOf returns how many records a zone has.
@@ -284,9 +258,9 @@ func recordsOf(z *servedZone) (records int) {
 	return records
 }
 
-// brokenBy returns 1 for a zone without anything to serve.
+// brokenBy returns 1 for a zone without anything to serve; nil is no zone.
 func brokenBy(z *servedZone) int {
-	if z.Zone == nil {
+	if z != nil && z.Zone == nil {
 		return 1
 	}
 	return 0

@@ -293,7 +293,7 @@ func (s *Snapshot) compileViews(cfg *config.Config, from before) error {
 	for i := range cfg.Views {
 		c := &cfg.Views[i]
 		v := *s
-		v.views, v.read, v.broken, v.lives, v.revised = nil, 0, 0, 0, nil
+		v.views, v.read, v.broken, v.lives, v.revised, v.gone = nil, 0, 0, 0, nil, nil
 		within := *cfg // the configuration as the view has it
 		within.Zones, within.Views = c.Zones, nil
 		within.Resolver.Rewriting = *c.Resolver.Over(&cfg.Resolver.Rewriting)

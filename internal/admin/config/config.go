@@ -65,6 +65,8 @@ type Config struct {
 	File string `json:"-"`
 	// Lists are the files and folders beside it that say which zones there are; not a key.
 	Lists []diskfile.Stamp `json:"-"`
+	// Sum is the SHA-256 of the text of that file; not a key.
+	Sum [32]byte `json:"-"`
 }
 
 // Listen is where the node can be reached. Port 0 takes any free port.

@@ -17,6 +17,7 @@
 package config
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -60,6 +61,7 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.Sum = sha256.Sum256(text)
 	return c, nil
 }
 

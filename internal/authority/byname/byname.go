@@ -1,7 +1,7 @@
 // Package byname is an immutable map by names that is changed in one entry without
 // copying all: what a snapshot of a million zones is found in.
 //
-// Entry points: New, Map.With, Map.Get.
+// Entry points: New, Map.With, Map.Without, Map.Get.
 //
 // Concurrency: a Map never changes; any number of goroutines read it.
 package byname
@@ -54,6 +54,20 @@ func (m Map[T]) With(name dnsname.Name, value T) Map[T] {
 	shard := &m.shards[m.shardOf(name)]
 	*shard = maps.Clone(*shard)
 	m.put(name, value)
+	return m
+}
+
+// Without returns m without a name.
+func (m Map[T]) Without(name dnsname.Name) Map[T] {
+	if len(m.shards) == 0 {
+		return m
+	}
+	m.shards = slices.Clone(m.shards)
+	shard := &m.shards[m.shardOf(name)]
+	before := len(*shard)
+	*shard = maps.Clone(*shard)
+	delete(*shard, name)
+	m.count += len(*shard) - before
 	return m
 }
 

@@ -36,6 +36,20 @@ func TestByName(t *testing.T) {
 	if now.Len() != 3000 || now.Get(name(4000)) != 0 || len(maps.Collect(now.All())) != 3000 {
 		t.Errorf("%d entries, %d in all", now.Len(), len(maps.Collect(now.All())))
 	}
+	for i := range 3000 {
+		if i%3 > 0 {
+			now = now.Without(name(i))
+		}
+	}
+	now = now.Without(name(4000))
+	for i := range 3000 {
+		if got := now.Get(name(i)); i%3 > 0 && got != 0 || i%3 == 0 && i%5 > 0 && got != i {
+			t.Fatalf("%d: %d after others were taken out", i, got)
+		}
+	}
+	if now.Len() != 1000 || first.Len() != 3000 {
+		t.Errorf("%d entries are left, and %d of the first", now.Len(), first.Len())
+	}
 	var none Map[int]
 	if none.Get(name(1)) != 0 || none.Len() != 0 {
 		t.Error("the zero map has something")

@@ -42,17 +42,9 @@ func (a *arena) auth() ([]table.Row, error) {
 	queries := zone.Questions(questions, 1, corpus.Usual)
 	samples, err := a.hold("auth", contest{
 		programs: programs, rounds: a.o.rounds,
-		job:   peer.Job{Zones: []peer.ZoneFile{{Name: zone.Origin, Path: path}}},
-		ready: asks(zone.First()),
-		measure: func(s *peer.Server, samples *table.Samples) error {
-			if err := a.load(s, queries, samples); err != nil {
-				return err
-			}
-			if err := resident(s, samples, memory.Name, 1<<20); err != nil {
-				return err
-			}
-			return a.profile(s, authUDP, func(d time.Duration) error { return a.again(s, queries, d) })
-		},
+		job:     peer.Job{Zones: []peer.ZoneFile{{Name: zone.Origin, Path: path}}},
+		ready:   asks(zone.First()),
+		measure: a.answering(authUDP, queries, nil),
 	})
 	if err != nil {
 		return nil, err

@@ -36,20 +36,9 @@ func (a *arena) cache() ([]table.Row, error) {
 	queries := zone.Every(1)
 	samples, err := a.hold("cache", contest{
 		programs: programs, rounds: a.o.rounds,
-		job:   peer.Job{Target: address(origin).String()},
-		ready: asks(queries[0]),
-		measure: func(s *peer.Server, samples *table.Samples) error {
-			if err := a.fill(s, queries); err != nil {
-				return err
-			}
-			if err := a.load(s, queries, samples); err != nil {
-				return err
-			}
-			if err := resident(s, samples, memory.Name, 1<<20); err != nil {
-				return err
-			}
-			return a.profile(s, cacheUDP, func(d time.Duration) error { return a.again(s, queries, d) })
-		},
+		job:     peer.Job{Target: address(origin).String()},
+		ready:   asks(queries[0]),
+		measure: a.answering(cacheUDP, queries, func(s *peer.Server) error { return a.fill(s, queries) }),
 	})
 	if err != nil {
 		return nil, err

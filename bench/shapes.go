@@ -98,25 +98,33 @@ func (a *arena) signedWork(programs []peer.Program, work string, zone corpus.Zon
 func (a *arena) answers(programs []peer.Program, work string, zones []peer.ZoneFile, first dnsload.Query, queries []dnsload.Query) ([]table.Row, error) {
 	samples, err := a.hold("shapes", contest{
 		programs: programs, rounds: min(a.o.rounds, shapeRounds),
-		job:   peer.Job{Zones: zones},
-		ready: asks(first),
-		measure: func(s *peer.Server, samples *table.Samples) error {
-			if err := a.rest(s); err != nil {
-				return err
-			}
-			if err := a.load(s, queries, samples); err != nil {
-				return err
-			}
-			if err := resident(s, samples, memory.Name, 1<<20); err != nil {
-				return err
-			}
-			return a.profile(s, work, func(d time.Duration) error { return a.again(s, queries, d) })
-		},
+		job:     peer.Job{Zones: zones},
+		ready:   asks(first),
+		measure: a.answering(work, queries, a.rest),
 	})
 	if err != nil {
 		return nil, err
 	}
 	return []table.Row{samples.Row(work, cpuPerAnswer), samples.Row(work, answersPerSecond), samples.Row(work, memory)}, nil
+}
+
+// answering measures what answers to queries take, once a server is prepared for them
+// (nil: it is).
+func (a *arena) answering(work string, queries []dnsload.Query, prepare func(*peer.Server) error) func(*peer.Server, *table.Samples) error {
+	return func(s *peer.Server, samples *table.Samples) error {
+		if prepare != nil {
+			if err := prepare(s); err != nil {
+				return err
+			}
+		}
+		if err := a.load(s, queries, samples); err != nil {
+			return err
+		}
+		if err := resident(s, samples, memory.Name, 1<<20); err != nil {
+			return err
+		}
+		return a.profile(s, work, func(d time.Duration) error { return a.again(s, queries, d) })
+	}
 }
 
 // sign signs a zone with BIND's tools, ECDSA on P-256, and returns where it is.

@@ -90,6 +90,8 @@ internal/traffic/geoip:         internal/diskfile internal/traffic/steer interna
 internal/traffic/checkspec:     internal/cluster/state internal/traffic/health
 internal/traffic/poolspec:      internal/cluster/state internal/dns/dnsname internal/dns/rdata internal/traffic/affinity internal/traffic/checkspec internal/traffic/health internal/traffic/outlier internal/traffic/pool internal/traffic/steer
 internal/traffic/sim:           internal/cluster/state internal/cluster/document internal/dns/dnsname internal/dns/rdata internal/traffic/...
+internal/traffic/override:      internal/cluster/state internal/traffic/pool
+internal/traffic/overrides:     internal/diskfile internal/cluster/state internal/traffic/override internal/traffic/pool
 internal/traffic/wheel:
 internal/traffic/roster:        internal/dns/rdata internal/traffic/pool
 internal/traffic/discover:      internal/dns/... internal/diskfile internal/cluster/state internal/traffic/pool internal/traffic/roster
@@ -124,7 +126,7 @@ internal/admin/explain:         internal/dns/... internal/resolver/iterate inter
 internal/admin/telemetry:
 internal/admin/metrics:         internal/dns/dnswire internal/admin/telemetry internal/proxy/httpproxy internal/resolver/iterate internal/resolver/outbound internal/resolver/rrcache internal/serve/dnsserver internal/serve/ratelimit internal/traffic/...
 internal/admin/api:             internal/admin/explain internal/admin/telemetry
-internal/admin/trafficdesk:     internal/admin/api internal/cluster/state internal/traffic/...
+internal/admin/trafficdesk:     internal/admin/api internal/cluster/document internal/cluster/state internal/traffic/...
 internal/admin/desk:            internal/dns/... internal/authority/... internal/admin/api internal/admin/config
 internal/admin/resolverdesk:    internal/dns/... internal/resolver/anchor internal/resolver/custody internal/resolver/iterate internal/resolver/rrcache internal/admin/api
 internal/admin/migrate:         internal/dns/dnsname internal/dns/rdata
@@ -142,7 +144,7 @@ lab/judges:                     internal/dns/... internal/authority/... lab/simn
 lab/demo:                       internal/...
 lab/peers:
 lab/tools:
-lab/zonetest:                   internal/dns/... internal/authority/zone
+lab/zonetest:                   internal/dns/... internal/authority/zone internal/authority/sign
 cmd/pharos:                     internal/admin/cli internal/node lab/demo
 bench:                          internal/dns/... bench/... internal/traffic/...
 `
@@ -159,7 +161,7 @@ var pure = []string{
 	"internal/authority/steered", "internal/authority/kasp", "internal/authority/skr", "internal/authority/bootstrap",
 	"internal/resolver/rrcache", "internal/resolver/cachefile", "internal/resolver/iterate", "internal/resolver/fairness", "internal/resolver/anchor", "internal/resolver/localroot", "internal/resolver/failures",
 	"internal/resolver/owncut", "internal/resolver/policy", "internal/resolver/localdata", "internal/resolver/dns64", "internal/resolver/rewrite",
-	"internal/traffic/health", "internal/traffic/outlier", "internal/traffic/checkspec", "internal/traffic/wheel", "internal/traffic/roster", "internal/traffic/poolspec", "internal/traffic/consistent", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/affinity", "internal/traffic/steer", "internal/traffic/sim",
+	"internal/traffic/health", "internal/traffic/outlier", "internal/traffic/checkspec", "internal/traffic/wheel", "internal/traffic/roster", "internal/traffic/poolspec", "internal/traffic/consistent", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/affinity", "internal/traffic/steer", "internal/traffic/sim", "internal/traffic/override",
 	"internal/proxy/http1", "internal/proxy/route",
 	"internal/cluster/document", "internal/cluster/state",
 	"internal/serve/admission", "internal/serve/cookie", "internal/serve/ratelimit", "internal/serve/proxyheader",

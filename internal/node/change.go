@@ -137,6 +137,7 @@ func (n *Node) publishRead(cfg *config.Config, st *state.State, read *reading) e
 			return err
 		}
 	}
+	n.overrides.Take(st.Resources().Overrides)
 	from := n.beside(prev)
 	if from.reading = read; prev == nil {
 		from.reading = readZones(cfg, nil, n.images, n.tellReading)
@@ -157,7 +158,7 @@ func (n *Node) publishRead(cfg *config.Config, st *state.State, read *reading) e
 	n.follow(prev, next)
 	n.reportProblems(next)
 	if next.read > largeRead {
-		go settle(next) // ends by itself, some milliseconds later
+		go settle(next, prev == nil) // ends by itself, some milliseconds later
 	}
 	return nil
 }

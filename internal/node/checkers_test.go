@@ -1,112 +1,17 @@
 package node
 
 import (
-	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
-	"github.com/miekg/dns"
-
-	"pharos/internal/authority/sign"
-	"pharos/internal/authority/zone"
-	"pharos/internal/dns/dnsname"
-	"pharos/internal/dns/dnssec"
-	"pharos/internal/dns/zonefile"
 	"pharos/lab/tools"
+	"pharos/lab/zonetest"
 )
-
-// inOwnNetwork runs the test that calls it again, in a network of its own: then it
-// returns true. What is not the loopback cannot be reached from there.
-func inOwnNetwork(t *testing.T, addresses ...string) bool {
-	t.Helper()
-	const inside = "PHAROS_TEST_NETWORK"
-	if os.Getenv(inside) != "" {
-		commands := []string{"link set lo up", "route add default dev lo", "-6 route add default dev lo"} // checkers ask whether there is a way out
-		for _, a := range addresses {
-			commands = append(commands, "addr add "+a+" dev lo")
-		}
-		for _, command := range commands {
-			if out, err := exec.CommandContext(t.Context(), "ip", strings.Fields(command)...).CombinedOutput(); err != nil {
-				t.Fatalf("ip %s: %v\n%s", command, err, out)
-			}
-		}
-		return true
-	}
-	if runtime.GOOS != "linux" {
-		t.Skip("network namespaces are Linux's")
-	}
-	self := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-	self.Env = append(os.Environ(), inside+"=1")
-	self.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
-	out, err := self.CombinedOutput()
-	switch {
-	case errors.Is(err, syscall.EPERM):
-		t.Skip("making a network namespace takes root")
-	case err != nil:
-		t.Errorf("%v\n%s", err, out)
-	default:
-		for line := range strings.Lines(string(out)) {
-			if strings.Contains(line, "checked:") {
-				t.Log(strings.TrimSpace(line))
-			}
-		}
-	}
-	return false
-}
-
-// signedLevel signs a zone with a KSK and a ZSK, writes it to a file, and returns the DS
-// record for its parent and the KSK.
-func signedLevel(t *testing.T, f folder, file, origin, text string) (ds, key string) {
-	t.Helper()
-	name := dnsname.MustParse(origin)
-	b := zone.NewBuilder(name)
-	for r, err := range zonefile.Read(strings.NewReader(text), zonefile.Options{Origin: name}) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		b.Add(r)
-	}
-	z, problems := b.Finish()
-	if len(problems) > 0 {
-		t.Fatal(problems)
-	}
-	ksk, err := sign.Generate(257, dnssec.ECDSAP256, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	zsk, err := sign.Generate(256, dnssec.ECDSAP256, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	plan, err := sign.NewPlan(z, nil, sign.Params{Keys: sign.Roles(ksk, zsk)}, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	plan.Work()
-	signed, _, err := plan.Finish()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out strings.Builder
-	if err := zonefile.Write(&out, signed.Records()); err != nil {
-		t.Fatal(err)
-	}
-	f.write(file, out.String())
-	record := &dns.DNSKEY{
-		Hdr: dns.RR_Header{Name: origin, Rrtype: dns.TypeDNSKEY, Class: dns.ClassINET, Ttl: 3600}, Flags: 257, Protocol: 3,
-		Algorithm: dnssec.ECDSAP256, PublicKey: base64.StdEncoding.EncodeToString(ksk.RDATA()[4:]),
-	}
-	return record.ToDS(dns.SHA256).String(), record.String()
-}
 
 // fakeInternet serves a root, a TLD and a child, all signed, each from servers of its
 // own, and returns the folder with root.hints and root.key.
@@ -115,7 +20,12 @@ func fakeInternet(t *testing.T) folder {
 	soa := func(mname string) string {
 		return "@ 86400 SOA " + mname + " hostmaster.example.xa. 2026010101 14400 3600 1209600 3600\n"
 	}
-	ds, _ := signedLevel(t, f, "child.zone", "example.xa.", "$TTL 86400\n"+soa("ns1.example.xa.")+`
+	level := func(file, origin, text string) zonetest.Signed {
+		z := zonetest.Sign(t, origin, text, zonetest.Signing{Split: true})
+		f.write(file, z.Text)
+		return z
+	}
+	child := level("child.zone", "example.xa.", "$TTL 86400\n"+soa("ns1.example.xa.")+`
 @ NS ns1
 @ NS ns2
 @ MX 10 mail
@@ -129,7 +39,7 @@ mail A 185.12.1.25
 www CNAME @
 *.wild A 185.12.1.81
 `)
-	ds, _ = signedLevel(t, f, "tld.zone", "xa.", "$TTL 86400\n"+soa("a.nic.xa.")+`
+	tld := level("tld.zone", "xa.", "$TTL 86400\n"+soa("a.nic.xa.")+`
 @ NS a.nic
 @ NS b.nic
 a.nic A 194.1.1.53
@@ -141,17 +51,17 @@ ns1.example A 185.12.1.53
 ns1.example AAAA 2a10:1::53
 ns2.example A 91.199.2.53
 ns2.example AAAA 2a11:2::53
-`+ds+"\n")
-	_, key := signedLevel(t, f, "root.zone", ".", "$TTL 86400\n"+soa("a.root-servers.xa.")+`
+`+child.DS+"\n")
+	root := level("root.zone", ".", "$TTL 86400\n"+soa("a.root-servers.xa.")+`
 @ NS a.root-servers.xa.
 a.root-servers.xa. A 193.1.1.53
 xa. NS a.nic.xa.
 xa. NS b.nic.xa.
 a.nic.xa. A 194.1.1.53
 b.nic.xa. A 194.1.2.53
-`+ds+"\n")
+`+tld.DS+"\n")
 	f.write("root.hints", ". 3600000 IN NS a.root-servers.xa.\na.root-servers.xa. 3600000 IN A 193.1.1.53\n")
-	f.write("root.key", key+"\n")
+	f.write("root.key", root.DNSKEY+"\n")
 	for _, level := range []struct{ file, name, listen string }{
 		{"root.zone", ".", `"193.1.1.53:53"`},
 		{"tld.zone", "xa.", `"194.1.1.53:53", "194.1.2.53:53"`},
@@ -164,14 +74,19 @@ b.nic.xa. A 194.1.2.53
 	return f
 }
 
-// checkerAddresses are those of the fake internet.
-var checkerAddresses = []string{"193.1.1.53/32", "194.1.1.53/32", "194.1.2.53/32", "185.12.1.53/32", "91.199.2.53/32", "2a10:1::53/128 nodad", "2a11:2::53/128 nodad"}
+// checkerNetwork has the addresses of the fake internet, and what looks like a way out:
+// checkers ask whether there is one.
+var checkerNetwork = []string{
+	"route add default dev lo", "-6 route add default dev lo",
+	"addr add 193.1.1.53/32 dev lo", "addr add 194.1.1.53/32 dev lo", "addr add 194.1.2.53/32 dev lo", "addr add 185.12.1.53/32 dev lo",
+	"addr add 91.199.2.53/32 dev lo", "addr add 2a10:1::53/128 nodad dev lo", "addr add 2a11:2::53/128 nodad dev lo",
+}
 
 // TestZonemaster: zonemaster finds no error in a signed zone that is delegated from a
 // root and a TLD of ours.
 func TestZonemaster(t *testing.T) {
 	tools.Need(t, "zonemaster-cli", "ip")
-	if !inOwnNetwork(t, checkerAddresses...) {
+	if !tools.InOwnNetwork(t, checkerNetwork...) {
 		return
 	}
 	f := fakeInternet(t)
@@ -207,7 +122,7 @@ func TestZonemaster(t *testing.T) {
 // TestDNSViz: dnsviz finds the chain of trust from the root to the zone whole.
 func TestDNSViz(t *testing.T) {
 	tools.Need(t, "dnsviz", "ip")
-	if !inOwnNetwork(t, checkerAddresses...) {
+	if !tools.InOwnNetwork(t, checkerNetwork...) {
 		return
 	}
 	f := fakeInternet(t)

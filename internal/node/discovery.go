@@ -2,14 +2,12 @@ package node
 
 import (
 	"context"
-	"slices"
 
 	"pharos/internal/cluster/state"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/traffic/discover"
 	"pharos/internal/traffic/pool"
-	"pharos/internal/traffic/poolspec"
 )
 
 // This file joins the lists that others keep of servers to the pools that they name
@@ -41,22 +39,11 @@ func (n *Node) onDiscovered(source discover.Source) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	s := n.current.Load()
-	pools := s.State.Resources().Pools
-	i := slices.IndexFunc(pools, func(p state.Pool) bool { return p.Name == source.Pool })
-	if i < 0 {
+	if s.pools.Pool(source.Pool) == nil {
 		return // it was removed just now
 	}
 	n.problem(discoveryFailed, source.About(), n.discovery.Trouble(source))
-	spec := poolspec.Of(pools[i:i+1], s.Config.Place)[0].With(n.found(&pools[i]))
-	added, removed, changed := s.pools.SetMembers(spec, n.prober.Status)
-	if !changed {
-		return
+	if added, removed, changed := n.remake(s, source.Pool); changed {
+		n.log.Info("members discovered", "pool", source.Pool, "list", source.String(), "added", added, "removed", removed)
 	}
-	n.log.Info("members discovered", "pool", source.Pool, "list", source.String(), "added", len(added), "removed", len(removed))
-	n.probeTargets(s.pools)
-	s.pools.Refresh(n.prober.Status)
-	v := s.pools.Pool(source.Pool).View()
-	n.reportPool(v.Name, v.AllDown)
-	n.reportEveryMember(s)
-	n.exportAnswers(s, v.Name)
 }

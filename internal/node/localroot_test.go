@@ -10,59 +10,16 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/miekg/dns"
 
-	"pharos/internal/authority/sign"
-	"pharos/internal/authority/zone"
 	"pharos/internal/dns/dnsname"
-	"pharos/internal/dns/dnssec"
 	"pharos/internal/dns/rdata"
-	"pharos/internal/dns/zonefile"
 	"pharos/internal/dns/zonemd"
 	"pharos/lab/peers"
 	"pharos/lab/tools"
+	"pharos/lab/zonetest"
 )
-
-// signedRoot signs a root zone with a digest, and returns it as a master file, with its
-// anchor.
-func signedRoot(t *testing.T, text string) (signed, anchor string) {
-	t.Helper()
-	b := zone.NewBuilder(dnsname.Root)
-	for r, err := range zonefile.Read(bufio.NewReader(strings.NewReader(text)), zonefile.Options{Origin: dnsname.Root, TTL: 86400}) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		b.Add(r)
-	}
-	z, problems := b.Finish()
-	if z == nil {
-		t.Fatal(problems)
-	}
-	key, err := sign.Generate(257, dnssec.Ed25519, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := sign.NewPlan(z, nil, sign.Params{Keys: sign.Roles(key), ZONEMD: []uint8{zonemd.SHA384}}, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.Work()
-	out, _, err := p.Finish()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var file strings.Builder
-	if err := zonefile.Write(&file, out.Records()); err != nil {
-		t.Fatal(err)
-	}
-	data, err := key.DS(dnsname.Root, dnssec.DigestSHA256)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return file.String(), fmt.Sprintf(". DS %s", rdata.AppendText(nil, rdata.TypeDS, data))
-}
 
 // realRoot returns the root zone of August 2026 without its signatures.
 func realRoot(t *testing.T) string {
@@ -113,7 +70,8 @@ func rootAnswer(t *testing.T, n *Node, name string, qtype uint16) *dns.Msg {
 // NSD gone.
 func TestLocalRoot(t *testing.T) {
 	tools.Need(t, "nsd")
-	text, anchor := signedRoot(t, realRoot(t))
+	signed := zonetest.Sign(t, ".", realRoot(t), zonetest.Signing{ZONEMD: []uint8{zonemd.SHA384}})
+	text, anchor := signed.Text, signed.DS
 	address, err := peers.FreePort()
 	if err != nil {
 		t.Fatal(err)
@@ -167,9 +125,10 @@ func TestLocalRoot(t *testing.T) {
 // TestLocalRootRefused: a zone that is not the one that was signed is not used; the root's
 // servers are, and an operator is told.
 func TestLocalRootRefused(t *testing.T) {
-	good, anchor := signedRoot(t, ". 1d SOA a.root. host.root. 1 1h 15m 1w 1h\n. NS a.root.\na.root. A 127.0.0.1\nzz. NS ns.zz.\nns.zz. A 127.0.0.1\n")
+	signed := zonetest.Sign(t, ".", ". 1d SOA a.root. host.root. 1 1h 15m 1w 1h\n. NS a.root.\na.root. A 127.0.0.1\nzz. NS ns.zz.\nns.zz. A 127.0.0.1\n", zonetest.Signing{ZONEMD: []uint8{zonemd.SHA384}})
+	good, anchor := signed.Text, signed.DS
 	f := newFolder(t)
-	f.write("root", strings.Replace(good, "ns.zz.\t86400\tIN\tA\t127.0.0.1", "ns.zz.\t86400\tIN\tA\t127.0.0.2", 1))
+	f.write("root", strings.Replace(good, "ns.zz.\t300\tIN\tA\t127.0.0.1", "ns.zz.\t300\tIN\tA\t127.0.0.2", 1))
 	if text, _ := os.ReadFile(filepath.Join(f.path, "root")); string(text) == good {
 		t.Fatal("nothing was changed")
 	}
@@ -201,7 +160,8 @@ func TestLocalRootRefused(t *testing.T) {
 // TestLocalRootFromFile: a copy from a file is used if it is signed and its digest fits,
 // and read again when it changes; one that is not whole leaves the version before.
 func TestLocalRootFromFile(t *testing.T) {
-	good, anchor := signedRoot(t, ". 1d SOA a.root. host.root. 1 1h 15m 1w 1h\n. NS a.root.\na.root. A 127.0.0.1\nzz. NS ns.zz.\nns.zz. A 127.0.0.1\n")
+	signed := zonetest.Sign(t, ".", ". 1d SOA a.root. host.root. 1 1h 15m 1w 1h\n. NS a.root.\na.root. A 127.0.0.1\nzz. NS ns.zz.\nns.zz. A 127.0.0.1\n", zonetest.Signing{ZONEMD: []uint8{zonemd.SHA384}})
+	good, anchor := signed.Text, signed.DS
 	f := newFolder(t)
 	f.write("root.zone", good)
 	f.write("hints", ". 1d NS a.root.\na.root. 1d A 127.0.0.99\n") // nobody is there
@@ -214,7 +174,7 @@ func TestLocalRootFromFile(t *testing.T) {
 			t.Errorf("DS of %s: %v", name, m)
 		}
 	}
-	f.write("root.zone", strings.Replace(good, "ns.zz.\t86400\tIN\tA\t127.0.0.1", "ns.zz.\t86400\tIN\tA\t127.0.0.2", 1))
+	f.write("root.zone", strings.Replace(good, "ns.zz.\t300\tIN\tA\t127.0.0.1", "ns.zz.\t300\tIN\tA\t127.0.0.2", 1))
 	eventually(t, func() string {
 		if r := n.newResolverDesk().TrustAnchors().LocalRoot; !r.Used || !strings.Contains(r.Problem, "digest") {
 			return fmt.Sprintf("a changed file: %+v", r)

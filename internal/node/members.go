@@ -36,7 +36,8 @@ func (n *Node) newTrafficDesk() *trafficdesk.Desk {
 	return &trafficdesk.Desk{
 		Registry:  func() *pool.Registry { return n.current.Load().pools },
 		Resources: func() *state.Resources { return n.current.Load().State.Resources() },
-		Prober:    n.prober, Discovery: n.discovery, Beside: n.passive.Evidence,
+		Prober:    n.prober, Discovery: n.discovery, Overrides: n.overrides, Beside: n.passive.Evidence,
+		Revision: func() uint64 { return n.current.Load().Revision },
 	}
 }
 

@@ -57,6 +57,7 @@ import (
 	"pharos/internal/serve/outgoing"
 	"pharos/internal/serve/updates"
 	"pharos/internal/traffic/discover"
+	"pharos/internal/traffic/overrides"
 	"pharos/internal/traffic/probe"
 )
 
@@ -74,12 +75,14 @@ type Options struct {
 	Load   func(file string) (*config.Config, error)
 	Log    *slog.Logger // nil: as the configuration says, on standard error
 	Stdout io.Writer    // for an access log on stdout; nil: os.Stdout
+	Reader []string     // program that reads large zones again, see masterfile.ReadAside; none: the node does
 }
 
 // watching is what follows members and lists of them.
 type watching struct {
 	prober    *probe.Prober
 	discovery *discover.Driver
+	overrides *overrides.Driver
 }
 
 // Node is one running node.
@@ -169,8 +172,10 @@ func (n *Node) build(cfg *config.Config, o Options) error {
 	n.prober = probe.New(probe.Config{OnChange: n.onHealth})
 	n.passive = n.newPassive()
 	n.discovery = n.newDiscovery(filepath.Join(cfg.Data, "discovered.json"))
+	n.overrides = n.newOverrides(cfg.Data)
 	n.restoreVerdicts(cfg.Data)
 	n.images = masterfile.NewImages(filepath.Join(cfg.Data, "images"), n.log)
+	n.images.ReadWith(o.Reader...)
 	n.buildTransfers(cfg)
 	n.aliases = n.openAliases("", cfg.Data, cfg.Alias)
 	n.keeping.open(cfg)
@@ -307,6 +312,7 @@ func (n *Node) Run(ctx context.Context, reload <-chan struct{}) error {
 	parts.Go(func() { n.watchFiles(background, reload) })
 	parts.Go(func() { n.followCatalogs(background) })
 	parts.Go(func() { n.warm(background) })
+	parts.Go(func() { n.overrides.Run(background) })
 	parts.Go(func() { n.passive.Run(background) })
 	n.goLive()
 	parts.Go(func() { n.followStore(background) }) // beside the data plane, never before it

@@ -20,11 +20,24 @@ import (
 // Serve runs a node with the given configuration file until ctx ends.
 func Serve(ctx context.Context, path string, reload <-chan struct{}) error {
 	spareProcessor()
-	n, err := New(Options{Config: path})
+	n, err := New(Options{Config: path, Reader: reader()})
 	if err != nil {
 		return err
 	}
 	return n.Run(ctx, reload)
+}
+
+// reader is this program with the command that reads a zone for a node: what runs, also
+// when a newer one lies in its place by now.
+func reader() []string {
+	if runtime.GOOS == "linux" {
+		return []string{"/proc/self/exe", "read-zone"}
+	}
+	path, err := os.Executable()
+	if err != nil {
+		return nil
+	}
+	return []string{path, "read-zone"}
 }
 
 // ServeStub runs a node whose configuration is made by load, from the file at path, until

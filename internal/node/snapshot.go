@@ -87,6 +87,7 @@ type before struct {
 	prev   *Snapshot
 	status func(health.Target) health.Status
 	found  func(*state.Pool) []pool.MemberSpec // members that were discovered; nil: none
+	said   func(pool.Spec) pool.Spec           // what operators say of members; nil: nothing
 	kept   keepers
 	stages []stage
 	keys   func(dnsname.Name) []*sign.Key
@@ -170,6 +171,9 @@ func (from before) withFound(pools []state.Pool, here state.Place) []pool.Spec {
 	for i := range pools {
 		if from.found != nil {
 			specs[i] = specs[i].With(from.found(&pools[i]))
+		}
+		if from.said != nil {
+			specs[i] = from.said(specs[i])
 		}
 	}
 	return specs

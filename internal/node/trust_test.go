@@ -5,75 +5,30 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
 
 	"pharos/internal/admin/api"
-	"pharos/internal/authority/sign"
-	"pharos/internal/authority/zone"
-	"pharos/internal/dns/dnsname"
-	"pharos/internal/dns/dnssec"
 	"pharos/internal/dns/dnswire"
-	"pharos/internal/dns/rdata"
-	"pharos/internal/dns/zonefile"
+	"pharos/lab/zonetest"
 )
-
-// signedText signs a zone and returns it as a master file, with its DS record.
-func signedText(t *testing.T, origin, text string, now time.Time) (signed, ds string) {
-	t.Helper()
-	name := dnsname.MustParse(origin)
-	b := zone.NewBuilder(name)
-	for r, err := range zonefile.Read(strings.NewReader(text), zonefile.Options{Origin: name}) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		b.Add(r)
-	}
-	z, problems := b.Finish()
-	if z == nil {
-		t.Fatal(problems)
-	}
-	key, err := sign.Generate(257, dnssec.Ed25519, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := sign.NewPlan(z, nil, sign.Params{Keys: sign.Roles(key)}, now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.Work()
-	out, _, err := p.Finish()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var file strings.Builder
-	for r := range out.Records() {
-		fmt.Fprintf(&file, "%v %d IN %v %s\n", r.Name, r.TTL, r.Type, rdata.AppendText(nil, r.Type, r.Data))
-	}
-	data, err := key.DS(name, dnssec.DigestSHA256)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return file.String(), fmt.Sprintf("%s DS %s", origin, rdata.AppendText(nil, rdata.TypeDS, data))
-}
 
 // TestTrust: anchors come from a file and are followed; a broken domain is let through
 // for a while by a command, over a restart too, until the command takes it back.
 func TestTrust(t *testing.T) {
 	f := newFolder(t)
 	child := "$TTL 1h\n@ SOA ns host 1 1h 15m 1w 1h\n@ NS ns\nns A 127.0.0.1\nwww A 192.0.2.1\n"
-	broken, brokenDS := signedText(t, "broken.", child, time.Now().AddDate(0, -3, 0))
-	f.write("broken", broken)
-	root, anchor := signedText(t, ".", "$TTL 1d\n. SOA a.root. host.root. 1 1h 15m 1w 1h\n. NS a.root.\na.root. A 127.0.0.1\nbroken. NS ns.broken.\nns.broken. A 127.0.0.1\n"+brokenDS+"\n", time.Now())
-	f.write("root", root)
+	broken := zonetest.Sign(t, "broken.", child, zonetest.Signing{At: time.Now().AddDate(0, -3, 0)})
+	f.write("broken", broken.Text)
+	root := zonetest.Sign(t, ".", "$TTL 1d\n. SOA a.root. host.root. 1 1h 15m 1w 1h\n. NS a.root.\na.root. A 127.0.0.1\nbroken. NS ns.broken.\nns.broken. A 127.0.0.1\n"+broken.DS+"\n", zonetest.Signing{})
+	f.write("root", root.Text)
 	servers, _ := start(t, f.config("zones: [{name: ., file: root}, {name: broken, file: broken}]"))
 
 	g := newFolder(t)
 	g.write("hints", ". 1d NS a.root.\na.root. 1d A 127.0.0.1\n")
-	g.write("anchors", "; the root's\n"+anchor+"\n")
+	g.write("anchors", "; the root's\n"+root.DS+"\n")
 	config := g.config(fmt.Sprintf("resolver: {allow: [\"127.0.0.0/8\"], rootHints: hints, port: %d, trust: {file: anchors}}\n", servers.DNS()[0].Port()))
 	n, stop := start(t, config)
 	query := func(n *Node) *dns.Msg {

@@ -2,7 +2,6 @@ package judges
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -11,11 +10,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -25,6 +22,7 @@ import (
 	"pharos/internal/node"
 	"pharos/lab/peers"
 	"pharos/lab/simnet"
+	"pharos/lab/tools"
 )
 
 // all asks every question of every zone; without it a sample is asked.
@@ -97,37 +95,6 @@ trust_anchors.add_file('%s', true)
 cache.open(50*MB, 'lmdb://%s')
 option('NO_0X20', true)
 `, at.Addr(), hints, anchor, folder)
-}
-
-// inNetwork reports whether this process has a network of its own, with only the
-// loopback; if not, it runs the test again in one.
-func inNetwork(t *testing.T) bool {
-	t.Helper()
-	const inside = "PHAROS_JUDGES_NETWORK"
-	if os.Getenv(inside) != "" {
-		for _, command := range []string{"link set lo up", "addr add 127.0.0.62/32 dev lo"} { // BIND listens on what an interface has
-			if out, err := exec.CommandContext(t.Context(), "ip", strings.Fields(command)...).CombinedOutput(); err != nil {
-				t.Fatalf("ip %s: %v\n%s", command, err, out)
-			}
-		}
-		return true
-	}
-	if runtime.GOOS != "linux" {
-		t.Skip("network namespaces are Linux's")
-	}
-	self := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-	self.Env = append(os.Environ(), inside+"=1")
-	self.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
-	out, err := self.CombinedOutput()
-	switch {
-	case errors.Is(err, syscall.EPERM):
-		t.Skip("making a network namespace takes root")
-	case err != nil:
-		t.Errorf("%v\n%s", err, out)
-	default:
-		t.Logf("%s", out)
-	}
-	return false
 }
 
 // serve answers from the tree on real sockets until the test ends.
@@ -213,7 +180,7 @@ func TestJudges(t *testing.T) {
 		}
 		t.Skip("unbound, named, kresd, delv, drill or ip is not installed")
 	}
-	if !inNetwork(t) {
+	if !tools.InOwnNetwork(t, "addr add 127.0.0.62/32 dev lo") { // BIND listens on what an interface has
 		return
 	}
 	tree := grow(t, time.Now())

@@ -128,7 +128,8 @@ type World struct {
 	Minimise       bool          // QNAME minimisation (RFC 9156)
 	MixCase        bool          // names in mixed case
 	Routes         []iterate.Route
-	Sends          int // outgoing queries that one question may cost; 0 is the standard
+	Subnets        iterate.Subnets // whose servers are told of clients' networks (RFC 7871)
+	Sends          int             // outgoing queries that one question may cost; 0 is the standard
 	Cache          rrcache.Limits
 	Anchors        []rdata.Record // trust anchors; validation is on if there are any
 	Insecure       []dnsname.Name // names at and below which nothing is validated
@@ -261,6 +262,12 @@ func (s *Scenario) apply(w *World, set Setting, zones map[int]string) error {
 		w.MixCase = yes
 	case "max-global-quota":
 		w.Sends, _ = strconv.Atoi(set.Value)
+	case "client-subnet-zone":
+		name, err := dnsname.Parse(set.Value)
+		if err != nil {
+			return fmt.Errorf("line %d: client-subnet-zone: %w", set.Line, err)
+		}
+		w.Subnets = iterate.Subnets{Zones: append(w.Subnets.Zones, name), Bits4: 24, Bits6: 56}
 	case "cache-max-ttl":
 		w.Cache.MaxTTL = parseTTL(set.Value)
 		if w.Cache.MaxNegativeTTL == 0 {

@@ -109,7 +109,7 @@ func (s *Scenario) Run(o Options) (Result, error) {
 	o.Limits.StaleAfter = w.StaleAfter
 	r := &run{s: s, world: w, now: o.Start, used: map[*Step]bool{}, asked: map[uint64]*question{}}
 	c := iterate.Config{
-		Hints: hints(w.Roots), NoIPv4: w.NoIPv4, NoIPv6: w.NoIPv6, Limits: o.Limits, Minimise: w.Minimise, Aggressive: w.Aggressive || s.Dialect == Deckard, Routes: w.Routes,
+		Hints: hints(w.Roots), NoIPv4: w.NoIPv4, NoIPv6: w.NoIPv6, Limits: o.Limits, Minimise: w.Minimise, Aggressive: w.Aggressive || s.Dialect == Deckard, Routes: w.Routes, Subnets: w.Subnets,
 		Rand:     rand.New(rand.NewPCG(o.Seed, 0x9e3779b97f4a7c15)), // the second word is arbitrary and fixed
 		Validate: len(w.Anchors) > 0, Anchors: w.Anchors, Negative: w.Insecure, Policy: policy, MixCase: w.MixCase,
 	}

@@ -63,7 +63,7 @@ func (r *run) ask(step *Step) error {
 	r.asked[r.token] = q
 	r.step(iterate.Ask{
 		Token: r.token, Name: name, Type: q.query.Type, Class: q.query.Class,
-		CD: q.query.CD(), DO: q.query.EDNS.DO, AD: q.query.AD(),
+		CD: q.query.CD(), DO: q.query.EDNS.DO, AD: q.query.AD(), Near: client,
 	})
 	return nil
 }

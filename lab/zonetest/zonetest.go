@@ -3,7 +3,7 @@
 // It is for the tests of packages above internal/dns/zonefile and
 // internal/authority/zone, whose own tests cannot use it.
 //
-// Entry points: Zone, Records, Text.
+// Entry points: Zone, Records, Text; Sign, for a zone with signatures.
 package zonetest
 
 import (

@@ -7,6 +7,9 @@
 //	GET    /metrics              Prometheus
 //	GET    /api/status           Status
 //	GET    /api/pools            []Pool
+//	GET    /api/pools/NAME       Pool
+//	GET    /api/overrides        []Override: what operators say of members at run time
+//	POST   /api/overrides        an OverrideRequest: Overridden
 //	GET    /api/health/history   ?about=&limit=: []HealthEvent, the newest first
 //	GET    /api/zones            []Zone
 //	GET    /api/zones/NAME/check      ZoneCheck: which serials other servers have
@@ -74,6 +77,7 @@ type Calls struct {
 	Trust   TrustCalls
 	Cache   CacheCalls
 	Health  HealthCalls
+	Members MemberCalls
 	Explain func(context.Context, ExplainRequest) (*explain.Explanation, error)
 	Objects func(ctx context.Context, kind string) ([]Object, error)
 	Apply   func(ctx context.Context, document []byte) (Applied, error)
@@ -158,6 +162,10 @@ type Member struct {
 	Since    time.Time `json:"since"`
 	Cause    string    `json:"cause,omitempty"`
 	Eligible bool      `json:"eligible"`
+
+	// What an operator says at run time, over what is configured: see Override.
+	Configured *Configured `json:"configured,omitempty"` // nil: nothing was said
+	Override   *Override   `json:"override,omitempty"`
 
 	From        string        `json:"from,omitempty"` // the list it was discovered by; empty: the configuration
 	LastProbe   time.Time     `json:"last_probe,omitzero"`
@@ -312,6 +320,7 @@ func Handler(calls Calls) http.Handler {
 	calls.Trust.routes(mux)
 	calls.Cache.routes(mux)
 	calls.Health.routes(mux)
+	calls.Members.routes(mux)
 	mux.HandleFunc("GET /api/explain", reply(calls.explain))
 	mux.HandleFunc("GET /api/objects", reply(func(r *http.Request) (any, error) {
 		return calls.Objects(r.Context(), r.FormValue("kind"))

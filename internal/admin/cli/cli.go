@@ -25,6 +25,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pharos/internal/admin/api"
+	"pharos/internal/authority/masterfile"
 	"pharos/internal/resolver/outbound"
 )
 
@@ -104,7 +105,7 @@ every decision.`,
 		newStatus(), newPoolList("pools"), newPool(), newHealth(), newZoneList("zones"), newZone(p),
 		newApply(), newGet(), newDelete(), newReload(), newImport(), newResolver(), newCache(),
 		newSim(),
-		newVersion(),
+		newVersion(), newReadZone(),
 	)
 	return root
 }
@@ -185,6 +186,15 @@ func newVersion() *cobra.Command {
 		})
 	}
 	return c
+}
+
+// newReadZone is what a node starts to have a large zone read beside it. It is no command
+// for people.
+func newReadZone() *cobra.Command {
+	return &cobra.Command{
+		Use: "read-zone", Short: "Read a zone for a node that is running", Args: noArgs, Hidden: true,
+		RunE: func(c *cobra.Command, _ []string) error { return masterfile.ReadAside(os.Stdin, c.OutOrStdout()) },
+	}
 }
 
 func configFlag(c *cobra.Command) *string {

@@ -15,7 +15,7 @@ import (
 )
 
 // kinds are the words for the kinds of objects on the command line.
-var kinds = []string{"pool", "steer", "route"}
+var kinds = []string{"pool", "steer", "route", "override"}
 
 func newApply() *cobra.Command {
 	c := &cobra.Command{

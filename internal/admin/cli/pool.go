@@ -16,11 +16,11 @@ import (
 
 func newPool() *cobra.Command {
 	c := &cobra.Command{
-		Use: "pool", Short: "Look at pools and their members",
-		Example: "  pharos pool list\n  pharos pool show web",
+		Use: "pool", Short: "Look at pools, and take members out of use and back",
+		Example: "  pharos pool list\n  pharos pool show web\n  pharos pool drain web a --wait\n  pharos pool resume web a",
 		Args:    knownCommand, RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newPoolList("list"), newPoolShow())
+	c.AddCommand(newPoolList("list"), newPoolShow(), newPoolDrain(), newPoolDisable(), newPoolResume(), newPoolWeight())
 	return c
 }
 
@@ -54,6 +54,9 @@ func stateText(p api.Pool, m api.Member) string {
 	if p.AllDown && m.Eligible {
 		return m.State + " (serving: all down)"
 	}
+	if o := m.Override; o != nil && o.Stage == "free" {
+		return m.State + " (free)"
+	}
 	if m.State == "poor" {
 		return fmt.Sprintf("poor (%.0f %%)", float64(m.Share)/10)
 	}
@@ -82,18 +85,14 @@ what somebody should look at.`,
 	}
 	admin, output := adminFlag(c), outputFlag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		var pools []api.Pool
-		if err := admin.get(c.Context(), "/api/pools", &pools); err != nil {
+		var p api.Pool
+		if err := admin.get(c.Context(), "/api/pools/"+url.PathEscape(args[0]), &p); err != nil {
 			return err
 		}
-		var names []string
-		for _, p := range pools {
-			if p.Name == args[0] {
-				return output.print(c.OutOrStdout(), p, func(w io.Writer) error { return writePool(w, p) })
-			}
-			names = append(names, p.Name)
-		}
-		return fmt.Errorf("there is no pool %q; there are: %s", args[0], cmp.Or(strings.Join(names, ", "), "none"))
+		return output.print(c.OutOrStdout(), p, func(w io.Writer) error { return writePool(w, p) })
+	}
+	c.ValidArgsFunction = func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		return admin.completePools(c, args)
 	}
 	return c
 }
@@ -111,6 +110,9 @@ func writePool(w io.Writer, p api.Pool) error {
 	}
 	for _, m := range p.Members {
 		fmt.Fprintf(w, "\n%s %s, weight %d\n  %s for %s: %s\n", m.Name, m.Address, m.Weight, stateText(p, m), since(m.Since), m.Cause)
+		if o := m.Override; o != nil {
+			fmt.Fprintf(w, "  by an operator: %s\n  as configured: %s\n", o.Text, configuredText(m.Configured))
+		}
 		if m.From != "" {
 			fmt.Fprintf(w, "  from %s\n", m.From)
 		}
@@ -143,6 +145,14 @@ func writePool(w io.Writer, p api.Pool) error {
 		}
 	}
 	return nil
+}
+
+func configuredText(c *api.Configured) string {
+	text := fmt.Sprintf("weight %d", c.Weight)
+	if c.Drain {
+		text += ", drained"
+	}
+	return text
 }
 
 // outcomes are the words of api.Member.Traffic, in the order in which they are shown.

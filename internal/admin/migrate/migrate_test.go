@@ -222,26 +222,34 @@ func TestDetails(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			result, err := languages[tt.language]("c", files(map[string]string{"c": tt.text}))
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := string(result.YAML())
-			for _, want := range tt.want {
-				if !strings.Contains(got, want) {
-					t.Errorf("%q is missing in\n%s", want, got)
-				}
-			}
-			for _, not := range tt.without {
-				if strings.Contains(got, not) {
-					t.Errorf("%q should not be in\n%s", not, got)
-				}
-			}
-			if _, err := config.Parse("pharos.yaml", []byte(got)); err != nil {
-				t.Errorf("no configuration: %v\n%s", err, got)
-			}
+			carried(t, tt.language, tt.text, tt.want, tt.without)
 		})
 	}
+}
+
+// carried imports a configuration of somebody else, and says what is missing in ours, or
+// should not be there.
+func carried(t *testing.T, language, text string, want, without []string) *Result {
+	t.Helper()
+	result, err := languages[language]("c", files(map[string]string{"c": text}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := string(result.YAML())
+	for _, want := range want {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is missing in\n%s", want, got)
+		}
+	}
+	for _, not := range without {
+		if strings.Contains(got, not) {
+			t.Errorf("%q should not be in\n%s", not, got)
+		}
+	}
+	if _, err := config.Parse("pharos.yaml", []byte(got)); err != nil {
+		t.Errorf("no configuration: %v\n%s", err, got)
+	}
+	return result
 }
 
 // fuzz: whatever the text, the reader ends, and what it writes is a configuration.

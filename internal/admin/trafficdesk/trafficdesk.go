@@ -18,6 +18,7 @@ import (
 	"pharos/internal/cluster/state"
 	"pharos/internal/traffic/discover"
 	"pharos/internal/traffic/health"
+	"pharos/internal/traffic/overrides"
 	"pharos/internal/traffic/pool"
 	"pharos/internal/traffic/probe"
 )
@@ -28,6 +29,8 @@ type Desk struct {
 	Resources func() *state.Resources // what it was made from
 	Prober    *probe.Prober
 	Discovery *discover.Driver
+	Overrides *overrides.Driver
+	Revision  func() uint64                            // of the snapshot that answers
 	Beside    func(pool string, m *pool.Member) string // how a member did beside its peers; nil: nobody looks
 }
 
@@ -61,24 +64,34 @@ func trafficOf(m *pool.Member) map[string]uint32 {
 func (d *Desk) Pools() []api.Pool {
 	all := []api.Pool{}
 	for _, p := range d.Registry().Pools() {
-		v := p.View()
-		out := api.Pool{Name: v.Name, Policy: v.Policy.String(), AllDown: v.AllDown, Revision: v.Revision, Members: []api.Member{}}
-		from := d.originsOf(p.Name(), &out)
-		for i, m := range v.Members {
-			status := d.Prober.Status(m.Target)
-			out.Check = m.Target.Check.String()
-			out.Members = append(out.Members, api.Member{
-				Name: m.Name, Address: m.Address.String(), Weight: m.Weight, State: m.State.String(),
-				Since: m.Since, Cause: m.Cause, Eligible: slices.Contains(v.Eligible, int32(i)),
-				LastProbe: status.LastProbe, LastLatency: status.LastLatency, LastCause: status.LastCause,
-				From: from[m.Address], Agent: m.Notes.Report.String(), Certificate: m.Notes.Certificate, Warning: m.Notes.Warning,
-				Share: m.Share, InARow: status.PassiveFailed, Held: status.Held.String(), HeldUntil: status.HeldUntil,
-				Ejections: status.Ejections, Penalty: int(status.Penalty), Traffic: trafficOf(&m), Beside: d.beside(v.Name, &m), AgentAt: d.agentOf(&m),
-			})
-		}
-		all = append(all, out)
+		all = append(all, d.show(p))
 	}
 	return all
+}
+
+// show returns a pool as it is now.
+func (d *Desk) show(p *pool.Pool) api.Pool {
+	v := p.View()
+	out := api.Pool{Name: v.Name, Policy: v.Policy.String(), AllDown: v.AllDown, Revision: v.Revision, Members: []api.Member{}}
+	from := d.originsOf(p.Name(), &out)
+	for i, m := range v.Members {
+		status := d.Prober.Status(m.Target)
+		out.Check = m.Target.Check.String()
+		shown := api.Member{
+			Name: m.Name, Address: m.Address.String(), Weight: m.Weight, State: m.State.String(),
+			Since: m.Since, Cause: m.Cause, Eligible: slices.Contains(v.Eligible, int32(i)),
+			LastProbe: status.LastProbe, LastLatency: status.LastLatency, LastCause: status.LastCause,
+			From: from[m.Address], Agent: m.Notes.Report.String(), Certificate: m.Notes.Certificate, Warning: m.Notes.Warning,
+			Share: m.Share, InARow: status.PassiveFailed, Held: status.Held.String(), HeldUntil: status.HeldUntil,
+			Ejections: status.Ejections, Penalty: int(status.Penalty), Traffic: trafficOf(&m), Beside: d.beside(v.Name, &m), AgentAt: d.agentOf(&m),
+		}
+		if _, _, said := d.Overrides.Find(v.Name, m.Name); said {
+			o := d.override(v.Name, m.Name)
+			shown.Override, shown.Configured = &o, &api.Configured{Weight: m.Configured.Weight, Drain: m.Configured.Drain}
+		}
+		out.Members = append(out.Members, shown)
+	}
+	return out
 }
 
 // History returns the last changes of state: of all members, of those of a pool,
@@ -103,6 +116,7 @@ func (d *Desk) History(about string, limit int) ([]api.HealthEvent, error) {
 			From: e.From.String(), To: e.To.String(), Cause: e.Cause,
 		})
 	}
+	events = merge(events, d.events(about, cmp.Or(limit, defaultHistory)), limit)
 	if len(events) == 0 && !known {
 		return nil, &api.Refused{Status: http.StatusNotFound, Err: fmt.Errorf("nothing is known of %q; name a pool, POOL/MEMBER or an address", about)}
 	}

@@ -7,24 +7,20 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"pharos/internal/authority/update"
 	"pharos/internal/authority/zone"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
-
-	"pharos/internal/authority/update"
+	"pharos/lab/tools"
 )
 
-// killFolder is set in the child of TestKill; killRounds may say how often to kill.
-const (
-	killFolder = "PHAROS_TEST_LEDGER_FOLDER"
-	killRounds = "PHAROS_TEST_KILLS"
-)
+// killFolder is set in the child of TestKill.
+const killFolder = "PHAROS_TEST_LEDGER_FOLDER"
 
 // TestKillChild is the process that TestKill kills: writers count in two zones, and
 // say each number that was acknowledged.
@@ -63,13 +59,7 @@ func TestKill(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs many processes")
 	}
-	rounds := 50
-	if text := os.Getenv(killRounds); text != "" {
-		var err error
-		if rounds, err = strconv.Atoi(text); err != nil {
-			t.Fatal(err)
-		}
-	}
+	rounds := tools.Kills(t, 50)
 	folder := t.TempDir()
 	rnd := rand.New(rand.NewPCG(5, 6))
 	var acked [4]int

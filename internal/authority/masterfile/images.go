@@ -1,7 +1,7 @@
 package masterfile
 
 import (
-	"bufio"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -33,6 +33,10 @@ type Images struct {
 	log    *slog.Logger
 	least  int // octets of a zone that is worth an image
 
+	program []string        // reads large zones; see ReadWith
+	context context.Context // ends with Close
+	end     context.CancelFunc
+
 	closing atomic.Bool
 	writers sync.WaitGroup
 
@@ -49,6 +53,9 @@ const leastImage = 8 << 20
 // noteRead is how much of an image is read for its note: the header, and 100
 // warnings and 1,000 included files of usual length. What is longer is not used.
 const noteRead = 256 << 10
+
+// readPiece is how much of an image is read by one call, which takes 0.1 ms.
+const readPiece = 256 << 10
 
 // imageNote is the note in an image.
 type imageNote struct {
@@ -69,6 +76,7 @@ type imageFile struct {
 // NewImages returns the images that are in a folder, which is made when it is needed.
 func NewImages(folder string, log *slog.Logger) *Images {
 	i := &Images{folder: folder, log: log, least: leastImage, there: map[string]bool{}, newest: map[string]*zone.Zone{}}
+	i.context, i.end = context.WithCancel(context.Background())
 	entries, err := os.ReadDir(folder)
 	if err != nil {
 		return i // nothing was ever written, or nothing can be removed either
@@ -153,8 +161,12 @@ func readRest(f *os.File, head []byte, size int64, origin dnsname.Name) (*zone.Z
 	// Read, not mapped: a mapped file that somebody cuts off ends the process.
 	octets := make([]byte, size)
 	copy(octets, head)
-	if _, err := io.ReadFull(f, octets[len(head):]); err != nil {
-		return nil, err
+	for rest := octets[len(head):]; len(rest) > 0; {
+		piece := rest[:min(len(rest), readPiece)] // some systems let nobody else run during a call
+		if _, err := io.ReadFull(f, piece); err != nil {
+			return nil, err
+		}
+		rest = rest[len(piece):]
 	}
 	z, _, err := zone.FromImage(octets)
 	if err != nil {
@@ -180,10 +192,7 @@ func takeNote(head []byte, file string) (s Source, same bool, err error) {
 	if len(note.Files) == 0 || note.Files[0].Path != file {
 		return s, false, errors.New("it does not say which files it was made from")
 	}
-	s.Warnings = note.Warnings
-	for _, f := range note.Files {
-		s.Stamps = append(s.Stamps, diskfile.Stamp(f))
-	}
+	s.Warnings, s.Stamps = note.Warnings, stampsOf(note.Files)
 	return s, !diskfile.Changed(s.Stamps), nil
 }
 
@@ -193,16 +202,33 @@ func (i *Images) Put(origin dnsname.Name, file string, s Source) {
 	if i == nil {
 		return
 	}
-	note := imageNote{Warnings: s.Warnings}
-	for _, st := range s.Stamps {
-		note.Files = append(note.Files, imageFile(st))
+	i.put(i.fileOf(origin, file), s.Zone, imageNote{Files: filesOf(s.Stamps), Warnings: s.Warnings})
+}
+
+func filesOf(stamps []diskfile.Stamp) (files []imageFile) {
+	for _, st := range stamps {
+		files = append(files, imageFile(st))
 	}
-	i.put(i.fileOf(origin, file), s.Zone, note)
+	return files
+}
+
+func stampsOf(files []imageFile) (stamps []diskfile.Stamp) {
+	for _, f := range files {
+		stamps = append(stamps, diskfile.Stamp(f))
+	}
+	return stamps
 }
 
 // put begins to write an image.
 func (i *Images) put(image string, z *zone.Zone, note imageNote) {
+	i.keep(image, z, func() error { return i.write(image, z, note) }, func() {})
+}
+
+// keep begins to have the image of a zone written, if that is worth it and nothing newer
+// is to be by then; else drop is called.
+func (i *Images) keep(image string, z *zone.Zone, write func() error, drop func()) {
 	if _, _, size := z.Stats(); size < i.least {
+		drop()
 		return
 	}
 	origin := z.Origin()
@@ -211,6 +237,7 @@ func (i *Images) put(image string, z *zone.Zone, note imageNote) {
 	i.newest[image] = z
 	i.mu.Unlock()
 	i.writers.Go(func() {
+		defer drop()
 		i.turn.Lock()
 		defer i.turn.Unlock()
 		i.mu.Lock()
@@ -219,7 +246,7 @@ func (i *Images) put(image string, z *zone.Zone, note imageNote) {
 		if !current || i.closing.Load() {
 			return
 		}
-		if err := i.write(image, z, note); err != nil {
+		if err := write(); err != nil {
 			i.log.Warn("zone image not written; the next start reads the zone file", "zone", origin.String(), "error", err)
 		}
 	})
@@ -227,23 +254,10 @@ func (i *Images) put(image string, z *zone.Zone, note imageNote) {
 
 // write puts an image on disk, whole or not at all.
 func (i *Images) write(file string, z *zone.Zone, note imageNote) error {
-	octets, err := json.Marshal(note)
-	if err != nil {
-		return err
-	}
-	if len(octets) > noteRead/2 {
-		return fmt.Errorf("it would have to name %d files", len(note.Files))
-	}
 	if err := os.MkdirAll(i.folder, 0o700); err != nil {
 		return err
 	}
-	return diskfile.ReplaceWith(file, func(f *os.File) error {
-		out := bufio.NewWriter(stoppable{f, &i.closing})
-		if err := z.WriteImage(out, octets); err != nil {
-			return err
-		}
-		return out.Flush()
-	})
+	return diskfile.ReplaceWith(file, func(f *os.File) error { return writeImage(stoppable{f, &i.closing}, z, note) })
 }
 
 // stoppable writes until it is told to stop.
@@ -280,8 +294,9 @@ func (i *Images) Prune() {
 	}
 }
 
-// Close waits for what is written, or ends it.
+// Close waits for what is written or read, or ends it.
 func (i *Images) Close() {
 	i.closing.Store(true)
+	i.end()
 	i.writers.Wait()
 }

@@ -94,6 +94,13 @@ func (a *loading) load(loader *Loader, w Wanted) *Loaded {
 			return &Loaded{Source: s}
 		}
 	}
+	if a.images.aside(w) {
+		l, err := a.images.loadAside(w)
+		if err == nil {
+			return l
+		}
+		a.images.log.Warn("zone read by the node itself, and answers may be late meanwhile, for no other process could do it", "zone", w.Origin.String(), "error", err)
+	}
 	s, err := loader.Load(w.Origin, w.File, w.Limits)
 	if err == nil {
 		a.images.Put(w.Origin, w.File, s)

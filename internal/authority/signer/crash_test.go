@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,14 +18,13 @@ import (
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnssec"
 	"pharos/internal/dns/rdata"
+	"pharos/lab/tools"
 )
 
-// crashFolder is set in the child of TestKill, and crashLate in that of TestKillLate;
-// killRounds may say how often to kill.
+// crashFolder is set in the child of TestKill, and crashLate in that of TestKillLate.
 const (
 	crashFolder = "PHAROS_TEST_CRASH_FOLDER"
 	crashLate   = "PHAROS_TEST_CRASH_LATE"
-	killRounds  = "PHAROS_TEST_KILLS"
 )
 
 // TestKillChild is the process that TestKill kills: it rolls keys without end, has a
@@ -124,12 +122,7 @@ func kill(t *testing.T, late bool) {
 	if testing.Short() {
 		rounds = 5
 	}
-	if text := os.Getenv(killRounds); text != "" {
-		var err error
-		if rounds, err = strconv.Atoi(text); err != nil {
-			t.Fatal(err)
-		}
-	}
+	rounds = tools.Kills(t, rounds)
 	folder := t.TempDir()
 	rnd := rand.New(rand.NewPCG(7, 8))
 	var last, onDisk rdata.Serial

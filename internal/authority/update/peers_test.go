@@ -14,11 +14,10 @@ import (
 	"github.com/miekg/dns"
 
 	"pharos/internal/authority/zone"
-	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
-	"pharos/internal/dns/zonefile"
 	"pharos/lab/peers"
 	"pharos/lab/tools"
+	"pharos/lab/zonetest"
 )
 
 // TestPeers sends the same random updates to BIND and Knot and to this package, and
@@ -106,7 +105,7 @@ func startPeer(t *testing.T, kind peers.Kind, zones int) netip.AddrPort {
 func differ(t *testing.T, server netip.AddrPort, origin string, g generator, updates int) int {
 	t.Helper()
 	g.origin = origin
-	z := buildIn(t, origin, differZone)
+	z := zonetest.Zone(t, origin, differZone)
 	for n := range updates {
 		m := g.update(z.Serial())
 		wire, err := m.Pack()
@@ -174,23 +173,6 @@ func lacksServers(z *zone.Zone) bool {
 		}
 	}
 	return false
-}
-
-func buildIn(t *testing.T, origin, text string) *zone.Zone {
-	t.Helper()
-	name := dnsname.MustParse(origin)
-	b := zone.NewBuilder(name)
-	for r, err := range zonefile.Read(strings.NewReader(text), zonefile.Options{Origin: name}) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		b.Add(r)
-	}
-	z, problems := b.Finish()
-	if z == nil {
-		t.Fatal(problems)
-	}
-	return z
 }
 
 // applied returns the version that a change makes of z, its serial moved on as

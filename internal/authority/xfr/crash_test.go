@@ -6,20 +6,17 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"pharos/internal/authority/transfer"
 	"pharos/internal/dns/rdata"
+	"pharos/lab/tools"
 )
 
-// crashFolder is set in the child of TestKill; killRounds may say how often to kill.
-const (
-	crashFolder = "PHAROS_TEST_CRASH_FOLDER"
-	killRounds  = "PHAROS_TEST_KILLS"
-)
+// crashFolder is set in the child of TestKill.
+const crashFolder = "PHAROS_TEST_CRASH_FOLDER"
 
 // version is a version of a zone of which each record tells the serial that it came with,
 // so that a mixture of two is seen. Every 25th version changes all of them, which is more
@@ -74,13 +71,7 @@ func TestKill(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs many processes")
 	}
-	rounds := 60
-	if text := os.Getenv(killRounds); text != "" {
-		var err error
-		if rounds, err = strconv.Atoi(text); err != nil {
-			t.Fatal(err)
-		}
-	}
+	rounds := tools.Kills(t, 60)
 	folder := t.TempDir()
 	rnd := rand.New(rand.NewPCG(5, 6))
 	var last uint32

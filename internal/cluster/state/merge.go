@@ -55,6 +55,8 @@ func (m *merger) add(o *Object) {
 		if m.hasPool(o, r.Pool) {
 			m.resources.Routes = append(m.resources.Routes, *r)
 		}
+	case *Override:
+		m.resources.Overrides = append(m.resources.Overrides, *r)
 	}
 }
 

@@ -18,11 +18,13 @@ const (
 	KindPool  Kind = "pool"
 	KindSteer Kind = "steer"
 	KindRoute Kind = "route"
+	// KindOverride is what operators say of members; the configuration file has none.
+	KindOverride Kind = "override"
 )
 
 // Kinds are all kinds, in the order in which resources depend on each other:
 // what is referred to comes first.
-var Kinds = []Kind{KindPool, KindSteer, KindRoute}
+var Kinds = []Kind{KindPool, KindSteer, KindRoute, KindOverride}
 
 // ParseKind reads a kind as a person writes it: singular or plural.
 func ParseKind(text string) (Kind, error) {
@@ -31,7 +33,7 @@ func ParseKind(text string) (Kind, error) {
 			return k, nil
 		}
 	}
-	known := []string{string(KindPool), string(KindSteer), string(KindRoute)}
+	known := []string{string(KindPool), string(KindSteer), string(KindRoute), string(KindOverride)}
 	if near := document.Nearest(text, known); near != "" {
 		return "", fmt.Errorf("unknown kind %q; did you mean %q?", text, near)
 	}
@@ -56,7 +58,7 @@ func compareRefs(a, b Ref) int {
 	)
 }
 
-// Resource is one of *Pool, *Steer and *Route.
+// Resource is one of *Pool, *Steer, *Route and *Override.
 type Resource interface{ Key() string }
 
 // newResource returns an empty resource of kind k, or nil if there is no such kind.
@@ -68,6 +70,8 @@ func newResource(k Kind) Resource {
 		return new(Steer)
 	case KindRoute:
 		return new(Route)
+	case KindOverride:
+		return new(Override)
 	}
 	return nil
 }
@@ -79,6 +83,8 @@ func KindOf(r Resource) Kind {
 		return KindPool
 	case *Steer:
 		return KindSteer
+	case *Override:
+		return KindOverride
 	}
 	return KindRoute
 }
@@ -89,15 +95,18 @@ func DecodeObject(file string, k Kind, root *document.Node) (Resource, *document
 	r := newResource(k)
 	if r == nil {
 		p := &document.Problems{}
-		p.Add(document.Problem{File: file, Text: fmt.Sprintf("unknown kind %q", k), Remedy: "want one of pool, steer, route"})
+		p.Add(document.Problem{File: file, Text: fmt.Sprintf("unknown kind %q", k), Remedy: "want one of pool, steer, route, override"})
 		return nil, p
 	}
 	problems := document.Decode(file, root, r)
+	report := func(path, text, remedy string) {
+		at := root.At(path)
+		problems.Add(document.Problem{File: file, Line: at.Line, Column: at.Column, Path: path, Text: text, Remedy: remedy})
+	}
+	if o, ok := r.(*Override); ok {
+		o.check("", report)
+	}
 	if p, ok := r.(*Pool); ok {
-		report := func(path, text, remedy string) {
-			at := root.At(path)
-			problems.Add(document.Problem{File: file, Line: at.Line, Column: at.Column, Path: path, Text: text, Remedy: remedy})
-		}
 		p.check("", report)
 		p.Check.checkApplied("check.", report)
 		for i := range p.Discover {

@@ -20,6 +20,9 @@ type Resources struct {
 	// Routes say which pool the gateway carries an HTTP request to. The most
 	// exact host wins, then the longest path.
 	Routes []Route `json:"routes" max:"100000"`
+
+	// Overrides are what operators have said of members at run time. The file has none.
+	Overrides []Override `json:"-"`
 }
 
 // All returns every resource by itself, pools first.

@@ -47,6 +47,9 @@ type Policy struct {
 	// Patient has MaxSignatures and MaxCollisions not count. For laboratories that show
 	// what they are for.
 	Patient bool
+	// Replays has the signature of a wildcard count for names and types that no wildcard
+	// can stand for (CVE-2026-44690). For laboratories that show what comes of it.
+	Replays bool
 	// Extra checks signatures of further algorithms: supported is false for those
 	// that it does not know. nil: there are none. For laboratories.
 	Extra func(algorithm uint8, key, signed, signature []byte) (supported, ok bool)

@@ -67,6 +67,8 @@ type Budget struct {
 	// ECDSA P-256. Checks end when it reaches MaxWasted; 0: there is no limit. An honest
 	// zone wastes next to nothing, so that this can be much less than Signatures.
 	Wasted, MaxWasted int
+	// Patient has MaxIterations and MaxSalt not count; see Policy.Patient.
+	Patient bool
 	// Exceeded is set when something was not done for want of budget.
 	Exceeded bool
 }

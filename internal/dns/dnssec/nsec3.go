@@ -44,7 +44,7 @@ func (d *Denial) addHashed(owner dnsname.Name, data []byte) {
 		return
 	}
 	n.next, n.types = rest[1:1+sha1.Size], bitmap(rest[1+sha1.Size:])
-	if n.iterations > MaxIterations || saltLen > MaxSalt {
+	if (n.iterations > MaxIterations || saltLen > MaxSalt) && !d.budget.Patient {
 		d.excess = true
 		return
 	}

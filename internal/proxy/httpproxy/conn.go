@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"pharos/internal/traffic/pool"
 )
 
 // client is one client connection.
@@ -32,6 +34,8 @@ type client struct {
 	state    atomic.Int32               // idle, active or closed
 	deadline atomic.Int64               // on the server's coarse clock; 0 is none
 	origin   atomic.Pointer[originConn] // in use for this client, for the watcher to interrupt
+
+	evicted atomic.Pointer[pool.MemberLoad] // of a member that was taken out of use while it was asked: see Evict
 }
 
 // peerText is the peer in the spellings of the forwarding fields, made once.

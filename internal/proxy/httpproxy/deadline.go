@@ -71,7 +71,7 @@ func (c *client) setDeadline(d time.Duration) {
 
 func (c *client) isOverdue() bool {
 	d := c.deadline.Load()
-	return d != 0 && c.server.now.Load() >= d || c.server.cut.Load()
+	return d != 0 && c.server.now.Load() >= d || c.server.cut.Load() || c.isEvicted()
 }
 
 // isSpurious reports whether err is an interruption that was meant for an

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"time"
 	"unsafe"
+
+	"pharos/internal/traffic/pool"
 )
 
 // origin is one origin server, by address: its kept connections and counters.
@@ -32,6 +34,8 @@ type originConn struct {
 	conn       net.Conn
 	descriptor int // -1 when there is none
 	since      int64
+
+	serves atomic.Pointer[pool.MemberLoad] // the member that it carries a request to, or carried the last one to
 }
 
 // OriginCounters is a reading of one origin server's counters.

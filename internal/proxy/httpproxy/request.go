@@ -223,6 +223,9 @@ func (c *client) askMember(x *exchange, m *pool.Member) (keep bool, r refusal) {
 	if x.asked = x.began; x.tries > 1 {
 		x.asked = time.Now()
 	}
+	if c.evicted.Load() != nil {
+		c.evicted.Store(nil) // it was about a request before
+	}
 	x.beginLoad(c)
 	defer func() { x.endLoad(c, r.fault.IsFailure()) }()
 	o := c.server.originOf(m.Address)
@@ -235,6 +238,7 @@ func (c *client) askMember(x *exchange, m *pool.Member) (keep bool, r refusal) {
 			return false, r
 		}
 		var keepOrigin bool
+		oc.serves.Store(m.Load)
 		c.origin.Store(oc)
 		keep, keepOrigin, r = c.converse(x, oc)
 		c.origin.Store(nil)
@@ -369,6 +373,8 @@ func (c *client) originFailed(x *exchange, err error) refusal {
 	switch {
 	case c.server.cut.Load():
 		return gone("the gateway was shut down")
+	case c.isEvicted():
+		return refusal{status: 503, kind: "destination_unavailable", text: "the member was taken out of use while it was asked", retry: repeatable}
 	case isTimeout(err):
 		c.shard.timeouts.Add(1)
 		return refusal{status: 504, kind: "connection_read_timeout", text: "the origin server did not answer in time", retry: repeatable, fault: health.Late}

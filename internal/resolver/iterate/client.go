@@ -71,6 +71,7 @@ func (r *Resolver) ask(ev Ask) {
 	}
 	c := &client{ask: ev, started: r.now, name: ev.Name, state: rrcache.Secure,
 		budget: newBudget(&r.limits)}
+	c.budget.proofs.Patient = r.cfg.Policy.Patient
 	c.story.parts = c.told[:0]
 	if _, taken := r.clients[ev.Token]; taken {
 		panic("BUG: a token is asked twice at a time")

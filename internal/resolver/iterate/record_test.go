@@ -103,6 +103,8 @@ func recordings(t *testing.T) []recording {
 			[]recordedAsk{{strings.Repeat("a.", 100) + "example.com.", "A", false, "SERVFAIL", false, dnswire.EDEDNSSECBogus}}},
 		{"wildcard_replay", "RFC 4035 section 5.3.4: a wildcard's signature does not stand for a name that exists.", 14,
 			func(w *signedWorld) { replayWildcard(w, "www.example.com.") }, www("SERVFAIL", false, dnswire.EDEDNSSECBogus)},
+		{"label_replay", "RFC 4035 section 2.3: an NSEC record is not made from a wildcard. The one of *.example.com, which has only TXT, does not stand for www.example.com, though its signature, whose label count is that of the wildcard, would fit (CVE-2026-46582).", 14,
+			replayDenial, www("SERVFAIL", false, dnswire.EDEDNSSECBogus)},
 		{"wildcard", "RFC 4035 section 5.3.4: with proof that nothing nearer exists, what a wildcard makes is secure.", 7,
 			func(w *signedWorld) { replayWildcard(w, "new.example.com.") },
 			[]recordedAsk{{"new.example.com.", "A", false, "NOERROR", true, 0}}},
@@ -148,6 +150,22 @@ func replayWildcard(w *signedWorld, name string) {
 			r.Name, s.Name = asked, asked
 			m.Rcode, m.Answer = dnswire.RcodeNoError, []rdata.Record{r, s}
 			m.Authority = w.example.signAll([]rdata.Record{w.example.nsecAt(w.example.owners(), asked)})
+		}
+	}
+}
+
+// replayDenial denies the address of www.example.com with the NSEC record of the wildcard.
+func replayDenial(w *signedWorld) {
+	w.example.add(rrs("*.example.com. 300 TXT x")...)
+	wild := w.example.nsecAt(w.example.owners(), dnsname.MustParse("*.example.com."))
+	sig, www := w.example.sign([]rdata.Record{wild}), dnsname.MustParse("www.example.com.")
+	w.example.change = func(q, m *dnswire.Message) {
+		if q.Question.Name == www && q.Question.Type == rdata.TypeA {
+			r, s := wild, sig
+			r.Name, s.Name = www, www
+			soa := w.example.at(w.example.zone, rdata.TypeSOA)
+			m.Rcode, m.Answer = dnswire.RcodeNoError, nil
+			m.Authority = append(w.example.signAll(soa), r, s)
 		}
 	}
 }

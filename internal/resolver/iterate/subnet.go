@@ -116,7 +116,7 @@ func subnetOption(near netip.Prefix) []byte {
 // crowded reports whether a query like x, but for another network, is under way over
 // UDP already; if not, x is now.
 func (r *Resolver) crowded(x *exchange) bool {
-	if !x.near.IsValid() || x.isStream() {
+	if !x.near.IsValid() || x.isStream() || r.isWeak(WeakNetworks) {
 		return false
 	}
 	q := question{name: x.q.name, t: x.q.t}

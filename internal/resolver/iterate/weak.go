@@ -27,6 +27,7 @@ const (
 	WeakFailures                         // failures are not remembered
 	WeakLoopback                         // this machine may be asked to ask itself
 	WeakForwarders                       // a forwarder may delegate
+	WeakNetworks                         // questions for one name and many networks all go over UDP
 	WeakFragments                        // what is larger than was offered is believed over UDP
 )
 

@@ -6,14 +6,13 @@ import (
 	"testing"
 	"time"
 
-	"pharos/internal/authority/sign"
 	"pharos/internal/authority/zone"
 	"pharos/internal/dns/dnsname"
-	"pharos/internal/dns/dnssec"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/dns/zonefile"
 	"pharos/internal/dns/zonemd"
+	"pharos/lab/zonetest"
 )
 
 var begin = time.Date(2026, 8, 22, 0, 0, 0, 0, time.UTC)
@@ -42,31 +41,8 @@ func build(t *testing.T, records ...rdata.Record) *zone.Zone {
 // signedRoot returns a root zone with these digests, and its anchor.
 func signedRoot(t *testing.T, digests ...uint8) (*zone.Zone, rdata.Record) {
 	t.Helper()
-	var records []rdata.Record
-	for r, err := range zonefile.Read(strings.NewReader(text), zonefile.Options{Origin: dnsname.Root}) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		records = append(records, r)
-	}
-	key, err := sign.Generate(257, dnssec.Ed25519, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := sign.NewPlan(build(t, records...), nil, sign.Params{Keys: sign.Roles(key), ZONEMD: digests}, begin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.Work()
-	z, _, err := p.Finish()
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := key.DS(dnsname.Root, dnssec.DigestSHA256)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return z, rdata.Record{Name: dnsname.Root, Type: rdata.TypeDS, Class: rdata.ClassIN, Data: data}
+	signed := zonetest.Sign(t, ".", text, zonetest.Signing{At: begin, ZONEMD: digests})
+	return signed.Zone, zonetest.Records(t, ".", signed.DS)[0]
 }
 
 func ask(c *Copy, now time.Time, name string, t rdata.Type) *dnswire.Message {

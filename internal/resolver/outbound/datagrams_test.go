@@ -10,10 +10,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"pharos/internal/dns/dnsname"
-	"pharos/internal/dns/rdata"
-	"pharos/internal/resolver/iterate"
 )
 
 // kinds are the ways to carry datagrams that this system has.
@@ -172,18 +168,7 @@ func TestDatagramsWake(t *testing.T) {
 // The whole way over portable sockets.
 func TestPortable(t *testing.T) {
 	d, _ := internetBy(t, Config{}, newPortable)
-	var all sync.WaitGroup
-	for i := range 100 {
-		want := dnsname.MustParse(fmt.Sprintf("n%d.test.", i/3))
-		all.Add(1)
-		d.Ask(want, rdata.TypeA, Options{}, func(a iterate.Answer) {
-			defer all.Done()
-			if len(a.Answer) != 1 || a.Answer[0].Name != want {
-				t.Errorf("%v: got %v %v", want, a.Rcode, a.Answer)
-			}
-		})
-	}
-	all.Wait()
+	askMany(t, d, 100)
 	d.Close()
 	if _, questions, sockets := d.Counters(); questions != 0 || sockets != 0 {
 		t.Errorf("%d questions and %d sockets are left", questions, sockets)

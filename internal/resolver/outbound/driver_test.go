@@ -367,8 +367,14 @@ func TestIPv6(t *testing.T) {
 // Many at a time: answers come to whom they belong.
 func TestManyAtOnce(t *testing.T) {
 	d, _ := internet(t, Config{})
+	askMany(t, d, 300)
+}
+
+// askMany asks at once, each name three times, and looks at the answers.
+func askMany(t *testing.T, d *Driver, many int) {
+	t.Helper()
 	var all sync.WaitGroup
-	for i := range 300 {
+	for i := range many {
 		want := dnsname.MustParse(fmt.Sprintf("n%d.test.", i/3))
 		all.Add(1)
 		d.Ask(want, rdata.TypeA, Options{}, func(a iterate.Answer) {

@@ -168,7 +168,8 @@ func (a *Affinity) AppendCookie(b []byte, member int) []byte {
 }
 
 // IsUsable reports whether a client may go on to a member of v. It may while the
-// member may be picked by others, and for a while when it drains.
+// member may be picked by others, and for a while when it drains, unless an operator has
+// disabled it.
 func (a *Affinity) IsUsable(v *pool.View, member int, now time.Duration) bool {
 	if a == nil || member < 0 || member >= len(v.Members) {
 		return false
@@ -177,7 +178,7 @@ func (a *Affinity) IsUsable(v *pool.View, member int, now time.Duration) bool {
 	draining := m.State == health.Draining
 	since := m.Load.Parting(now, draining)
 	if draining {
-		return now-since < a.spec.Drain
+		return m.Override.State != pool.Disabled && now-since < a.spec.Drain
 	}
 	return v.Tier.Excludes(m.State) == ""
 }

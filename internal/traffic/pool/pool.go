@@ -189,6 +189,8 @@ type MemberSpec struct {
 	Bandwidth int64 // bits per second, both ways together; 0: no bound
 	Place     Place
 	Host      string // its own name, for answers with names; "": none
+
+	Override Override // at run time
 }
 
 // Place is where a member or a node stands. What is empty is not known.
@@ -231,7 +233,7 @@ func (s Spec) Validate() error {
 		switch {
 		case !m.Address.IsValid() || m.Address.Port() == 0:
 			return fmt.Errorf("pool %q: member %q: address %v: want an IP address and a port, as 10.0.0.1:8080 or [2001:db8::1]:8080", s.Name, name, m.Address)
-		case m.Weight < 0 || m.Weight > MaxWeight:
+		case m.Weight < 0 || m.Weight > MaxWeight || m.Override.Weight < 0 || m.Override.Weight > MaxWeight:
 			return fmt.Errorf("pool %q: member %q: weight %d: want 1 to %d", s.Name, name, m.Weight, MaxWeight)
 		case m.Tier < 0 || m.Tier > MaxTier:
 			return fmt.Errorf("pool %q: member %q: tier %d: want 0 to %d", s.Name, name, m.Tier, MaxTier)
@@ -311,12 +313,15 @@ type Member struct {
 	// in slow start and while it is Poor, and what its agent asks for.
 	Share int `json:"share"`
 
+	// Override is what an operator says at run time, over what is Configured.
+	Override   Override   `json:"override,omitzero"`
+	Configured Configured `json:"-"`
+
 	// Agent is the key of what its agent says, if the pool asks one beside the check.
 	Agent health.Target `json:"-"`
 	known evidence
 
 	id    uint64 // of its name, for tables
-	drain bool   // by the configuration, whatever the state of the target
 	limit int    // Capacity as configured; an agent may ask for less
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"pharos/internal/traffic/health"
 	"pharos/internal/traffic/outlier"
@@ -61,7 +60,7 @@ func (v *View) decideStates() {
 }
 
 // decideState joins what is known of a member: what its check and traffic say, and over
-// that what its agent says, and over that what the configuration says. That an agent
+// that what its agent says, and over that what the configuration or an operator says. That an agent
 // cannot be reached says nothing of the member.
 func (m *Member) decideState() {
 	s := &m.known.target
@@ -73,8 +72,8 @@ func (m *Member) decideState() {
 	if said := m.Notes.Report.Capacity; said > 0 && (m.limit == 0 || said < m.limit) {
 		m.Capacity = said
 	}
-	if m.drain {
-		m.State, m.Since, m.Cause = health.Draining, time.Time{}, "drained in the configuration"
+	if m.isHeld() {
+		m.hold()
 	}
 }
 

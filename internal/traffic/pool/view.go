@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"time"
@@ -154,12 +155,14 @@ func (v *View) ringAfter(prev *View) *consistent.Ring {
 
 func compileMember(spec Spec, m MemberSpec, status func(health.Target) health.Status, loads map[loadKey]*MemberLoad) Member {
 	target := spec.target(m)
+	weight := max(m.Weight, 1)
 	out := Member{
-		Name: m.name(), Address: target.Address, Weight: max(m.Weight, 1), Target: target,
+		Name: m.name(), Address: target.Address, Weight: cmp.Or(m.Override.Weight, weight), Target: target,
+		Override: m.Override, Configured: Configured{weight, m.Drain},
 		Tier: m.Tier, Capacity: m.Capacity, limit: m.Capacity, Bandwidth: m.Bandwidth, Place: m.Place, Host: m.Host,
 	}
 	out.id = consistent.ID(out.Name)
-	out.drain, out.Agent = m.Drain, spec.agent(m)
+	out.Agent = spec.agent(m)
 	if status != nil {
 		out.known.target = status(target)
 		if out.hasAgent() {

@@ -14,6 +14,7 @@ import (
 
 	"pharos/internal/admin/api"
 	"pharos/internal/admin/explain"
+	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/iterate"
 )
 
@@ -110,7 +111,7 @@ func table(w io.Writer, heading string, rows func(row func(...any))) error {
 
 func newExplain() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "explain NAME|URL|ID",
+		Use:   "explain NAME [TYPE] | URL | ID",
 		Short: "Show why the running node answers what it answers",
 		Long: `Ask the running node to make one decision as it would make it now, and show every
 step: the zone or the servers that answered, what the cache had, the pool, what
@@ -125,11 +126,12 @@ server that has a part in the answer is asked and shown, with its round-trip tim
 the zone cuts and the proofs.`,
 		Example: `  pharos explain www.example.com
   pharos explain www.example.com --resolve --svg answer.svg
+  pharos explain --resolve example.com MX
   pharos explain servfail-0k3m9x2q
-  pharos explain www.example.com --type AAAA --from 192.0.2.7
+  pharos explain www.example.com AAAA --from 192.0.2.7
   pharos explain www.example.com --client 192.0.2.53 --ecs 10.1.2.0/24
   pharos explain http://www.example.com/shop/cart -o json`,
-		Args: argsBetween(1, 1, "one NAME, URL or ID"),
+		Args: argsBetween(1, 2, "a NAME, perhaps with a TYPE, a URL or an ID"),
 	}
 	admin, output := adminFlag(c), outputFlag(c)
 	qtype := c.Flags().StringP("type", "t", "A", "RR `type` of a NAME")
@@ -142,6 +144,12 @@ the zone cuts and the proofs.`,
 	picture := c.Flags().String("svg", "", "also write the steps as a picture to this `file`")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		q := url.Values{"from": {*from}, "subnet": {*subnet}}
+		if len(args) == 2 {
+			if _, ok := rdata.ParseType(args[1]); !ok {
+				return fmt.Errorf("%w: %q is no RR type", errUsage, args[1])
+			}
+			*qtype = args[1]
+		}
 		_, noID := iterate.ParseFailureID(args[0])
 		switch {
 		case noID == nil:

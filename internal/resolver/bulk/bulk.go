@@ -15,6 +15,7 @@ import (
 	"hash/maphash"
 	"iter"
 	"slices"
+	"time"
 
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
@@ -41,39 +42,101 @@ type Ask func(q Question, done func(iterate.Answer)) bool
 // work.
 var ErrNotTaken = errors.New("the resolver takes no more questions")
 
+// A question that failed only because its zone's servers, or one server, were asked too much
+// at that moment (iterate.Limit.IsCrowd) is asked again after pause, triesMost times in all:
+// with the default of 2,000 queries a second to a zone, a million names of one zone take
+// 500 seconds, whatever the width, and none of them fails for that.
+const (
+	pause     = 100 * time.Millisecond
+	triesMost = 100
+)
+
+// running is a Run.
+type running struct {
+	ctx    context.Context
+	ask    Ask
+	emit   func(Result) error
+	width  int
+	inWork int
+	// answers is never full: done never blocks.
+	answers chan answered
+	// again are questions for after a pause, width at most; timer says that it is over.
+	again []waiting
+	timer *time.Timer
+	rests bool // the timer runs
+}
+
+// waiting is a question and how often it was asked.
+type waiting struct {
+	Question
+	tries int
+}
+
+type answered struct {
+	waiting
+	answer iterate.Answer
+}
+
 // Run asks all questions, at most width at a time, and calls emit for each that is
 // answered, in the order of the answers. It ends with the last answer, with the first
 // error of emit, or with ctx: then what is in work is not waited for.
 func Run(ctx context.Context, questions iter.Seq[Question], width int, ask Ask, emit func(Result) error) error {
-	answers := make(chan Result, width) // never full: done never blocks
-	inWork := 0
-	receive := func() error {
-		select {
-		case r := <-answers:
-			inWork--
-			return emit(r)
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+	r := &running{ctx: ctx, ask: ask, emit: emit, width: width, answers: make(chan answered, width), timer: time.NewTimer(time.Hour)}
+	defer r.timer.Stop()
 	for q := range questions {
-		for inWork == width || inWork > 0 && len(answers) > 0 {
-			if err := receive(); err != nil {
+		for r.inWork+len(r.again) >= width || len(r.answers) > 0 {
+			if err := r.wait(); err != nil {
 				return err
 			}
 		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if !ask(q, func(a iterate.Answer) { answers <- Result{q, a} }) {
-			return ErrNotTaken
-		}
-		inWork++
-	}
-	for inWork > 0 {
-		if err := receive(); err != nil {
+		if err := r.start(waiting{Question: q}); err != nil {
 			return err
 		}
+	}
+	for r.inWork+len(r.again) > 0 {
+		if err := r.wait(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *running) start(w waiting) error {
+	w.tries++
+	if !r.ask(w.Question, func(a iterate.Answer) { r.answers <- answered{w, a} }) {
+		return ErrNotTaken
+	}
+	r.inWork++
+	return nil
+}
+
+// wait takes in one answer, or that a pause is over.
+func (r *running) wait() error {
+	select {
+	case a := <-r.answers:
+		r.inWork--
+		if !a.answer.Limit.IsCrowd() || a.tries == triesMost {
+			return r.emit(Result{a.Question, a.answer})
+		}
+		r.again = append(r.again, a.waiting)
+		if !r.rests {
+			r.rests = true
+			r.timer.Reset(pause)
+		}
+	case <-r.timer.C:
+		r.rests = false
+		again := r.again
+		r.again = nil
+		for _, w := range again {
+			if err := r.start(w); err != nil {
+				return err
+			}
+		}
+	case <-r.ctx.Done():
+		return r.ctx.Err()
 	}
 	return nil
 }

@@ -7,8 +7,11 @@ import (
 	"iter"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/iterate"
 )
@@ -62,6 +65,55 @@ func TestRun(t *testing.T) {
 			t.Errorf("%s was answered %d times", q.Name, times)
 		}
 	}
+}
+
+// What a limit of a zone or server has kept from being asked is asked again later, and no
+// more than width questions are in work or wait for that.
+func TestRunPaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n, width, rate = 2000, 50, 100 // questions, and how many a second get through
+		began, through, asked := time.Now(), 0, 0
+		ask := func(_ Question, done func(iterate.Answer)) bool {
+			if asked++; through >= rate*int(time.Since(began)/time.Second+1) {
+				done(iterate.Answer{Rcode: dnswire.RcodeServFail, Limit: iterate.LimitZoneRate})
+				return true
+			}
+			through++
+			done(iterate.Answer{Sent: 1})
+			return true
+		}
+		good := 0
+		if err := Run(t.Context(), questions(n), width, ask, func(r Result) error {
+			if r.Answer.Limit == iterate.NoLimit {
+				good++
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); good != n || took < 18*time.Second || took > 22*time.Second {
+			t.Errorf("%d good answers after %v, want %d after 19 s", good, took, n)
+		}
+		if asked > n*(1+width*10/rate)*3 {
+			t.Errorf("asked %d times for %d questions", asked, n)
+		}
+	})
+}
+
+// What never gets through fails in the end.
+func TestRunGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tries := 0
+		ask := func(_ Question, done func(iterate.Answer)) bool {
+			tries++
+			done(iterate.Answer{Rcode: dnswire.RcodeServFail, Limit: iterate.LimitServerWaiting})
+			return true
+		}
+		failed := 0
+		if err := Run(t.Context(), questions(1), 1, ask, func(r Result) error { failed++; return nil }); err != nil || failed != 1 || tries != triesMost {
+			t.Errorf("%v: %d answers after %d tries, want one after %d", err, failed, tries, triesMost)
+		}
+	})
 }
 
 // TestRunEnds: with the context, with an error of emit, and when a question is not

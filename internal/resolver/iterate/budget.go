@@ -46,10 +46,10 @@ func (l Limit) String() string {
 	return "none"
 }
 
-// isCrowd reports whether the limit is about what others ask for. Then a failure says
+// IsCrowd reports whether the limit is about what others ask for. Then a failure says
 // nothing of the name, cost nothing, and is not remembered: a flood of names would
 // push out of the cache what others use.
-func (l Limit) isCrowd() bool { return l >= LimitZoneRate }
+func (l Limit) IsCrowd() bool { return l >= LimitZoneRate }
 
 // AllLimits returns every limit there is.
 func AllLimits() []Limit {

@@ -256,7 +256,7 @@ func (r *Resolver) failClient(c *client, f failure) {
 	if c.stale != nil {
 		least = r.cache.Limits().StaleRetry
 	}
-	if f.ede != dnswire.EDECachedError && !c.ask.Fresh && !c.ask.Anew && !f.over.isCrowd() {
+	if f.ede != dnswire.EDECachedError && !c.ask.Fresh && !c.ask.Anew && !f.over.IsCrowd() {
 		r.rememberFailure(question{name: c.ask.Name, t: c.ask.Type}, &f, least)
 	}
 	if c.stale != nil {
@@ -306,7 +306,7 @@ func (r *Resolver) reply(c *client, a Answer) {
 // keepReady gives an answer to the cache's answer level.
 func (r *Resolver) keepReady(c *client, a Answer) {
 	switch {
-	case c.ask.Type == rdata.TypeANY || c.ask.Class != rdata.ClassIN, a.Limit.isCrowd(),
+	case c.ask.Type == rdata.TypeANY || c.ask.Class != rdata.ClassIN, a.Limit.IsCrowd(),
 		len(a.Errors) > 0 && (a.Errors[0].Code == dnswire.EDEStaleAnswer || a.Errors[0].Code == dnswire.EDEStaleNXDomain),
 		a.Rcode == dnswire.RcodeServFail && (c.stale != nil || c.ask.Fresh): // what has expired is better
 		return

@@ -63,6 +63,9 @@ func (s *story) tell(r *Resolver, c *client) []Step {
 	var all []Step
 	s.visit(make(map[*story]bool), func(part *story) { all = append(all, part.steps...) })
 	slices.SortFunc(all, func(a, b Step) int { return cmp.Compare(a.number, b.number) })
+	all = slices.CompactFunc(all, func(a, b Step) bool { // a lookup's end is often its client's
+		return a.Kind == StepGaveUp && b.Kind == StepGaveUp && a.Note == b.Note
+	})
 	all = all[:min(len(all), maxSteps)]
 	for i := range all {
 		all[i].At -= c.started.Sub(r.began)

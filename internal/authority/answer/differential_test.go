@@ -23,7 +23,8 @@ import (
 )
 
 // Sizes of the differential run: what fits into CI, and what PHAROS_DIFFERENTIAL=N
-// asks for, which is the number of questions that each peer is asked.
+// asks for, which is the number of questions that each peer is asked. A run that found
+// something is repeated with the seed that it names, in PHAROS_SEED.
 const (
 	differentialZones     = 45 // of which two thirds are signed
 	differentialQuestions = 10_000
@@ -41,7 +42,13 @@ func differentialSize(t *testing.T) (zones, questions int, seed uint64) {
 	if err != nil {
 		t.Fatalf("PHAROS_DIFFERENTIAL=%s: %v", text, err)
 	}
-	return 330, questions, uint64(time.Now().UnixNano())
+	seed = uint64(time.Now().UnixNano())
+	if text := os.Getenv("PHAROS_SEED"); text != "" {
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatalf("PHAROS_SEED=%s: %v", text, err)
+		}
+	}
+	return 330, questions, seed
 }
 
 // wildZone returns the text of a random zone in which everything falls upon

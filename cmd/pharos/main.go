@@ -12,14 +12,18 @@ import (
 	"pharos/lab/demo"
 )
 
-func main() {
-	os.Exit(cli.Run(os.Args[1:], os.Stdout, os.Stderr, cli.Programs{
-		Serve: node.Serve,
-		Stub:  node.ServeStub,
-		Check: node.Check,
-		Lab:   demo.Run,
+// programs are what the commands start.
+var programs = cli.Programs{
+	Serve: node.Serve,
+	Stub:  node.ServeStub,
+	Check: node.Check,
+	Rules: node.Rules,
+	Lab:   demo.Run,
 
-		Resolver:  node.Resolver,
-		ExportKey: node.ExportKey,
-	}))
+	Resolver:  node.Resolver,
+	ExportKey: node.ExportKey,
+}
+
+func main() {
+	os.Exit(cli.Run(os.Args[1:], os.Stdout, os.Stderr, programs))
 }

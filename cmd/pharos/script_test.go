@@ -16,8 +16,6 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"pharos/internal/admin/cli"
-	"pharos/internal/node"
-	"pharos/lab/demo"
 	"pharos/lab/peers"
 )
 
@@ -25,7 +23,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"webserver": webServer,
 		"pharos": func() {
-			os.Exit(cli.Run(os.Args[1:], os.Stdout, os.Stderr, cli.Programs{Serve: node.Serve, Stub: node.ServeStub, Check: node.Check, Lab: demo.Run, Resolver: node.Resolver, ExportKey: node.ExportKey}))
+			os.Exit(cli.Run(os.Args[1:], os.Stdout, os.Stderr, programs))
 		},
 	})
 }

@@ -151,6 +151,7 @@ func (n *Node) publishRead(cfg *config.Config, st *state.State, read *reading) e
 	next.pools.Refresh(n.prober.Status)
 	n.current.Store(next)
 	n.listed = listed
+	n.journaled.Keep(next.hasID)
 	if next.pools.Refresh(n.prober.Status) > 0 { // transitions that were told to prev meanwhile
 		n.exportAll(next)
 	}

@@ -11,6 +11,7 @@ import (
 	"pharos/internal/admin/settings"
 	"pharos/internal/authority/gate"
 	"pharos/internal/authority/journal"
+	"pharos/internal/authority/masterfile"
 	"pharos/internal/authority/zone"
 	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
@@ -41,6 +42,9 @@ func (from before) pass(c *config.Zone, s, old *servedZone, v journal.Version) e
 	serial, ok := from.accepted[c.Name]
 	rules.Accepted = ok && serial == v.Zone.Serial()
 	var against *zone.Zone
+	if old == nil && from.wasAccepted(c, v) {
+		rules.Accepted = true
+	}
 	s.gated, s.findings, s.refusedBeside = gating{}, nil, nil
 	if old != nil {
 		against, s.gated, s.findings, s.refusedBeside = old.Zone, old.gated, old.findings, old.refusedBeside
@@ -107,4 +111,22 @@ func (k *keeping) accept(name dnsname.Name, serial rdata.Serial, may bool) {
 	if may {
 		k.accepted[name] = serial
 	}
+}
+
+// Rules returns what the gate holds the first version of a zone to, by a configuration
+// file, and how much of the zone's own file is read; those of a zone that says nothing of
+// it where no configuration is named.
+func Rules(file string, name dnsname.Name) (gate.Rules, masterfile.Limits, error) {
+	cfg, err := config.Parse("", []byte(fmt.Sprintf("zones: [{name: %q, file: zone}]", name)))
+	if file != "" {
+		cfg, err = config.Load(file)
+	}
+	if err != nil {
+		return gate.Rules{}, masterfile.Limits{}, err
+	}
+	at := slices.IndexFunc(cfg.Zones, func(z config.Zone) bool { return z.Name == name })
+	if at < 0 {
+		return gate.Rules{}, masterfile.Limits{}, fmt.Errorf("%s has no zone %s outside of views; name one with --origin", file, name)
+	}
+	return settings.Gate(&cfg.Zones[at]), settings.Reading(&cfg.Zones[at]), nil
 }

@@ -57,6 +57,9 @@ func (n *Node) sampleTransfers(emit func(telemetry.Sample)) {
 		emit(counter("transfers_total", "Zone transfers and requests for them, by direction and outcome.", e.value, "direction", e.direction, "outcome", e.outcome))
 	}
 	emit(counter("transfers_compactions_total", "Times that a secondary zone was built anew beside its differences, to give back what they had written over.", in.Compacted))
+	octets, dropped := n.journaled.Stats()
+	emit(gauge("journals_bytes", "Memory of the differences between versions of all zones, for IXFR.", float64(octets)))
+	emit(counter("journals_dropped_total", "Zones that have lost their differences because all together took too much (transfers.journals).", dropped))
 	emit(gauge("transfers_out", "Zone transfers to secondaries that are under way.", float64(o.UnderWay)))
 	taken, waiting := n.turns.Counts()
 	emit(gauge("transfers_in", "Primaries that are being asked, or that a zone comes from.", float64(taken)))

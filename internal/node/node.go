@@ -39,6 +39,7 @@ import (
 	"pharos/internal/admin/logfile"
 	"pharos/internal/admin/settings"
 	"pharos/internal/authority/aliases"
+	"pharos/internal/authority/journal"
 	"pharos/internal/authority/masterfile"
 	"pharos/internal/authority/xfr"
 	"pharos/internal/clock"
@@ -119,6 +120,7 @@ type Node struct {
 
 	certificates tlscert.Store
 	guide        *guide
+	journaled    *journal.Budget // of what leads to versions, of all zones
 
 	current  atomic.Pointer[Snapshot]
 	store    atomic.Pointer[store.Store] // nil until it is open
@@ -168,7 +170,7 @@ func New(o Options) (*Node, error) {
 
 // build makes the parts, in the order in which they need each other.
 func (n *Node) build(cfg *config.Config, o Options) error {
-	n.guide = n.newGuide()
+	n.guide, n.journaled = n.newGuide(), journal.NewBudget()
 	n.prober = probe.New(probe.Config{OnChange: n.onHealth})
 	n.passive = n.newPassive()
 	n.discovery = n.newDiscovery(filepath.Join(cfg.Data, "discovered.json"))

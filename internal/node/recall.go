@@ -41,7 +41,11 @@ func (from before) recall(c *config.Zone, s *servedZone, v journal.Version, rule
 	if !serial.Less(k.Serial) {
 		return
 	}
-	if c.Kind != "store" || v.Zone != s.source.Zone { // a signed version has a serial of its own
+	switch {
+	case v.Zone != s.source.Zone: // a signed version, with a serial of its own
+		add("serial %d was served before the restart, and what was signed last had not come to disk: version %d is served until the zone is signed anew, under a serial above both", k.Serial, serial)
+		return
+	case c.Kind != "store":
 		add("serial %d was served before the restart, and %d is behind it (RFC 1982): secondaries do not see the change; raise it above %d", k.Serial, serial, k.Serial)
 		return
 	}
@@ -53,10 +57,26 @@ func (from before) recall(c *config.Zone, s *servedZone, v journal.Version, rule
 	go from.raise(c.Name, to) // ends with raiseTimeout at the latest
 }
 
+// wasAccepted reports whether an operator has accepted, before the restart, what is now
+// the first version.
+func (from before) wasAccepted(c *config.Zone, v journal.Version) bool {
+	if from.serials == nil {
+		return false
+	}
+	k, _, ok := from.serials.Last(c.Name)
+	return ok && k.Accepted != 0 && k.Serial == v.Zone.Serial() && k.Accepted == sumOf(v.Zone)
+}
+
+// sumOf returns a sum of the records of a version, which is not 0.
+func sumOf(z *zone.Zone) uint32 { return max(1, uint32(journal.SumOf(z))) }
+
 // note remembers what became of a version.
 func (from before) note(c *config.Zone, v journal.Version, rules gate.Rules, err error) {
 	switch {
-	case from.serials == nil || rules.Serial == gate.Off:
+	case from.serials == nil:
+	case rules.Accepted:
+		from.serials.Accept(c.Name, v.Zone.Serial(), sumOf(v.Zone))
+	case rules.Serial == gate.Off:
 	case err != nil:
 		from.serials.Refuse(c.Name, v.Zone.Serial(), err.Error())
 	default:

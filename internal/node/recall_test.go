@@ -91,3 +91,38 @@ func TestSerialAfterLoss(t *testing.T) {
 		t.Error("another version is kept than is served")
 	}
 }
+
+// TestAcceptOverRestart: a version that passes a limit, and that an operator has accepted,
+// is served after a restart too; another that passes it is not.
+func TestAcceptOverRestart(t *testing.T) {
+	f := newFolder(t)
+	with := func(serial int) {
+		f.write("example.com.zone", strings.Replace(exampleZone, " 1 1h", fmt.Sprintf(" %d 1h", serial), 1)+"many A 192.0.2.1\nmany A 192.0.2.2\nmany A 192.0.2.3\n")
+	}
+	with(10)
+	config := f.config("zones: [{name: example.com, file: example.com.zone, gate: {maxRRset: 2}}]\n")
+	n, stop := start(t, config)
+	if theZone(n).Zone != nil {
+		t.Fatal("a version that passes a limit is served")
+	}
+	if _, err := n.AcceptZone(t.Context(), "example.com", 10); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // and what is known of it stays
+		stop()
+		n, stop = start(t, config)
+		if z := theZone(n); z.Zone == nil || z.Zone.Serial() != 10 || !strings.Contains(strings.Join(z.Warnings, "\n"), "zones[].gate.maxRRset") {
+			t.Fatalf("after a restart: %v, %v, warnings %q", z.Zone, z.Err, z.Warnings)
+		}
+	}
+	for _, serial := range []int{11, 10} { // another serial, and the same with other records
+		stop()
+		if with(serial); serial == 10 {
+			f.write("example.com.zone", strings.Replace(exampleZone, " 1 1h", " 10 1h", 1)+"many A 192.0.2.1\nmany A 192.0.2.2\nmany A 192.0.2.9\n")
+		}
+		n, stop = start(t, config)
+		if theZone(n).Zone != nil {
+			t.Errorf("serial %d: a version that nobody has accepted is served", serial)
+		}
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"pharos/internal/authority/byname"
 	"pharos/internal/authority/designated"
 	"pharos/internal/authority/exports"
+	"pharos/internal/authority/journal"
 	"pharos/internal/authority/ledger"
 	"pharos/internal/authority/live"
 	"pharos/internal/authority/masterfile"
@@ -93,7 +94,8 @@ type before struct {
 	keys   func(dnsname.Name) []*sign.Key
 	images *masterfile.Images
 
-	journals *ledger.Journals // what led to versions, on disk
+	journals  *ledger.Journals // what led to versions, on disk
+	journaled *journal.Budget  // and in memory
 
 	accepted map[dnsname.Name]rdata.Serial // what AcceptZone lets pass now
 

@@ -385,3 +385,18 @@ func TestSecretFile(t *testing.T) {
 		t.Errorf("without the file: %v", err)
 	}
 }
+
+// TestJournalsTogether: what the differences of all zones take is bounded; who asks for
+// what was dropped gets the zone whole.
+func TestJournalsTogether(t *testing.T) {
+	for limit, want := range map[string]int{"1MiB": 10, "0": 5} { // see TestIXFROut
+		n := startTransfers(t, "transfers: {journals: "+limit+"}\n")
+		r, err := newClient(n, "tcp", peerKey.Secret).ask(t, ixfr(1), 0)
+		if err != nil || len(r.Answer) != want {
+			t.Errorf("journals %s: %d records, %v, want %d: %v", limit, len(r.Answer), err, want, r)
+		}
+		if size, dropped := n.journaled.Stats(); (size == 0) != (limit == "0") || (dropped > 0) != (limit == "0") {
+			t.Errorf("journals %s: %d octets, %d dropped", limit, size, dropped)
+		}
+	}
+}

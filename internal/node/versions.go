@@ -48,7 +48,7 @@ func (n *Node) beside(prev *Snapshot) before {
 		stages: n.stages(aliasStage(n.aliases)), aliased: n.aliases, keys: n.signers.Keys,
 		accepted: n.accepted, gateRules: new(sameRules), remarks: new(remarks), images: n.images, signatures: n.signatures, parts: n.partsOf,
 		journals: n.journals, serials: n.serials, raise: n.raise, cache: n.cache, guide: n.guide, exports: n.exports,
-		secret: n.secret,
+		secret: n.secret, journaled: n.journaled,
 	}
 }
 
@@ -96,6 +96,9 @@ func (from before) serve(cfg *config.Config, c *config.Zone, steered []marking, 
 	if len(c.Transfer) > 0 || len(c.Notify) > 0 {
 		s.keepJournal(old, int(cfg.Transfers.Journal))
 		from.keepOnDisk(s, old)
+	}
+	if s.journal != nil || old != nil && old.journal != nil {
+		from.journaled.Hold(s.id(), s.journal, int(cfg.Transfers.Journals))
 	}
 	return s
 }

@@ -255,6 +255,12 @@ func (s *Snapshot) zoneCount() int {
 	return count
 }
 
+// hasID reports whether there is a zone with an id, in whatever view.
+func (s *Snapshot) hasID(id string) bool {
+	view, name, err := parseID(id)
+	return err == nil && s.zoneOf(view, name) != nil
+}
+
 // zoneOf returns a zone of s or of one of its views as it is served, or nil.
 func (s *Snapshot) zoneOf(view string, name dnsname.Name) *servedZone {
 	if view != "" {

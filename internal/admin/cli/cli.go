@@ -25,7 +25,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"pharos/internal/admin/api"
+	"pharos/internal/authority/gate"
 	"pharos/internal/authority/masterfile"
+	"pharos/internal/dns/dnsname"
 	"pharos/internal/resolver/outbound"
 )
 
@@ -35,6 +37,9 @@ type Programs struct {
 	// Stub runs a node with the configuration that load returns, again whenever file changes.
 	Stub  func(ctx context.Context, file string, load func() (string, error), reload <-chan struct{}) error
 	Check func(config string, report io.Writer) error
+	// Rules returns what the gate holds the first version of a zone to, and how much of its
+	// file is read, by a configuration, or, without one, if nothing is said of it.
+	Rules func(config string, zone dnsname.Name) (gate.Rules, masterfile.Limits, error)
 	Lab   func(ctx context.Context, once bool, out io.Writer) error
 	// Resolver returns a resolver as the node of a configuration has it; the caller ends it.
 	Resolver func(config string) (*outbound.Driver, error)

@@ -10,6 +10,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"pharos/internal/admin/api"
+	"pharos/internal/authority/gate"
+	"pharos/internal/authority/masterfile"
+	"pharos/internal/dns/dnsname"
 )
 
 // newZone returns the commands about zones. Each constructor is in the file of
@@ -26,7 +29,7 @@ func newZone(p Programs) *cobra.Command {
 	c.AddCommand(newZoneList("list"))
 	c.AddCommand(newZoneNotify())
 	c.AddCommand(newZoneRefresh())
-	c.AddCommand(newZoneCheck())
+	c.AddCommand(newZoneCheck(p))
 	c.AddCommand(newZoneAccept())
 
 	// The versions and records of a zone.
@@ -109,28 +112,33 @@ only; "pharos status" shows what was refused, and why.`,
 	return c
 }
 
-func newZoneCheck() *cobra.Command {
+func newZoneCheck(p Programs) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check NAME|FILE",
 		Short: "Look for mistakes in a master file, or compare the servers of a zone",
 		Long: `For a master FILE: read it as a node would, and show everything that is wrong with
 the zone, without a node. The exit code is 1 if it would not be served; with
---strict, also if there are warnings.
+--strict, also if there are warnings. It is held to the limits and rules (zones[].gate)
+of a zone that says nothing of them, or with --config to those that the zone has there;
+but not to those that need a version before.
 
 For the NAME of a zone of the running node: ask its primaries, and the servers it
 notifies, for their SOA records now, and show which serial each of them has.`,
 		Example: `  pharos zone check zones/example.com.zone
   pharos zone check db.root --origin . --strict
+  pharos zone check new/example.com.zone -c pharos.yaml
   pharos zone check example.com`,
 		Args: argsBetween(1, 1, "a zone NAME or a FILE"),
 	}
 	admin, output, origin := adminFlag(c), outputFlag(c), originFlag(c)
 	strict := c.Flags().Bool("strict", false, "warnings of a file are failures")
+	config := c.Flags().StringP("config", "c", "", "configuration `file` by whose rules for the zone a file is checked")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if isFile(args[0]) {
-			return runCheckFile(c, args[0], *origin, *strict, *output)
+			rules := func(zone dnsname.Name) (gate.Rules, masterfile.Limits, error) { return p.Rules(*config, zone) }
+			return runCheckFile(c, args[0], *origin, rules, *strict, *output)
 		}
-		if *origin != "" || *strict {
+		if *origin != "" || *strict || *config != "" {
 			return fmt.Errorf("%w: there is no file %s", errUsage, args[0])
 		}
 		return runCheckServers(c, admin, args[0], *output)

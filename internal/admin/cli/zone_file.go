@@ -113,14 +113,12 @@ type fileFinding struct {
 	Text     string `json:"text"`
 }
 
-// checkRules are those of a zone that says nothing about its gate, and what a
-// look at one version alone can find.
-var checkRules = gate.Rules{Glue: gate.Warn, Aliases: gate.Warn, Signatures: gate.Warn, ZONEMD: gate.Warn}
-
-// checkFile finds everything that is wrong with a master file.
-func checkFile(origin dnsname.Name, file string, now time.Time) fileCheck {
+// checkFile finds everything that is wrong with a master file. A digest that does not fit
+// is said even where the node would not look.
+func checkFile(origin dnsname.Name, file string, rules gate.Rules, limits masterfile.Limits, now time.Time) fileCheck {
+	rules.ZONEMD = max(rules.ZONEMD, gate.Warn)
 	out := fileCheck{File: file, Origin: origin.String(), Findings: []fileFinding{}}
-	z, problems, err := masterfile.Read(origin, file, masterfile.Limits{}, nil)
+	z, problems, err := masterfile.Read(origin, file, limits, nil)
 	for line := range strings.Lines(errorText(err)) {
 		out.Findings = append(out.Findings, fileFinding{Severity: zone.Fatal.String(), Text: strings.TrimSuffix(line, "\n")})
 	}
@@ -130,8 +128,12 @@ func checkFile(origin dnsname.Name, file string, now time.Time) fileCheck {
 	if z != nil {
 		out.Serial, out.Signed = uint32(z.Serial()), z.IsSigned()
 		out.Names, out.Records, _ = z.Stats()
-		for _, f := range gate.Check(nil, z, nil, checkRules, now) {
-			out.add(zone.Problem{Severity: zone.Warning, Name: f.Name, Type: f.Type, Text: f.Text})
+		for _, f := range gate.Check(nil, z, nil, rules, now) {
+			severity := zone.Warning
+			if f.Refused {
+				severity = zone.Fatal
+			}
+			out.add(zone.Problem{Severity: severity, Name: f.Name, Type: f.Type, Text: f.Text})
 		}
 	}
 	slices.SortStableFunc(out.Findings, func(a, b fileFinding) int { return cmp.Compare(a.Severity, b.Severity) })
@@ -187,12 +189,16 @@ func (c *fileCheck) writeText(w io.Writer) error {
 }
 
 // runCheckFile is "pharos zone check FILE".
-func runCheckFile(c *cobra.Command, file, originFlag string, strict bool, output output) error {
+func runCheckFile(c *cobra.Command, file, originFlag string, of func(dnsname.Name) (gate.Rules, masterfile.Limits, error), strict bool, output output) error {
 	origin, err := originOf(originFlag, file)
 	if err != nil {
 		return err
 	}
-	check := checkFile(origin, file, clock.Now())
+	rules, limits, err := of(origin)
+	if err != nil {
+		return err
+	}
+	check := checkFile(origin, file, rules, limits, clock.Now())
 	if err := output.print(c.OutOrStdout(), check, check.writeText); err != nil {
 		return err
 	}

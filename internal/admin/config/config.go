@@ -342,6 +342,10 @@ type Transfers struct {
 	// Journal is the memory for the differences between versions of one zone,
 	// which IXFR is answered from. The oldest make room; 0: AXFR only.
 	Journal Size `json:"journal" default:"16MiB" min:"0" max:"16GiB" example:"1MiB"`
+	// Journals is the memory for the differences of all zones together. At the limit
+	// the zones that have not changed for longest lose theirs: a secondary that has
+	// missed their last change gets the zone whole.
+	Journals Size `json:"journals" default:"512MiB" min:"0" max:"1TiB" example:"64MiB"`
 	// Incoming is how many transfers are received at a time; others wait.
 	Incoming int `json:"incoming" default:"16" min:"1" max:"10000" example:"4"`
 	// IncomingPerPrimary is how many of them come from one address, so that a primary

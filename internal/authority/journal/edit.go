@@ -109,10 +109,7 @@ func withoutSOA(z *zone.Zone, list []rdata.Record) []rdata.Record {
 
 // All returns the differences, oldest first, which the caller must not change.
 func (j *Journal) All() []*Difference {
-	if j == nil {
-		return nil
-	}
-	return j.differences
+	return j.get().differences
 }
 
 // IsEmpty reports whether nothing has changed but, perhaps, the serial in the SOA
@@ -165,24 +162,22 @@ func (j *Journal) Extend(limit int, list ...*Difference) *Journal {
 	if len(list) == 0 {
 		return j
 	}
-	next := new(Journal)
-	if j != nil {
-		next.differences = slices.Concat(j.differences, list)
-	} else {
-		next.differences = list
+	all, size := list, 0
+	if before := j.get().differences; len(before) > 0 {
+		all = slices.Concat(before, list)
 	}
 	// As many as fit and join up, seen from the newest.
-	first := len(next.differences)
+	first := len(all)
 	for first > 0 {
-		d := next.differences[first-1]
-		if next.size+d.Size() > limit || first < len(next.differences) && next.differences[first].From != d.To {
+		d := all[first-1]
+		if size+d.Size() > limit || first < len(all) && all[first].From != d.To {
 			break
 		}
-		next.size += d.Size()
+		size += d.Size()
 		first--
 	}
-	if next.differences = next.differences[first:]; len(next.differences) == 0 {
+	if all = all[first:]; len(all) == 0 {
 		return nil
 	}
-	return next
+	return newJournal(all, size)
 }

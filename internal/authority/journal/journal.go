@@ -11,10 +11,11 @@
 // package ledger writes and reads.
 //
 // Entry points: Between, BetweenAt, Of, Same, Journal.With, Journal.Extend,
-// Journal.Since, Difference.Apply, Difference.Revert; Version; Entry, ScanFrames.
+// Journal.Since, Difference.Apply, Difference.Revert; Version; Entry, ScanFrames; Budget.
 //
 // Concurrency: a Difference and a Journal never change after they are made and
-// may be shared.
+// may be shared, but that a Budget may empty a Journal at any time. A Budget's methods
+// may be called from anywhere.
 //
 // Sources: RFC 1995 §2 and §4, RFC 1982.
 package journal
@@ -24,6 +25,7 @@ import (
 	"cmp"
 	"iter"
 	"slices"
+	"sync/atomic"
 
 	"pharos/internal/authority/zone"
 	"pharos/internal/dns/rdata"
@@ -198,10 +200,30 @@ func without(a, b []rdata.Record) []rdata.Record {
 }
 
 // Journal is the last differences of one zone, oldest first, each beginning where
-// the one before ends. A nil Journal is empty.
+// the one before ends. A nil Journal is empty, and so is one that a Budget has dropped.
 type Journal struct {
+	content atomic.Pointer[content] // nil: empty
+}
+
+type content struct {
 	differences []*Difference
 	size        int
+}
+
+func newJournal(differences []*Difference, size int) *Journal {
+	j := new(Journal)
+	j.content.Store(&content{differences, size})
+	return j
+}
+
+// get returns what is in j now.
+func (j *Journal) get() content {
+	if j != nil {
+		if c := j.content.Load(); c != nil {
+			return *c
+		}
+	}
+	return content{}
 }
 
 // With returns the journal with d behind it, and as much of what j has as limit
@@ -211,29 +233,26 @@ func (j *Journal) With(d *Difference, limit int) *Journal {
 	if d == nil || d.Size() > limit {
 		return nil
 	}
-	next := &Journal{differences: []*Difference{d}, size: d.Size()}
-	if j == nil || j.differences[len(j.differences)-1].To != d.From {
-		return next
+	before, size := j.get().differences, d.Size()
+	if len(before) == 0 || before[len(before)-1].To != d.From {
+		return newJournal([]*Difference{d}, size)
 	}
-	first := len(j.differences)
-	for first > 0 && next.size+j.differences[first-1].Size() <= limit {
+	first := len(before)
+	for first > 0 && size+before[first-1].Size() <= limit {
 		first--
-		next.size += j.differences[first].Size()
+		size += before[first].Size()
 	}
-	next.differences = append(slices.Clone(j.differences[first:]), d)
-	return next
+	return newJournal(append(slices.Clone(before[first:]), d), size)
 }
 
 // Since returns the differences that lead from the version with serial from to the
 // newest. ok is false if the journal does not go back to it.
 func (j *Journal) Since(from rdata.Serial) (list []*Difference, ok bool) {
-	if j == nil {
-		return nil, false
-	}
 	// From the newest on: a serial may have wrapped around.
-	for i := len(j.differences) - 1; i >= 0; i-- {
-		if j.differences[i].From == from {
-			return j.differences[i:], true
+	all := j.get().differences
+	for i := len(all) - 1; i >= 0; i-- {
+		if all[i].From == from {
+			return all[i:], true
 		}
 	}
 	return nil, false
@@ -241,8 +260,6 @@ func (j *Journal) Since(from rdata.Serial) (list []*Difference, ok bool) {
 
 // Stats returns the number of differences and roughly their octets of memory.
 func (j *Journal) Stats() (differences, sizeBytes int) {
-	if j == nil {
-		return 0, 0
-	}
-	return len(j.differences), j.size
+	c := j.get()
+	return len(c.differences), c.size
 }

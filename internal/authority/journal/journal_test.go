@@ -151,7 +151,7 @@ func TestJournal(t *testing.T) {
 	if n, octets := j.Stats(); n != 4 || octets != 4*size {
 		t.Errorf("%d differences in %d octets", n, octets)
 	}
-	if k := j.With(between(11, 12), 1<<20); len(k.differences) != 1 {
+	if k := j.With(between(11, 12), 1<<20); len(k.All()) != 1 {
 		t.Error("a gap was bridged")
 	}
 	if j.With(nil, 1<<20) != nil || j.With(between(10, 11), 10) != nil {

@@ -8,10 +8,12 @@
 //	file    frames (package journal), each of the entries of up to a second
 //	entry   length of the name u8 | name | serial u32 | refused serial u32 | length u16 | why it was refused
 //
+// Without a reason, the refused serial is Known.Accepted.
+//
 // What is noted is on disk at most interval later, all zones in one write. After a kill
 // in between the last second is not known: see Last.
 //
-// Entry points: Open, Memory.Note, Memory.Refuse, Memory.Last, Memory.Close.
+// Entry points: Open, Memory.Note, Memory.Accept, Memory.Refuse, Memory.Last, Memory.Close.
 //
 // Concurrency: all methods may be called from anywhere. One goroutine writes; Close ends it.
 package serials
@@ -56,6 +58,9 @@ type Known struct {
 	Serial  rdata.Serial // served last
 	Refused rdata.Serial // of the version that was refused last, if Reason is not empty
 	Reason  string
+	// Accepted, if it is not 0, says that the version served last was refused until an
+	// operator accepted it: a sum of its records, for its serial may be that of others.
+	Accepted uint32
 
 	isOld bool // of the process before
 }
@@ -117,6 +122,12 @@ func (m *Memory) Last(name dnsname.Name) (k Known, exact, ok bool) {
 // Note says that a version is served.
 func (m *Memory) Note(name dnsname.Name, serial rdata.Serial) {
 	m.set(name, func(k *Known) { *k = Known{Serial: serial} })
+}
+
+// Accept says that a version with a sum, which is not 0, is served that was refused,
+// because an operator wants it.
+func (m *Memory) Accept(name dnsname.Name, serial rdata.Serial, sum uint32) {
+	m.set(name, func(k *Known) { *k = Known{Serial: serial, Accepted: sum} })
 }
 
 // Refuse says that a version is not served, and why.
@@ -205,12 +216,18 @@ func parse(b []byte) (name dnsname.Name, k Known, size int, err error) {
 		return name, k, 0, errEntry
 	}
 	k.Reason, k.isOld = string(b[length+10:size]), true
+	if reason == 0 {
+		k.Accepted, k.Refused = uint32(k.Refused), 0
+	}
 	return name.Clone(), k, size, nil
 }
 
 func appendEntry(b []byte, name dnsname.Name, k Known) []byte {
 	b = append(b, byte(name.Len()))
 	b = name.AppendWire(b)
+	if k.Reason == "" {
+		k.Refused = rdata.Serial(k.Accepted)
+	}
 	b = binary.BigEndian.AppendUint32(b, uint32(k.Serial))
 	b = binary.BigEndian.AppendUint32(b, uint32(k.Refused))
 	b = binary.BigEndian.AppendUint16(b, uint16(len(k.Reason)))

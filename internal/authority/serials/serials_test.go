@@ -57,6 +57,31 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+// TestAccept: that an operator has accepted a version is known after a restart, until
+// another is served.
+func TestAccept(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "serials")
+	for _, sum := range []uint32{0, 1, 0xFFFFFFFF} {
+		m := open(t, path)
+		m.Refuse(zone, 7, "too large")
+		if m.Note(zone, 7); sum != 0 {
+			m.Accept(zone, 7, sum)
+		}
+		m.Close()
+		m = open(t, path)
+		if k, _, ok := m.Last(zone); !ok || k.Accepted != sum || k.Serial != 7 || k.Refused != 0 || k.Reason != "" {
+			t.Errorf("sum %d: known %+v, %v", sum, k, ok)
+		}
+		m.Note(zone, 8)
+		m.Close()
+		m = open(t, path)
+		if k, _, _ := m.Last(zone); k.Accepted != 0 {
+			t.Errorf("the next version has sum %d", k.Accepted)
+		}
+		m.Close()
+	}
+}
+
 // TestKilled: without Close, what was written is known, and that it may not be all.
 func TestKilled(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "serials")

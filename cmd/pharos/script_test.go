@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -74,12 +73,9 @@ func TestScripts(t *testing.T) {
 
 func freePorts(ts *testscript.TestScript, _ bool, args []string) {
 	for _, name := range args {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		at, err := peers.FreePort()
 		ts.Check(err)
-		defer l.Close()
-		_, port, err := net.SplitHostPort(l.Addr().String())
-		ts.Check(err)
-		ts.Setenv(name, port)
+		ts.Setenv(name, fmt.Sprint(at.Port()))
 	}
 }
 
@@ -88,7 +84,7 @@ func waitReady(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) == 3 {
 		path, want = args[1], args[2]
 	}
-	deadline, tick := time.After(20*time.Second), time.NewTicker(10*time.Millisecond)
+	deadline, tick := time.After(time.Minute), time.NewTicker(10*time.Millisecond)
 	defer tick.Stop()
 	for {
 		resp, err := http.Get("http://" + args[0] + path)
@@ -199,7 +195,7 @@ func guide(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 func waitSigned(ts *testscript.TestScript, _ bool, args []string) {
-	deadline, tick := time.After(20*time.Second), time.NewTicker(20*time.Millisecond)
+	deadline, tick := time.After(time.Minute), time.NewTicker(20*time.Millisecond)
 	defer tick.Stop()
 	for {
 		ts.Check(ts.Exec("pharos", "reload"))

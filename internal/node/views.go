@@ -361,7 +361,7 @@ func (s *Snapshot) link() {
 
 // within returns what the view v of c is compiled beside.
 func (from before) within(c *config.View, v *Snapshot) (before, error) {
-	inside := before{view: c.Name, status: from.status, images: from.images, guide: from.guide, gateRules: from.gateRules, remarks: from.remarks, reading: from.reading}
+	inside := before{view: c.Name, status: from.status, images: from.images, guide: from.guide, gateRules: from.gateRules, remarks: from.remarks, reading: from.reading, journaled: from.journaled}
 	if from.prev != nil {
 		for _, old := range from.prev.views {
 			if old.viewName() == c.Name {

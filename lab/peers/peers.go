@@ -16,6 +16,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -58,14 +59,21 @@ func Installed(programs ...string) bool {
 	return true
 }
 
+// Ports of FreePort: below those that systems give to whoever asks for any, who might
+// have it before a server is started at it, or between its end and its next start.
+const (
+	firstPort = 10_000
+	lastPort  = 32_000
+)
+
 // FreePort returns a loopback address at which nobody listens, by UDP and TCP.
 func FreePort() (netip.AddrPort, error) {
-	for range 20 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for range 100 {
+		addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(firstPort+rand.IntN(lastPort-firstPort)))
+		l, err := net.Listen("tcp", addr.String())
 		if err != nil {
-			return netip.AddrPort{}, err
+			continue
 		}
-		addr := l.Addr().(*net.TCPAddr).AddrPort()
 		c, err := net.ListenPacket("udp", addr.String())
 		l.Close()
 		if err == nil {

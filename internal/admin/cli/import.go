@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -44,7 +45,7 @@ Everything that was not carried over is listed on standard error with its place
 and the reason, and as comments at the end of the configuration. Nothing is
 carried over that would let more people in than before.
 
-Zone files stay where they are. docs/MOVING-FROM-BIND.md is the whole way.`, file, program),
+Zone files stay where they are. docs/MOVING-FROM-%s.md is the whole way.`, file, program, strings.ToUpper(word)),
 		Example: fmt.Sprintf("  pharos import %s /etc/%s > pharos.yaml\n  pharos check -c pharos.yaml", word, file),
 		Args:    argsBetween(1, 1, "one "+file),
 	}

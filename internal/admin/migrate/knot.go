@@ -95,7 +95,7 @@ var knotReasons = map[string]string{
 	"journal-max-depth": "see transfers.journal", "journal-db": "state is kept in the data folder", "zonefile-sync": "master files are never written", "zonefile-load": "master files are watched always",
 	"zonefile-skip": "no counterpart here", "ixfr-benevolent": "a transfer that does not fit is refused", "ixfr-by-one": "no counterpart here", "ixfr-from-axfr": "no counterpart here",
 	"provide-ixfr": "IXFR is given when the differences are known", "max-zone-size": "see transfers.maxSize", "adjust-threads": "all cores are used", "dnssec-validation": "see zones[].gate",
-	"dnssec-signing": "not before its keys are here, or the chain of trust breaks: see docs/MOVING-FROM-BIND.md", "dnssec-policy": "write a policy under dnssec.policies, and let the zone name it",
+	"dnssec-signing": "not before its keys are here, or the chain of trust breaks: see docs/MOVING-FROM-KNOT.md", "dnssec-policy": "write a policy under dnssec.policies, and let the zone name it",
 	"ds-push": "see dnssec.policies", "zonemd-verify": "see zones[].gate", "zonemd-generate": "see dnssec.policies", "serial-policy": "see zones[].serial", "serial-modulo": "see zones[].serial",
 	"reverse-generate": "no counterpart here: write the reverse zone", "include-from": "no counterpart here", "refresh-min-interval": "the SOA record's REFRESH counts",
 	"refresh-max-interval": "the SOA record's REFRESH counts", "retry-min-interval": "the SOA record's RETRY counts", "retry-max-interval": "the SOA record's RETRY counts",
@@ -413,7 +413,7 @@ func (k *knot) updates(z *Zone, s *setting) {
 		z.Kind, z.Updates = "store", all
 		if !k.said {
 			k.said = true
-			k.note(s.place, "zone "+z.Name+": updates", "the file is the first version of the zone: have Knot write it with knotc zone-flush before it is read")
+			k.note(s.place, "zone "+z.Name+": updates", "the file is the first version of the zone: have Knot write it with knotc zone-flush +outdir before it is read, for with zonefile-sync -1 nothing else has the updates; see docs/MOVING-FROM-KNOT.md")
 		}
 	}
 }

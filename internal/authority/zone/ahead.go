@@ -27,6 +27,7 @@ func (s *Set) Prefetch(questions [][]byte) {
 	for _, q := range questions {
 		a.add(s, q)
 	}
+	a.slots(s)
 	a.fetch()
 }
 
@@ -71,7 +72,7 @@ type awaited struct {
 	node   Node
 }
 
-// add notes the zones that a question may be about, and fetches their slots.
+// add notes the zones that a question may be about.
 func (a *ahead) add(s *Set, question []byte) {
 	labels, end := 0, 0
 	for {
@@ -97,7 +98,8 @@ func (a *ahead) add(s *Set, question []byte) {
 	hash, parent, first := hashSeed, hashSeed, a.count
 	for depth := 0; ; {
 		if s.depths[depth] != 0 && a.count < maxAhead {
-			a.await(s, hash)
+			a.at[a.count].apex = hash
+			a.count++
 		}
 		if depth == labels {
 			break
@@ -112,16 +114,23 @@ func (a *ahead) add(s *Set, question []byte) {
 	}
 }
 
-// await notes a zone by the hash of its origin.
-func (a *ahead) await(s *Set, apex uint64) {
-	shard := &s.shards[s.shardOf(apex)]
-	if len(shard.slots) == 0 {
-		return
+// slots fetches the slots of the zones that were noted. It is a loop of its own because a
+// processor waits for as many as are within some hundred instructions of each other.
+func (a *ahead) slots(s *Set) {
+	kept := 0
+	for i := range a.count {
+		w := &a.at[i]
+		shard := &s.shards[s.shardOf(w.apex)]
+		if len(shard.slots) == 0 {
+			continue
+		}
+		slot := slotOf(w.apex<<s.bits, len(shard.slots))
+		a.seen += shard.slots[slot].hash
+		k := &a.at[kept]
+		k.shard, k.slot, k.apex, k.name, k.parent = shard, slot, w.apex, w.name, w.parent
+		kept++
 	}
-	w := &a.at[a.count]
-	w.shard, w.apex, w.slot = shard, apex, slotOf(apex<<s.bits, len(shard.slots))
-	a.seen += shard.slots[w.slot].hash
-	a.count++
+	a.count = kept
 }
 
 // fetch fetches, of the zones that were noted, what an answer looks at.
@@ -181,11 +190,13 @@ const likelySlots = 8
 // touch reads a node from the arena, every line of its beginning.
 func (z *Zone) touch(n Node, seen *uint64) {
 	at := int(n) * nodeUnit
-	if n == 0 || at+aheadNode > len(z.arena) {
+	if n == 0 || at >= len(z.arena) {
 		return
 	}
-	for line := 0; line < aheadNode; line += 64 {
-		*seen += uint64(z.arena[at+line])
+	for rest := z.arena[at:min(at+aheadNode, len(z.arena))]; ; rest = rest[64:] {
+		if *seen += uint64(rest[0]); len(rest) <= 64 {
+			return
+		}
 	}
 }
 

@@ -32,6 +32,7 @@ func TestPrefetchFindsWhatFindFinds(t *testing.T) {
 		name, _ := origin.Child("www")
 		var a ahead
 		a.add(s, append(bytes.ToUpper([]byte(name.Wire())), 0, 1, 0, 1))
+		a.slots(s)
 		var found []*Zone
 		for _, w := range a.at[:a.count] {
 			if z := w.shard.withHash(w.apex, w.slot); z != nil {
@@ -73,6 +74,7 @@ func TestPrefetchFindsNodes(t *testing.T) {
 		for _, asked := range []dnsname.Name{name, below} {
 			var a ahead
 			a.add(s, append(bytes.ToUpper([]byte(asked.Wire())), 0, 1, 0, 1))
+			a.slots(s)
 			a.fetch()
 			if got, want := a.at[0].node, z.Lookup(name).Exact; got == 0 || got == apex {
 				missed++
@@ -131,5 +133,29 @@ func TestLowerEight(t *testing.T) {
 				t.Errorf("lowerEight(%x) = %x, want %x", x, got, want)
 			}
 		}
+	}
+}
+
+// TestPrefetchTouchesToTheEnd: of a node that lies at the end of the arena, as the last
+// one of a small zone does, what there is is fetched.
+func TestPrefetchTouchesToTheEnd(t *testing.T) {
+	z := build(t, "example.", exampleText)
+	last := false
+	for n := range z.Nodes() {
+		at, got, want := int(n)*nodeUnit, uint64(0), uint64(0)
+		for line := at; line < min(at+aheadNode, len(z.arena)); line += 64 {
+			want += uint64(z.arena[line])
+		}
+		if z.touch(n, &got); got != want {
+			t.Errorf("node at %d of %d: %d was read, want %d", at, len(z.arena), got, want)
+		}
+		last = last || at+aheadNode > len(z.arena)
+	}
+	if !last {
+		t.Error("no node is at the end")
+	}
+	var none uint64
+	if z.touch(0, &none); none != 0 {
+		t.Error("no node was read")
 	}
 }

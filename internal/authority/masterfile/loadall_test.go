@@ -171,3 +171,42 @@ func TestLoaderClosesFolders(t *testing.T) {
 		t.Errorf("%d files are open after Close, %d were before", got, before)
 	}
 }
+
+// TestLoaderKeepsSharedText: a small file that is read again and again is opened twice,
+// and then not before it changes; another in between, or a large one, is opened each time.
+func TestLoaderKeepsSharedText(t *testing.T) {
+	f := newManyFiles(t, 2)
+	var l Loader
+	defer l.Close()
+	load := func(i, serial int, kept bool) {
+		t.Helper()
+		s, err := l.Load(dnsname.MustParse("z.example"), f.path(i), Limits{})
+		if err != nil || int(s.Zone.Serial()) != serial {
+			t.Fatalf("loaded %v, %v, want serial %d", s.Zone, err, serial)
+		}
+		if got := l.textOf == s.Stamps[0]; got != kept {
+			t.Errorf("the text is kept: %v, want %v", got, kept)
+		}
+	}
+	load(0, 1, false)
+	load(0, 1, true)
+	load(0, 1, true)
+	load(1, 1, false)
+	load(0, 1, true) // it is what it was
+	f.write(0, 2)
+	load(0, 2, false)
+	load(0, 2, true)
+	f.write(0, 3)
+	os.Truncate(f.path(0), sharedText+1)
+	for range 3 { // zeros are no zone
+		if s, err := l.Load(dnsname.MustParse("z.example"), f.path(0), Limits{}); err == nil || l.textOf == s.Stamps[0] {
+			t.Errorf("%v; a large file is kept: %v", err, l.textOf == s.Stamps[0])
+		}
+	}
+	os.Remove(f.path(0))
+	for range 2 {
+		if _, err := l.Load(dnsname.MustParse("z.example"), f.path(0), Limits{}); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("of a file that is gone: %v", err)
+		}
+	}
+}

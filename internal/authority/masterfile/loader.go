@@ -1,11 +1,13 @@
 package masterfile
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"pharos/internal/authority/zone"
 	"pharos/internal/diskfile"
@@ -21,6 +23,9 @@ type Loader struct {
 	folder string
 	root   *os.Root
 	stamps []diskfile.Stamp // of the last zone
+
+	text   []byte         // of the file with textOf, if that was read twice in a row and is small
+	textOf diskfile.Stamp // the zero Stamp: of none
 
 	known *diskfile.Stamp // the first of those that were last compared with what there is
 	isOld bool            // and whether that has changed
@@ -47,7 +52,7 @@ func (l *Loader) Close() {
 func (l *Loader) Load(origin dnsname.Name, file string, limits Limits) (Source, error) {
 	s := Source{Stamps: []diskfile.Stamp{diskfile.StampOf(file)}}
 	build := zone.NewBuilder(origin)
-	err := l.Records(origin, file, limits, func(path string) { s.Stamps = append(s.Stamps, diskfile.StampOf(path)) }, build.Add)
+	err := l.records(origin, file, s.Stamps[0], limits, func(path string) { s.Stamps = append(s.Stamps, diskfile.StampOf(path)) }, build.Add)
 	if slices.Equal(s.Stamps, l.stamps) {
 		s.Stamps = l.stamps // a million zones may be read from one file
 	}
@@ -74,6 +79,11 @@ func (l *Loader) Load(origin dnsname.Name, file string, limits Limits) (Source, 
 
 // Records is the function Records.
 func (l *Loader) Records(origin dnsname.Name, file string, limits Limits, included func(path string), add func(rdata.Record)) error {
+	return l.records(origin, file, diskfile.Stamp{}, limits, included, add)
+}
+
+// records is Records for a file with a stamp, which may be zero.
+func (l *Loader) records(origin dnsname.Name, file string, stamp diskfile.Stamp, limits Limits, included func(path string), add func(rdata.Record)) error {
 	folder, name := filepath.Split(file)
 	if folder == "" {
 		folder = "."
@@ -81,7 +91,7 @@ func (l *Loader) Records(origin dnsname.Name, file string, limits Limits, includ
 	if err := l.enter(folder); err != nil {
 		return err
 	}
-	f, err := openPlain(l.root, name)
+	f, err := l.open(name, stamp)
 	if err != nil {
 		return explainOpen("zone file", filepath.Join(folder, name), err)
 	}
@@ -106,6 +116,32 @@ func (l *Loader) Records(origin dnsname.Name, file string, limits Limits, includ
 		add(record)
 	}
 	return errors.Join(mistakes...)
+}
+
+// sharedText is up to how many octets the text of a file that several zones are read from
+// is kept for the next of them: opening a small file takes longer than reading it.
+const sharedText = 64 << 10
+
+// open opens a file of the folder, or what is kept of it.
+func (l *Loader) open(name string, stamp diskfile.Stamp) (io.ReadCloser, error) {
+	if stamp != (diskfile.Stamp{}) && stamp == l.textOf {
+		return io.NopCloser(bytes.NewReader(l.text)), nil
+	}
+	f, err := openPlain(l.root, name)
+	again := len(l.stamps) > 0 && l.stamps[0] == stamp
+	if err != nil || !again || stamp.Size > sharedText || strings.HasSuffix(name, ".gz") {
+		return f, err
+	}
+	text, err := io.ReadAll(io.LimitReader(f, sharedText+1))
+	f.Close()
+	if err != nil {
+		return nil, err
+	}
+	if len(text) != int(stamp.Size) { // it is being written
+		return openPlain(l.root, name)
+	}
+	l.text, l.textOf = text, stamp
+	return io.NopCloser(bytes.NewReader(text)), nil
 }
 
 // enter opens a folder, if it is not open.

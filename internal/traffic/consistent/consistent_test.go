@@ -1,6 +1,7 @@
 package consistent
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -126,7 +127,7 @@ func TestRingFind(t *testing.T) {
 	r := NewRing(members(20, one))
 	for key := range uint64(5000) {
 		place := uint32(Mix(key) >> 32)
-		want, _ := slices.BinarySearch(r.points, place)
+		want, _ := slices.BinarySearchFunc(r.points, place, byPlace)
 		if want == len(r.points) {
 			want = 0
 		}
@@ -134,10 +135,12 @@ func TestRingFind(t *testing.T) {
 			t.Fatalf("key %d at %x: point %d, want %d", key, place, got, want)
 		}
 	}
-	if !slices.IsSorted(r.points) {
+	if !slices.IsSortedFunc(r.points, func(a, b point) int { return byPlace(a, b.place) }) {
 		t.Error("points do not rise")
 	}
 }
+
+func byPlace(p point, place uint32) int { return cmp.Compare(p.place, place) }
 
 // A member's points are numbered from 0, each once: a part of its weight is a part of
 // these.
@@ -169,7 +172,7 @@ func TestRendezvousWeights(t *testing.T) {
 		count[m]++
 		best, least := -1, math.Inf(1)
 		for i, a := range all {
-			u := (float64(Mix(Mix(key)^a.ID)) + 0.5) / (1 << 64)
+			u := (float64(draw(Mix(Mix(key)), a.ID)) + 0.5) / (1 << 64)
 			if d := -math.Log1p(-u) / float64(a.Weight); d < least {
 				best, least = i, d
 			}
@@ -189,6 +192,81 @@ func TestRendezvousWeights(t *testing.T) {
 	}
 	if differ > keys/1000 {
 		t.Errorf("%d of %d keys have another member than by exact logarithms", differ, keys)
+	}
+}
+
+// When a member has less of its weight, keys leave it, and none goes to it or between
+// others: as it is when the table of all weights is equal, so it is when they are not.
+func TestLessWeightMovesItsKeysAlone(t *testing.T) {
+	for _, n := range []int{3, 10, 100} {
+		all := members(n, func(int) int { return 1000 })
+		some := slices.Clone(all)
+		some[1].Weight = 400
+		shares := slices.Repeat([]int32{1000}, n)
+		shares[1] = 400
+		full := NewMaglev(all, n)
+		for name, f := range map[string][2]func(uint64) int{
+			"maglev":     {full.Find, full.Keep(shares).Find},
+			"rendezvous": {NewRendezvous(all, n).Find, NewRendezvous(some, n).Find},
+		} {
+			const keys = 50_000
+			left, had := 0, 0
+			for key := range uint64(keys) {
+				before, after := f[0](Mix(key)), f[1](Mix(key))
+				if before == 1 {
+					had++
+				}
+				if before != after {
+					left++
+				}
+				if before != after && before != 1 {
+					t.Fatalf("%s of %d: a key goes from %d to %d, and it is 1 that has less", name, n, before, after)
+				}
+			}
+			want := 1 - 0.4*float64(n)/(float64(n)-0.6)
+			if part := float64(left) / float64(had); math.Abs(part-want) > 0.08 {
+				t.Errorf("%s of %d: %.2f of its keys have left it, want %.2f", name, n, part, want)
+			}
+		}
+	}
+}
+
+// What is kept of a table is shared by weight among those who are left, however few they are.
+func TestKeep(t *testing.T) {
+	all := members(20, func(i int) int { return 1 + i%2 })
+	full := NewMaglev(all, 20)
+	for _, gone := range []int{1, 10, 17} {
+		shares, sum := make([]int32, 20), 0
+		for i := gone; i < 20; i++ {
+			shares[i] = 1000
+			sum += all[i].Weight
+		}
+		kept, count := full.Keep(shares), make([]int, 20)
+		for i, slot := range kept.slots {
+			count[slot]++
+			if before := full.slots[i]; shares[before] > 0 && slot != before {
+				t.Fatalf("%d gone: slot %d went from %d, which is there, to %d", gone, i, before, slot)
+			}
+		}
+		for i, c := range count {
+			want := 0.0
+			if shares[i] > 0 {
+				want = float64(kept.Size()) * float64(all[i].Weight) / float64(sum)
+			}
+			if math.Abs(float64(c)-want) > 0.06*want {
+				t.Errorf("%d gone: member %d has %d slots, want %.0f", gone, i, c, want)
+			}
+		}
+	}
+	if full.Keep(slices.Repeat([]int32{1500}, 20)) != full || full.Keep(make([]int32, 20)) != full {
+		t.Error("with the same share for all the table is another one")
+	}
+	one := make([]int32, 20)
+	one[7] = 1
+	for _, slot := range full.Keep(one).slots {
+		if slot != 7 {
+			t.Fatalf("a slot is with %d, and only 7 is left", slot)
+		}
 	}
 }
 
@@ -229,6 +307,13 @@ func BenchmarkNew(b *testing.B) {
 		b.Run(fmt.Sprint("maglev/", n), func(b *testing.B) {
 			for range b.N {
 				NewMaglev(all, n)
+			}
+		})
+		b.Run(fmt.Sprint("maglev, one gone/", n), func(b *testing.B) {
+			full, shares := NewMaglev(all, n), slices.Repeat([]int32{1000}, n)
+			shares[1] = 0
+			for range b.N {
+				full.Keep(shares)
 			}
 		})
 		b.Run(fmt.Sprint("ring/", n), func(b *testing.B) {

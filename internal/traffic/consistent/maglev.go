@@ -2,6 +2,7 @@ package consistent
 
 import (
 	"cmp"
+	"math"
 	"math/bits"
 	"slices"
 )
@@ -63,6 +64,74 @@ func NewMaglev(members []Member, most int) *Maglev {
 			}
 		}
 	}
+}
+
+// Renumber returns m with other numbers for its members. Numbers are by position, below 1<<16.
+func (m *Maglev) Renumber(numbers []int32) *Maglev {
+	next := &Maglev{slots: make([]uint16, len(m.slots))}
+	for i, slot := range m.slots {
+		next.slots[i] = uint16(numbers[slot])
+	}
+	return next
+}
+
+// maxSteps is how many slots are looked at for one that has lost its member: when only a
+// tenth of the members is left, one in a thousand is left over and goes by its hash alone.
+const maxSteps = 64
+
+// Keep returns the table of those members who are left, made of that of all. shares are by
+// number: what each has now of its weight, 0 for who has gone. Nobody's slots but those of
+// members who lose weight go to others, each where its hash leads; and the same ones come
+// back. It costs a look at each slot, and some steps for those that move, where a
+// new table costs some for each.
+func (m *Maglev) Keep(shares []int32) *Maglev {
+	most, even := int32(0), true
+	var left []uint16
+	for i, share := range shares {
+		if share > 0 {
+			left = append(left, uint16(i))
+		}
+		most, even = max(most, share), even && share == shares[0]
+	}
+	if even || most == 0 || len(m.slots) == 0 {
+		return m
+	}
+	k := keeping{slots: m.slots, limits: make([]uint32, len(shares)), left: left}
+	for i, share := range shares {
+		k.limits[i] = uint32(uint64(share) * math.MaxUint32 / uint64(most))
+	}
+	next := &Maglev{slots: slices.Clone(m.slots)}
+	for i, member := range m.slots {
+		if k.limits[member] < math.MaxUint32 && !k.keeps(uint64(i)) {
+			next.slots[i] = k.heir(uint64(i))
+		}
+	}
+	return next
+}
+
+// keeping is a table of which some slots are kept.
+type keeping struct {
+	slots  []uint16
+	limits []uint32 // by member: below which hash it keeps a slot
+	left   []uint16 // members with some
+}
+
+func (k *keeping) keeps(slot uint64) bool {
+	limit := k.limits[k.slots[slot]]
+	return limit == math.MaxUint32 || limit > 0 && uint32(Mix(slot+k2)) < limit
+}
+
+// heir returns whose a slot becomes that is not kept.
+func (k *keeping) heir(slot uint64) uint16 {
+	hash := slot
+	for range maxSteps {
+		hash = Mix(hash + k1)
+		if to, _ := bits.Mul64(hash, uint64(len(k.slots))); k.keeps(to) {
+			return k.slots[to]
+		}
+	}
+	at, _ := bits.Mul64(hash, uint64(len(k.left)))
+	return k.left[at]
 }
 
 // maglevTurn is where a member stands in its permutation of the slots.

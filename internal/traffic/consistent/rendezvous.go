@@ -11,7 +11,7 @@ import (
 // Of more than maxDirect members not all draw: they stand in leaves of a binary tree
 // by their identities, the key goes down by the weights of the halves, and the
 // members of one leaf draw. When a member leaves, the weights above it change, which
-// moves about half a share more at each of 6 levels.
+// moves about half a share more at each of 8 levels.
 type Rendezvous struct {
 	ids     []uint64  // by leaf
 	numbers []uint16  // of the members
@@ -23,8 +23,8 @@ type Rendezvous struct {
 // maxDirect is up to how many members draw for each key: 128 take some 200 ns.
 const maxDirect = 128
 
-// membersPerLeaf: 16 draws take as long as the way down to them.
-const membersPerLeaf = 16
+// membersPerLeaf: 4 draws take as long as two more levels of the way down to them.
+const membersPerLeaf = 4
 
 // membersPerLevel is how many members there are to be for each level of the tree. At
 // each level a member that leaves moves keys worth half of its share in vain: with 50,
@@ -90,39 +90,41 @@ func (r *Rendezvous) Find(key uint64) int {
 	if len(r.ids) == 0 {
 		return -1
 	}
+	key = Mix(key)
 	leaf := 0
 	if r.tree != nil {
 		leaf = r.descend(key)
 	}
 	from, to := r.leaves[leaf], r.leaves[leaf+1]
 	if r.inverse == nil {
-		return int(r.numbers[int(from)+highest(r.ids[from:to], key)])
+		return int(r.numbers[int(from)+lowest(r.ids[from:to], key)])
 	}
 	return int(r.numbers[int(from)+earliest(r.ids[from:to], r.inverse[from:to], key)])
 }
 
 // descend returns the leaf that key leads to; its weight is not 0.
 func (r *Rendezvous) descend(key uint64) int {
-	half := len(r.tree) / 2
-	node := 1
+	half := uint64(len(r.tree) / 2)
+	node := uint64(1)
 	for node < half {
-		key += k0 // a draw for each level
-		drawn, _ := bits.Mul64(Mix(key), r.tree[node])
-		node *= 2
-		if drawn >= r.tree[node] {
-			node++
-		}
+		key *= k2 | 1 // a draw for each level
+		drawn, _ := bits.Mul64(key, r.tree[node])
+		_, left := bits.Sub64(drawn, r.tree[2*node], 0) // 1 if drawn is below the weight on the left
+		node = 2*node + 1 - left
 	}
-	return node - half
+	return int(node - half)
 }
 
-// highest returns the position of the identity that draws the most. All weights are
-// equal.
-func highest(ids []uint64, key uint64) int {
-	best, most := 0, uint64(0)
+// draw returns what a member draws for a key that was mixed.
+func draw(key, id uint64) uint64 { return fold(key^id, k1) }
+
+// lowest returns the position of the identity that draws the least, which is the earliest
+// one when all weights are equal.
+func lowest(ids []uint64, key uint64) int {
+	best, least := 0, uint64(math.MaxUint64)
 	for i, id := range ids {
-		if draw := Mix(key ^ id); draw >= most {
-			best, most = i, draw
+		if d := draw(key, id); d < least {
+			best, least = i, d
 		}
 	}
 	return best
@@ -130,17 +132,35 @@ func highest(ids []uint64, key uint64) int {
 
 // earliest returns the position of the identity whose exponential draw, of rate
 // weight, comes first: each does with a probability in proportion to its weight.
+//
+// -ln(1-x) is at least x, and little more where x is small, as that of the earliest mostly
+// is. So the least x by weight is it, unless another one is so close that logarithms
+// have to tell; this way is without branches that nobody can foresee.
 func earliest(ids []uint64, inverse []float32, key uint64) int {
 	inverse = inverse[:len(ids)]
+	best, second := uint64(math.MaxUint64), uint64(math.MaxUint64)
+	for i, id := range ids {
+		atLeast := float32(int64(draw(key, id)>>40)) * (1.0 / (1 << 24)) * inverse[i]
+		now := uint64(math.Float32bits(atLeast))<<32 | uint64(i) // floats above 0 are ordered as their bits
+		second = min(second, max(best, now))
+		best = min(best, now)
+	}
+	i := int(uint32(best))
+	if exponential(draw(key, ids[i]))*inverse[i] <= math.Float32frombits(uint32(second>>32)) {
+		return i
+	}
+	return earliestByLogarithm(ids, inverse, key)
+}
+
+func earliestByLogarithm(ids []uint64, inverse []float32, key uint64) int {
 	best, least := 0, float32(math.Inf(1))
 	for i, id := range ids {
-		draw := Mix(key ^ id)
-		// -ln(1-x) is at least x, which spares most of them the logarithm.
-		if float32(int64(draw>>40))*(1.0/(1<<24))*inverse[i] >= least {
+		d := draw(key, id)
+		if float32(int64(d>>40))*(1.0/(1<<24))*inverse[i] >= least {
 			continue
 		}
-		if draw := exponential(draw) * inverse[i]; draw < least {
-			best, least = i, draw
+		if e := exponential(d) * inverse[i]; e < least {
+			best, least = i, e
 		}
 	}
 	return best

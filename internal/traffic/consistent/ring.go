@@ -9,15 +9,19 @@ import (
 // after it. It is over all members, and who is up is said at each look-up: so a ring
 // is made at a reload only, and not when a member goes down.
 type Ring struct {
-	points []uint32 // rising
-	owners []owner  // of each point
-	count  []int    // points of each member
-	first  []int32  // of each part of the circle: the first point in it or after
-	shift  uint     // of a place on the circle, to its part
+	points []point // by place
+	count  []int   // points of each member
+	first  []int32 // of each part of the circle: the first point in it or after
+	shift  uint    // of a place on the circle, to its part
 }
 
-// owner is whose a point is, and the how manyth of its points it is: a member that
-// has half of its weight now keeps the first half of them.
+// point is a place on the circle, with whose it is, and the how manyth of its points: a
+// member that has half of its weight now keeps the first half of them.
+type point struct {
+	place uint32
+	owner
+}
+
 type owner struct{ member, rank uint16 }
 
 // pointsPerMember is how many points a member of mean weight has. Its share of the
@@ -46,23 +50,24 @@ func NewRing(members []Member) *Ring {
 		}
 	}
 	slices.Sort(all)
-	r.points, r.owners = make([]uint32, len(all)), make([]owner, len(all))
+	r.points = make([]point, len(all))
 	for i, p := range all {
-		r.points[i], r.owners[i] = uint32(p>>32), owners[uint32(p)]
+		r.points[i] = point{uint32(p >> 32), owners[uint32(p)]}
 	}
 	r.index()
 	return r
 }
 
-// index makes the parts of the circle: about as many as points, so that a look-up
-// begins one or two points before its end.
+// index makes the parts of the circle: one for two to four points, so that a look-up
+// ends in the cache line in which it begins, mostly, and the parts of a large ring fit
+// into a near cache.
 func (r *Ring) index() {
-	partBits := bits.Len(uint(max(len(r.points), 1)))
+	partBits := max(bits.Len(uint(len(r.points)))-2, 1)
 	r.shift = uint(32 - partBits)
 	r.first = make([]int32, 1<<partBits+1)
 	at := 0
 	for part := range r.first {
-		for at < len(r.points) && uint64(r.points[at])>>r.shift < uint64(part) {
+		for at < len(r.points) && uint64(r.points[at].place)>>r.shift < uint64(part) {
 			at++
 		}
 		r.first[part] = int32(at)
@@ -79,7 +84,7 @@ func (r *Ring) Len() int { return len(r.points) }
 func (r *Ring) Find(key uint64) int {
 	place := uint32(Mix(key) >> 32)
 	at := int(r.first[place>>r.shift])
-	for at < len(r.points) && r.points[at] < place {
+	for at < len(r.points) && r.points[at].place < place {
 		at++
 	}
 	if at == len(r.points) {
@@ -90,6 +95,6 @@ func (r *Ring) Find(key uint64) int {
 
 // Owner returns whose a point is, and the how manyth of its points.
 func (r *Ring) Owner(point int) (member, rank int) {
-	o := r.owners[point]
+	o := r.points[point].owner
 	return int(o.member), int(o.rank)
 }

@@ -83,7 +83,7 @@ func (a *arena) picks() ([]table.Row, error) {
 	return rows, nil
 }
 
-// poolOf makes a pool of n members of three weights, all Up.
+// poolOf makes a pool of n members of three weights, all Up, with some requests under way.
 func poolOf(spec pool.Spec, n int) (*pool.Pool, error) {
 	for i := range n {
 		addr := netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
@@ -94,7 +94,16 @@ func poolOf(spec pool.Spec, n int) (*pool.Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r.Pool(spec.Name), nil
+	p := r.Pool(spec.Name)
+	for i := range p.View().Members {
+		m := p.View().Members[i].Load
+		m.Observe(0, time.Duration(10+i%7)*time.Millisecond)
+		m.Carried(0, 1000*(1+i%11))
+		for range 2 + i%5 {
+			p.Load().Begin(uint32(i), m, 0)
+		}
+	}
+	return p, nil
 }
 
 // pickFor returns the ns of a pick when so many threads pick at once: that of the

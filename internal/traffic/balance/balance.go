@@ -11,7 +11,8 @@
 // What a policy goes by, and how exact it is:
 //
 //	roundRobin, weightedRoundRobin  a cycle; exact in each lane (pool.Lanes)
-//	random, twoChoices              draws that go by the turn, so that they can be told again
+//	random, twoChoices              draws that go by the turn, so that they can be told again; two
+//	                                go by the level's board (pool.Board)
 //	leastConnections, leastResponseTime, leastBandwidth
 //	                                the least one on the level's board (pool.Board), which
 //	                                races and time make wrong for a few picks
@@ -50,7 +51,6 @@ type pick struct {
 	load   *Load
 	turn   uint64
 	tried  []int
-	peek   bool // leaves no trace
 	within *pool.Level
 }
 
@@ -60,12 +60,17 @@ func Pick(v *pool.View, l *Load, a Ask) int {
 	if len(v.Levels) == 0 {
 		return -1
 	}
-	p := pick{Ask: a, view: v, load: l, turn: l.Turn(a.Lane), within: &v.Levels[0]}
-	m := p.choose()
-	if p.within.Bounded && !v.Members[m].HasRoom(a.Now) {
-		return p.spill(m)
+	within, turn := &v.Levels[0], uint64(0)
+	if takesTurns(v.Policy, within) {
+		turn = l.Turn(a.Lane)
 	}
-	return m
+	if within.Bounded {
+		return pickBounded(v, l, a, turn, false)
+	}
+	if b := within.Board; b != nil && !b.IsFresh(a.Now) {
+		within.Freshen(a.Now)
+	}
+	return choose(v, l, within, &a, turn)
 }
 
 // Peek returns what Pick would return now, and leaves the turn where it is: for
@@ -74,12 +79,30 @@ func Peek(v *pool.View, l *Load, a Ask) int {
 	if len(v.Levels) == 0 {
 		return -1
 	}
-	p := pick{Ask: a, view: v, load: l, turn: l.PeekTurn(a.Lane), within: &v.Levels[0], peek: true}
-	m := p.choose()
-	if p.within.Bounded && !v.Members[m].HasRoom(a.Now) {
-		return p.spill(m)
+	within, turn := &v.Levels[0], l.PeekTurn(a.Lane)
+	if within.Bounded {
+		return pickBounded(v, l, a, turn, true)
 	}
-	return m
+	return choose(v, l, within, &a, turn)
+}
+
+// takesTurns reports whether a pick in a level moves a turn on: to count is what costs most
+// of a pick, and a policy that goes by a key has no use for it.
+func takesTurns(p pool.Policy, l *pool.Level) bool {
+	return l.Bounded || p != pool.Hash && p != pool.First
+}
+
+// pickBounded is Pick where members have capacities.
+func pickBounded(v *pool.View, l *Load, a Ask, turn uint64, peek bool) int {
+	p := pick{Ask: a, view: v, load: l, turn: turn, within: &v.Levels[0]}
+	if b := p.within.Board; b != nil && b.Blocks != nil && !peek {
+		p.within.Freshen(a.Now)
+	}
+	m := p.choose()
+	if v.Members[m].HasRoom(a.Now) {
+		return m
+	}
+	return p.spill(m)
 }
 
 // PickExcept is Pick for a retry: it passes over the members in tried. When every
@@ -148,47 +171,56 @@ func (p *pick) walk() int {
 	return -1
 }
 
-// choose returns the member of p.within that the policy chooses.
+// choose returns the member of p.within that the policy chooses, of those that were not
+// tried where it can tell.
 func (p *pick) choose() int {
-	l := p.within
+	switch l := p.within; {
+	case len(p.tried) > 0 && p.view.Policy == pool.Hash:
+		return hashed(p.within, p.load, p.Key, p.tried)
+	case len(p.tried) > 0 && len(l.Starts) > 0:
+		return leastUntried(l, l.StartAt(p.turn), p.tried)
+	case p.view.Policy == pool.First && len(l.Members) > 1:
+		return p.first()
+	}
+	return choose(p.view, p.load, p.within, &p.Ask, p.turn)
+}
+
+// choose returns the member of a level that the policy chooses, whatever its capacity.
+func choose(v *pool.View, load *Load, l *pool.Level, a *Ask, turn uint64) int {
 	if len(l.Members) == 1 {
 		return int(l.Members[0])
 	}
-	switch p.view.Policy {
+	switch v.Policy {
 	case pool.LeastConnections, pool.LeastResponseTime, pool.LeastBandwidth:
-		return p.least()
+		return int(l.Members[least(l.Board, l.StartAt(turn))])
 	case pool.Hash:
-		return p.hashed()
+		if l.Maglev != nil && l.Fair == nil {
+			return l.Maglev.Find(a.Key)
+		}
+		return hashed(l, load, a.Key, nil)
 	case pool.TwoChoices:
-		return p.twoChoices()
+		return int(l.Members[twoChoices(l, draws(turn, a.Lane))])
 	case pool.Random:
-		return int(l.Members[l.DrawOne(consistent.Mix(p.random()))])
+		return int(l.Members[l.DrawOne(uint32(draws(turn, a.Lane)>>32))])
 	case pool.First:
-		return p.first()
+		return int(l.Members[0])
 	}
-	return int(l.Order[p.turn%uint64(len(l.Order))])
+	return int(l.InTurn(turn))
 }
 
-// random returns a number that differs from pick to pick and lane to lane; mixed, it
-// is a draw.
-func (p *pick) random() uint64 { return (p.turn*pool.Lanes + uint64(p.Lane%pool.Lanes)) * 2 }
+// draws returns 64 bits of chance that differ from pick to pick and lane to lane.
+func draws(turn uint64, lane uint32) uint64 {
+	return consistent.Mix(turn*pool.Lanes + uint64(lane%pool.Lanes))
+}
 
-// twoChoices draws two members by weight and takes the one that promises the earlier
-// answer (Mitzenmacher 2001). Weights count in the draw; in the comparison only what
-// is in flight is by weight, or they would count twice.
-func (p *pick) twoChoices() int {
-	l, random := p.within, p.random()
-	a := l.DrawOne(consistent.Mix(random))
-	second := consistent.Mix(random + 1)
-	b := l.DrawOne(second)
-	for i := uint64(1); a == b && i <= 4; i++ {
-		b = l.DrawOne(consistent.Mix(second + i))
-	}
-	tick := pool.Tick(p.Now)
-	if l.Loads[b].Expected(tick, l.Inverse[b]) < l.Loads[a].Expected(tick, l.Inverse[a]) {
-		a = b
-	}
-	return int(l.Members[a])
+// twoChoices draws two members by weight and returns the position of the one that promises
+// the earlier answer (Mitzenmacher 2001). Weights count in the draw; in the comparison
+// only what is in flight is by weight, or they would count twice.
+func twoChoices(l *pool.Level, random uint64) int {
+	a := l.DrawOne(uint32(random >> 32))
+	b := l.DrawOther(uint32(random), a)
+	d := int64(l.Board.Scores[b].Load()) - int64(l.Board.Scores[a].Load())
+	return a + (b-a)&int(d>>63) // b if it promises less
 }
 
 // first returns the first member that can take more, or the first one.

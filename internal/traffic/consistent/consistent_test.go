@@ -19,6 +19,15 @@ func members(n int, weight func(i int) int) []Member {
 
 func one(int) int { return 1 }
 
+// numbers returns those of n members.
+func numbers(n int) []int32 {
+	out := make([]int32, n)
+	for i := range out {
+		out[i] = int32(i)
+	}
+	return out
+}
+
 // plainMaglev is the algorithm as its authors tell it (NSDI 2016, listing 1), for
 // members of one weight.
 func plainMaglev(members []Member, size int) []uint16 {
@@ -172,7 +181,7 @@ func TestRendezvousWeights(t *testing.T) {
 		count[m]++
 		best, least := -1, math.Inf(1)
 		for i, a := range all {
-			u := (float64(draw(Mix(Mix(key)), a.ID)) + 0.5) / (1 << 64)
+			u := (float64(draw(fold(Mix(key)^k0, k2), a.ID)) + 0.5) / (1 << 64)
 			if d := -math.Log1p(-u) / float64(a.Weight); d < least {
 				best, least = i, d
 			}
@@ -202,11 +211,11 @@ func TestLessWeightMovesItsKeysAlone(t *testing.T) {
 		all := members(n, func(int) int { return 1000 })
 		some := slices.Clone(all)
 		some[1].Weight = 400
-		shares := slices.Repeat([]int32{1000}, n)
-		shares[1] = 400
+		shares := slices.Repeat([]float64{1}, n)
+		shares[1] = 0.4
 		full := NewMaglev(all, n)
 		for name, f := range map[string][2]func(uint64) int{
-			"maglev":     {full.Find, full.Keep(shares).Find},
+			"maglev":     {full.Find, full.Keep(shares, numbers(n)).Find},
 			"rendezvous": {NewRendezvous(all, n).Find, NewRendezvous(some, n).Find},
 		} {
 			const keys = 50_000
@@ -236,12 +245,12 @@ func TestKeep(t *testing.T) {
 	all := members(20, func(i int) int { return 1 + i%2 })
 	full := NewMaglev(all, 20)
 	for _, gone := range []int{1, 10, 17} {
-		shares, sum := make([]int32, 20), 0
+		shares, sum := make([]float64, 20), 0
 		for i := gone; i < 20; i++ {
-			shares[i] = 1000
+			shares[i] = 1
 			sum += all[i].Weight
 		}
-		kept, count := full.Keep(shares), make([]int, 20)
+		kept, count := full.Keep(shares, numbers(20)), make([]int, 20)
 		for i, slot := range kept.slots {
 			count[slot]++
 			if before := full.slots[i]; shares[before] > 0 && slot != before {
@@ -258,12 +267,12 @@ func TestKeep(t *testing.T) {
 			}
 		}
 	}
-	if full.Keep(slices.Repeat([]int32{1500}, 20)) != full || full.Keep(make([]int32, 20)) != full {
+	if full.Keep(slices.Repeat([]float64{1.5}, 20), numbers(20)) != full || full.Keep(make([]float64, 20), numbers(20)) != full {
 		t.Error("with the same share for all the table is another one")
 	}
-	one := make([]int32, 20)
+	one := make([]float64, 20)
 	one[7] = 1
-	for _, slot := range full.Keep(one).slots {
+	for _, slot := range full.Keep(one, numbers(20)).slots {
 		if slot != 7 {
 			t.Fatalf("a slot is with %d, and only 7 is left", slot)
 		}
@@ -310,10 +319,10 @@ func BenchmarkNew(b *testing.B) {
 			}
 		})
 		b.Run(fmt.Sprint("maglev, one gone/", n), func(b *testing.B) {
-			full, shares := NewMaglev(all, n), slices.Repeat([]int32{1000}, n)
+			full, shares := NewMaglev(all, n), slices.Repeat([]float64{1}, n)
 			shares[1] = 0
 			for range b.N {
-				full.Keep(shares)
+				full.Keep(shares, numbers(n))
 			}
 		})
 		b.Run(fmt.Sprint("ring/", n), func(b *testing.B) {

@@ -3,10 +3,10 @@
 // what is hashed (package httpproxy) nor who may be picked (package pool): a table
 // is over members by their number, and knows of each an identity and a weight.
 //
-//	          find        build of N members   keys that move when 1 of N leaves
-//	Maglev    1 load      size of the table    1/N and a little
-//	Ring      2-3 loads   only at a reload     1/N
-//	Rendezvous N or log N N                    1/N up to 128 members, some times that beyond
+//	          find        at a transition       keys that move when 1 of N leaves
+//	Maglev    1 load      its slots (Keep)      1/N; when members are configured, and a little
+//	Ring      2-3 loads   nothing               1/N
+//	Rendezvous N or log N N                     1/N up to 128 members, some times that beyond
 //
 // Entry points: ID and Sum hash names and keys; NewMaglev, NewRing, NewRendezvous.
 //

@@ -80,25 +80,27 @@ func (m *Maglev) Renumber(numbers []int32) *Maglev {
 const maxSteps = 64
 
 // Keep returns the table of those members who are left, made of that of all. shares are by
-// number: what each has now of its weight, 0 for who has gone. Nobody's slots but those of
+// number: what each of members, who are those of the table, has now of its weight; 0 for who has gone. Nobody's slots but those of
 // members who lose weight go to others, each where its hash leads; and the same ones come
 // back. It costs a look at each slot, and some steps for those that move, where a
 // new table costs some for each.
-func (m *Maglev) Keep(shares []int32) *Maglev {
-	most, even := int32(0), true
+func (m *Maglev) Keep(shares []float64, members []int32) *Maglev {
+	most, even := 0.0, true
 	var left []uint16
-	for i, share := range shares {
+	for _, i := range members {
+		share := shares[i]
 		if share > 0 {
 			left = append(left, uint16(i))
 		}
-		most, even = max(most, share), even && share == shares[0]
+		most, even = max(most, share), even && share == shares[members[0]]
 	}
 	if even || most == 0 || len(m.slots) == 0 {
 		return m
 	}
 	k := keeping{slots: m.slots, limits: make([]uint32, len(shares)), left: left}
-	for i, share := range shares {
-		k.limits[i] = uint32(uint64(share) * math.MaxUint32 / uint64(most))
+	for _, i := range members {
+		share := shares[i]
+		k.limits[i] = uint32(share / most * math.MaxUint32)
 	}
 	next := &Maglev{slots: slices.Clone(m.slots)}
 	for i, member := range m.slots {

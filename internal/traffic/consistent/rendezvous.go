@@ -16,7 +16,8 @@ type Rendezvous struct {
 	ids     []uint64  // by leaf
 	numbers []uint16  // of the members
 	inverse []float32 // of the weights; nil: all are equal
-	tree    []uint64  // sums of weights, 1 is the root; nil: there is one leaf
+	most    float32   // the highest weight
+	tree    []uint64  // of each node, 1 being the root: the part of its weight that is on the left; nil: there is one leaf
 	leaves  []int32   // where each begins, and the end
 }
 
@@ -61,7 +62,10 @@ func NewRendezvous(members []Member, most int) *Rendezvous {
 		sums[i] = sums[2*i] + sums[2*i+1]
 	}
 	if leaves > 1 {
-		r.tree = sums
+		r.tree = make([]uint64, leaves)
+		for i := 1; i < leaves; i++ {
+			r.tree[i] = partOf(sums[2*i], sums[i])
+		}
 	}
 	r.fill(members, leaves, equal)
 	return r
@@ -78,6 +82,7 @@ func (r *Rendezvous) fill(members []Member, leaves int, equal bool) {
 		r.ids[*at], r.numbers[*at] = m.ID, uint16(i)
 		if !equal {
 			r.inverse[*at] = 1 / float32(m.Weight)
+			r.most = max(r.most, float32(m.Weight))
 		}
 		*at++
 	}
@@ -90,7 +95,7 @@ func (r *Rendezvous) Find(key uint64) int {
 	if len(r.ids) == 0 {
 		return -1
 	}
-	key = Mix(key)
+	key = fold(key^k0, k2)
 	leaf := 0
 	if r.tree != nil {
 		leaf = r.descend(key)
@@ -99,20 +104,28 @@ func (r *Rendezvous) Find(key uint64) int {
 	if r.inverse == nil {
 		return int(r.numbers[int(from)+lowest(r.ids[from:to], key)])
 	}
-	return int(r.numbers[int(from)+earliest(r.ids[from:to], r.inverse[from:to], key)])
+	return int(r.numbers[int(from)+r.earliest(r.ids[from:to], r.inverse[from:to], key)])
 }
 
 // descend returns the leaf that key leads to; its weight is not 0.
 func (r *Rendezvous) descend(key uint64) int {
-	half := uint64(len(r.tree) / 2)
+	leaves := uint64(len(r.tree))
 	node := uint64(1)
-	for node < half {
+	for node < leaves {
 		key *= k2 | 1 // a draw for each level
-		drawn, _ := bits.Mul64(key, r.tree[node])
-		_, left := bits.Sub64(drawn, r.tree[2*node], 0) // 1 if drawn is below the weight on the left
+		_, left := bits.Sub64(key, r.tree[node], 0)
 		node = 2*node + 1 - left
 	}
-	return int(node - half)
+	return int(node - leaves)
+}
+
+// partOf returns what part is of all, as a part of 2^64; of nothing, nothing.
+func partOf(part, all uint64) uint64 {
+	if part == all {
+		return math.MaxUint64
+	}
+	quotient, _ := bits.Div64(part, 0, all)
+	return quotient
 }
 
 // draw returns what a member draws for a key that was mixed.
@@ -136,17 +149,24 @@ func lowest(ids []uint64, key uint64) int {
 // -ln(1-x) is at least x, and little more where x is small, as that of the earliest mostly
 // is. So the least x by weight is it, unless another one is so close that logarithms
 // have to tell; this way is without branches that nobody can foresee.
-func earliest(ids []uint64, inverse []float32, key uint64) int {
+func (r *Rendezvous) earliest(ids []uint64, inverse []float32, key uint64) int {
 	inverse = inverse[:len(ids)]
-	best, second := uint64(math.MaxUint64), uint64(math.MaxUint64)
+	best, second := int64(math.MaxInt64), int64(math.MaxInt64)
 	for i, id := range ids {
 		atLeast := float32(int64(draw(key, id)>>40)) * (1.0 / (1 << 24)) * inverse[i]
-		now := uint64(math.Float32bits(atLeast))<<32 | uint64(i) // floats above 0 are ordered as their bits
-		second = min(second, max(best, now))
-		best = min(best, now)
+		now := int64(math.Float32bits(atLeast))<<32 | int64(i) // floats above 0 are ordered as their bits
+		less := (now - best) & ((now - best) >> 63)
+		other := now - less // the greater of the two
+		best += less
+		second += (other - second) & ((other - second) >> 63)
 	}
 	i := int(uint32(best))
-	if exponential(draw(key, ids[i]))*inverse[i] <= math.Float32frombits(uint32(second>>32)) {
+	// -ln(1-x) is at most x+x*x for x below 0.6, and x at most what it is for the highest weight.
+	atLeast, other := math.Float32frombits(uint32(best>>32)), math.Float32frombits(uint32(second>>32))
+	if x := atLeast * r.most; x < 0.6 && atLeast+atLeast*x <= other {
+		return i
+	}
+	if exponential(draw(key, ids[i]))*inverse[i] <= other {
 		return i
 	}
 	return earliestByLogarithm(ids, inverse, key)

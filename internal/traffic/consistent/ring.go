@@ -58,11 +58,13 @@ func NewRing(members []Member) *Ring {
 	return r
 }
 
-// index makes the parts of the circle: one for two to four points, so that a look-up
-// ends in the cache line in which it begins, mostly, and the parts of a large ring fit
-// into a near cache.
+// index makes the parts of the circle: as many as points, so that a look-up begins one point
+// before its end; of a large ring one for two to four points, so that they fit into a near cache.
 func (r *Ring) index() {
-	partBits := max(bits.Len(uint(len(r.points)))-2, 1)
+	partBits := bits.Len(uint(max(len(r.points), 1)))
+	if len(r.points) > largeRing {
+		partBits -= 2
+	}
 	r.shift = uint(32 - partBits)
 	r.first = make([]int32, 1<<partBits+1)
 	at := 0
@@ -73,6 +75,10 @@ func (r *Ring) index() {
 		r.first[part] = int32(at)
 	}
 }
+
+// largeRing is from how many points on parts have some: 16 KiB of them fit into the nearest cache
+// beside other things.
+const largeRing = 1 << 12
 
 // Points returns how many points the member of that number has.
 func (r *Ring) Points(member int) int { return r.count[member] }

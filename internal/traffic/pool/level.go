@@ -19,6 +19,7 @@ import (
 type Level struct {
 	Members []int32 // indexes of View.Members; rising, never none
 	Order   []int32 // one cycle of picks, as Choice.Order
+	Starts  []int32 // Least policies: where in Members each of Order stands
 	Tier    int
 	Extent  Extent // what all of its members have in common with this node
 
@@ -28,12 +29,27 @@ type Level struct {
 	Draw    []Draw        // for draws by weight; nil: all weights are equal
 	Fair    []float32     // Hash with a bound: the part of all requests in flight that a member may have
 
-	Maglev     *consistent.Maglev
-	Ring       *consistent.Ring
-	Limits     []int32 // Ring: how many points of each of View.Members count; 0: not in this level
+	Maglev     *consistent.Maglev // of indexes of View.Members
+	Ring       *consistent.Ring   // the same
+	Limits     []int32            // Ring: how many points of each of View.Members count; 0: not in this level
 	Rendezvous *consistent.Rendezvous
 
-	Board *Board // Least policies; First with capacities
+	Board *Board // Least policies, TwoChoices; First with capacities
+
+	cycle uint64 // of Order: see InTurn
+}
+
+// InTurn returns who of Order is picked at a turn. The remainder of a division by a number
+// that is always the same takes two multiplications (Lemire, Kaser and Kurz 2019), of 32
+// bits: at the end of these, after billions of turns, a cycle is cut short.
+func (l *Level) InTurn(turn uint64) int32 { return l.Order[l.place(turn)] }
+
+// StartAt is InTurn as a position in Members; of Least policies.
+func (l *Level) StartAt(turn uint64) int { return int(l.Starts[l.place(turn)]) }
+
+func (l *Level) place(turn uint64) uint64 {
+	at, _ := bits.Mul64(l.cycle*uint64(uint32(turn)), uint64(len(l.Order)))
+	return at
 }
 
 // Draw is an entry of an alias table: a draw by weight is an even draw of an entry,
@@ -48,12 +64,14 @@ type Draw struct {
 // the best choice.
 const untried = float32(time.Second)
 
+// rank is what the members of a level have in common.
+type rank struct {
+	tier   int
+	extent Extent
+}
+
 // levels compiles the levels of v over the members of its Choice.
-func (v *View) levels(spec *Spec, ring *consistent.Ring) []Level {
-	type rank struct {
-		tier   int
-		extent Extent
-	}
+func (v *View) levels(spec *Spec, tables *tables) []Level {
 	at := map[rank]int{}
 	var levels []Level
 	for _, i := range v.Eligible {
@@ -74,7 +92,7 @@ func (v *View) levels(spec *Spec, ring *consistent.Ring) []Level {
 		return int(b.Extent) - int(a.Extent)
 	})
 	for i := range levels {
-		levels[i].compile(v, spec, ring)
+		levels[i].compile(v, spec, tables)
 	}
 	return levels
 }
@@ -86,7 +104,7 @@ func (v *View) GroupOf(m *Member) int {
 }
 
 // compile makes the tables that the policy needs.
-func (l *Level) compile(v *View, spec *Spec, ring *consistent.Ring) {
+func (l *Level) compile(v *View, spec *Spec, tables *tables) {
 	weights := make([]int, len(l.Members))
 	l.Loads = make([]*MemberLoad, len(l.Members))
 	for i, m := range l.Members {
@@ -97,20 +115,33 @@ func (l *Level) compile(v *View, spec *Spec, ring *consistent.Ring) {
 	if l.Order = v.Order; len(l.Members) < len(v.Eligible) {
 		l.Order = v.Policy.order(l.Members, weights)
 	}
+	l.cycle = math.MaxUint64/uint64(len(l.Order)) + 1 // 0 of one: the place is 0, too
 	switch v.Policy {
 	case LeastConnections, LeastResponseTime, LeastBandwidth:
-		l.Inverse = inverseOf(weights)
+		l.Inverse, l.Starts = inverseOf(weights), l.starts()
 	case TwoChoices:
 		l.Inverse, l.Draw = inverseOf(weights), drawsOf(weights)
 	case Random:
 		l.Draw = drawsOf(weights)
 	case Hash:
-		l.hash(v, spec, ring, weights)
+		l.hash(v, spec, tables, weights)
 	}
 	l.Board = newBoard(v.Policy, l)
 }
 
-func (l *Level) hash(v *View, spec *Spec, ring *consistent.Ring, weights []int) {
+// starts returns Order as positions in Members.
+func (l *Level) starts() []int32 {
+	if n := len(l.Members); int(l.Members[n-1]) == n-1 {
+		return l.Order // nobody is left out: an index is a position
+	}
+	starts := make([]int32, len(l.Order))
+	for i, m := range l.Order {
+		starts[i] = int32(l.Position(m))
+	}
+	return starts
+}
+
+func (l *Level) hash(v *View, spec *Spec, tables *tables, weights []int) {
 	if spec.Hash.Bound > 0 {
 		sum := 0
 		for _, w := range weights {
@@ -123,21 +154,26 @@ func (l *Level) hash(v *View, spec *Spec, ring *consistent.Ring, weights []int) 
 	}
 	if spec.Hash.By == Ring {
 		// More than the whole weight, as an agent may ask for, a ring has no points for.
-		l.Ring, l.Limits = ring, make([]int32, len(v.Members))
+		l.Ring, l.Limits = tables.ring, make([]int32, len(v.Members))
 		for _, m := range l.Members {
-			l.Limits[m] = int32(max(1, ring.Points(int(m))*v.Members[m].Share/1000))
+			l.Limits[m] = int32(max(1, l.Ring.Points(int(m))*v.Members[m].Share/1000))
 		}
 		return
 	}
-	members := make([]consistent.Member, len(weights))
-	for i, m := range l.Members {
-		members[i] = consistent.Member{ID: v.Members[m].id, Weight: weights[i]}
-	}
 	if spec.Hash.By == Rendezvous {
+		members := make([]consistent.Member, len(weights))
+		for i, m := range l.Members {
+			members[i] = consistent.Member{ID: v.Members[m].id, Weight: weights[i]}
+		}
 		l.Rendezvous = consistent.NewRendezvous(members, len(v.Members))
-	} else {
-		l.Maglev = consistent.NewMaglev(members, len(v.Members))
+		return
 	}
+	group := tables.maglevs[rank{l.Tier, l.Extent}]
+	shares := make([]float64, len(v.Members))
+	for i, m := range l.Members {
+		shares[m] = float64(weights[i]) / float64(v.Members[m].Configured.Weight)
+	}
+	l.Maglev = group.keep(shares)
 }
 
 // weightOf returns the weight of m under p, times 1000. Members that are not to
@@ -201,17 +237,38 @@ func drawsOf(weights []int) []Draw {
 	return draws
 }
 
-// DrawOne returns the position of the member that random, of 64 bits, draws.
-func (l *Level) DrawOne(random uint64) int {
-	at, rest := bits.Mul64(random, uint64(len(l.Members)))
+// DrawOne returns the position of the member that 32 bits of chance draw.
+func (l *Level) DrawOne(random uint32) int {
+	drawn := uint64(random) * uint64(len(l.Members))
+	at := int(drawn >> 32)
 	if l.Draw == nil {
-		return int(at)
+		return at
 	}
-	if d := l.Draw[at]; uint32(rest>>32) >= d.Cut {
-		return int(d.Other)
-	}
-	return int(at)
+	d := l.Draw[at]
+	_, below := bits.Sub64(uint64(uint32(drawn)), uint64(d.Cut), 0) // 1 or 0: half of all draws are none to foresee
+	return int(d.Other) + (at-int(d.Other))*int(below)
 }
+
+// DrawOther returns the position of another member than the one that was drawn, if there is
+// one: 32 bits more may draw the same one again, and are then mixed some times.
+func (l *Level) DrawOther(random uint32, drawn int) int {
+	if l.Draw == nil {
+		at := int(uint64(random) * uint64(len(l.Members)-1) >> 32)
+		if at >= drawn {
+			at++
+		}
+		return at
+	}
+	other := l.DrawOne(random)
+	for i := uint64(1); other == drawn && i <= maxDraws; i++ {
+		other = l.DrawOne(uint32(consistent.Mix(uint64(random) + i<<32)))
+	}
+	return other
+}
+
+// maxDraws is how often DrawOther draws again: of two members, of which one has nearly all of
+// the weight, the other one is not waited for.
+const maxDraws = 4
 
 // HasRoom reports whether a member can take more, as far as its capacity, its
 // bandwidth and the load that its agent reports go.
@@ -263,15 +320,18 @@ const BlockSize = 16
 // bound and looks on. So bounds are right or low. Two things make a score wrong for a
 // while: two changes at once that write it in the other order, and time, by which
 // latencies and rates fall with nobody there to tell. So picks work out the scores of
-// one block after the other anew, beside their work (Level.Refresh).
+// one block after the other anew, one for each tick that passes (Level.Freshen).
 //
-// First has a board too, of members with capacities: Top[0] is the position of the
+// TwoChoices has a board of what each member promises, so that a pick reads two words. First has one, too, of members with capacities: Top[0] is the position of the
 // first member that may have room.
 type Board struct {
 	Top    []atomic.Uint32 // bits of a float32 >= 0, whose order is theirs
 	Blocks []atomic.Uint32
 	Scores []atomic.Uint32
 	homes  []home
+
+	fresh atomic.Uint32 // the tick at which scores were worked out anew last
+	next  atomic.Uint32 // the block that is next
 }
 
 // home is where a member stands on a Board.
@@ -284,7 +344,7 @@ type home struct {
 
 func newBoard(p Policy, l *Level) *Board {
 	switch p {
-	case LeastConnections, LeastResponseTime, LeastBandwidth:
+	case LeastConnections, LeastResponseTime, LeastBandwidth, TwoChoices:
 	case First:
 		if !l.Bounded {
 			return nil
@@ -344,12 +404,27 @@ func (m *MemberLoad) tell(now time.Duration) {
 }
 
 func (h *home) scoreOf(m *MemberLoad, tick uint32) uint32 {
+	if h.policy == TwoChoices {
+		return math.Float32bits(m.promised(tick, h.inverse))
+	}
 	return math.Float32bits(m.score(h.policy, tick) * h.inverse)
 }
 
-// Refresh works out the scores of a block anew, and makes its bound the least of them.
-func (l *Level) Refresh(block int, now time.Duration) {
-	from, tick := block*BlockSize, tickOf(now)
+// Freshen works out scores anew if that has not been done at this tick: a block of them,
+// so that all of 1,000 are once in a second.
+func (l *Level) Freshen(now time.Duration) {
+	b, tick := l.Board, tickOf(now)
+	if last := b.fresh.Load(); last != tick && b.fresh.CompareAndSwap(last, tick) {
+		l.refresh(int(b.next.Add(1)%uint32(len(b.Blocks))), tick)
+	}
+}
+
+// IsFresh reports whether there is nothing for Freshen to do.
+func (b *Board) IsFresh(now time.Duration) bool { return b.fresh.Load() == tickOf(now) }
+
+// refresh works out the scores of a block anew, and makes its bound the least of them.
+func (l *Level) refresh(block int, tick uint32) {
+	from := block * BlockSize
 	least := uint32(math.MaxUint32)
 	for i := from; i < min(from+BlockSize, len(l.Loads)); i++ {
 		score := l.Board.homes[i].scoreOf(l.Loads[i], tick)
@@ -385,9 +460,9 @@ func (m *MemberLoad) score(p Policy, tick uint32) float32 {
 	return m.expected(active, tick) * float32(active+1)
 }
 
-// Expected returns the time in which m promises an answer, its weight counting for what
+// promised returns the time in which m promises an answer, its weight counting for what
 // is in flight only; inverse is of its Level.
-func (m *MemberLoad) Expected(tick uint32, inverse float32) float32 {
+func (m *MemberLoad) promised(tick uint32, inverse float32) float32 {
 	active := m.Active.Load()
 	return m.expected(active, tick) * (float32(active)*inverse + 1)
 }
@@ -400,6 +475,3 @@ func (m *MemberLoad) expected(active int64, tick uint32) float32 {
 	}
 	return latency
 }
-
-// Tick returns now as Score takes it.
-func Tick(now time.Duration) uint32 { return tickOf(now) }

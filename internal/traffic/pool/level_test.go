@@ -135,21 +135,46 @@ func TestAgent(t *testing.T) {
 	}
 }
 
-// A transition leaves the ring as it is, and so does a reload that changes no member.
-func TestRingIsKept(t *testing.T) {
-	spec := specOf("web", Hash, "10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80")
-	spec.Hash.By = Ring
-	v := Compile(spec, statesOf(spec, "uuu"), nil)
-	down := v.with(map[health.Target]health.Status{v.Members[1].Target: {State: health.Down}})
-	if down.ring != v.ring || down.Levels[0].Limits[1] != 0 || down.Levels[0].Limits[0] == 0 {
-		t.Errorf("limits %v after the transition", down.Levels[0].Limits)
+// A transition leaves the tables as they are, and so does a reload that changes no member.
+func TestTablesAreKept(t *testing.T) {
+	for _, by := range []Table{Ring, Maglev} {
+		spec := specOf("web", Hash, "10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80")
+		spec.Hash.By = by
+		v := Compile(spec, statesOf(spec, "uuu"), nil)
+		down := v.with(map[health.Target]health.Status{v.Members[1].Target: {State: health.Down}})
+		if down.tables != v.tables {
+			t.Errorf("%v: a transition made other tables", by)
+		}
+		if l := &down.Levels[0]; by == Ring && (l.Limits[1] != 0 || l.Limits[0] == 0) {
+			t.Errorf("limits %v after the transition", l.Limits)
+		}
+		if again := Compile(spec, statesOf(spec, "uuu"), down); again.tables != v.tables {
+			t.Errorf("%v: a reload made other tables", by)
+		}
+		spec.Members[0].Weight = 5
+		if again := Compile(spec, statesOf(spec, "uuu"), down); again.tables == v.tables {
+			t.Errorf("%v: another weight left the tables as they are", by)
+		}
+		spec.Members[0].Tier = 2
+		if again := Compile(spec, statesOf(spec, "uuu"), down); again.tables == v.tables || by == Maglev && len(again.tables.maglevs) != 2 {
+			t.Errorf("%v: another tier left the tables as they are", by)
+		}
 	}
-	if again := Compile(spec, statesOf(spec, "uuu"), down); again.ring != v.ring {
-		t.Error("a reload made another ring")
-	}
-	spec.Members[0].Weight = 5
-	if again := Compile(spec, statesOf(spec, "uuu"), down); again.ring == v.ring {
-		t.Error("another weight left the ring as it is")
+}
+
+// Who is picked at a turn is the remainder of a division, however that is worked out.
+func TestInTurn(t *testing.T) {
+	for _, n := range []int{1, 2, 3, 7, 10, 1000, 4095} {
+		l := Level{Order: make([]int32, n)}
+		for i := range l.Order {
+			l.Order[i] = int32(i)
+		}
+		l.cycle = math.MaxUint64/uint64(n) + 1
+		for _, turn := range []uint64{0, 1, 2, 9, 10, 11, 12345, 1 << 31, 1<<32 - 1} {
+			if got, want := l.InTurn(turn), int32(turn%uint64(n)); got != want {
+				t.Errorf("turn %d of %d: %d, want %d", turn, n, got, want)
+			}
+		}
 	}
 }
 

@@ -26,8 +26,10 @@ type View struct {
 	Levels []Level `json:"-"`
 
 	spec *Spec
-	at   time.Time        // that Shares are of
-	ring *consistent.Ring // of all members; nil unless the policy needs it
+	at   time.Time // that Shares are of
+	// tables are of all members, whatever their state: views share them until members or
+	// weights change. nil unless the policy needs them.
+	tables *tables
 }
 
 // Spec returns what the view was compiled from. Not to be written to.
@@ -125,7 +127,7 @@ func Compile(spec Spec, status func(health.Target) health.Status, prev *View) *V
 		v.Members[i] = compileMember(spec, m, status, loads)
 		v.at = later(later(v.at, v.Members[i].known.target.Since), v.Members[i].known.agent.Since)
 	}
-	v.ring = v.ringAfter(prev)
+	v.tables = v.tablesAfter(prev)
 	v.choose()
 	return v
 }
@@ -135,22 +137,6 @@ func later(a, b time.Time) time.Time {
 		return b
 	}
 	return a
-}
-
-// ringAfter returns the ring of v's members: that of the view before, if they are
-// the same ones with the same weights.
-func (v *View) ringAfter(prev *View) *consistent.Ring {
-	if v.Policy != Hash || v.spec.Hash.By != Ring {
-		return nil
-	}
-	if prev != nil && prev.ring != nil && slices.EqualFunc(v.Members, prev.Members, func(a, b Member) bool { return a.id == b.id && a.Weight == b.Weight }) {
-		return prev.ring
-	}
-	members := make([]consistent.Member, len(v.Members))
-	for i := range v.Members {
-		members[i] = consistent.Member{ID: v.Members[i].id, Weight: v.Members[i].Weight}
-	}
-	return consistent.NewRing(members)
 }
 
 func compileMember(spec Spec, m MemberSpec, status func(health.Target) health.Status, loads map[loadKey]*MemberLoad) Member {
@@ -197,7 +183,7 @@ func loadsOf(v *View) map[loadKey]*MemberLoad {
 func (v *View) next() *View {
 	return &View{
 		Name: v.Name, Policy: v.Policy, Members: slices.Clone(v.Members), Revision: v.Revision + 1,
-		spec: v.spec, at: v.at, ring: v.ring,
+		spec: v.spec, at: v.at, tables: v.tables,
 	}
 }
 
@@ -246,7 +232,7 @@ func (v *View) choose() {
 	v.Choice = v.chooseAmong(func(*Member) bool { return true })
 	v.V4 = v.chooseFamily(func(m *Member) bool { return m.Address.Addr().Is4() })
 	v.V6 = v.chooseFamily(func(m *Member) bool { return m.Address.Addr().Is6() })
-	v.Levels = v.levels(v.spec, v.ring)
+	v.Levels = v.levels(v.spec, v.tables)
 }
 
 func (v *View) chooseAmong(belongs func(*Member) bool) Choice {

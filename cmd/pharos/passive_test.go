@@ -195,6 +195,23 @@ func thirdFailure(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+// probedDeath kills a webserver that nobody sends requests to, and prints how long it took
+// until the answer to NAME has lost its address: probeddeath DNS NAME WEBSERVER.
+func probedDeath(ts *testscript.TestScript, _ bool, args []string) {
+	member, pid := netip.MustParseAddrPort(args[2]), number(ts, args[2], "/pid")
+	if !slices.Contains(addressesOf(ts, args[0], args[1]), member.Addr()) {
+		ts.Fatalf("%v is not answered", member)
+	}
+	ts.Check(syscall.Kill(pid, syscall.SIGKILL))
+	began := time.Now()
+	for slices.Contains(addressesOf(ts, args[0], args[1]), member.Addr()) {
+		if time.Since(began) > 20*time.Second {
+			ts.Fatalf("%v is still answered", member)
+		}
+	}
+	fmt.Fprintf(ts.Stdout(), "answer changed within %v\n", time.Since(began).Round(100*time.Microsecond))
+}
+
 // addressesOf asks a server for the addresses of a name, as a stub resolver does.
 func addressesOf(ts *testscript.TestScript, server, name string) []netip.Addr {
 	r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {

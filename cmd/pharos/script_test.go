@@ -57,6 +57,7 @@ func TestMain(m *testing.M) {
 //	visits N METHOD URL HOST        sends requests and prints how many had which status
 //	carryuntil MEMBER STATE URL HOST  sends requests until the node shows POOL/MEMBER so
 //	thirdfailure DNS NAME WEBSERVER URL  sees the third failed request change the answers
+//	probeddeath DNS NAME WEBSERVER  kills a webserver and sees probes change the answers
 //	killunderload N URL HOST WEBSERVER  kills a webserver under load, and prints what failed
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -66,7 +67,7 @@ func TestScripts(t *testing.T) {
 			"freeports": freePorts, "waitready": waitReady, "origin": origin, "readme": readme, "fetch": fetch, "edit": edit, "touch": touch,
 			"needpeers": needPeers, "guide": guide, "waitsigned": waitSigned, "keyfiles": keyFiles, "spread": spread, "server": server,
 			"member": member, "say": say, "serve": serve, "splitport": splitPort, "waitmember": waitMember,
-			"behave": behave, "carryuntil": carryUntil, "thirdfailure": thirdFailure, "killunderload": killUnderLoad, "visits": visits,
+			"behave": behave, "carryuntil": carryUntil, "thirdfailure": thirdFailure, "killunderload": killUnderLoad, "visits": visits, "probeddeath": probedDeath,
 		},
 	})
 }

@@ -63,6 +63,7 @@ type PoolAgent struct {
 func (a PoolAgent) Check() Check {
 	c := plainCheck()
 	c.Type, c.Port, c.Path, c.Host, c.Send, c.Interval = a.Type, a.Port, a.Path, a.Host, a.Send, a.Interval
+	c.Timeout, c.FastInterval = 0, 0
 	c.Complete()
 	return c
 }

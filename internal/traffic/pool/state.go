@@ -84,7 +84,7 @@ func (m *Member) hearAgent(s *health.Status) {
 	case s.State == health.Draining:
 		m.State, m.Since, m.Cause = health.Draining, s.Since, s.Cause
 	case s.Report.Down && s.State == health.Down && m.State.IsServing():
-		m.State, m.Since, m.Cause = health.Down, s.Since, "its agent says that it is down: "+s.Cause
+		m.State, m.Since, m.Cause = health.Down, s.Since, s.Cause
 		m.Notes.Held = health.NotHeld
 	}
 }

@@ -104,7 +104,7 @@ func TestCheckAndAgent(t *testing.T) {
 		{health.Status{State: health.Up, Cause: "200"}, health.Status{}, health.Up, 1000, 10, "200"},
 		{health.Status{State: health.Up, Cause: "200"}, health.Status{State: health.Down, Cause: "refused"}, health.Up, 1000, 10, "200"},
 		{health.Status{State: health.Up, Cause: "200"}, health.Status{State: health.Up, Notes: health.Notes{Report: health.Report{Weight: 500, Weighted: true, Capacity: 3}}}, health.Up, 500, 3, "200"},
-		{health.Status{State: health.Up, Cause: "200"}, health.Status{State: health.Down, Cause: "disk", Notes: health.Notes{Report: health.Report{Down: true}}}, health.Down, 1000, 10, "its agent says that it is down: disk"},
+		{health.Status{State: health.Up, Cause: "200"}, health.Status{State: health.Down, Cause: "disk", Notes: health.Notes{Report: health.Report{Down: true}}}, health.Down, 1000, 10, "disk"},
 		{health.Status{State: health.Up, Cause: "200"}, health.Status{State: health.Draining, Cause: "drained by its agent", Notes: health.Notes{Report: health.Report{Drain: true}}}, health.Draining, 1000, 10, "drained by its agent"},
 		{health.Status{State: health.Down, Cause: "503"}, health.Status{State: health.Up, Cause: "agent said"}, health.Down, 1000, 10, "503"},
 		{health.Status{State: health.Poor, Cause: "slow", Notes: health.Notes{Share: 100}}, health.Status{State: health.Up, Notes: health.Notes{Report: health.Report{Weight: 500, Weighted: true}}}, health.Poor, 50, 10, "slow"},

@@ -182,7 +182,7 @@ type Member struct {
 	Held      string            `json:"held,omitempty"`             // ejected or damped: it is down although probes may be good
 	HeldUntil time.Time         `json:"held_until,omitzero"`        // at least
 	Ejections int               `json:"ejections,omitempty"`        // that are not forgotten
-	Penalty   int               `json:"penalty,omitempty"`          // for coming and going, when it was last charged
+	Penalty   int               `json:"penalty,omitempty"`          // for coming and going, what is left of it
 	AgentAt   string            `json:"agent_last_cause,omitempty"` // of an agent that is asked beside the check: its last answer
 }
 

@@ -122,8 +122,11 @@ func writePool(w io.Writer, p api.Pool) error {
 		if m.Held != "" {
 			fmt.Fprintf(w, "  held as %s until %s at least\n", m.Held, m.HeldUntil.UTC().Format(time.TimeOnly))
 		}
-		if m.Ejections > 0 || m.Penalty > 0 {
-			fmt.Fprintf(w, "  ejections not forgotten: %d; penalty for coming and going: %d\n", m.Ejections, m.Penalty)
+		if m.Ejections > 0 {
+			fmt.Fprintf(w, "  ejections that are not forgotten: %d\n", m.Ejections)
+		}
+		if m.Penalty > 0 {
+			fmt.Fprintf(w, "  penalty for coming and going: %d\n", m.Penalty)
 		}
 		if len(m.Traffic) > 0 {
 			fmt.Fprintf(w, "  requests: %s\n", trafficText(m))

@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"pharos/internal/admin/api"
+	"pharos/internal/clock"
 	"pharos/internal/cluster/state"
 	"pharos/internal/traffic/discover"
 	"pharos/internal/traffic/health"
@@ -83,7 +84,7 @@ func (d *Desk) show(p *pool.Pool) api.Pool {
 			LastProbe: status.LastProbe, LastLatency: status.LastLatency, LastCause: status.LastCause,
 			From: from[m.Address], Agent: m.Notes.Report.String(), Certificate: m.Notes.Certificate, Warning: m.Notes.Warning,
 			Share: m.Share, InARow: status.PassiveFailed, Held: status.Held.String(), HeldUntil: status.HeldUntil,
-			Ejections: status.Ejections, Penalty: int(status.Penalty), Traffic: trafficOf(&m), Beside: d.beside(v.Name, &m), AgentAt: d.agentOf(&m),
+			Ejections: status.Ejections, Penalty: int(status.PenaltyNow(m.Target.Check, clock.Now())), Traffic: trafficOf(&m), Beside: d.beside(v.Name, &m), AgentAt: d.agentOf(&m),
 		}
 		if _, _, said := d.Overrides.Find(v.Name, m.Name); said {
 			o := d.override(v.Name, m.Name)

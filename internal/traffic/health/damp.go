@@ -30,6 +30,12 @@ func (m *Machine) penaltyNow(now time.Time) float64 {
 	return m.penalty * math.Exp2(-float64(max(0, now.Sub(m.penaltyAt)))/float64(m.params.HalfLife))
 }
 
+// PenaltyNow returns what is left of the penalty of a target under a check.
+func (s Status) PenaltyNow(c Check, now time.Time) float64 {
+	m := Machine{params: c.Params.Normal(), damping: damping{penalty: s.Penalty, penaltyAt: s.PenaltyAt}}
+	return m.penaltyNow(now)
+}
+
 // charge notes that probes found the target down.
 func (m *Machine) charge(now time.Time) {
 	if m.params.Suppress < 0 {

@@ -127,6 +127,6 @@ func (m *Machine) restoreHold(s Status, now time.Time) {
 		m.ejectUntil, m.ejectedEnd = s.HeldUntil, s.HeldUntil
 		m.notes.Held, m.notes.HeldUntil = Ejected, s.HeldUntil
 	}
-	m.penalty, m.penaltyAt = max(s.Penalty, 0), now
-	m.damped = m.params.Suppress > 0 && m.penalty >= float64(m.params.Suppress)
+	m.penalty, m.penaltyAt = max(s.Penalty, 0), earlier(s.PenaltyAt, now)
+	m.damped = m.params.Suppress > 0 && m.penaltyNow(now) >= float64(m.params.Suppress)
 }

@@ -107,7 +107,8 @@ type Status struct {
 	LastOK        bool          `json:"lastOK"`
 	PassiveFailed int           `json:"passiveFailed,omitempty"` // consecutive failures of traffic
 	Ejections     int           `json:"ejections,omitempty"`     // by traffic, that are not forgotten
-	Penalty       float64       `json:"penalty,omitempty"`       // for coming and going, when it was last charged
+	Penalty       float64       `json:"penalty,omitempty"`       // for coming and going (PenaltyNow), at
+	PenaltyAt     time.Time     `json:"penaltyAt,omitzero"`
 	Notes
 }
 

@@ -110,7 +110,7 @@ func (m *Machine) State() State {
 // Status returns all there is to tell of m.
 func (m *Machine) Status() Status {
 	s := Status{
-		Penalty: m.penalty, Ejections: m.ejections,
+		Penalty: m.penalty, PenaltyAt: m.penaltyAt, Ejections: m.ejections,
 		State: m.State(), Since: m.since, Cause: m.cause, Changes: m.changes,
 		LastProbe: m.lastProbe.At, LastLatency: m.lastProbe.Latency, LastCause: m.lastProbe.Cause, LastOK: m.lastProbe.OK,
 		PassiveFailed: m.passive, Notes: m.notes,
@@ -240,8 +240,11 @@ func (m *Machine) fail(now time.Time, r Result) {
 	case m.verdict == Down: // probes see now what traffic saw, and will see the end of it
 		m.confirm(r)
 	default:
+		came := m.verdict == Up
 		m.enter(Down, now, cmp.Or(r.Cause, "probe failed"))
-		m.charge(now)
+		if came { // what was never up does not come and go
+			m.charge(now)
+		}
 	}
 }
 

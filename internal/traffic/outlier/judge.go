@@ -104,14 +104,17 @@ func (j *Jury) meet(p *Peer, now time.Time) *record {
 // tell returns what is known of a member: from this window if it has enough requests,
 // else with the one before.
 func (r *record) tell(now time.Time, rules Rules) (w witness, enough bool) {
-	basis := r.now
+	basis, least := r.now, rules.MinRequests
+	if r.grade.Share > 0 {
+		least = max(1, least/fewer)
+	}
 	answered, failed := basis.sum()
-	if int(answered+failed) < rules.MinRequests {
+	if int(answered+failed) < least {
 		var none Counts
 		basis.add(&none, &r.before)
 		answered, failed = basis.sum()
 	}
-	enough = int(answered+failed) >= rules.MinRequests
+	enough = int(answered+failed) >= least
 	if enough {
 		r.heard = now
 		w = witness{record: r, n: answered + failed, rate: float64(failed) / float64(answered+failed)}
@@ -120,7 +123,7 @@ func (r *record) tell(now time.Time, rules Rules) (w witness, enough bool) {
 		}
 	}
 	own, ownFailed := r.now.sum()
-	if age := now.Sub(r.began); age >= rules.Window && int(own+ownFailed) >= rules.MinRequests || age >= patience*rules.Window {
+	if age := now.Sub(r.began); age >= rules.Window && int(own+ownFailed) >= least || age >= patience*rules.Window {
 		r.before, r.now, r.began = r.now, Counts{}, now
 	}
 	return w, enough

@@ -91,6 +91,9 @@ const (
 	// against and inFavour are how many looks in a row, each at new requests, have to
 	// agree before a member is Poor, and is not any more. To trust takes longer.
 	against, inFavour = 2, 5
+	// fewer is by how much fewer requests it takes to see that a poor member is well: it has
+	// few, and five looks have to agree.
+	fewer = 4
 	// mostTimes bounds how much longer to trust takes each time it was in vain.
 	mostTimes = 12
 	// patience is how many windows a member with too few requests keeps its grade.

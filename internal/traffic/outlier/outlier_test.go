@@ -104,7 +104,7 @@ func TestSlowMember(t *testing.T) {
 	}
 	c.beats(60, well, well, member{5, 200 * ms, 0}) // it has few requests now, and stays poor
 	c.want("up up poor:100")
-	c.beats(60, well, well, member{5, 60 * ms, 0})
+	c.beats(60, well, well, member{20, 60 * ms, 0})
 	c.want("up up poor:333") // better, and not well
 	c.beats(40, well, well, member{10, 20 * ms, 0})
 	c.want("up up up")

@@ -4,10 +4,10 @@ GO ?= go
 
 # Servers and clients that nobody here wrote, which tests and bench are held
 # against; and iproute2 and procps, which the bench reads the machine with.
-PEERS = bind9 bind9-dnsutils bind9-utils knot knot-dnsutils knot-dnssecutils knot-resolver ldnsutils nsd unbound pdns-recursor pdns-server pdns-backend-sqlite3 sqlite3 zonemaster-cli dnsviz \
+PEERS = bind9 bind9-dnsutils bind9-utils knot knot-dnsutils knot-dnssecutils knot-resolver ldnsutils nsd unbound pdns-recursor pdns-server pdns-backend-sqlite3 sqlite3 zonemaster-cli dnsviz lego \
         nginx-light haproxy wrk curl iproute2 procps openssl
 
-.PHONY: run test check bench build peers clean
+.PHONY: run test check long bench build peers clean
 
 # An internet in one process: it resolves, balances, loses a server, explains
 # itself, and stays up to be tried until Ctrl-C. Needs no root and no network.
@@ -27,6 +27,12 @@ check: test
 	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 	$(GO) test -race ./...
 	GO=$(GO) lab/peers/fuzz.sh 10s
+
+# The long forms of what the tests do in short: a million questions to each of Knot, NSD
+# and BIND, five hundred kills of each thing that writes. Takes an hour or two.
+long: build peers
+	PHAROS_DIFFERENTIAL=1000000 $(GO) test -timeout 3h -v -run '^TestDifferential$$' ./internal/authority/answer
+	PHAROS_TEST_KILLS=500 $(GO) test -timeout 3h -v -run '^TestKill(Late)?$$' ./internal/authority/ledger ./internal/authority/xfr ./internal/authority/signer
 
 # Pharos beside its peers, on one pinned core, in one run. Writes
 # docs/PERFORMANCE.md and bench/results.json.

@@ -189,7 +189,7 @@ var bindReasons = map[string]string{
 	"trusted-keys":                "write them under resolver.trustAnchors",
 	"dnssec-policy":               "not before its keys are here, or the chain of trust breaks: see docs/MOVING-FROM-BIND.md, then write dnssec: default or another policy",
 	"key-directory":               "private keys are kept in the data folder",
-	"inline-signing":              "a zone with a policy is signed beside its source always",
+	"inline-signing":              "a zone with a policy is signed beside its source always; BIND serves it with serials ahead of the file's, see docs/MOVING-FROM-BIND.md",
 	"auto-dnssec":                 "write a policy under dnssec.policies, and let the zone name it",
 	"forwarders":                  "write a route under resolver.routes",
 	"forward":                     "see first of resolver.routes",

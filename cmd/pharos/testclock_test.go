@@ -5,13 +5,14 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"pharos/lab/peers"
 )
 
 // clockVariable is put together while running, so that this binary can be looked
@@ -92,12 +93,11 @@ func newClocked(t *testing.T) *clocked {
 	}
 	c.write("offset", string(make([]byte, 8)))
 	for _, addr := range []*string{&c.auth, &c.cache} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		free, err := peers.FreePort()
 		if err != nil {
 			t.Fatal(err)
 		}
-		*addr = l.Addr().String()
-		defer l.Close()
+		*addr = free.String()
 	}
 	return c
 }

@@ -15,9 +15,6 @@ package peers
 import (
 	"bytes"
 	"context"
-	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -57,31 +54,6 @@ func Installed(programs ...string) bool {
 		}
 	}
 	return true
-}
-
-// Ports of FreePort: below those that systems give to whoever asks for any, who might
-// have it before a server is started at it, or between its end and its next start.
-const (
-	firstPort = 10_000
-	lastPort  = 32_000
-)
-
-// FreePort returns a loopback address at which nobody listens, by UDP and TCP.
-func FreePort() (netip.AddrPort, error) {
-	for range 100 {
-		addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(firstPort+rand.IntN(lastPort-firstPort)))
-		l, err := net.Listen("tcp", addr.String())
-		if err != nil {
-			continue
-		}
-		c, err := net.ListenPacket("udp", addr.String())
-		l.Close()
-		if err == nil {
-			c.Close()
-			return addr, nil
-		}
-	}
-	return netip.AddrPort{}, fmt.Errorf("no port is free for UDP and TCP")
 }
 
 // Key is a TSIG key.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +18,7 @@ import (
 	"github.com/miekg/dns"
 
 	"pharos/internal/dns/dnswire"
+	"pharos/lab/peers"
 	"pharos/lab/tools"
 )
 
@@ -182,12 +182,11 @@ func exchange(conn *dns.Conn, m *dns.Msg) (*dns.Msg, error) {
 
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := peers.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return int(addr.Port())
 }
 
 // settle returns why two responses that differ are both right, or why the peer's is

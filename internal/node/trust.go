@@ -35,11 +35,14 @@ type resolving struct {
 // openTrust reads what is trusted. Nobody is asked about it before goLive.
 func (n *Node) openTrust(cfg *config.Config) error {
 	anchors, err := configuredAnchors(cfg.Resolver, n.started)
-	if err != nil {
+	if err != nil && cfg.Resolver.Trust.File == "" {
 		return err
 	}
+	if err != nil { // what resolves by other anchors, and all zones of ours, need not be down for it
+		anchors = iterate.RootAnchors()
+	}
 	n.trust = custody.Open(custody.Config{
-		Folder: filepath.Join(cfg.Data, "trust"), Anchors: anchors, Update: cfg.Resolver.Trust.Update,
+		Folder: filepath.Join(cfg.Data, "trust"), Anchors: anchors, Unread: err, Update: cfg.Resolver.Trust.Update,
 		Negative: cfg.Resolver.NegativeTrustAnchors, Log: n.log, Apply: n.applyTrust,
 		Problem: func(c, about, text string) { n.problem(code(c), about, text) },
 		Ask: func(ctx context.Context, name dnsname.Name, t rdata.Type, cd bool) (iterate.Answer, error) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,8 +13,44 @@ import (
 
 	"pharos/internal/admin/api"
 	"pharos/internal/dns/dnswire"
+	"pharos/internal/dns/rdata"
 	"pharos/lab/zonetest"
 )
+
+// A damaged file of trust anchors is a problem, and no reason not to start: names are
+// resolved by the anchors that counted before, or by the built-in ones.
+func TestDamagedAnchors(t *testing.T) {
+	f := newFolder(t)
+	root := zonetest.Sign(t, ".", "$TTL 1d\n. SOA a.root. host.root. 1 1h 15m 1w 1h\n. NS a.root.\na.root. A 127.0.0.1\nwww.zz. A 192.0.2.1\n", zonetest.Signing{})
+	f.write("root", root.Text)
+	servers, _ := start(t, f.config("zones: [{name: ., file: root}]"))
+	g := newFolder(t)
+	g.write("hints", ". 1d NS a.root.\na.root. 1d A 127.0.0.1\n")
+	g.write("own.zone", "$TTL 1h\n@ SOA ns host 1 1h 15m 1w 1h\n@ NS ns\nns A 127.0.0.1\n")
+	config := g.config(fmt.Sprintf("resolver: {allow: [\"127.0.0.0/8\"], rootHints: hints, port: %d, trust: {file: anchors}}\nzones: [{name: own.zz, file: own.zone}]\n", servers.DNS()[0].Port()))
+	for _, step := range []struct{ what, text, rcode, problem string }{
+		{"damaged from the beginning", "garbage", "SERVFAIL", "the built-in trust anchors count"},
+		{"mended", root.DS + "\n", "NOERROR", ""},
+		{"damaged later", root.DS + "\ngarbage\n", "NOERROR", "those that counted before do so"},
+	} {
+		g.write("anchors", step.text)
+		n, stop := start(t, config)
+		ask(t, n.DNS()[0], "ns.own.zz", rdata.TypeA, true)
+		if m := ask(t, n.DNS()[0], "www.zz", rdata.TypeA, true); m.Rcode.String() != step.rcode {
+			t.Errorf("%s: %v %v, want %s", step.what, m.Rcode, m.EDE, step.rcode)
+		}
+		if got := problems(n); (step.problem != "") != strings.Contains(got, "trust-damaged") || !strings.Contains(got, step.problem) {
+			t.Errorf("%s: problems %s, want %q", step.what, got, step.problem)
+		}
+		eventually(t, func() string { // kept, for the next start
+			if _, err := os.Stat(filepath.Join(g.path, "data", "trust", "trust-anchors.json")); err != nil {
+				return err.Error()
+			}
+			return ""
+		})
+		stop()
+	}
+}
 
 // TestTrust: anchors come from a file and are followed; a broken domain is let through
 // for a while by a command, over a restart too, until the command takes it back.

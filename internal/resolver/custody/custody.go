@@ -70,6 +70,9 @@ type Config struct {
 	Folder string // the data folder
 	// Anchors are the configured trust anchors, DS and DNSKEY records.
 	Anchors []rdata.Record
+	// Unread is why the configured anchors are not known: their file is damaged. Then those
+	// count that were kept, and Anchors only if there are none.
+	Unread error
 	// Update follows changes of the keys (RFC 5011). Without it the configured anchors
 	// count, and nothing that was learned.
 	Update bool
@@ -113,7 +116,16 @@ func Open(c Config) *Custody {
 	if !c.Update {
 		kept.Points = nil
 	}
-	k.points = anchor.New(now, c.Anchors, kept.Points)
+	if k.points = kept.Points; c.Unread == nil || len(kept.Points) == 0 {
+		k.points = anchor.New(now, c.Anchors, kept.Points)
+	}
+	if c.Unread != nil {
+		which := "the built-in trust anchors count"
+		if len(kept.Points) > 0 {
+			which = "those that counted before do so"
+		}
+		c.Problem(Damaged, "", fmt.Sprintf("%v; %s until the file is mended and the node started again", c.Unread, which))
+	}
 	k.negatives.List = kept.Negative
 	k.negatives.Expire(now)
 	k.negatives.Configure(now, c.Negative)

@@ -20,7 +20,7 @@ func TestEvict(t *testing.T) {
 	silent := func(conn net.Conn, r *bufio.Reader) {
 		head := readMessageHead(r)
 		if strings.HasPrefix(head, "GET /part ") {
-			io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf.") // the client tells when it is there
+			io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\nhalf.") // the client tells when it is there
 		} else {
 			asked <- head
 		}

@@ -68,7 +68,7 @@ func signZone(t *testing.T, folder, text string) string {
 // allRecords transfers peer.test. from a server with another library and returns
 // its records, sorted, in lower case.
 func allRecords(server netip.AddrPort, key *peers.Key) ([]string, error) {
-	tr := new(dns.Transfer)
+	tr := &dns.Transfer{DialTimeout: time.Minute, ReadTimeout: time.Minute} // a busy peer is slow
 	m := new(dns.Msg).SetAxfr("peer.test.")
 	if key != nil {
 		m.SetTsig(dns.Fqdn(key.Name), key.Algorithm+".", 300, time.Now().Unix())

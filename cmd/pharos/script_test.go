@@ -49,6 +49,7 @@ func TestMain(m *testing.M) {
 //	waitsigned ZONE       reloads until the node signs a zone
 //	member KIND NAME      starts a server that a check can be made of; NAME becomes its address
 //	serve NAME FILE       serves a file by HTTP; NAME becomes the address
+//	shopserver NAME ADDRESS FILE  starts a server there that is well while there is FILE
 //	splitport NAME ADDRESS  sets a variable to the port of an address
 //	say NAME TEXT         has the member NAME of kind agent say something else
 //	waitmember MEMBER STATE [TEXT]  waits until the node shows POOL/MEMBER so
@@ -66,7 +67,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"freeports": freePorts, "waitready": waitReady, "origin": origin, "readme": readme, "fetch": fetch, "edit": edit, "touch": touch,
 			"needpeers": needPeers, "guide": guide, "waitsigned": waitSigned, "keyfiles": keyFiles, "spread": spread, "server": server,
-			"member": member, "say": say, "serve": serve, "splitport": splitPort, "waitmember": waitMember,
+			"member": member, "shopserver": shopServer, "say": say, "serve": serve, "splitport": splitPort, "waitmember": waitMember,
 			"behave": behave, "carryuntil": carryUntil, "thirdfailure": thirdFailure, "killunderload": killUnderLoad, "visits": visits, "probeddeath": probedDeath,
 		},
 	})

@@ -1,9 +1,11 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"pharos/internal/traffic/health"
+	"pharos/internal/traffic/passive"
 )
 
 // checked is a target with the machine of its state, as a node has it.
@@ -104,6 +106,31 @@ func (w *world) probed(i int) {
 	w.schedule(i, c.machine.Next())
 }
 
+// addJury has members compared by the traffic that they carry, as a node does.
+func (w *world) addJury() {
+	if w.variant.By != ByGateway {
+		return
+	}
+	w.passive = passive.New(passive.Config{
+		Pools: w.registry.Pools,
+		Grade: func(t health.Target, g health.Grade) {
+			c := w.byTarget[t]
+			before := c.machine.Notes()
+			if _, changed := c.machine.Grade(w.at(), g); changed || c.machine.Notes() != before {
+				w.apply(c)
+			}
+		},
+		Eject: func(t health.Target, cause string) {
+			c := w.byTarget[t]
+			if _, changed := c.machine.Eject(w.at(), cause); changed {
+				w.apply(c)
+				w.hasten(c)
+			}
+		},
+	})
+	w.after(passive.Beat, event{kind: compare})
+}
+
 // evidence gives a result to a machine, and what follows from it to the pools.
 func (w *world) evidence(c *checked, r health.Result) {
 	if !w.variant.hasHealth() {
@@ -112,12 +139,15 @@ func (w *world) evidence(c *checked, r health.Result) {
 	if _, changed := c.machine.Observe(w.at(), r); changed {
 		w.apply(c)
 	}
-	if next := c.machine.Next(); r.Passive && !c.asked && !next.IsZero() && (c.due.IsZero() || next.Before(c.due)) {
-		for i := range w.checks {
-			if w.checks[i] == c {
-				w.schedule(i, next)
-			}
-		}
+	if r.Passive {
+		w.hasten(c)
+	}
+}
+
+// hasten plans what a machine wants next, if that is earlier than what is planned.
+func (w *world) hasten(c *checked) {
+	if next := c.machine.Next(); !c.asked && !next.IsZero() && (c.due.IsZero() || next.Before(c.due)) {
+		w.schedule(slices.Index(w.checks, c), next)
 	}
 }
 

@@ -54,6 +54,7 @@ type request struct {
 	view      *pool.View
 	load      *pool.MemberLoad
 	member    int
+	doubted   int     // the member that answered with an error while another one is asked; -1: there is none
 	answer    []int32 // DNS: whom the client may ask
 	first     uint32
 	unsafe    bool // not to be repeated once it was sent
@@ -103,7 +104,7 @@ func (w *world) arrive(i int) {
 	id := w.newRequest()
 	r := &w.requests[id]
 	client := w.coming.IntN(c.of.Clients)
-	*r = request{crowd: int32(i), visit: r.visit, began: w.now, lane: uint32(client), unsafe: w.coming.IntN(100) < c.of.Writes}
+	*r = request{crowd: int32(i), visit: r.visit, doubted: -1, began: w.now, lane: uint32(client), unsafe: w.coming.IntN(100) < c.of.Writes}
 	if r.key = w.keys.Uint64(); w.pool.View().Spec().Hash.Key.Of <= pool.ClientPrefix {
 		r.key = uint64(i)<<32 | uint64(client)
 	}

@@ -6,6 +6,7 @@ import (
 	"pharos/internal/traffic/balance"
 	"pharos/internal/traffic/consistent"
 	"pharos/internal/traffic/health"
+	"pharos/internal/traffic/pool"
 )
 
 // What package httpproxy does with members, its limits, and what it tells their loads.
@@ -41,14 +42,17 @@ func (w *world) answered(id int32) {
 	r := &w.requests[id]
 	if r.load != nil {
 		s := &w.servers[r.server]
-		r.load.Observe(w.now, w.now-r.asked+s.trip)
+		took := w.now - r.asked + s.trip
+		r.load.Observe(w.now, took)
 		r.load.Carried(w.now, int(s.of.Length))
 		w.pool.Load().End(r.lane, r.load, w.now)
-		o := health.Answered
-		if r.bad {
-			o = health.Doubtful
+		if w.asksAnother(r) {
+			r.doubted, r.load = r.member, nil
+			w.retried++
+			w.pass(id)
+			return
 		}
-		w.report(r, o, "answered a request")
+		w.judge(r, took)
 	}
 	if r.bad || w.now-r.began+r.trips > w.crowds[r.crowd].of.Patience.Std() {
 		w.fail(id)
@@ -57,13 +61,41 @@ func (w *world) answered(id int32) {
 	w.succeed(id)
 }
 
-// report has the health machine hear of a result of traffic, if that is worth telling. An
-// answer that is an error is doubtful: nobody else is asked here.
-func (w *world) report(r *request, o health.Outcome, cause string) {
-	if r.load.Note(o, w.now, w.now-r.asked) {
-		result := health.Result{OK: !o.IsFailure(), Outcome: o, At: w.at(), Latency: w.now - r.asked, Passive: true, Cause: cause}
-		w.evidence(w.byTarget[r.view.Members[r.member].Target], result)
+// asksAnother reports whether another member is to say if an error is the member's, as in
+// the gateway: once, and of what may be sent twice.
+func (w *world) asksAnother(r *request) bool {
+	return r.bad && !r.unsafe && r.doubted < 0 && !r.view.Spec().Passive.Off && r.tries < w.mostTries(r) && w.now-r.began <= retryWithin
+}
+
+// judge tells whose fault an answer is: an error that another member did not make is the
+// first one's, and one that two make is the request's.
+func (w *world) judge(r *request, took time.Duration) {
+	outcome := health.Answered
+	if r.doubted >= 0 {
+		if !r.bad {
+			first := &r.view.Members[r.doubted]
+			w.report(r, first.Load, first.Target, health.Erred, took)
+		}
+	} else if r.bad {
+		outcome = health.Doubtful
 	}
+	w.report(r, r.load, r.view.Members[r.member].Target, outcome, took)
+}
+
+// report has the gauge of a member count how a request went, and its health machine hear
+// of it if that is worth telling.
+func (w *world) report(r *request, load *pool.MemberLoad, target health.Target, o health.Outcome, took time.Duration) {
+	if load.Note(o, w.now, took) {
+		w.evidence(w.byTarget[target], health.Result{OK: !o.IsFailure(), Outcome: o, At: w.at(), Latency: w.now - r.asked, Passive: true, Cause: o.String()})
+	}
+}
+
+// mostTries returns how many members or addresses a request is tried on at most.
+func (w *world) mostTries(r *request) int {
+	if w.variant.By == ByGateway {
+		return min(w.plan.Gateway.Retries+1, maxTries)
+	}
+	return w.crowds[r.crowd].of.Tries
 }
 
 // broken takes in that a connection failed: before the request was sent, or with it.
@@ -77,14 +109,10 @@ func (w *world) broken(id int32, sent bool) {
 		if sent {
 			o = health.Broken
 		}
-		w.report(r, o, "the connection failed")
+		w.report(r, r.load, r.view.Members[r.member].Target, o, w.now-r.asked)
 		r.load = nil
 	}
-	most := min(w.plan.Gateway.Retries+1, maxTries)
-	if w.variant.By != ByGateway {
-		most = w.crowds[r.crowd].of.Tries
-	}
-	if sent && r.unsafe || r.tries >= most || w.now-r.began > min(retryWithin, w.crowds[r.crowd].of.Patience.Std()) {
+	if sent && r.unsafe || r.tries >= w.mostTries(r) || w.now-r.began > min(retryWithin, w.crowds[r.crowd].of.Patience.Std()) {
 		w.fail(id)
 		return
 	}

@@ -12,6 +12,7 @@ const (
 	begin               // what was planned to happen begins
 	end                 // and ends
 	warm                // shares of members in slow start grow
+	compare             // members are compared by their traffic
 )
 
 // event is something to be done at a time.

@@ -9,7 +9,7 @@
 //	 clients --> resolver's cache --> steer.Rule     by plainDNS, dns: clients go where the answer says
 //	 clients --> balance.Pick over pool.View         by gateway: as the gateway does, with retries
 //	                 ^                        \
-//	       health.Machine <-- probes, failures --> server: workers, queue, latency
+//	       health.Machine <-- probes, failures, comparison (passive) --> server: workers, queue, latency
 //
 // It does not read files (package cli does) and draws nothing but its plot (SVG).
 //
@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"pharos/internal/traffic/health"
+	"pharos/internal/traffic/passive"
 	"pharos/internal/traffic/pool"
 	"pharos/internal/traffic/poolspec"
 	"pharos/internal/traffic/steer"
@@ -52,6 +53,7 @@ type world struct {
 	rule     *steer.Rule // how the name is answered; used by dns and plainDNS
 	byTarget map[health.Target]*checked
 	checks   []*checked
+	passive  *passive.Driver // what compares members; driven by this time. nil: nobody carries requests
 
 	servers   []server
 	byAddress map[netip.AddrPort]int
@@ -101,6 +103,7 @@ func newWorld(p *Plan, v Variant) *world {
 	w.registry, w.pool = registry, registry.Pool(p.Pool)
 	w.tally = newTally(w)
 	w.addChecks()
+	w.addJury()
 	w.addRule()
 	w.addCrowds()
 	w.addHappenings()
@@ -152,6 +155,9 @@ func (w *world) step(e event) {
 		w.end(int(e.of))
 	case warm:
 		w.warm()
+	case compare:
+		w.passive.Look(w.at())
+		w.after(passive.Beat, e)
 	}
 }
 

@@ -35,6 +35,12 @@ var chains = []struct{ how, filters string }{
 	{", by network", ", filters: [{type: up}, {type: sticky}]"},
 }
 
+// keepings are the ways to keep past answers for explain that are compared.
+var keepings = []struct{ how, decisions string }{{", nothing kept for explain", "memory: 0"}, {", each answer kept for explain", "sample: 1"}}
+
+// besideUnkept compares them.
+var besideUnkept = table.Metric{Name: "CPU of an answer that is kept beside one that is not", Digits: 3}
+
 // steered is names that are answered from pools, beside the same names with the same
 // addresses in the zone.
 func (a *arena) steered([]peer.Program) ([]table.Row, error) {
@@ -99,5 +105,22 @@ func (a *arena) steered([]peer.Program) ([]table.Row, error) {
 		}
 		all = append(append(all, rows...), compared)
 	}
-	return all, nil
+	var kept [2]table.Row
+	for k, keeping := range keepings {
+		config := strings.Replace(pools.String(), "steering: {", "steering: {decisions: {"+keeping.decisions+"}, ", 1) + "steer:\n"
+		for i := range steeredNames {
+			config += fmt.Sprintf("  - {name: www%d.bench, pool: p%d}\n", i, i%steeredPools)
+		}
+		rows, err := measure(keeping.how, "steered.zone", config)
+		if err != nil {
+			return nil, err
+		}
+		kept[k] = rows[0]
+		all = append(all, rows...)
+	}
+	compared := table.Row{Work: work + keepings[1].how, Metric: besideUnkept}
+	for i, v := range kept[1].Values {
+		compared.Values = append(compared.Values, table.Value{Server: v.Server, Value: v.Value / kept[0].Values[i].Value})
+	}
+	return append(all, compared), nil
 }

@@ -17,6 +17,7 @@ import (
 // other; node joins them.
 const policy = `
 internal/clock:
+internal/shortid:
 internal/diskfile:
 internal/parking:
 
@@ -40,7 +41,7 @@ internal/authority/compact:     internal/dns/... internal/authority/zone interna
 internal/authority/alias:       internal/dns/... internal/authority/zone internal/authority/journal
 internal/authority/aliases:     internal/dns/... internal/authority/zone internal/authority/journal internal/authority/alias internal/authority/answer internal/diskfile
 internal/authority/masterfile:  internal/dns/... internal/authority/zone internal/diskfile
-internal/authority/steered:     internal/dns/... internal/authority/zone internal/authority/answer internal/authority/live internal/traffic/steer
+internal/authority/steered:     internal/dns/... internal/authority/zone internal/authority/answer internal/authority/live internal/traffic/steer internal/traffic/decisions
 internal/authority/exports:     internal/dns/dnsname internal/dns/rdata internal/authority/alias internal/authority/journal internal/authority/steered internal/diskfile
 internal/authority/gate:        internal/dns/... internal/authority/zone internal/authority/journal
 internal/authority/transfer:    internal/dns/... internal/authority/zone internal/authority/journal
@@ -63,7 +64,7 @@ internal/resolver/offheap:
 internal/resolver/owncut:       internal/dns/... internal/authority/zone internal/resolver/rrcache
 internal/resolver/cachefile:
 internal/resolver/warmstart:    internal/dns/... internal/resolver/rrcache internal/resolver/iterate internal/resolver/cachefile internal/diskfile
-internal/resolver/iterate:      internal/dns/... internal/resolver/rrcache
+internal/resolver/iterate:      internal/dns/... internal/resolver/rrcache internal/shortid
 internal/resolver/anchor:       internal/dns/...
 internal/resolver/fairness:
 internal/resolver/failures:     internal/dns/... internal/resolver/iterate
@@ -86,6 +87,7 @@ internal/traffic/pool:          internal/traffic/health internal/traffic/consist
 internal/traffic/balance:       internal/traffic/pool internal/traffic/health internal/traffic/consistent
 internal/traffic/affinity:      internal/traffic/pool internal/traffic/health internal/traffic/consistent
 internal/traffic/steer:         internal/dns/dnsname internal/dns/rdata internal/traffic/pool internal/traffic/health internal/serve/admission
+internal/traffic/decisions:     internal/shortid internal/traffic/health internal/traffic/pool internal/traffic/steer
 internal/traffic/geoip:         internal/diskfile internal/traffic/steer internal/traffic/pool
 internal/traffic/checkspec:     internal/cluster/state internal/traffic/health
 internal/traffic/poolspec:      internal/cluster/state internal/dns/dnsname internal/dns/rdata internal/traffic/affinity internal/traffic/checkspec internal/traffic/health internal/traffic/outlier internal/traffic/pool internal/traffic/steer
@@ -122,9 +124,9 @@ internal/serve/entrances:       internal/serve/dnsserver internal/serve/doh inte
 
 internal/admin/config:          internal/dns/dnsname internal/dns/rdata internal/cluster/document internal/cluster/state internal/diskfile
 internal/admin/logfile:
-internal/admin/explain:         internal/dns/... internal/resolver/iterate internal/traffic/pool internal/traffic/balance internal/traffic/affinity
+internal/admin/explain:         internal/dns/... internal/resolver/iterate internal/authority/steered internal/traffic/...
 internal/admin/telemetry:
-internal/admin/metrics:         internal/dns/dnswire internal/admin/telemetry internal/proxy/httpproxy internal/resolver/iterate internal/resolver/outbound internal/resolver/rrcache internal/serve/dnsserver internal/serve/ratelimit internal/traffic/...
+internal/admin/metrics:         internal/cluster/state internal/dns/dnswire internal/admin/telemetry internal/proxy/httpproxy internal/resolver/iterate internal/resolver/outbound internal/resolver/rrcache internal/serve/dnsserver internal/serve/ratelimit internal/traffic/...
 internal/admin/api:             internal/admin/explain internal/admin/telemetry
 internal/admin/trafficdesk:     internal/admin/api internal/cluster/document internal/cluster/state internal/traffic/...
 internal/admin/desk:            internal/dns/... internal/authority/... internal/admin/api internal/admin/config
@@ -132,7 +134,7 @@ internal/admin/resolverdesk:    internal/dns/... internal/resolver/anchor intern
 internal/admin/migrate:         internal/dns/dnsname internal/dns/rdata
 internal/admin/stubconf:        internal/dns/dnsname
 internal/admin/settings:        internal/dns/... internal/admin/config internal/authority/... internal/resolver/... internal/serve/ratelimit internal/proxy/...
-internal/admin/cli:             internal/admin/stubconf internal/dns/... internal/authority/zone internal/authority/sign internal/authority/skr internal/authority/journal internal/authority/gate internal/authority/masterfile internal/resolver/outbound internal/resolver/iterate internal/resolver/anchor internal/resolver/bulk internal/resolver/rrcache internal/admin/api internal/admin/explain internal/admin/migrate internal/cluster/document internal/cluster/state internal/admin/config internal/traffic/sim internal/traffic/pool internal/diskfile
+internal/admin/cli:             internal/traffic/decisions internal/admin/stubconf internal/dns/... internal/authority/zone internal/authority/sign internal/authority/skr internal/authority/journal internal/authority/gate internal/authority/masterfile internal/resolver/outbound internal/resolver/iterate internal/resolver/anchor internal/resolver/bulk internal/resolver/rrcache internal/admin/api internal/admin/explain internal/admin/migrate internal/cluster/document internal/cluster/state internal/admin/config internal/traffic/sim internal/traffic/pool internal/diskfile
 
 internal/node:                  internal/...
 internal/arch:
@@ -161,9 +163,10 @@ var pure = []string{
 	"internal/authority/steered", "internal/authority/kasp", "internal/authority/skr", "internal/authority/bootstrap",
 	"internal/resolver/rrcache", "internal/resolver/cachefile", "internal/resolver/iterate", "internal/resolver/fairness", "internal/resolver/anchor", "internal/resolver/localroot", "internal/resolver/failures",
 	"internal/resolver/owncut", "internal/resolver/policy", "internal/resolver/localdata", "internal/resolver/dns64", "internal/resolver/rewrite",
-	"internal/traffic/health", "internal/traffic/outlier", "internal/traffic/checkspec", "internal/traffic/wheel", "internal/traffic/roster", "internal/traffic/poolspec", "internal/traffic/consistent", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/affinity", "internal/traffic/steer", "internal/traffic/sim", "internal/traffic/override",
+	"internal/traffic/health", "internal/traffic/outlier", "internal/traffic/checkspec", "internal/traffic/wheel", "internal/traffic/roster", "internal/traffic/poolspec", "internal/traffic/consistent", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/affinity", "internal/traffic/steer", "internal/traffic/sim", "internal/traffic/override", "internal/traffic/decisions",
 	"internal/proxy/http1", "internal/proxy/route",
 	"internal/cluster/document", "internal/cluster/state",
+	"internal/shortid",
 	"internal/serve/admission", "internal/serve/cookie", "internal/serve/ratelimit", "internal/serve/proxyheader",
 }
 

@@ -22,6 +22,9 @@ import (
 	"pharos/internal/resolver/outbound"
 	"pharos/internal/resolver/owncut"
 	"pharos/internal/resolver/rrcache"
+	"pharos/internal/traffic/decisions"
+	"pharos/internal/traffic/health"
+	"pharos/internal/traffic/pool"
 )
 
 // Explain makes the decision that a query or a request would meet now, with the
@@ -31,6 +34,9 @@ func (n *Node) Explain(ctx context.Context, r api.ExplainRequest) (*explain.Expl
 	e := &explain.Explanation{Client: r.From.String(), At: clock.Now(), Revision: s.Revision}
 	switch {
 	case r.ID != "":
+		if id, err := decisions.ParseID(r.ID); err == nil {
+			return n.explainPast(id)
+		}
 		return n.explainFailure(r.ID)
 	case r.URL != "":
 		return e, n.explainURL(ctx, s, e, r)
@@ -160,7 +166,7 @@ func (n *Node) explainZone(ctx context.Context, s *Snapshot, e *explain.Explanat
 	e.Add(explain.Zone, fmt.Sprintf("zone %s (serial %d) is ours: %s", idOf(p.in.viewName(), p.zone.Origin()), p.zone.Serial(), outcome.Kind), foundText(p.zone, q.Name, outcome)...)
 	switch {
 	case outcome.Kind == answer.Steered:
-		outcome = s.explainSteer(e, p.in.steeredQuestion(answer.Options{}, q, p.zone, x.near, e.At), outcome, &out)
+		outcome = n.explainSteer(e, p.in.steeredQuestion(answer.Options{}, q, p.zone, x.near, e.At), outcome, &out)
 	case outcome.Kind == answer.Referral && p.recurse && outcome.Aliases == 0:
 		owncut.Learn(x.resolver.Cache(), e.At, p.zone, outcome.Last.Cut)
 		x.explainResolve(ctx, e, q)
@@ -204,40 +210,24 @@ func foundText(z *zone.Zone, name dnsname.Name, o answer.Outcome) []string {
 }
 
 // explainSteer tells how pools answer, by the code that answers.
-func (s *Snapshot) explainSteer(e *explain.Explanation, q steered.Question, o answer.Outcome, out *dnswire.Builder) answer.Outcome {
-	o, decisions := steered.Explain(q, o, out)
-	for _, d := range decisions {
-		e.Steering = append(e.Steering, d)
-		ttl := fmt.Sprintf("TTL %d", d.TTL)
-		if d.Changing {
-			ttl += ", short while the pool is changing"
-		}
-		if d.Scope > 0 {
-			ttl += fmt.Sprintf("; good for the first %d bits of the client's address", d.Scope)
-		}
-		e.Add(explain.Steer, fmt.Sprintf("%s %s is answered from pool %s, %s", d.Name, d.Type, d.Pool, ttl), d.Result)
-		for _, step := range d.Steps {
-			text := fmt.Sprintf("%s: %d in, %d out", step.Filter, step.In, step.Out)
-			if step.Note != "" {
-				text += "; " + step.Note
-			}
-			var lines []string
-			for _, m := range step.Members {
-				lines = append(lines, m.String())
-			}
-			e.Add(explain.Pool, text, lines...)
-		}
-		if len(d.Answers) > 0 && d.Answers[0].Member != "" {
-			e.Add(explain.Pick, d.Answers[0].Member+" comes first")
-		}
-		if len(d.WhatIf) > 0 {
-			e.Add(explain.Steer, "what would change it:", d.WhatIf...)
-		}
-		if d.AllDown {
-			e.Warnings = append(e.Warnings, fmt.Sprintf("no member of pool %s is healthy, so all that are not drained are answered", d.Pool))
+func (n *Node) explainSteer(e *explain.Explanation, q steered.Question, o answer.Outcome, out *dnswire.Builder) answer.Outcome {
+	o, made := steered.Explain(q, o, out)
+	told := map[*pool.View]bool{}
+	for _, d := range made {
+		e.AddSteering(d)
+		if v := d.View(); !told[v] {
+			told[v] = true
+			e.AddEvidence(v, n.evidence(e.At))
 		}
 	}
 	return o
+}
+
+// evidence is what is known of members at now.
+func (n *Node) evidence(now time.Time) explain.Evidence {
+	return explain.Evidence{Status: n.prober.Status, Beside: n.passive.Evidence, Now: now, History: func(target health.Target, limit int) []health.Event {
+		return n.prober.History(limit, func(e health.Event) bool { return e.Target == target })
+	}}
 }
 
 // explainResolve tells what the cache has, or whom the resolver asks.
@@ -338,12 +328,16 @@ func (n *Node) explainURL(ctx context.Context, s *Snapshot, e *explain.Explanati
 		e.Outcome, e.Result = "no route: 404", nil
 		return nil
 	}
-	target := httpproxy.Target{Client: r.From, Host: u.Host, Path: path}
+	target := httpproxy.Target{Client: r.From, Method: method, Host: u.Host, Path: path, Fields: r.Fields}
 	if u.RawQuery != "" {
 		target.Query = "?" + u.RawQuery
 	}
-	chosen := s.gateway.Pool(trace.Route)
-	ask, keyed := n.gateway.AskFor(target, chosen)
-	e.AddPick(chosen, s.gateway.Affinity(trace.Route), ask, keyed)
+	chosen, err := n.gateway.Explain(s.gateway, trace.Route, target)
+	if err != nil {
+		return &api.Refused{Status: http.StatusBadRequest, Err: err}
+	}
+	e.AddPick(explain.Request{
+		Pool: s.gateway.Pool(trace.Route), Ask: chosen.Ask, Keyed: chosen.Keyed, Affinity: chosen.Affinity, Named: chosen.Named, Usable: chosen.Usable,
+	}, n.evidence(e.At))
 	return nil
 }

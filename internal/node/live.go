@@ -99,7 +99,9 @@ func (n *Node) signLate(l late, d *dnsserver.Deferred) {
 		start := out.Mark()
 		outcome := answer.With(l.options, d.Query(), l.zone, l.rotation, out)
 		if outcome.Kind == answer.Steered {
-			outcome, _ = steered.Add(l.s.steeredQuestion(l.options, d.Query(), l.zone, l.near, clock.Now()), outcome, out)
+			q := l.s.steeredQuestion(l.options, d.Query(), l.zone, l.near, clock.Now())
+			q.Past = n.past.decided
+			outcome, _ = steered.Add(q, outcome, out)
 		}
 		if outcome.Unsigned != live.Signed {
 			out.Rollback(start)

@@ -20,6 +20,8 @@ func (n *Node) samples(emit func(telemetry.Sample)) {
 		metrics.Gateway(n.gateway.Counters(), now.gateway, emit)
 	}
 	metrics.Health(n.prober.Counters(), now.pools.Pools(), emit)
+	metrics.Steering(now.pools.Pools(), n.past.decided.Stats(), emit)
+	metrics.Overrides(n.overrides.All(), emit)
 	n.sampleLinks(emit)
 	n.sampleReports(emit)
 	n.sampleLive(emit)

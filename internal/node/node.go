@@ -84,6 +84,7 @@ type watching struct {
 	prober    *probe.Prober
 	discovery *discover.Driver
 	overrides *overrides.Driver
+	past      past
 }
 
 // Node is one running node.
@@ -175,6 +176,10 @@ func (n *Node) build(cfg *config.Config, o Options) error {
 	n.passive = n.newPassive()
 	n.discovery = n.newDiscovery(filepath.Join(cfg.Data, "discovered.json"))
 	n.overrides = n.newOverrides(cfg.Data)
+	var err error
+	if n.past, err = newPast(cfg.Steering.Decisions); err != nil {
+		return err
+	}
 	n.restoreVerdicts(cfg.Data)
 	n.images = masterfile.NewImages(filepath.Join(cfg.Data, "images"), n.log)
 	n.images.ReadWith(o.Reader...)
@@ -197,7 +202,6 @@ func (n *Node) build(cfg *config.Config, o Options) error {
 	if err := n.buildResolver(cfg.Resolver); err != nil {
 		return err
 	}
-	var err error
 	if n.edns, err = newEDNS(cfg.DNS, n.started); err != nil {
 		return fmt.Errorf("dns: %w", err)
 	}

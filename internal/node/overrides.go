@@ -47,16 +47,10 @@ func (n *Node) commitOverrides(ctx context.Context, said []state.Override) (retr
 
 // memberOf returns a member as it is now.
 func (n *Node) memberOf(name, member string) (pool.Member, bool) {
-	s := n.current.Load()
-	if s == nil || s.pools.Pool(name) == nil {
-		return pool.Member{}, false
+	if s := n.current.Load(); s != nil {
+		return s.pools.Member(name, member)
 	}
-	members := s.pools.Pool(name).View().Members
-	i := slices.IndexFunc(members, func(m pool.Member) bool { return m.Name == member })
-	if i < 0 {
-		return pool.Member{}, false
-	}
-	return members[i], true
+	return pool.Member{}, false
 }
 
 // answersOf returns for how long answers may be kept that name members of a pool.

@@ -163,7 +163,9 @@ func (n *Node) queryZone(s *Snapshot, p *plan, r *dnsserver.Request, a *asker) d
 	answer.Into(&outcome, &options, &r.Query, p.zone, r.Rotation, &r.Out)
 	if outcome.Kind == answer.Steered {
 		var scope int
-		outcome, scope = steered.Add(p.in.steeredQuestion(options, &r.Query, p.zone, a.near, r.Now), outcome, &r.Out)
+		q := p.in.steeredQuestion(options, &r.Query, p.zone, a.near, r.Now)
+		n.past.keep(&q, r)
+		outcome, scope = steered.Add(q, outcome, &r.Out)
 		r.Out.RaiseScope(scope)
 	}
 	if outcome.Unsigned != live.Signed {

@@ -16,6 +16,7 @@ import (
 	"pharos/internal/admin/explain"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/iterate"
+	"pharos/internal/traffic/decisions"
 )
 
 func newStatus() *cobra.Command {
@@ -115,65 +116,93 @@ func newExplain() *cobra.Command {
 		Short: "Show why the running node answers what it answers",
 		Long: `Ask the running node to make one decision as it would make it now, and show every
 step: the zone or the servers that answered, what the cache had, the pool, what
-each filter took in and left, each member with its state and the reason for it, who
-was picked, and what would change that.
+each filter took in and left, each member with its state and the evidence behind
+it, what its weight is made of, who was picked, and what would change that.
 
-An ID, such as servfail-0k3m9x2q, is what clients find in the extended error of a
-SERVFAIL: it shows what was tried then, for a day.
+An ID is of the past, for a day. One such as servfail-0k3m9x2q is what clients find
+in the extended error of a SERVFAIL: it shows what was tried then. One such as
+steer-0k3m9x2q is of an answer of a steered name: the answer is decided again, from
+what was recorded. A client is told it if it asks by an EDNS option
+(dig +ednsopt=65313) and steering.decisions.tell lets it.
 
 With --resolve the name is resolved as if nothing were known of it, so that every
 server that has a part in the answer is asked and shown, with its round-trip time,
 the zone cuts and the proofs.`,
 		Example: `  pharos explain www.example.com
+  pharos explain www.example.com AAAA --client 192.0.2.7
   pharos explain www.example.com --resolve --svg answer.svg
   pharos explain --resolve example.com MX
   pharos explain servfail-0k3m9x2q
-  pharos explain www.example.com AAAA --from 192.0.2.7
+  pharos explain steer-0k3m9x2q
   pharos explain www.example.com --client 192.0.2.53 --ecs 10.1.2.0/24
-  pharos explain http://www.example.com/shop/cart -o json`,
+  pharos explain http://www.example.com/shop/cart -o json
+  pharos explain http://www.example.com/ --method POST --cookie user=7 --field 'X-Tenant: a'`,
 		Args: argsBetween(1, 2, "a NAME, perhaps with a TYPE, a URL or an ID"),
 	}
-	admin, output := adminFlag(c), outputFlag(c)
-	qtype := c.Flags().StringP("type", "t", "A", "RR `type` of a NAME")
-	method := c.Flags().String("method", "GET", "request `method` of a URL")
-	from := c.Flags().String("from", "", "`address` of the client to decide for (default: this machine's)")
-	subnet := c.Flags().String("subnet", "", "`network` that the client asks for (EDNS client subnet), if it is trusted")
-	c.Flags().StringVar(from, "client", "", "the same as --from")
-	c.Flags().StringVar(subnet, "ecs", "", "the same as --subnet")
-	resolve := c.Flags().Bool("resolve", false, "resolve with an empty cache, and show every server asked")
-	picture := c.Flags().String("svg", "", "also write the steps as a picture to this `file`")
-	c.RunE = func(c *cobra.Command, args []string) error {
-		q := url.Values{"from": {*from}, "subnet": {*subnet}}
-		if len(args) == 2 {
-			if _, ok := rdata.ParseType(args[1]); !ok {
-				return fmt.Errorf("%w: %q is no RR type", errUsage, args[1])
-			}
-			*qtype = args[1]
+	x := explaining{admin: adminFlag(c), output: outputFlag(c)}
+	c.Flags().StringVarP(&x.qtype, "type", "t", "", "RR `type` of a NAME (default A)")
+	c.Flags().StringVar(&x.method, "method", "GET", "request `method` of a URL")
+	c.Flags().StringArrayVar(&x.fields, "field", nil, "field of a request for a URL, \"`name: value`\"")
+	c.Flags().StringArrayVar(&x.cookies, "cookie", nil, "cookie of a request for a URL, `name=value`")
+	c.Flags().StringVar(&x.from, "from", "", "`address` of the client to decide for (default: this machine's)")
+	c.Flags().StringVar(&x.subnet, "subnet", "", "`network` that the client asks for (EDNS client subnet), if it is trusted")
+	c.Flags().StringVar(&x.from, "client", "", "the same as --from")
+	c.Flags().StringVar(&x.subnet, "ecs", "", "the same as --subnet")
+	c.Flags().BoolVar(&x.resolve, "resolve", false, "resolve with an empty cache, and show every server asked")
+	c.Flags().StringVar(&x.picture, "svg", "", "also write the steps as a picture to this `file`")
+	c.RunE = x.run
+	return c
+}
+
+// explaining is what "pharos explain" was asked.
+type explaining struct {
+	admin           *client
+	output          *output
+	qtype, method   string
+	fields, cookies []string
+	from, subnet    string
+	resolve         bool
+	picture         string
+}
+
+func (x *explaining) run(c *cobra.Command, args []string) error {
+	q := url.Values{"from": {x.from}, "subnet": {x.subnet}}
+	_, noFailure := iterate.ParseFailureID(args[0])
+	_, noAnswer := decisions.ParseID(args[0])
+	isURL := strings.Contains(args[0], "://")
+	isName := noFailure != nil && noAnswer != nil && !isURL
+	switch {
+	case len(args) == 2 && (!isName || x.qtype != ""):
+		return fmt.Errorf("%w: %q: a type belongs to a NAME, and to be said once", errUsage, args[1])
+	case !isURL && len(x.fields)+len(x.cookies) > 0:
+		return fmt.Errorf("%w: --field and --cookie are of a request: give a URL", errUsage)
+	case isURL:
+		q.Set("url", args[0])
+		q.Set("method", x.method)
+		q["field"] = x.fields
+		if len(x.cookies) > 0 {
+			q.Add("field", "Cookie: "+strings.Join(x.cookies, "; "))
 		}
-		_, noID := iterate.ParseFailureID(args[0])
-		switch {
-		case noID == nil:
-			q.Set("id", args[0])
-		case strings.Contains(args[0], "://"):
-			q.Set("url", args[0])
-			q.Set("method", *method)
-		default:
-			q.Set("name", args[0])
-			q.Set("type", *qtype)
+	case isName:
+		if _, known := rdata.ParseType(strings.Join(args[1:], "")); len(args) == 2 && !known {
+			return fmt.Errorf("%w: %q is no RR type", errUsage, args[1])
 		}
-		if *resolve {
-			q.Set("resolve", "yes")
-		}
-		var e explain.Explanation
-		if err := admin.get(c.Context(), "/api/explain?"+q.Encode(), &e); err != nil {
+		q.Set("name", args[0])
+		q.Set("type", cmp.Or(strings.Join(args[1:], ""), x.qtype, "A"))
+	default:
+		q.Set("id", args[0])
+	}
+	if x.resolve {
+		q.Set("resolve", "yes")
+	}
+	var e explain.Explanation
+	if err := x.admin.get(c.Context(), "/api/explain?"+q.Encode(), &e); err != nil {
+		return err
+	}
+	if x.picture != "" {
+		if err := replaceFile(x.picture, 0o644, e.WriteSVG); err != nil {
 			return err
 		}
-		if *picture != "" {
-			if err := replaceFile(*picture, 0o644, e.WriteSVG); err != nil {
-				return err
-			}
-		}
-		return output.print(c.OutOrStdout(), &e, e.WriteText)
 	}
-	return c
+	return x.output.print(c.OutOrStdout(), &e, e.WriteText)
 }

@@ -16,7 +16,7 @@ func NeedsRestart(old, now *Config) string {
 		{"transfers.maxRecords", old.Transfers.MaxRecords, now.Transfers.MaxRecords},
 		{"transfers.maxSize", old.Transfers.MaxSize, now.Transfers.MaxSize},
 		{"transfers.maxTime", old.Transfers.MaxTime, now.Transfers.MaxTime},
-		{"alias", old.Alias, now.Alias}, {"gateway", old.Gateway, now.Gateway}, {"store", old.Store, now.Store}, {"log", old.Log, now.Log},
+		{"steering.decisions", old.Steering.Decisions, now.Steering.Decisions}, {"alias", old.Alias, now.Alias}, {"gateway", old.Gateway, now.Gateway}, {"store", old.Store, now.Store}, {"log", old.Log, now.Log},
 		{"resolver.rootHints", old.Resolver.RootHints, now.Resolver.RootHints},
 		{"resolver.port", old.Resolver.Port, now.Resolver.Port},
 		{"resolver.cacheSize", old.Resolver.CacheSize, now.Resolver.CacheSize},

@@ -24,6 +24,22 @@ type Steering struct {
 	// because the answers from pools have changed. The first change after a while is not
 	// held up.
 	ExportInterval Duration `json:"exportInterval" default:"5s" min:"100ms" max:"1h" example:"30s"`
+	// Decisions is what is kept of past answers of steered names, for "pharos explain ID".
+	Decisions Decisions `json:"decisions"`
+}
+
+// Decisions is what is kept of past answers of steered names, for a day at most.
+type Decisions struct {
+	// Memory is for how much is kept: one answer takes 64 octets, and a quarter of Memory
+	// is for the states of members that they were made from. The oldest go first. 0: nothing
+	// is kept.
+	Memory Size `json:"memory" default:"32MiB" min:"0" max:"4GiB" example:"256MiB"`
+	// Sample is of how many answers one is kept that say what they always say: with all
+	// members up, whoever asks. Others are kept, each of them.
+	Sample int `json:"sample" default:"100" min:"1" max:"1000000" example:"1"`
+	// Tell are the networks of clients that are told the id of an answer when they ask for
+	// it, by the EDNS option 65313.
+	Tell []netip.Prefix `json:"tell" default:"127.0.0.0/8,::1/128" max:"100" example:"[192.0.2.0/24]"`
 }
 
 // Network says where the clients of a network are.

@@ -21,9 +21,6 @@ import (
 	"pharos/internal/resolver/rrcache"
 	"pharos/internal/serve/dnsserver"
 	"pharos/internal/serve/ratelimit"
-	"pharos/internal/traffic/health"
-	"pharos/internal/traffic/pool"
-	"pharos/internal/traffic/probe"
 )
 
 // Counter returns a sample of what only ever grows; labels are names and values in turn.
@@ -145,39 +142,5 @@ func Gateway(c httpproxy.Counters, table *httpproxy.Table, emit func(telemetry.S
 		}
 		emit(Counter("http_pool_retries_total", "Requests sent to another member of the pool.", p.Retries.Load(), "pool", p.Name))
 		emit(Counter("http_pool_second_opinions_total", "Requests sent to another member of the pool because the first one answered with an error.", p.Opinions.Load(), "pool", p.Name))
-	}
-}
-
-// Health gives the probes and the states of the members of pools.
-func Health(c probe.Counters, pools []*pool.Pool, emit func(telemetry.Sample)) {
-	emit(Counter("probes_total", "Probes that ended with a verdict.", c.Probes))
-	emit(Counter("probe_failures_total", "Probes that found their target unwell.", c.Failures))
-	emit(Counter("probes_unsent_total", "Probes that could not be made for a reason of this machine.", c.Unsent))
-	emit(Counter("health_transitions_total", "Changes of state.", c.Transitions))
-	emit(Gauge("probe_behind_seconds", "By how much the probe that is due first is late.", c.Behind.Seconds()))
-	for _, p := range pools {
-		v := p.View()
-		for _, m := range v.Members {
-			for _, s := range []health.State{health.Unknown, health.Up, health.Down, health.Draining, health.Poor} {
-				emit(Gauge("member_state", "1 for the state that a member is in.", One(m.State == s), "pool", v.Name, "member", m.Name, "state", s.String()))
-			}
-			if !m.Notes.Certificate.IsZero() {
-				emit(Gauge("member_certificate_end_seconds", "When the certificate that a member shows ends, as Unix time.", float64(m.Notes.Certificate.Unix()), "pool", v.Name, "member", m.Name))
-			}
-			emit(Gauge("member_warning", "1 for a member that somebody should look at.", One(m.Notes.Warning != ""), "pool", v.Name, "member", m.Name))
-			if m.Notes.Report.Weighted {
-				emit(Gauge("member_agent_weight", "Part of its weight that the agent of a member asks for; 1 is all of it.", float64(m.Notes.Report.Weight)/1000, "pool", v.Name, "member", m.Name))
-			}
-			if m.Notes.Report.Loaded {
-				emit(Gauge("member_agent_load", "Load that the agent of a member reports; 1 is all it can do.", float64(m.Notes.Report.Load)/1000, "pool", v.Name, "member", m.Name))
-			}
-			emit(Gauge("member_share", "Part of its weight that a member has now; less than 1 while it is poor, in slow start, or as its agent asks.", float64(m.Share)/1000, "pool", v.Name, "member", m.Name))
-			emit(Gauge("member_held", "1 for a member that is ejected by traffic or held down by damping.", One(m.Notes.Held != health.NotHeld), "pool", v.Name, "member", m.Name))
-			for o, n := range m.Load.Gauge.Total() {
-				emit(Counter("member_requests_total", "Requests to a member, by what became of them.", uint64(n), "pool", v.Name, "member", m.Name, "outcome", health.Outcome(o).String()))
-			}
-			emit(Gauge("member_active", "Requests on a member now.", float64(m.Load.Active.Load()), "pool", v.Name, "member", m.Name))
-		}
-		emit(Gauge("pool_all_down", "1 while no member is healthy and all are used.", One(v.AllDown), "pool", v.Name))
 	}
 }

@@ -341,18 +341,7 @@ func (d *Desk) stillHeld(r api.OverrideRequest, found []place) (warnings []strin
 }
 
 // member returns a member as it is now.
-func (d *Desk) member(at place) (pool.Member, bool) {
-	p := d.Registry().Pool(at.pool)
-	if p == nil {
-		return pool.Member{}, false
-	}
-	members := p.View().Members
-	i := slices.IndexFunc(members, func(m pool.Member) bool { return m.Name == at.member })
-	if i < 0 {
-		return pool.Member{}, false
-	}
-	return members[i], true
-}
+func (d *Desk) member(at place) (pool.Member, bool) { return d.Registry().Member(at.pool, at.member) }
 
 // override returns what is said of a member, and what has come of it.
 func (d *Desk) override(name, member string) api.Override {

@@ -24,6 +24,7 @@ import (
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
+	"pharos/internal/traffic/decisions"
 	"pharos/internal/traffic/steer"
 )
 
@@ -35,6 +36,9 @@ type Question struct {
 	Rules   *steer.Table // those that Zone was marked with
 	Client  netip.Addr   // whom the answer is for
 	Now     time.Time
+
+	Past *decisions.Ring    // that keeps what is decided; nil: nobody does
+	Told func(decisions.ID) // is told under which id; nil: nobody asks
 }
 
 // Add answers q in out, from where outcome says that the answer has arrived: at a Steered
@@ -156,16 +160,17 @@ func (a *adding) prepare(t rdata.Type) *steer.Prepared {
 	}
 	p, scope := a.rule.Prepare(t, a.Client, a.turn, a.Now)
 	a.scope = max(a.scope, scope)
+	a.rule.Pool.Load().Answered(a.turn, p.Outcome())
+	if id := a.Past.Note(p, a.Client, a.turn, a.Now, a.Told != nil); id != 0 && a.Told != nil {
+		a.Told(id)
+	}
 	return p
 }
 
 // explain is prepare without memory, told.
 func (a *adding) explain(t rdata.Type) *steer.Prepared {
 	in, scope := a.rule.Input(t, a.Client, a.turn, a.Now)
-	e := Explained{Trace: new(steer.Trace), Scope: scope, WhatIf: steer.WhatIf(in, a.turn)}
-	for i := range a.rule.Filters {
-		e.Filters = append(e.Filters, a.rule.Filters[i].String())
-	}
+	e := Explained{Trace: new(steer.Trace), Scope: scope, WhatIf: steer.WhatIf(in, a.turn), Filters: a.rule.FilterNames()}
 	p := steer.Decide(in, e.Trace)
 	e.Picked(p, a.turn, a.Client)
 	*a.decisions = append(*a.decisions, e)

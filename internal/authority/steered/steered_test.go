@@ -14,6 +14,7 @@ import (
 	"pharos/internal/dns/dnssec"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
+	"pharos/internal/traffic/decisions"
 	"pharos/internal/traffic/health"
 	"pharos/internal/traffic/pool"
 	"pharos/internal/traffic/steer"
@@ -29,6 +30,7 @@ var (
 type world struct {
 	zone  *zone.Zone
 	table *steer.Table
+	past  *decisions.Ring
 }
 
 func newWorld(t testing.TB, how zone.Steering, spec steer.Spec) world {
@@ -57,7 +59,7 @@ func newWorld(t testing.TB, how zone.Steering, spec steer.Spec) world {
 	}
 	spec.Name, spec.Pool = dnsname.MustParse("app.example.com"), pool.New("web")
 	spec.Pool.Publish(pool.Compile(members, func(health.Target) health.Status { return health.Status{State: health.Up} }, nil))
-	return world{z, steer.NewTable([]steer.Spec{spec})}
+	return world{zone: z, table: steer.NewTable([]steer.Spec{spec})}
 }
 
 // asking is what answers one question again and again.
@@ -71,7 +73,7 @@ func (w world) ask(a *asking, o answer.Options) answer.Outcome {
 	a.out.Reset(&a.q, a.buf[:], 1232)
 	outcome := answer.With(o, &a.q, w.zone, 0, &a.out)
 	if outcome.Kind == answer.Steered {
-		outcome, _ = Add(Question{Options: o, Query: &a.q, Zone: w.zone, Rules: w.table, Client: netip.MustParseAddr("192.0.2.200"), Now: noon}, outcome, &a.out)
+		outcome, _ = Add(Question{Options: o, Query: &a.q, Zone: w.zone, Rules: w.table, Client: netip.MustParseAddr("192.0.2.200"), Now: noon, Past: w.past}, outcome, &a.out)
 	}
 	return outcome
 }
@@ -148,10 +150,12 @@ var specs = map[string]steer.Spec{
 	"sticky": {Filters: []steer.Filter{{Kind: steer.Up}, {Kind: steer.Sticky, Bits4: 24, Bits6: 56}}},
 }
 
+// TestNoAllocs: an answer allocates nothing, be it kept for explain or not.
 func TestNoAllocs(t *testing.T) {
 	signer := signerFor(t)
 	for name, spec := range specs {
 		w := newWorld(t, zone.SteersAddresses, spec)
+		w.past = decisions.New(decisions.Limits{Octets: 1 << 20, Age: time.Hour, Sample: 1}, [16]byte{1})
 		for _, o := range []answer.Options{{}, {Live: signer, Work: live.Work{Now: noon}}} {
 			a := newAsking("app.example.com", rdata.TypeA, o.Live != nil)
 			for range 8 {
@@ -180,4 +184,58 @@ func BenchmarkAdd(b *testing.B) {
 	for name, spec := range specs {
 		run(name, newWorld(b, zone.SteersAddresses, spec), "app.example.com")
 	}
+}
+
+// TestKept: what is told to a client that asks is what can be found and decided again.
+func TestKept(t *testing.T) {
+	w := newWorld(t, zone.SteersAddresses, steer.Spec{})
+	past := decisions.New(decisions.DefaultLimits, [16]byte{1})
+	for turn := range 20 {
+		a := newAsking("app.example.com", rdata.TypeA, false)
+		a.out.Reset(&a.q, a.buf[:], 1232)
+		var told []decisions.ID
+		q := Question{Query: &a.q, Zone: w.zone, Rules: w.table, Client: netip.MustParseAddr("192.0.2.200"), Now: noon, Past: past, Told: func(id decisions.ID) { told = append(told, id) }}
+		Add(q, answer.With(answer.Options{}, &a.q, w.zone, 0, &a.out), &a.out)
+		m, err := dnswire.ParseMessage(a.out.Finish())
+		if err != nil || len(told) != 1 {
+			t.Fatalf("%v, told %v", err, told)
+		}
+		p, ok := past.Find(told[0], noon)
+		if !ok || p.Turn != uint64(turn) {
+			t.Fatalf("%s: %v %+v", told[0], ok, p)
+		}
+		again := steer.Decide(*p.Input, nil)
+		for n, i := range again.Pick(p.Turn, p.Client, nil) {
+			if string(again.RDATA(int(i))) != string(m.Answer[n].Data) {
+				t.Errorf("turn %d, record %d: decided again %x, answered %x", turn, n, again.RDATA(int(i)), m.Answer[n].Data)
+			}
+		}
+	}
+	if counts := w.table.Find(dnsname.MustParse("app.example.com")).Pool.Load().AnswersBy(); counts[pool.Some] != 20 {
+		t.Errorf("counted %v", counts)
+	}
+}
+
+// BenchmarkKept is what it costs to keep each answer for explain: answers that are kept and
+// such that are not take turns, so that what else the machine does meets both.
+func BenchmarkKept(b *testing.B) {
+	without := newWorld(b, zone.SteersAddresses, steer.Spec{})
+	with := without
+	with.past = decisions.New(decisions.Limits{Octets: 32 << 20, Age: 24 * time.Hour, Sample: 1}, [16]byte{1})
+	a := newAsking("app.example.com", rdata.TypeA, false)
+	const batch = 1000
+	var took [2]time.Duration
+	n := 0
+	for b.Loop() {
+		for i, w := range []world{without, with} {
+			began := time.Now()
+			for range batch {
+				w.ask(a, answer.Options{})
+			}
+			took[i] += time.Since(began)
+		}
+		n += batch
+	}
+	b.ReportMetric(float64(took[0].Nanoseconds())/float64(n), "ns/answer")
+	b.ReportMetric(float64((took[1]-took[0]).Nanoseconds())/float64(n), "ns-more/kept")
 }

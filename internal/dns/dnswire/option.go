@@ -21,6 +21,10 @@ const (
 	OptionReport      Option = 18 // RFC 9567
 	OptionZoneVersion Option = 19 // RFC 9660
 	optionEDE                = 15 // RFC 8914 §2
+
+	// OptionID asks for the id of the answer, by which it can be explained later. It is one
+	// for local use (RFC 6891 §9).
+	OptionID Option = 65313
 )
 
 // note remembers an option of a query. It reports false for one that is malformed.
@@ -49,6 +53,8 @@ func (e *EDNS) note(code uint16, data []byte) bool {
 		e.Subnet = data
 	case OptionExpire: // RFC 7314 §3.1: empty; what else it may contain is ignored
 		e.Expire = true
+	case OptionID: // what it may contain is ignored
+		e.ID = true
 	case OptionZoneVersion:
 		e.ZoneVersion = true
 		return len(data) == 0 // RFC 9660 §2: a query has no version

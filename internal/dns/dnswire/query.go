@@ -86,6 +86,7 @@ type EDNS struct {
 	Keepalive   bool   // RFC 7828: the server's idle timeout is wanted
 	Expire      bool   // RFC 7314: the time until the zone expires is wanted
 	ZoneVersion bool   // RFC 9660: the zone's serial is wanted
+	ID          bool   // OptionID: the id of the answer is wanted
 	Cookie      []byte // RFC 7873: the client's cookie, and the server's if it has one; a view of the message
 	Subnet      []byte // RFC 7871: for whom the question is, for ParseSubnet; a view of the message
 }

@@ -2,11 +2,9 @@ package iterate
 
 import (
 	"cmp"
-	"encoding/base32"
-	"encoding/binary"
-	"fmt"
 	"slices"
-	"strings"
+
+	"pharos/internal/shortid"
 )
 
 // story is what has happened to a question or to a lookup, and the stories of the
@@ -100,31 +98,18 @@ func (r *Resolver) note(l *lookup, s Step) {
 // ask for its story. 0 is none.
 type FailureID uint64
 
-const (
-	failurePrefix = "servfail-"
-	failureBits   = 40
-)
-
-// failureText has no letters that are taken for others.
-var failureText = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
+const failurePrefix = "servfail-"
 
 // newFailureID returns an id that was not given out lately, as far as chance allows.
 func (r *Resolver) newFailureID() FailureID {
-	return FailureID(r.cfg.Rand.Uint64()>>(64-failureBits) | 1)
+	return FailureID(r.cfg.Rand.Uint64()>>(64-shortid.Bits) | 1)
 }
 
 // String returns the id as clients see it, such as "servfail-0k3m9x2q".
-func (id FailureID) String() string {
-	octets := binary.BigEndian.AppendUint64(nil, uint64(id))
-	return failurePrefix + failureText.EncodeToString(octets[8-failureBits/8:])
-}
+func (id FailureID) String() string { return shortid.Text(failurePrefix, uint64(id)) }
 
 // ParseFailureID reads what String has written, in any case.
 func ParseFailureID(text string) (FailureID, error) {
-	digits, ok := strings.CutPrefix(strings.ToLower(text), failurePrefix)
-	octets, err := failureText.DecodeString(digits)
-	if !ok || err != nil || len(digits) != failureBits/5 {
-		return 0, fmt.Errorf("%q is no id of a failure; want one such as %s", text, FailureID(0x123456789a))
-	}
-	return FailureID(binary.BigEndian.Uint64(append(make([]byte, 8-len(octets)), octets...))), nil
+	number, err := shortid.Parse(failurePrefix, text, "a failure")
+	return FailureID(number), err
 }

@@ -8,6 +8,7 @@ import (
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
+	"pharos/internal/shortid"
 )
 
 // Who is told that something failed can ask why, though nobody had asked for a trace;
@@ -90,7 +91,7 @@ func TestStoryIsBounded(t *testing.T) {
 }
 
 func TestFailureID(t *testing.T) {
-	for _, id := range []FailureID{1, 0x123456789a, 1<<failureBits - 1} {
+	for _, id := range []FailureID{1, 0x123456789a, 1<<shortid.Bits - 1} {
 		text := id.String()
 		got, err := ParseFailureID(strings.ToUpper(text))
 		if err != nil || got != id || len(text) != len(failurePrefix)+8 {

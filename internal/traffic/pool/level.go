@@ -286,8 +286,8 @@ const (
 	slowSteps = 20
 )
 
-// shareOf returns how much of its weight m has at the time at, in permille: what its
-// agent asks for, of which slow start takes, and poor performance.
+// shareOf returns how much of its weight m has at the time at, in permille: the product of
+// what its agent asks for, slow start, and how it performs (see Terms).
 func (s *Spec) shareOf(m *Member, at time.Time) int {
 	return max(1, m.Notes.Report.Permille()*s.warmth(m, at)/1000*m.Notes.Kept()/1000)
 }
@@ -421,6 +421,20 @@ func (l *Level) Freshen(now time.Duration) {
 
 // IsFresh reports whether there is nothing for Freshen to do.
 func (b *Board) IsFresh(now time.Duration) bool { return b.fresh.Load() == tickOf(now) }
+
+// Prepare works out all scores of a view that nobody has published, such as one that is
+// supposed, so that it can be picked from.
+func (v *View) Prepare(now time.Duration) {
+	for i := range v.Levels {
+		l := &v.Levels[i]
+		if l.Board == nil || v.Policy == First {
+			continue // First's board is right when it is new
+		}
+		for block := range l.Board.Blocks {
+			l.refresh(block, tickOf(now))
+		}
+	}
+}
 
 // refresh works out the scores of a block anew, and makes its bound the least of them.
 func (l *Level) refresh(block int, tick uint32) {

@@ -34,9 +34,40 @@ type Load struct {
 }
 
 type lane struct {
-	turn   atomic.Uint64
-	active atomic.Int64
-	_      [cacheLine - 16]byte
+	turn    atomic.Uint64
+	active  atomic.Int64
+	answers [outcomes]atomic.Uint64
+	_       [cacheLine - 16 - 8*outcomes]byte
+}
+
+// Outcome is what an answer of DNS from a pool said.
+type Outcome uint8
+
+// The outcomes of answers.
+const (
+	Some         Outcome = iota // members that can serve
+	None                        // NODATA
+	FromFallback                // members of the fallback, or its addresses
+	WhileAllDown                // members, though all are down
+	outcomes
+)
+
+var outcomeNames = [outcomes]string{"some", "none", "fallback", "all_down"}
+
+// String returns the word of metrics.
+func (o Outcome) String() string { return outcomeNames[o] }
+
+// Answered counts an answer of DNS, at a turn.
+func (l *Load) Answered(turn uint64, o Outcome) { l.lanes[turn%Lanes].answers[o].Add(1) }
+
+// AnswersBy returns how many answers of DNS there were, by outcome.
+func (l *Load) AnswersBy() (counts [outcomes]uint64) {
+	for i := range l.lanes {
+		for o := range counts {
+			counts[o] += l.lanes[i].answers[o].Load()
+		}
+	}
+	return counts
 }
 
 // Turn returns the next turn of a lane and moves it on. Lanes begin one after the

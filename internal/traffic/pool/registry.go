@@ -115,6 +115,20 @@ func (r *Registry) Pool(name string) *Pool {
 	return r.byName[name]
 }
 
+// Member returns a member of a pool, by their names, as it is now.
+func (r *Registry) Member(name, member string) (Member, bool) {
+	p := r.Pool(name)
+	if p == nil {
+		return Member{}, false
+	}
+	members := p.View().Members
+	i := slices.IndexFunc(members, func(m Member) bool { return m.Name == member })
+	if i < 0 {
+		return Member{}, false
+	}
+	return members[i], true
+}
+
 // Pools returns all pools, by name. Not to be written to.
 func (r *Registry) Pools() []*Pool { return r.pools }
 

@@ -321,3 +321,28 @@ func (v *View) check() {
 func (v *View) Supposing(target health.Target, s health.State) *View {
 	return v.with(map[health.Target]health.Status{target: {State: s, Cause: "supposed"}})
 }
+
+// SupposingUp returns v as it would be if all were up that nobody drains: what its
+// configuration means by itself.
+func (v *View) SupposingUp() *View {
+	now := make(map[health.Target]health.Status, len(v.Members))
+	for i := range v.Members {
+		if m := &v.Members[i]; m.State != health.Draining {
+			now[m.Target] = health.Status{State: health.Up, Cause: "supposed"}
+		}
+	}
+	return v.with(now)
+}
+
+// SupposingReleased returns v as it would be if nobody drained member i, by word or by
+// configuration, and it were up.
+func (v *View) SupposingReleased(i int) *View {
+	next := v.next()
+	m := &next.Members[i]
+	m.Override.State, m.Configured.Drain = Nothing, false
+	m.known.target.State, m.known.target.Cause, m.known.target.Since = health.Up, "supposed", time.Time{}
+	m.Agent, m.known.agent = health.Target{}, health.Status{}
+	m.known.target.Report = health.Report{}
+	next.choose()
+	return next
+}

@@ -116,6 +116,14 @@ func (f *Filter) String() string {
 	return f.Kind.String()
 }
 
+// FilterNames returns the chain in words.
+func (s *Spec) FilterNames() (names []string) {
+	for i := range s.Filters {
+		names = append(names, s.Filters[i].String())
+	}
+	return names
+}
+
 // DefaultFilters returns the chain of a name without one. SRV and MX records tell tiers
 // themselves, and clients fail over by them (RFC 2782, RFC 5321 §5.1).
 func DefaultFilters(k Kind) []Filter {

@@ -2,7 +2,10 @@ package steer
 
 import (
 	"encoding/binary"
+	"hash/fnv"
+	"math"
 	"net/netip"
+	"sync/atomic"
 
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
@@ -21,6 +24,13 @@ type Prepared struct {
 	AllDown bool // nobody is healthy, nor are those answered
 	// Fallback: View is the one of the fallback, or the addresses are set.
 	Fallback bool
+
+	// Input is what the decision was made from, for the first client of its class. Not to
+	// be written to.
+	Input *Input
+	// Fact is for who keeps past decisions (package decisions): 0 until it has looked at
+	// this one.
+	Fact atomic.Uint64
 
 	rdata  []byte // of all records
 	ends   []int  // where the RDATA of each ends
@@ -77,7 +87,7 @@ func (d *decision) newPrepared() *Prepared {
 	if d.Changing {
 		ttl = d.Spec.ShortTTL
 	}
-	return &Prepared{Type: d.Type, TTL: ttl, Limit: d.Spec.limit(), View: d.view, AllDown: d.allDown, Fallback: d.fallback}
+	return &Prepared{Input: d.Input, Type: d.Type, TTL: ttl, Limit: d.Spec.limit(), View: d.view, AllDown: d.allDown, Fallback: d.fallback}
 }
 
 func (p *Prepared) add(member int32, data []byte) {
@@ -104,6 +114,19 @@ func (p *Prepared) finish() {
 
 // Len returns the number of records that there are to choose from. None: NODATA.
 func (p *Prepared) Len() int { return len(p.Members) }
+
+// Outcome returns what answers from p say.
+func (p *Prepared) Outcome() pool.Outcome {
+	switch {
+	case len(p.Members) == 0:
+		return pool.None
+	case p.Fallback:
+		return pool.FromFallback
+	case p.AllDown:
+		return pool.WhileAllDown
+	}
+	return pool.Some
+}
 
 // RDATA returns the data of record i. Not to be written to.
 func (p *Prepared) RDATA(i int) []byte {
@@ -249,4 +272,29 @@ func (p *Prepared) appendHint(b []byte, key uint16, picks []uint16) []byte {
 	}
 	binary.BigEndian.PutUint16(b[at:], uint16(len(b)-at-2))
 	return b
+}
+
+// Sum stands for all that p says, in every octet and for every turn and client: two
+// decisions with one sum lead to the same answers.
+func (p *Prepared) Sum() uint64 {
+	h := fnv.New64a()
+	h.Write(p.wire)
+	var b []byte
+	for _, i := range p.order {
+		b = binary.BigEndian.AppendUint32(b, uint32(i))
+	}
+	if p.shared != nil {
+		for _, i := range p.shared.Order {
+			b = binary.BigEndian.AppendUint32(b, uint32(i))
+		}
+	}
+	if s := p.sticky; s != nil {
+		b = append(b, byte(s.bits4), byte(s.bits6))
+		for i, m := range s.members {
+			b = binary.BigEndian.AppendUint64(b, m)
+			b = binary.BigEndian.AppendUint64(b, math.Float64bits(s.weights[i]))
+		}
+	}
+	h.Write(binary.BigEndian.AppendUint32(b, uint32(p.Limit)))
+	return h.Sum64()
 }

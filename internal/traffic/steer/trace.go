@@ -30,7 +30,12 @@ type Trace struct {
 	Turn    uint64   `json:"turn"`    // of the rotation
 	Answers []Chosen `json:"answers"` // empty: NODATA
 	Result  string   `json:"result"`  // one sentence
+
+	view *pool.View
 }
+
+// View returns the view that was decided from.
+func (t *Trace) View() *pool.View { return t.view }
 
 // Step is one filter over the members: how many came in and went out, and what it
 // did to each that it looked at.
@@ -78,7 +83,7 @@ func (t *Trace) begin(in *Input) {
 	}
 	*t = Trace{
 		Name: in.Spec.Name.String(), Type: in.Type.String(), Client: in.Client.Addr, Pool: in.View.Name,
-		Policy: in.View.Policy, Revision: in.View.Revision, Changing: in.Changing, Steps: []*Step{}, Answers: []Chosen{},
+		Policy: in.View.Policy, Revision: in.View.Revision, Changing: in.Changing, Steps: []*Step{}, Answers: []Chosen{}, view: in.View,
 	}
 	if p := in.Client.Place; p != nil {
 		t.Place, t.Source = &p.Place, p.Source

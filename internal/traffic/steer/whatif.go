@@ -42,7 +42,42 @@ func WhatIf(in Input, turn uint64) (lines []string) {
 			lines = append(lines, fmt.Sprintf("%s %s instead of %s: %s", m.Name, to, from, say(then)))
 		}
 	}
-	return append(lines, in.elsewhere(turn, now)...)
+	lines = append(lines, in.released(turn, now)...)
+	lines = append(lines, in.elsewhere(turn, now)...)
+	return append(lines, in.without(turn, now)...)
+}
+
+// released supposes that nobody drained a member.
+func (in Input) released(turn uint64, now []string) (lines []string) {
+	for i := range in.View.Members {
+		m := &in.View.Members[i]
+		if m.State != health.Draining || len(lines) == maxSupposed {
+			continue
+		}
+		other := in
+		other.View = in.View.SupposingReleased(i)
+		if then := answerOf(other, turn); !slices.Equal(then, now) {
+			lines = append(lines, fmt.Sprintf("%s up and not drained: %s", m.Name, say(then)))
+		}
+	}
+	return lines
+}
+
+// without supposes the chain to lack a filter.
+func (in Input) without(turn uint64, now []string) (lines []string) {
+	for i := range in.Spec.Filters {
+		if k := in.Spec.Filters[i].Kind; k == Weighted || k == Limit {
+			continue // they leave nobody out, but by number
+		}
+		spec := *in.Spec
+		spec.Filters = slices.Delete(slices.Clone(in.Spec.Filters), i, i+1)
+		other := in
+		other.Spec = &spec
+		if then := answerOf(other, turn); !slices.Equal(then, now) {
+			lines = append(lines, fmt.Sprintf("without the filter %s: %s", in.Spec.Filters[i].String(), say(then)))
+		}
+	}
+	return lines
 }
 
 // elsewhere supposes the client to be where members are.

@@ -20,6 +20,7 @@ import (
 	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/bulk"
 	"pharos/internal/resolver/iterate"
+	"pharos/internal/resolver/offheap"
 	"pharos/internal/resolver/outbound"
 	"pharos/internal/resolver/rrcache"
 )
@@ -125,7 +126,7 @@ func (r *resolving) run(ctx context.Context, out, errOut io.Writer, p Programs) 
 		if a.Answer.Rcode == dnswire.RcodeServFail {
 			r.counts.failed.Add(1)
 		}
-		return w.write(newBulkAnswer(a))
+		return w.writeResult(a)
 	})
 	stop()
 	if flushErr := w.buf.Flush(); err == nil {
@@ -189,7 +190,7 @@ func (r *resolving) driver(p Programs) (*outbound.Driver, error) {
 	}
 	c := outbound.Config{
 		Port: r.port, Minimise: true, MixCase: true, Aggressive: true, Validate: r.hints == "" && len(r.forward) == 0, Clients: r.width + 1,
-		Cache: rrcache.New(clock.Now(), rrcache.Limits{RecordOctets: r.cache << 20, AnswerOctets: 1 << 20}), // nobody reads ready answers
+		Cache: rrcache.New(clock.Now(), rrcache.Limits{RecordOctets: r.cache << 20, AnswerOctets: -1, Memory: offheap.New()}),
 	}
 	var err error
 	if r.hints != "" {
@@ -236,7 +237,7 @@ func (r *resolving) questions(names io.Reader, done *bulk.Done, w *answerWriter)
 			if err != nil {
 				if key := bulk.Key(fields[0], ""); !done.Has(key) {
 					r.counts.bad.Add(1)
-					w.write(bulkAnswer{Name: fields[0], Problem: err.Error()})
+					w.writeProblem(fields[0], err)
 				}
 				continue
 			}

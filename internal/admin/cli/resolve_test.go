@@ -1,13 +1,64 @@
 package cli
 
 import (
+	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/dnswire"
+	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/bulk"
+	"pharos/internal/resolver/iterate"
+	"pharos/internal/resolver/rrcache"
 )
+
+// newBulkAnswer is what the line about an answer says.
+func newBulkAnswer(r bulk.Result) bulkAnswer {
+	a := bulkAnswer{
+		Name: r.Name.String(), Type: r.Type.String(), Rcode: r.Answer.Rcode.String(), Answer: lines(r.Answer.Answer),
+		Queries: r.Answer.Sent, TookMS: float64(r.Answer.Elapsed.Round(time.Microsecond)) / float64(time.Millisecond),
+	}
+	if r.Answer.State == rrcache.Secure || r.Answer.State == rrcache.Insecure {
+		a.Security = r.Answer.State.String()
+	}
+	for _, e := range r.Answer.Errors {
+		a.Error = fmt.Sprintf("%s: %s", e.Code, e.Text)
+	}
+	return a
+}
+
+// TestAppendAnswer: lines are what encoding/json makes of them, whatever is in names,
+// texts and errors.
+func TestAppendAnswer(t *testing.T) {
+	record := func(owner string, rrtype rdata.Type, data string) rdata.Record {
+		return rdata.Record{Name: dnsname.MustParse(owner), Type: rrtype, Class: rdata.ClassIN, TTL: 300, Data: []byte(data)}
+	}
+	for _, r := range []bulk.Result{
+		{Question: bulk.Question{Name: dnsname.Root, Type: rdata.TypeNS}},
+		{Question: bulk.Question{Name: dnsname.MustParse("www.example.com."), Type: rdata.TypeA}, Answer: iterate.Answer{
+			Answer: []rdata.Record{record("www.example.com.", rdata.TypeA, "\x7f\x00\x00\x01"), record("www.example.com.", rdata.TypeA, "\x0a\x00\x00\x01")},
+			State:  rrcache.Secure, Sent: 3, Elapsed: 20*time.Millisecond + 345678}},
+		{Question: bulk.Question{Name: dnsname.MustParse(`a\"b\.\\<\001\255.example.`), Type: rdata.Type(65280)}, Answer: iterate.Answer{
+			Answer: []rdata.Record{record(`\&.example.`, rdata.TypeTXT, "\x05<\"\\>&\x03\x00\xe4\n"), record("x.", rdata.Type(65280), "\x00")},
+			State:  rrcache.Insecure, Rcode: dnswire.RcodeNXDomain, Elapsed: 499}},
+		{Question: bulk.Question{Name: dnsname.MustParse("broken.example."), Type: rdata.TypeAAAA}, Answer: iterate.Answer{
+			Rcode: dnswire.RcodeServFail, Sent: 12, Elapsed: 10 * time.Second, State: rrcache.Bogus,
+			Errors: []dnswire.ExtendedError{{Code: dnswire.EDEDNSSECBogus, Text: "no <key> & \"no\" way: \u00fc\t"}}}},
+	} {
+		want, err := json.Marshal(newBulkAnswer(r))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string(appendAnswer(nil, &r)); got != string(want)+"\n" {
+			t.Errorf("got  %swant %s", got, want)
+		}
+	}
+}
 
 // TestContinueFile: after a kill at any octet, the whole lines are kept and nothing
 // else, and what they answer is not asked again.

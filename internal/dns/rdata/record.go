@@ -40,16 +40,15 @@ type Record struct {
 }
 
 // String returns r as one line of a master file, fields parted by one tab.
-func (r Record) String() string {
-	b := r.Name.AppendText(nil)
-	b = append(b, '\t')
-	b = strconv.AppendUint(b, uint64(r.TTL), 10)
-	b = append(b, '\t')
-	b = append(b, r.Class.String()...)
-	b = append(b, '\t')
-	b = append(b, r.Type.String()...)
-	b = append(b, '\t')
-	return string(AppendText(b, r.Type, r.Data))
+func (r Record) String() string { return string(r.AppendText(nil)) }
+
+// AppendText appends what String returns.
+func (r Record) AppendText(b []byte) []byte {
+	b = append(r.Name.AppendText(b), '\t')
+	b = append(strconv.AppendUint(b, uint64(r.TTL), 10), '\t')
+	b = append(append(b, r.Class.String()...), '\t')
+	b = append(append(b, r.Type.String()...), '\t')
+	return AppendText(b, r.Type, r.Data)
 }
 
 // RRset is the records of one owner name, class and type. RFC 2181 §5.2: they

@@ -62,7 +62,8 @@ type Limits struct {
 	// again before that is over (popularity.go): 3; 1: whatever is asked for then.
 	PrefetchAsks int
 	// RecordOctets and AnswerOctets bound the memory of each level: 32 MiB. At the
-	// limit the least used entries make room.
+	// limit the least used entries make room. AnswerOctets less than 0: no answers are
+	// kept ready, for nobody asks twice.
 	RecordOctets int
 	AnswerOctets int
 	// Memory is where records lie; nil: on the heap.
@@ -107,7 +108,7 @@ func (l Limits) withDefaults() Limits {
 	if l.RecordOctets <= 0 {
 		l.RecordOctets = 32 << 20
 	}
-	if l.AnswerOctets <= 0 {
+	if l.AnswerOctets == 0 {
 		l.AnswerOctets = 32 << 20
 	}
 	return l
@@ -137,6 +138,7 @@ func New(now time.Time, l Limits) *Cache {
 	for i := range c.shards {
 		c.shards[i].init(c.limits.RecordOctets/count, c.limits.Memory)
 	}
+	c.limits.AnswerOctets = max(c.limits.AnswerOctets, 0)
 	c.ready.init(c.limits)
 	c.ready.rehash = func(e *readyEntry) uint64 { return c.hash(e.name().Wire(), e.kind) }
 	return c

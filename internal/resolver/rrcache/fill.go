@@ -11,8 +11,11 @@ import (
 
 // PutAnswer keeps a response ready until the smallest TTL in it, or r.TTL if
 // that is less, is over. It reports whether it was kept: not with TTL 0, nor if
-// it is larger than 4096 octets.
+// it is larger than 4096 octets, nor if there is no room for answers at all.
 func (c *Cache) PutAnswer(now time.Time, r Ready) bool {
+	if c.limits.AnswerOctets == 0 {
+		return false
+	}
 	ttl := min(r.TTL, c.limits.MaxTTL)
 	for _, records := range [...][]rdata.Record{r.Answer, r.Authority, r.Additional} {
 		for _, record := range records {

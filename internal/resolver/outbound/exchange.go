@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"sync/atomic"
 	"syscall"
 
@@ -19,9 +20,12 @@ type exchange struct {
 	timer  timer   // of a query over UDP, or of a Wait
 	linked *linked // over a connection that outlives the query
 
-	isDatagram bool         // it is a query over UDP
-	socket     int          // of epoll: file descriptor and 1; 0: none
-	conn       *net.UDPConn // of portable; nil: none
+	isDatagram bool           // it is a query over UDP
+	to         netip.AddrPort // of epoll: who is asked
+	socket     int            // of epoll: file descriptor and 1; 0: none
+	kept       int            // of epoll: number of the socket, if it is a kept one, and 1
+	heard      bool           // of epoll: its server has sent something
+	conn       *net.UDPConn   // of portable; nil: none
 }
 
 // linked is one query over a link, which a goroutine waits for.

@@ -40,7 +40,7 @@ type exchange struct {
 // send asks the server at places[i].
 func (r *Resolver) send(l *lookup, i int) {
 	p := &l.places[i]
-	h := r.hosts.look(p.addr)
+	h := p.host
 	if at := r.isFull(l, p.addr); at == LimitServerWaiting { // another one may do
 		r.exceeds(l, at)
 		p.useless, l.limited = true, true
@@ -55,7 +55,7 @@ func (r *Resolver) send(l *lookup, i int) {
 		r.nobodyAnswers(l)
 	}
 	x := &exchange{place: i, edns: !h.plain(r.now)}
-	timeout := r.timeoutOf(p.addr, p.tries)
+	timeout := p.addr.timeout(h, p.tries)
 	if r.open(l, x, timeout) {
 		p.tries++
 		l.sends++
@@ -64,7 +64,9 @@ func (r *Resolver) send(l *lookup, i int) {
 
 // again asks the same server once more in another way: over TCP, or without EDNS.
 func (r *Resolver) again(l *lookup, old *exchange, tcp, edns bool) {
-	timeout := r.timeoutOf(old.to, 0)
+	p := &l.places[old.place]
+	p.host = r.hosts.look(old.to)
+	timeout := old.to.timeout(p.host, 0)
 	if tcp {
 		timeout = tcpTimeout
 	}
@@ -104,7 +106,7 @@ func (r *Resolver) open(l *lookup, x *exchange, timeout time.Duration) bool {
 		RD: l.forwards(), CD: l.forwards() && x.edns && r.cfg.Validate,
 		Options: options, Padding: x.padding(),
 	})
-	if r.cfg.MixCase && !x.isStream() && !r.hosts.look(p.addr).lowersCase(r.now) {
+	if r.cfg.MixCase && !x.isStream() && !p.host.lowersCase(r.now) {
 		mixCase(msg, r.cfg.Rand)
 		x.mixed = msg[dnswire.HeaderLen : dnswire.HeaderLen+x.q.name.Len()]
 	}

@@ -188,7 +188,7 @@ func (r *Resolver) next(l *lookup) {
 	best := r.pick(l)
 	// The addresses at hand were all tried once, or are those of liars: the other
 	// servers' are worth a lookup now.
-	suspect := best >= 0 && r.hosts.look(l.places[best].addr).isSuspect(l.cut.Zone, r.now)
+	suspect := best >= 0 && l.places[best].host.isSuspect(l.cut.Zone, r.now)
 	if best < 0 || suspect || l.places[best].tries > 0 {
 		r.startTargets(l)
 		if l.done || l.exchange != nil {

@@ -72,7 +72,7 @@ func recall(cache *rrcache.Cache, routes routes, now time.Time, q question) (res
 		}
 		return res, true
 	}
-	if e := cache.Get(now, q.name, rdata.TypeCNAME); e != nil && e.Kind == rrcache.Positive {
+	if e := cache.Records(now, q.name, rdata.TypeCNAME); e != nil && e.Kind == rrcache.Positive {
 		cname := records(e.Set, e.TTL(now))[0]
 		if target, ok := rdata.NameAt(cname.Data, 0); ok {
 			res.addAlias(cname, target)
@@ -86,7 +86,7 @@ func recall(cache *rrcache.Cache, routes routes, now time.Time, q question) (res
 	// RFC 6672 §2.3: a DNAME stands for everything below its owner, so a cached
 	// one answers for names never asked for.
 	for n := q.name.Parent(); !n.IsZero(); n = n.Parent() {
-		if e := cache.Get(now, n, rdata.TypeDNAME); e != nil && e.Kind == rrcache.Positive {
+		if e := cache.Records(now, n, rdata.TypeDNAME); e != nil && e.Kind == rrcache.Positive {
 			ok := res.addDNAME(records(e.Set, e.TTL(now))[0], q.name, q.t)
 			res.recallPart(e, now)
 			return res, ok
@@ -104,7 +104,7 @@ func recallCut(cache *rrcache.Cache, routes routes, now time.Time, q question) (
 		return result{}, false
 	}
 	for n := q.name.Parent(); !n.IsZero() && routes[n] == nil; n = n.Parent() {
-		if e := cache.Get(now, n, 0); e != nil && e.Kind == rrcache.NXDomain && e.State == rrcache.Secure {
+		if e := cache.Denied(now, n); e != nil && e.State == rrcache.Secure {
 			res := result{target: q.name, final: true, rcode: dnswire.RcodeNXDomain, soa: e.SOA, hasSOA: true,
 				soaSigs: e.Sigs, denial: e.Denial, state: e.State}
 			res.soa.TTL = e.TTL(now)

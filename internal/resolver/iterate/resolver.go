@@ -159,16 +159,17 @@ func (r *Resolver) Step(now time.Time, ev Event, acts []Action) []Action {
 			r.notSent(x, ev.Err)
 		}
 	}
-	for len(r.wakes) > 0 || len(r.reports.due) > 0 {
-		if len(r.wakes) == 0 {
+	for at := 0; at < len(r.wakes) || len(r.reports.due) > 0; {
+		if at == len(r.wakes) {
 			r.sendReports()
 			continue
 		}
-		w := r.wakes[0]
-		r.wakes = r.wakes[1:]
+		w := r.wakes[at]
+		at++
 		r.wakeUp(w)
 	}
-	acts, r.acts, r.wakes = r.acts, nil, nil
+	clear(r.wakes)
+	acts, r.acts, r.wakes = r.acts, nil, r.wakes[:0]
 	return acts
 }
 

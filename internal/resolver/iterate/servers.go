@@ -25,9 +25,10 @@ const (
 // place is one address of a server, as one lookup sees it.
 type place struct {
 	addr    Server
-	server  int  // index in lookup.servers
-	tries   int  // queries sent there for this lookup and zone
-	useless bool // it answered, but not to the point
+	server  int   // index in lookup.servers
+	tries   int   // queries sent there for this lookup and zone
+	useless bool  // it answered, but not to the point
+	host    *host // as it was known when it was picked; nil: never heard of
 }
 
 // triesPerPlace is how often one address is asked for one zone by one lookup
@@ -128,8 +129,10 @@ func addressRecord(name dnsname.Name, addr netip.Addr, ttl rdata.TTL) rdata.Reco
 func (r *Resolver) pick(l *lookup) int {
 	fewest := triesPerPlace
 	for i := range l.places {
-		if r.usable(l, &l.places[i]) {
-			fewest = min(fewest, l.places[i].tries)
+		p := &l.places[i]
+		p.host = r.hosts.look(p.addr)
+		if r.usable(l, p) {
+			fewest = min(fewest, p.tries)
 		}
 	}
 	explore := r.cfg.Rand.IntN(exploreOneIn) == 0
@@ -140,7 +143,7 @@ func (r *Resolver) pick(l *lookup) int {
 			continue
 		}
 		seen++
-		h := r.hosts.look(p.addr)
+		h := p.host
 		price := h.price(r)
 		if h.isLame(l.cut.Zone, r.now) {
 			price += lamePrice
@@ -168,12 +171,13 @@ const (
 	lamePrice    = 2 * time.Hour
 )
 
+// usable reports whether p, whose host pick has found, can be asked by l.
 func (r *Resolver) usable(l *lookup, p *place) bool {
 	if p.useless || p.tries >= triesPerPlace || !r.canAsk(p.addr) {
 		return false
 	}
 	// A server that is dead or lame gets one try a lookup, no more.
-	h := r.hosts.look(p.addr)
+	h := p.host
 	return p.tries == 0 || !h.isLame(l.cut.Zone, r.now) && !h.dead(r.now)
 }
 
@@ -261,7 +265,7 @@ func (r *Resolver) startTarget(l *lookup, i int, q question) {
 }
 
 func (r *Resolver) isAlias(name dnsname.Name) bool {
-	e := r.cache.Get(r.now, name, rdata.TypeCNAME)
+	e := r.cache.Records(r.now, name, rdata.TypeCNAME)
 	return e != nil && e.Kind == rrcache.Positive
 }
 

@@ -43,9 +43,9 @@ const (
 	encryptedMin   = time.Second
 )
 
-// timeoutOf returns how long to wait for a reply of s to the given try (from 0).
-func (r *Resolver) timeoutOf(s Server, try int) time.Duration {
-	h := r.hosts.look(s)
+// timeout returns how long to wait for a reply of s, of which h is known, to the given
+// try (from 0).
+func (s Server) timeout(h *host, try int) time.Duration {
 	if !s.isEncrypted() {
 		return h.timeout(try)
 	}

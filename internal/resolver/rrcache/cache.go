@@ -16,7 +16,7 @@
 // decided by package iterate. It owns which of two beliefs is the stronger
 // (RFC 2181 §5.4.1), and how long each lasts.
 //
-// Entry points: New; Cache.Get, Put, PutNegative, Delegation, PutDelegation,
+// Entry points: New; Cache.Get, Records, Denied, Put, PutNegative, Delegation, PutDelegation,
 // Failure, PutFailure; Cache.Answer, PutAnswer, Stale; Cache.Own, ZoneChanged; Cache.Flush,
 // Stats.
 //

@@ -112,15 +112,42 @@ type Failure struct {
 // Get returns what is known about the records of type t at name, or that the
 // name does not exist; nil if nothing is.
 func (c *Cache) Get(now time.Time, name dnsname.Name, t rdata.Type) *Entry {
-	if e := c.entry(now, key{name, t, slotSet}); e != nil {
-		return e
+	it := c.find(now, name, t)
+	if it == nil {
+		return nil
 	}
+	e, _ := c.value(it.key(), it).(*Entry)
+	return e
+}
+
+// Records is Get for the records of type t alone: that the name does not exist is not
+// looked for.
+func (c *Cache) Records(now time.Time, name dnsname.Name, t rdata.Type) *Entry {
+	return c.entry(now, key{name, t, slotSet})
+}
+
+// Denied returns what says that a name does not exist; nil if nothing does.
+func (c *Cache) Denied(now time.Time, name dnsname.Name) *Entry {
 	return c.entry(now, key{name, 0, slotName})
 }
 
 func (c *Cache) entry(now time.Time, k key) *Entry {
 	e, _ := c.read(now, k).(*Entry)
 	return e
+}
+
+// find returns a copy of what Get is about; nil if there is nothing. The name is hashed,
+// and its shard locked, once.
+func (c *Cache) find(now time.Time, name dnsname.Name, t rdata.Type) item {
+	h := maphash.String(c.seed, name.Wire())
+	s, at := c.shardOf(h), c.instant(now)
+	set, denial := key{name, t, slotSet}, key{name, 0, slotName}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if it := s.getLocked(set, hashOf(h, set), at); it != nil {
+		return it
+	}
+	return s.getLocked(denial, hashOf(h, denial), at)
 }
 
 // read returns the value kept under k; nil if there is none.
@@ -302,5 +329,13 @@ func (c *Cache) Failure(now time.Time, name dnsname.Name, t rdata.Type) *Failure
 // place returns the shard of a key, and its hash there.
 func (c *Cache) place(k key) (*shard, uint32) {
 	h := maphash.String(c.seed, k.name.Wire())
-	return &c.shards[h>>48&uint64(len(c.shards)-1)], uint32(h ^ (uint64(k.t)<<8|uint64(k.slot))*0x9E3779B97F4A7C15>>20)
+	return c.shardOf(h), hashOf(h, k)
+}
+
+// shardOf returns the shard of a name's hash.
+func (c *Cache) shardOf(h uint64) *shard { return &c.shards[h>>48&uint64(len(c.shards)-1)] }
+
+// hashOf returns the hash of a key from that of its name.
+func hashOf(h uint64, k key) uint32 {
+	return uint32(h ^ (uint64(k.t)<<8|uint64(k.slot))*0x9E3779B97F4A7C15>>20)
 }

@@ -195,6 +195,10 @@ func (s *shard) remove(i int) {
 func (s *shard) get(k key, hash uint32, now instant) item {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.getLocked(k, hash, now)
+}
+
+func (s *shard) getLocked(k key, hash uint32, now instant) item {
 	i, ok := s.find(k, hash)
 	if !ok {
 		return nil

@@ -189,8 +189,9 @@ const (
 // flood has honest clients ask, first alone, then beside a flood of names in a zone
 // whose servers take a second for each.
 func (a *arena) flood() ([]table.Row, error) {
-	// 50 clients, 10 questions a second each, for six seconds.
-	honest := tree.Load{Count: a.fewer(300_000) / 100, Domains: 500, Workers: 50, Every: 100 * time.Millisecond}
+	// 50 clients, 10 questions a second each, for twelve seconds: one pause of the machine,
+	// which holds a question of each client up, is less than 1 % of them then.
+	honest := tree.Load{Count: a.fewer(600_000) / 100, Domains: 500, Workers: 50, Every: 100 * time.Millisecond}
 	samples, err := a.resolvers("flood", min(a.o.rounds, 3), tree.Config{RTT: 10 * time.Millisecond, Slow: time.Second, TTL: 86400}, func(t *tree.Tree, s *peer.Server, samples *table.Samples) error {
 		l := honest
 		l.Server = address(s)
@@ -198,10 +199,12 @@ func (a *arena) flood() ([]table.Row, error) {
 		if _, err := tree.Ask(a.ctx, tree.Load{Server: l.Server, First: 1 << 22, Count: l.Domains, Domains: l.Domains, Workers: 50}); err != nil {
 			return err // the delegations are known
 		}
+		a.say("%-9s knows the delegations; honest clients alone: %d questions", s.Name, l.Count)
 		idle, err := tree.Ask(a.ctx, l)
 		if err != nil {
 			return err
 		}
+		a.say("%-9s alone: %.2f %%, p99 %v, slowest %v; now beside the flood", s.Name, 100*idle.Success(), idle.Quantile(990), idle.Quantile(1000))
 		ctx, stop := context.WithCancel(a.ctx)
 		defer stop()
 		var flooding sync.WaitGroup
@@ -220,8 +223,8 @@ func (a *arena) flood() ([]table.Row, error) {
 		samples.Add(s.Name, slowestTook.Name, beside.Quantile(990).Seconds()*1e3)
 		samples.Add(s.Name, idleTook.Name, idle.Quantile(990).Seconds()*1e3)
 		samples.Add(s.Name, toVictim.Name, rate)
-		a.say("%-9s honest: %.2f %%, p99 %v (idle %v); flood of %.0f/s; %.0f/s to the attacked zone; %s", s.Name, 100*beside.Success(), beside.Quantile(990),
-			idle.Quantile(990), float64(sent)/time.Since(begin).Seconds(), rate, beside.First)
+		a.say("%-9s honest: %.2f %%, p99 %v (idle %v), slowest %v, %d of %d slower than 300 ms; flood of %.0f/s; %.0f/s to the attacked zone; %s", s.Name, 100*beside.Success(), beside.Quantile(990),
+			idle.Quantile(990), beside.Quantile(1000), beside.SlowerThan(300*time.Millisecond), l.Count, float64(sent)/time.Since(begin).Seconds(), rate, beside.First)
 		return nil
 	})
 	if err != nil {
@@ -252,6 +255,7 @@ func (a *arena) cut() ([]table.Row, error) {
 		case <-a.ctx.Done():
 			return a.ctx.Err()
 		}
+		a.say("%-9s has %d names, which have expired; now every server is cut", s.Name, count)
 		t.Cut(true)
 		first := l
 		first.Count, first.Workers = 5, 5

@@ -44,6 +44,13 @@ func (t *Told) Quantile(part int) time.Duration {
 	return t.Took[min(len(t.Took)*part/1000, len(t.Took)-1)]
 }
 
+// SlowerThan returns how many questions took longer than d: with the least time that a
+// resolver gives a server, those for which one was asked in vain.
+func (t *Told) SlowerThan(d time.Duration) int {
+	at, _ := slices.BinarySearch(t.Took, d+1) // the first that took longer
+	return len(t.Took) - at
+}
+
 // Success returns the share of questions that were answered right.
 func (t *Told) Success() float64 { return float64(t.Good) / float64(max(1, t.Good+t.Wrong+t.Lost)) }
 

@@ -5,6 +5,7 @@ package tree
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -29,5 +30,17 @@ func TestTwoTrees(t *testing.T) {
 	}
 	if roots[0] == roots[1] {
 		t.Errorf("the trees stand at %v", roots)
+	}
+}
+
+func TestQuantiles(t *testing.T) {
+	told := &Told{Took: []time.Duration{1, 2, 2, 3}}
+	if told.Quantile(500) != 2 || told.Quantile(1000) != 3 || (&Told{}).Quantile(500) != 0 {
+		t.Error("not the middle and the last of what was told")
+	}
+	for d, want := range map[time.Duration]int{0: 4, 1: 3, 2: 1, 3: 0, 9: 0} {
+		if got := told.SlowerThan(d); got != want {
+			t.Errorf("slower than %d: got %d, want %d", d, got, want)
+		}
 	}
 }

@@ -134,7 +134,7 @@ internal/admin/resolverdesk:    internal/dns/... internal/resolver/anchor intern
 internal/admin/migrate:         internal/dns/dnsname internal/dns/rdata
 internal/admin/stubconf:        internal/dns/dnsname
 internal/admin/settings:        internal/dns/... internal/admin/config internal/authority/... internal/resolver/... internal/serve/ratelimit internal/proxy/...
-internal/admin/cli:             internal/traffic/decisions internal/admin/stubconf internal/dns/... internal/authority/zone internal/authority/sign internal/authority/skr internal/authority/journal internal/authority/gate internal/authority/masterfile internal/resolver/outbound internal/resolver/iterate internal/resolver/anchor internal/resolver/bulk internal/resolver/rrcache internal/admin/api internal/admin/explain internal/admin/migrate internal/cluster/document internal/cluster/state internal/admin/config internal/traffic/sim internal/traffic/pool internal/diskfile
+internal/admin/cli:             internal/traffic/decisions internal/admin/stubconf internal/dns/... internal/authority/zone internal/authority/sign internal/authority/skr internal/authority/journal internal/authority/gate internal/authority/masterfile internal/resolver/outbound internal/resolver/iterate internal/resolver/anchor internal/resolver/bulk internal/resolver/rrcache internal/admin/api internal/admin/explain internal/admin/migrate internal/cluster/document internal/cluster/state internal/admin/config internal/traffic/sim internal/traffic/pool internal/diskfile internal/resolver/offheap
 
 internal/node:                  internal/...
 internal/arch:

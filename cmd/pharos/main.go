@@ -5,7 +5,10 @@
 package main
 
 import (
+	"context"
 	"os"
+	"time"
+	_ "time/tzdata" // schedules name time zones, and not every machine has them
 
 	"pharos/internal/admin/cli"
 	"pharos/internal/node"
@@ -18,7 +21,7 @@ var programs = cli.Programs{
 	Stub:  node.ServeStub,
 	Check: node.Check,
 	Rules: node.Rules,
-	Lab:   demo.Run,
+	Lab:   lab(),
 
 	Resolver:  node.Resolver,
 	ExportKey: node.ExportKey,
@@ -26,4 +29,15 @@ var programs = cli.Programs{
 
 func main() {
 	os.Exit(cli.Run(os.Args[1:], os.Stdout, os.Stderr, programs))
+}
+
+// lab is what "pharos lab" can show.
+func lab() cli.Lab {
+	l := cli.Lab{Origin: func(ctx context.Context, listen, name string, takes time.Duration, workers int) error {
+		return demo.ServeOrigin(ctx, demo.Server{Listen: listen, Name: name, Takes: takes, Workers: workers})
+	}}
+	for _, t := range demo.Tours() {
+		l.Tours = append(l.Tours, cli.Tour{Name: t.Name, Short: t.Short, Run: t.Run})
+	}
+	return l
 }

@@ -52,6 +52,14 @@ func TestMain(m *testing.M) {
 //	shopserver NAME ADDRESS FILE  starts a server there that is well while there is FILE
 //	splitport NAME ADDRESS  sets a variable to the port of an address
 //	say NAME TEXT         has the member NAME of kind agent say something else
+//	which NAME PROGRAM    sets a variable to where a program is
+//	freerange NAME COUNT  sets a variable to a range of ports that were free a moment ago
+//	pressure on NAME CLIENTS URL HOST  sends requests, so many at a time, until
+//	pressure off NAME     prints how many failed, and how many members served
+//	waitscale POOL PHASE COUNT  waits until so many members that were made are in a phase,
+//	                      or "any"; COUNT may be "2+"; waitscale POOL trouble TEXT
+//	processes count|kill|save:NAME FOLDER  counts or kills the processes of members
+//	orchestrator NAME ADDRESS...  starts a server for webhooks, with members to name
 //	waitmember MEMBER STATE [TEXT]  waits until the node shows POOL/MEMBER so
 //	exec webserver ADDRESS NAME     is an origin server in a process of its own
 //	behave ADDRESS [takes=D] [status=N]  makes a webserver behave otherwise
@@ -69,6 +77,7 @@ func TestScripts(t *testing.T) {
 			"needpeers": needPeers, "guide": guide, "waitsigned": waitSigned, "keyfiles": keyFiles, "spread": spread, "server": server,
 			"member": member, "shopserver": shopServer, "say": say, "serve": serve, "splitport": splitPort, "waitmember": waitMember,
 			"behave": behave, "carryuntil": carryUntil, "thirdfailure": thirdFailure, "killunderload": killUnderLoad, "visits": visits, "probeddeath": probedDeath,
+			"which": which, "freerange": freeRange, "pressure": pressureCommand, "waitscale": waitScale, "processes": processes, "orchestrator": orchestrator,
 		},
 	})
 }

@@ -19,7 +19,9 @@ const policy = `
 internal/clock:
 internal/shortid:
 internal/diskfile:
+internal/hugepages:              internal/authority/zone
 internal/parking:
+internal/program:
 
 internal/dns/dnsname:
 internal/dns/rdata:             internal/dns/dnsname
@@ -94,10 +96,12 @@ internal/traffic/poolspec:      internal/cluster/state internal/dns/dnsname inte
 internal/traffic/sim:           internal/cluster/state internal/cluster/document internal/dns/dnsname internal/dns/rdata internal/traffic/...
 internal/traffic/override:      internal/cluster/state internal/traffic/pool
 internal/traffic/overrides:     internal/diskfile internal/cluster/state internal/traffic/override internal/traffic/pool
+internal/traffic/scale:         internal/traffic/health
+internal/traffic/fleet:         internal/program internal/diskfile internal/cluster/state internal/traffic/health internal/traffic/pool internal/traffic/roster internal/traffic/scale
 internal/traffic/wheel:
 internal/traffic/roster:        internal/dns/rdata internal/traffic/pool
 internal/traffic/discover:      internal/dns/... internal/diskfile internal/cluster/state internal/traffic/pool internal/traffic/roster
-internal/traffic/probe:         internal/dns/... internal/diskfile internal/traffic/health internal/traffic/pool internal/traffic/wheel
+internal/traffic/probe:         internal/dns/... internal/diskfile internal/program internal/traffic/health internal/traffic/pool internal/traffic/wheel
 
 internal/proxy/http1:
 internal/proxy/route:           internal/proxy/http1
@@ -105,7 +109,7 @@ internal/proxy/tlscert:         internal/diskfile
 internal/proxy/httpproxy:       internal/diskfile internal/proxy/http1 internal/proxy/route internal/traffic/balance internal/traffic/affinity internal/traffic/consistent internal/traffic/pool internal/traffic/health
 
 internal/cluster/document:      internal/dns/dnsname
-internal/cluster/state:         internal/cluster/document internal/dns/dnsname internal/dns/rdata internal/traffic/steer
+internal/cluster/state:         internal/cluster/document internal/dns/dnsname internal/dns/rdata internal/traffic/steer internal/traffic/scale
 internal/cluster/snapshot:      internal/diskfile
 internal/cluster/store:         internal/cluster/state internal/cluster/document
 
@@ -127,8 +131,8 @@ internal/admin/logfile:
 internal/admin/explain:         internal/dns/... internal/resolver/iterate internal/authority/steered internal/traffic/...
 internal/admin/telemetry:
 internal/admin/metrics:         internal/cluster/state internal/dns/dnswire internal/admin/telemetry internal/proxy/httpproxy internal/resolver/iterate internal/resolver/outbound internal/resolver/rrcache internal/serve/dnsserver internal/serve/ratelimit internal/traffic/...
-internal/admin/api:             internal/admin/explain internal/admin/telemetry
-internal/admin/trafficdesk:     internal/admin/api internal/cluster/document internal/cluster/state internal/traffic/...
+internal/admin/api:             internal/admin/explain internal/admin/telemetry internal/traffic/scale
+internal/admin/trafficdesk:     internal/admin/api internal/admin/explain internal/admin/metrics internal/admin/telemetry internal/proxy/httpproxy internal/cluster/document internal/cluster/state internal/traffic/...
 internal/admin/desk:            internal/dns/... internal/authority/... internal/admin/api internal/admin/config
 internal/admin/resolverdesk:    internal/dns/... internal/resolver/anchor internal/resolver/custody internal/resolver/iterate internal/resolver/rrcache internal/admin/api
 internal/admin/migrate:         internal/dns/dnsname internal/dns/rdata
@@ -163,7 +167,7 @@ var pure = []string{
 	"internal/authority/steered", "internal/authority/kasp", "internal/authority/skr", "internal/authority/bootstrap",
 	"internal/resolver/rrcache", "internal/resolver/cachefile", "internal/resolver/iterate", "internal/resolver/fairness", "internal/resolver/anchor", "internal/resolver/localroot", "internal/resolver/failures",
 	"internal/resolver/owncut", "internal/resolver/policy", "internal/resolver/localdata", "internal/resolver/dns64", "internal/resolver/rewrite",
-	"internal/traffic/health", "internal/traffic/outlier", "internal/traffic/checkspec", "internal/traffic/wheel", "internal/traffic/roster", "internal/traffic/poolspec", "internal/traffic/consistent", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/affinity", "internal/traffic/steer", "internal/traffic/sim", "internal/traffic/override", "internal/traffic/decisions",
+	"internal/traffic/health", "internal/traffic/outlier", "internal/traffic/scale", "internal/traffic/checkspec", "internal/traffic/wheel", "internal/traffic/roster", "internal/traffic/poolspec", "internal/traffic/consistent", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/affinity", "internal/traffic/steer", "internal/traffic/sim", "internal/traffic/override", "internal/traffic/decisions",
 	"internal/proxy/http1", "internal/proxy/route",
 	"internal/cluster/document", "internal/cluster/state",
 	"internal/shortid",

@@ -34,7 +34,7 @@ func (n *Node) buildAdmin(addr netip.AddrPort) error {
 		Explain: n.Explain, Objects: n.Objects, Apply: n.Apply, Delete: n.Delete,
 		Reload: func(context.Context) (api.Applied, error) { return n.reload() },
 		Zone:   calls, DNSSEC: zones.DNSSEC(), Versions: zones.Versions(),
-		Health: api.HealthCalls{History: n.newTrafficDesk().History}, Members: n.newTrafficDesk().Members(), Trust: resolvers.Trust(), Cache: resolvers.Cache(), Metrics: telemetry.Handler(n.samples),
+		Scale: api.ScaleCalls{Show: n.newTrafficDesk().Scale}, Health: api.HealthCalls{History: n.newTrafficDesk().History}, Members: n.newTrafficDesk().Members(), Trust: resolvers.Trust(), Cache: resolvers.Cache(), Metrics: telemetry.Handler(n.samples),
 	})}
 	return nil
 }

@@ -260,7 +260,7 @@ func (n *Node) onHealth(changes []probe.Change) {
 		}
 		now[c.Target] = c.Status // the last one counts
 	}
-	n.verdictsChanged.Store(true)
+	n.verdicts.Note()
 	current := n.current.Load()
 	if current == nil {
 		return // the first snapshot is about to be published, and will ask
@@ -269,6 +269,7 @@ func (n *Node) onHealth(changes []probe.Change) {
 		n.reportPool(p.Name(), p.View().AllDown)
 		n.reportMembers(p.View(), now)
 		n.exportAnswers(current, p.Name())
+		n.fleet.Wake(p.Name())
 	}
 }
 
@@ -282,7 +283,7 @@ func (n *Node) watchFiles(ctx context.Context, reload <-chan struct{}) {
 			return
 		case <-reload:
 		case <-tick.C:
-			n.saveVerdicts(n.data())
+			n.verdicts.Save()
 			n.followLogs()
 			n.guide.geo.Look()
 			n.mu.Lock()

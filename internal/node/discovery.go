@@ -23,8 +23,11 @@ func (n *Node) newDiscovery(keep string) *discover.Driver {
 	})
 }
 
-// found returns the members of a pool that were discovered.
-func (n *Node) found(p *state.Pool) []pool.MemberSpec { return n.discovery.Know(discover.SourcesOf(p)) }
+// found returns the members of a pool that were made or discovered. What is known of one
+// that was made goes before a list that has it, too.
+func (n *Node) found(p *state.Pool) []pool.MemberSpec {
+	return append(n.fleet.Know(p.Name), n.discovery.Know(discover.SourcesOf(p))...)
+}
 
 // followLists has the lists of a snapshot followed, and no others.
 func (n *Node) followLists(s *Snapshot) {

@@ -339,5 +339,6 @@ func (n *Node) explainURL(ctx context.Context, s *Snapshot, e *explain.Explanati
 	e.AddPick(explain.Request{
 		Pool: s.gateway.Pool(trace.Route), Ask: chosen.Ask, Keyed: chosen.Keyed, Affinity: chosen.Affinity, Named: chosen.Named, Usable: chosen.Usable,
 	}, n.evidence(e.At))
+	n.newTrafficDesk().ExplainScale(e, s.gateway.Pool(trace.Route).Name())
 	return nil
 }

@@ -4,11 +4,14 @@ import (
 	"pharos/internal/admin/api"
 	"pharos/internal/admin/trafficdesk"
 	"pharos/internal/cluster/state"
+	"pharos/internal/proxy/httpproxy"
+	"pharos/internal/traffic/fleet"
 	"pharos/internal/traffic/health"
 	"pharos/internal/traffic/pool"
 )
 
-// This file tells of what is the matter with members.
+// This file tells of what is the matter with members, and joins pools that scale to what
+// makes theirs. How they are shown is package trafficdesk's.
 
 // reportMembers sets or clears the problems of the members of a view that have changed.
 func (n *Node) reportMembers(v *pool.View, changed map[health.Target]health.Status) {
@@ -36,10 +39,30 @@ func (n *Node) newTrafficDesk() *trafficdesk.Desk {
 	return &trafficdesk.Desk{
 		Registry:  func() *pool.Registry { return n.current.Load().pools },
 		Resources: func() *state.Resources { return n.current.Load().State.Resources() },
-		Prober:    n.prober, Discovery: n.discovery, Overrides: n.overrides, Beside: n.passive.Evidence,
+		Prober:    n.prober, Discovery: n.discovery, Overrides: n.overrides, Beside: n.passive.Evidence, Fleet: n.fleet,
+		Table:    func() *httpproxy.Table { return n.current.Load().gateway },
 		Revision: func() uint64 { return n.current.Load().Revision },
 	}
 }
 
 // Pools returns the pools as they are now.
 func (n *Node) Pools() []api.Pool { return n.newTrafficDesk().Pools() }
+
+// newFleet returns what makes members. It makes none before followScaling.
+func (n *Node) newFleet(folder string) *fleet.Driver {
+	look := func(pool string) ([]fleet.Seen, int) { return n.newTrafficDesk().Look(pool, n.gateway.Elapsed()) }
+	return fleet.New(fleet.Config{Look: look, OnChange: n.onScaled, Folder: folder, Log: n.log})
+}
+
+// followScaling has the pools of a snapshot scale, and no others.
+func (n *Node) followScaling(s *Snapshot) {
+	n.problems.keep(scaleFailed, n.fleet.Follow(s.State.Resources()))
+}
+
+// onScaled takes over that members of a pool were made or have ended, or cannot be made.
+func (n *Node) onScaled(pool string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.problem(scaleFailed, pool, n.fleet.Trouble(pool))
+	n.remake(n.current.Load(), pool)
+}

@@ -22,6 +22,7 @@ func (n *Node) samples(emit func(telemetry.Sample)) {
 	metrics.Health(n.prober.Counters(), now.pools.Pools(), emit)
 	metrics.Steering(now.pools.Pools(), n.past.decided.Stats(), emit)
 	metrics.Overrides(n.overrides.All(), emit)
+	n.newTrafficDesk().SampleScale(emit)
 	n.sampleLinks(emit)
 	n.sampleReports(emit)
 	n.sampleLive(emit)

@@ -58,6 +58,7 @@ import (
 	"pharos/internal/serve/outgoing"
 	"pharos/internal/serve/updates"
 	"pharos/internal/traffic/discover"
+	"pharos/internal/traffic/fleet"
 	"pharos/internal/traffic/overrides"
 	"pharos/internal/traffic/probe"
 )
@@ -83,6 +84,7 @@ type Options struct {
 type watching struct {
 	prober    *probe.Prober
 	discovery *discover.Driver
+	fleet     *fleet.Driver
 	overrides *overrides.Driver
 	past      past
 }
@@ -128,8 +130,8 @@ type Node struct {
 	problems problemList
 	applied  revisions
 
-	verdictsChanged atomic.Bool // since they were last saved
-	stopping        atomic.Bool
+	verdicts *probe.Keeper
+	stopping atomic.Bool
 
 	// mu makes changes follow each other: load, compile, save, swap. Nothing on the
 	// way of a query or a request takes it.
@@ -175,12 +177,13 @@ func (n *Node) build(cfg *config.Config, o Options) error {
 	n.prober = probe.New(probe.Config{OnChange: n.onHealth})
 	n.passive = n.newPassive()
 	n.discovery = n.newDiscovery(filepath.Join(cfg.Data, "discovered.json"))
+	n.fleet = n.newFleet(filepath.Join(cfg.Data, "members"))
 	n.overrides = n.newOverrides(cfg.Data)
 	var err error
 	if n.past, err = newPast(cfg.Steering.Decisions); err != nil {
 		return err
 	}
-	n.restoreVerdicts(cfg.Data)
+	n.verdicts = probe.NewKeeper(n.prober, filepath.Join(cfg.Data, "health.json"), n.log)
 	n.images = masterfile.NewImages(filepath.Join(cfg.Data, "images"), n.log)
 	n.images.ReadWith(o.Reader...)
 	n.buildTransfers(cfg)
@@ -376,7 +379,7 @@ func (n *Node) stop() error {
 	n.closeViews((*viewParts).closeTransfers) // their resolvers end after the listeners, in release
 	listeners.Wait()
 	n.keeping.close()
-	n.saveVerdicts(n.data())
+	n.verdicts.Save()
 	n.release() // with the caches, which are saved now that nobody asks any more
 	return errors.Join(errs...)
 }
@@ -385,6 +388,9 @@ func (n *Node) stop() error {
 func (n *Node) release() {
 	if n.images != nil {
 		n.images.Close()
+	}
+	if n.fleet != nil {
+		n.fleet.Close()
 	}
 	if n.discovery != nil {
 		n.discovery.Close()

@@ -24,6 +24,7 @@ const (
 	versionsLost       code = "versions-lost"       // what is on disk of a zone's versions cannot all be read
 	poolAllDown        code = "pool-all-down"       // no member is healthy, so all are used
 	discoveryFailed    code = "discovery-failed"    // a list of members is not read, so the last good one stays
+	scaleFailed        code = "scale-failed"        // a pool cannot get the members that it should have
 	memberWarning      code = "member-warning"      // a member is well, or cannot be asked, but somebody should look
 	storeLost          code = "store-lost"          // what is changed at run time cannot be read or written
 	objectUnused       code = "object-unused"       // an applied object clashes with the file

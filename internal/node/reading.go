@@ -1,6 +1,7 @@
 package node
 
 import (
+	"pharos/internal/hugepages"
 	"runtime"
 
 	"pharos/internal/admin/config"
@@ -59,7 +60,7 @@ func readZones(cfg *config.Config, prev *Snapshot, images *masterfile.Images, te
 		all.loaded[view] = list(zones, prev)
 		for _, l := range all.loaded[view] {
 			if l != nil && prev != nil {
-				spread(l.Zone)
+				hugepages.Spread(l.Zone)
 			}
 		}
 		if prev != nil && cfg.IsOfOneText(prev.Config) {

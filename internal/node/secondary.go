@@ -65,6 +65,7 @@ func (n *Node) follow(prev, next *Snapshot) {
 	n.forgetViews(next)
 	n.startKeepers()
 	n.followLists(next)
+	n.followScaling(next)
 }
 
 // viewOf returns the snapshot of a view, or nil. s may be nil.

@@ -9,6 +9,7 @@ import (
 
 	"pharos/internal/admin/config"
 	"pharos/internal/admin/settings"
+	"pharos/internal/admin/trafficdesk"
 	"pharos/internal/authority/aliases"
 	"pharos/internal/authority/byname"
 	"pharos/internal/authority/designated"
@@ -31,6 +32,7 @@ import (
 	"pharos/internal/resolver/rulebook"
 	"pharos/internal/serve/admission"
 	"pharos/internal/traffic/affinity"
+	"pharos/internal/traffic/fleet"
 	"pharos/internal/traffic/health"
 	"pharos/internal/traffic/pool"
 	"pharos/internal/traffic/poolspec"
@@ -87,7 +89,8 @@ type apex struct {
 type before struct {
 	prev   *Snapshot
 	status func(health.Target) health.Status
-	found  func(*state.Pool) []pool.MemberSpec // members that were discovered; nil: none
+	found  func(*state.Pool) []pool.MemberSpec // members that were made or discovered; nil: none
+	fleet  *fleet.Driver                       // nil while nothing is carried
 	said   func(pool.Spec) pool.Spec           // what operators say of members; nil: nothing
 	kept   keepers
 	stages []stage
@@ -152,6 +155,7 @@ func compile(cfg *config.Config, st *state.State, from before) (*Snapshot, error
 	if s.gateway, err = compileRoutes(resources.Routes, s.pools, poolspec.Affinities(resources.Pools, from.secret), prev); err != nil {
 		return nil, err
 	}
+	s.gateway.Hold(trafficdesk.Holding(resources.Pools, from.fleet), prev.table())
 	steered := from.steers(resources.Steer)
 	s.steered = from.guide.table(steered, s.pools)
 	if s.keys, err = compileKeys(cfg.Keys); err != nil {
@@ -186,12 +190,16 @@ func compileRoutes(routes []state.Route, pools *pool.Registry, affinities map[st
 	for i, r := range routes {
 		rules[i] = route.Rule{Host: r.Host, Path: r.Path, Pool: r.Pool}
 	}
-	var before *httpproxy.Table
-	if prev != nil {
-		before = prev.gateway
-	}
-	table, errs := httpproxy.NewTable(rules, pools.Pools(), affinities, before)
+	table, errs := httpproxy.NewTable(rules, pools.Pools(), affinities, prev.table())
 	return table, errors.Join(errs...)
+}
+
+// table returns what the gateway goes by; nil if there is no snapshot.
+func (s *Snapshot) table() *httpproxy.Table {
+	if s == nil {
+		return nil
+	}
+	return s.gateway
 }
 
 // compileZones makes the zones whose files or steered names have changed, and takes over

@@ -71,6 +71,7 @@ const edgeYAML = `pools:
   - name: web
     policy: roundRobin
     check: {type: http, path: /health, interval: %s, timeout: 100ms, rise: 2, fall: 2}
+    passive: {ejection: 500ms} # 10s by default, which is long for a tour
     members:
 %ssteer:
   - {name: app.shop.example, pool: web, ttl: 1s}

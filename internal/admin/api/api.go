@@ -10,6 +10,7 @@
 //	GET    /api/pools/NAME       Pool
 //	GET    /api/overrides        []Override: what operators say of members at run time
 //	POST   /api/overrides        an OverrideRequest: Overridden
+//	GET    /api/pools/NAME/scale  ?limit=: Scale, its last decisions first
 //	GET    /api/health/history   ?about=&limit=: []HealthEvent, the newest first
 //	GET    /api/zones            []Zone
 //	GET    /api/zones/NAME/check      ZoneCheck: which serials other servers have
@@ -77,6 +78,7 @@ type Calls struct {
 	Trust   TrustCalls
 	Cache   CacheCalls
 	Health  HealthCalls
+	Scale   ScaleCalls
 	Members MemberCalls
 	Explain func(context.Context, ExplainRequest) (*explain.Explanation, error)
 	Objects func(ctx context.Context, kind string) ([]Object, error)
@@ -321,6 +323,7 @@ func Handler(calls Calls) http.Handler {
 	calls.Trust.routes(mux)
 	calls.Cache.routes(mux)
 	calls.Health.routes(mux)
+	calls.Scale.routes(mux)
 	calls.Members.routes(mux)
 	mux.HandleFunc("GET /api/explain", reply(calls.explain))
 	mux.HandleFunc("GET /api/objects", reply(func(r *http.Request) (any, error) {

@@ -40,7 +40,7 @@ type Programs struct {
 	// Rules returns what the gate holds the first version of a zone to, and how much of its
 	// file is read, by a configuration, or, without one, if nothing is said of it.
 	Rules func(config string, zone dnsname.Name) (gate.Rules, masterfile.Limits, error)
-	Lab   func(ctx context.Context, once bool, out io.Writer) error
+	Lab   Lab
 	// Resolver returns a resolver as the node of a configuration has it; the caller ends it.
 	Resolver func(config string) (*outbound.Driver, error)
 	// ExportKey returns a private key of a zone, in the form pem or bind.
@@ -88,6 +88,7 @@ carried to them. It is an authoritative DNS server, a recursive resolver and an
 HTTP gateway that share one view of which server is alive, and it can explain
 every decision.`,
 		Example: `  pharos lab                              # an internet in one process, with a tour
+  pharos lab --list                       # the other tours
   pharos serve -c pharos.yaml             # run a node
   pharos check -c pharos.yaml             # look for mistakes before that
   pharos query www.example.com --trace    # every step of a lookup, from the root
@@ -160,23 +161,6 @@ is written. The exit code is 0 when a node would start with it.`,
 	}
 	config := configFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error { return p.Check(*config, c.OutOrStdout()) }
-	return c
-}
-
-func newLab(p Programs) *cobra.Command {
-	c := &cobra.Command{
-		Use:   "lab",
-		Short: "Start an internet in one process and take a tour of it",
-		Long: `Start root, TLD and authoritative servers, a resolver, a gateway and three origin
-servers in one process, on loopback addresses and free ports, and show them at
-work: one lookup step by step, a page fetched through the gateway, a server lost
-under load and brought back, and the explanation of an answer. Then stay up to be
-tried, until Ctrl-C.`,
-		Example: "  pharos lab\n  pharos lab --once    # end after the tour; exit code 0 if all went well",
-		Args:    noArgs,
-	}
-	once := c.Flags().Bool("once", false, "end after the tour")
-	c.RunE = func(c *cobra.Command, _ []string) error { return p.Lab(c.Context(), *once, c.OutOrStdout()) }
 	return c
 }
 

@@ -20,7 +20,7 @@ func newPool() *cobra.Command {
 		Example: "  pharos pool list\n  pharos pool show web\n  pharos pool drain web a --wait\n  pharos pool resume web a",
 		Args:    knownCommand, RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newPoolList("list"), newPoolShow(), newPoolDrain(), newPoolDisable(), newPoolResume(), newPoolWeight())
+	c.AddCommand(newPoolList("list"), newPoolShow(), newPoolScale(), newPoolDrain(), newPoolDisable(), newPoolResume(), newPoolWeight())
 	return c
 }
 

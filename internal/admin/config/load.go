@@ -168,6 +168,9 @@ func (c *Config) resolvePaths(folder string) {
 	for i := range c.Keys {
 		paths = append(paths, &c.Keys[i].SecretFile)
 	}
+	for i := range c.Pools {
+		paths = append(paths, c.Pools[i].Paths()...)
+	}
 	for _, p := range paths {
 		isWord := p == &c.Gateway.AccessLog && (*p == "off" || *p == "stdout")
 		if *p != "" && !isWord && !filepath.IsAbs(*p) {

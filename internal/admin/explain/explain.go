@@ -36,6 +36,7 @@ const (
 	Route     Stage = "route"     // where does the request go?
 	Pool      Stage = "pool"      // who can serve it?
 	Pick      Stage = "pick"      // who serves it?
+	Scale     Stage = "scale"     // why are there so many members?
 )
 
 // Step is one step of a decision.

@@ -17,7 +17,9 @@ import (
 	"pharos/internal/admin/api"
 	"pharos/internal/clock"
 	"pharos/internal/cluster/state"
+	"pharos/internal/proxy/httpproxy"
 	"pharos/internal/traffic/discover"
+	"pharos/internal/traffic/fleet"
 	"pharos/internal/traffic/health"
 	"pharos/internal/traffic/overrides"
 	"pharos/internal/traffic/pool"
@@ -33,6 +35,8 @@ type Desk struct {
 	Overrides *overrides.Driver
 	Revision  func() uint64                            // of the snapshot that answers
 	Beside    func(pool string, m *pool.Member) string // how a member did beside its peers; nil: nobody looks
+	Fleet     *fleet.Driver
+	Table     func() *httpproxy.Table // of the gateway
 }
 
 func (d *Desk) beside(pool string, m *pool.Member) string {
@@ -75,6 +79,11 @@ func (d *Desk) show(p *pool.Pool) api.Pool {
 	v := p.View()
 	out := api.Pool{Name: v.Name, Policy: v.Policy.String(), AllDown: v.AllDown, Revision: v.Revision, Members: []api.Member{}}
 	from := d.originsOf(p.Name(), &out)
+	if s := d.Fleet.Status(p.Name(), 0); s != nil {
+		for _, m := range s.Members {
+			from[m.Address] = s.Driver
+		}
+	}
 	for i, m := range v.Members {
 		status := d.Prober.Status(m.Target)
 		out.Check = m.Target.Check.String()

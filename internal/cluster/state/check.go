@@ -61,6 +61,7 @@ func (r *Resources) CheckPart(report Report) {
 }
 
 func (r *Resources) checkPools(report Report) {
+	r.checkPorts(report)
 	pools := map[string]int{}
 	for i := range r.Pools {
 		p, at := &r.Pools[i], fmt.Sprintf("pools[%d]", i)
@@ -130,8 +131,9 @@ func (p *Pool) check(at string, report Report) {
 	p.Check.check(at+"check.", report)
 	p.checkPicking(at, report)
 	p.checkPassive(at, report)
-	if len(p.Members) == 0 && len(p.Discover) == 0 && p.Name != "" { // without a name it is no pool at all
-		report(at+"members", "the pool has no members", "name them, or a list of them under discover")
+	p.Scale.check(at+"scale.", &p.Check, report)
+	if len(p.Members) == 0 && len(p.Discover) == 0 && !p.Scale.On() && p.Name != "" { // without a name it is no pool at all
+		report(at+"members", "the pool has no members", "name them, or a list of them under discover, or what makes them under scale")
 	}
 	for i := range p.Discover {
 		p.Discover[i].check(fmt.Sprintf("%sdiscover[%d].", at, i), report)

@@ -109,6 +109,7 @@ func DecodeObject(file string, k Kind, root *document.Node) (Resource, *document
 	if p, ok := r.(*Pool); ok {
 		p.check("", report)
 		p.Check.checkApplied("check.", report)
+		p.Scale.checkApplied("scale.", report)
 		for i := range p.Discover {
 			p.Discover[i].checkApplied(fmt.Sprintf("discover[%d].", i), report)
 		}

@@ -83,6 +83,18 @@ type Pool struct {
 	Members []Member `json:"members" max:"4096" example:"[{name: a, address: \"192.0.2.10:8080\"}]"`
 	// Discover are lists of servers that others keep; those on them are members, too.
 	Discover []Discovery `json:"discover,omitzero" max:"8" example:"[{type: srv, name: _http._tcp.example.com}]"`
+	// Scale has the pool get more members when they have much to do, and fewer when they do not.
+	Scale Scaling `json:"scale,omitzero"`
+}
+
+// Paths returns the names of files that p has, to be made absolute. Programs are named
+// by their absolute paths.
+func (p *Pool) Paths() []*string {
+	paths := []*string{&p.Check.TLS.CA, &p.Scale.Process.Folder, &p.Scale.Webhook.CA, &p.Scale.Webhook.SecretFile}
+	for i := range p.Discover {
+		paths = append(paths, &p.Discover[i].File, &p.Discover[i].CA)
+	}
+	return paths
 }
 
 // Member is one server of a pool.

@@ -28,12 +28,14 @@ type choice struct {
 	took    time.Duration // from when it was turned to, to the head of its final response
 	noted   time.Duration // when its load was told something last
 	counted int64         // octets of content that it was told of
+	held    time.Duration // how long the request waited for a first member
 }
 
 // begin makes ready to choose members for x.
 func (h *choice) begin(c *client, x *exchange) {
-	h.view, h.load, h.affinity = x.pool.View(), x.pool.Load(), x.table.affinities[x.route.Index]
+	h.view, h.load = x.pool.View(), x.pool.Load()
 	h.ask = balance.Ask{Lane: c.lane, Now: x.began.Sub(c.server.began)}
+	h.affinity = x.table.affinityOf(x.route.Index, h.view)
 	h.named, h.chosen, h.isKnown = -1, -1, false
 	if h.view.Policy == pool.Hash {
 		h.ask.Key = c.keyOrAddress(x, &h.view.Spec().Hash.Key)

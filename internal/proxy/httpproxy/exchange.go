@@ -77,7 +77,7 @@ func (x *exchange) reset() {
 	x.path, x.table, x.route, x.pool, x.counters, x.member = nil, nil, nil, nil, nil, nil
 	x.upload, x.upgrade, x.sending = nil, nil, http1.NoContent
 	x.status, x.started, x.tries, x.received, x.sent, x.reason = 0, false, 0, 0, 0, ""
-	x.choice.counted, x.doubt = 0, doubt{}
+	x.choice.counted, x.choice.held, x.doubt = 0, 0, doubt{}
 	x.backAt, x.backTo = 0, 0
 }
 

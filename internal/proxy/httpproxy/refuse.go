@@ -20,6 +20,7 @@ type refusal struct {
 	fault  health.Outcome // of the origin server; Answered: it is not at fault
 	doubt  bool           // it may be the request's: another member is asked
 	stale  bool           // a kept connection was dead: the same member may be asked anew
+	after  int            // seconds after which the client may try again; 0: nothing is said
 }
 
 func (r refusal) isSet() bool { return r.kind != "" }
@@ -70,6 +71,9 @@ func appendRefusal(b []byte, x *exchange, r refusal, keep bool) []byte {
 	b = append(b, "; details="...)
 	b = strconv.AppendQuote(b, r.text)
 	b = append(b, "\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n"...)
+	if r.after > 0 { // RFC 9110 §10.2.3
+		b = append(strconv.AppendInt(append(b, "Retry-After: "...), int64(r.after), 10), '\r', '\n')
+	}
 	if len(x.id) > 0 {
 		b = append(append(append(b, "X-Request-Id: "...), x.id...), '\r', '\n')
 	}

@@ -191,8 +191,12 @@ func (c *client) askMembers(x *exchange) (keep bool, r refusal) {
 	for {
 		m := h.next(x.tries)
 		if m < 0 && x.tries == 0 {
-			x.counters.NoMember.Add(1)
-			return false, refusal{status: 503, kind: "destination_unavailable", text: "no member of the pool takes requests"}
+			if r = c.awaitMember(x); r.isSet() {
+				x.counters.NoMember.Add(1)
+				return false, r
+			}
+			h.begin(c, x)
+			continue
 		}
 		if m < 0 {
 			return false, r
@@ -212,7 +216,7 @@ func (c *client) askMembers(x *exchange) (keep bool, r refusal) {
 		if r.doubt {
 			continue
 		}
-		if !r.retry || x.tries == c.server.limits.Tries || time.Since(x.began) > c.server.limits.RetryWithin {
+		if !r.retry || x.tries == c.server.limits.Tries || time.Since(x.began)-x.choice.held > c.server.limits.RetryWithin {
 			return keep, r
 		}
 	}
@@ -220,7 +224,7 @@ func (c *client) askMembers(x *exchange) (keep bool, r refusal) {
 
 // askMember sends the request to one member and passes its response on.
 func (c *client) askMember(x *exchange, m *pool.Member) (keep bool, r refusal) {
-	if x.asked = x.began; x.tries > 1 {
+	if x.asked = x.began; x.tries > 1 || x.choice.held > 0 {
 		x.asked = time.Now()
 	}
 	if c.evicted.Load() != nil {

@@ -102,13 +102,15 @@ type Server struct {
 	clients   map[*client]struct{}
 	listeners map[net.Listener]struct{}
 	empty     chan struct{} // closed when draining and the last client is gone
+
+	closing chan struct{} // closed when Shutdown begins
 }
 
 // New returns a Server that is ready for Serve.
 func New(cfg Config) *Server {
 	s := &Server{
 		cfg: cfg, limits: cfg.Limits.withDefaults(), began: time.Now(), dial: cfg.Dial, log: cfg.Log,
-		stop: make(chan struct{}), empty: make(chan struct{}),
+		stop: make(chan struct{}), empty: make(chan struct{}), closing: make(chan struct{}),
 		clients: make(map[*client]struct{}), listeners: make(map[net.Listener]struct{}),
 	}
 	s.http = s.limits.HTTP
@@ -235,6 +237,9 @@ func (s *Server) dropListener(l net.Listener) {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	first := s.draining.CompareAndSwap(false, true)
+	if first {
+		close(s.closing)
+	}
 	for l := range s.listeners {
 		l.Close()
 	}

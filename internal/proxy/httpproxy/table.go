@@ -1,6 +1,8 @@
 package httpproxy
 
 import (
+	"sync/atomic"
+
 	"pharos/internal/proxy/route"
 	"pharos/internal/traffic/affinity"
 	"pharos/internal/traffic/pool"
@@ -13,7 +15,8 @@ type Table struct {
 	pools    []*pool.Pool // by route.Route.Index
 	counters []*PoolCounters
 
-	affinities []*affinity.Affinity // nil: the pool has none
+	affinities []atomic.Pointer[affinity.Affinity] // nil: the pool has none
+	holds      []*hold                             // nil: requests are not held
 }
 
 // NewTable compiles rules over pools. All errors are returned, and the table
@@ -26,11 +29,11 @@ func NewTable(rules []route.Rule, pools []*pool.Pool, affinities map[string]affi
 		names[i] = p.Name()
 	}
 	routes, errs := route.Compile(rules, names)
-	t := &Table{routes: routes, pools: pools, counters: make([]*PoolCounters, len(pools)), affinities: make([]*affinity.Affinity, len(pools))}
+	t := &Table{routes: routes, pools: pools, counters: make([]*PoolCounters, len(pools)), affinities: make([]atomic.Pointer[affinity.Affinity], len(pools)), holds: make([]*hold, len(pools))}
 	kept, known := map[string]*PoolCounters{}, map[string]*affinity.Affinity{}
 	if prev != nil {
 		for i, p := range prev.pools {
-			kept[p.Name()], known[p.Name()] = prev.counters[i], prev.affinities[i]
+			kept[p.Name()], known[p.Name()] = prev.counters[i], prev.affinities[i].Load()
 		}
 	}
 	for i, name := range names {
@@ -38,22 +41,28 @@ func NewTable(rules []route.Rule, pools []*pool.Pool, affinities map[string]affi
 			t.counters[i] = &PoolCounters{Name: name}
 		}
 		if spec, has := affinities[name]; has {
-			t.affinities[i] = affinity.New(name, memberNames(pools[i]), spec, known[name])
+			t.affinities[i].Store(affinity.For(pools[i].View(), spec, known[name]))
 		}
 	}
 	return t, errs
 }
 
-func memberNames(p *pool.Pool) []string {
-	var names []string
-	for _, m := range p.View().Members {
-		names = append(names, m.Name)
-	}
-	return names
+// Affinity returns that of the pool that r leads to; nil if it has none.
+func (t *Table) Affinity(r *route.Route) *affinity.Affinity {
+	return t.affinityOf(r.Index, t.pools[r.Index].View())
 }
 
-// Affinity returns that of the pool that r leads to; nil if it has none.
-func (t *Table) Affinity(r *route.Route) *affinity.Affinity { return t.affinities[r.Index] }
+// affinityOf returns the affinity of a pool for the members of its view, which come and
+// go. Two that make it anew at once make the same; what is remembered they share.
+func (t *Table) affinityOf(i int, v *pool.View) *affinity.Affinity {
+	a := t.affinities[i].Load()
+	if a == nil || a.Fits(v) {
+		return a
+	}
+	a = affinity.For(v, *a.Spec(), a)
+	t.affinities[i].Store(a)
+	return a
+}
 
 // Routes returns the compiled routes.
 func (t *Table) Routes() *route.Table { return t.routes }

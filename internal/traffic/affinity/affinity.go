@@ -68,7 +68,25 @@ type Affinity struct {
 	values  []string         // of the cookie, by number of the member
 	after   string           // what stands in Set-Cookie after the value
 	table   *table           // nil: nothing is remembered
+	of      *pool.Spec       // whose members these are; nil: not known
 }
+
+// For returns the Affinity of a pool for the members of a view, as New does.
+func For(v *pool.View, spec Spec, prev *Affinity) *Affinity {
+	names := make([]string, len(v.Members))
+	for i := range v.Members {
+		names[i] = v.Members[i].Name
+	}
+	a := New(v.Name, names, spec, prev)
+	if a != nil {
+		a.of = v.Spec()
+	}
+	return a
+}
+
+// Fits reports whether the members of a view are those that a was made for: they are
+// called by their numbers. Members come and go by discovery.
+func (a *Affinity) Fits(v *pool.View) bool { return a.of == v.Spec() }
 
 // New returns the Affinity of a pool whose members are called names, in the order of
 // its views; nil if spec wants none. What prev remembers is taken over.

@@ -30,7 +30,33 @@ type Load struct {
 	// Opinions is how many requests are on a second member now, since the first one has
 	// answered with an error.
 	Opinions atomic.Int64
-	_        [cacheLine - 16]byte
+	changed  atomic.Pointer[chan struct{}] // closed with the next view; nil: nobody waits
+	_        [cacheLine - 24]byte
+}
+
+// Changed returns a channel that is closed with the next view of the pool, also of one
+// that a reload makes. Who waits for something in a view asks for the channel first, and
+// then looks.
+func (l *Load) Changed() <-chan struct{} {
+	fresh := make(chan struct{})
+	for {
+		if c := l.changed.Load(); c != nil {
+			return *c
+		}
+		if l.changed.CompareAndSwap(nil, &fresh) {
+			return fresh
+		}
+	}
+}
+
+// stir wakes who waits for another view.
+func (l *Load) stir() {
+	if l.changed.Load() == nil {
+		return
+	}
+	if c := l.changed.Swap(nil); c != nil {
+		close(*c)
+	}
 }
 
 type lane struct {
@@ -116,11 +142,19 @@ type MemberLoad struct {
 	parting atomic.Int64         // when it was first seen draining; 0: it is not
 	suspect atomic.Bool          // the last result of traffic was a failure
 	good    atomic.Uint32        // the tick in which the last good answer came
-	_       [cacheLine - 48]byte
+	served  atomic.Uint64        // responses
+	spent   atomic.Int64         // nanoseconds until their heads, in all
+	_       [cacheLine - 64]byte
 
 	// Gauge counts outcomes and response times, for who looks at them beside those of
 	// other members.
 	Gauge outlier.Gauge
+}
+
+// Work returns how many responses the member has given, and how long it took until their
+// heads, in all.
+func (l *MemberLoad) Work() (served uint64, spent time.Duration) {
+	return l.served.Load(), time.Duration(l.spent.Load())
 }
 
 // Note takes in how a request or connection went, at now, and reports whether the
@@ -153,6 +187,8 @@ func (l *MemberLoad) Note(o health.Outcome, now, took time.Duration) (tell bool)
 // Observe notes how long a response took: until its head, so that what a client is
 // slow to take does not count. It is to be followed by End.
 func (l *MemberLoad) Observe(now, took time.Duration) {
+	l.served.Add(1)
+	l.spent.Add(int64(took))
 	tick, sample := tickOf(now), float32(max(took, 1))
 	for {
 		old := l.latency.Load()

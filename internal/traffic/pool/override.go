@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -55,6 +56,9 @@ type Override struct {
 type Configured struct {
 	Weight int  `json:"weight"`
 	Drain  bool `json:"drain,omitempty"`
+	// Why says why it drains when that is nothing an operator can go over: it is just
+	// being started or stopped. Empty: the configuration or a list has it drained.
+	Why string `json:"why,omitempty"`
 }
 
 // drainedByConfiguration is the cause of a state.
@@ -64,12 +68,12 @@ const drainedByConfiguration = "drained in the configuration"
 // says is part of that state: an operator's "ready" goes over a configuration, not over the
 // server itself, which knows why.
 func (m *Member) isHeld() bool {
-	return m.Override.State.Stops() || m.Configured.Drain && m.Override.State != Ready
+	return m.Override.State.Stops() || m.Configured.Drain && (m.Override.State != Ready || m.Configured.Why != "")
 }
 
 // hold drains m, with the time and the cause of that.
 func (m *Member) hold() {
-	m.State, m.Since, m.Cause = health.Draining, time.Time{}, drainedByConfiguration
+	m.State, m.Since, m.Cause = health.Draining, time.Time{}, cmp.Or(m.Configured.Why, drainedByConfiguration)
 	if m.Override.State.Stops() {
 		m.Since, m.Cause = m.Override.Since, m.Override.Cause
 	}

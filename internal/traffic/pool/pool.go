@@ -181,8 +181,9 @@ func (k Key) String() string {
 type MemberSpec struct {
 	Name    string // "": the address
 	Address netip.AddrPort
-	Weight  int  // 0 stands for 1; at most MaxWeight
-	Drain   bool // takes nothing new, whatever its state
+	Weight  int    // 0 stands for 1; at most MaxWeight
+	Drain   bool   // takes nothing new, whatever its state
+	Why     string // why it drains, if no operator can have it used; empty: as configured
 
 	Tier      int   // rank for failover: 0 first; at most MaxTier
 	Capacity  int   // requests or connections at once; 0: no bound
@@ -353,6 +354,7 @@ func (p *Pool) Publish(v *View) {
 		v.Levels[i].settle()
 	}
 	p.view.Store(v)
+	p.load.stir()
 }
 
 // Load returns the counters of p, which outlive views and reloads.

@@ -144,7 +144,7 @@ func compileMember(spec Spec, m MemberSpec, status func(health.Target) health.St
 	weight := max(m.Weight, 1)
 	out := Member{
 		Name: m.name(), Address: target.Address, Weight: cmp.Or(m.Override.Weight, weight), Target: target,
-		Override: m.Override, Configured: Configured{weight, m.Drain},
+		Override: m.Override, Configured: Configured{weight, m.Drain, m.Why},
 		Tier: m.Tier, Capacity: m.Capacity, limit: m.Capacity, Bandwidth: m.Bandwidth, Place: m.Place, Host: m.Host,
 	}
 	out.id = consistent.ID(out.Name)

@@ -30,6 +30,9 @@ func Of(pools []state.Pool, here state.Place) []pool.Spec {
 			Name: p.Name, Check: checkspec.Of(p.Check), Agent: agentOf(p.Agent), Passive: passiveOf(p.Passive), Behind: p.DependsOn, SlowStart: time.Duration(p.SlowStart), Here: PlaceOf(here),
 			Hash: pool.HashSpec{Bound: p.Hash.Bound, Key: pool.Key{Name: p.Hash.Name, Bits4: p.Hash.Bits4, Bits6: p.Hash.Bits6}},
 		}
+		if p.Scale.Driver == "process" { // members are new ones, mostly
+			spec.Check.Params.Grace = max(spec.Check.Params.Grace, p.Scale.Process.Start.Std())
+		}
 		err := errors.Join(spec.Policy.UnmarshalText([]byte(p.Policy)), spec.Local.UnmarshalText([]byte(p.LocalFirst)),
 			spec.Hash.By.UnmarshalText([]byte(p.Hash.By)), spec.Hash.Key.Of.UnmarshalText([]byte(p.Hash.Key)))
 		if err != nil {

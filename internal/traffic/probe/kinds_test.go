@@ -32,6 +32,7 @@ import (
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
+	"pharos/internal/program"
 	"pharos/internal/traffic/health"
 )
 
@@ -511,7 +512,7 @@ func TestCommand(t *testing.T) {
 		t.Errorf("environment: %+v", got)
 	}
 	terms = runs("/usr/bin/env")
-	if got := askReal(t, "127.0.0.1:80", health.Command, terms); !strings.HasPrefix(got.cause, "PATH="+commandPath[:20]) {
+	if got := askReal(t, "127.0.0.1:80", health.Command, terms); !strings.HasPrefix(got.cause, "PATH="+program.Path[:20]) {
 		t.Errorf("environment: %+v", got)
 	}
 	if got := askReal(t, "127.0.0.1:80", health.Command, runs("/bin/sh", "-c", "test -z \"$PHAROS_SECRET\" && env | grep -c .")); got.verdict != good {

@@ -248,6 +248,21 @@ func TestWhenDown(t *testing.T) {
 	}
 }
 
+// A pool that scales may have no members for now: the fallback is answered, mostly the
+// gateway, which holds requests until there is one.
+func TestNoMembers(t *testing.T) {
+	gateway := []netip.Addr{netip.MustParseAddr("203.0.113.9")}
+	for _, c := range []struct {
+		down Down
+		want string
+	}{{ServeFallback, "203.0.113.9"}, {ServeAll, ""}, {ServeNothing, ""}} {
+		in := inputOf(Spec{WhenDown: c.down, Addresses: gateway}, viewOfSpecs(pool.RoundRobin, nil), rdata.TypeA, client)
+		if got := pick(Decide(in, nil), 0, client); got != c.want {
+			t.Errorf("%v: got %q, want %q", c.down, got, c.want)
+		}
+	}
+}
+
 // TestLatency: by what was measured, and else by distance; of whom nothing is known stays.
 func TestLatency(t *testing.T) {
 	v := world()

@@ -91,7 +91,7 @@ func (d *decision) choose() {
 
 // isEmptyByHealth reports whether f is to look at an empty list: filter up does, for what
 // there is to do when nobody can serve.
-func (d *decision) isEmptyByHealth(f *Filter) bool { return f.Kind == Up && len(d.view.Members) > 0 }
+func (d *decision) isEmptyByHealth(f *Filter) bool { return f.Kind == Up }
 
 // family keeps those that have an answer of the type.
 func (d *decision) family() {
@@ -151,15 +151,16 @@ func (d *decision) has(is func(*pool.Member) bool) bool {
 }
 
 // up keeps the members that can serve: those that are Up, else those that were not probed
-// yet. If all are down, or drained while there is a fallback, it does what the Spec says;
-// it reports whether that was to run the whole chain over the fallback.
+// yet. If all are down, or drained while there is a fallback, or the pool has no members
+// now (it may scale from zero), it does what the Spec says; it reports whether that was to
+// run the whole chain over the fallback.
 func (d *decision) up(f *Filter) (other bool) {
 	wanted := make(map[int32]bool, len(d.kept))
 	for _, i := range d.kept {
 		wanted[i] = true
 	}
 	d.tier = pool.TierOf(d.view.Members, func(i int) bool { return wanted[int32(i)] })
-	some := len(d.kept) > 0
+	some := len(d.kept) > 0 || len(d.view.Members) == 0
 	d.narrow(f.String(), "served: "+d.tier.String(), func(m *pool.Member) string { return d.tier.Excludes(m.State) })
 	d.allDown = d.tier == pool.Everybody
 	if !some || d.tier == pool.UpOnly || d.tier == pool.UnknownOnly || d.fallback {

@@ -1,4 +1,4 @@
-package node
+package hugepages
 
 import (
 	"unsafe"
@@ -9,11 +9,11 @@ import (
 // hugePage is what one entry of a processor's table of pages covers at best.
 const hugePage = 2 << 20
 
-// makeHuge asks the system to put memory that is in use into huge pages, so that
+// collapse asks the system to put memory that is in use into huge pages, so that
 // random reads in it (a zone's table, its arena) wait less for the table of pages. It
 // takes 0.1 ms per MiB, page by page, for during a call a kernel that is not preemptible
 // lets nobody else run. A system that does not have them leaves it as it is.
-func makeHuge(memory []byte) {
+func collapse(memory []byte) {
 	if len(memory) == 0 {
 		return
 	}

@@ -1,0 +1,83 @@
+package httpproxy
+
+import (
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"pharos/internal/traffic/pool"
+)
+
+// TestHold: a request waits for the first member, within bounds of number, memory and time;
+// what is over them is told to come again (RFC 9110 §10.2.3), and clients that have gone
+// leave room.
+func TestHold(t *testing.T) {
+	g := startGateway(t, Config{}, startOrigin(t, answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")))
+	p := g.table.pools[0]
+	full := *p.View().Spec()
+	empty := func() { p.Publish(pool.Compile(pool.Spec{Name: "web"}, nil, p.View())) }
+	woken := make(chan struct{}, 64)
+	holding := Holding{Requests: 1, Octets: 1 << 20, Time: time.Minute, Wake: func() { woken <- struct{}{} }}
+	g.table.Hold(map[string]Holding{"web": holding}, nil)
+	empty()
+	const request = "GET / HTTP/1.1\r\nHost: h\r\n" + byeField + "\r\n"
+	ask := func() <-chan string {
+		answer := make(chan string, 1)
+		conn := g.dial()
+		if _, err := io.WriteString(conn, request); err != nil {
+			t.Fatal(err)
+		}
+		go func() { // ends with the connection
+			all, _ := io.ReadAll(conn)
+			answer <- string(all)
+		}()
+		return answer
+	}
+	first := ask()
+	<-woken
+	if n := g.table.Waiting("web"); n != 1 {
+		t.Errorf("%d wait, want 1", n)
+	}
+	if got := <-ask(); !strings.HasPrefix(got, "HTTP/1.1 503 ") || !strings.Contains(got, "Retry-After: 5\r\n") || !strings.Contains(got, "too many requests wait") {
+		t.Errorf("one too many: %q", got)
+	}
+	p.Publish(pool.Compile(full, nil, p.View()))
+	if got := <-first; !strings.HasPrefix(got, "HTTP/1.1 200 ") {
+		t.Errorf("the one that waited: %q", got)
+	}
+	if n := g.table.Waiting("web"); n != 0 {
+		t.Errorf("%d wait, want none", n)
+	}
+
+	empty()
+	conn := g.dial()
+	if _, err := io.WriteString(conn, request); err != nil {
+		t.Fatal(err)
+	}
+	<-woken
+	conn.Close()
+	deadline, tick := time.After(20*time.Second), time.NewTicker(10*time.Millisecond)
+	defer tick.Stop()
+	for g.table.Waiting("web") > 0 {
+		select {
+		case <-deadline:
+			t.Fatal("the client has gone, and its request still waits")
+		case <-tick.C:
+		}
+	}
+
+	holding.Time = 50 * time.Millisecond
+	g.table.Hold(map[string]Holding{"web": holding}, g.table)
+	if got := <-ask(); !strings.HasPrefix(got, "HTTP/1.1 503 ") || !strings.Contains(got, "came up within 50ms") {
+		t.Errorf("in vain: %q", got)
+	}
+	holding.Octets = 1
+	g.table.Hold(map[string]Holding{"web": holding}, g.table)
+	if got := <-ask(); !strings.HasPrefix(got, "HTTP/1.1 503 ") || !strings.Contains(got, "Retry-After") {
+		t.Errorf("without memory: %q", got)
+	}
+	if c := g.table.Holds()[0]; c.Held != 3 || c.Refused != 2 || c.TimedOut != 1 || c.Octets != 0 {
+		t.Errorf("counted: %+v", c)
+	}
+}

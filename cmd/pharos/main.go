@@ -11,6 +11,7 @@ import (
 	_ "time/tzdata" // schedules name time zones, and not every machine has them
 
 	"pharos/internal/admin/cli"
+	"pharos/internal/admin/routedesk"
 	"pharos/internal/node"
 	"pharos/lab/demo"
 )
@@ -25,6 +26,7 @@ var programs = cli.Programs{
 
 	Resolver:  node.Resolver,
 	ExportKey: node.ExportKey,
+	TestRoute: routedesk.Test,
 }
 
 func main() {

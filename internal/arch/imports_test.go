@@ -109,7 +109,7 @@ internal/proxy/tlscert:         internal/diskfile
 internal/proxy/httpproxy:       internal/diskfile internal/proxy/http1 internal/proxy/route internal/traffic/balance internal/traffic/affinity internal/traffic/consistent internal/traffic/pool internal/traffic/health
 
 internal/cluster/document:      internal/dns/dnsname
-internal/cluster/state:         internal/cluster/document internal/dns/dnsname internal/dns/rdata internal/traffic/steer internal/traffic/scale
+internal/cluster/state:         internal/cluster/document internal/dns/dnsname internal/dns/rdata internal/proxy/route internal/traffic/scale internal/traffic/steer
 internal/cluster/snapshot:      internal/diskfile
 internal/cluster/store:         internal/cluster/state internal/cluster/document
 
@@ -128,11 +128,12 @@ internal/serve/entrances:       internal/serve/dnsserver internal/serve/doh inte
 
 internal/admin/config:          internal/dns/dnsname internal/dns/rdata internal/cluster/document internal/cluster/state internal/diskfile
 internal/admin/logfile:
-internal/admin/explain:         internal/dns/... internal/resolver/iterate internal/authority/steered internal/traffic/...
+internal/admin/explain:         internal/authority/answer internal/authority/zone internal/dns/... internal/resolver/iterate internal/authority/steered internal/traffic/...
 internal/admin/telemetry:
 internal/admin/metrics:         internal/cluster/state internal/dns/dnswire internal/admin/telemetry internal/proxy/httpproxy internal/resolver/iterate internal/resolver/outbound internal/resolver/rrcache internal/serve/dnsserver internal/serve/ratelimit internal/traffic/...
 internal/admin/api:             internal/admin/explain internal/admin/telemetry internal/traffic/scale
 internal/admin/trafficdesk:     internal/admin/api internal/admin/explain internal/admin/metrics internal/admin/telemetry internal/proxy/httpproxy internal/cluster/document internal/cluster/state internal/traffic/...
+internal/admin/routedesk:       internal/admin/api internal/admin/config internal/admin/explain internal/clock internal/proxy/... internal/traffic/pool
 internal/admin/desk:            internal/dns/... internal/authority/... internal/admin/api internal/admin/config
 internal/admin/resolverdesk:    internal/dns/... internal/resolver/anchor internal/resolver/custody internal/resolver/iterate internal/resolver/rrcache internal/admin/api
 internal/admin/migrate:         internal/dns/dnsname internal/dns/rdata
@@ -151,7 +152,7 @@ lab/demo:                       internal/...
 lab/peers:
 lab/tools:
 lab/zonetest:                   internal/dns/... internal/authority/zone internal/authority/sign
-cmd/pharos:                     internal/admin/cli internal/node lab/demo
+cmd/pharos:                     internal/admin/cli internal/admin/routedesk internal/node lab/demo
 bench:                          internal/dns/... bench/... internal/traffic/...
 `
 

@@ -5,20 +5,16 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"time"
 
 	"pharos/internal/admin/api"
 	"pharos/internal/admin/explain"
 	"pharos/internal/authority/answer"
 	"pharos/internal/authority/steered"
-	"pharos/internal/authority/zone"
 	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
-	"pharos/internal/proxy/httpproxy"
-	"pharos/internal/proxy/route"
 	"pharos/internal/resolver/outbound"
 	"pharos/internal/resolver/owncut"
 	"pharos/internal/resolver/rrcache"
@@ -163,7 +159,7 @@ func (n *Node) explainZone(ctx context.Context, s *Snapshot, e *explain.Explanat
 		e.Outcome = out.Rcode().String()
 		return
 	}
-	e.Add(explain.Zone, fmt.Sprintf("zone %s (serial %d) is ours: %s", idOf(p.in.viewName(), p.zone.Origin()), p.zone.Serial(), outcome.Kind), foundText(p.zone, q.Name, outcome)...)
+	e.Add(explain.Zone, fmt.Sprintf("zone %s (serial %d) is ours: %s", idOf(p.in.viewName(), p.zone.Origin()), p.zone.Serial(), outcome.Kind), explain.Found(p.zone, q.Name, outcome)...)
 	switch {
 	case outcome.Kind == answer.Steered:
 		outcome = n.explainSteer(e, p.in.steeredQuestion(answer.Options{}, q, p.zone, x.near, e.At), outcome, &out)
@@ -172,7 +168,7 @@ func (n *Node) explainZone(ctx context.Context, s *Snapshot, e *explain.Explanat
 		x.explainResolve(ctx, e, q)
 		return
 	}
-	finishWith(e, out.Finish())
+	e.Finish(out.Finish())
 	if p.recurse && (outcome.Kind == answer.Partial || outcome.Kind == answer.Referral) {
 		owncut.Learn(x.resolver.Cache(), e.At, p.zone, outcome.Last.Cut)
 		if _, target := answer.Chain(out.Finish()); !target.IsZero() {
@@ -184,29 +180,6 @@ func (n *Node) explainZone(ctx context.Context, s *Snapshot, e *explain.Explanat
 			e.Result = append(chain, e.Result...)
 		}
 	}
-}
-
-// foundText says where the name fell in the zone.
-func foundText(z *zone.Zone, name dnsname.Name, o answer.Outcome) []string {
-	var lines []string
-	add := func(what string, n zone.Node) {
-		if n != 0 {
-			lines = append(lines, fmt.Sprintf("%s: %s", what, z.Name(n)))
-		}
-	}
-	f := z.Lookup(name)
-	if f.Exact == 0 {
-		add("closest encloser", f.Encloser)
-	}
-	add("zone cut", f.Cut)
-	add("DNAME at", f.DNAME)
-	if o.Wildcard {
-		add("source of synthesis", f.Wildcard)
-	}
-	if o.Aliases > 0 {
-		lines = append(lines, fmt.Sprintf("aliases followed: %d", o.Aliases))
-	}
-	return lines
 }
 
 // explainSteer tells how pools answer, by the code that answers.
@@ -243,7 +216,7 @@ func (x explained) explainResolve(ctx context.Context, e *explain.Explanation, q
 		e.Add(explain.Cache, "resolved as with an empty cache, by a resolver made for this explanation")
 	case x.resolver.Cache().Answer(clock.Now(), q, &out, 0):
 		e.Add(explain.Cache, "a finished answer is ready in the cache; --resolve shows how it comes about")
-		finishWith(e, out.Finish())
+		e.Finish(out.Finish())
 		return
 	default:
 		e.Add(explain.Cache, "no finished answer is ready in the cache")
@@ -270,75 +243,4 @@ func (x explained) explainResolve(ctx context.Context, e *explain.Explanation, q
 	for _, x := range a.Errors {
 		e.Warnings = append(e.Warnings, fmt.Sprintf("%s: %s", x.Code, x.Text))
 	}
-}
-
-// finishWith puts what a message says into e.
-func finishWith(e *explain.Explanation, msg []byte) {
-	m, err := dnswire.ParseMessage(msg)
-	if err != nil {
-		panic("BUG: an answer of ours that cannot be read: " + err.Error())
-	}
-	e.Outcome, e.Result = m.Rcode.String(), nil
-	if m.AA {
-		e.Outcome += ", authoritative"
-	}
-	for _, section := range [][]rdata.Record{m.Answer, m.Authority} {
-		for _, r := range section {
-			e.Result = append(e.Result, r.String())
-		}
-		if len(e.Result) > 0 {
-			break // authority tells of a negative answer or a referral
-		}
-	}
-}
-
-// explainURL tells how the name of a URL is answered, and where the gateway
-// carries the request.
-func (n *Node) explainURL(ctx context.Context, s *Snapshot, e *explain.Explanation, r api.ExplainRequest) error {
-	u, err := url.Parse(r.URL)
-	if err == nil && (u.Scheme != "http" || u.Hostname() == "") {
-		err = fmt.Errorf("want http://HOST/PATH")
-	}
-	if err != nil {
-		return &api.Refused{Status: http.StatusBadRequest, Err: fmt.Errorf("url %q: %w", r.URL, err)}
-	}
-	method := r.Method
-	if method == "" {
-		method = http.MethodGet
-	}
-	if _, err := netip.ParseAddr(u.Hostname()); err != nil {
-		if name, err := dnsname.Parse(u.Hostname()); err == nil {
-			n.explainName(ctx, s, e, explained{name: name, qtype: rdata.TypeA, from: r.From, subnet: r.Subnet, anew: r.Resolve})
-		}
-	}
-	e.Question = method + " " + u.String()
-	path := u.EscapedPath()
-	if path == "" {
-		path = "/"
-	}
-	trace := httpproxy.ExplainRequest(s.gateway, method, u.Hostname(), path, route.Policy{})
-	for _, step := range trace.Steps {
-		found := "no"
-		if step.Found {
-			found = "yes"
-		}
-		e.Add(explain.Route, fmt.Sprintf("%s %s: %s", step.What, step.Tried, found), step.Why)
-	}
-	if trace.Route == nil {
-		e.Outcome, e.Result = "no route: 404", nil
-		return nil
-	}
-	target := httpproxy.Target{Client: r.From, Method: method, Host: u.Host, Path: path, Fields: r.Fields}
-	if u.RawQuery != "" {
-		target.Query = "?" + u.RawQuery
-	}
-	chosen, err := n.gateway.Explain(s.gateway, trace.Route, target)
-	if err != nil {
-		return &api.Refused{Status: http.StatusBadRequest, Err: err}
-	}
-	e.AddPick(explain.Request{
-		Pool: s.gateway.Pool(trace.Route), Ask: chosen.Ask, Keyed: chosen.Keyed, Affinity: chosen.Affinity, Named: chosen.Named, Usable: chosen.Usable,
-	}, n.evidence(e.At))
-	n.newTrafficDesk().ExplainScale(e, s.gateway.Pool(trace.Route).Name())
-	return nil
 }

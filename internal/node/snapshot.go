@@ -187,8 +187,8 @@ func (from before) withFound(pools []state.Pool, here state.Place) []pool.Spec {
 
 func compileRoutes(routes []state.Route, pools *pool.Registry, affinities map[string]affinity.Spec, prev *Snapshot) (*httpproxy.Table, error) {
 	rules := make([]route.Rule, len(routes))
-	for i, r := range routes {
-		rules[i] = route.Rule{Host: r.Host, Path: r.Path, Pool: r.Pool}
+	for i := range routes {
+		rules[i] = routes[i].Rule()
 	}
 	table, errs := httpproxy.NewTable(rules, pools.Pools(), affinities, prev.table())
 	return table, errors.Join(errs...)

@@ -30,7 +30,7 @@
 //	GET    /api/resolver/anchors      TrustAnchors: what chains of trust begin with
 //	POST   /api/resolver/negative     a NegativeChange: Applied
 //	DELETE /api/resolver/negative/NAME  Applied
-//	GET    /api/explain          ?name=&type= or ?url=&method=&field=, and &from=, &subnet=; or ?id=: Explanation
+//	GET    /api/explain          ?name=&type= or ?url=&method=&field=&route=, and &from=, &subnet=; or ?id=: Explanation
 //	GET    /api/objects          ?kind=: []Object, what is changed at run time
 //	POST   /api/objects          a YAML document of pools, steer and routes: Applied
 //	DELETE /api/objects/KIND/NAME  Applied
@@ -261,6 +261,7 @@ type ExplainRequest struct {
 	From        netip.Addr   // the client; zero: the caller
 	Subnet      netip.Prefix // for whom it asks (RFC 7871); zero: for itself
 	Fields      []string     // of a request: lines, "name: value"
+	RouteOnly   bool         // show which way a request takes, and no more
 	Resolve     bool         // show how it is resolved with an empty cache
 }
 
@@ -349,7 +350,7 @@ func (c Calls) explain(r *http.Request) (any, error) {
 	req := ExplainRequest{
 		Name: r.FormValue("name"), Type: r.FormValue("type"),
 		URL: r.FormValue("url"), Method: r.FormValue("method"),
-		ID: r.FormValue("id"), Resolve: r.FormValue("resolve") != "", Fields: r.Form["field"],
+		ID: r.FormValue("id"), Resolve: r.FormValue("resolve") != "", Fields: r.Form["field"], RouteOnly: r.FormValue("route") == "only",
 	}
 	from := r.FormValue("from")
 	if from == "" {

@@ -25,6 +25,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pharos/internal/admin/api"
+	"pharos/internal/admin/explain"
 	"pharos/internal/authority/gate"
 	"pharos/internal/authority/masterfile"
 	"pharos/internal/dns/dnsname"
@@ -45,6 +46,8 @@ type Programs struct {
 	Resolver func(config string) (*outbound.Driver, error)
 	// ExportKey returns a private key of a zone, in the form pem or bind.
 	ExportKey func(config, zone string, tag uint16, form string) ([]byte, error)
+	// TestRoute tells which route of a configuration a request would take.
+	TestRoute func(config string, r api.ExplainRequest) (*explain.Explanation, error)
 }
 
 // Exit codes, as shells and scripts expect them.
@@ -110,7 +113,7 @@ every decision.`,
 		newQuery(), newResolve(p), newExplain(),
 		newStatus(), newPoolList("pools"), newPool(), newHealth(), newZoneList("zones"), newZone(p),
 		newApply(), newGet(), newDelete(), newReload(), newImport(), newResolver(), newCache(),
-		newSim(),
+		newSim(), newRoute(p),
 		newVersion(), newReadZone(),
 	)
 	return root

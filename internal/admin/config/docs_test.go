@@ -278,7 +278,7 @@ var typeTexts = map[reflect.Type]string{
 
 // formatTexts say what a text is, by format.
 var formatTexts = map[string]string{
-	"identifier": "name", "host": "host, `*.name` or `*`", "hostname": "host", "urlPath": "path", "file": "file name", "country": "country code", "token": "name", "": "text",
+	"identifier": "name", "host": "host, `*.name` or `*`", "hostname": "host", "urlPath": "path", "routeHost": "host", "routePath": "path", "file": "file name", "country": "country code", "token": "name", "": "text",
 }
 
 func valueText(f document.Field) string {

@@ -30,11 +30,17 @@ var formats = map[string]format{
 	"identifier": {"1 to 63 letters, digits, \"-\", \"_\" or \".\", beginning and ending with a letter or digit", checkIdentifier},
 	"host":       {`a host name like "www.example.com", "*.example.com" for every name below it, or "*" for all`, checkHost},
 	"hostname":   {`a host name or an address, like "www.example.com"`, checkHostname},
+	"routeHost":  {`a host name, "*.example.com", "*", or "~" and a regular expression`, checkRouteHost},
+	"routePath":  {`a path like "/api", "=/exact", "/users/{id}", or "~" and a regular expression`, checkRoutePath},
 	"urlPath":    {`a path that begins with "/", like "/api/"`, checkURLPath},
 	"file":       {"a file name", checkFile},
 	"token":      {"1 to 63 letters, digits or other characters that the name of a field or cookie may have", checkToken},
 	"country":    {`a code of two capital letters, like "DE"`, checkCountry},
 }
+
+// Fits reports whether a text is as a format wants it. What does not fit has been reported
+// when it was read.
+func Fits(format, text string) bool { return formats[format].check(text) == "" }
 
 func isAlphanumeric(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
@@ -87,6 +93,32 @@ func checkHostname(text string) string {
 	}
 	if strings.HasSuffix(text, ".") {
 		return "ends with a dot"
+	}
+	return ""
+}
+
+// checkRouteHost checks the form of a host that may be a regular expression, which package
+// route compiles.
+func checkRouteHost(text string) string {
+	if strings.HasPrefix(text, "~") {
+		return checkExpression(text)
+	}
+	return checkHost(text)
+}
+
+func checkRoutePath(text string) string {
+	if strings.HasPrefix(text, "~") {
+		return checkExpression(text)
+	}
+	return checkURLPath(strings.TrimPrefix(text, "="))
+}
+
+func checkExpression(text string) string {
+	switch {
+	case len(text) > maxURLPath:
+		return "is longer than 1024 octets"
+	case strings.ContainsFunc(text, func(c rune) bool { return c < ' ' || c == 0x7f }):
+		return "has a control character"
 	}
 	return ""
 }

@@ -34,7 +34,12 @@ func (r *Resources) Check(report Report) {
 	}
 	r.checkDependencies(pools, report)
 	for i, t := range r.Routes {
-		pools.require(fmt.Sprintf("routes[%d].pool", i), t.Pool, report)
+		at := fmt.Sprintf("routes[%d].", i)
+		pools.require(at+"pool", t.Pool, report)
+		pools.require(at+"fallback", t.Fallback, report)
+		for j, s := range t.Split {
+			pools.require(fmt.Sprintf("%ssplit[%d].pool", at, j), s.Pool, report)
+		}
 	}
 }
 
@@ -51,12 +56,16 @@ func (r *Resources) CheckPart(report Report) {
 		steered[s.Name] = i
 	}
 	routed := map[string]int{}
-	for i, t := range r.Routes {
-		if j, twice := routed[t.Key()]; twice {
-			report(fmt.Sprintf("routes[%d]", i), fmt.Sprintf("host %q with path %q is already routes[%d]", t.Host, t.Path, j), "remove one of them")
-			continue
+	for i := range r.Routes {
+		t, at := &r.Routes[i], fmt.Sprintf("routes[%d]", i)
+		t.check(at, report)
+		if j, twice := routed[t.Key()]; twice && t.Name != "" {
+			report(at+".name", fmt.Sprintf("route %q is already routes[%d]", t.Name, j), "give each its own name")
+		} else if twice {
+			report(at, fmt.Sprintf("host %q with path %q is already routes[%d]", t.Host, t.Path, j), "remove one of them; or give each a name, and say under when which requests it is for")
+		} else {
+			routed[t.Key()] = i
 		}
-		routed[t.Key()] = i
 	}
 }
 

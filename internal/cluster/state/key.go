@@ -1,10 +1,13 @@
 package state
 
-import "strings"
+import (
+	"cmp"
+	"strings"
+)
 
-// Key returns what a route is called: its host and path, e.g.
+// Key returns what a route is called: its name, or else its host and path, e.g.
 // "www.example.com/api".
-func (r *Route) Key() string { return r.Host + r.Path }
+func (r *Route) Key() string { return cmp.Or(r.Name, r.Host+r.Path) }
 
 // Key returns what a pool is called.
 func (p *Pool) Key() string { return p.Name }

@@ -52,7 +52,7 @@ func (m *merger) add(o *Object) {
 			m.resources.Steer = append(m.resources.Steer, *r)
 		}
 	case *Route:
-		if m.hasPool(o, r.Pool) {
+		if !slices.ContainsFunc(r.poolsOf(), func(name string) bool { return !m.hasPool(o, name) }) {
 			m.resources.Routes = append(m.resources.Routes, *r)
 		}
 	case *Override:

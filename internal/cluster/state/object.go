@@ -103,6 +103,9 @@ func DecodeObject(file string, k Kind, root *document.Node) (Resource, *document
 		at := root.At(path)
 		problems.Add(document.Problem{File: file, Line: at.Line, Column: at.Column, Path: path, Text: text, Remedy: remedy})
 	}
+	if t, ok := r.(*Route); ok {
+		t.check("", report)
+	}
 	if o, ok := r.(*Override); ok {
 		o.check("", report)
 	}

@@ -17,8 +17,8 @@ type Resources struct {
 	Pools []Pool `json:"pools" max:"10000"`
 	// Steer are names that are answered with the addresses of a pool's healthy members.
 	Steer []Steer `json:"steer" max:"100000"`
-	// Routes say which pool the gateway carries an HTTP request to. The most
-	// exact host wins, then the longest path.
+	// Routes say what becomes of an HTTP request at the gateway. The most exact host wins,
+	// then the most exact path.
 	Routes []Route `json:"routes" max:"100000"`
 
 	// Overrides are what operators have said of members at run time. The file has none.
@@ -123,16 +123,4 @@ type Member struct {
 	// Host is the member's own name, which steered names of the answers cname, srv and
 	// mx give instead of its address.
 	Host dnsname.Name `json:"host,omitzero" example:"ams1.example.net"`
-}
-
-// Route says which pool the gateway carries an HTTP request to.
-type Route struct {
-	// Host is the host that requests are for: a name, "*.example.com" for every
-	// name below one, or "*" for all. Lower case, without a port.
-	Host string `json:"host" format:"host" default:"*" example:"www.example.com"`
-	// Path is the beginning of the request's path. It matches whole segments:
-	// "/api" matches /api and /api/x, not /apis.
-	Path string `json:"path" format:"urlPath" default:"/" example:"/api"`
-	// Pool is the pool that the request is carried to.
-	Pool string `json:"pool" format:"identifier" required:"true" example:"web"`
 }

@@ -33,7 +33,7 @@ func pool(name string) *Pool {
 	return p
 }
 
-func route(host, pool string) *Route { return &Route{Host: host, Path: "/", Pool: pool} }
+func routeTo(host, pool string) *Route { return &Route{Host: host, Path: "/", Pool: pool} }
 
 func steered(name, pool string) *Steer {
 	return &Steer{Name: dnsname.MustParse(name), Pool: pool, TTL: document.Duration(5e9)}
@@ -41,7 +41,7 @@ func steered(name, pool string) *Steer {
 
 func TestApply(t *testing.T) {
 	empty := New(&Resources{})
-	s, effects := empty.Apply(put(3, pool("web")), put(4, route("www.example.com", "web")), remove(5, KindSteer, "none"))
+	s, effects := empty.Apply(put(3, pool("web")), put(4, routeTo("www.example.com", "web")), remove(5, KindSteer, "none"))
 	want := `[pool "web" added route "www.example.com/" added steer "none" unchanged]`
 	if got := fmt.Sprint(effects); got != want {
 		t.Errorf("effects = %s, want %s", got, want)
@@ -67,7 +67,7 @@ func TestApply(t *testing.T) {
 // A committed change is never lost: what cannot be used is kept and used as
 // soon as its cause has gone.
 func TestUnusableObjectsAreKept(t *testing.T) {
-	s, effects := New(&Resources{}).Apply(put(1, route("*", "web")))
+	s, effects := New(&Resources{}).Apply(put(1, routeTo("*", "web")))
 	if got, want := effects[0].Outcome, Unused; got != want {
 		t.Errorf("outcome = %s, want %s", got, want)
 	}
@@ -128,16 +128,16 @@ func TestValidate(t *testing.T) {
 		want    string // "" for allowed
 	}{
 		{"new pool", []Change{put(0, pool("api"))}, ""},
-		{"pool and route together, in any order", []Change{put(0, route("*", "api")), put(0, pool("api"))}, ""},
-		{"route to the file's pool", []Change{put(0, route("*", "base"))}, ""},
-		{"unknown pool", []Change{put(0, route("*", "wbe"))}, `refers to pool "wbe", which does not exist; did you mean "web"?`},
+		{"pool and route together, in any order", []Change{put(0, routeTo("*", "api")), put(0, pool("api"))}, ""},
+		{"route to the file's pool", []Change{put(0, routeTo("*", "base"))}, ""},
+		{"unknown pool", []Change{put(0, routeTo("*", "wbe"))}, `refers to pool "wbe", which does not exist; did you mean "web"?`},
 		{"pool in use", []Change{remove(0, KindPool, "web")}, `this would break what is in use: steer "www.example.com" refers to pool "web"`},
 		{"pool and its user", []Change{remove(0, KindPool, "web"), remove(0, KindSteer, "www.example.com")}, ""},
 		{"the file's name", []Change{put(0, pool("base"))}, `pool "base" is also in the configuration file`},
 		{"rule within an object", []Change{put(0, slow)}, "the timeout 2s is longer than the interval 1s"},
 		{"unknown key", []Change{{Ref: Ref{KindPool, "x"}, Op: Put, Body: []byte(`{"name":"x","polcy":"roundRobin"}`)}}, `polcy: unknown key; did you mean "policy"?`},
 		{"not JSON", []Change{{Ref: Ref{KindPool, "x"}, Op: Put, Body: []byte(`{"name`)}}, "is not JSON"},
-		{"another name", []Change{{Ref: Ref{KindRoute, "x/"}, Op: Put, Body: Body(route("y", "web"))}}, `calls itself "y/"`},
+		{"another name", []Change{{Ref: Ref{KindRoute, "x/"}, Op: Put, Body: Body(routeTo("y", "web"))}}, `calls itself "y/"`},
 		{"unknown kind", []Change{{Ref: Ref{"moon", "x"}, Op: Put, Body: []byte(`{}`)}}, `unknown kind "moon"`},
 		{"too large", []Change{{Ref: Ref{KindPool, "x"}, Op: Put, Body: bytes.Repeat([]byte(" "), MaxBody+1)}}, "octets; at most 1048576"},
 	} {
@@ -164,7 +164,7 @@ func TestDeterministic(t *testing.T) {
 			case 0:
 				changes = append(changes, remove(revision, KindPool, name))
 			case 1:
-				changes = append(changes, put(revision, route(name+".example", fmt.Sprintf("p%d", random.IntN(6)))))
+				changes = append(changes, put(revision, routeTo(name+".example", fmt.Sprintf("p%d", random.IntN(6)))))
 			case 2:
 				changes = append(changes, Change{Ref: Ref{Kind(name), "x"}, Op: Put, Revision: revision, Body: []byte(`{"a": 1}`)})
 			default:
@@ -197,7 +197,7 @@ func TestDeterministic(t *testing.T) {
 // The bytes of a state are a format on disk: they change only on purpose.
 func TestEncodeGolden(t *testing.T) {
 	s, _ := New(&Resources{}).Apply(
-		put(11, route("www.example.com", "web")), put(12, pool("web")), put(13, steered("www.example.com", "web")), put(14, pool("api")))
+		put(11, routeTo("www.example.com", "web")), put(12, pool("web")), put(13, steered("www.example.com", "web")), put(14, pool("api")))
 	got := append(s.Encode(), '\n')
 	const golden = "testdata/encoded.json"
 	if *update {

@@ -117,7 +117,7 @@ func (c *client) record(x *exchange) {
 
 // appendLine makes one JSON object with its line feed.
 //
-//	time client method host target version status in out seconds id pool member tries reason agent
+//	time client method host target version status in out seconds id route pool member tries reason agent
 func (c *client) appendLine(b []byte, x *exchange, took time.Duration) []byte {
 	b = append(b, `{"time":"`...)
 	b = x.stamp.appendLog(b, x.began)
@@ -136,8 +136,11 @@ func (c *client) appendLine(b []byte, x *exchange, took time.Duration) []byte {
 	if len(x.id) > 0 {
 		b = appendJSON(append(b, `,"id":`...), x.id)
 	}
-	if x.route != nil {
-		b = appendJSON(append(b, `,"pool":`...), x.route.Pool)
+	if x.route != nil && x.route.Name != "" {
+		b = appendJSON(append(b, `,"route":`...), x.route.Name)
+	}
+	if x.counters != nil {
+		b = appendJSON(append(b, `,"pool":`...), x.counters.Name)
 	}
 	if x.member != nil {
 		b = appendJSON(append(b, `,"member":`...), x.member.Name)

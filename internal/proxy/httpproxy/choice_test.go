@@ -111,7 +111,7 @@ func TestFailuresLookSlow(t *testing.T) {
 func TestAffinityCookie(t *testing.T) {
 	g := startGateway(t, Config{}, startOrigin(t, answering(ok2)), startOrigin(t, answering(ok2)), startOrigin(t, answering(ok2)))
 	spec := affinity.Spec{Kind: affinity.Cookie, Name: "at", Path: "/", SameSite: "Lax", HTTPOnly: true, Secret: []byte("secret")}
-	table, errs := NewTable([]route.Rule{{Pool: "web"}}, g.table.pools, map[string]affinity.Spec{"web": spec}, g.table)
+	table, errs := NewTable([]route.Rule{{Pools: []route.Share{{Pool: "web", Weight: 1}}}}, g.table.pools, map[string]affinity.Spec{"web": spec}, g.table)
 	if len(errs) > 0 {
 		t.Fatal(errs)
 	}

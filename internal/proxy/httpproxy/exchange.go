@@ -38,17 +38,14 @@ type exchange struct {
 	line     []byte // access log
 	stamp    stamp
 
-	table    *Table
-	route    *route.Route
-	pool     *pool.Pool
-	counters *PoolCounters
-	choice   choice
-	member   *pool.Member
-	began    time.Time
-	asked    time.Time     // when the member at hand was turned to
-	upload   *upload       // nil unless the content is passed on while it comes
-	sending  http1.Framing // our framing of the request's content
-	upgrade  []byte        // protocol offered to the origin
+	way
+	choice  choice
+	member  *pool.Member
+	began   time.Time
+	asked   time.Time     // when the member at hand was turned to
+	upload  *upload       // nil unless the content is passed on while it comes
+	sending http1.Framing // our framing of the request's content
+	upgrade []byte        // protocol offered to the origin
 
 	status   int  // sent to the client; 0: none yet
 	started  bool // some octet of a final response went to the client
@@ -57,6 +54,16 @@ type exchange struct {
 	received int64 // octets of request content
 	sent     int64 // octets of response content
 	reason   string
+}
+
+// way is where a request goes.
+type way struct {
+	table    *Table
+	route    *route.Route
+	matched  []byte     // the path that led to it: normalised
+	pool     *pool.Pool // nil: the route carries the request nowhere
+	index    int        // of pool in table
+	counters *PoolCounters
 }
 
 var exchanges = sync.Pool{New: func() any {
@@ -74,7 +81,7 @@ var largeBuffers = sync.Pool{New: func() any { return new([largeBuffer]byte) }}
 // reset makes x ready for the next request; octets already read stay.
 func (x *exchange) reset() {
 	x.trailers, x.id = x.trailers[:0], x.id[:0]
-	x.path, x.table, x.route, x.pool, x.counters, x.member = nil, nil, nil, nil, nil, nil
+	x.path, x.way, x.member = nil, way{}, nil
 	x.upload, x.upgrade, x.sending = nil, nil, http1.NoContent
 	x.status, x.started, x.tries, x.received, x.sent, x.reason = 0, false, 0, 0, 0, ""
 	x.choice.counted, x.choice.held, x.doubt = 0, 0, doubt{}
@@ -130,6 +137,6 @@ func (x *exchange) shrink() {
 		x.out = make([]byte, 0, smallBuffer)
 	}
 	x.at, x.filled = 0, 0
-	x.table, x.route, x.pool, x.counters, x.member, x.upload = nil, nil, nil, nil, nil, nil
+	x.way, x.member, x.upload = way{}, nil, nil
 	x.choice.view, x.choice.load, x.choice.affinity = nil, nil, nil
 }

@@ -20,18 +20,9 @@ type Target struct {
 	Fields            []string // lines, "name: value"
 }
 
-// Chosen is what the members for a request are chosen by, as choice has it.
-type Chosen struct {
-	Ask      balance.Ask
-	Keyed    string             // what is hashed; empty: nothing is
-	Affinity *affinity.Affinity // nil: there is none
-	Named    int                // the member that the client comes back for; -1: none
-	Usable   bool               // and it gets that one
-}
-
-// Explain returns what the members for a request for t would be chosen by, on route r of
-// table, by the code that chooses. The error says what of t is no request.
-func (s *Server) Explain(table *Table, r *route.Route, t Target) (ch Chosen, err error) {
+// request returns a client of s that has sent the request. The error says what of it is no
+// request.
+func (t Target) request(s *Server) (*client, error) {
 	if s == nil {
 		s = &Server{began: time.Now()}
 	}
@@ -40,17 +31,72 @@ func (s *Server) Explain(table *Table, r *route.Route, t Target) (ch Chosen, err
 		head = fmt.Appendf(head, "%s\r\n", line)
 	}
 	head = append(head, "\r\n"...)
-	x := &exchange{path: []byte(t.Path), table: table, route: r, pool: table.pools[r.Index], began: time.Now()}
+	x := &exchange{path: []byte(t.Path), began: time.Now()}
 	x.req.ResetRequest(http1.Limits{})
 	if n, event, violation := x.req.Feed(head); violation != nil {
-		return ch, fmt.Errorf("not a request: %s", violation.Text)
+		return nil, fmt.Errorf("not a request: %s", violation.Text)
 	} else if event != http1.HeadDone || n != len(head) {
-		return ch, fmt.Errorf("not one request: a field has a line break, or the head is too large")
+		return nil, fmt.Errorf("not one request: a field has a line break, or the head is too large")
 	}
-	c := &client{server: s, peer: t.Client, lane: uint32(s.nextID.Load())}
+	return &client{server: s, peer: t.Client, lane: uint32(s.nextID.Load()), x: x}, nil
+}
+
+// ExplainRoute tells which route of table a request would take, and why.
+func (s *Server) ExplainRoute(table *Table, t Target, policy route.Policy) (route.Trace, error) {
+	if t.Method == "CONNECT" {
+		return route.Trace{Host: t.Host, Path: t.Path, Steps: []route.Step{{
+			What: "method", Tried: t.Method, Why: "tunnels for clients are not served: 501"}}}, nil
+	}
+	c, err := t.request(s)
+	if err != nil {
+		return route.Trace{}, err
+	}
+	var routes *route.Table
+	if table != nil {
+		routes = table.routes
+	}
+	return routes.Explain(t.Host, t.Path, (*routed)(c), policy), nil
+}
+
+// Leads says in words what a route does with a request, but for the pool and the member that
+// it is carried to; "" if that is all. t.Path is normalised.
+func (t Target) Leads(r *route.Route) string {
+	parts := route.Parts{Host: []byte(t.Host), Path: []byte(t.Path), Query: []byte(t.Query)}
+	switch {
+	case r.Redirect != nil:
+		return fmt.Sprintf("answered with %d, to %s", r.Redirect.Status, r.AppendTarget(nil, parts))
+	case r.Respond != nil:
+		return fmt.Sprintf("answered with %d and %d octets of content", r.Respond.Status, len(r.Respond.Content))
+	case r.Rewrites():
+		return fmt.Sprintf("carried on with the path %s", r.AppendPath(nil, parts.Path))
+	}
+	return ""
+}
+
+// Chosen is what the members for a request are chosen by, as choice has it.
+type Chosen struct {
+	Pool     *pool.Pool
+	Ask      balance.Ask
+	Keyed    string             // what is hashed; empty: nothing is
+	Affinity *affinity.Affinity // nil: there is none
+	Named    int                // the member that the client comes back for; -1: none
+	Usable   bool               // and it gets that one
+}
+
+// Explain returns what the members for a request for t would be chosen by, on route r of
+// table, which leads to a pool, by the code that chooses; of a split, one that was drawn.
+// The error says what of t is no request.
+func (s *Server) Explain(table *Table, r *route.Route, t Target) (ch Chosen, err error) {
+	c, err := t.request(s)
+	if err != nil {
+		return ch, err
+	}
+	x := c.x
+	x.table = table
+	c.follow(x, r)
 	h := &x.choice
 	h.begin(c, x)
-	ch = Chosen{Ask: h.ask, Affinity: h.affinity, Named: h.named, Usable: h.affinity.IsUsable(h.view, h.named, h.ask.Now)}
+	ch = Chosen{Pool: x.pool, Ask: h.ask, Affinity: h.affinity, Named: h.named, Usable: h.affinity.IsUsable(h.view, h.named, h.ask.Now)}
 	if h.view.Policy == pool.Hash {
 		ch.Keyed = c.keyText(x, &h.view.Spec().Hash.Key)
 	}

@@ -11,7 +11,12 @@ import (
 func (c *client) appendRequestHead(b []byte, x *exchange) []byte {
 	req := &x.req
 	b = append(append(b, req.Method()...), ' ')
-	b = append(append(b, x.path...), req.Query()...)
+	if x.route.Rewrites() && req.Form() != http1.AsteriskForm {
+		b = x.route.AppendPath(b, x.matched)
+	} else {
+		b = append(b, x.path...)
+	}
+	b = append(b, req.Query()...)
 	b = append(b, " HTTP/1.1\r\nHost: "...)
 	if host := req.Host(); len(host) > 0 {
 		b = append(b, host...)

@@ -56,7 +56,7 @@ func tableOf(t testing.TB, members ...string) *Table {
 	}
 	p := pool.New("web")
 	p.Publish(pool.Compile(spec, nil, nil))
-	table, errs := NewTable([]route.Rule{{Pool: "web"}}, []*pool.Pool{p}, nil, nil)
+	table, errs := NewTable([]route.Rule{{Pools: []route.Share{{Pool: "web", Weight: 1}}}}, []*pool.Pool{p}, nil, nil)
 	if len(errs) > 0 {
 		t.Fatal(errs)
 	}

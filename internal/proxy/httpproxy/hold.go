@@ -96,7 +96,7 @@ const retryAfter = 5
 // why it is held no longer, or why not at all.
 func (c *client) awaitMember(x *exchange) refusal {
 	refused := refusal{status: 503, kind: "destination_unavailable", text: "no member of the pool takes requests"}
-	h := x.table.holds[x.route.Index]
+	h := x.table.holds[x.index]
 	if h == nil || len(x.pool.View().Eligible) > 0 {
 		return refused
 	}

@@ -39,6 +39,9 @@ func (c *client) carry(x *exchange) (keep bool, r refusal) {
 	if r = c.findRoute(x); r.isSet() {
 		return false, r
 	}
+	if x.pool == nil {
+		return c.answerHere(x)
+	}
 	if r = c.holdContent(x); r.isSet() {
 		return false, r
 	}
@@ -70,7 +73,7 @@ func (c *client) readHead(x *exchange) refusal {
 	}
 }
 
-// findRoute brings the path to its normal form and looks up its pool.
+// findRoute brings the path to its normal form and looks up its route.
 func (c *client) findRoute(x *exchange) refusal {
 	path := x.req.Path()
 	switch x.req.Form() {
@@ -93,11 +96,12 @@ func (c *client) findRoute(x *exchange) refusal {
 	if x.table == nil {
 		return refusal{status: 503, kind: "proxy_configuration_error", text: "no routes are loaded yet"}
 	}
-	found, ok := x.table.routes.Match(x.req.Host(), path)
+	found, ok := x.table.routes.Match(x.req.Host(), path, (*routed)(c))
 	if !ok {
 		return refusal{status: 404, kind: "destination_not_found", text: "no route leads from this host and path"}
 	}
-	x.route, x.pool, x.counters = found, x.table.pools[found.Index], x.table.counters[found.Index]
+	x.matched = path
+	c.follow(x, found)
 	return refusal{}
 }
 

@@ -70,19 +70,10 @@ func (t *Table) Routes() *route.Table { return t.routes }
 // Pools returns the counters of each pool.
 func (t *Table) Pools() []*PoolCounters { return t.counters }
 
-// Pool returns the pool that r leads to.
-func (t *Table) Pool(r *route.Route) *pool.Pool { return t.pools[r.Index] }
-
-// ExplainRequest tells which route a request would take, and why. The pick of a
-// member is explained by the pool's view.
-func ExplainRequest(t *Table, method, host, path string, policy route.Policy) route.Trace {
-	if method == "CONNECT" {
-		return route.Trace{Host: host, Path: path, Steps: []route.Step{{
-			What: "method", Tried: method, Why: "tunnels for clients are not served: 501"}}}
+// Pool returns the pool that r leads to, the first of a split; nil if it leads to none.
+func (t *Table) Pool(r *route.Route) *pool.Pool {
+	if r.Pool == "" {
+		return nil
 	}
-	var routes *route.Table
-	if t != nil {
-		routes = t.routes
-	}
-	return routes.Explain(host, path, policy)
+	return t.pools[r.Index]
 }

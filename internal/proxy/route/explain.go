@@ -21,7 +21,7 @@ type Trace struct {
 
 // Explain tells how Match decides for host and path, which need not be
 // normalised. The route is what Match says; the steps walk the same look-ups.
-func (t *Table) Explain(host, path string, policy Policy) Trace {
+func (t *Table) Explain(host, path string, q Request, policy Policy) Trace {
 	trace := Trace{Host: string(lowerHost(nil, []byte(host))), Path: path}
 	normal, problem := Normalise(nil, []byte(path), policy)
 	if problem != nil {
@@ -36,9 +36,9 @@ func (t *Table) Explain(host, path string, policy Policy) Trace {
 		return trace
 	}
 	if p := t.explainHost(&trace); p != nil {
-		p.explainPath(&trace)
+		p.explainPath(&trace, q)
 	}
-	trace.Route, _ = t.Match([]byte(host), normal)
+	trace.Route, _ = t.Match([]byte(host), normal, q)
 	return trace
 }
 
@@ -64,6 +64,12 @@ func (t *Table) explainHost(trace *Trace) *paths {
 		}
 		trace.add("host", wildcard, false, "no routes for this wildcard")
 	}
+	for _, p := range t.patterns {
+		found := p.regexp.MatchString(host)
+		if trace.add("host", p.host, found, map[bool]string{true: "the first regular expression that matches the name", false: "the regular expression does not match the name"}[found]); found {
+			return p
+		}
+	}
 	if t.any == nil {
 		trace.add("host", "any", false, "no routes for any host: 404")
 		return nil
@@ -72,11 +78,26 @@ func (t *Table) explainHost(trace *Trace) *paths {
 	return t.any
 }
 
-func (p *paths) explainPath(trace *Trace) {
-	r := p.match([]byte(trace.Path))
-	if r == nil {
-		trace.add("path", trace.Path, false, fmt.Sprintf("none of the %d paths of this host is a prefix at a segment boundary: 404", len(p.prefix)))
-		return
+func (p *paths) explainPath(trace *Trace, q Request) {
+	if p.match([]byte(trace.Path), q, trace) == nil {
+		trace.add("path", trace.Path, false, fmt.Sprintf("none of the %d routes of this host is for this path and holds: 404", p.count))
 	}
-	trace.add("path", r.Path, true, fmt.Sprintf("the longest of %d paths that is a prefix at a segment boundary", len(p.prefix)))
+}
+
+var kinds = [...]string{prefix: "the longest prefix at a segment boundary", exact: "this very path", template: "a template for the path", pattern: "a regular expression that matches the path"}
+
+// addRoute notes a route whose path fits.
+func (t *Trace) addRoute(r *Route, holds bool, q Request) {
+	why := kinds[r.kind]
+	switch {
+	case !holds:
+		why += "; but " + r.when.unmet(q)
+	case r.when.count() > 0:
+		why += "; and all of its conditions hold"
+	}
+	tried := r.Path
+	if r.Name != "" {
+		tried += " (" + r.Name + ")"
+	}
+	t.add("path", tried, holds, why)
 }

@@ -2,7 +2,7 @@ package route
 
 // Match returns the route of a request. host is the Host field's value, with
 // its port if it has one and in any case; path is normalised.
-func (t *Table) Match(host, path []byte) (*Route, bool) {
+func (t *Table) Match(host, path []byte, q Request) (*Route, bool) {
 	if t == nil {
 		return nil, false
 	}
@@ -14,7 +14,7 @@ func (t *Table) Match(host, path []byte) (*Route, bool) {
 	if p.only != nil {
 		return p.only, true
 	}
-	r := p.match(path)
+	r := p.match(path, q, nil)
 	return r, r != nil
 }
 
@@ -34,16 +34,58 @@ func (t *Table) find(host []byte) *paths {
 			}
 		}
 	}
+	if len(t.patterns) > 0 {
+		if p := t.findPattern(string(host)); p != nil {
+			return p
+		}
+	}
 	return t.any
 }
 
-// match returns the route with the longest prefix of path that ends at a
+// findPattern returns the paths of the first regular expression that matches a host.
+func (t *Table) findPattern(host string) *paths {
+	for _, p := range t.patterns {
+		if p.regexp.MatchString(host) {
+			return p
+		}
+	}
+	return nil
+}
+
+// match returns the route for a path; t notes what is tried, unless it is nil.
+func (p *paths) match(path []byte, q Request, t *Trace) *Route {
+	if p.exact != nil {
+		if r := p.exact[string(path)].first(q, t); r != nil {
+			return r
+		}
+	}
+	if p.templates != nil {
+		if r := p.templates.match(path[1:], q, t); r != nil {
+			return r
+		}
+	}
+	if r := p.matchPattern(path, q, t); r != nil {
+		return r
+	}
+	return p.matchPrefix(path, q, t)
+}
+
+func (p *paths) matchPattern(path []byte, q Request, t *Trace) *Route {
+	for r := p.patterns; r != nil; r = r.next {
+		if r.regexp.Match(path) && r.holds(q, t) {
+			return r
+		}
+	}
+	return nil
+}
+
+// matchPrefix returns the route with the longest prefix of path that ends at a
 // segment boundary: "/a" covers "/a", "/a/" and "/a/b", not "/ab"; "/a/" covers
 // "/a/" and "/a/b". The number of look-ups is at most twice the number of
 // segments within the longest configured prefix.
-func (p *paths) match(path []byte) *Route {
+func (p *paths) matchPrefix(path []byte, q Request, t *Trace) *Route {
 	if len(path) <= p.most {
-		if r := p.prefix[string(path)]; r != nil {
+		if r := p.prefix[string(path)].first(q, t); r != nil {
 			return r
 		}
 	}
@@ -51,13 +93,13 @@ func (p *paths) match(path []byte) *Route {
 		if path[i] != '/' {
 			continue
 		}
-		if i < p.most {
-			if r := p.prefix[string(path[:i+1])]; r != nil {
+		if i < p.most && i+1 < len(path) {
+			if r := p.prefix[string(path[:i+1])].first(q, t); r != nil {
 				return r
 			}
 		}
 		if i > 0 {
-			if r := p.prefix[string(path[:i])]; r != nil {
+			if r := p.prefix[string(path[:i])].first(q, t); r != nil {
 				return r
 			}
 		}

@@ -1,51 +1,98 @@
-// Package route decides which pool serves a request: a compiled table of hosts
-// and paths, and the one normal form of a path that is matched and forwarded.
+// Package route decides where a request goes: a compiled table of hosts, paths and
+// conditions, and the one normal form of a path that is matched and forwarded.
 //
-// It owns matching and path normalisation. It does not own pools, which it
-// knows by name and number only, nor what a request is (package http1).
+// It owns matching, the choice of a pool where requests are split, what redirects and
+// rewritten paths say, and path normalisation. It does not own pools, which it knows by
+// name and number only, nor what a request is (Request; package http1).
 //
-//	host: exact name, else the longest wildcard (*.example.com), else any ("")
-//	  path: the longest prefix that ends at a segment boundary
+//	host: exact name, else the longest wildcard (*.example.com), else the first regular
+//	      expression (~...), else any ("")
+//	  path: this very path (=/...), else a template (/users/{id}), else the first regular
+//	        expression (~...), else the longest prefix that ends at a segment boundary
+//	    routes of one place: by rank, then those with more conditions, then in their order
 //
-// A host that has routes of its own is not helped out by less specific hosts:
-// when none of its paths match there is no route, as with nginx and Envoy, so
-// that a name's space never depends on somebody else's routes.
+// A path whose routes' conditions do not hold is passed over. A host that has routes of its
+// own is not helped out by less specific hosts: when none of them holds there is no route,
+// as with nginx and Envoy, so that a name's space never depends on somebody else's routes.
 //
-// Entry points: Compile, Table.Match, Table.Explain, Normalise.
+// Entry points: Compile, Table.Match, Table.Explain, Route.Pick, Normalise.
 //
 // Concurrency: a Table is immutable. Match allocates nothing and takes no lock.
 //
 // Sources: RFC 3986 §6.2.2 (normalisation), RFC 9110 §4.2.3 (http normal form),
-// RFC 9110 §7.4 (rejecting misdirected requests).
+// RFC 9110 §7.4 (rejecting misdirected requests), RFC 9110 §15.4 (redirection).
 package route
 
 import (
+	"cmp"
 	"fmt"
+	"regexp"
 	"sort"
 	"strings"
 )
 
 // Rule is one route as the operator writes it.
 type Rule struct {
-	Host string // "www.example.com", "*.example.com" or "" for any
-	Path string // prefix that begins with "/"; "" stands for "/"
-	Pool string // name of the pool
+	Name string // may be empty
+	Host string // "www.example.com", "*.example.com", "~regular expression" or "" for any
+	Path string // "/prefix", "=/path", "/template/{id}" or "~regular expression"; "" stands for "/"
+	When When
+	Rank int // of rules for the same host and path, those of higher rank come first
+
+	Pools    []Share // one, or several that requests are split among
+	Sticky   bool    // all requests of a client go to the same one of them
+	Fallback string  // a pool for requests while nobody of the other is healthy; "": there is none
+	Rewrite  string  // the path that requests go on with; "": the same
+
+	Redirect *Redirect // in place of pools
+	Respond  *Respond  // in place of pools
 }
 
 // Route is a compiled Rule.
 type Route struct {
+	Name  string
 	Host  string
 	Path  string
-	Pool  string
-	Index int // of Pool in the names given to Compile
+	Pool  string // the only one, or the first of a split; "": it carries nothing
+	Index int    // of Pool in the names given to Compile
+
+	Redirect *Redirect
+	Respond  *Respond
+	Fallback int // index of a pool; -1: there is none
+
+	kind      kind
+	place     string // path without the sign of its kind
+	variables []variable
+	regexp    *regexp.Regexp
+	when      *when
+	rank      int
+	next      *Route // the next to try of the same host and path
+
+	shares  []Share
+	total   uint64 // of their weights
+	sticky  bool
+	rewrite text
 }
 
 func (r *Route) String() string {
-	host := r.Host
-	if host == "" {
-		host = "any host"
+	host, to := cmp.Or(r.Host, "any host"), r.Pool
+	switch {
+	case r.Redirect != nil:
+		to = fmt.Sprintf("%d %s", r.Redirect.Status, r.Redirect.To)
+	case r.Respond != nil:
+		to = fmt.Sprintf("a response with status %d", r.Respond.Status)
+	case len(r.shares) > 1:
+		var parts []string
+		for _, s := range r.shares {
+			parts = append(parts, fmt.Sprintf("%s (%d of %d)", s.Pool, s.Weight, r.total))
+		}
+		to = strings.Join(parts, ", ")
 	}
-	return fmt.Sprintf("%s%s -> %s", host, r.Path, r.Pool)
+	text := fmt.Sprintf("%s%s -> %s", host, r.Path, to)
+	if r.Name != "" {
+		text = r.Name + ": " + text
+	}
+	return text
 }
 
 // Limits of a table; a rule beyond them is refused.
@@ -58,16 +105,22 @@ const (
 type Table struct {
 	exact     map[string]*paths
 	wildcards map[string]*paths // by the part after "*."
+	patterns  []*paths          // of hosts that are regular expressions
 	any       *paths
 	count     int
 }
 
 // paths are the routes of one host.
 type paths struct {
-	host   string
-	only   *Route // the only route, when that is "/"
-	prefix map[string]*Route
-	most   int // length of the longest prefix
+	host      string
+	regexp    *regexp.Regexp // of the host; nil: it is none
+	only      *Route         // the only route, when that is "/" without conditions
+	exact     map[string]*Route
+	templates *segment
+	patterns  *Route
+	prefix    map[string]*Route
+	most      int // length of the longest prefix
+	count     int
 }
 
 // Len returns the number of routes.
@@ -83,66 +136,174 @@ func Compile(rules []Rule, pools []string) (*Table, []error) {
 	}
 	var errs []error
 	for i, rule := range rules {
-		if err := t.add(rule, index, pools); err != nil {
+		r, err := compileRoute(rule, index, pools)
+		if err == nil {
+			err = t.add(r)
+		}
+		if err != nil {
 			errs = append(errs, fmt.Errorf("route %d (host %q, path %q): %w", i+1, rule.Host, rule.Path, err))
 		}
 	}
 	return t, errs
 }
 
-func (t *Table) add(rule Rule, index map[string]int, pools []string) error {
-	host, err := normalHost(rule.Host)
+// Check returns what is wrong with a rule, apart from pools that are not there.
+func Check(rule Rule) error {
+	_, err := compileRoute(rule, nil, nil)
+	return err
+}
+
+func compileRoute(rule Rule, index map[string]int, pools []string) (*Route, error) {
+	r := &Route{Name: rule.Name, Path: cmp.Or(rule.Path, "/"), rank: rule.Rank, Fallback: -1}
+	var err error
+	if r.Host, err = normalHost(rule.Host); err != nil {
+		return nil, err
+	}
+	if err := r.compilePath(); err != nil {
+		return nil, err
+	}
+	if r.when, err = rule.When.compile(); err != nil {
+		return nil, err
+	}
+	return r, r.compileAction(rule, index, pools)
+}
+
+// add puts r in its place.
+func (t *Table) add(r *Route) error {
+	p, err := t.pathsOf(r.Host)
 	if err != nil {
 		return err
 	}
-	path := rule.Path
-	if path == "" {
-		path = "/"
-	}
-	if err := checkPrefix(path); err != nil {
+	if err := p.add(r); err != nil {
 		return err
-	}
-	at, known := index[rule.Pool]
-	if !known {
-		return unknownPool(rule.Pool, pools)
-	}
-	p := t.pathsOf(host)
-	if old := p.prefix[path]; old != nil {
-		return fmt.Errorf("the same host and path already lead to pool %q; remove one of the two routes", old.Pool)
-	}
-	r := &Route{Host: host, Path: path, Pool: rule.Pool, Index: at}
-	p.prefix[path] = r
-	p.most = max(p.most, len(path))
-	p.only = nil
-	if path == "/" && len(p.prefix) == 1 {
-		p.only = r
 	}
 	t.count++
 	return nil
 }
 
-func (t *Table) pathsOf(host string) *paths {
+func (p *paths) add(r *Route) error {
+	switch r.kind {
+	case exact:
+		if p.exact == nil {
+			p.exact = map[string]*Route{}
+		}
+		first, err := p.exact[r.place].with(r)
+		p.exact[r.place] = first
+		return p.added(err)
+	case template:
+		if p.templates == nil {
+			p.templates = new(segment)
+		}
+		at := p.templates.leaf(r)
+		first, err := (*at).with(r)
+		*at = first
+		return p.added(err)
+	case pattern:
+		n := 0
+		for other := p.patterns; other != nil; other = other.next {
+			n++
+		}
+		if n == maxPatterns {
+			return fmt.Errorf("the host has %d paths already that are regular expressions; each is tried for a request", maxPatterns)
+		}
+		first, err := p.patterns.with(r)
+		p.patterns = first
+		return p.added(err)
+	}
+	first, err := p.prefix[r.place].with(r)
+	p.prefix[r.place] = first
+	p.most = max(p.most, len(r.place))
+	return p.added(err)
+}
+
+// added counts a route, unless there was an error, which it returns.
+func (p *paths) added(err error) error {
+	if err != nil {
+		return err
+	}
+	p.count++
+	p.only = nil
+	if r := p.prefix["/"]; p.count == 1 && r != nil && r.when.count() == 0 {
+		p.only = r
+	}
+	return nil
+}
+
+// with returns the first of the routes from first on and r, in the order in which they are
+// tried.
+func (first *Route) with(r *Route) (*Route, error) {
+	goesBefore := func(a, b *Route) int {
+		return cmp.Or(cmp.Compare(b.rank, a.rank), cmp.Compare(b.when.count(), a.when.count()))
+	}
+	at := &first
+	for *at != nil && goesBefore(*at, r) <= 0 {
+		if old := *at; goesBefore(old, r) == 0 && old.place == r.place && old.when.count() == 0 {
+			return first, fmt.Errorf("the same host and path already lead to %s; remove one of the two routes, or say when it holds", old)
+		}
+		at = &(*at).next
+	}
+	r.next = *at
+	*at = r
+	return first, nil
+}
+
+// first returns the first of the routes from r on whose conditions hold.
+func (r *Route) first(q Request, t *Trace) *Route {
+	for ; r != nil; r = r.next {
+		if r.holds(q, t) {
+			return r
+		}
+	}
+	return nil
+}
+
+// holds reports whether the conditions of r hold; t notes it, unless it is nil.
+func (r *Route) holds(q Request, t *Trace) bool {
+	holds := r.when.holds(q)
+	if t != nil {
+		t.addRoute(r, holds, q)
+	}
+	return holds
+}
+
+func (t *Table) pathsOf(host string) (*paths, error) {
 	in, key := t.exact, host
 	switch {
 	case host == "":
 		if t.any == nil {
 			t.any = &paths{prefix: map[string]*Route{}}
 		}
-		return t.any
+		return t.any, nil
+	case host[0] == '~':
+		for _, p := range t.patterns {
+			if p.host == host {
+				return p, nil
+			}
+		}
+		if len(t.patterns) == maxPatterns {
+			return nil, fmt.Errorf("there are %d hosts already that are regular expressions; each is tried for a request", maxPatterns)
+		}
+		p := &paths{host: host, regexp: regexp.MustCompile(wholeOf(host[1:])), prefix: map[string]*Route{}}
+		t.patterns = append(t.patterns, p)
+		return p, nil
 	case strings.HasPrefix(host, "*."):
 		in, key = t.wildcards, host[2:]
 	}
 	if in[key] == nil {
 		in[key] = &paths{host: host, prefix: map[string]*Route{}}
 	}
-	return in[key]
+	return in[key], nil
 }
 
 // normalHost checks a configured host and returns it in lower case without a
 // last dot.
 func normalHost(host string) (string, error) {
-	if host == "" || host == "*" {
+	switch {
+	case host == "" || host == "*":
 		return "", nil
+	case host[0] == '~':
+		_, err := compileWhole(host[1:])
+		return host, err
 	}
 	h := strings.TrimSuffix(strings.ToLower(host), ".")
 	name := strings.TrimPrefix(h, "*.")
@@ -158,28 +319,6 @@ func normalHost(host string) (string, error) {
 		}
 	}
 	return h, nil
-}
-
-// checkPrefix holds configured paths to the form that requests are brought to,
-// since any other could never match.
-func checkPrefix(path string) error {
-	if path[0] != '/' {
-		return fmt.Errorf("the path must begin with \"/\"")
-	}
-	if len(path) > MaxPathLen {
-		return fmt.Errorf("the path is longer than %d characters", MaxPathLen)
-	}
-	if i := strings.IndexAny(path, "?#\\ \t"); i >= 0 {
-		return fmt.Errorf("the path has a %q, which no path has", path[i])
-	}
-	normal, problem := Normalise(nil, []byte(path), Policy{})
-	if problem != nil {
-		return fmt.Errorf("the path could never match: %s", problem.Text)
-	}
-	if string(normal) != path {
-		return fmt.Errorf("the path is never matched in this spelling; write it as %q", normal)
-	}
-	return nil
 }
 
 func unknownPool(name string, pools []string) error {

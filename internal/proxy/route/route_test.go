@@ -6,15 +6,20 @@ import (
 	"testing"
 )
 
+// to is the rule that leads from a host and a path to a pool.
+func to(host, path, pool string) Rule {
+	return Rule{Host: host, Path: path, Pools: []Share{{Pool: pool, Weight: 1}}}
+}
+
 var testRules = []Rule{
-	{"www.example.com", "/", "web"},
-	{"www.example.com", "/api", "api"},
-	{"www.example.com", "/api/v2/", "v2"},
-	{"*.example.com", "", "wild"},
-	{"*.deep.example.com", "/x", "deep"},
-	{"API.Example.com.", "/only", "api"},
-	{"[2001:db8::1]", "/", "six"},
-	{"", "/", "any"},
+	to("www.example.com", "/", "web"),
+	to("www.example.com", "/api", "api"),
+	to("www.example.com", "/api/v2/", "v2"),
+	to("*.example.com", "", "wild"),
+	to("*.deep.example.com", "/x", "deep"),
+	to("API.Example.com.", "/only", "api"),
+	to("[2001:db8::1]", "/", "six"),
+	to("", "/", "any"),
 }
 
 var testPools = []string{"web", "api", "v2", "wild", "deep", "six", "any"}
@@ -56,7 +61,7 @@ func TestMatch(t *testing.T) {
 		{strings.Repeat("a", 300), "/", "any"},
 	} {
 		got := ""
-		if r, ok := table.Match([]byte(c.host), []byte(c.path)); ok {
+		if r, ok := table.Match([]byte(c.host), []byte(c.path), nil); ok {
 			got = r.Pool
 			if testPools[r.Index] != r.Pool {
 				t.Errorf("%s%s: index %d is not of pool %s", c.host, c.path, r.Index, r.Pool)
@@ -65,13 +70,13 @@ func TestMatch(t *testing.T) {
 		if got != c.want {
 			t.Errorf("%s%s: got %q, want %q", c.host, c.path, got, c.want)
 		}
-		trace := table.Explain(c.host, c.path, Policy{})
+		trace := table.Explain(c.host, c.path, nil, Policy{})
 		if explained := trace.Route; (explained == nil) != (got == "") || explained != nil && explained.Pool != got {
 			t.Errorf("%s%s: explained as %v, matched %q", c.host, c.path, explained, got)
 		}
 	}
 	var none *Table
-	if _, ok := none.Match([]byte("x"), []byte("/")); ok {
+	if _, ok := none.Match([]byte("x"), []byte("/"), nil); ok {
 		t.Error("the nil table matches")
 	}
 }
@@ -96,7 +101,7 @@ func naive(rules []Rule, host, path string) string {
 			}
 			covers := path == r.Path || strings.HasPrefix(path, strings.TrimSuffix(r.Path, "/")+"/")
 			if weight == bestHost && weight >= 0 && covers && len(r.Path) > bestPath {
-				best, bestPath = r.Pool, len(r.Path)
+				best, bestPath = r.Pools[0].Pool, len(r.Path)
 			}
 		}
 	}
@@ -107,7 +112,7 @@ func FuzzMatch(f *testing.F) {
 	f.Add("a.example.com", "/a/b", "*.example.com", "/a", "a.example.com", "/a/b/")
 	f.Add("x", "/", "", "/", "x", "/")
 	f.Fuzz(func(t *testing.T, host, path, h1, p1, h2, p2 string) {
-		rules := []Rule{{h1, p1, "one"}, {h2, p2, "two"}}
+		rules := []Rule{to(h1, p1, "one"), to(h2, p2, "two")}
 		table, errs := Compile(rules, []string{"one", "two"})
 		normal, problem := Normalise(nil, []byte(path), Policy{})
 		if len(errs) > 0 || problem != nil || !strings.HasPrefix(path, "/") || strings.ContainsAny(host, ":[]") || len(host) > 200 {
@@ -121,7 +126,7 @@ func FuzzMatch(f *testing.F) {
 		}
 		lowered := string(lowerHost(nil, []byte(host)))
 		got := ""
-		if r, ok := table.Match([]byte(host), normal); ok {
+		if r, ok := table.Match([]byte(host), normal, nil); ok {
 			got = r.Pool
 		}
 		if want := naive(rules, lowered, string(normal)); got != want {
@@ -135,27 +140,27 @@ func TestCompileErrors(t *testing.T) {
 		rules []Rule
 		want  string
 	}{
-		{[]Rule{{"x", "/", "wbe"}}, `did you mean "web"`},
-		{[]Rule{{"x", "/", "zzzzzzzz"}}, "there are: any, api, "},
-		{[]Rule{{"x", "a", "web"}}, `must begin with "/"`},
-		{[]Rule{{"x", "/a/../b", "web"}}, `write it as "/b"`},
-		{[]Rule{{"x", "/%2f", "web"}}, "could never match"},
-		{[]Rule{{"x", "/a?b", "web"}}, "'?'"},
-		{[]Rule{{"http://x", "/", "web"}}, "without scheme"},
-		{[]Rule{{"x:80", "/", "web"}}, "without scheme, port"},
-		{[]Rule{{"a.*.b", "/", "web"}}, "not a name"},
-		{[]Rule{{"x", "/a", "web"}, {"X", "/a", "api"}}, `already lead to pool "web"`},
-		{[]Rule{{"x", "/" + strings.Repeat("a", 3000), "web"}}, "longer than"},
+		{[]Rule{to("x", "/", "wbe")}, `did you mean "web"`},
+		{[]Rule{to("x", "/", "zzzzzzzz")}, "there are: any, api, "},
+		{[]Rule{to("x", "a", "web")}, `must begin with "/"`},
+		{[]Rule{to("x", "/a/../b", "web")}, `write it as "/b"`},
+		{[]Rule{to("x", "/%2f", "web")}, "could never match"},
+		{[]Rule{to("x", "/a?b", "web")}, "'?'"},
+		{[]Rule{to("http://x", "/", "web")}, "without scheme"},
+		{[]Rule{to("x:80", "/", "web")}, "without scheme, port"},
+		{[]Rule{to("a.*.b", "/", "web")}, "not a name"},
+		{[]Rule{to("x", "/a", "web"), to("X", "/a", "api")}, `already lead to x/a -> web`},
+		{[]Rule{to("x", "/"+strings.Repeat("a", 3000), "web")}, "longer than"},
 	} {
 		_, errs := Compile(c.rules, testPools)
 		if len(errs) != 1 || !strings.Contains(errs[0].Error(), c.want) || !strings.Contains(errs[0].Error(), "route ") {
 			t.Errorf("%+.60v: got %v, want one error with %q", c.rules, errs, c.want)
 		}
 	}
-	if _, errs := Compile([]Rule{{"x", "/", "web"}}, nil); len(errs) != 1 || !strings.Contains(errs[0].Error(), "no pools are configured") {
+	if _, errs := Compile([]Rule{to("x", "/", "web")}, nil); len(errs) != 1 || !strings.Contains(errs[0].Error(), "no pools are configured") {
 		t.Errorf("no pools: got %v", errs)
 	}
-	if _, errs := Compile([]Rule{{"x", "", "a"}, {"y", "", "b"}}, []string{"c"}); len(errs) != 2 {
+	if _, errs := Compile([]Rule{to("x", "", "a"), to("y", "", "b")}, []string{"c"}); len(errs) != 2 {
 		t.Errorf("got %v, want an error for each rule", errs)
 	}
 }
@@ -251,7 +256,7 @@ func FuzzNormalise(f *testing.F) {
 
 func TestExplain(t *testing.T) {
 	table := testTable(t)
-	trace := table.Explain("x.Example.com:80", "/a/../b", Policy{})
+	trace := table.Explain("x.Example.com:80", "/a/../b", nil, Policy{})
 	var got []string
 	for _, s := range trace.Steps {
 		got = append(got, fmt.Sprintf("%s %s %t", s.What, s.Tried, s.Found))
@@ -260,7 +265,7 @@ func TestExplain(t *testing.T) {
 	if strings.Join(got, "; ") != want || trace.Path != "/b" {
 		t.Errorf("got %s, want %s", strings.Join(got, "; "), want)
 	}
-	if trace := table.Explain("x", "/%2f", Policy{}); trace.Route != nil || !strings.Contains(trace.Steps[0].Why, "400") {
+	if trace := table.Explain("x", "/%2f", nil, Policy{}); trace.Route != nil || !strings.Contains(trace.Steps[0].Why, "400") {
 		t.Errorf("refused path: %+v", trace)
 	}
 }
@@ -273,7 +278,7 @@ func TestNoAllocs(t *testing.T) {
 		host, path := []byte(c.host), []byte(c.path)
 		if n := testing.AllocsPerRun(100, func() {
 			normal, _ := Normalise(room, path, Policy{})
-			table.Match(host, normal)
+			table.Match(host, normal, nil)
 		}); n != 0 {
 			t.Errorf("%v: %v allocations, want 0", c, n)
 		}
@@ -282,9 +287,9 @@ func TestNoAllocs(t *testing.T) {
 
 func BenchmarkMatch(b *testing.B) {
 	var rules []Rule
-	for i := range 1000 {
+	for i := range 10_000 { // 100,000 routes
 		for j := range 10 {
-			rules = append(rules, Rule{fmt.Sprintf("www%d.example.com", i), fmt.Sprintf("/service/%d/", j), "web"})
+			rules = append(rules, to(fmt.Sprintf("www%d.example.com", i), fmt.Sprintf("/service/%d/", j), "web"))
 		}
 	}
 	table, errs := Compile(rules, []string{"web"})
@@ -294,7 +299,7 @@ func BenchmarkMatch(b *testing.B) {
 	host, path := []byte("www567.example.com"), []byte("/service/7/some/longer/path")
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, ok := table.Match(host, path); !ok {
+		if _, ok := table.Match(host, path, nil); !ok {
 			b.Fatal("no route")
 		}
 	}

@@ -1,0 +1,100 @@
+// Package routedesk tells operators which way requests take through the gateway: through that
+// of a node, or by a configuration that no node has yet.
+//
+// The way is found by the code that finds it for requests (package httpproxy); this package
+// reads what is asked, and tells the steps.
+//
+// Entry points: Target and Explain, for a node; Test, for a configuration file.
+//
+// Concurrency: functions only.
+package routedesk
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"pharos/internal/admin/api"
+	"pharos/internal/admin/config"
+	"pharos/internal/admin/explain"
+	"pharos/internal/clock"
+	"pharos/internal/proxy/httpproxy"
+	"pharos/internal/proxy/route"
+	"pharos/internal/traffic/pool"
+)
+
+// Target returns the request that is meant, and the host of its URL.
+func Target(r api.ExplainRequest) (t httpproxy.Target, host string, err error) {
+	u, err := url.Parse(r.URL)
+	if err == nil && (u.Scheme != "http" || u.Hostname() == "") {
+		err = errors.New("want http://HOST/PATH")
+	}
+	if err != nil {
+		return t, "", fmt.Errorf("url %q: %w", r.URL, err)
+	}
+	t = httpproxy.Target{Client: r.From, Method: cmp.Or(r.Method, http.MethodGet), Host: u.Host, Path: cmp.Or(u.EscapedPath(), "/"), Fields: r.Fields}
+	if u.RawQuery != "" {
+		t.Query = "?" + u.RawQuery
+	}
+	return t, u.Hostname(), nil
+}
+
+// Explain tells which route of a table a request takes, and returns it if it leads to a
+// pool. The path of t is normalised.
+func Explain(e *explain.Explanation, gateway *httpproxy.Server, table *httpproxy.Table, t *httpproxy.Target) (*route.Route, error) {
+	e.Question = t.Method + " http://" + t.Host + t.Path + t.Query
+	trace, err := gateway.ExplainRoute(table, *t, route.Policy{})
+	if err != nil {
+		return nil, &api.Refused{Status: http.StatusBadRequest, Err: err}
+	}
+	for _, step := range trace.Steps {
+		found := "no"
+		if step.Found {
+			found = "yes"
+		}
+		e.Add(explain.Route, fmt.Sprintf("%s %s: %s", step.What, step.Tried, found), step.Why)
+	}
+	if trace.Route == nil {
+		e.Outcome, e.Result = "no route: 404", nil
+		return nil, nil
+	}
+	t.Path = trace.Path
+	e.Outcome, e.Result = trace.Route.String(), nil
+	if says := t.Leads(trace.Route); says != "" {
+		e.Add(explain.Route, trace.Route.String(), says)
+		e.Result = []string{says}
+	}
+	if trace.Route.Pool == "" {
+		return nil, nil
+	}
+	return trace.Route, nil
+}
+
+// Test tells which route of the configuration file at path a request would take.
+func Test(path string, r api.ExplainRequest) (*explain.Explanation, error) {
+	cfg, err := config.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	t, _, err := Target(r)
+	if err != nil {
+		return nil, err
+	}
+	rules := make([]route.Rule, len(cfg.Resources.Routes))
+	for i := range rules {
+		rules[i] = cfg.Resources.Routes[i].Rule()
+	}
+	pools := make([]*pool.Pool, len(cfg.Resources.Pools))
+	for i := range pools {
+		pools[i] = pool.New(cfg.Resources.Pools[i].Name)
+	}
+	table, errs := httpproxy.NewTable(rules, pools, nil, nil)
+	if len(errs) > 0 {
+		return nil, fmt.Errorf("%s: %w", path, errors.Join(errs...))
+	}
+	e := &explain.Explanation{Client: r.From.String(), At: clock.Now()}
+	_, err = Explain(e, nil, table, &t)
+	return e, err
+}

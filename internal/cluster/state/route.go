@@ -1,0 +1,177 @@
+package state
+
+import (
+	"cmp"
+	"net/netip"
+
+	"pharos/internal/cluster/document"
+	"pharos/internal/proxy/route"
+)
+
+// Route says what becomes of an HTTP request at the gateway: it is carried to a pool, or to
+// one of several, led elsewhere, or answered.
+type Route struct {
+	// Name is what commands and logs call the route. Routes that differ in nothing but
+	// their conditions each need one; others are called by their host and path.
+	Name string `json:"name,omitzero" format:"identifier" default:"" example:"beta"`
+	// Host is the host that requests are for: a name, "*.example.com" for every
+	// name below one, "~" and a regular expression (RE2) that has to match the whole
+	// name, or "*" for all. Lower case, without a port. A name goes before the longest
+	// "*", that before regular expressions, these before "*" alone; the paths of the
+	// others are not looked at then.
+	Host string `json:"host" format:"routeHost" default:"*" example:"www.example.com"`
+	// Path is the path that requests are for. "/api" is the beginning of one, by whole
+	// segments: it matches /api and /api/x, not /apis. "=/api" is only this path.
+	// "/users/{id}/files/{name...}" is a template, where {id} stands for one segment
+	// and {name...} for all that follows. "~/v[0-9]+/.*" is a regular expression (RE2)
+	// that has to match the whole path. "=" goes before templates, these before regular
+	// expressions, and those before the longest beginning.
+	Path string `json:"path" format:"routePath" default:"/" example:"/api"`
+	// When is what requests have to be beside that. Where it does not hold, the next
+	// route for the path is looked at, and then those for less of it.
+	When RouteWhen `json:"when,omitzero"`
+	// Rank goes before everything else among routes with the same host and path, and
+	// among paths that are regular expressions: the highest first, then those with more
+	// conditions, then in the order in which they stand.
+	Rank int `json:"rank,omitzero" default:"0" min:"-1000" max:"1000" example:"10"`
+	// Pool is the pool that requests are carried to. A route has one, or split, redirect
+	// or respond.
+	Pool string `json:"pool,omitzero" format:"identifier" default:"" example:"web"`
+	// Split carries each request to one of several pools, by chance in proportion to
+	// their weights.
+	Split []RouteShare `json:"split,omitempty" max:"32" example:"[{pool: web, weight: 95}, {pool: canary, weight: 5}]"`
+	// SplitBy has every request of a split drawn anew (request, as without it), or all of a client go to the same
+	// pool, as long as the weights are the same.
+	SplitBy string `json:"splitBy,omitzero" enum:",request,client" default:"" example:"client"`
+	// Fallback is a pool for the requests while nobody of the other one is healthy.
+	Fallback string `json:"fallback,omitzero" format:"identifier" default:"" example:"sorry"`
+	// Rewrite is the path that requests go on to the pool with. {path} stands for that of
+	// the request, {rest} for what of it is behind the path of the route, and the
+	// variables of a template or the named groups of a regular expression for theirs.
+	Rewrite string `json:"rewrite,omitzero" default:"" example:"/v2{rest}"`
+	// Redirect leads clients elsewhere.
+	Redirect RouteRedirect `json:"redirect,omitzero"`
+	// Respond is a response that is always the same.
+	Respond RouteRespond `json:"respond,omitzero"`
+}
+
+// RouteWhen is what a request has to be. All of it has to hold; of methods and of clients
+// any one.
+type RouteWhen struct {
+	// Methods are those of the request. HEAD is another one than GET.
+	Methods []string `json:"methods,omitempty" format:"token" max:"16" example:"[GET, HEAD]"`
+	// Fields are conditions on header fields; of several of one name the first counts.
+	Fields []RouteCondition `json:"fields,omitempty" max:"16" example:"[{name: X-Beta, value: \"1\"}]"`
+	// Query are conditions on parameters of the query, without percent-encoding.
+	Query []RouteCondition `json:"query,omitempty" max:"16" example:"[{name: v, regexp: \"[2-9]\"}]"`
+	// Cookies are conditions on cookies.
+	Cookies []RouteCondition `json:"cookies,omitempty" max:"16" example:"[{name: beta}]"`
+	// Clients are the networks of clients. What gateway.trustedProxies say of the client
+	// is believed.
+	Clients []netip.Prefix `json:"clients,omitempty" max:"64" example:"[192.0.2.0/24]"`
+}
+
+// RouteCondition is about one value: that it is there, or what it is.
+type RouteCondition struct {
+	// Name is that of the field, the parameter or the cookie.
+	Name string `json:"name" required:"true" example:"X-Beta"`
+	// Value is the whole value.
+	Value string `json:"value,omitzero" default:"" example:"on"`
+	// Prefix is the beginning of the value.
+	Prefix string `json:"prefix,omitzero" default:"" example:"bot/"`
+	// Regexp is a regular expression (RE2) that has to match the whole value.
+	Regexp string `json:"regexp,omitzero" default:"" example:"[2-9]"`
+	// Not turns it round: requests that are so, or have it, are not meant.
+	Not bool `json:"not,omitzero" default:"false" example:"true"`
+}
+
+// RouteShare is a pool and its part of the requests.
+type RouteShare struct {
+	// Pool is the pool.
+	Pool string `json:"pool" format:"identifier" required:"true" example:"canary"`
+	// Weight is its part, in proportion to those of the others. 0: none for now.
+	Weight int `json:"weight" default:"1" min:"0" max:"65536" example:"5"`
+}
+
+// RouteRedirect is where clients are led.
+type RouteRedirect struct {
+	// To is the URL, or a path on the same host. {host}, {path} and {query} stand for
+	// those of the request, {query} with its "?"; and for the others see rewrite. What a
+	// request says, but for its host, cannot say which host is led to.
+	To string `json:"to,omitzero" default:"" example:"https://{host}{path}{query}"`
+	// Status is 307 (as with 0) or, if clients may remember it for good, 308; with 302 and 301 they
+	// may turn POST into GET, with 303 they do.
+	Status int `json:"status,omitzero" default:"0" min:"0" max:"308" example:"308"`
+}
+
+// RouteRespond is a response.
+type RouteRespond struct {
+	// Status is its status code. 0: there is no response.
+	Status int `json:"status,omitzero" default:"0" min:"0" max:"599" example:"503"`
+	// Type is the media type of the content; of plain text in UTF-8 if it is empty.
+	Type string `json:"type,omitzero" default:"" example:"application/json"`
+	// Content is what is sent.
+	Content string `json:"content,omitzero" default:"" example:"back at noon"`
+}
+
+// Rule returns the route as package route compiles it.
+func (r *Route) Rule() route.Rule {
+	out := route.Rule{
+		Name: r.Name, Host: r.Host, Path: r.Path, Rank: r.Rank, Sticky: r.SplitBy == "client", Fallback: r.Fallback, Rewrite: r.Rewrite,
+		When: route.When{
+			Methods: r.When.Methods, Clients: r.When.Clients,
+			Fields: conditions(r.When.Fields), Query: conditions(r.When.Query), Cookies: conditions(r.When.Cookies),
+		},
+	}
+	if r.Pool != "" {
+		out.Pools = append(out.Pools, route.Share{Pool: r.Pool, Weight: 1})
+	}
+	for _, s := range r.Split {
+		out.Pools = append(out.Pools, route.Share{Pool: s.Pool, Weight: s.Weight})
+	}
+	if r.Redirect.To != "" {
+		out.Redirect = &route.Redirect{Status: cmp.Or(r.Redirect.Status, 307), To: r.Redirect.To}
+	}
+	if r.Respond.Status != 0 {
+		out.Respond = &route.Respond{Status: r.Respond.Status, Type: cmp.Or(r.Respond.Type, "text/plain; charset=utf-8"), Content: r.Respond.Content}
+	}
+	return out
+}
+
+func conditions(list []RouteCondition) (out []route.Condition) {
+	for _, c := range list {
+		out = append(out, route.Condition(c))
+	}
+	return out
+}
+
+// check reports what is wrong within one route; at is where it stands.
+func (r *Route) check(at string, report Report) {
+	if r.Pool != "" && len(r.Split) > 0 {
+		report(at+".split", "the route has a pool, too", "list that under split as well, or take one of them out")
+		return
+	}
+	rule := r.Rule()
+	if !document.Fits("routeHost", r.Host) {
+		rule.Host = ""
+	}
+	if !document.Fits("routePath", r.Path) {
+		rule.Path = ""
+	}
+	if err := route.Check(rule); err != nil {
+		report(at, err.Error(), "the keys of a route are in docs/CONFIG.md under routes[]")
+	}
+}
+
+// poolsOf are the pools that r leads to.
+func (r *Route) poolsOf() (names []string) {
+	for _, s := range r.Split {
+		names = append(names, s.Pool)
+	}
+	for _, name := range []string{r.Pool, r.Fallback} {
+		if name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}

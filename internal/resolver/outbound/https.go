@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"time"
@@ -71,6 +72,8 @@ func (l *links) httpsTo(to linkTo) *httpsLink {
 	}
 	if p.Name == "" { // known by its pin alone
 		h.url.Host = to.at.String()
+	} else if addr, err := netip.ParseAddr(p.Name); err == nil && addr.Is6() { // RFC 3986 §3.2.2
+		h.url.Host = "[" + p.Name + "]"
 	}
 	l.https[to] = h
 	return h

@@ -75,6 +75,8 @@ internal/resolver/bulk:         internal/dns/... internal/resolver/iterate
 internal/resolver/localroot:    internal/dns/... internal/authority/zone internal/authority/answer
 internal/resolver/outbound:     internal/dns/... internal/resolver/iterate internal/resolver/rrcache internal/resolver/fairness internal/parking
 
+internal/resolver/designation:  internal/dns/... internal/resolver/iterate
+internal/resolver/upgrade:      internal/dns/... internal/resolver/designation internal/resolver/iterate internal/resolver/outbound internal/resolver/rrcache internal/proxy/tlscert
 internal/resolver/policy:       internal/dns/... internal/authority/zone
 internal/resolver/localdata:    internal/dns/... internal/authority/zone internal/resolver/policy
 internal/resolver/dns64:        internal/dns/dnsname
@@ -130,12 +132,12 @@ internal/admin/config:          internal/dns/dnsname internal/dns/rdata internal
 internal/admin/logfile:
 internal/admin/explain:         internal/authority/answer internal/authority/zone internal/dns/... internal/resolver/iterate internal/authority/steered internal/traffic/...
 internal/admin/telemetry:
-internal/admin/metrics:         internal/cluster/state internal/dns/dnswire internal/admin/telemetry internal/proxy/httpproxy internal/resolver/iterate internal/resolver/outbound internal/resolver/rrcache internal/serve/dnsserver internal/serve/ratelimit internal/traffic/...
+internal/admin/metrics:         internal/cluster/state internal/dns/dnswire internal/admin/telemetry internal/proxy/httpproxy internal/resolver/iterate internal/resolver/outbound internal/resolver/rrcache internal/resolver/upgrade internal/serve/dnsserver internal/serve/ratelimit internal/traffic/...
 internal/admin/api:             internal/admin/explain internal/admin/telemetry internal/traffic/scale
 internal/admin/trafficdesk:     internal/admin/api internal/admin/explain internal/admin/metrics internal/admin/telemetry internal/proxy/httpproxy internal/cluster/document internal/cluster/state internal/traffic/...
 internal/admin/routedesk:       internal/admin/api internal/admin/config internal/admin/explain internal/clock internal/proxy/... internal/traffic/pool
 internal/admin/desk:            internal/dns/... internal/authority/... internal/admin/api internal/admin/config
-internal/admin/resolverdesk:    internal/dns/... internal/resolver/anchor internal/resolver/custody internal/resolver/iterate internal/resolver/rrcache internal/admin/api
+internal/admin/resolverdesk:    internal/dns/... internal/resolver/anchor internal/resolver/custody internal/resolver/iterate internal/resolver/rrcache internal/resolver/upgrade internal/admin/api
 internal/admin/migrate:         internal/dns/dnsname internal/dns/rdata
 internal/admin/stubconf:        internal/dns/dnsname
 internal/admin/settings:        internal/dns/... internal/admin/config internal/authority/... internal/resolver/... internal/serve/ratelimit internal/proxy/...
@@ -167,7 +169,7 @@ var pure = []string{
 	"internal/authority/gate", "internal/admin/migrate", "internal/admin/stubconf",
 	"internal/authority/steered", "internal/authority/kasp", "internal/authority/skr", "internal/authority/bootstrap",
 	"internal/resolver/rrcache", "internal/resolver/cachefile", "internal/resolver/iterate", "internal/resolver/fairness", "internal/resolver/anchor", "internal/resolver/localroot", "internal/resolver/failures",
-	"internal/resolver/owncut", "internal/resolver/policy", "internal/resolver/localdata", "internal/resolver/dns64", "internal/resolver/rewrite",
+	"internal/resolver/owncut", "internal/resolver/designation", "internal/resolver/policy", "internal/resolver/localdata", "internal/resolver/dns64", "internal/resolver/rewrite",
 	"internal/traffic/health", "internal/traffic/outlier", "internal/traffic/scale", "internal/traffic/checkspec", "internal/traffic/wheel", "internal/traffic/roster", "internal/traffic/poolspec", "internal/traffic/consistent", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/affinity", "internal/traffic/steer", "internal/traffic/sim", "internal/traffic/override", "internal/traffic/decisions",
 	"internal/proxy/http1", "internal/proxy/route",
 	"internal/cluster/document", "internal/cluster/state",

@@ -29,12 +29,14 @@ func (n *Node) buildAdmin(addr netip.AddrPort) error {
 	zones, resolvers := n.newDesk(), n.newResolverDesk()
 	calls := zones.Zones()
 	calls.Accept = n.AcceptZone
+	trust := resolvers.Trust()
+	trust.Upstreams = n.upstreams
 	n.admin = &http.Server{ReadHeaderTimeout: adminHeadTimeout, Handler: api.Handler(api.Calls{
 		Status: n.Status, Ready: n.ready, Pools: n.Pools, Zones: n.Zones,
 		Explain: n.Explain, Objects: n.Objects, Apply: n.Apply, Delete: n.Delete,
 		Reload: func(context.Context) (api.Applied, error) { return n.reload() },
 		Zone:   calls, DNSSEC: zones.DNSSEC(), Versions: zones.Versions(),
-		Scale: api.ScaleCalls{Show: n.newTrafficDesk().Scale}, Health: api.HealthCalls{History: n.newTrafficDesk().History}, Members: n.newTrafficDesk().Members(), Trust: resolvers.Trust(), Cache: resolvers.Cache(), Metrics: telemetry.Handler(n.samples),
+		Scale: api.ScaleCalls{Show: n.newTrafficDesk().Scale}, Health: api.HealthCalls{History: n.newTrafficDesk().History}, Members: n.newTrafficDesk().Members(), Trust: trust, Cache: resolvers.Cache(), Metrics: telemetry.Handler(n.samples),
 	})}
 	return nil
 }

@@ -24,6 +24,7 @@ func (n *Node) samples(emit func(telemetry.Sample)) {
 	metrics.Overrides(n.overrides.All(), emit)
 	n.newTrafficDesk().SampleScale(emit)
 	n.sampleLinks(emit)
+	metrics.Upgrades(n.upgrades.States(), emit)
 	n.sampleReports(emit)
 	n.sampleLive(emit)
 	n.sampleTransfers(emit)

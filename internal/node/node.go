@@ -54,6 +54,7 @@ import (
 	"pharos/internal/resolver/iterate"
 	"pharos/internal/resolver/outbound"
 	"pharos/internal/resolver/rrcache"
+	"pharos/internal/resolver/upgrade"
 	"pharos/internal/serve/entrances"
 	"pharos/internal/serve/outgoing"
 	"pharos/internal/serve/updates"
@@ -179,6 +180,7 @@ func (n *Node) build(cfg *config.Config, o Options) error {
 	n.discovery = n.newDiscovery(filepath.Join(cfg.Data, "discovered.json"))
 	n.fleet = n.newFleet(filepath.Join(cfg.Data, "members"))
 	n.overrides = n.newOverrides(cfg.Data)
+	n.upgrades = upgrade.New(upgrade.Config{OnChange: n.onUpgrade, Log: n.log})
 	var err error
 	if n.past, err = newPast(cfg.Steering.Decisions); err != nil {
 		return err
@@ -232,6 +234,7 @@ func (n *Node) buildResolver(r config.Resolver) (err error) {
 // newResolver makes a resolver and its cache.
 func (n *Node) newResolver(r config.Resolver, view string) (*rrcache.Cache, *outbound.Driver, error) {
 	anchors, negative := n.trust.Anchors()
+	r.Routes = settings.Upgraded(r.Routes, n.upgrades.Known)
 	return newResolver(r, n.started, beliefs{anchors, negative, n.rootCopy(r), n.ownAnswers(view)})
 }
 
@@ -394,6 +397,9 @@ func (n *Node) release() {
 	}
 	if n.discovery != nil {
 		n.discovery.Close()
+	}
+	if n.upgrades != nil {
+		n.upgrades.Close()
 	}
 	if n.prober != nil {
 		n.prober.Close()

@@ -23,6 +23,7 @@ const (
 	changesFailed      code = "changes-failed"      // changes of zones cannot be kept on disk, so none is made
 	versionsLost       code = "versions-lost"       // what is on disk of a zone's versions cannot all be read
 	poolAllDown        code = "pool-all-down"       // no member is healthy, so all are used
+	routeInClear       code = "route-not-encrypted" // a server cannot be asked encrypted that should be
 	discoveryFailed    code = "discovery-failed"    // a list of members is not read, so the last good one stays
 	scaleFailed        code = "scale-failed"        // a pool cannot get the members that it should have
 	memberWarning      code = "member-warning"      // a member is well, or cannot be asked, but somebody should look
@@ -58,7 +59,7 @@ const (
 )
 
 // severities of the codes that are not errors.
-var warnings = []code{memberWarning, discoveryFailed, localRootFailed, policyWarning, localDataWarning, offlineEnds, trustMended, trustFailing, parentWaits, serversBehind, clockJumped, certificateEnding, zoneWarning, transferFailed, notifyFailed, objectUnused, listenerFailed, steerHomeless, databaseRefused, memberRefused, forwardFailed, aliasFailed}
+var warnings = []code{memberWarning, routeInClear, discoveryFailed, localRootFailed, policyWarning, localDataWarning, offlineEnds, trustMended, trustFailing, parentWaits, serversBehind, clockJumped, certificateEnding, zoneWarning, transferFailed, notifyFailed, objectUnused, listenerFailed, steerHomeless, databaseRefused, memberRefused, forwardFailed, aliasFailed}
 
 // subject is what a problem is about: a zone, a pool, or nothing.
 type subject struct {

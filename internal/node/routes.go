@@ -3,13 +3,17 @@ package node
 import (
 	"net/netip"
 	"reflect"
+	"slices"
 
+	"pharos/internal/admin/api"
 	"pharos/internal/admin/config"
+	"pharos/internal/admin/resolverdesk"
 	"pharos/internal/admin/settings"
 	"pharos/internal/admin/telemetry"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/resolver/iterate"
 	"pharos/internal/resolver/outbound"
+	"pharos/internal/resolver/upgrade"
 	"pharos/internal/serve/dnsserver"
 )
 
@@ -19,14 +23,10 @@ func (n *Node) followRoutes(prev, next *Snapshot) {
 		return
 	}
 	follow := func(prev, next *config.Config, resolver *outbound.Driver) {
-		before, now := prev.Resolver.Routes, next.Resolver.Routes
-		if resolver == nil || reflect.DeepEqual(before, now) {
+		if resolver == nil || reflect.DeepEqual(prev.Resolver.Routes, next.Resolver.Routes) {
 			return
 		}
-		var c outbound.Config
-		settings.AddRoutes(&c, now)
-		beliefs{root: n.rootCopy(next.Resolver)}.addTo(&c)
-		resolver.Reroute(c.Routes, c.Peers, c.Private)
+		n.reroute(next, resolver)
 		n.log.Info("routes of the resolver changed; what was learnt through them is forgotten")
 	}
 	follow(prev.Config, next.Config, n.resolver)
@@ -36,6 +36,44 @@ func (n *Node) followRoutes(prev, next *Snapshot) {
 		}
 	}
 }
+
+// reroute has a resolver take the routes of cfg, with what is known of their servers.
+func (n *Node) reroute(cfg *config.Config, resolver *outbound.Driver) {
+	var c outbound.Config
+	settings.AddRoutes(&c, settings.Upgraded(cfg.Resolver.Routes, n.upgrades.Known))
+	beliefs{root: n.rootCopy(cfg.Resolver)}.addTo(&c)
+	resolver.Reroute(c.Routes, c.Peers, c.Private)
+}
+
+// followUpgrades has the plain servers asked how they can be asked encrypted. All views
+// have the routes of the configuration.
+func (n *Node) followUpgrades(s *Snapshot) {
+	sources := settings.Discover(s.Config.Resolver.Routes)
+	n.upgrades.Set(sources)
+	n.problems.keepIf(routeInClear, func(about string) bool {
+		return slices.ContainsFunc(sources, func(s upgrade.Source) bool { return s.Server.String() == about })
+	})
+}
+
+// onUpgrade has the resolvers ask a server in another way.
+func (n *Node) onUpgrade(st upgrade.State) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s := n.current.Load()
+	if !slices.Contains(settings.Discover(s.Config.Resolver.Routes), st.Source) {
+		return // it was taken out just now
+	}
+	n.problem(routeInClear, st.Source.Server.String(), st.Problem)
+	n.reroute(s.Config, n.resolver)
+	for _, v := range s.views {
+		if v.view.own != nil && v.view.own.resolver != nil {
+			n.reroute(v.Config, v.view.own.resolver)
+		}
+	}
+}
+
+// upstreams returns what is known of servers that are asked so.
+func (n *Node) upstreams() []api.Upstream { return resolverdesk.Upstreams(n.upgrades.States()) }
 
 // nearOf returns for whom a question is: the client, or whom a trusted one names; the
 // zero Addr if nobody is to be told (RFC 7871 §7.1.2).

@@ -66,6 +66,7 @@ func (n *Node) follow(prev, next *Snapshot) {
 	n.startKeepers()
 	n.followLists(next)
 	n.followScaling(next)
+	n.followUpgrades(next)
 }
 
 // viewOf returns the snapshot of a view, or nil. s may be nil.

@@ -20,6 +20,7 @@ import (
 	"pharos/internal/resolver/iterate"
 	"pharos/internal/resolver/localroot"
 	"pharos/internal/resolver/outbound"
+	"pharos/internal/resolver/upgrade"
 )
 
 // resolving is the resolver outside of views, and what all resolvers believe.
@@ -30,6 +31,7 @@ type resolving struct {
 	root       localroot.Copy
 	rootSource *xfr.Secondaries // nil: no copy is transferred
 	rootFile   masterfile.Watched
+	upgrades   *upgrade.Driver // of plain servers of routes
 }
 
 // openTrust reads what is trusted. Nobody is asked about it before goLive.

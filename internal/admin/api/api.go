@@ -28,6 +28,7 @@
 //	GET    /api/cache/stats           []CacheStats; /api/cache/servers?view=: []CacheServer
 //	POST   /api/cache/flush           ?name=&tree=true&type=&view=: CacheFlushed
 //	GET    /api/resolver/anchors      TrustAnchors: what chains of trust begin with
+//	GET    /api/resolver/upstreams    []Upstream: servers that are asked how they can be asked encrypted
 //	POST   /api/resolver/negative     a NegativeChange: Applied
 //	DELETE /api/resolver/negative/NAME  Applied
 //	GET    /api/explain          ?name=&type= or ?url=&method=&field=&route=, and &from=, &subnet=; or ?id=: Explanation

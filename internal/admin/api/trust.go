@@ -12,6 +12,8 @@ type TrustCalls struct {
 	Anchors func() TrustAnchors
 	Add     func(context.Context, NegativeChange) (Applied, error)
 	Remove  func(ctx context.Context, name string) (Applied, error)
+
+	Upstreams func() []Upstream
 }
 
 // TrustAnchors are what chains of trust begin with, and where they are not followed.
@@ -78,6 +80,7 @@ type NegativeChange struct {
 
 func (c TrustCalls) routes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /api/resolver/anchors", reply(func(*http.Request) (any, error) { return c.Anchors(), nil }))
+	mux.HandleFunc("GET /api/resolver/upstreams", reply(func(*http.Request) (any, error) { return c.Upstreams(), nil }))
 	mux.HandleFunc("POST /api/resolver/negative", reply(func(r *http.Request) (any, error) {
 		var change NegativeChange
 		d := json.NewDecoder(http.MaxBytesReader(nil, r.Body, 4096))

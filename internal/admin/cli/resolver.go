@@ -24,7 +24,7 @@ func newResolver() *cobra.Command {
 		Args:  knownCommand,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newAnchors(), newNegative())
+	c.AddCommand(newAnchors(), newNegative(), newUpstreams())
 	return c
 }
 

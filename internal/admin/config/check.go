@@ -110,11 +110,40 @@ func (c *Config) checkRoutes(to *checker) {
 		}
 		first[r.Zone] = i
 		c.checkEncrypted(to, at, r)
+		c.checkDiscover(to, at, r)
 		for k, s := range r.Servers {
 			if s.IsValid() && s.Port() == 0 {
 				to.fail(fmt.Sprintf("%s.servers[%d]", at, k), "port 0 cannot be reached", "name the server's port, which is 53 in general")
 			}
 		}
+	}
+}
+
+// maxDiscovering bounds the routes that discover: each of their servers is asked all the
+// time, over connections of its own.
+const maxDiscovering = 16
+
+// checkDiscover checks that there is something to discover.
+func (c *Config) checkDiscover(to *checker, at string, r ResolverRoute) {
+	switch {
+	case r.Discover == "" || r.Discover == "off":
+		if r.DiscoverCA != "" {
+			to.fail(at+".discoverCA", "nothing is discovered", "set discover to opportunistic or strict, or leave it out")
+		}
+		return
+	case r.Kind != "forward":
+		to.fail(at+".discover", "only resolvers say how they can be asked encrypted, and a stub zone's servers are none", "leave it out, or make the kind forward")
+	case len(r.Servers) == 0:
+		to.fail(at+".discover", "the route has no servers to ask in the clear first", "add servers, or leave it out")
+	}
+	count := 0
+	for _, other := range c.Resolver.Routes {
+		if other.Discover != "" && other.Discover != "off" {
+			count++
+		}
+	}
+	if count > maxDiscovering {
+		to.fail(at+".discover", fmt.Sprintf("%d routes discover, more than %d", count, maxDiscovering), "write encrypted servers for the others")
 	}
 }
 

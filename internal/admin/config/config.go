@@ -467,6 +467,13 @@ type ResolverRoute struct {
 	Kind string `json:"kind" enum:"forward,stub" default:"forward" example:"stub"`
 	// Servers are asked over UDP and TCP, the one that answers soonest first.
 	Servers []netip.AddrPort `json:"servers,omitzero" max:"13" example:"192.0.2.1:53"`
+	// Discover has the servers of a forward route asked whether they can be asked
+	// encrypted (RFC 9462), and asked so where that is true. Opportunistic: they are asked
+	// in the clear while that does not work. Strict: they never are, but for finding out.
+	Discover string `json:"discover" enum:"off,opportunistic,strict" default:"off" example:"opportunistic"`
+	// DiscoverCA is a PEM file with the authorities that sign the certificates of what is
+	// found, which have to name the server's address. Empty: those of the system.
+	DiscoverCA string `json:"discoverCA,omitzero" example:"tls/ca.pem"`
 	// Encrypted are servers that are asked over TLS, HTTPS or QUIC, and never
 	// otherwise. A route has either these or servers, as what one may read another
 	// might as well.

@@ -153,6 +153,7 @@ func (c *Config) resolvePaths(folder string) {
 		}
 	}
 	for i := range c.Resolver.Routes {
+		paths = append(paths, &c.Resolver.Routes[i].DiscoverCA)
 		for j := range c.Resolver.Routes[i].Encrypted {
 			t := &c.Resolver.Routes[i].Encrypted[j].TLS
 			paths = append(paths, &t.CA, &t.Certificate, &t.Key)

@@ -41,8 +41,12 @@ func NewKeeper(p *Prober, file string, log *slog.Logger) *Keeper {
 	return &Keeper{prober: p, file: file, log: log}
 }
 
-// Note says that what is known has changed.
-func (k *Keeper) Note() { k.changed.Store(true) }
+// Note says that what is known has changed. A nil Keeper keeps nothing.
+func (k *Keeper) Note() {
+	if k != nil {
+		k.changed.Store(true)
+	}
+}
 
 // Save writes what is known now, if it has changed.
 func (k *Keeper) Save() {

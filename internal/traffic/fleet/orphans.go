@@ -127,16 +127,16 @@ const lookAgain = time.Second
 // awaitOther waits for the end of a process that is no child.
 func awaitOther(pid int, ticks uint64) {
 	fd, err := unix.PidfdOpen(pid, 0)
-	if err == nil {
-		defer unix.Close(fd)
-	}
-	for isProcess(pid, ticks) {
-		if err != nil { // an old kernel
-			select {
-			case <-time.After(lookAgain):
-			}
-			continue
+	if err != nil { // an old kernel
+		again := time.NewTicker(lookAgain)
+		defer again.Stop()
+		for isProcess(pid, ticks) {
+			<-again.C
 		}
+		return
+	}
+	defer unix.Close(fd)
+	for isProcess(pid, ticks) {
 		unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(lookAgain/time.Millisecond))
 	}
 }

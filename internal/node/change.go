@@ -117,8 +117,7 @@ func (n *Node) install(cfg *config.Config, read *reading, err error) (before, no
 	return before, n.current.Load(), nil
 }
 
-// publish compiles a snapshot and makes it the current one. n.mu is held, or
-// nobody else has n yet.
+// publish compiles a snapshot and makes it the current one. n.mu is held.
 func (n *Node) publish(cfg *config.Config, st *state.State) error { return n.publishRead(cfg, st, nil) }
 
 // publishRead is publish with what was read of master files.

@@ -199,7 +199,7 @@ func (n *Node) build(cfg *config.Config, o Options) error {
 	if err := n.openSecret(cfg); err != nil {
 		return err
 	}
-	if err := n.publish(cfg, n.loadState(cfg)); err != nil {
+	if err := n.publishFirst(cfg); err != nil {
 		return err
 	}
 	n.lookAtCatalogs()
@@ -220,6 +220,14 @@ func (n *Node) build(cfg *config.Config, o Options) error {
 		return err
 	}
 	return n.buildAdmin(cfg.Listen.Admin)
+}
+
+// publishFirst publishes the snapshot that there is to begin with. Whatever its zones have
+// begun to change of themselves meanwhile waits for it, so that it comes after it.
+func (n *Node) publishFirst(cfg *config.Config) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.publish(cfg, n.loadState(cfg))
 }
 
 func (n *Node) buildResolver(r config.Resolver) (err error) {

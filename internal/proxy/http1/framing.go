@@ -115,6 +115,10 @@ func (p *Parser) checkRequest() *Violation {
 func (p *Parser) frameRequest() *Violation {
 	f := &p.facts
 	switch {
+	case f.codings > 0 && p.stream:
+		return p.fail(400, "Transfer-Encoding in a request that has a stream of its own", len(p.head)-2)
+	case p.whole && p.length > 0:
+		return p.fail(400, "the request ends with its head, but Content-Length says otherwise", len(p.head)-2)
 	case f.codings > 0 && p.start.minor == 0:
 		return p.fail(400, "Transfer-Encoding in an HTTP/1.0 request", len(p.head)-2)
 	case f.codings > 0 && f.lengths > 0:
@@ -128,10 +132,12 @@ func (p *Parser) frameRequest() *Violation {
 		p.framing = Chunked
 	case f.lengths > 0:
 		p.framing = Length
+	case p.stream && !p.whole:
+		p.framing = UntilClose
 	default:
 		p.framing = NoContent
 	}
-	if p.start.methodID == MethodTrace && (p.framing == Chunked || p.length > 0) {
+	if p.start.methodID == MethodTrace && p.expectsContent() {
 		// RFC 9110 §9.3.8: "A client MUST NOT send content in a TRACE request."
 		return p.fail(400, "TRACE with content", len(p.head)-2)
 	}
@@ -204,7 +210,12 @@ func (p *Parser) IsWebSocket() bool { return p.facts.websocket }
 // ExpectsContinue reports whether the client waits for 100 (Continue) before it
 // sends content. HTTP/1.0 clients never do (RFC 9110 §10.1.1).
 func (p *Parser) ExpectsContinue() bool {
-	return p.facts.expect && p.start.minor == 1 && (p.framing == Chunked || p.length > 0)
+	return p.facts.expect && p.start.minor == 1 && p.expectsContent()
+}
+
+// expectsContent reports whether the head says that the request has content.
+func (p *Parser) expectsContent() bool {
+	return p.framing == Chunked || p.framing == UntilClose || p.length > 0
 }
 
 // Dropped returns how many fields were left out by rule.

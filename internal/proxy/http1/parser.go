@@ -120,7 +120,7 @@ const (
 	NoContent  Framing = iota // the message ends with its head
 	Length                    // Content-Length octets
 	Chunked                   // chunked transfer coding
-	UntilClose                // a response that ends when the connection does
+	UntilClose                // ends when the connection or the stream does
 )
 
 func (f Framing) String() string {
@@ -147,6 +147,8 @@ type Parser struct {
 	limits   Limits
 	response bool // a response is read, not a request
 	toHEAD   bool // the response answers HEAD: never any content
+	stream   bool // the request has a stream of its own, whose end is its end
+	whole    bool // and that has ended with the head
 	state    state
 
 	// Head being read: offsets from the head's first octet.
@@ -178,6 +180,15 @@ type Parser struct {
 // ResetRequest makes p ready for the first octet of a request.
 func (p *Parser) ResetRequest(l Limits) { p.reset(l, false, false) }
 
+// ResetStream makes p ready for a request that came on a stream of its own (RFC 9113, RFC
+// 9114) and was written in the form of HTTP/1.1. Its content is what the stream carries:
+// UntilClose unless Content-Length says how much that is, and Close tells that it has
+// ended. whole says that the stream has ended with the head. A Transfer-Encoding is refused.
+func (p *Parser) ResetStream(l Limits, whole bool) {
+	p.reset(l, false, false)
+	p.stream, p.whole = true, whole
+}
+
 // ResetResponse makes p ready for the first octet of a response. toHEAD says
 // that it answers a HEAD request, so that it has no content whatever its fields
 // say (RFC 9110 §9.3.2).
@@ -186,6 +197,7 @@ func (p *Parser) ResetResponse(l Limits, toHEAD bool) { p.reset(l, true, toHEAD)
 func (p *Parser) reset(l Limits, response, toHEAD bool) {
 	p.limits = l.withDefaults()
 	p.response, p.toHEAD, p.state = response, toHEAD, inHead
+	p.stream, p.whole = false, false
 	p.scanned, p.line, p.fieldsFrom = 0, 0, 0
 	p.head, p.start, p.count, p.facts = nil, startLine{}, 0, facts{}
 	p.framing, p.length, p.left, p.trailers = NoContent, -1, 0, 0

@@ -126,8 +126,7 @@ func (c *client) appendLine(b []byte, x *exchange, took time.Duration) []byte {
 		b = append(append(append(b, `,"method":"`...), x.req.Method()...), '"')
 		b = appendJSON(append(b, `,"host":`...), x.req.Host())
 		b = appendJSON(append(b, `,"target":`...), x.req.Target())
-		b = append(b, `,"version":"1.`...)
-		b = append(b, byte('0'+x.req.Minor()), '"')
+		b = append(append(append(b, `,"version":"`...), c.wire.version(x)...), '"')
 	}
 	b = strconv.AppendInt(append(b, `,"status":`...), int64(x.status), 10)
 	b = strconv.AppendInt(append(b, `,"in":`...), x.received, 10)

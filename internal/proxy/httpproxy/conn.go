@@ -19,6 +19,7 @@ type client struct {
 	shard      *shard
 	lane       uint32 // of picks
 	conn       net.Conn
+	wire       wire // how messages stand on conn
 	peer       netip.Addr
 	local      string // our address, for requests that name no host
 	peerAs     peerText
@@ -56,6 +57,7 @@ const (
 func newClient(s *Server, conn net.Conn) *client {
 	id := s.nextID.Add(1)
 	c := &client{server: s, conn: conn, shard: &s.shards[id%shardCount], lane: uint32(id - 1), local: conn.LocalAddr().String(), descriptor: descriptorOf(conn)}
+	c.wire = (*plain)(c)
 	if a, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
 		c.peer = a.Addr().Unmap().WithZone("")
 	}
@@ -99,7 +101,7 @@ func (c *client) serve() {
 func (c *client) end() {
 	if bug := recover(); bug != nil {
 		c.server.log.Error("a bug ended a connection", "client", c.peer.String(), "panic", bug, "stack", string(debug.Stack()))
-		c.reset()
+		c.wire.cut()
 		if oc := c.origin.Swap(nil); oc != nil {
 			oc.conn.Close()
 		}
@@ -213,16 +215,4 @@ func (c *client) release() {
 		exchanges.Put(c.x)
 		c.x = nil
 	}
-}
-
-// fill reads more from the client behind what is unread. The caller has seen to
-// it that there is room.
-func (c *client) fill() error {
-	x := c.x
-	n, err := c.read(c.conn, x.in[x.filled:])
-	x.filled += n
-	if n > 0 {
-		return nil
-	}
-	return err
 }

@@ -41,19 +41,15 @@ func (c *client) follow(x *exchange, r *route.Route) {
 // always the same. Content that the client sends is not waited for.
 func (c *client) answerHere(x *exchange) (keep bool, r refusal) {
 	keep = x.req.Done() && x.req.KeepAlive() && !c.server.draining.Load()
-	x.out = appendHere(x.out[:0], x, keep)
+	x.out = c.appendHere(x.out[:0], x, keep)
 	x.started = true
-	c.setDeadline(c.server.limits.Stall)
-	if c.write(c.conn, x.out) != nil {
+	if c.sendWhole(x, keep) != nil {
 		return false, gone("the connection to the client broke")
-	}
-	if !keep {
-		c.linger(x)
 	}
 	return keep, refusal{}
 }
 
-func appendHere(b []byte, x *exchange, keep bool) []byte {
+func (c *client) appendHere(b []byte, x *exchange, keep bool) []byte {
 	content := ""
 	if to := x.route.Redirect; to != nil {
 		x.status = to.Status
@@ -73,13 +69,7 @@ func appendHere(b []byte, x *exchange, keep bool) []byte {
 	if x.status != 204 && x.status != 304 { // RFC 9110 §8.6
 		b = http1.AppendContentLength(b, int64(len(content)))
 	}
-	switch {
-	case !keep:
-		b = append(b, "Connection: close\r\n"...)
-	case x.req.Minor() == 0:
-		b = append(b, "Connection: keep-alive\r\n"...)
-	}
-	b = append(b, "\r\n"...)
+	b = c.wire.endHead(b, x, http1.Length, keep)
 	if x.req.MethodID() == http1.MethodHead {
 		return b // RFC 9110 §9.3.2
 	}

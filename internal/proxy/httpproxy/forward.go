@@ -37,9 +37,8 @@ func (c *client) appendRequestHead(b []byte, x *exchange) []byte {
 	b = c.appendForwarding(b, x)
 	b = c.appendRequestID(b, x)
 	if via := c.server.cfg.Via; via != "" {
-		b = append(b, "Via: 1."...)
-		b = append(b, byte('0'+req.Minor()), ' ')
-		b = append(append(b, via...), '\r', '\n')
+		b = append(append(b, "Via: "...), c.wire.version(x)...)
+		b = append(append(append(b, ' '), via...), '\r', '\n')
 	}
 	switch x.sending {
 	case http1.Length:
@@ -133,8 +132,9 @@ func (c *client) appendRequestID(b []byte, x *exchange) []byte {
 	return append(append(append(b, "X-Request-Id: "...), x.id...), '\r', '\n')
 }
 
-// appendResponseHead appends the head that goes to the client.
-func (c *client) appendResponseHead(b []byte, x *exchange, framing http1.Framing, keep bool) []byte {
+// appendResponseHead appends the head that goes to the client, but for what its connection
+// has to be told (wire.endHead).
+func (c *client) appendResponseHead(b []byte, x *exchange, framing http1.Framing) []byte {
 	resp := &x.resp
 	b = http1.AppendStatusLine(b, resp.Status(), resp.Reason())
 	b = appendResponseFields(b, resp)
@@ -146,21 +146,13 @@ func (c *client) appendResponseHead(b []byte, x *exchange, framing http1.Framing
 	switch framing {
 	case http1.Length:
 		b = http1.AppendContentLength(b, resp.ContentLength())
-	case http1.Chunked:
-		b = http1.AppendChunked(b)
 	case http1.NoContent:
 		// What GET would have had (RFC 9110 §8.6); never in 1xx and 204.
 		if n := resp.ContentLength(); n >= 0 && resp.Status() != 204 && resp.Status() >= 200 {
 			b = http1.AppendContentLength(b, n)
 		}
 	}
-	switch {
-	case !keep:
-		b = append(b, "Connection: close\r\n"...)
-	case x.req.Minor() == 0:
-		b = append(b, "Connection: keep-alive\r\n"...)
-	}
-	return append(b, '\r', '\n')
+	return b
 }
 
 func appendResponseFields(b []byte, resp *http1.Parser) []byte {

@@ -3,7 +3,6 @@ package httpproxy
 import (
 	"fmt"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -128,7 +127,7 @@ func (c *client) awaitMember(x *exchange) refusal {
 		select {
 		case <-changed:
 		case <-look.C:
-			if c.isGone() {
+			if c.wire.isGone() {
 				return gone("the client closed the connection while it waited for a member of the pool")
 			}
 		case <-end.C:
@@ -152,19 +151,4 @@ func (h *hold) enter(octets int64) bool {
 func (h *hold) leave(octets int64) {
 	h.waiting.Add(-1)
 	h.octets.Add(-octets)
-}
-
-// isGone reports whether the client has closed its connection: there is nothing to read
-// and never will be. What there is to read stays.
-func (c *client) isGone() bool {
-	if c.raw == nil {
-		return false
-	}
-	closed := false
-	err := c.raw.Control(func(descriptor uintptr) {
-		var octet [1]byte
-		n, _, err := syscall.Recvfrom(int(descriptor), octet[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		closed = n == 0 && err == nil || err == syscall.ECONNRESET
-	})
-	return closed || err != nil
 }

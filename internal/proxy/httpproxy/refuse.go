@@ -40,7 +40,7 @@ func (c *client) answer(x *exchange, r refusal) bool {
 	if r.status == 0 || x.started {
 		if x.started {
 			c.shard.aborted.Add(1)
-			c.reset()
+			c.wire.cut()
 		}
 		return false
 	}
@@ -49,20 +49,25 @@ func (c *client) answer(x *exchange, r refusal) bool {
 	}
 	keep := !r.close && x.req.Done() && x.req.KeepAlive() && !c.server.draining.Load()
 	x.status = r.status
-	x.out = appendRefusal(x.out[:0], x, r, keep)
+	x.out = c.appendRefusal(x.out[:0], x, r, keep)
+	return c.sendWhole(x, keep) == nil && keep
+}
+
+// sendWhole sends x.out, which is a whole response of our own, after which the connection
+// stays open or not.
+func (c *client) sendWhole(x *exchange, keep bool) error {
+	x.trailers = x.trailers[:0] // those of the request
 	c.setDeadline(c.server.limits.Stall)
-	if c.write(c.conn, x.out) != nil {
-		return false
-	}
-	if !keep {
+	err := c.wire.send(x, x.out, true)
+	if err == nil && !keep {
 		c.linger(x)
 	}
-	return keep
+	return err
 }
 
 // appendRefusal makes a small response in plain text. Proxy-Status (RFC 9209)
 // names the reason for programs, the content for people.
-func appendRefusal(b []byte, x *exchange, r refusal, keep bool) []byte {
+func (c *client) appendRefusal(b []byte, x *exchange, r refusal, keep bool) []byte {
 	reason := http.StatusText(r.status)
 	b = http1.AppendStatusLine(b, r.status, []byte(reason))
 	b = x.stamp.appendDate(b, x.began)
@@ -78,13 +83,7 @@ func appendRefusal(b []byte, x *exchange, r refusal, keep bool) []byte {
 		b = append(append(append(b, "X-Request-Id: "...), x.id...), '\r', '\n')
 	}
 	b = http1.AppendContentLength(b, int64(len("503 ")+len(reason)+len(": ")+len(r.text)+len("\n")))
-	switch {
-	case !keep:
-		b = append(b, "Connection: close\r\n"...)
-	case x.req.Minor() == 0:
-		b = append(b, "Connection: keep-alive\r\n"...)
-	}
-	b = append(b, "\r\n"...)
+	b = c.wire.endHead(b, x, http1.Length, keep)
 	if x.req.MethodID() == http1.MethodHead {
 		return b // RFC 9110 §9.3.2
 	}
@@ -94,13 +93,10 @@ func appendRefusal(b []byte, x *exchange, r refusal, keep bool) []byte {
 	return b
 }
 
-// linger ends the connection so that the client can still read the answer: our
-// side is closed, and what it goes on sending is read and dropped for a while
-// (RFC 9112 §9.6). Closing at once would reset the connection, and the reset
-// may overtake the answer.
+// linger lets the client read the answer though nobody reads the rest of its request:
+// what it goes on sending is dropped for a while.
 func (c *client) linger(x *exchange) {
-	hc, ok := c.conn.(interface{ CloseWrite() error })
-	if !ok || hc.CloseWrite() != nil {
+	if !c.wire.leave() {
 		return
 	}
 	c.setDeadline(c.server.limits.Linger)
@@ -110,13 +106,5 @@ func (c *client) linger(x *exchange) {
 			return
 		}
 		dropped += int64(n)
-	}
-}
-
-// reset makes the coming close a reset, so that a response cut off in the middle
-// can never be taken for a whole one.
-func (c *client) reset() {
-	if tcp, ok := c.conn.(interface{ SetLinger(int) error }); ok {
-		tcp.SetLinger(0)
 	}
 }

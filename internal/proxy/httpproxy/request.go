@@ -49,29 +49,16 @@ func (c *client) carry(x *exchange) (keep bool, r refusal) {
 	return c.askMembers(x)
 }
 
-// readHead reads the request line and all fields. Its limit of time is absolute:
+// readHead reads the head of the request. Its limit of time is absolute:
 // octets that trickle in do not extend it.
 func (c *client) readHead(x *exchange) refusal {
 	c.setDeadline(c.server.limits.RequestHead)
-	x.moveDown()
-	x.req.ResetRequest(c.server.http)
-	for {
-		n, ev, v := x.req.Feed(x.in[:x.filled])
-		if v != nil {
-			return violation(v)
-		}
-		if ev == http1.HeadDone {
-			x.at, x.content, x.contentEnd = n, n, n
-			return refusal{}
-		}
-		if x.filled == len(x.in) && !x.growIn() {
-			return refusal{status: 431, kind: "http_request_error", text: "the head of the request is too large", close: true}
-		}
-		if err := c.fill(); err != nil {
-			return c.clientFailed(err, "the head of the request did not come in time")
-		}
-	}
+	r := c.wire.readHead(x)
+	x.content, x.contentEnd = x.at, x.at
+	return r
 }
+
+var headTooLarge = refusal{status: 431, kind: "http_request_error", text: "the head of the request is too large", close: true}
 
 // findRoute brings the path to its normal form and looks up its route.
 func (c *client) findRoute(x *exchange) refusal {
@@ -134,7 +121,7 @@ func (c *client) holdContent(x *exchange) refusal {
 			return refusal{}
 		}
 		if !small {
-			x.sending = x.req.Framing()
+			x.sending = forwardFraming(x.req.Framing())
 			x.upload = newUpload(c, x)
 			return refusal{}
 		}
@@ -144,11 +131,20 @@ func (c *client) holdContent(x *exchange) refusal {
 	}
 }
 
+// forwardFraming returns how content that a client delimits so is delimited for an origin
+// server: content without a length that ends with its stream is chunked.
+func forwardFraming(f http1.Framing) http1.Framing {
+	if f == http1.UntilClose {
+		return http1.Chunked
+	}
+	return f
+}
+
 // fillContent reads more request content.
 func (c *client) fillContent(p *pace) refusal {
 	began, before := time.Now(), c.x.filled
 	c.setDeadline(c.server.limits.Stall)
-	if err := c.fill(); err != nil {
+	if err := c.wire.fill(c.x); err != nil {
 		return c.clientFailed(err, "the request content did not come in time")
 	}
 	if !p.isKept(c, began, c.x.filled-before) {
@@ -161,11 +157,10 @@ func (c *client) fillContent(p *pace) refusal {
 // and reports whether the request is complete.
 func (c *client) decodeHeld(x *exchange) (bool, refusal) {
 	for {
-		n, ev, v := x.req.Feed(x.in[x.at:x.filled])
+		ev, v := c.wire.next(x)
 		if v != nil {
 			return false, violation(v)
 		}
-		x.at += n
 		switch ev {
 		case http1.Content:
 			x.contentEnd += copy(x.in[x.contentEnd:], x.req.Content)

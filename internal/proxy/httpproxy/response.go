@@ -8,29 +8,15 @@ import (
 	"pharos/internal/traffic/health"
 )
 
-// responseFraming returns our own framing of the response: the origin's length
-// if it gave one, else chunked for clients that know it, else until close.
-func responseFraming(x *exchange) http1.Framing {
-	switch x.resp.Framing() {
-	case http1.NoContent:
-		return http1.NoContent
-	case http1.Length:
-		return http1.Length
-	}
-	if x.req.Minor() == 0 {
-		return http1.UntilClose
-	}
-	return http1.Chunked
-}
-
 // relay passes the final response on. The connections may be kept only when
 // both messages were read to their very end (a request content left unread, or
 // octets after a response, would be taken for the next message).
 func (c *client) relay(x *exchange, oc *originConn) (keep, keepOrigin bool, r refusal) {
-	framing := responseFraming(x)
+	framing := c.wire.framing(x)
 	keep = x.req.KeepAlive() && framing != http1.UntilClose && !c.server.draining.Load() && !x.isUploading()
 	x.trailers = x.trailers[:0]
-	x.out = c.appendResponseHead(x.out[:0], x, framing, keep)
+	x.out = c.appendResponseHead(x.out[:0], x, framing)
+	x.out = c.wire.endHead(x.out, x, framing, keep)
 	if r = c.relayContent(x, oc, framing); r.isSet() {
 		return false, false, r
 	}
@@ -121,7 +107,7 @@ func (w *contentWriter) add(piece []byte) refusal {
 		if r := w.flush(); r.isSet() {
 			return r
 		}
-		return w.send(piece)
+		return w.send(piece, false)
 	}
 	for len(piece) > 0 {
 		if w.chunk == 0 {
@@ -173,7 +159,7 @@ func (w *contentWriter) flush() refusal {
 	if len(w.x.out) == 0 {
 		return refusal{}
 	}
-	r := w.send(w.x.out)
+	r := w.send(w.x.out, false)
 	w.x.out = w.x.out[:0]
 	return r
 }
@@ -183,11 +169,13 @@ func (w *contentWriter) finish(trailers []byte) refusal {
 	if w.chunked {
 		w.x.out = http1.AppendLastChunk(w.x.out, trailers)
 	}
-	return w.flush()
+	r := w.send(w.x.out, true)
+	w.x.out = w.x.out[:0]
+	return r
 }
 
-// send writes to the client.
-func (w *contentWriter) send(b []byte) refusal {
+// send sends to the client.
+func (w *contentWriter) send(b []byte, last bool) refusal {
 	c, x := w.client, w.x
 	c.setDeadline(c.server.limits.Stall)
 	x.status, x.started = x.resp.Status(), true
@@ -198,7 +186,7 @@ func (w *contentWriter) send(b []byte) refusal {
 		x.choice.noted = began.Sub(c.server.began)
 		x.noteCarried()
 	}
-	if err := c.writeNow(c.conn, c.descriptor, b); err != nil {
+	if err := c.wire.send(x, b, last); err != nil {
 		if isTimeout(err) {
 			c.shard.timeouts.Add(1)
 			return gone("the client does not take the response")
@@ -212,15 +200,14 @@ func (w *contentWriter) send(b []byte) refusal {
 }
 
 // passInterim sends a 1xx response on. 100 goes only to a client that asked for
-// it, and none to HTTP/1.0, which does not know them (RFC 9110 §15.2).
+// it (RFC 9110 §15.2.1).
 func (c *client) passInterim(x *exchange) refusal {
-	if x.req.Minor() == 0 || x.resp.Status() == 100 && !x.req.ExpectsContinue() {
+	if x.resp.Status() == 100 && !x.req.ExpectsContinue() {
 		return refusal{}
 	}
 	x.out = http1.AppendStatusLine(x.out[:0], x.resp.Status(), x.resp.Reason())
 	x.out = appendResponseFields(x.out, &x.resp)
-	x.out = append(x.out, '\r', '\n')
-	if err := c.write(c.conn, x.out); err != nil {
+	if err := c.wire.interim(x); err != nil {
 		return gone("the client closed the connection before the response")
 	}
 	return refusal{}

@@ -17,14 +17,10 @@ func (c *client) tunnel(x *exchange, oc *originConn) refusal {
 	if text := checkSwitch(x); text != "" {
 		return refusal{status: 502, kind: "http_upgrade_failed", text: text, fault: health.Broken}
 	}
-	x.out = http1.AppendStatusLine(x.out[:0], 101, x.resp.Reason())
-	x.out = appendResponseFields(x.out, &x.resp)
-	x.out = append(append(append(x.out, "Connection: Upgrade\r\nUpgrade: "...), x.resp.Upgrade()...), "\r\n\r\n"...)
-	x.out = append(x.out, x.back[x.backAt:x.backTo]...)
 	x.status, x.started = 101, true
 	c.shard.tunnels.Add(1)
 	c.setDeadline(c.server.limits.Tunnel)
-	if c.write(c.conn, x.out) != nil {
+	if c.wire.join(x, x.back[x.backAt:x.backTo]) != nil {
 		return gone("the client closed the connection before the tunnel")
 	}
 	x.sent = int64(x.backTo - x.backAt)

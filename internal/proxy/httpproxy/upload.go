@@ -70,11 +70,10 @@ func (u *upload) pump() refusal {
 		return r
 	}
 	for {
-		n, ev, v := x.req.Feed(x.in[x.at:x.filled])
+		ev, v := u.client.wire.next(x)
 		if v != nil {
 			return violation(v)
 		}
-		x.at += n
 		switch ev {
 		case http1.Content:
 			x.received += int64(len(x.req.Content))
@@ -113,7 +112,7 @@ func (u *upload) fill() refusal {
 	if !u.discard.Load() {
 		return u.client.fillContent(&u.pace)
 	}
-	if err := u.client.fill(); err != nil { // within the deadline of endUpload
+	if err := u.client.wire.fill(x); err != nil { // within the deadline of endUpload
 		return gone("the rest of the request content does not come")
 	}
 	return refusal{}
@@ -178,8 +177,8 @@ func (c *client) stopUpload(u *upload, oc *originConn, answered bool) {
 	u.discard.Store(true)
 	oc.conn.Close()
 	if answered {
-		if hc, ok := c.conn.(interface{ CloseWrite() error }); ok && u.x.isUploading() {
-			hc.CloseWrite()
+		if u.x.isUploading() {
+			c.wire.leave()
 		}
 		c.setDeadline(c.server.limits.Linger)
 		return

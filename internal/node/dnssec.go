@@ -1,18 +1,16 @@
 package node
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"net/netip"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/admin/metrics"
 	"pharos/internal/admin/settings"
 	"pharos/internal/admin/telemetry"
 	"pharos/internal/authority/bootstrap"
@@ -20,7 +18,6 @@ import (
 	"pharos/internal/authority/kasp"
 	"pharos/internal/authority/signer"
 	"pharos/internal/authority/xfr"
-	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
@@ -130,13 +127,6 @@ func (n *Node) parentOf(ctx context.Context, name dnsname.Name, servers []netip.
 // dnssecCodes are the codes of problems of signed zones.
 var dnssecCodes = []code{signingFailed, signaturesExpire, parentLost, parentWaits, serversBehind, clockJumped, offlineEnds}
 
-// expiring is how long before the end of the first signature a problem is raised, at
-// most: renewal has failed since long.
-const expiring = 2 * 24 * time.Hour
-
-// patience is how long a parent may take before it is a problem.
-const patience = 24 * time.Hour
-
 // dnssecChanged takes note of what has become of a signed zone.
 func (k *keeping) dnssecChanged(name dnsname.Name) {
 	k.reportDNSSEC(name)
@@ -191,108 +181,39 @@ func (s *Snapshot) signedZoneOf(host dnsname.Name) dnsname.Name {
 
 // reportDNSSEC sets the problems of a signed zone.
 func (k *keeping) reportDNSSEC(name dnsname.Name) {
-	n, about := k.n, idOf(k.view, name)
-	st, ok := k.signers.State(name)
-	text := func(holds bool, format string, args ...any) string {
-		if !ok || !holds {
-			return ""
+	about := idOf(k.view, name)
+	var t signer.Trouble
+	if st, ok := k.signers.State(name); ok {
+		t = st.Trouble(about)
+	}
+	for _, p := range []struct {
+		code code
+		text string
+	}{
+		{signingFailed, t.Failed}, {clockJumped, t.Jumped}, {signaturesExpire, t.Expires}, {parentLost, t.Lost},
+		{offlineEnds, t.Offline}, {parentWaits, t.Waits}, {serversBehind, t.BehindOf},
+	} {
+		if p.text != "" {
+			p.text = fmt.Sprintf("zone %s: %s", about, p.text)
 		}
-		return fmt.Sprintf("zone %s: ", about) + fmt.Sprintf(format, args...)
+		k.n.problem(p.code, about, p.text)
 	}
-	n.problem(signingFailed, about, text(st.Problem != "", "%s", st.Problem))
-	n.problem(clockJumped, about, text(st.Jumped != 0, "the clock has jumped by %s; signatures go on being dated as before for some minutes, in case it is a mistake", st.Jumped.Round(time.Second)))
-	left := clock.Until(st.Expires)
-	n.problem(signaturesExpire, about, text(st.Signed && st.Problem != "" && left < expiring, "the first signature ends in %s (%s), and none is renewed: see the other problems", left.Round(time.Minute), st.Expires.UTC().Format(time.DateTime)))
-	n.problem(parentLost, about, text(st.Parent.Lost != "", "it is bogus to whoever validates: %s; have the parent show what \"pharos zone ds %s\" prints", st.Parent.Lost, about))
-	if e := st.Elsewhere; e != nil {
-		said := e.Lacks
-		if said == "" && e.Warn {
-			said = fmt.Sprintf("what the offline KSK has signed ends in %s (%s); make a request with \"pharos zone keys ksr\", have it signed, and import the response", clock.Until(e.Until).Round(time.Hour), e.Until.UTC().Format(time.DateTime))
-		}
-		n.problem(offlineEnds, about, text(said != "", "%s", said))
-	} else {
-		n.problem(offlineEnds, about, "")
-	}
-	waits := ""
-	if st.ParentProblem != "" {
-		waits = "the parent cannot be seen, so rollovers wait: " + st.ParentProblem
-	} else if key := waitingForParent(st); key != "" {
-		waits = key
-	}
-	n.problem(parentWaits, about, text(waits != "", "%s", waits))
-	behind := ""
-	if st.Waiting != 0 {
-		for _, s := range st.Servers {
-			if s.Err != nil {
-				behind = fmt.Sprintf("server %s cannot be seen, so rollovers wait for it: %v", s.Address, s.Err)
-			}
-		}
-	}
-	n.problem(serversBehind, about, text(behind != "", "%s", behind))
-}
-
-// waitingForParent says what the parent has yet to show, if it takes long or if
-// somebody has to tell it.
-func waitingForParent(st signer.State) string {
-	if st.Parent.Agrees || len(st.Parent.Ask) == 0 && !st.Parent.None {
-		return ""
-	}
-	since := time.Duration(0)
-	for _, v := range st.Keys {
-		if v.Key.Wanted && v.Key.Role != kasp.ZSK && !v.Key.Made.IsZero() {
-			since = max(since, clock.Since(v.Key.Made))
-		}
-	}
-	switch {
-	case !st.ParentAsks && !st.ParentAsked.IsZero():
-		return "the parent has to be given the DS records that \"pharos zone ds\" prints, and nobody here can see whether it shows them; say so with --submitted"
-	case since > patience && st.Parent.None:
-		return "the parent still shows DS records; have it remove them"
-	case since > patience:
-		return "the parent does not show the DS records that it should; \"pharos zone ds\" prints them"
-	}
-	return ""
 }
 
 // sampleDNSSEC gives what is known of signed zones to a scrape, of all views.
 func (n *Node) sampleDNSSEC(emit func(telemetry.Sample)) {
 	var c signer.Counts
 	n.everyKeeping(func(k *keeping) { c = c.Plus(k.signers.Counts()) })
-	emit(counter("dnssec_signatures_total", "Signatures of zones, by what became of them.", c.Made, "outcome", "made"))
-	emit(counter("dnssec_signatures_total", "Signatures of zones, by what became of them.", c.Kept, "outcome", "kept"))
-	emit(counter("dnssec_versions_total", "Signed versions of zones that were made.", c.Versions))
-	emit(counter("dnssec_compactions_total", "Times that a signed zone was built anew beside its versions, to give back what they had written over.", c.Compacted))
-	emit(counter("dnssec_failures_total", "Times that a zone could not be signed as it should.", c.Failed))
-	n.everyKeeping(func(k *keeping) { k.sampleKeys(emit) })
-}
-
-// sampleKeys is sampleDNSSEC for the zones of one view, or those outside.
-func (k *keeping) sampleKeys(emit func(telemetry.Sample)) {
-	s := k.snapshot()
-	if s == nil {
-		return
-	}
-	for z := range s.served() {
-		st, ok := k.signers.State(z.Name)
-		if !ok {
-			continue
+	metrics.Signing(c, emit)
+	n.everyKeeping(func(k *keeping) {
+		s := k.snapshot()
+		if s == nil {
+			return
 		}
-		name := z.id()
-		phases := map[[2]string]int{}
-		next := time.Duration(0)
-		for _, v := range st.Keys {
-			phases[[2]string{v.Key.Role.String(), v.Phase}]++
-			if v.In > 0 && (next == 0 || v.In < next) {
-				next = v.In
+		for z := range s.served() {
+			if st, ok := k.signers.State(z.Name); ok {
+				metrics.Keys(z.id(), &st, emit)
 			}
 		}
-		for _, k := range slices.SortedFunc(maps.Keys(phases), func(a, b [2]string) int { return cmp.Or(strings.Compare(a[0], b[0]), strings.Compare(a[1], b[1])) }) {
-			emit(gauge("dnssec_keys", "Keys of a zone, by role and state.", float64(phases[k]), "zone", name, "role", k[0], "state", k[1]))
-		}
-		emit(gauge("dnssec_next_event_seconds", "Time until the next step of a key that time alone brings; 0 if none does.", next.Seconds(), "zone", name))
-		emit(gauge("dnssec_parent_agrees", "1 while the parent shows what it should.", one(st.Parent.Agrees), "zone", name))
-		if st.Signed {
-			emit(gauge("dnssec_first_expiry_seconds", "Time until the first signature of a zone ends, if it is not renewed.", clock.Until(st.Expires).Seconds(), "zone", name))
-		}
-	}
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/admin/metrics"
 	"pharos/internal/admin/settings"
 	"pharos/internal/admin/telemetry"
 	"pharos/internal/authority/gate"
@@ -134,17 +135,9 @@ func (n *Node) sampleLedger(emit func(telemetry.Sample)) {
 			c = c.Plus(l.Counts())
 		}
 	})
-	if !open {
-		return
+	if open {
+		metrics.Ledger(c, emit)
 	}
-	const changes = "Changes of zones of kind store: made durable, refused by what they asked for or by the gate, failed because the disk did."
-	emit(counter("zone_changes_total", changes, c.Changes, "outcome", "made"))
-	emit(counter("zone_changes_total", changes, c.Refused, "outcome", "refused"))
-	emit(counter("zone_changes_total", changes, c.Failed, "outcome", "failed"))
-	emit(counter("zone_commits_total", "Writes to the commit log, each of which makes all changes durable that waited.", c.Commits))
-	emit(counter("zone_checkpoints_total", "Times that entries went from the commit log to the logs of their zones.", c.Checkpoints))
-	emit(counter("zone_compactions_total", "Times that a zone was built anew beside its changes, to give back what they had written over.", c.Compacted))
-	emit(counter("zone_folds_total", "Times that the log of a zone was folded into a new base.", c.Folds))
 }
 
 // ledgerProblem says what is lost of a zone's versions, or of all.

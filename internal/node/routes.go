@@ -9,9 +9,7 @@ import (
 	"pharos/internal/admin/config"
 	"pharos/internal/admin/resolverdesk"
 	"pharos/internal/admin/settings"
-	"pharos/internal/admin/telemetry"
 	"pharos/internal/dns/dnswire"
-	"pharos/internal/resolver/iterate"
 	"pharos/internal/resolver/outbound"
 	"pharos/internal/resolver/upgrade"
 	"pharos/internal/serve/dnsserver"
@@ -105,17 +103,5 @@ func (s *Snapshot) placeOf(d *dnsserver.Deferred) netip.Addr {
 func (n *Node) addScope(d *dnsserver.Deferred, scope int, out *dnswire.Builder) {
 	if option := d.Query().EDNS.Subnet; option != nil && n.current.Load().subnets.Allows(d.Client().Addr()) {
 		out.AddSubnet(option, scope)
-	}
-}
-
-// sampleLinks emits what became of connections to other servers.
-func (n *Node) sampleLinks(emit func(telemetry.Sample)) {
-	for over, transport := range []string{"tcp", "dot", "doh", "doq"} {
-		c, _ := n.resolver.Links(iterate.Transport(over))
-		const help = "Connections of the resolver to other servers, by transport: opened, those among them that continued a TLS session, those that failed; and questions on one that there was."
-		emit(counter("resolver_connections_total", help, c.Opened, "transport", transport, "event", "opened"))
-		emit(counter("resolver_connections_total", help, c.Resumed, "transport", transport, "event", "resumed"))
-		emit(counter("resolver_connections_total", help, c.Broken, "transport", transport, "event", "broken"))
-		emit(counter("resolver_connections_total", help, c.Reused, "transport", transport, "event", "reused"))
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"pharos/internal/admin/api"
 	"pharos/internal/admin/config"
 	"pharos/internal/admin/logfile"
-	"pharos/internal/admin/telemetry"
 	"pharos/internal/clock"
 	"pharos/internal/serve/admission"
 	"pharos/internal/serve/dnsserver"
@@ -110,19 +109,5 @@ func (n *Node) note(s *Snapshot, p *plan, r *dnsserver.Request) {
 	r.Note.View, r.Note.Recursive = s.viewName(), p.recurse
 	if p.zone != nil {
 		r.Note.Zone = p.zone.Origin()
-	}
-}
-
-// sampleTap gives the counters of what was told of queries to a scrape.
-func (n *Node) sampleTap(emit func(telemetry.Sample)) {
-	if n.logs.observer == nil {
-		return
-	}
-	c := n.logs.observer.tap.Counts()
-	for _, e := range []struct {
-		event string
-		value uint64
-	}{{"frames", c.Frames}, {"lines", c.Lines}, {"dropped", c.Dropped}, {"failed", c.Failed}} {
-		emit(counter("query_tap_total", "Queries told of: dnstap frames and lines of the log written, queries dropped because the queue was full, and those that could not be written.", e.value, "event", e.event))
 	}
 }

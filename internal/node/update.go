@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"pharos/internal/admin/api"
-	"pharos/internal/admin/telemetry"
 	"pharos/internal/authority/update"
 	"pharos/internal/authority/xfr"
 	"pharos/internal/authority/zone"
@@ -78,20 +77,4 @@ func (n *Node) updateSummary() *api.Updates {
 		return nil
 	}
 	return &s
-}
-
-// sampleUpdates gives the counters of updates to a scrape.
-func (n *Node) sampleUpdates(emit func(telemetry.Sample)) {
-	c := n.updates.Counts()
-	for _, e := range []struct {
-		outcome string
-		value   uint64
-	}{
-		{"changed", c.Changed}, {"unchanged", c.Unchanged}, {"prerequisite", c.Unmet},
-		{"malformed", c.Malformed}, {"refused", c.Refused}, {"failed", c.Failed}, {"busy", c.Busy},
-		{"repeated", c.Repeated}, {"forwarded", c.Forwarded}, {"forward_failed", c.ForwardFailed},
-	} {
-		emit(counter("updates_total", "Dynamic updates, by what became of them.", e.value, "outcome", e.outcome))
-	}
-	emit(gauge("updates_in_work", "Dynamic updates that are not answered yet.", float64(c.InWork)))
 }

@@ -130,6 +130,7 @@ internal/serve/entrances:       internal/serve/dnsserver internal/serve/doh inte
 
 internal/admin/config:          internal/dns/dnsname internal/dns/rdata internal/cluster/document internal/cluster/state internal/diskfile
 internal/admin/logfile:
+internal/admin/problems:        internal/admin/api
 internal/admin/explain:         internal/authority/answer internal/authority/zone internal/dns/... internal/resolver/iterate internal/authority/steered internal/traffic/...
 internal/admin/telemetry:
 internal/admin/metrics:         internal/cluster/state internal/authority/ledger internal/authority/signer internal/authority/xfr internal/clock internal/dns/dnswire internal/admin/telemetry internal/proxy/httpproxy internal/resolver/iterate internal/resolver/outbound internal/resolver/rrcache internal/resolver/upgrade internal/serve/dnsserver internal/serve/outgoing internal/serve/querytap internal/serve/ratelimit internal/serve/updates internal/traffic/...

@@ -47,7 +47,7 @@ func (n *Node) Status() api.Status {
 	return api.Status{
 		Version: api.Version(), Started: n.started, Revision: s.Revision, Store: n.storeStatus(), Config: n.path,
 		Listeners: n.listeners(), Zones: s.zoneCount(), Pools: len(s.pools.Pools()), Routes: s.gateway.Routes().Len(),
-		Problems: n.problems.list(), Certificates: n.certificateList(), Updates: n.updateSummary(),
+		Problems: n.problems.All(), Certificates: n.certificateList(), Updates: n.updateSummary(),
 	}
 }
 

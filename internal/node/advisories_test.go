@@ -169,7 +169,7 @@ func TestAdvisoryTSIGChanges(t *testing.T) {
 		z := s.current.Load().apexes.Get(dnsname.MustParse("big.test")).served.Zone
 		if z == nil || z.Serial() != 13 {
 			s.newDesk().Refresh(context.Background(), "big.test", false)
-			return fmt.Sprintf("the secondary has %v; %v", z, s.problems.list())
+			return fmt.Sprintf("the secondary has %v; %v", z, s.problems.All())
 		}
 		return ""
 	})

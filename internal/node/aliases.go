@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/admin/problems"
 	"pharos/internal/authority/alias"
 	"pharos/internal/authority/aliases"
 	"pharos/internal/authority/journal"
@@ -39,7 +40,7 @@ func (n *Node) openAliases(view, folder string, c config.Alias) *aliases.Driver 
 			if text != "" {
 				text = fmt.Sprintf("zone %s: %s", id, text)
 			}
-			n.problem(aliasFailed, id, text)
+			n.problem(problems.AliasFailed, id, text)
 		},
 		Log: n.log,
 	})

@@ -11,6 +11,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"pharos/internal/admin/problems"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 	"pharos/lab/peers"
@@ -163,9 +164,9 @@ func TestCatalogTrouble(t *testing.T) {
 		}
 		return strings.Join(all, " ")
 	}
-	has := func(c code, about, text string) {
+	has := func(c problems.Code, about, text string) {
 		t.Helper()
-		for _, p := range n.problems.list() {
+		for _, p := range n.problems.All() {
 			if p.Code == string(c) && p.About == about {
 				if text == "" || !strings.Contains(p.Text, text) {
 					t.Errorf("%s about %s: %s", c, about, p.Text)
@@ -181,8 +182,8 @@ func TestCatalogTrouble(t *testing.T) {
 	if got := served(); got != want {
 		t.Errorf("served %s, want %s", got, want)
 	}
-	has(memberRefused, "one.test.", "mine.example. is not served: the configuration defines this zone itself")
-	has(memberRefused, "two.test.", "x.example. is not served: it belongs to catalog one.test.")
+	has(problems.MemberRefused, "one.test.", "mine.example. is not served: the configuration defines this zone itself")
+	has(problems.MemberRefused, "two.test.", "x.example. is not served: it belongs to catalog one.test.")
 	if got := summary(ask(t, n.DNS()[0], "ns1.mine.example.", rdata.TypeA, false)); !strings.Contains(got, "192.0.2.9") {
 		t.Errorf("the zone of the configuration: %s", got)
 	}
@@ -197,17 +198,17 @@ func TestCatalogTrouble(t *testing.T) {
 		if got := served(); got != want {
 			t.Errorf("after %q: served %s, want %s", broken, got, want)
 		}
-		has(catalogBroken, "one.test.", "the catalog is broken, so the members it had before stay")
+		has(problems.CatalogBroken, "one.test.", "the catalog is broken, so the members it had before stay")
 	}
 	f.write("one.zone", catalogText(9, "one.test.", "x.zones 0 PTR x.example.\ncoo.x.zones 0 PTR two.test.\n"))
 	if _, err := n.reload(); err != nil {
 		t.Fatal(err)
 	}
-	has(catalogBroken, "one.test.", "")
+	has(problems.CatalogBroken, "one.test.", "")
 	if got, want := served(), "two.test.x.example. two.test.y.example."; got != want {
 		t.Errorf("after a change of ownership: served %s, want %s", got, want)
 	}
-	has(memberRefused, "two.test.", "")
+	has(problems.MemberRefused, "two.test.", "")
 	if err := n.ready(); err != nil {
 		t.Errorf("members without a version make the node unready: %v", err)
 	}

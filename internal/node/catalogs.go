@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/admin/problems"
 	"pharos/internal/authority/catalog"
 	"pharos/internal/authority/catalogs"
 	"pharos/internal/authority/journal"
@@ -86,8 +87,8 @@ func (n *Node) openCatalogsOf(data, view string) *catalogs.Keeper {
 			}
 			return nil
 		},
-		Broken:  func(name dnsname.Name, text string) { n.problem(catalogBroken, idOf(view, name), text) },
-		Refused: func(name dnsname.Name, text string) { n.problem(memberRefused, idOf(view, name), text) },
+		Broken:  func(name dnsname.Name, text string) { n.problem(problems.CatalogBroken, idOf(view, name), text) },
+		Refused: func(name dnsname.Name, text string) { n.problem(problems.MemberRefused, idOf(view, name), text) },
 		Log:     n.log,
 	})
 }
@@ -147,8 +148,8 @@ func (n *Node) lookAtCatalogs() {
 			}
 		}
 	})
-	n.problems.keep(catalogBroken, ids)
-	n.problems.keep(memberRefused, ids)
+	n.problems.Keep(problems.CatalogBroken, ids)
+	n.problems.Keep(problems.MemberRefused, ids)
 	eachZones(n.listed.file, n.lookAtCatalogsOf)
 }
 

@@ -13,6 +13,7 @@ import (
 	"pharos/internal/admin/api"
 	"pharos/internal/admin/config"
 	"pharos/internal/admin/logfile"
+	"pharos/internal/admin/problems"
 	"pharos/internal/clock"
 	"pharos/internal/cluster/state"
 	"pharos/internal/cluster/store"
@@ -44,13 +45,13 @@ func (n *Node) loadState(cfg *config.Config) *state.State {
 	}
 	if err != nil {
 		if len(skipped) > 0 {
-			n.problem(snapshotFailed, "", "no snapshot can be read; serving what the configuration file says until the store is there: "+errors.Join(skipped...).Error())
+			n.problem(problems.SnapshotFailed, "", "no snapshot can be read; serving what the configuration file says until the store is there: "+errors.Join(skipped...).Error())
 		}
 		return base
 	}
 	st, err := state.Decode(&cfg.Resources, payload)
 	if err != nil {
-		n.problem(snapshotFailed, "", fmt.Sprintf("the snapshot of revision %d cannot be used: %v", revision, err))
+		n.problem(problems.SnapshotFailed, "", fmt.Sprintf("the snapshot of revision %d cannot be used: %v", revision, err))
 		return base
 	}
 	n.saved = revision
@@ -104,15 +105,15 @@ func (n *Node) install(cfg *config.Config, read *reading, err error) (before, no
 	}
 	n.asRead = err == nil && n.rereads
 	if err != nil {
-		n.problem(configRefused, "", fmt.Sprintf("the configuration file is not in force, the version before it is: %v", err))
+		n.problem(problems.ConfigRefused, "", fmt.Sprintf("the configuration file is not in force, the version before it is: %v", err))
 		return before, nil, err
 	}
 	if cfg != file {
 		n.lists = cfg.Lists
 	}
-	n.problem(configRefused, "", "")
+	n.problem(problems.ConfigRefused, "", "")
 	n.lookAtCatalogs()
-	n.problem(listenerFailed, "", config.NeedsRestart(before.Config, cfg))
+	n.problem(problems.ListenerFailed, "", config.NeedsRestart(before.Config, cfg))
 	n.followCertificates(cfg, clock.Now(), true)
 	return before, n.current.Load(), nil
 }
@@ -171,13 +172,13 @@ const largeRead = 100_000
 // reportProblems sets the problems that follow from a snapshot.
 func (n *Node) reportProblems(s *Snapshot) {
 	var pools, unused []string
-	fine := n.problems.none() // so there is none to clear, of a million zones
+	fine := n.problems.None() // so there is none to clear, of a million zones
 	for z := range s.latest() {
 		if !fine || z.Err != nil || len(z.Warnings) > 0 {
 			n.reportZone(z)
 		}
 	}
-	n.problem(steerHomeless, "", s.homelessText())
+	n.problem(problems.SteerHomeless, "", s.homelessText())
 	n.reportRules(s)
 	for _, p := range s.pools.Pools() {
 		pools = append(pools, p.Name())
@@ -186,21 +187,21 @@ func (n *Node) reportProblems(s *Snapshot) {
 	n.reportEveryMember(s)
 	for _, p := range s.State.Problems() {
 		unused = append(unused, p.Ref.String())
-		n.problem(objectUnused, p.Ref.String(), p.Error())
+		n.problem(problems.ObjectUnused, p.Ref.String(), p.Error())
 	}
 	for z := range s.latest() {
 		if !fine || z.Kind != "file" {
 			n.reportTransfersOf(z.View, z.Name)
 		}
 	}
-	for _, c := range slices.Concat(dnssecCodes, []code{transferFailed, zoneAbsent, notifyFailed, aliasFailed, forwardFailed, zoneRefused, zoneWarning}) {
-		n.problems.keepIf(c, s.hasZone)
+	for _, c := range slices.Concat(dnssecCodes, []problems.Code{problems.TransferFailed, problems.ZoneAbsent, problems.NotifyFailed, problems.AliasFailed, problems.ForwardFailed, problems.ZoneRefused, problems.ZoneWarning}) {
+		n.problems.KeepIf(c, s.hasZone)
 	}
-	n.problems.keepIf(versionsLost, func(about string) bool {
+	n.problems.KeepIf(problems.VersionsLost, func(about string) bool {
 		return about == "" || s.viewOf(about) != nil || s.hasZone(about) // all outside of views, or in one
 	})
-	n.problems.keep(poolAllDown, pools)
-	n.problems.keep(objectUnused, unused)
+	n.problems.Keep(problems.PoolAllDown, pools)
+	n.problems.Keep(problems.ObjectUnused, unused)
 }
 
 // hasZone reports whether there is a zone that people call so.
@@ -218,7 +219,7 @@ func (n *Node) reportZone(z *servedZone) {
 			text += fmt.Sprintf("; serial %d is served on", z.Zone.Serial())
 		}
 	}
-	n.problem(zoneRefused, name, text)
+	n.problem(problems.ZoneRefused, name, text)
 	text = ""
 	if len(z.Warnings) > 0 {
 		text = fmt.Sprintf("zone %s: %s", name, z.Warnings[0])
@@ -226,7 +227,7 @@ func (n *Node) reportZone(z *servedZone) {
 			text += fmt.Sprintf("; and %d more, see pharos check", more)
 		}
 	}
-	n.problem(zoneWarning, name, text)
+	n.problem(problems.ZoneWarning, name, text)
 }
 
 func (n *Node) reportPool(name string, allDown bool) {
@@ -234,12 +235,12 @@ func (n *Node) reportPool(name string, allDown bool) {
 	if allDown {
 		text = fmt.Sprintf("pool %s: no member is healthy, so all that are not drained are used", name)
 	}
-	n.problem(poolAllDown, name, text)
+	n.problem(problems.PoolAllDown, name, text)
 }
 
 // problem sets or clears a problem, and logs it once.
-func (n *Node) problem(c code, name, text string) {
-	if !n.problems.set(c, name, text, clock.Now()) {
+func (n *Node) problem(c problems.Code, name, text string) {
+	if !n.problems.Set(c, name, text, clock.Now()) {
 		return
 	}
 	if text == "" {
@@ -326,7 +327,7 @@ func (n *Node) followStore(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		n.problem(storeLost, "", fmt.Sprintf("nothing can be changed at run time: %v", err))
+		n.problem(problems.StoreLost, "", fmt.Sprintf("nothing can be changed at run time: %v", err))
 		select {
 		case <-ctx.Done():
 		case <-time.After(storeRetry):
@@ -354,14 +355,14 @@ func (n *Node) followOnce(ctx context.Context, cfg *config.Config) error {
 func (n *Node) followed(u store.Update) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.problem(storeLost, "", "")
+	n.problem(problems.StoreLost, "", "")
 	before := n.current.Load()
 	st, effects := u.ApplyTo(before.State)
 	if u.Revision != n.saved {
 		if err := n.snapshots.Save(st.Revision(), st.Encode()); err != nil {
-			n.problem(snapshotFailed, "", fmt.Sprintf("a start without the store would miss the last changes: %v", err))
+			n.problem(problems.SnapshotFailed, "", fmt.Sprintf("a start without the store would miss the last changes: %v", err))
 		} else {
-			n.problem(snapshotFailed, "", "")
+			n.problem(problems.SnapshotFailed, "", "")
 			n.saved = st.Revision()
 		}
 	}

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 
+	"pharos/internal/admin/problems"
 	"pharos/internal/cluster/state"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
@@ -33,7 +34,7 @@ func (n *Node) found(p *state.Pool) []pool.MemberSpec {
 func (n *Node) followLists(s *Snapshot) {
 	sources, abouts := discover.Every(s.State.Resources().Pools)
 	n.discovery.Set(sources)
-	n.problems.keep(discoveryFailed, abouts)
+	n.problems.Keep(problems.DiscoveryFailed, abouts)
 }
 
 // onDiscovered takes over what a list says: into the views of its pool, and into what is
@@ -45,7 +46,7 @@ func (n *Node) onDiscovered(source discover.Source) {
 	if s.pools.Pool(source.Pool) == nil {
 		return // it was removed just now
 	}
-	n.problem(discoveryFailed, source.About(), n.discovery.Trouble(source))
+	n.problem(problems.DiscoveryFailed, source.About(), n.discovery.Trouble(source))
 	if added, removed, changed := n.remake(s, source.Pool); changed {
 		n.log.Info("members discovered", "pool", source.Pool, "list", source.String(), "added", added, "removed", removed)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"pharos/internal/admin/config"
 	"pharos/internal/admin/metrics"
+	"pharos/internal/admin/problems"
 	"pharos/internal/admin/settings"
 	"pharos/internal/admin/telemetry"
 	"pharos/internal/authority/bootstrap"
@@ -125,7 +126,7 @@ func (n *Node) parentOf(ctx context.Context, name dnsname.Name, servers []netip.
 }
 
 // dnssecCodes are the codes of problems of signed zones.
-var dnssecCodes = []code{signingFailed, signaturesExpire, parentLost, parentWaits, serversBehind, clockJumped, offlineEnds}
+var dnssecCodes = []problems.Code{problems.SigningFailed, problems.SignaturesExpire, problems.ParentLost, problems.ParentWaits, problems.ServersBehind, problems.ClockJumped, problems.OfflineEnds}
 
 // dnssecChanged takes note of what has become of a signed zone.
 func (k *keeping) dnssecChanged(name dnsname.Name) {
@@ -187,11 +188,11 @@ func (k *keeping) reportDNSSEC(name dnsname.Name) {
 		t = st.Trouble(about)
 	}
 	for _, p := range []struct {
-		code code
+		code problems.Code
 		text string
 	}{
-		{signingFailed, t.Failed}, {clockJumped, t.Jumped}, {signaturesExpire, t.Expires}, {parentLost, t.Lost},
-		{offlineEnds, t.Offline}, {parentWaits, t.Waits}, {serversBehind, t.BehindOf},
+		{problems.SigningFailed, t.Failed}, {problems.ClockJumped, t.Jumped}, {problems.SignaturesExpire, t.Expires}, {problems.ParentLost, t.Lost},
+		{problems.OfflineEnds, t.Offline}, {problems.ParentWaits, t.Waits}, {problems.ServersBehind, t.BehindOf},
 	} {
 		if p.text != "" {
 			p.text = fmt.Sprintf("zone %s: %s", about, p.text)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"pharos/internal/admin/problems"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 )
@@ -31,7 +32,7 @@ func isSigned(n *Node) string {
 		return fmt.Sprintf("nothing is served: %v", z.Err)
 	}
 	if z.Zone.DenialType() == 0 {
-		return fmt.Sprintf("serial %d is not signed; problems %v", z.Zone.Serial(), n.problems.list())
+		return fmt.Sprintf("serial %d is not signed; problems %v", z.Zone.Serial(), n.problems.All())
 	}
 	return ""
 }
@@ -177,7 +178,7 @@ func TestDamagedKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	n, _ = start(t, config)
-	eventually(t, func() string { return n.hasProblem(signingFailed) })
+	eventually(t, func() string { return n.hasProblem(problems.SigningFailed) })
 	if missing := isSigned(n); missing != "" {
 		t.Error(missing)
 	}

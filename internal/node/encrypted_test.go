@@ -17,6 +17,7 @@ import (
 	"github.com/miekg/dns"
 	"github.com/quic-go/quic-go/http3"
 
+	"pharos/internal/admin/problems"
 	"pharos/internal/admin/telemetry"
 	"pharos/internal/serve/dnsserver"
 	"pharos/lab/tools"
@@ -253,12 +254,12 @@ func TestCertificateReload(t *testing.T) {
 
 	f.write("one.crt", "not a certificate")
 	eventually(t, func() string { // the watcher sees it by itself
-		for _, p := range n.problems.list() {
-			if p.Code == string(certificateRefused) && strings.Contains(p.Text, "is shown on") {
+		for _, p := range n.problems.All() {
+			if p.Code == string(problems.CertificateRefused) && strings.Contains(p.Text, "is shown on") {
 				return ""
 			}
 		}
-		return fmt.Sprint(n.problems.list())
+		return fmt.Sprint(n.problems.All())
 	})
 	if got := shown(); got != "new.example.test" {
 		t.Errorf("with a bad file: %s is shown", got)
@@ -280,8 +281,8 @@ func TestCertificateEnds(t *testing.T) {
 		n.followCertificates(n.current.Load().Config, tt.now, false)
 		n.mu.Unlock()
 		got := ""
-		for _, p := range n.problems.list() {
-			if p.Code == string(certificateEnding) {
+		for _, p := range n.problems.All() {
+			if p.Code == string(problems.CertificateEnding) {
 				got = p.Text
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"pharos/internal/admin/problems"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 )
@@ -36,7 +37,7 @@ func TestGate(t *testing.T) {
 	if got := address(); got != before {
 		t.Errorf("after a refused version: got %s, want %s", got, before)
 	}
-	if missing := n.hasProblem(zoneRefused); missing != "" {
+	if missing := n.hasProblem(problems.ZoneRefused); missing != "" {
 		t.Error(missing)
 	}
 	if _, err := n.AcceptZone(t.Context(), "example.com", 99); err == nil {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/admin/problems"
 	"pharos/internal/admin/settings"
 	"pharos/internal/authority/answer"
 	"pharos/internal/authority/journal"
@@ -33,7 +34,7 @@ type guide struct {
 
 func (n *Node) newGuide() *guide {
 	g := &guide{atlas: steer.NewAtlas(), latency: steer.NewLatency(), elapsed: func() time.Duration { return n.gateway.Elapsed() }}
-	g.geo = geoip.New(g.atlas, func(text string) { n.problem(databaseRefused, "", text) })
+	g.geo = geoip.New(g.atlas, func(text string) { n.problem(problems.DatabaseRefused, "", text) })
 	return g
 }
 

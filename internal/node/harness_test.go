@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"pharos/internal/admin/problems"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
@@ -174,13 +175,13 @@ func eventually(t *testing.T, holds func() string) {
 	}
 }
 
-func (n *Node) hasProblem(c code) string {
-	for _, p := range n.problems.list() {
+func (n *Node) hasProblem(c problems.Code) string {
+	for _, p := range n.problems.All() {
 		if p.Code == string(c) {
 			return ""
 		}
 	}
-	return fmt.Sprintf("no problem %s among %v", c, n.problems.list())
+	return fmt.Sprintf("no problem %s among %v", c, n.problems.All())
 }
 
 // newOrigin starts an origin server that says its name.

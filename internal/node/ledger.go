@@ -9,6 +9,7 @@ import (
 
 	"pharos/internal/admin/config"
 	"pharos/internal/admin/metrics"
+	"pharos/internal/admin/problems"
 	"pharos/internal/admin/settings"
 	"pharos/internal/admin/telemetry"
 	"pharos/internal/authority/gate"
@@ -45,7 +46,7 @@ func (k *keeping) setLedger(cfg *config.Config) error {
 		l, err = ledger.Open(ledger.Config{
 			Folder: filepath.Join(folderOf(cfg.Data, k.view), "ledger"), Journal: int(cfg.Transfers.Journal), Log: k.n.log,
 			Publish: k.changed, Check: k.checkVersion, Problem: k.ledgerProblem,
-			Failing: func(text string) { k.n.problem(changesFailed, k.view, text) }, Images: k.n.images.Of("ledger " + k.view),
+			Failing: func(text string) { k.n.problem(problems.ChangesFailed, k.view, text) }, Images: k.n.images.Of("ledger " + k.view),
 		})
 		if err != nil {
 			return err
@@ -146,5 +147,5 @@ func (k *keeping) ledgerProblem(name dnsname.Name, text string) {
 	if !name.IsZero() {
 		about = idOf(k.view, name)
 	}
-	k.n.problem(versionsLost, about, text)
+	k.n.problem(problems.VersionsLost, about, text)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"pharos/internal/admin/problems"
 	"pharos/internal/admin/telemetry"
 	"pharos/internal/authority/ledger"
 	"pharos/internal/authority/update"
@@ -72,7 +73,7 @@ func TestStoreGate(t *testing.T) {
 	f := newFolder(t)
 	f.write("example.com.zone", exampleZone)
 	n, _ := start(t, f.config(strings.Replace(storeConfig, "minRecords: 3", "minRecords: 100", 1)))
-	eventually(t, func() string { return n.hasProblem(zoneRefused) }) // the first one is not served either
+	eventually(t, func() string { return n.hasProblem(problems.ZoneRefused) }) // the first one is not served either
 	if _, err := addTXT(n, "new.example.com.", "here"); !errors.Is(err, ledger.ErrRefused) || !strings.Contains(err.Error(), "100") {
 		t.Errorf("got %v", err)
 	}
@@ -84,7 +85,7 @@ func TestStoreEmpty(t *testing.T) {
 	if got := summary(ask(t, n.DNS()[0], "www.example.com.", rdata.TypeA, false)); got != "SERVFAIL" {
 		t.Errorf("got %s", got)
 	}
-	eventually(t, func() string { return n.hasProblem(zoneAbsent) })
+	eventually(t, func() string { return n.hasProblem(problems.ZoneAbsent) })
 	if _, err := addTXT(n, "new.example.com.", "here"); !errors.Is(err, ledger.ErrNoVersion) {
 		t.Errorf("got %v", err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"pharos/internal/admin/problems"
 	"pharos/internal/authority/ledger"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
@@ -50,7 +51,7 @@ views:
 		if err != nil || len(applied.Refused) != 1 || !strings.Contains(applied.Refused[0], tt.want) {
 			t.Errorf("%s: refused %q, %v; want %q", tt.what, applied.Refused, err, tt.want)
 		}
-		if missing := n.hasProblem(zoneRefused); missing != "" {
+		if missing := n.hasProblem(problems.ZoneRefused); missing != "" {
 			t.Errorf("%s: %s", tt.what, missing)
 		}
 		if got := summary(ask(t, n.DNS()[0], "www.file.test.", rdata.TypeA, false)); got != "NOERROR www.file.test. 3600 IN A 192.0.2.1" {
@@ -78,12 +79,12 @@ views:
 		if z.Zone != nil {
 			t.Fatal("a zone that is too large was taken over")
 		}
-		for _, p := range n.problems.list() {
+		for _, p := range n.problems.All() {
 			if strings.Contains(p.Text, "a zone of more than 15 records; raise zones[].gate.maxRecords") {
 				return ""
 			}
 		}
-		return fmt.Sprint(n.problems.list())
+		return fmt.Sprint(n.problems.All())
 	})
 }
 

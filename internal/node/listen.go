@@ -9,6 +9,7 @@ import (
 
 	"pharos/internal/admin/api"
 	"pharos/internal/admin/config"
+	"pharos/internal/admin/problems"
 	"pharos/internal/admin/settings"
 	"pharos/internal/clock"
 	"pharos/internal/proxy/tlscert"
@@ -106,15 +107,15 @@ func (n *Node) followCertificates(cfg *config.Config, now time.Time, reload bool
 	var about []string
 	for _, s := range n.certificates.Status() {
 		about = append(about, s.Certificate)
-		n.problem(certificateRefused, s.Certificate, s.Problem)
-		n.problem(certificateEnding, s.Certificate, s.Ending(now))
+		n.problem(problems.CertificateRefused, s.Certificate, s.Problem)
+		n.problem(problems.CertificateEnding, s.Certificate, s.Ending(now))
 	}
 	if len(about) == 0 && failed != nil {
 		about = append(about, "tls")
-		n.problem(certificateRefused, "tls", failed.Error())
+		n.problem(problems.CertificateRefused, "tls", failed.Error())
 	}
-	n.problems.keep(certificateRefused, about)
-	n.problems.keep(certificateEnding, about)
+	n.problems.Keep(problems.CertificateRefused, about)
+	n.problems.Keep(problems.CertificateEnding, about)
 }
 
 // certificateList returns the certificates for status.

@@ -8,6 +8,7 @@ import (
 
 	"pharos/internal/admin/api"
 	"pharos/internal/admin/config"
+	"pharos/internal/admin/problems"
 	"pharos/internal/authority/xfr"
 	"pharos/internal/authority/zone"
 	"pharos/internal/clock"
@@ -110,7 +111,7 @@ func (n *Node) tellRoot() {
 			text = r.Problem + "; the version before is used until it expires"
 		}
 	}
-	n.problem(localRootFailed, "", text)
+	n.problem(problems.LocalRootFailed, "", text)
 }
 
 // hasRootCopy reports whether there is to be a copy.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"pharos/internal/admin/problems"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/dns/zonemd"
@@ -143,7 +144,7 @@ func TestLocalRootRefused(t *testing.T) {
 		bad.DNS()[0].Port(), anchor, bad.DNS()[0])))
 	eventually(t, func() string {
 		for _, p := range n.Status().Problems {
-			if p.Code == string(localRootFailed) && strings.Contains(p.Text, "digest") {
+			if p.Code == string(problems.LocalRootFailed) && strings.Contains(p.Text, "digest") {
 				return ""
 			}
 		}

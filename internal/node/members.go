@@ -2,6 +2,7 @@ package node
 
 import (
 	"pharos/internal/admin/api"
+	"pharos/internal/admin/problems"
 	"pharos/internal/admin/trafficdesk"
 	"pharos/internal/cluster/state"
 	"pharos/internal/proxy/httpproxy"
@@ -18,7 +19,7 @@ func (n *Node) reportMembers(v *pool.View, changed map[health.Target]health.Stat
 	for _, m := range v.Members {
 		if _, has := changed[m.Target]; has {
 			name, text := trafficdesk.Warning(v, m)
-			n.problem(memberWarning, name, text)
+			n.problem(problems.MemberWarning, name, text)
 		}
 	}
 }
@@ -29,9 +30,9 @@ func (n *Node) reportEveryMember(s *Snapshot) {
 	var warned []string
 	for name, text := range trafficdesk.Warnings(s.pools) {
 		warned = append(warned, name)
-		n.problem(memberWarning, name, text)
+		n.problem(problems.MemberWarning, name, text)
 	}
-	n.problems.keep(memberWarning, warned)
+	n.problems.Keep(problems.MemberWarning, warned)
 }
 
 // newTrafficDesk returns what shows pools and their members.
@@ -56,13 +57,13 @@ func (n *Node) newFleet(folder string) *fleet.Driver {
 
 // followScaling has the pools of a snapshot scale, and no others.
 func (n *Node) followScaling(s *Snapshot) {
-	n.problems.keep(scaleFailed, n.fleet.Follow(s.State.Resources()))
+	n.problems.Keep(problems.ScaleFailed, n.fleet.Follow(s.State.Resources()))
 }
 
 // onScaled takes over that members of a pool were made or have ended, or cannot be made.
 func (n *Node) onScaled(pool string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.problem(scaleFailed, pool, n.fleet.Trouble(pool))
+	n.problem(problems.ScaleFailed, pool, n.fleet.Trouble(pool))
 	n.remake(n.current.Load(), pool)
 }

@@ -77,7 +77,7 @@ func (n *Node) sampleNode(emit func(telemetry.Sample)) {
 			emit(gauge("zone_records", "Records of a zone.", float64(records), "zone", z.id()))
 		}
 	}
-	for _, p := range n.problems.list() {
+	for _, p := range n.problems.All() {
 		emit(gauge("problem", "1 for each problem there is.", 1, "code", p.Code, "severity", p.Severity, "about", p.About))
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"pharos/internal/admin/problems"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 	"pharos/lab/peers"
@@ -80,7 +81,7 @@ func TestServersFound(t *testing.T) {
 			t.Errorf("with transfer %s: asked %s, want %s", rules, got, want)
 		}
 	}
-	eventually(t, func() string { return child.hasProblem(serversBehind) })
+	eventually(t, func() string { return child.hasProblem(problems.ServersBehind) })
 	secondary := func(address string) {
 		level(t, address, port, "", off+fmt.Sprintf("zones: [{name: example.com, kind: secondary, primaries: [{address: \"127.0.0.13:%d\"}]}]\n", port))
 	}

@@ -37,6 +37,7 @@ import (
 
 	"pharos/internal/admin/config"
 	"pharos/internal/admin/logfile"
+	"pharos/internal/admin/problems"
 	"pharos/internal/admin/settings"
 	"pharos/internal/authority/aliases"
 	"pharos/internal/authority/journal"
@@ -128,7 +129,7 @@ type Node struct {
 
 	current  atomic.Pointer[Snapshot]
 	store    atomic.Pointer[store.Store] // nil until it is open
-	problems problemList
+	problems problems.List
 	applied  revisions
 
 	verdicts *probe.Keeper

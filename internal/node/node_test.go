@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"pharos/internal/admin/api"
+	"pharos/internal/admin/problems"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
@@ -46,7 +47,7 @@ func TestAnswers(t *testing.T) {
 			t.Errorf("%s: refused without a reason", tt.name)
 		}
 	}
-	if missing := n.hasProblem(zoneRefused); missing != "" {
+	if missing := n.hasProblem(problems.ZoneRefused); missing != "" {
 		t.Error(missing)
 	}
 	if err := n.ready(); err == nil || !strings.Contains(err.Error(), "zone broken.test.: there is no version") {
@@ -83,7 +84,7 @@ func TestReload(t *testing.T) {
 	if _, err := n.reload(); err == nil || !strings.Contains(err.Error(), `did you mean "dns"?`) {
 		t.Errorf("reload of a broken configuration: %v", err)
 	}
-	if missing := n.hasProblem(configRefused); missing != "" {
+	if missing := n.hasProblem(problems.ConfigRefused); missing != "" {
 		t.Error(missing)
 	}
 	if got := address(); !strings.HasSuffix(got, "192.0.2.2") {
@@ -93,8 +94,8 @@ func TestReload(t *testing.T) {
 	if _, err := n.reload(); err != nil {
 		t.Fatal(err)
 	}
-	if got := address(); !strings.HasSuffix(got, "192.0.2.1") || n.hasProblem(configRefused) == "" {
-		t.Errorf("after the repair: %s, problems %v", got, n.problems.list())
+	if got := address(); !strings.HasSuffix(got, "192.0.2.1") || n.hasProblem(problems.ConfigRefused) == "" {
+		t.Errorf("after the repair: %s, problems %v", got, n.problems.All())
 	}
 }
 
@@ -192,7 +193,7 @@ func TestStoreUnusable(t *testing.T) {
 	if got := summary(ask(t, n.DNS()[0], "www.example.com.", rdata.TypeA, false)); !strings.HasSuffix(got, "192.0.2.1") {
 		t.Error(got)
 	}
-	eventually(t, func() string { return n.hasProblem(storeLost) })
+	eventually(t, func() string { return n.hasProblem(problems.StoreLost) })
 	if _, err := n.Apply(t.Context(), []byte("pools: [{name: p, members: [{name: a, address: \"127.0.0.1:1\"}]}]")); err == nil {
 		t.Error("a change was taken without a store")
 	}
@@ -373,7 +374,7 @@ pools: [{name: web, check: {type: tcp, interval: 10ms}, members: [{name: a, addr
 	if _, err := n.reload(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() string { return n.hasProblem(poolAllDown) })
+	eventually(t, func() string { return n.hasProblem(problems.PoolAllDown) })
 	if problems := n.Status().Problems; len(problems) < 2 {
 		t.Fatalf("problems: %+v, want the zone and the pool", problems)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pharos/internal/admin/api"
+	"pharos/internal/admin/problems"
 	"pharos/internal/authority/sign"
 	"pharos/internal/authority/skr"
 	"pharos/internal/dns/dnsname"
@@ -22,7 +23,7 @@ func TestOfflineKSK(t *testing.T) {
 	f.write("example.com.zone", signedZone)
 	n, _ := start(t, f.config(signedConfig("keys: ksk-zsk, offlineKSK: true, zskLifetime: 30d, denial: nsec3")))
 	desk := n.newDesk()
-	eventually(t, func() string { return n.hasProblem(offlineEnds) })
+	eventually(t, func() string { return n.hasProblem(problems.OfflineEnds) })
 	ksk, err := sign.Generate(sign.KSK, 13, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -63,8 +64,8 @@ func TestOfflineKSK(t *testing.T) {
 	}
 	eventually(t, func() string { return isSigned(n) })
 	eventually(t, func() string { // what is said follows a moment later
-		if n.hasProblem(offlineEnds) == "" {
-			return fmt.Sprintf("there is still a problem: %v", n.problems.list())
+		if n.hasProblem(problems.OfflineEnds) == "" {
+			return fmt.Sprintf("there is still a problem: %v", n.problems.All())
 		}
 		return ""
 	})
@@ -103,7 +104,7 @@ func TestPolicyZONEMD(t *testing.T) {
 		eventually(t, func() string {
 			z := theZone(s).Zone
 			if z == nil || int(z.Serial()) < serial {
-				return fmt.Sprintf("%v; problems %v", z, s.problems.list())
+				return fmt.Sprintf("%v; problems %v", z, s.problems.All())
 			}
 			if err := zonemd.Verify(z.Origin(), z.Records()); err != nil {
 				return err.Error()

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"pharos/internal/admin/problems"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 )
@@ -56,12 +57,12 @@ func TestReloadTakesOver(t *testing.T) {
 	if got := summary(ask(t, n.DNS()[0], "www.z2.test", rdata.TypeA, false)); got != "NOERROR www.z2.test. 3600 IN A 192.0.2.1" {
 		t.Errorf("a zone whose file is broken: %s", got)
 	}
-	if missing := n.hasProblem(zoneRefused); missing != "" {
+	if missing := n.hasProblem(problems.ZoneRefused); missing != "" {
 		t.Error(missing)
 	}
 	f.write("zones/z2.test.zone", exampleZone)
-	if _, err := n.reload(); err != nil || n.hasProblem(zoneRefused) == "" {
-		t.Errorf("%v, or the problem stays: %v", err, n.problems.list())
+	if _, err := n.reload(); err != nil || n.hasProblem(problems.ZoneRefused) == "" {
+		t.Errorf("%v, or the problem stays: %v", err, n.problems.All())
 	}
 }
 
@@ -148,7 +149,7 @@ func TestReloadAfterRefusal(t *testing.T) {
 		if _, err := n.reload(); err == nil {
 			t.Error("a configuration that is none was not refused")
 		}
-		if missing := n.hasProblem(configRefused); missing != "" {
+		if missing := n.hasProblem(problems.ConfigRefused); missing != "" {
 			t.Error(missing)
 		}
 	}

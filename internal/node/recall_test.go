@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"pharos/internal/admin/problems"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 )
@@ -35,7 +36,7 @@ func TestSerialOverRestart(t *testing.T) {
 	if _, err := n.reload(); err != nil {
 		t.Fatal(err)
 	}
-	if missing := n.hasProblem(zoneRefused); missing != "" {
+	if missing := n.hasProblem(problems.ZoneRefused); missing != "" {
 		t.Fatal(missing)
 	}
 	stop()

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"pharos/internal/admin/api"
+	"pharos/internal/admin/problems"
 	"pharos/internal/admin/telemetry"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
@@ -110,8 +111,8 @@ drop.example     CNAME rpz-drop.
 		t.Errorf("from the cache, RD=0: %s", got)
 	}
 	isDropped(t, server, "drop.example.")
-	if !hasProblem(n, policyWarning, "99.1.2.3.4.rpz-ip") {
-		t.Errorf("an owner name that is no trigger is not told of: %v", n.problems.list())
+	if !hasProblem(n, problems.PolicyWarning, "99.1.2.3.4.rpz-ip") {
+		t.Errorf("an owner name that is no trigger is not told of: %v", n.problems.All())
 	}
 
 	var report strings.Builder
@@ -127,7 +128,7 @@ drop.example     CNAME rpz-drop.
 		{"other.inet.example. A", "NOERROR A 192.0.2.78"},
 		{"bad.inet.example. A", "NOERROR A 192.0.2.67 EDE4"},
 	})
-	if hasProblem(n, policyWarning, "") {
+	if hasProblem(n, problems.PolicyWarning, "") {
 		t.Error("what is mended is still told of")
 	}
 
@@ -137,8 +138,8 @@ drop.example     CNAME rpz-drop.
 		{"www.inet.example. A", "NXDOMAIN EDE15"},
 		{"other.inet.example. A", "NOERROR A 192.0.2.78"},
 	})
-	if !hasProblem(n, zoneRefused, "rpz.example") {
-		t.Errorf("a bad policy zone is not told of: %v", n.problems.list())
+	if !hasProblem(n, problems.ZoneRefused, "rpz.example") {
+		t.Errorf("a bad policy zone is not told of: %v", n.problems.All())
 	}
 	if got := policyHits(n, "nxdomain"); got < 10 {
 		t.Errorf("%v answers NXDOMAIN were counted, want at least 10", got)
@@ -178,8 +179,8 @@ func mustReload(t *testing.T, n *Node) {
 	}
 }
 
-func hasProblem(n *Node, c code, text string) bool {
-	return slices.ContainsFunc(n.problems.list(), func(p api.Problem) bool { return p.Code == string(c) && strings.Contains(p.Text, text) })
+func hasProblem(n *Node, c problems.Code, text string) bool {
+	return slices.ContainsFunc(n.problems.All(), func(p api.Problem) bool { return p.Code == string(c) && strings.Contains(p.Text, text) })
 }
 
 func policyHits(n *Node, action string) (sum float64) {
@@ -213,7 +214,7 @@ func TestPolicyTransferred(t *testing.T) {
 		}
 	}
 	eventually(t, answers("NXDOMAIN EDE17"))
-	if hasProblem(n, policyAbsent, "") {
+	if hasProblem(n, problems.PolicyAbsent, "") {
 		t.Error("the zone is there, and said to be absent")
 	}
 	g.write("rpz.zone", policyText(2, "other.inet.example CNAME .\n"))
@@ -231,8 +232,8 @@ func TestPolicyAbsent(t *testing.T) {
 	f := newFolder(t)
 	n, _ := start(t, f.config(fmt.Sprintf("resolver: {%s, policies: [{zone: rpz.example}]}\nzones: [{name: rpz.example, kind: secondary, primaries: [{address: \"127.0.0.1:1\"}]}]\n", route)))
 	dialogue(t, n.DNS()[0], []asked{{"www.inet.example. A", "NOERROR A 192.0.2.77"}})
-	if !hasProblem(n, policyAbsent, "rpz.example") {
-		t.Errorf("not told of: %v", n.problems.list())
+	if !hasProblem(n, problems.PolicyAbsent, "rpz.example") {
+		t.Errorf("not told of: %v", n.problems.All())
 	}
 }
 
@@ -336,7 +337,7 @@ func TestLocalRewriting(t *testing.T) {
 		{"printer.lan. A", "NOERROR A 192.0.2.60"},
 		{"ads.inet.example. A", "NXDOMAIN"},
 	})
-	if !hasProblem(n, localDataWarning, "line 2") {
-		t.Errorf("a line that cannot be read: %v in %s", n.problems.list(), hosts)
+	if !hasProblem(n, problems.LocalDataWarning, "line 2") {
+		t.Errorf("a line that cannot be read: %v in %s", n.problems.All(), hosts)
 	}
 }

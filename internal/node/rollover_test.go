@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pharos/internal/admin/api"
+	"pharos/internal/admin/problems"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 	"pharos/lab/peers"
@@ -87,7 +88,7 @@ func TestRolloverWithParent(t *testing.T) {
 		t.Helper()
 		patiently(t, func() string {
 			got, k := keysOf(t, child)
-			return missing(got+fmt.Sprint(k.Keys, k.Algorithm, child.problems.list()), want)
+			return missing(got+fmt.Sprint(k.Keys, k.Algorithm, child.problems.All()), want)
 		})
 	}
 	settle := func(want string) { // the parent follows until the keys are as wanted
@@ -247,12 +248,12 @@ zones: [{name: peer.test, file: zone, dnssec: test, transfer: [{network: 127.0.0
 	if _, err := n.newDesk().Rollover(context.Background(), "peer.test", "zsk", false); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() string { return n.hasProblem(serversBehind) })
+	eventually(t, func() string { return n.hasProblem(problems.ServersBehind) })
 	keys("ksk ready, zsk active, zsk publish")
 	knot = serve()
 	keys("ksk ready, zsk removed, zsk active")
 	patiently(t, func() string {
-		if n.hasProblem(serversBehind) == "" {
+		if n.hasProblem(problems.ServersBehind) == "" {
 			return "the problem is still there"
 		}
 		return ""

@@ -7,6 +7,7 @@ import (
 
 	"pharos/internal/admin/api"
 	"pharos/internal/admin/config"
+	"pharos/internal/admin/problems"
 	"pharos/internal/admin/resolverdesk"
 	"pharos/internal/admin/settings"
 	"pharos/internal/dns/dnswire"
@@ -48,7 +49,7 @@ func (n *Node) reroute(cfg *config.Config, resolver *outbound.Driver) {
 func (n *Node) followUpgrades(s *Snapshot) {
 	sources := settings.Discover(s.Config.Resolver.Routes)
 	n.upgrades.Set(sources)
-	n.problems.keepIf(routeInClear, func(about string) bool {
+	n.problems.KeepIf(problems.RouteInClear, func(about string) bool {
 		return slices.ContainsFunc(sources, func(s upgrade.Source) bool { return s.Server.String() == about })
 	})
 }
@@ -61,7 +62,7 @@ func (n *Node) onUpgrade(st upgrade.State) {
 	if !slices.Contains(settings.Discover(s.Config.Resolver.Routes), st.Source) {
 		return // it was taken out just now
 	}
-	n.problem(routeInClear, st.Source.Server.String(), st.Problem)
+	n.problem(problems.RouteInClear, st.Source.Server.String(), st.Problem)
 	n.reroute(s.Config, n.resolver)
 	for _, v := range s.views {
 		if v.view.own != nil && v.view.own.resolver != nil {

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/admin/problems"
 	"pharos/internal/admin/telemetry"
 	"pharos/internal/authority/zone"
 	"pharos/internal/dns/dnsname"
@@ -94,12 +95,12 @@ func (n *Node) reportRules(s *Snapshot) {
 		}
 		about, p := in.viewName(), in.rulebook.Problems()
 		subjects = append(subjects, about)
-		n.problem(localDataWarning, about, p.Local)
-		n.problem(policyAbsent, about, p.Absent)
-		n.problem(policyWarning, about, p.Skipped)
+		n.problem(problems.LocalDataWarning, about, p.Local)
+		n.problem(problems.PolicyAbsent, about, p.Absent)
+		n.problem(problems.PolicyWarning, about, p.Skipped)
 	}
-	for _, c := range []code{localDataWarning, policyAbsent, policyWarning} {
-		n.problems.keep(c, subjects)
+	for _, c := range []problems.Code{problems.LocalDataWarning, problems.PolicyAbsent, problems.PolicyWarning} {
+		n.problems.Keep(c, subjects)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/admin/problems"
 	"pharos/internal/authority/transfer"
 	"pharos/internal/authority/xfr"
 	"pharos/internal/dns/dnsname"
@@ -182,13 +183,13 @@ func (n *Node) reportTransfersOf(view string, name dnsname.Name) {
 	case st.Problem != "":
 		failed = fmt.Sprintf("zone %s: serial %d is served on until %s: %s", id, st.Serial, st.Expires.UTC().Format(time.DateTime), st.Problem)
 	}
-	n.problem(zoneAbsent, id, absent)
-	n.problem(transferFailed, id, failed)
+	n.problem(problems.ZoneAbsent, id, absent)
+	n.problem(problems.TransferFailed, id, failed)
 	var told []string
 	for _, notice := range n.notifierOf(s).Notices(name) {
 		if text := notice.Problem(); text != "" {
 			told = append(told, text)
 		}
 	}
-	n.problem(notifyFailed, id, strings.Join(told, "; "))
+	n.problem(problems.NotifyFailed, id, strings.Join(told, "; "))
 }

@@ -136,7 +136,7 @@ steer:
 	f.write("city.mmdb", "no database")
 	n.guide.geo.Look()
 	eventually(t, func() string {
-		if text := problems(n); !strings.Contains(text, "database-refused") || !strings.Contains(text, "the one read before is used on") {
+		if text := problemsOf(n); !strings.Contains(text, "database-refused") || !strings.Contains(text, "the one read before is used on") {
 			return "no problem: " + text
 		}
 		return ""
@@ -147,15 +147,15 @@ steer:
 	f.write("city.mmdb", string(octets))
 	eventually(t, func() string {
 		n.guide.geo.Look()
-		if text := problems(n); strings.Contains(text, "database-refused") {
+		if text := problemsOf(n); strings.Contains(text, "database-refused") {
 			return text
 		}
 		return ""
 	})
 }
 
-// problems returns the problems of n as text.
-func problems(n *Node) string { return fmt.Sprint(n.problems.list()) }
+// problemsOf returns the problems of n as text.
+func problemsOf(n *Node) string { return fmt.Sprint(n.problems.All()) }
 
 const namedPools = `pools:
 - name: sip

@@ -15,6 +15,7 @@ import (
 	"github.com/miekg/dns"
 
 	"pharos/internal/admin/api"
+	"pharos/internal/admin/problems"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
@@ -311,8 +312,8 @@ func TestExpiredZone(t *testing.T) {
 	n2, _ := start(t, peerConfig(f2, second, nil, fmt.Sprintf("zones: [{name: peer.test, kind: secondary, primaries: [{address: \"%s\"}]}]\n", first)))
 	waitForSerial(t, second, 1, func() string { return "" })
 	stop()
-	eventually(t, func() string { return n2.hasProblem(transferFailed) })
-	eventually(t, func() string { return n2.hasProblem(zoneAbsent) })
+	eventually(t, func() string { return n2.hasProblem(problems.TransferFailed) })
+	eventually(t, func() string { return n2.hasProblem(problems.ZoneAbsent) })
 	m := ask(t, second, "www.peer.test", rdata.TypeA, false)
 	if m.Rcode != dnswire.RcodeServFail || len(m.EDE) == 0 {
 		t.Errorf("expired zone: %s", summary(m))
@@ -323,8 +324,8 @@ func TestExpiredZone(t *testing.T) {
 	start(t, config1)
 	waitForSerial(t, second, 1, func() string { return "" })
 	eventually(t, func() string {
-		for _, p := range n2.problems.list() {
-			if p.Code == string(zoneAbsent) || p.Code == string(transferFailed) {
+		for _, p := range n2.problems.All() {
+			if p.Code == string(problems.ZoneAbsent) || p.Code == string(problems.TransferFailed) {
 				return p.Text
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/admin/problems"
 	"pharos/internal/admin/resolverdesk"
 	"pharos/internal/authority/masterfile"
 	"pharos/internal/authority/xfr"
@@ -46,7 +47,7 @@ func (n *Node) openTrust(cfg *config.Config) error {
 	n.trust = custody.Open(custody.Config{
 		Folder: filepath.Join(cfg.Data, "trust"), Anchors: anchors, Unread: err, Update: cfg.Resolver.Trust.Update,
 		Negative: cfg.Resolver.NegativeTrustAnchors, Log: n.log, Apply: n.applyTrust,
-		Problem: func(c, about, text string) { n.problem(code(c), about, text) },
+		Problem: func(c, about, text string) { n.problem(problems.Code(c), about, text) },
 		Ask: func(ctx context.Context, name dnsname.Name, t rdata.Type, cd bool) (iterate.Answer, error) {
 			return n.resolver.Resolve(ctx, name, t, outbound.Options{DO: true, CD: cd, Anew: true})
 		},

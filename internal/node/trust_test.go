@@ -39,7 +39,7 @@ func TestDamagedAnchors(t *testing.T) {
 		if m := ask(t, n.DNS()[0], "www.zz", rdata.TypeA, true); m.Rcode.String() != step.rcode {
 			t.Errorf("%s: %v %v, want %s", step.what, m.Rcode, m.EDE, step.rcode)
 		}
-		if got := problems(n); (step.problem != "") != strings.Contains(got, "trust-damaged") || !strings.Contains(got, step.problem) {
+		if got := problemsOf(n); (step.problem != "") != strings.Contains(got, "trust-damaged") || !strings.Contains(got, step.problem) {
 			t.Errorf("%s: problems %s, want %q", step.what, got, step.problem)
 		}
 		eventually(t, func() string { // kept, for the next start

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"pharos/internal/admin/api"
+	"pharos/internal/admin/problems"
 	"pharos/internal/authority/update"
 	"pharos/internal/authority/xfr"
 	"pharos/internal/authority/zone"
@@ -29,7 +30,7 @@ func (n *Node) newUpdates() *updates.Updates {
 			return n.changerOf(z.View)(ctx, z.Name, by, decide)
 		},
 		Reply:       n.reply,
-		Unreachable: func(name dnsname.Name, text string) { n.problem(forwardFailed, name.String(), text) },
+		Unreachable: func(name dnsname.Name, text string) { n.problem(problems.ForwardFailed, name.String(), text) },
 		Log:         n.log,
 	})
 }

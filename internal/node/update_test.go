@@ -17,6 +17,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"pharos/internal/admin/problems"
 	"pharos/internal/authority/update"
 	"pharos/internal/authority/zone"
 	"pharos/internal/dns/dnsname"
@@ -279,7 +280,7 @@ zones:
 	if r, _ := newClient(n, "udp", peerKey.Secret).ask(t, insert(t, "dead.test.", "a.dead.test. 60 A 192.0.2.1"), 0); r == nil || r.Rcode != dns.RcodeServerFailure {
 		t.Errorf("no primary: %v", r)
 	}
-	if p := n.hasProblem(forwardFailed); p != "" {
+	if p := n.hasProblem(problems.ForwardFailed); p != "" {
 		t.Error(p)
 	}
 	if c := n.updates.Counts(); c.Forwarded != 3 || c.ForwardFailed != 1 || c.InWork != 0 {

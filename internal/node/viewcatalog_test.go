@@ -9,6 +9,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"pharos/internal/admin/problems"
 	"pharos/internal/dns/dnsname"
 )
 
@@ -133,15 +134,15 @@ func TestCatalogTroubleInView(t *testing.T) {
   clients: [127.0.0.2/32]
   zones: [{name: cat.test, file: cat.zone, catalog: {templates: [{primaries: [{address: "127.0.0.1:1"}]}]}}]
 `))
-	for _, p := range n.problems.list() {
-		if p.Code == string(catalogBroken) {
+	for _, p := range n.problems.All() {
+		if p.Code == string(problems.CatalogBroken) {
 			if p.About != "cat.test.@inside" {
 				t.Errorf("the problem is about %s", p.About)
 			}
 			return
 		}
 	}
-	t.Errorf("no problem: %v", n.problems.list())
+	t.Errorf("no problem: %v", n.problems.All())
 }
 
 // TestOneKeyInViews: of views that have one key, the client's network decides; a key that

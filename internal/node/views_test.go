@@ -120,7 +120,7 @@ func TestViews(t *testing.T) {
 }
 
 func problemText(n *Node, code, about string) string {
-	for _, p := range n.problems.list() {
+	for _, p := range n.problems.All() {
 		if p.Code == code && p.About == about {
 			return p.Text
 		}

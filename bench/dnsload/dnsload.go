@@ -24,6 +24,7 @@
 package dnsload
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,6 +46,16 @@ type Config struct {
 	Window  int           // questions under way per flow, a power of two up to 64; 0: 8
 	Timeout time.Duration // until a question counts as lost; 0: 2 s, as a stub resolver waits or longer
 	Sample  int           // every how many-th answer is compared in full; 0: 1024
+}
+
+// complete puts what is meant in the place of zeros, of which sample is what Sample is.
+func (c *Config) complete(sample int) error {
+	if len(c.Queries) == 0 {
+		return errors.New("no questions to ask")
+	}
+	c.Flows, c.Window, c.Sample = cmp.Or(c.Flows, 16), cmp.Or(c.Window, 8), cmp.Or(c.Sample, sample)
+	c.Timeout = cmp.Or(c.Timeout, 2*time.Second)
+	return nil
 }
 
 // Result is what became of the questions.
@@ -112,23 +123,11 @@ type Generator struct {
 
 // New opens the flows.
 func New(cfg Config) (*Generator, error) {
-	if cfg.Flows == 0 {
-		cfg.Flows = 16
-	}
-	if cfg.Window == 0 {
-		cfg.Window = 8
-	}
-	if cfg.Timeout == 0 {
-		cfg.Timeout = 2 * time.Second
-	}
-	if cfg.Sample == 0 {
-		cfg.Sample = 1024
+	if err := cfg.complete(1024); err != nil {
+		return nil, err
 	}
 	if cfg.Window > maxWindow || cfg.Window&(cfg.Window-1) != 0 {
 		return nil, fmt.Errorf("window %d is not a power of two up to %d", cfg.Window, maxWindow)
-	}
-	if len(cfg.Queries) == 0 {
-		return nil, errors.New("no questions to ask")
 	}
 	for _, q := range cfg.Queries {
 		if len(q.Msg) > maxQuery {

@@ -27,20 +27,8 @@ type HTTPS struct {
 
 // NewHTTPS connects Config.Flows times, to ask at a path.
 func NewHTTPS(ctx context.Context, cfg Config, secure *tls.Config, path string) (*HTTPS, error) {
-	if cfg.Flows == 0 {
-		cfg.Flows = 16
-	}
-	if cfg.Window == 0 {
-		cfg.Window = 8
-	}
-	if cfg.Timeout == 0 {
-		cfg.Timeout = 2 * time.Second
-	}
-	if cfg.Sample == 0 {
-		cfg.Sample = 64 // each request under way counts by itself
-	}
-	if len(cfg.Queries) == 0 {
-		return nil, errors.New("no questions to ask")
+	if err := cfg.complete(64); err != nil { // each request under way counts by itself
+		return nil, err
 	}
 	h := &HTTPS{cfg: cfg, url: "https://" + cfg.Server.String() + path}
 	for i := range cfg.Flows {

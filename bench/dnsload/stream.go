@@ -37,20 +37,8 @@ type streamConn struct {
 
 // NewStreams connects Config.Flows times, over TLS if secure is not nil.
 func NewStreams(ctx context.Context, cfg Config, secure *tls.Config) (*Streams, error) {
-	if cfg.Flows == 0 {
-		cfg.Flows = 16
-	}
-	if cfg.Window == 0 {
-		cfg.Window = 8
-	}
-	if cfg.Timeout == 0 {
-		cfg.Timeout = 2 * time.Second
-	}
-	if cfg.Sample == 0 {
-		cfg.Sample = 1024
-	}
-	if len(cfg.Queries) == 0 {
-		return nil, errors.New("no questions to ask")
+	if err := cfg.complete(1024); err != nil {
+		return nil, err
 	}
 	s := &Streams{cfg: cfg}
 	for i := range cfg.Flows {

@@ -33,7 +33,7 @@ func newSaying(c *cobra.Command, do string) (*cobra.Command, *saying) {
 	if c.Args == nil {
 		c.Args = argsBetween(2, maxMembers, "a POOL and its MEMBERs")
 	}
-	c.ValidArgsFunction = s.complete
+	c.ValidArgsFunction, c.RunE = s.complete, s.run
 	return c, s
 }
 
@@ -65,8 +65,6 @@ and wants --force.`,
 	}, "drain")
 	s.stopping(c)
 	c.Flags().StringVar(&s.request.Deadline, "deadline", "", "`when` connections that are left are closed")
-	s.waiting(c)
-	c.RunE = s.run
 	return c
 }
 
@@ -81,8 +79,6 @@ member, if it may be repeated.`,
 		Example: "  pharos pool disable web a --reason 'it corrupts files'\n  pharos pool disable web a --for 10m",
 	}, "disable")
 	s.stopping(c)
-	s.waiting(c)
-	c.RunE = s.run
 	return c
 }
 
@@ -96,7 +92,6 @@ it used nevertheless, until this is taken back by "resume" without it.`,
 		Example: "  pharos pool resume web a\n  pharos pool resume web a --force",
 	}, "resume")
 	c.Flags().BoolVar(&s.request.Force, "force", false, "also if the configuration drains them")
-	c.RunE = s.run
 	return c
 }
 
@@ -131,11 +126,8 @@ func (s *saying) stopping(c *cobra.Command) {
 	f.StringVar(&s.request.Until, "for", "", "for how long, or until `when`; then members are used again by themselves")
 	f.StringVar(&s.request.Reason, "reason", "", "`text` that is shown as the reason")
 	f.BoolVar(&s.request.Force, "force", false, "even if nobody else of the pool is up")
-}
-
-func (s *saying) waiting(c *cobra.Command) {
-	c.Flags().BoolVar(&s.wait, "wait", false, "wait until the members are free, and tell who is still there")
-	c.Flags().DurationVar(&s.timeout, "timeout", 0, "with --wait: give up after this `time`, with exit code 1 (0: never)")
+	f.BoolVar(&s.wait, "wait", false, "wait until the members are free, and tell who is still there")
+	f.DurationVar(&s.timeout, "timeout", 0, "with --wait: give up after this `time`, with exit code 1 (0: never)")
 }
 
 // run says it, and waits for what comes of it if it was asked to.

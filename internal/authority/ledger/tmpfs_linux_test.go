@@ -4,45 +4,19 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
-)
 
-// smallDisk is set in the child of TestSmallDisk, to a folder on which it may mount.
-const smallDisk = "PHAROS_TEST_SMALL_DISK"
+	"pharos/lab/tools"
+)
 
 // TestSmallDisk: on a real file system without room changes are refused, the zone is
 // served, and changes are made and kept when there is room again.
 func TestSmallDisk(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("mounting a small disk needs root")
-	}
-	child := exec.Command(os.Args[0], "-test.run=^TestSmallDiskChild$", "-test.v")
-	child.Env = append(os.Environ(), smallDisk+"="+t.TempDir())
-	child.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS} // what it mounts ends with it
-	out, err := child.CombinedOutput()
-	if strings.Contains(string(out), "SKIP") || errors.Is(err, syscall.EPERM) {
-		t.Skipf("no mount namespace here: %s %v", out, err)
-	}
-	if err != nil || !strings.Contains(string(out), "--- PASS: TestSmallDiskChild") {
-		t.Fatalf("%v\n%s", err, out)
-	}
-}
-
-// TestSmallDiskChild is what TestSmallDisk runs in a mount namespace of its own.
-func TestSmallDiskChild(t *testing.T) {
-	folder := os.Getenv(smallDisk)
+	folder := tools.OnSmallDisk(t, 256<<10)
 	if folder == "" {
-		t.Skip("is run by TestSmallDisk")
-	}
-	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
-		t.Skip(err)
-	}
-	if err := syscall.Mount("tmpfs", folder, "tmpfs", 0, "size=256k"); err != nil {
-		t.Skip(err)
+		return
 	}
 	filler := filepath.Join(folder, "filler")
 	if err := os.WriteFile(filler, make([]byte, 128<<10), 0o600); err != nil {

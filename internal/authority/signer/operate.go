@@ -25,6 +25,7 @@ func (s *Signers) change(name dnsname.Name, do func(e *entry, now time.Time) err
 		return errors.New(e.state.Problem)
 	}
 	now, _ := s.clock.read()
+	before := e.machine.Memory()
 	if err := do(e, now); err != nil {
 		return err
 	}
@@ -32,11 +33,27 @@ func (s *Signers) change(name dnsname.Name, do func(e *entry, now time.Time) err
 	settings := e.settings
 	s.mu.Unlock()
 	if err := s.save(e, settings); err != nil {
+		e.goBack(before)
 		return err
 	}
 	s.describe(e)
 	s.kick(e)
 	return nil
+}
+
+// goBack has the keys be as if nothing had been: what was refused, because there was no
+// room for it on disk, must not happen when there is room again.
+func (e *entry) goBack(before kasp.Memory) {
+	m, err := kasp.Restore(e.name, e.machine.Policy(), before)
+	if err != nil {
+		panic("BUG: the memory of a machine is not one: " + err.Error())
+	}
+	e.machine = m
+	for id := range e.keys {
+		if _, ok := m.Key(id); !ok {
+			delete(e.keys, id)
+		}
+	}
 }
 
 // Roll has the keys of a role replaced.
@@ -65,7 +82,7 @@ func (s *Signers) Import(name dnsname.Name, role kasp.Role, k *sign.Key) (as kas
 			return err
 		}
 		if err := s.writeKey(e, id, k); err != nil { // as if nothing had been
-			e.machine, _ = kasp.Restore(e.name, e.machine.Policy(), before) // it comes from a machine
+			e.goBack(before)
 			return err
 		}
 		e.keys[id] = k

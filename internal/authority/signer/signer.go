@@ -157,6 +157,7 @@ type entry struct {
 	unsaved time.Time     // since when signed is not on disk; zero: it is
 	saving  bool          // a goroutine writes a signed version
 	written chan struct{} // closed when what is being saved is written
+	unkept  error         // why the last could not be saved; it is tried again
 	stale   bool          // versions that were published after signed are lost
 
 	// Guarded by Signers.mu.

@@ -53,6 +53,8 @@ func (s *Signers) pass(e *entry) time.Duration {
 		problem = err.Error()
 		s.counts.Failed++
 		next = retry
+	} else if e.unkept != nil {
+		problem = "it is served, but what is served is not on disk: " + e.unkept.Error()
 	}
 	news := e.state.Problem != problem
 	e.state.Problem = problem
@@ -418,9 +420,10 @@ func (s *Signers) saveLater(e *entry) {
 		case err == nil:
 			e.unsaved = clock.Now() // a newer version waits
 		}
-		if err != nil {
+		if err != nil && e.unkept == nil { // told once, and shown until it is over
 			s.config.Log.Error("a signed version could not be kept", "zone", e.name.String(), "error", err)
 		}
+		e.unkept = err
 	})
 }
 
@@ -437,7 +440,7 @@ func (s *Signers) saveSigned(e *entry) error {
 
 // noteSaved takes note that the version signed last is on disk.
 func (s *Signers) noteSaved(e *entry) error {
-	e.unsaved = time.Time{}
+	e.unsaved, e.unkept = time.Time{}, nil
 	if e.record.Saved {
 		return nil
 	}

@@ -29,10 +29,10 @@ check: test
 	GO=$(GO) lab/peers/fuzz.sh 10s
 
 # The long forms of what the tests do in short: a million questions to each of Knot, NSD
-# and BIND, five hundred kills of each thing that writes. Takes an hour or two.
+# and BIND, five hundred kills of each thing that writes, and of whole nodes. Takes an hour or two.
 long: build peers
 	PHAROS_DIFFERENTIAL=1000000 $(GO) test -timeout 3h -v -run '^TestDifferential$$' ./internal/authority/answer
-	PHAROS_TEST_KILLS=500 $(GO) test -timeout 3h -v -run '^TestKill(Late)?$$' ./internal/authority/ledger ./internal/authority/xfr ./internal/authority/signer
+	PHAROS_TEST_KILLS=500 $(GO) test -timeout 3h -v -run '^TestKill(Late|Node)?$$' ./internal/authority/ledger ./internal/authority/xfr ./internal/authority/signer ./internal/node
 
 # Pharos beside its peers, on one pinned core, in one run. Writes
 # docs/PERFORMANCE.md and bench/results.json.

@@ -7,7 +7,7 @@ GO ?= go
 PEERS = bind9 bind9-dnsutils bind9-utils knot knot-dnsutils knot-dnssecutils knot-resolver ldnsutils nsd unbound pdns-recursor pdns-server pdns-backend-sqlite3 sqlite3 zonemaster-cli dnsviz lego \
         nginx-light haproxy wrk curl iproute2 procps openssl
 
-.PHONY: run test check long bench build peers clean
+.PHONY: run test check soak bench build peers clean
 
 # An internet in one process: it resolves, balances, loses a server, explains
 # itself, and stays up to be tried until Ctrl-C. Needs no root and no network.
@@ -29,10 +29,12 @@ check: test
 	GO=$(GO) lab/peers/fuzz.sh 10s
 
 # The long forms of what the tests do in short: a million questions to each of Knot, NSD
-# and BIND, five hundred kills of each thing that writes, and of whole nodes. Takes an hour or two.
-long: build peers
+# and BIND, five hundred kills of each thing that writes and of whole nodes, a million
+# mutated HTTP requests that nginx, HAProxy and net/http read. Takes an hour or two.
+soak: build peers
 	PHAROS_DIFFERENTIAL=1000000 $(GO) test -timeout 3h -v -run '^TestDifferential$$' ./internal/authority/answer
 	PHAROS_TEST_KILLS=500 $(GO) test -timeout 3h -v -run '^TestKill(Late|Node)?$$' ./internal/authority/ledger ./internal/authority/xfr ./internal/authority/signer ./internal/node
+	PHAROS_FRAMINGS=1000000 $(GO) test -timeout 3h -v -run '^TestFramingOfOthers$$' ./internal/proxy/httpproxy
 
 # Pharos beside its peers, on one pinned core, in one run. Writes
 # docs/PERFORMANCE.md and bench/results.json.

@@ -1,5 +1,6 @@
-// Package peers runs name servers that nobody here wrote, for tests that are held
-// against them: BIND, Knot and NSD, as primary or as secondary of some zones.
+// Package peers runs servers that nobody here wrote, for tests that are held against
+// them: BIND, Knot and NSD, as primary or as secondary of some zones; with a
+// configuration of the test's own resolvers and gateways, too.
 //
 // It owns their configuration files and their processes. It does not own what is
 // asked of them. Each runs in a folder and on a loopback port of its own, in the
@@ -33,6 +34,10 @@ const (
 	Named Kind = "named"
 	Knot  Kind = "knotd"
 	NSD   Kind = "nsd"
+
+	// Gateways, for StartWith.
+	Nginx   Kind = "nginx"
+	HAProxy Kind = "haproxy"
 )
 
 // All returns every Kind of authoritative server.
@@ -155,7 +160,8 @@ func StartWith(ctx context.Context, kind Kind, address netip.AddrPort, folder, c
 		return nil, err
 	}
 	args := map[Kind][]string{Named: {"-g", "-n", "1", "-c", file}, Knot: {"-c", file}, NSD: {"-d", "-c", file},
-		Unbound: {"-d", "-c", file}, Kresd: {"-n", "-q", "-c", file, folder}}[kind]
+		Unbound: {"-d", "-c", file}, Kresd: {"-n", "-q", "-c", file, folder},
+		Nginx: {"-p", folder, "-c", file}, HAProxy: {"-db", "-f", file}}[kind]
 	s := &Server{Address: address, folder: folder, cmd: exec.CommandContext(ctx, program, args...), ended: make(chan struct{})}
 	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = folder, &s.log, &s.log
 	s.cmd.Cancel = func() error { return s.cmd.Process.Signal(syscall.SIGTERM) }

@@ -160,10 +160,13 @@ func readPlainChunks(r *bufio.Reader) (string, error) {
 type recorder struct {
 	mu       sync.Mutex
 	requests []plainRequest
+	octets   []byte // that they came in
 	faults   []error
 }
 
 func (rec *recorder) serve(conn net.Conn, r *bufio.Reader) {
+	var tape bytes.Buffer
+	r = bufio.NewReader(io.TeeReader(r, &tape))
 	for {
 		q, err := readPlain(r)
 		if err == io.EOF || err == errCut {
@@ -177,6 +180,7 @@ func (rec *recorder) serve(conn net.Conn, r *bufio.Reader) {
 			rec.faults = append(rec.faults, err)
 		} else {
 			rec.requests = append(rec.requests, q)
+			rec.octets = append(rec.octets, tape.Next(tape.Len()-r.Buffered())...)
 		}
 		rec.mu.Unlock()
 		if err != nil {
@@ -192,6 +196,15 @@ func (rec *recorder) take() ([]plainRequest, []error) {
 	requests, faults := rec.requests, rec.faults
 	rec.requests, rec.faults = nil, nil
 	return requests, faults
+}
+
+// takeOctets returns the octets of whole requests that have come since it did so last.
+func (rec *recorder) takeOctets() []byte {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	octets := rec.octets
+	rec.octets = nil
+	return octets
 }
 
 // TestRequestFraming sends each case on a connection of its own and compares

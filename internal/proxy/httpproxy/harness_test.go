@@ -81,6 +81,7 @@ func dial(t testing.TB, address string) net.Conn {
 func (g *gateway) ask(request string) string {
 	g.t.Helper()
 	conn := g.dial()
+	defer conn.Close()
 	if _, err := io.WriteString(conn, request); err != nil {
 		g.t.Fatal(err)
 	}

@@ -92,6 +92,7 @@ internal/traffic/balance:       internal/traffic/pool internal/traffic/health in
 internal/traffic/affinity:      internal/traffic/pool internal/traffic/health internal/traffic/consistent
 internal/traffic/steer:         internal/dns/dnsname internal/dns/rdata internal/traffic/pool internal/traffic/health internal/serve/admission
 internal/traffic/decisions:     internal/shortid internal/traffic/health internal/traffic/pool internal/traffic/steer
+internal/traffic/roundtrips:    internal/diskfile internal/traffic/steer
 internal/traffic/geoip:         internal/diskfile internal/traffic/steer internal/traffic/pool
 internal/traffic/checkspec:     internal/cluster/state internal/traffic/health
 internal/traffic/poolspec:      internal/cluster/state internal/dns/dnsname internal/dns/rdata internal/traffic/affinity internal/traffic/checkspec internal/traffic/health internal/traffic/outlier internal/traffic/pool internal/traffic/steer

@@ -286,6 +286,7 @@ func (n *Node) watchFiles(ctx context.Context, reload <-chan struct{}) {
 			n.verdicts.Save()
 			n.followLogs()
 			n.guide.geo.Look()
+			n.guide.kept.Look()
 			n.mu.Lock()
 			n.followCertificates(n.current.Load().Config, clock.Now(), false)
 			same := !n.filesChanged()

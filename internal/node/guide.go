@@ -2,6 +2,7 @@ package node
 
 import (
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"pharos/internal/traffic/geoip"
 	"pharos/internal/traffic/pool"
 	"pharos/internal/traffic/poolspec"
+	"pharos/internal/traffic/roundtrips"
 	"pharos/internal/traffic/steer"
 )
 
@@ -28,12 +30,14 @@ import (
 type guide struct {
 	atlas   *steer.Atlas
 	latency *steer.Latency
+	kept    *roundtrips.Keeper // keeps latency over restarts
 	geo     *geoip.Follower
 	elapsed func() time.Duration // by the clock of loads
 }
 
-func (n *Node) newGuide() *guide {
+func (n *Node) newGuide(data string) *guide {
 	g := &guide{atlas: steer.NewAtlas(), latency: steer.NewLatency(), elapsed: func() time.Duration { return n.gateway.Elapsed() }}
+	g.kept = roundtrips.Open(filepath.Join(data, "round-trips"), g.latency, n.log)
 	g.geo = geoip.New(g.atlas, func(text string) { n.problem(problems.DatabaseRefused, "", text) })
 	return g
 }

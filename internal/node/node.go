@@ -175,7 +175,7 @@ func New(o Options) (*Node, error) {
 
 // build makes the parts, in the order in which they need each other.
 func (n *Node) build(cfg *config.Config, o Options) error {
-	n.guide, n.journaled = n.newGuide(), journal.NewBudget()
+	n.guide, n.journaled = n.newGuide(cfg.Data), journal.NewBudget()
 	n.prober = probe.New(probe.Config{OnChange: n.onHealth})
 	n.passive = n.newPassive()
 	n.discovery = n.newDiscovery(filepath.Join(cfg.Data, "discovered.json"))
@@ -400,6 +400,9 @@ func (n *Node) stop() error {
 func (n *Node) release() {
 	if n.images != nil {
 		n.images.Close()
+	}
+	if n.guide != nil {
+		n.guide.kept.Close()
 	}
 	if n.fleet != nil {
 		n.fleet.Close()

@@ -24,6 +24,7 @@ const (
 
 	// latencyAge is after how long a round trip is no longer believed: routes change.
 	latencyAge = time.Hour
+	ageSeconds = int64(latencyAge / time.Second)
 	// latencyGain is by what part of the difference a new one moves the mean, as in TCP
 	// (RFC 6298 §2).
 	latencyGain = 8
@@ -35,7 +36,6 @@ const (
 // take, as it was measured on connections. It is bounded, and for any number of goroutines.
 type Latency struct {
 	shards [latencyShards]latencyShard
-	now    atomic.Int64 // the latest time of an observation, in Unix seconds
 	count  atomic.Uint64
 }
 
@@ -53,8 +53,12 @@ type measured struct {
 type trip struct {
 	server netip.Addr
 	mean   time.Duration
-	heard  int64
+	heard  int64 // Unix seconds
 }
+
+// isOld reports whether what was heard at one second is not believed at another. One that
+// is to come is as far away as one that is over: the clock has been put back since.
+func isOld(heard, second int64) bool { return second-heard > ageSeconds || heard-second > ageSeconds }
 
 // NewLatency returns an empty Latency.
 func NewLatency() *Latency {
@@ -73,7 +77,6 @@ func (l *Latency) Observe(client, server netip.Addr, took time.Duration, now tim
 		return
 	}
 	second := now.Unix()
-	l.now.Store(max(second, l.now.Load()))
 	l.count.Add(1)
 	near, wide := latencyBits4, wideBits4
 	if client.Is6() {
@@ -95,7 +98,7 @@ func (s *latencyShard) observe(network netip.Prefix, server netip.Addr, took tim
 	m := s.networks[network]
 	if m == nil {
 		if len(s.networks) >= maxNetworks {
-			s.evict()
+			s.evict(second)
 		}
 		m = new(measured)
 		s.networks[network] = m
@@ -106,7 +109,7 @@ func (s *latencyShard) observe(network netip.Prefix, server netip.Addr, took tim
 		if t.server != server {
 			continue
 		}
-		if second-t.heard > int64(latencyAge/time.Second) {
+		if isOld(t.heard, second) {
 			t.mean = took
 		}
 		t.mean += (took - t.mean) / latencyGain
@@ -119,13 +122,18 @@ func (s *latencyShard) observe(network netip.Prefix, server netip.Addr, took tim
 }
 
 // evict forgets the network heard of longest ago, of a few that the map yields first: any,
-// as it yields them in another order each time.
-func (s *latencyShard) evict() {
+// as it yields them in another order each time. What was heard later than now was heard by
+// a clock that was wrong, and goes first.
+func (s *latencyShard) evict(second int64) {
 	var oldest netip.Prefix
 	seen, heard := 0, int64(0)
 	for network, m := range s.networks {
-		if seen == 0 || m.heard < heard {
-			oldest, heard = network, m.heard
+		at := m.heard
+		if at > second {
+			at = 0
+		}
+		if seen == 0 || at < heard {
+			oldest, heard = network, at
 		}
 		if seen++; seen == evictSample {
 			break
@@ -136,8 +144,9 @@ func (s *latencyShard) evict() {
 
 // Trips returns the round trips between a client and the members of v; 0 where none is
 // known. nil: none at all.
-func (l *Latency) Trips(client netip.Addr, v *pool.View) (trips []time.Duration) {
+func (l *Latency) Trips(client netip.Addr, v *pool.View, now time.Time) (trips []time.Duration) {
 	client = client.Unmap()
+	second := now.Unix()
 	near, wide := latencyBits4, wideBits4
 	if client.Is6() {
 		near, wide = latencyBits6, wideBits6
@@ -155,7 +164,7 @@ func (l *Latency) Trips(client netip.Addr, v *pool.View) (trips []time.Duration)
 				break
 			}
 			for _, t := range m.servers {
-				if t.server != v.Members[i].Address.Addr() || l.now.Load()-t.heard > int64(latencyAge/time.Second) {
+				if t.server != v.Members[i].Address.Addr() || isOld(t.heard, second) {
 					continue
 				}
 				if trips == nil {

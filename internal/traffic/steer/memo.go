@@ -143,7 +143,7 @@ func (r *Rule) Prepare(t rdata.Type, client netip.Addr, turn uint64, now time.Ti
 	if m.classes == nil {
 		at := &m.plain[slotOf(t)]
 		if p = at.Load(); p == nil {
-			p = Decide(r.input(m, t, Client{Addr: client}, turn), nil)
+			p = Decide(r.input(m, t, Client{Addr: client}, turn, now), nil)
 			at.Store(p)
 		}
 		return p, 0
@@ -169,7 +169,7 @@ func (r *Rule) Prepare(t rdata.Type, client netip.Addr, turn uint64, now time.Ti
 	if known := at.Load(); known != nil && known.class == c && (known.until.IsZero() || now.Before(known.until)) {
 		return known.of, scope
 	}
-	found := &remembered{class: c, of: Decide(r.input(m, t, Client{Addr: client, Place: place}, turn), nil)}
+	found := &remembered{class: c, of: Decide(r.input(m, t, Client{Addr: client, Place: place}, turn, now), nil)}
 	if r.sees.latency {
 		found.until = now.Add(measuredFor)
 	}
@@ -205,13 +205,13 @@ func (r *Rule) variant(client netip.Addr, turn uint64) uint8 {
 }
 
 // input returns what a decision is made of.
-func (r *Rule) input(m *memo, t rdata.Type, c Client, turn uint64) Input {
+func (r *Rule) input(m *memo, t rdata.Type, c Client, turn uint64, now time.Time) Input {
 	in := Input{Spec: &r.Spec, Type: t, View: m.view, Fallback: m.fallback, Client: c, Shed: m.shed, Changing: m.changing}
 	if m.shed != nil {
 		in.Variant = r.variant(c.Addr, turn)
 	}
 	if r.sees.latency && r.Latency != nil {
-		in.Trips = r.Latency.Trips(c.Addr, m.view)
+		in.Trips = r.Latency.Trips(c.Addr, m.view, now)
 	}
 	return in
 }
@@ -254,5 +254,5 @@ func (r *Rule) Input(t rdata.Type, client netip.Addr, turn uint64, now time.Time
 	if r.sees.places {
 		c.Place, scope = m.edition.Find(client)
 	}
-	return r.input(m, t, c, turn), max(scope, r.networkBits(client))
+	return r.input(m, t, c, turn, now), max(scope, r.networkBits(client))
 }

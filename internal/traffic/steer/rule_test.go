@@ -201,7 +201,8 @@ func TestLatencyTable(t *testing.T) {
 	l := NewLatency()
 	v := viewOf(pool.RoundRobin, member{"10.0.0.1:80", 1, health.Up}, member{"10.0.0.2:80", 1, health.Up})
 	server := netip.MustParseAddr("10.0.0.1")
-	trips := func(addr string) string { return fmt.Sprint(l.Trips(netip.MustParseAddr(addr), v)) }
+	at := noon
+	trips := func(addr string) string { return fmt.Sprint(l.Trips(netip.MustParseAddr(addr), v, at)) }
 	l.Observe(netip.MustParseAddr("192.0.2.7"), server, 20*time.Millisecond, noon)
 	l.Observe(netip.MustParseAddr("::ffff:192.0.9.9"), server, 60*time.Millisecond, noon)
 	for addr, want := range map[string]string{
@@ -213,9 +214,21 @@ func TestLatencyTable(t *testing.T) {
 			t.Errorf("%s: %s, want %s", addr, got, want)
 		}
 	}
-	l.Observe(netip.MustParseAddr("2001:db8:1::1"), server, time.Millisecond, noon.Add(latencyAge+time.Minute))
+	at = noon.Add(latencyAge + time.Minute)
 	if got := trips("192.0.2.200"); got != "[]" {
 		t.Errorf("an hour later: %s", got)
+	}
+	// A clock that was a day ahead for one observation: what it has brought, of the network
+	// and of the one around, counts only there; the next one counts at once.
+	at = noon
+	tomorrow := noon.Add(24 * time.Hour)
+	l.Observe(netip.MustParseAddr("192.0.9.1"), server, 90*time.Millisecond, tomorrow)
+	if got := trips("192.0.9.1"); got != "[]" {
+		t.Errorf("what the clock of tomorrow has brought is believed: %s", got)
+	}
+	l.Observe(netip.MustParseAddr("192.0.9.1"), server, 70*time.Millisecond, noon)
+	if got := trips("192.0.9.1"); got != "[70ms 0s]" {
+		t.Errorf("measured again after the clock was put back: %s", got)
 	}
 	for _, bad := range []time.Duration{0, -1, maxTrip + 1} {
 		l.Observe(netip.MustParseAddr("198.51.100.1"), server, bad, noon)

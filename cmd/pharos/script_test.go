@@ -46,6 +46,9 @@ func TestMain(m *testing.M) {
 //	spread [-at N] [-jar NAME] N URL HOST [FIELD:VALUE...]  sends N requests, some at
 //	                      once, with %n replaced by the number of the request, and prints
 //	                      how many had which answer
+//	answers [-until REGEXP] N SERVER NAME TYPE [SUBNET]  asks a name N times, for a client's
+//	                      network with %n replaced by the number of the question, and prints
+//	                      how many answers had which data; with -until, when a line is so
 //	waitsigned ZONE       reloads until the node signs a zone
 //	member KIND NAME      starts a server that a check can be made of; NAME becomes its address
 //	serve NAME FILE       serves a file by HTTP; NAME becomes the address
@@ -76,7 +79,8 @@ func TestScripts(t *testing.T) {
 			"freeports": freePorts, "waitready": waitReady, "origin": origin, "readme": readme, "fetch": fetch, "edit": edit, "touch": touch,
 			"needpeers": needPeers, "guide": guide, "waitsigned": waitSigned, "keyfiles": keyFiles, "spread": spread, "server": server,
 			"member": member, "shopserver": shopServer, "say": say, "serve": serve, "splitport": splitPort, "waitmember": waitMember,
-			"behave": behave, "carryuntil": carryUntil, "thirdfailure": thirdFailure, "killunderload": killUnderLoad, "visits": visits, "probeddeath": probedDeath,
+			"answers": answers,
+			"behave":  behave, "carryuntil": carryUntil, "thirdfailure": thirdFailure, "killunderload": killUnderLoad, "visits": visits, "probeddeath": probedDeath,
 			"which": which, "freerange": freeRange, "pressure": pressureCommand, "waitscale": waitScale, "processes": processes, "orchestrator": orchestrator,
 		},
 	})

@@ -233,7 +233,7 @@ func (n *Node) reportZone(z *servedZone) {
 func (n *Node) reportPool(name string, allDown bool) {
 	text := ""
 	if allDown {
-		text = fmt.Sprintf("pool %s: no member is healthy, so all that are not drained are used", name)
+		text = fmt.Sprintf("pool %s: no member is healthy: the gateway uses all that are not drained, and names are answered as their whenDown says", name)
 	}
 	n.problem(problems.PoolAllDown, name, text)
 }

@@ -38,7 +38,9 @@ func (e *Explanation) AddSteering(d steered.Explained) {
 	if len(d.WhatIf) > 0 {
 		e.Add(Steer, "what would change it:", d.WhatIf...)
 	}
-	if d.AllDown {
+	if d.AllDown && len(d.Answers) == 0 {
+		e.Warnings = append(e.Warnings, fmt.Sprintf("no member of pool %s is healthy, so nobody is answered", d.Pool))
+	} else if d.AllDown {
 		e.Warnings = append(e.Warnings, fmt.Sprintf("no member of pool %s is healthy, so all that are not drained are answered", d.Pool))
 	}
 }

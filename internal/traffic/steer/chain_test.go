@@ -230,7 +230,7 @@ func TestWhenDown(t *testing.T) {
 		{"all", Spec{}, dead, nil, rdata.TypeA, "a", true},
 		{"nothing", Spec{WhenDown: ServeNothing}, dead, nil, rdata.TypeA, "", true},
 		{"nothing, but somebody is up", Spec{WhenDown: ServeNothing}, nil, nil, rdata.TypeA, "ac", false},
-		{"set addresses", Spec{WhenDown: ServeFallback, Addresses: []netip.Addr{netip.MustParseAddr("203.0.113.9")}}, dead, nil, rdata.TypeA, "203.0.113.9", true},
+		{"set addresses", Spec{WhenDown: ServeFallback, Addresses: []netip.Addr{netip.MustParseAddr("203.0.113.9")}}, dead, nil, rdata.TypeA, "203.0.113.9", false},
 		{"set addresses of the other family", Spec{WhenDown: ServeFallback, Addresses: []netip.Addr{netip.MustParseAddr("203.0.113.9")}}, dead, nil, rdata.TypeAAAA, "", true},
 		{"another pool", Spec{WhenDown: ServeFallback}, dead, other(), rdata.TypeA, "x", false},
 		{"its own tiers", Spec{WhenDown: ServeFallback}, dead, other(health.Down, health.Up), rdata.TypeA, "y", false},

@@ -186,7 +186,7 @@ func (d *decision) fallBack() bool {
 			note = "fallback: it has no address of this family"
 		}
 		d.pass("whenDown", note)
-		d.kept = nil
+		d.kept, d.allDown = nil, !d.set // nobody checks the set addresses
 		return true
 	}
 	all, view := d.kept, d.view

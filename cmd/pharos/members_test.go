@@ -22,20 +22,21 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	grpchealth "google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
 
 	"pharos/internal/admin/api"
 )
 
-// member starts a server of a kind that checks can be made of. "https" writes its
-// certificate, which ends in ten days, to NAME.pem, in lower case.
+// member starts a server of a kind that checks can be made of. "https" and "grpcs" write
+// their certificate, which ends in ten days, to NAME.pem, in lower case.
 func member(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) != 2 {
 		ts.Fatalf("usage: member KIND NAME")
 	}
 	start, known := map[string]func(*testscript.TestScript, string) net.Addr{
-		"http": httpMember, "https": httpsMember, "grpc": grpcMember, "udp": udpMember, "agent": agentMember,
+		"http": httpMember, "https": httpsMember, "grpc": grpcMember, "grpcs": grpcMemberTLS, "udp": udpMember, "agent": agentMember,
 	}[args[0]]
 	if !known {
 		ts.Fatalf("no member of kind %s", args[0])
@@ -65,7 +66,8 @@ func httpMember(ts *testscript.TestScript, _ string) net.Addr {
 	return s.Listener.Addr()
 }
 
-func httpsMember(ts *testscript.TestScript, name string) net.Addr {
+// certificateOf makes a certificate that ends in ten days, and writes it to a file.
+func certificateOf(ts *testscript.TestScript, name string) tls.Certificate {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	ts.Check(err)
 	template := &x509.Certificate{
@@ -75,8 +77,12 @@ func httpsMember(ts *testscript.TestScript, name string) net.Addr {
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(strings.ToLower(name)+".pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644))
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+func httpsMember(ts *testscript.TestScript, name string) net.Addr {
 	s := httptest.NewUnstartedServer(page)
-	s.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{certificateOf(ts, name)}}
 	s.EnableHTTP2 = true
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.StartTLS()
@@ -90,8 +96,15 @@ func listen(ts *testscript.TestScript) net.Listener {
 	return l
 }
 
-func grpcMember(ts *testscript.TestScript, _ string) net.Addr {
-	l, s, states := listen(ts), grpc.NewServer(), grpchealth.NewServer()
+func grpcMember(ts *testscript.TestScript, _ string) net.Addr { return serveGRPC(ts, grpc.NewServer()) }
+
+func grpcMemberTLS(ts *testscript.TestScript, name string) net.Addr {
+	cert := certificateOf(ts, name)
+	return serveGRPC(ts, grpc.NewServer(grpc.Creds(credentials.NewServerTLSFromCert(&cert))))
+}
+
+func serveGRPC(ts *testscript.TestScript, s *grpc.Server) net.Addr {
+	l, states := listen(ts), grpchealth.NewServer()
 	grpc_health_v1.RegisterHealthServer(s, states)
 	states.SetServingStatus("shop.Cart", grpc_health_v1.HealthCheckResponse_SERVING)
 	go s.Serve(l) // ended by Stop

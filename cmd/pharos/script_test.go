@@ -43,9 +43,10 @@ func TestMain(m *testing.M) {
 //	guide FILE OLD=NEW... writes the shell commands of docs/FILE, block by block, to
 //	                      the files step1, step2 ..., with OLD replaced by NEW
 //	server [-takes D] [-length N] [-session COOKIE] NAME TEXT  starts an origin server
-//	spread [-at N] [-jar NAME] N URL HOST [FIELD:VALUE...]  sends N requests, some at
-//	                      once, with %n replaced by the number of the request, and prints
-//	                      how many had which answer
+//	spread [-at N] [-jar NAME] [-from ADDRESS] N URL HOST [FIELD:VALUE...]  sends N requests,
+//	                      some at once, some from other addresses of this machine, with
+//	                      %n replaced by the number of the request, and prints how many
+//	                      had which answer
 //	answers [-until REGEXP] N SERVER NAME TYPE [SUBNET]  asks a name N times, for a client's
 //	                      network with %n replaced by the number of the question, and prints
 //	                      how many answers had which data; with -until, when a line is so
@@ -75,6 +76,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
+		Condition:           condition,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"freeports": freePorts, "waitready": waitReady, "origin": origin, "readme": readme, "fetch": fetch, "edit": edit, "touch": touch,
 			"needpeers": needPeers, "guide": guide, "waitsigned": waitSigned, "keyfiles": keyFiles, "spread": spread, "server": server,
@@ -84,6 +86,24 @@ func TestScripts(t *testing.T) {
 			"which": which, "freerange": freeRange, "pressure": pressureCommand, "waitscale": waitScale, "processes": processes, "orchestrator": orchestrator,
 		},
 	})
+}
+
+// condition knows who may send echo requests: [root], and [pinggroup] whose group the
+// system names.
+func condition(name string) (bool, error) {
+	switch name {
+	case "root":
+		return os.Geteuid() == 0, nil
+	case "pinggroup":
+		text, err := os.ReadFile("/proc/sys/net/ipv4/ping_group_range")
+		if err != nil {
+			return false, nil // no such thing here
+		}
+		var low, high int
+		_, err = fmt.Sscan(string(text), &low, &high)
+		return low <= os.Getegid() && os.Getegid() <= high, err
+	}
+	return false, fmt.Errorf("no condition %q", name)
 }
 
 func freePorts(ts *testscript.TestScript, _ bool, args []string) {

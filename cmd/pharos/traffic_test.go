@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -25,10 +26,11 @@ func spread(ts *testscript.TestScript, neg bool, args []string) {
 	flags := flag.NewFlagSet("spread", flag.ContinueOnError)
 	at := flags.Int("at", 1, "requests at once")
 	jar := flags.String("jar", "", "keeps cookies")
+	from := flags.String("from", "", "address of the client, each time on a connection of its own")
 	ts.Check(flags.Parse(args))
 	args = flags.Args()
 	if neg || len(args) < 3 {
-		ts.Fatalf("usage: spread [-at N] [-jar NAME] N URL HOST [FIELD:VALUE...]")
+		ts.Fatalf("usage: spread [-at N] [-jar NAME] [-from ADDRESS] N URL HOST [FIELD:VALUE...]")
 	}
 	var n int
 	_, err := fmt.Sscan(args[0], &n)
@@ -46,7 +48,11 @@ func spread(ts *testscript.TestScript, neg bool, args []string) {
 	for range *at {
 		wg.Go(func() {
 			for i := next.Add(1); i <= int64(n); i = next.Add(1) {
-				answers <- ask(client, args[1:], fmt.Sprint(i))
+				if *from != "" {
+					answers <- askFrom(strings.ReplaceAll(*from, "%n", fmt.Sprint(i)), args[1:], fmt.Sprint(i))
+				} else {
+					answers <- ask(client, args[1:], fmt.Sprint(i))
+				}
 			}
 		})
 	}
@@ -86,6 +92,14 @@ func ask(client *http.Client, args []string, number string) string {
 	}
 	first, _, _ := strings.Cut(string(body), "\n")
 	return first
+}
+
+// askFrom is ask from an address of this machine.
+func askFrom(address string, args []string, number string) string {
+	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
+	client := &http.Client{Transport: &http.Transport{DialContext: dialer.DialContext}}
+	defer client.CloseIdleConnections()
+	return ask(client, args, number)
 }
 
 // server starts an origin server that takes its time, answers at length, or sets a

@@ -71,6 +71,8 @@ func TestMain(m *testing.M) {
 //	carryuntil MEMBER STATE URL HOST  sends requests until the node shows POOL/MEMBER so
 //	thirdfailure DNS NAME WEBSERVER URL  sees the third failed request change the answers
 //	probeddeath DNS NAME WEBSERVER  kills a webserver and sees probes change the answers
+//	logdaemon NAME        starts a log daemon for datagrams; NAME becomes its address
+//	hears ADDRESS PATTERN waits until that daemon hears a message that PATTERN matches
 //	killunderload N URL HOST WEBSERVER  kills a webserver under load, and prints what failed
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -84,6 +86,7 @@ func TestScripts(t *testing.T) {
 			"answers": answers,
 			"behave":  behave, "carryuntil": carryUntil, "thirdfailure": thirdFailure, "killunderload": killUnderLoad, "visits": visits, "probeddeath": probedDeath,
 			"which": which, "freerange": freeRange, "pressure": pressureCommand, "waitscale": waitScale, "processes": processes, "orchestrator": orchestrator,
+			"logdaemon": logDaemon, "hears": hears,
 		},
 	})
 }

@@ -108,8 +108,9 @@ internal/traffic/probe:         internal/dns/... internal/diskfile internal/prog
 
 internal/proxy/http1:
 internal/proxy/route:           internal/proxy/http1
+internal/proxy/logline:
 internal/proxy/tlscert:         internal/diskfile
-internal/proxy/httpproxy:       internal/diskfile internal/proxy/http1 internal/proxy/route internal/traffic/balance internal/traffic/affinity internal/traffic/consistent internal/traffic/pool internal/traffic/health
+internal/proxy/httpproxy:       internal/diskfile internal/proxy/http1 internal/proxy/logline internal/proxy/route internal/traffic/balance internal/traffic/affinity internal/traffic/consistent internal/traffic/pool internal/traffic/health
 
 internal/cluster/document:      internal/dns/dnsname
 internal/cluster/state:         internal/cluster/document internal/dns/dnsname internal/dns/rdata internal/proxy/route internal/traffic/scale internal/traffic/steer
@@ -129,8 +130,10 @@ internal/serve/outgoing:        internal/dns/... internal/authority/journal inte
 internal/serve/updates:         internal/dns/... internal/authority/update internal/authority/zone internal/serve/dnsserver
 internal/serve/entrances:       internal/serve/dnsserver internal/serve/doh internal/serve/doq
 
-internal/admin/config:          internal/dns/dnsname internal/dns/rdata internal/cluster/document internal/cluster/state internal/diskfile
-internal/admin/logfile:
+internal/admin/config:          internal/admin/syslog internal/proxy/logline internal/dns/dnsname internal/dns/rdata internal/cluster/document internal/cluster/state internal/diskfile
+internal/admin/logfile:         internal/clock
+internal/admin/syslog:          internal/clock
+internal/admin/accesslog:       internal/admin/config internal/admin/logfile internal/admin/syslog internal/proxy/logline
 internal/admin/problems:        internal/admin/api
 internal/admin/explain:         internal/authority/answer internal/authority/zone internal/dns/... internal/resolver/iterate internal/authority/steered internal/traffic/...
 internal/admin/telemetry:
@@ -173,7 +176,7 @@ var pure = []string{
 	"internal/resolver/rrcache", "internal/resolver/cachefile", "internal/resolver/iterate", "internal/resolver/fairness", "internal/resolver/anchor", "internal/resolver/localroot", "internal/resolver/failures",
 	"internal/resolver/owncut", "internal/resolver/designation", "internal/resolver/policy", "internal/resolver/localdata", "internal/resolver/dns64", "internal/resolver/rewrite",
 	"internal/traffic/health", "internal/traffic/outlier", "internal/traffic/scale", "internal/traffic/checkspec", "internal/traffic/wheel", "internal/traffic/roster", "internal/traffic/poolspec", "internal/traffic/consistent", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/affinity", "internal/traffic/steer", "internal/traffic/sim", "internal/traffic/override", "internal/traffic/decisions",
-	"internal/proxy/http1", "internal/proxy/route",
+	"internal/proxy/http1", "internal/proxy/route", "internal/proxy/logline",
 	"internal/cluster/document", "internal/cluster/state",
 	"internal/shortid",
 	"internal/serve/admission", "internal/serve/cookie", "internal/serve/ratelimit", "internal/serve/proxyheader",

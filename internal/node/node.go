@@ -35,6 +35,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"pharos/internal/admin/accesslog"
 	"pharos/internal/admin/config"
 	"pharos/internal/admin/logfile"
 	"pharos/internal/admin/problems"
@@ -280,11 +281,11 @@ func (n *Node) buildGateway(cfg *config.Config, stdout io.Writer) error {
 	if len(cfg.Listen.HTTP) == 0 {
 		return nil
 	}
-	var access io.Writer
-	var err error
-	if access, n.logs.access, err = openLog(cfg.Gateway.AccessLog, stdout); err != nil {
-		return fmt.Errorf("gateway.accessLog: %w", err)
+	access, err := accesslog.Open(&cfg.Gateway, stdout)
+	if err != nil {
+		return err
 	}
+	n.logs.access = access.File
 	for _, addr := range cfg.Listen.HTTP {
 		l, err := httpproxy.Listen(addr)
 		if err != nil {
@@ -294,28 +295,12 @@ func (n *Node) buildGateway(cfg *config.Config, stdout io.Writer) error {
 	}
 	n.gateway = httpproxy.New(httpproxy.Config{
 		Table:  func() *httpproxy.Table { return n.current.Load().gateway },
-		Report: n.prober.Report, AccessLog: access, Log: n.log,
+		Report: n.prober.Report, Log: n.log,
+		AccessLog: access.To, AccessLogFormat: access.Format, AccessLogEvery: access.Every,
 		RoundTrip: n.observeTrip,
 		Limits:    settings.Gateway(cfg.Gateway), Trusted: cfg.Gateway.TrustedProxies,
 	})
 	return nil
-}
-
-// openLog opens a log by its name in the configuration; file is nil unless it is one.
-func openLog(name string, stdout io.Writer) (lines io.Writer, file *logfile.File, err error) {
-	switch name {
-	case "off":
-		return nil, nil, nil
-	case "stdout":
-		if stdout == nil {
-			stdout = os.Stdout
-		}
-		return stdout, nil, nil
-	}
-	if file, err = logfile.Open(name); err != nil {
-		return nil, nil, err
-	}
-	return file, file, nil
 }
 
 // Run serves until ctx ends, then lets what is under way finish and ends every

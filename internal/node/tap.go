@@ -50,7 +50,7 @@ func (n *Node) buildTap(cfg *config.Config, stdout io.Writer) error {
 		c.Identity = cfg.DNS.NSID
 	}
 	if o.log {
-		if c.Lines, n.logs.queries, err = openLog(q.File, stdout); err != nil {
+		if c.Lines, n.logs.queries, err = logfile.OpenNamed(q.File, stdout); err != nil {
 			return fmt.Errorf("log.queries.file: %w", err)
 		}
 	}

@@ -639,8 +639,10 @@ type Gateway struct {
 	// TrustedProxies are the addresses whose X-Forwarded-For, Forwarded and
 	// X-Request-Id fields are believed. From all others they are replaced.
 	TrustedProxies []netip.Prefix `json:"trustedProxies" default:"" max:"10000" example:"10.0.0.0/8"`
-	// AccessLog is where each request leaves a line: a file, stdout or off.
+	// AccessLog is where each request leaves a line: a file, stdout, syslog or off.
 	AccessLog string `json:"accessLog" format:"file" default:"off" example:"/var/log/pharos/access.log"`
+	// AccessLines are those lines.
+	AccessLines AccessLines `json:"accessLines"`
 	// AffinitySecret is a file with the secret that signs cookies of pools with affinity:
 	// 32 octets or more in hexadecimal. Gateways that serve the same clients must have
 	// the same one. Default: a secret that is made, in the data folder.

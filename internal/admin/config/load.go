@@ -173,7 +173,7 @@ func (c *Config) resolvePaths(folder string) {
 		paths = append(paths, c.Pools[i].Paths()...)
 	}
 	for _, p := range paths {
-		isWord := p == &c.Gateway.AccessLog && (*p == "off" || *p == "stdout")
+		isWord := p == &c.Gateway.AccessLog && (*p == "off" || *p == "stdout" || *p == "syslog")
 		if *p != "" && !isWord && !filepath.IsAbs(*p) {
 			*p = filepath.Join(folder, *p)
 		}

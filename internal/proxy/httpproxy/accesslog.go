@@ -1,19 +1,21 @@
 package httpproxy
 
 import (
+	"bytes"
 	"io"
-	"strconv"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"pharos/internal/proxy/http1"
+	"pharos/internal/proxy/logline"
 )
 
 // logSink takes log lines without ever waiting for the disk: lines gather in
 // one buffer while the other is being written.
 type logSink struct {
 	w       io.Writer
+	format  *logline.Format
 	most    int
 	dropped atomic.Uint64
 	wake    chan struct{} // holds one; closed by close
@@ -24,8 +26,8 @@ type logSink struct {
 	isClosed bool
 }
 
-func newLogSink(w io.Writer, most int) *logSink {
-	return &logSink{w: w, most: most, wake: make(chan struct{}, 1)}
+func newLogSink(w io.Writer, format *logline.Format, most int) *logSink {
+	return &logSink{w: w, format: format, most: most, wake: make(chan struct{}, 1)}
 }
 
 // add takes one line; it is dropped and counted when the writer is too far
@@ -69,8 +71,10 @@ func (l *logSink) close() {
 	}
 }
 
+var newline = []byte("\n")
+
 // run writes until close. An error of the writer costs the lines at hand only:
-// they count as dropped.
+// those that it did not take count as dropped.
 func (l *logSink) run() {
 	for {
 		_, open := <-l.wake
@@ -79,8 +83,8 @@ func (l *logSink) run() {
 		l.lines, l.spare = l.spare[:0], lines
 		l.mu.Unlock()
 		if len(lines) > 0 {
-			if _, err := l.w.Write(lines); err != nil {
-				l.dropped.Add(1)
+			if n, err := l.w.Write(lines); err != nil {
+				l.dropped.Add(uint64(max(bytes.Count(lines[min(max(n, 0), len(lines)):], newline), 1)))
 			}
 		}
 		if !open {
@@ -109,76 +113,16 @@ func (c *client) record(x *exchange) {
 	if x.counters != nil {
 		x.counters.Requests[class].Add(1)
 	}
-	if c.server.access != nil {
-		x.line = c.appendLine(x.line[:0], x, took)
+	if c.server.access != nil && c.server.isLogged(x) {
+		x.times.total = took
+		x.line = c.server.access.format.Append(x.line[:0], (*logged)(c))
 		c.server.access.add(x.line)
 	}
 }
 
-// appendLine makes one JSON object with its line feed.
-//
-//	time client method host target version status in out seconds id route pool member tries reason agent
-func (c *client) appendLine(b []byte, x *exchange, took time.Duration) []byte {
-	b = append(b, `{"time":"`...)
-	b = x.stamp.appendLog(b, x.began)
-	b = append(append(append(b, `","client":"`...), c.peerAs.address...), '"')
-	if !x.req.InHead() && len(x.req.Method()) > 0 {
-		b = append(append(append(b, `,"method":"`...), x.req.Method()...), '"')
-		b = appendJSON(append(b, `,"host":`...), x.req.Host())
-		b = appendJSON(append(b, `,"target":`...), x.req.Target())
-		b = append(append(append(b, `,"version":"`...), c.wire.version(x)...), '"')
-	}
-	b = strconv.AppendInt(append(b, `,"status":`...), int64(x.status), 10)
-	b = strconv.AppendInt(append(b, `,"in":`...), x.received, 10)
-	b = strconv.AppendInt(append(b, `,"out":`...), x.sent, 10)
-	b = appendSeconds(append(b, `,"seconds":`...), took)
-	if len(x.id) > 0 {
-		b = appendJSON(append(b, `,"id":`...), x.id)
-	}
-	if x.route != nil && x.route.Name != "" {
-		b = appendJSON(append(b, `,"route":`...), x.route.Name)
-	}
-	if x.counters != nil {
-		b = appendJSON(append(b, `,"pool":`...), x.counters.Name)
-	}
-	if x.member != nil {
-		b = appendJSON(append(b, `,"member":`...), x.member.Name)
-		b = strconv.AppendInt(append(b, `,"tries":`...), int64(x.tries), 10)
-	}
-	if x.reason != "" {
-		b = appendJSON(append(b, `,"reason":`...), x.reason)
-	}
-	if agent, ok := x.req.Get(http1.FieldUserAgent); ok {
-		b = appendJSON(append(b, `,"agent":`...), agent)
-	}
-	return append(b, '}', '\n')
-}
-
-// appendSeconds appends d as seconds with six decimals.
-func appendSeconds(b []byte, d time.Duration) []byte {
-	us := int64(d / time.Microsecond)
-	b = append(strconv.AppendInt(b, us/1e6, 10), '.')
-	for unit := int64(1e5); unit > 0; unit /= 10 {
-		b = append(b, byte('0'+us/unit%10))
-	}
-	return b
-}
-
-// appendJSON appends text as a JSON string. Octets that are no ASCII are
-// written as \u00xx, so that the line is valid whatever the client sent.
-func appendJSON[T string | []byte](b []byte, text T) []byte {
-	const hex = "0123456789abcdef"
-	b = append(b, '"')
-	for i := range len(text) {
-		c := text[i]
-		switch {
-		case c == '"' || c == '\\':
-			b = append(b, '\\', c)
-		case c < 0x20 || c >= 0x7f:
-			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-		default:
-			b = append(b, c)
-		}
-	}
-	return append(b, '"')
+// isLogged reports whether a request leaves a line: all do that failed or were tried again,
+// and one of so many of the others.
+func (s *Server) isLogged(x *exchange) bool {
+	every := s.cfg.AccessLogEvery
+	return every <= 1 || x.status >= 500 || x.status == 0 || x.tries > 1 || rand.Uint32N(uint32(every)) == 0
 }

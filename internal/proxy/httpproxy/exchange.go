@@ -37,6 +37,7 @@ type exchange struct {
 	id       []byte // request id
 	line     []byte // access log
 	stamp    stamp
+	times    times
 
 	way
 	choice  choice

@@ -6,10 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net/netip"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"pharos/internal/proxy/logline"
 )
 
 // Each request leaves one line of JSON, whatever the client sent.
@@ -143,5 +147,55 @@ func TestCounters(t *testing.T) {
 	next, errs := NewTable(nil, g.table.pools, nil, g.table)
 	if len(errs) > 0 || next.Pools()[0] != p {
 		t.Errorf("counters of a kept pool were lost")
+	}
+}
+
+// TestAccessLogForms: lines are as the form has them, for requests of every kind, and no
+// request makes more than one line, nor forges a column, whatever its octets.
+func TestAccessLogForms(t *testing.T) {
+	format, err := logline.Parse(logline.Form{Kind: "template", Template: `{client.port} {client.believed} {local} {scheme} {host} {path}{query} ` +
+		`{protocol} {status} {in} {out} {seconds} {queue} {route} {pool} {member} {address} {tries} {id} {time.unix} [{time.common}] "{reason}" "{field.User-Agent}" {response.X-Origin} {cookie.user} "{referer}"`})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines bytes.Buffer
+	origin := startOrigin(t, answering("HTTP/1.1 201 Created\r\nX-Origin: o 1\r\nContent-Length: 2\r\n\r\nok"))
+	g := startGateway(t, Config{AccessLog: &lines, AccessLogFormat: format, Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, origin)
+	g.ask("GET /a%41?b HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 192.0.2.9\r\nX-Request-Id: mine\r\nUser-Agent: x\" 200 \xff\r\nCookie: a=b; user=u 7\r\nReferer: r\r\nConnection: close\r\n\r\n")
+	g.ask("GET /%2f HTTP/1.0\r\n\r\n")
+	g.ask("\x16\x03\x01\n\n")
+	if err := g.server.Shutdown(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	const port, number, stamp, local = `\d+`, `\d+\.\d{6}`, `\d+\.\d{3} \[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d \+0000\]`, `127\.0\.0\.1:\d+`
+	for i, want := range []string{
+		port + ` 192\.0\.2\.9 ` + local + ` http h /aA\?b HTTP/1\.1 201 0 2 ` + number + ` - - web m0 ` + origin + ` 1 mine ` + stamp + ` "-" "x\\" 200 \\xff" o\\x201 u\\x207 "r"`,
+		port + ` 127\.0\.0\.1 ` + local + ` http - -- HTTP/1\.0 400 0 0 ` + number + ` - - - - - - - ` + stamp + ` "[^"]+" "-" - - "-"`,
+		port + ` 127\.0\.0\.1 ` + local + ` http - -- - 400 0 0 ` + number + ` - - - - - - - ` + stamp + ` "[^"]+" "-" - - "-"`,
+	} {
+		line, err := lines.ReadString('\n')
+		if !regexp.MustCompile(`^` + want + `\n$`).MatchString(line) {
+			t.Errorf("line %d: %v\n got %s\nwant %s", i, err, line, want)
+		}
+	}
+	if lines.Len() > 0 {
+		t.Errorf("there are more lines: %q", lines.String())
+	}
+}
+
+// TestAccessLogSampled: of requests that went well one in so many leaves a line, of those
+// that failed each.
+func TestAccessLogSampled(t *testing.T) {
+	var lines bytes.Buffer
+	g := startGateway(t, Config{AccessLog: &lines, AccessLogEvery: 1 << 30}, startOrigin(t, answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")))
+	failing := startGateway(t, Config{AccessLog: &lines, AccessLogEvery: 1 << 30}, startOrigin(t, answering("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n")))
+	for _, g := range []*gateway{g, failing} {
+		g.ask(strings.Repeat(get(""), 20))
+		if err := g.server.Shutdown(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := strings.Count(lines.String(), "\n"); got != 20 || strings.Count(lines.String(), `"status":500`) != 20 {
+		t.Errorf("%d lines, want the 20 that failed:\n%s", got, lines.String())
 	}
 }

@@ -37,6 +37,7 @@ import (
 	"time"
 
 	"pharos/internal/proxy/http1"
+	"pharos/internal/proxy/logline"
 	"pharos/internal/proxy/route"
 	"pharos/internal/traffic/health"
 )
@@ -52,9 +53,14 @@ type Config struct {
 	// RoundTrip takes how long round trips to a client took, at the end of its connection
 	// to one of our addresses; nil: nobody asks. It must not block.
 	RoundTrip func(client, server netip.Addr, took time.Duration)
-	// AccessLog takes one JSON object and a line feed per request; nil for none.
-	// It is written to by one goroutine, and never makes a request wait.
+	// AccessLog takes a line per request, whole ones at a time; nil for none. It is
+	// written to by one goroutine, and never makes a request wait.
 	AccessLog io.Writer
+	// AccessLogFormat makes the lines; nil: a JSON object with logline.DefaultFields.
+	AccessLogFormat *logline.Format
+	// AccessLogEvery is of how many requests one leaves a line; 0 and 1: each. Those that
+	// failed, or were tried more than once, leave one each.
+	AccessLogEvery int
 	// Log takes what an operator should know; nil discards it.
 	Log *slog.Logger
 	// Limits bounds time, sizes and numbers.
@@ -123,7 +129,7 @@ func New(cfg Config) *Server {
 	}
 	s.origins.Store(&map[netip.AddrPort]*origin{})
 	if cfg.AccessLog != nil {
-		s.access = newLogSink(cfg.AccessLog, s.limits.AccessLogBuffer)
+		s.access = newLogSink(cfg.AccessLog, cfg.lines(), s.limits.AccessLogBuffer)
 		s.stopped.Go(s.access.run) // ended by logSink.close in Shutdown
 	}
 	s.stopped.Go(s.watch) // ended by stop in Shutdown

@@ -7,6 +7,10 @@ type stamp struct {
 	second int64 // since 1970; 0 before the first use
 	log    [len("2006-01-02T15:04:05")]byte
 	http   [len("Mon, 02 Jan 2006 15:04:05 GMT")]byte
+	common struct {
+		second int64
+		text   [len("02/Jan/2006:15:04:05 -0700")]byte
+	}
 }
 
 func (s *stamp) set(t time.Time) {
@@ -31,4 +35,13 @@ func (s *stamp) appendDate(b []byte, t time.Time) []byte {
 	s.set(t)
 	b = append(append(b, "Date: "...), s.http[:]...)
 	return append(b, '\r', '\n')
+}
+
+// appendCommon appends t as the common log format has it.
+func (s *stamp) appendCommon(b []byte, t time.Time) []byte {
+	if second := t.Unix(); second != s.common.second {
+		s.common.second = second
+		t.UTC().AppendFormat(s.common.text[:0], "02/Jan/2006:15:04:05 -0700")
+	}
+	return append(b, s.common.text[:]...)
 }

@@ -1,0 +1,172 @@
+package httpproxy
+
+import (
+	"sync/atomic"
+	"time"
+
+	"pharos/internal/proxy/route"
+	"pharos/internal/traffic/pool"
+)
+
+// Histogram counts how long something took, in buckets of LatencyBound. Nobody waits for
+// anybody: it is spread over parts, which are made with the first observation. All atomic.
+type Histogram struct {
+	parts atomic.Pointer[[histogramParts]histogramPart]
+}
+
+// histogramParts is over how many parts a histogram is spread: enough for a few processors
+// seldom to write to one cache line, and no more, as there may be thousands of histograms.
+const histogramParts = 8
+
+type histogramPart struct {
+	buckets [LatencyBuckets]atomic.Uint64
+	nanos   atomic.Uint64
+	classes [6]atomic.Uint64 // of status, where somebody counts them
+	_       [24]byte         // parts are not to share a cache line
+}
+
+// part returns the part for a connection.
+func (h *Histogram) part(lane uint32) *histogramPart {
+	parts := h.parts.Load()
+	if parts == nil {
+		parts = new([histogramParts]histogramPart)
+		if !h.parts.CompareAndSwap(nil, parts) {
+			parts = h.parts.Load()
+		}
+	}
+	return &parts[lane%histogramParts]
+}
+
+func (p *histogramPart) observe(took time.Duration) {
+	p.buckets[bucketOf(took)].Add(1)
+	p.nanos.Add(uint64(took))
+}
+
+// Reading is what a Histogram has counted.
+type Reading struct {
+	Buckets [LatencyBuckets]uint64 // see LatencyBound
+	Sum     time.Duration
+	Classes [6]uint64
+}
+
+// Read returns what h has counted; ok is false if that is nothing.
+func (h *Histogram) Read() (r Reading, ok bool) {
+	parts := h.parts.Load()
+	if parts == nil {
+		return r, false
+	}
+	for i := range parts {
+		p := &parts[i]
+		for j := range p.buckets {
+			r.Buckets[j] += p.buckets[j].Load()
+		}
+		for j := range p.classes {
+			r.Classes[j] += p.classes[j].Load()
+		}
+		r.Sum += time.Duration(p.nanos.Load())
+	}
+	return r, true
+}
+
+// MaxTimed is of how many routes, and of how many pools, times are counted apart: each is
+// some thirty lines of a scrape. All others are counted together, as OtherTimed.
+const (
+	MaxTimed   = 500
+	OtherTimed = "(others)"
+)
+
+// RouteCounters is what the gateway counts per route: requests by class of status, and how
+// long they took in all.
+type RouteCounters struct {
+	Name  string // of the route, or its host and path
+	Total Histogram
+}
+
+// routeName returns the name by which r is counted.
+func routeName(rule *route.Rule) string {
+	switch {
+	case rule.Name != "":
+		return rule.Name
+	case rule.Host == "" || rule.Host == "*":
+		return "*" + rule.Path
+	}
+	return rule.Host + rule.Path
+}
+
+// countRoutes makes the counters of rules, by their numbers; those that prev has go on.
+func countRoutes(rules []route.Rule, prev *Table) (byNumber, all []*RouteCounters) {
+	kept := map[string]*RouteCounters{}
+	if prev != nil {
+		for _, c := range prev.routeCounters {
+			kept[c.Name] = c
+		}
+	}
+	known := map[string]*RouteCounters{}
+	counters := func(name string) *RouteCounters {
+		if c := known[name]; c != nil {
+			return c
+		}
+		if len(known) >= MaxTimed {
+			name = OtherTimed
+		}
+		c := known[name]
+		if c == nil {
+			if c = kept[name]; c == nil {
+				c = &RouteCounters{Name: name}
+			}
+			known[name] = c
+			all = append(all, c)
+		}
+		return c
+	}
+	byNumber = make([]*RouteCounters, len(rules))
+	for i := range rules {
+		byNumber[i] = counters(routeName(&rules[i]))
+	}
+	return byNumber, all
+}
+
+// Timings are how long parts of requests to a pool took.
+type Timings struct {
+	Queue     Histogram // waiting for a member, of those that waited
+	Connect   Histogram // opening a connection to a member, of those that did
+	FirstByte Histogram // from turning to a member, to the head of its response
+	Total     Histogram // from the first octet of the request, to the end of the response
+}
+
+// otherTimings are those of pools beyond MaxTimed.
+func timingsOf(pools []*pool.Pool, at int, counters []*PoolCounters) *Timings {
+	if at < MaxTimed {
+		return new(Timings)
+	}
+	return counters[MaxTimed-1].Times
+}
+
+// observe counts the times of a request that is over.
+func (c *client) observe(x *exchange, class int) {
+	if x.route == nil {
+		return
+	}
+	if n := x.route.Number; n < len(x.table.byRoute) {
+		p := x.table.byRoute[n].Total.part(c.lane)
+		p.observe(x.times.total)
+		p.classes[class].Add(1)
+	}
+	if x.counters == nil {
+		return
+	}
+	t := x.counters.Times
+	t.Total.part(c.lane).observe(x.times.total)
+	if x.choice.held > 0 {
+		t.Queue.part(c.lane).observe(x.choice.held)
+	}
+	if x.member == nil {
+		return
+	}
+	if x.times.connect > 0 {
+		t.Connect.part(c.lane).observe(x.times.connect)
+	}
+	if x.times.firstByte > 0 {
+		t.FirstByte.part(c.lane).observe(x.times.firstByte)
+	}
+}

@@ -1,0 +1,164 @@
+package httpproxy
+
+import (
+	"strconv"
+	"time"
+
+	"pharos/internal/proxy/http1"
+	"pharos/internal/proxy/logline"
+)
+
+// lines returns what makes lines of the access log.
+func (c *Config) lines() *logline.Format {
+	if c.AccessLogFormat != nil {
+		return c.AccessLogFormat
+	}
+	format, err := logline.Parse(logline.Form{Kind: "json"})
+	if err != nil {
+		panic("BUG: the fields that lines have by default are no form: " + err.Error())
+	}
+	return format
+}
+
+// logged is the request at hand, which is over, as package logline looks at it.
+type logged client
+
+// AppendValue appends what is known of the request.
+func (l *logged) AppendValue(b []byte, v logline.Variable, name string) []byte {
+	c, x := (*client)(l), l.x
+	switch v {
+	case logline.Time:
+		return x.stamp.appendLog(b, x.began)
+	case logline.TimeCommon:
+		return x.stamp.appendCommon(b, x.began)
+	case logline.TimeUnix:
+		return appendMillis(b, x.began.UnixMilli())
+	case logline.Client:
+		return append(b, c.peerAs.address...)
+	case logline.ClientPort:
+		return c.appendPeerPort(b)
+	case logline.Believed:
+		if !c.peerAs.trusted || !x.hasHead() {
+			return append(b, c.peerAs.address...)
+		}
+		return c.believedPeer(x).AppendTo(b)
+	case logline.Local:
+		return append(b, c.local...)
+	case logline.Scheme:
+		return append(b, "http"...)
+	case logline.Status:
+		return strconv.AppendInt(b, int64(x.status), 10)
+	case logline.In:
+		return strconv.AppendInt(b, x.received, 10)
+	case logline.Out:
+		return strconv.AppendInt(b, x.sent, 10)
+	case logline.Seconds:
+		return appendSeconds(b, x.times.total)
+	case logline.ID:
+		return append(b, x.id...)
+	case logline.Reason:
+		return append(b, x.reason...)
+	}
+	if x.route != nil && v >= logline.Queue && v <= logline.Tries {
+		return x.appendWay(b, v)
+	}
+	if !x.hasHead() {
+		return b
+	}
+	switch v {
+	case logline.Protocol:
+		return append(append(b, "HTTP/"...), c.wire.version(x)...)
+	case logline.Version:
+		return append(b, c.wire.version(x)...)
+	}
+	return x.appendRequest(b, v, name)
+}
+
+// hasHead reports whether the whole head of the request has come.
+func (x *exchange) hasHead() bool { return !x.req.InHead() && len(x.req.Method()) > 0 }
+
+// appendWay appends what is known of where the request went.
+func (x *exchange) appendWay(b []byte, v logline.Variable) []byte {
+	switch v {
+	case logline.Route:
+		return append(b, x.route.Name...)
+	case logline.Pool:
+		if x.counters != nil {
+			return append(b, x.counters.Name...)
+		}
+	case logline.Queue:
+		if x.choice.held > 0 {
+			return appendSeconds(b, x.choice.held)
+		}
+	}
+	if x.member == nil {
+		return b
+	}
+	switch v {
+	case logline.Member:
+		return append(b, x.member.Name...)
+	case logline.Address:
+		return x.member.Address.AppendTo(b)
+	case logline.Tries:
+		return strconv.AppendInt(b, int64(x.tries), 10)
+	}
+	return b
+}
+
+// appendRequest appends a part of the request.
+func (x *exchange) appendRequest(b []byte, v logline.Variable, name string) []byte {
+	switch v {
+	case logline.Method:
+		return append(b, x.req.Method()...)
+	case logline.Host:
+		return append(b, x.req.Host()...)
+	case logline.Target:
+		return append(b, x.req.Target()...)
+	case logline.Path:
+		return append(b, x.path...)
+	case logline.Query:
+		return append(b, x.req.Query()...)
+	case logline.Agent:
+		agent, _ := x.req.Get(http1.FieldUserAgent)
+		return append(b, agent...)
+	case logline.Referer:
+		referer, _ := x.req.Get(http1.FieldReferer)
+		return append(b, referer...)
+	case logline.Field:
+		return append(b, fieldOf(&x.req, name)...)
+	case logline.Cookie:
+		return append(b, cookieOf(x, name)...)
+	case logline.Response:
+		if x.tries > 0 && !x.resp.InHead() {
+			return append(b, fieldOf(&x.resp, name)...)
+		}
+	}
+	return b
+}
+
+// appendPeerPort appends the port of the connection's other end.
+func (c *client) appendPeerPort(b []byte) []byte {
+	text := c.conn.RemoteAddr().String()
+	for i := len(text) - 1; i >= 0; i-- {
+		if text[i] == ':' {
+			return append(b, text[i+1:]...)
+		}
+	}
+	return b
+}
+
+// appendMillis appends milliseconds as seconds with three decimals.
+func appendMillis(b []byte, ms int64) []byte {
+	b = append(strconv.AppendInt(b, ms/1000, 10), '.')
+	return append(b, byte('0'+ms/100%10), byte('0'+ms/10%10), byte('0'+ms%10))
+}
+
+// appendSeconds appends d as seconds with six decimals.
+func appendSeconds(b []byte, d time.Duration) []byte {
+	us := int64(d / time.Microsecond)
+	b = append(strconv.AppendInt(b, us/1e6, 10), '.')
+	for unit := int64(1e5); unit > 0; unit /= 10 {
+		b = append(b, byte('0'+us/unit%10))
+	}
+	return b
+}

@@ -125,17 +125,8 @@ func Gateway(c httpproxy.Counters, table *httpproxy.Table, emit func(telemetry.S
 	emit(Gauge("http_connections", "Client connections of the gateway.", float64(c.Active)))
 	emit(Counter("http_content_octets_total", "Octets of content, by direction.", c.BytesIn, "direction", "in"))
 	emit(Counter("http_content_octets_total", "Octets of content, by direction.", c.BytesOut, "direction", "out"))
-	latency := telemetry.Sample{
-		Name: "http_request_seconds", Help: "Time from the head of a request to the end of its response.",
-		Kind: telemetry.Histogram, Buckets: map[float64]uint64{}, Sum: c.LatencySum.Seconds(),
-	}
-	for i, v := range c.Latency {
-		latency.Count += v
-		if i < len(c.Latency)-1 {
-			latency.Buckets[httpproxy.LatencyBound(i).Seconds()] = latency.Count
-		}
-	}
-	emit(latency)
+	emit(histogram("http_request_seconds", "Time from the head of a request to the end of its response.", httpproxy.Reading{Buckets: c.Latency, Sum: c.LatencySum}))
+	gatewayTimes(table, emit)
 	for _, p := range table.Pools() {
 		for class := range p.Requests {
 			emit(Counter("http_pool_requests_total", "Requests carried to a pool, by class of status.", p.Requests[class].Load(), "pool", p.Name, "class", fmt.Sprint(class)))
@@ -143,4 +134,48 @@ func Gateway(c httpproxy.Counters, table *httpproxy.Table, emit func(telemetry.S
 		emit(Counter("http_pool_retries_total", "Requests sent to another member of the pool.", p.Retries.Load(), "pool", p.Name))
 		emit(Counter("http_pool_second_opinions_total", "Requests sent to another member of the pool because the first one answered with an error.", p.Opinions.Load(), "pool", p.Name))
 	}
+}
+
+// gatewayTimes gives how long requests took, by route and by pool. Beyond httpproxy.MaxTimed
+// of them all others are one.
+func gatewayTimes(table *httpproxy.Table, emit func(telemetry.Sample)) {
+	for _, c := range table.RouteCounters() {
+		r, ok := c.Total.Read()
+		if !ok {
+			continue
+		}
+		emit(histogram("http_route_seconds", "Time from the head of a request to the end of its response, by route.", r, "route", c.Name))
+		for class, v := range r.Classes {
+			if v > 0 {
+				emit(Counter("http_route_requests_total", "Requests by route and by class of status; 0 was never answered.", v, "route", c.Name, "class", fmt.Sprint(class)))
+			}
+		}
+	}
+	table.Times(func(pool string, t *httpproxy.Timings) {
+		for _, part := range []struct {
+			name, help string
+			of         *httpproxy.Histogram
+		}{
+			{"http_pool_seconds", "Time from the head of a request to the end of its response, by pool.", &t.Total},
+			{"http_pool_queue_seconds", "Time that requests waited for a member, of those that waited, by pool.", &t.Queue},
+			{"http_pool_connect_seconds", "Time to open a connection to a member, by pool.", &t.Connect},
+			{"http_pool_first_byte_seconds", "Time from turning to a member to the head of its response, by pool.", &t.FirstByte},
+		} {
+			if r, ok := part.of.Read(); ok {
+				emit(histogram(part.name, part.help, r, "pool", pool))
+			}
+		}
+	})
+}
+
+// histogram returns a sample of times.
+func histogram(name, help string, r httpproxy.Reading, labels ...string) telemetry.Sample {
+	s := telemetry.Sample{Name: name, Help: help, Kind: telemetry.Histogram, Labels: labels, Buckets: map[float64]uint64{}, Sum: r.Sum.Seconds()}
+	for i, v := range r.Buckets {
+		s.Count += v
+		if i < len(r.Buckets)-1 {
+			s.Buckets[httpproxy.LatencyBound(i).Seconds()] = s.Count
+		}
+	}
+	return s
 }

@@ -96,6 +96,7 @@ func (l *logSink) run() {
 // record counts the request and writes its line to the access log.
 func (c *client) record(x *exchange) {
 	took := time.Since(x.began)
+	x.times.total = took
 	h := c.shard
 	class := x.status / 100
 	if class > 5 {
@@ -113,8 +114,8 @@ func (c *client) record(x *exchange) {
 	if x.counters != nil {
 		x.counters.Requests[class].Add(1)
 	}
+	c.observe(x, class)
 	if c.server.access != nil && c.server.isLogged(x) {
-		x.times.total = took
 		x.line = c.server.access.format.Append(x.line[:0], (*logged)(c))
 		c.server.access.add(x.line)
 	}

@@ -276,6 +276,7 @@ const failureTook = time.Second
 
 // beginLoad tells the load of the member at hand that a request begins.
 func (x *exchange) beginLoad(c *client) {
+	x.times.begin()
 	x.choice.noted = x.asked.Sub(c.server.began)
 	x.choice.load.Begin(c.lane, x.member.Load, x.choice.noted)
 }
@@ -286,6 +287,7 @@ func (x *exchange) noteHead(c *client) {
 	x.choice.took = now - x.choice.noted
 	x.member.Load.Observe(now, x.choice.took)
 	x.choice.noted = now
+	x.times.firstByte = x.choice.took
 }
 
 // noteCarried notes octets of content that went to or came from the member.

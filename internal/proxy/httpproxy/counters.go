@@ -42,6 +42,7 @@ type PoolCounters struct {
 	Retries  atomic.Uint64    // sent to another member
 	Opinions atomic.Uint64    // of them, since a member answered with an error
 	NoMember atomic.Uint64    // nobody to send to
+	Times    *Timings         // constant after NewTable; pools beyond MaxTimed share one
 }
 
 // Counters is a reading of a Server's counters since New.

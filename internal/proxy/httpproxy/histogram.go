@@ -1,11 +1,11 @@
 package httpproxy
 
 import (
+	"cmp"
 	"sync/atomic"
 	"time"
 
 	"pharos/internal/proxy/route"
-	"pharos/internal/traffic/pool"
 )
 
 // Histogram counts how long something took, in buckets of LatencyBound. Nobody waits for
@@ -84,13 +84,7 @@ type RouteCounters struct {
 
 // routeName returns the name by which r is counted.
 func routeName(rule *route.Rule) string {
-	switch {
-	case rule.Name != "":
-		return rule.Name
-	case rule.Host == "" || rule.Host == "*":
-		return "*" + rule.Path
-	}
-	return rule.Host + rule.Path
+	return cmp.Or(rule.Name, cmp.Or(rule.Host, "*")+cmp.Or(rule.Path, "/"))
 }
 
 // countRoutes makes the counters of rules, by their numbers; those that prev has go on.
@@ -134,20 +128,48 @@ type Timings struct {
 	Total     Histogram // from the first octet of the request, to the end of the response
 }
 
-// otherTimings are those of pools beyond MaxTimed.
-func timingsOf(pools []*pool.Pool, at int, counters []*PoolCounters) *Timings {
-	if at < MaxTimed {
-		return new(Timings)
+// timePools gives counters that have no Timings yet some of their own, or those of all
+// others if there are too many.
+func (t *Table) timePools(prev *Table) {
+	if t.others = new(Timings); prev != nil {
+		t.others = prev.others
 	}
-	return counters[MaxTimed-1].Times
+	own := 0
+	for _, c := range t.counters {
+		if c.Times != nil && c.Times != t.others {
+			own++
+		}
+	}
+	for _, c := range t.counters {
+		if c.Times != nil {
+			continue
+		}
+		if c.Times = t.others; own < MaxTimed {
+			c.Times = new(Timings)
+			own++
+		}
+	}
 }
+
+// Times calls f with what is timed of each pool, and at last with that of all others.
+func (t *Table) Times(f func(pool string, times *Timings)) {
+	for _, c := range t.counters {
+		if c.Times != t.others {
+			f(c.Name, c.Times)
+		}
+	}
+	f(OtherTimed, t.others)
+}
+
+// RouteCounters returns the counters of each route.
+func (t *Table) RouteCounters() []*RouteCounters { return t.routeCounters }
 
 // observe counts the times of a request that is over.
 func (c *client) observe(x *exchange, class int) {
 	if x.route == nil {
 		return
 	}
-	if n := x.route.Number; n < len(x.table.byRoute) {
+	if n := x.route.Number; n < len(x.table.byRoute) { // it may be of a table before, when a request was held
 		p := x.table.byRoute[n].Total.part(c.lane)
 		p.observe(x.times.total)
 		p.classes[class].Add(1)

@@ -99,6 +99,14 @@ func (x *exchange) appendWay(b []byte, v logline.Variable) []byte {
 		return append(b, x.member.Name...)
 	case logline.Address:
 		return x.member.Address.AppendTo(b)
+	case logline.Connect:
+		if x.times.connect > 0 {
+			return appendSeconds(b, x.times.connect)
+		}
+	case logline.FirstByte:
+		if x.times.firstByte > 0 {
+			return appendSeconds(b, x.times.firstByte)
+		}
 	case logline.Tries:
 		return strconv.AppendInt(b, int64(x.tries), 10)
 	}

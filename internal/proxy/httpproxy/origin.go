@@ -107,7 +107,9 @@ func (c *client) connect(o *origin, fresh bool) (oc *originConn, reused bool, er
 	ctx, cancel := context.WithTimeout(context.Background(), s.limits.Connect)
 	defer cancel()
 	c.deadline.Store(0) // the context is the limit here
+	began := time.Now()
 	conn, err := s.dial(ctx, o.address)
+	c.x.times.connect += time.Since(began)
 	if err != nil {
 		o.connectFailures.Add(1)
 		c.shard.connectFailures.Add(1)

@@ -209,6 +209,7 @@ func (c *client) askMembers(x *exchange) (keep bool, r refusal) {
 		x.member, x.choice.at = &h.view.Members[m], m
 		x.tries++
 		keep, r = c.askMember(x, x.member)
+		x.noteTry(c, r)
 		if x.doubt.of != nil && !r.doubt {
 			c.judgeDoubted(x, r)
 		}

@@ -15,6 +15,10 @@ type Table struct {
 	pools    []*pool.Pool // by route.Route.Index
 	counters []*PoolCounters
 
+	byRoute       []*RouteCounters // by route.Route.Number; several may be of one name
+	routeCounters []*RouteCounters // each once
+	others        *Timings         // of pools beyond MaxTimed
+
 	affinities []atomic.Pointer[affinity.Affinity] // nil: the pool has none
 	holds      []*hold                             // nil: requests are not held
 }
@@ -44,6 +48,8 @@ func NewTable(rules []route.Rule, pools []*pool.Pool, affinities map[string]affi
 			t.affinities[i].Store(affinity.For(pools[i].View(), spec, known[name]))
 		}
 	}
+	t.byRoute, t.routeCounters = countRoutes(rules, prev)
+	t.timePools(prev)
 	return t, errs
 }
 

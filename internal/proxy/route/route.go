@@ -50,11 +50,12 @@ type Rule struct {
 
 // Route is a compiled Rule.
 type Route struct {
-	Name  string
-	Host  string
-	Path  string
-	Pool  string // the only one, or the first of a split; "": it carries nothing
-	Index int    // of Pool in the names given to Compile
+	Name   string
+	Host   string
+	Path   string
+	Pool   string // the only one, or the first of a split; "": it carries nothing
+	Index  int    // of Pool in the names given to Compile
+	Number int    // of its Rule in those given to Compile
 
 	Redirect *Redirect
 	Respond  *Respond
@@ -138,6 +139,7 @@ func Compile(rules []Rule, pools []string) (*Table, []error) {
 	for i, rule := range rules {
 		r, err := compileRoute(rule, index, pools)
 		if err == nil {
+			r.Number = i
 			err = t.add(r)
 		}
 		if err != nil {

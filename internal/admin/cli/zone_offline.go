@@ -85,8 +85,14 @@ rollover comes early or late. Take the file to the machine with the KSK, sign it
 with "pharos zone keys sign-ksr", and bring the response back with "pharos zone keys
 import-skr". What was signed before stays good beside it.
 
-The fingerprint that is printed is the one that sign-ksr shows: compare them.`,
+The fingerprint that is printed is the one that sign-ksr shows: compare them.
+
+With --format knot or bind the request is for "keymgr sign-ksr" or "dnssec-ksr sign": the
+KSK and what the parent is asked for are then theirs to add. Their policy needs the
+algorithm, the TTL of keys and at least the signatureLifetime of this zone's policy, and has
+to publish CDS and CDNSKEY always. import-skr reads what they write.`,
 		Example: `  pharos zone keys ksr example.com --for 365d --out example.com.ksr
+  pharos zone keys ksr example.com --for 90d --format knot --out example.com.ksr
   pharos zone keys ksr example.com --from 2027-01-01T00:00:00Z --for 180d --out 2027a.ksr`,
 		Args: argsBetween(1, 1, "one zone NAME"),
 	}
@@ -94,7 +100,11 @@ The fingerprint that is printed is the one that sign-ksr shows: compare them.`,
 	span := c.Flags().String("for", "365d", "the `time` that is to be signed for, such as 180d")
 	from := c.Flags().String("from", "", "when it begins, as in RFC 3339 (default: now)")
 	out := c.Flags().String("out", "-", "the `file` of the request; -: standard output")
+	form := c.Flags().String("format", "pharos", "who is to sign: `pharos|knot|bind`")
 	c.RunE = func(c *cobra.Command, args []string) error {
+		if f := skr.Form(*form); f != "pharos" && f != skr.Knot && f != skr.BIND {
+			return fmt.Errorf("%w: --format %s: want pharos, knot or bind", errUsage, *form)
+		}
 		var d document.Duration
 		if err := d.UnmarshalText([]byte(*span)); err != nil {
 			return fmt.Errorf("%w: --for: %q %w", errUsage, *span, err)
@@ -106,6 +116,11 @@ The fingerprint that is printed is the one that sign-ksr shows: compare them.`,
 		var r api.KeyRequest
 		if err := admin.call(c.Context(), http.MethodPost, zonePath(args[0], "ksr")+"?"+query.Encode(), nil, &r); err != nil {
 			return err
+		}
+		if *form != "pharos" {
+			if err := rewriteRequest(&r, skr.Form(*form)); err != nil {
+				return err
+			}
 		}
 		if *out == "-" {
 			return output.print(c.OutOrStdout(), r, func(w io.Writer) error {
@@ -124,6 +139,20 @@ The fingerprint that is printed is the one that sign-ksr shows: compare them.`,
 		})
 	}
 	return c
+}
+
+// rewriteRequest has the file of a request be in the form of another program.
+func rewriteRequest(r *api.KeyRequest, form skr.Form) error {
+	request, err := skr.ParseRequest([]byte(r.File))
+	if err != nil {
+		return err
+	}
+	file, err := request.EncodeAs(form)
+	if err != nil {
+		return err
+	}
+	r.File, r.Fingerprint = string(file), skr.Fingerprint(file)
+	return nil
 }
 
 func newKeysSign() *cobra.Command {
@@ -226,7 +255,8 @@ func newKeysTake() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "import-skr NAME FILE",
 		Short: "Take in what an offline KSK has signed",
-		Long: `Take in a signed key response. Every signature in it is verified with the keys of the
+		Long: `Take in a signed key response of "pharos zone keys sign-ksr", of Knot's "keymgr sign-ksr"
+or of BIND's "dnssec-ksr sign". Every signature in it is verified with the keys of the
 zone first; one that is not good has the whole file refused. They are used when their time
 comes. "pharos zone keys" shows until when they last, and the problem
 dnssec-offline-ending warns before that.`,

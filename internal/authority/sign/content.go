@@ -226,8 +226,8 @@ func (s *signing) makeApex() error {
 		s.apex = append(s.apex, set)
 	}
 	s.addApex(rdata.TypeDNSKEY, s.p.KeyTTL, keys)
-	s.addApex(rdata.TypeCDS, s.p.KeyTTL, cds)
-	s.addApex(rdata.TypeCDNSKEY, s.p.KeyTTL, cdnskey)
+	s.addApex(rdata.TypeCDS, s.askTTL(rdata.TypeCDS), cds)
+	s.addApex(rdata.TypeCDNSKEY, s.askTTL(rdata.TypeCDNSKEY), cdnskey)
 	if c := s.p.NSEC3; c != nil && !s.p.Live {
 		// RFC 5155 §4.1.2: the flag Opt-Out is not set here.
 		s.addApex(rdata.TypeNSEC3PARAM, 0, [][]byte{c.append(nil, 0)})
@@ -237,6 +237,17 @@ func (s *signing) makeApex() error {
 	}
 	slices.SortFunc(s.apex, func(a, b rdata.RRset) int { return int(a.Type) - int(b.Type) })
 	return nil
+}
+
+// askTTL returns the TTL of what asks the parent: that which has been signed elsewhere, for
+// it is part of the signature (RFC 4034 §3.1.4), else that of the keys.
+func (s *signing) askTTL(t rdata.Type) rdata.TTL {
+	for _, data := range s.p.Signatures {
+		if sig, ok := dnssec.ParseSignature(data); ok && sig.Covered == t {
+			return sig.OriginalTTL
+		}
+	}
+	return s.p.KeyTTL
 }
 
 // addApex adds an RRset to the apex, without duplicates and in canonical order.

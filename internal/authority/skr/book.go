@@ -53,10 +53,18 @@ func same(a, b rdata.RRset) bool {
 		slices.EqualFunc(a.Data, b.Data, func(x, y []byte) bool { return string(x) == string(y) })
 }
 
-// find returns the signatures of a set, whose data are in canonical order.
+// find returns the signatures of a set, whose data are in canonical order. CDS and CDNSKEY
+// may have been signed with another TTL, such as Knot's 0: the newest of them count, if
+// there are none with that of the set.
 func (b *Book) find(set rdata.RRset) [][]byte {
-	if i := slices.IndexFunc(b.Sets, func(s Signed) bool { return same(s.RRset, set) }); i >= 0 {
-		return b.Sets[i].Signatures
+	fits := func(s Signed) bool { return same(s.RRset, set) }
+	if set.Type != rdata.TypeDNSKEY && !slices.ContainsFunc(b.Sets, fits) {
+		fits = func(s Signed) bool { set.TTL = s.TTL; return same(s.RRset, set) }
+	}
+	for _, s := range slices.Backward(b.Sets) {
+		if fits(s) {
+			return s.Signatures
+		}
 	}
 	return nil
 }

@@ -94,9 +94,16 @@ func (r *Response) Encode() ([]byte, error) {
 	return encode(&f)
 }
 
-// ParseResponse reads the file of a response. Whether its signatures are good is not
-// looked at: see Check.
+// ParseResponse reads the file of a response, also in the forms of other programs (see
+// Form). Whether its signatures are good is not looked at: see Check.
 func ParseResponse(file []byte) (*Response, error) {
+	if isBundles(file) {
+		r, err := parseBundles(file)
+		if err != nil {
+			return nil, fmt.Errorf("this is no signed key response of Knot or BIND: %w", err)
+		}
+		return r, nil
+	}
 	var f responseFile
 	if err := decode(file, &f); err != nil || f.Format != format {
 		return nil, fmt.Errorf("this is no signed key response that this version reads; make one with \"pharos zone keys sign-ksr\": %w", orFormat(err, f.Format))

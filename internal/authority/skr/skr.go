@@ -16,7 +16,8 @@
 // steals the file gets no more than what the zone would publish anyway.
 //
 // Both files are JSON with records as a master file has them, for people to read at a
-// ceremony. The fingerprint of a request is the SHA-256 of its octets: it is shown where
+// ceremony. Requests can be written in the forms of Knot and BIND, too, and responses read
+// (bundles.go). The fingerprint of a request is the SHA-256 of its octets: it is shown where
 // it is made and where it is signed, and the response carries it.
 //
 // Concurrency: values that never change after they are made, but Book, which belongs to

@@ -189,6 +189,11 @@ func FuzzParseResponse(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(file)
+	bundles, err := r.EncodeAs(Knot)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add([]byte(vault(f, string(bundles), k, Knot, r.TTL, 0)))
 	f.Fuzz(func(t *testing.T, file []byte) {
 		r, err := ParseResponse(file)
 		if err != nil {

@@ -109,11 +109,13 @@ internal/traffic/probe:         internal/dns/... internal/diskfile internal/prog
 internal/proxy/http1:
 internal/proxy/route:           internal/proxy/http1
 internal/proxy/logline:
+internal/proxy/filter:          internal/proxy/route internal/serve/admission internal/serve/ratelimit
+internal/proxy/routespec:       internal/cluster/state internal/proxy/filter internal/proxy/httpproxy internal/traffic/affinity internal/traffic/pool
 internal/proxy/tlscert:         internal/diskfile
-internal/proxy/httpproxy:       internal/diskfile internal/proxy/http1 internal/proxy/logline internal/proxy/route internal/traffic/balance internal/traffic/affinity internal/traffic/consistent internal/traffic/pool internal/traffic/health
+internal/proxy/httpproxy:       internal/diskfile internal/proxy/filter internal/proxy/http1 internal/proxy/logline internal/proxy/route internal/traffic/balance internal/traffic/affinity internal/traffic/consistent internal/traffic/pool internal/traffic/health
 
 internal/cluster/document:      internal/dns/dnsname
-internal/cluster/state:         internal/cluster/document internal/dns/dnsname internal/dns/rdata internal/proxy/route internal/traffic/scale internal/traffic/steer
+internal/cluster/state:         internal/cluster/document internal/dns/dnsname internal/dns/rdata internal/proxy/filter internal/proxy/route internal/traffic/scale internal/traffic/steer
 internal/cluster/snapshot:      internal/diskfile
 internal/cluster/store:         internal/cluster/state internal/cluster/document
 
@@ -176,7 +178,7 @@ var pure = []string{
 	"internal/resolver/rrcache", "internal/resolver/cachefile", "internal/resolver/iterate", "internal/resolver/fairness", "internal/resolver/anchor", "internal/resolver/localroot", "internal/resolver/failures",
 	"internal/resolver/owncut", "internal/resolver/designation", "internal/resolver/policy", "internal/resolver/localdata", "internal/resolver/dns64", "internal/resolver/rewrite",
 	"internal/traffic/health", "internal/traffic/outlier", "internal/traffic/scale", "internal/traffic/checkspec", "internal/traffic/wheel", "internal/traffic/roster", "internal/traffic/poolspec", "internal/traffic/consistent", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/affinity", "internal/traffic/steer", "internal/traffic/sim", "internal/traffic/override", "internal/traffic/decisions",
-	"internal/proxy/http1", "internal/proxy/route", "internal/proxy/logline",
+	"internal/proxy/http1", "internal/proxy/route", "internal/proxy/logline", "internal/proxy/filter",
 	"internal/cluster/document", "internal/cluster/state",
 	"internal/shortid",
 	"internal/serve/admission", "internal/serve/cookie", "internal/serve/ratelimit", "internal/serve/proxyheader",

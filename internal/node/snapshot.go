@@ -26,8 +26,9 @@ import (
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/dns/tsig"
+	"pharos/internal/proxy/filter"
 	"pharos/internal/proxy/httpproxy"
-	"pharos/internal/proxy/route"
+	"pharos/internal/proxy/routespec"
 	"pharos/internal/resolver/rrcache"
 	"pharos/internal/resolver/rulebook"
 	"pharos/internal/serve/admission"
@@ -152,7 +153,7 @@ func compile(cfg *config.Config, st *state.State, from before) (*Snapshot, error
 	}
 	s.restricted, s.designated = cfg.Restricted(), settings.Designated(cfg)
 	s.reporting = compileReporting(cfg.Zones)
-	if s.gateway, err = compileRoutes(resources.Routes, s.pools, poolspec.Affinities(resources.Pools, from.secret), prev); err != nil {
+	if s.gateway, err = compileRoutes(resources, s.pools, poolspec.Affinities(resources.Pools, from.secret), prev); err != nil {
 		return nil, err
 	}
 	s.gateway.Hold(trafficdesk.Holding(resources.Pools, from.fleet), prev.table())
@@ -185,12 +186,8 @@ func (from before) withFound(pools []state.Pool, here state.Place) []pool.Spec {
 	return specs
 }
 
-func compileRoutes(routes []state.Route, pools *pool.Registry, affinities map[string]affinity.Spec, prev *Snapshot) (*httpproxy.Table, error) {
-	rules := make([]route.Rule, len(routes))
-	for i := range routes {
-		rules[i] = routes[i].Rule()
-	}
-	table, errs := httpproxy.NewTable(rules, pools.Pools(), affinities, prev.table())
+func compileRoutes(resources *state.Resources, pools *pool.Registry, affinities map[string]affinity.Spec, prev *Snapshot) (*httpproxy.Table, error) {
+	table, errs := routespec.Table(resources, pools.Pools(), affinities, filter.Means{}, prev.table())
 	return table, errors.Join(errs...)
 }
 

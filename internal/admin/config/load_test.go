@@ -92,7 +92,7 @@ func TestParseResources(t *testing.T) {
 		t.Errorf("%d resources, %+v; want 2 with defaults", got, r)
 	}
 	for text, want := range map[string]string{
-		"data: x":                             `routes.yaml:1:1: data: unknown key; known keys here: pools, steer, routes`,
+		"data: x":                             `routes.yaml:1:1: data: unknown key; known keys here: pools, filters, steer, routes`,
 		"routes: [{pool: p}, {pool: p}]":      `routes.yaml:1:21: routes[1]: host "*" with path "/" is already routes[0]; remove one of them; or give each a name, and say under when which requests it is for`,
 		"pools: [{name: p, members: []}]":     `routes.yaml:1:28: pools[0].members: the pool has no members; name them, or a list of them under discover, or what makes them under scale`,
 		`{"steer":[{"name":"a","poll":"p"}]}`: "routes.yaml:1:11: steer[0]: \"pool\" is missing; add it, for example pool: web\nroutes.yaml:1:23: steer[0].poll: unknown key; did you mean \"pool\"?",

@@ -107,6 +107,10 @@ func Resolver(cache *rrcache.Cache, resolver *outbound.Driver, emit func(telemet
 	emit(Counter("resolver_signature_checks_total", "Signatures that the resolver has checked.", c.Signatures))
 }
 
+// mostFilters bounds the series of filters and routes, of which there may be a million; the
+// first that have acted have them.
+const mostFilters = 2000
+
 // Gateway gives what the gateway has carried, in all and to each pool.
 func Gateway(c httpproxy.Counters, table *httpproxy.Table, emit func(telemetry.Sample)) {
 	for class, v := range c.Responses {
@@ -127,6 +131,13 @@ func Gateway(c httpproxy.Counters, table *httpproxy.Table, emit func(telemetry.S
 	emit(Counter("http_content_octets_total", "Octets of content, by direction.", c.BytesOut, "direction", "out"))
 	emit(histogram("http_request_seconds", "Time from the head of a request to the end of its response.", httpproxy.Reading{Buckets: c.Latency, Sum: c.LatencySum}))
 	gatewayTimes(table, emit)
+	for _, f := range table.Filters(mostFilters) {
+		const help = "Requests that a filter has answered or refused (refused), or would have but for a dry run (spared), by route."
+		emit(Counter("http_filter_total", help, f.Refused, "route", f.Route, "filter", f.Step, "outcome", "refused"))
+		if f.Spared > 0 {
+			emit(Counter("http_filter_total", help, f.Spared, "route", f.Route, "filter", f.Step, "outcome", "spared"))
+		}
+	}
 	for _, p := range table.Pools() {
 		for class := range p.Requests {
 			emit(Counter("http_pool_requests_total", "Requests carried to a pool, by class of status.", p.Requests[class].Load(), "pool", p.Name, "class", fmt.Sprint(class)))

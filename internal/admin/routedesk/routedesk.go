@@ -20,8 +20,10 @@ import (
 	"pharos/internal/admin/config"
 	"pharos/internal/admin/explain"
 	"pharos/internal/clock"
+	"pharos/internal/proxy/filter"
 	"pharos/internal/proxy/httpproxy"
 	"pharos/internal/proxy/route"
+	"pharos/internal/proxy/routespec"
 	"pharos/internal/traffic/pool"
 )
 
@@ -62,6 +64,18 @@ func Explain(e *explain.Explanation, gateway *httpproxy.Server, table *httpproxy
 	}
 	t.Path = trace.Path
 	e.Outcome, e.Result = trace.Route.String(), nil
+	did, goesOn, err := gateway.ExplainFilters(table, trace.Route, *t)
+	if err != nil {
+		return nil, &api.Refused{Status: http.StatusBadRequest, Err: err}
+	}
+	for _, d := range did {
+		e.Add(explain.Route, "filter "+d.Step, d.What)
+	}
+	if !goesOn {
+		last := did[len(did)-1]
+		e.Result = []string{"filter " + last.Step + ": " + last.What}
+		return nil, nil
+	}
 	if says := t.Leads(trace.Route); says != "" {
 		e.Add(explain.Route, trace.Route.String(), says)
 		e.Result = []string{says}
@@ -82,15 +96,11 @@ func Test(path string, r api.ExplainRequest) (*explain.Explanation, error) {
 	if err != nil {
 		return nil, err
 	}
-	rules := make([]route.Rule, len(cfg.Resources.Routes))
-	for i := range rules {
-		rules[i] = cfg.Resources.Routes[i].Rule()
-	}
 	pools := make([]*pool.Pool, len(cfg.Resources.Pools))
 	for i := range pools {
 		pools[i] = pool.New(cfg.Resources.Pools[i].Name)
 	}
-	table, errs := httpproxy.NewTable(rules, pools, nil, nil)
+	table, errs := routespec.Table(&cfg.Resources, pools, nil, filter.Means{}, nil)
 	if len(errs) > 0 {
 		return nil, fmt.Errorf("%s: %w", path, errors.Join(errs...))
 	}

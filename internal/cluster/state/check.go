@@ -40,12 +40,14 @@ func (r *Resources) Check(report Report) {
 		for j, s := range t.Split {
 			pools.require(fmt.Sprintf("%ssplit[%d].pool", at, j), s.Pool, report)
 		}
+		r.checkFiltersOf(&r.Routes[i], at, report)
 	}
 }
 
 // CheckPart is Check for resources that may refer to pools which are elsewhere.
 func (r *Resources) CheckPart(report Report) {
 	r.checkPools(report)
+	r.checkFilters(report)
 	steered := map[dnsname.Name]int{}
 	for i, s := range r.Steer {
 		s.check(fmt.Sprintf("steer[%d].", i), report)

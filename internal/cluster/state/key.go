@@ -12,6 +12,9 @@ func (r *Route) Key() string { return cmp.Or(r.Name, r.Host+r.Path) }
 // Key returns what a pool is called.
 func (p *Pool) Key() string { return p.Name }
 
+// Key returns what a list of filters is called.
+func (f *FilterSet) Key() string { return f.Name }
+
 // Key returns what a steered name is called: the name without its final dot.
 func (s *Steer) Key() string {
 	if s.Name.IsRoot() {

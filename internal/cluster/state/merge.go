@@ -16,13 +16,16 @@ type merger struct {
 
 func newMerger(base *Resources) *merger {
 	m := &merger{
-		resources: &Resources{Pools: slices.Clone(base.Pools), Steer: slices.Clone(base.Steer), Routes: slices.Clone(base.Routes)},
+		resources: &Resources{Pools: slices.Clone(base.Pools), Filters: slices.Clone(base.Filters), Steer: slices.Clone(base.Steer), Routes: slices.Clone(base.Routes)},
 		inFile:    map[Ref]bool{},
 		pools:     newPoolNames(),
 	}
 	for i := range base.Pools {
 		m.inFile[Ref{KindPool, base.Pools[i].Key()}] = true
 		m.pools.add(base.Pools[i].Name)
+	}
+	for i := range base.Filters {
+		m.inFile[Ref{KindFilter, base.Filters[i].Key()}] = true
 	}
 	for i := range base.Steer {
 		m.inFile[Ref{KindSteer, base.Steer[i].Key()}] = true
@@ -47,12 +50,14 @@ func (m *merger) add(o *Object) {
 	case *Pool:
 		m.pools.add(r.Name)
 		m.resources.Pools = append(m.resources.Pools, *r)
+	case *FilterSet:
+		m.resources.Filters = append(m.resources.Filters, *r)
 	case *Steer:
 		if m.hasPool(o, r.Pool) && (r.Fallback.Pool == "" || m.hasPool(o, r.Fallback.Pool)) {
 			m.resources.Steer = append(m.resources.Steer, *r)
 		}
 	case *Route:
-		if !slices.ContainsFunc(r.poolsOf(), func(name string) bool { return !m.hasPool(o, name) }) {
+		if !slices.ContainsFunc(r.poolsOf(), func(name string) bool { return !m.hasPool(o, name) }) && m.hasFilters(o, r) {
 			m.resources.Routes = append(m.resources.Routes, *r)
 		}
 	case *Override:
@@ -62,6 +67,23 @@ func (m *merger) add(o *Object) {
 
 func (m *merger) leaveOut(o *Object, text, remedy string) {
 	m.problems = append(m.problems, Problem{o.Ref, text, remedy})
+}
+
+// hasFilters reports whether the filters that a route refers to are there and fit it. A route
+// without one of them would let requests through that it is to keep out, so it is left out.
+func (m *merger) hasFilters(o *Object, r *Route) bool {
+	for _, name := range r.Filters {
+		set := filterNamed(m.resources.Filters, name)
+		if set == nil {
+			m.leaveOut(o, fmt.Sprintf("refers to filters %q, which do not exist", name), "apply them first, or take them out of the route")
+			return false
+		}
+	}
+	if text := r.lacks(m.resources.Filters); text != "" {
+		m.leaveOut(o, text, "give the variable to the path, or take it out of the filters")
+		return false
+	}
+	return true
 }
 
 // hasPool reports whether the pool that o refers to is there.

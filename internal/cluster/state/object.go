@@ -15,16 +15,18 @@ type Kind string
 
 // The kinds of objects.
 const (
-	KindPool  Kind = "pool"
-	KindSteer Kind = "steer"
-	KindRoute Kind = "route"
+	KindPool Kind = "pool"
+	// KindFilter is a list of filters.
+	KindFilter Kind = "filter"
+	KindSteer  Kind = "steer"
+	KindRoute  Kind = "route"
 	// KindOverride is what operators say of members; the configuration file has none.
 	KindOverride Kind = "override"
 )
 
 // Kinds are all kinds, in the order in which resources depend on each other:
 // what is referred to comes first.
-var Kinds = []Kind{KindPool, KindSteer, KindRoute, KindOverride}
+var Kinds = []Kind{KindPool, KindFilter, KindSteer, KindRoute, KindOverride}
 
 // ParseKind reads a kind as a person writes it: singular or plural.
 func ParseKind(text string) (Kind, error) {
@@ -33,7 +35,7 @@ func ParseKind(text string) (Kind, error) {
 			return k, nil
 		}
 	}
-	known := []string{string(KindPool), string(KindSteer), string(KindRoute), string(KindOverride)}
+	known := []string{string(KindPool), string(KindFilter), string(KindSteer), string(KindRoute), string(KindOverride)}
 	if near := document.Nearest(text, known); near != "" {
 		return "", fmt.Errorf("unknown kind %q; did you mean %q?", text, near)
 	}
@@ -58,7 +60,7 @@ func compareRefs(a, b Ref) int {
 	)
 }
 
-// Resource is one of *Pool, *Steer, *Route and *Override.
+// Resource is one of *Pool, *FilterSet, *Steer, *Route and *Override.
 type Resource interface{ Key() string }
 
 // newResource returns an empty resource of kind k, or nil if there is no such kind.
@@ -66,6 +68,8 @@ func newResource(k Kind) Resource {
 	switch k {
 	case KindPool:
 		return new(Pool)
+	case KindFilter:
+		return new(FilterSet)
 	case KindSteer:
 		return new(Steer)
 	case KindRoute:
@@ -81,6 +85,8 @@ func KindOf(r Resource) Kind {
 	switch r.(type) {
 	case *Pool:
 		return KindPool
+	case *FilterSet:
+		return KindFilter
 	case *Steer:
 		return KindSteer
 	case *Override:
@@ -95,7 +101,7 @@ func DecodeObject(file string, k Kind, root *document.Node) (Resource, *document
 	r := newResource(k)
 	if r == nil {
 		p := &document.Problems{}
-		p.Add(document.Problem{File: file, Text: fmt.Sprintf("unknown kind %q", k), Remedy: "want one of pool, steer, route, override"})
+		p.Add(document.Problem{File: file, Text: fmt.Sprintf("unknown kind %q", k), Remedy: "want one of pool, filter, steer, route, override"})
 		return nil, p
 	}
 	problems := document.Decode(file, root, r)
@@ -105,6 +111,10 @@ func DecodeObject(file string, k Kind, root *document.Node) (Resource, *document
 	}
 	if t, ok := r.(*Route); ok {
 		t.check("", report)
+	}
+	if f, ok := r.(*FilterSet); ok {
+		f.check("", report)
+		f.checkApplied("", report)
 	}
 	if o, ok := r.(*Override); ok {
 		o.check("", report)

@@ -15,6 +15,8 @@ import (
 type Resources struct {
 	// Pools are groups of servers that can stand in for each other.
 	Pools []Pool `json:"pools" max:"10000"`
+	// Filters are lists of filters that requests go through between a route and its pool.
+	Filters []FilterSet `json:"filters,omitempty" max:"1000"`
 	// Steer are names that are answered with the addresses of a pool's healthy members.
 	Steer []Steer `json:"steer" max:"100000"`
 	// Routes say what becomes of an HTTP request at the gateway. The most exact host wins,
@@ -25,11 +27,14 @@ type Resources struct {
 	Overrides []Override `json:"-"`
 }
 
-// All returns every resource by itself, pools first.
+// All returns every resource by itself, what others refer to first.
 func (r *Resources) All() []Resource {
-	all := make([]Resource, 0, len(r.Pools)+len(r.Steer)+len(r.Routes))
+	all := make([]Resource, 0, len(r.Pools)+len(r.Filters)+len(r.Steer)+len(r.Routes))
 	for i := range r.Pools {
 		all = append(all, &r.Pools[i])
+	}
+	for i := range r.Filters {
+		all = append(all, &r.Filters[i])
 	}
 	for i := range r.Steer {
 		all = append(all, &r.Steer[i])

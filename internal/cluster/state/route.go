@@ -49,6 +49,11 @@ type Route struct {
 	// the request, {rest} for what of it is behind the path of the route, and the
 	// variables of a template or the named groups of a regular expression for theirs.
 	Rewrite string `json:"rewrite,omitzero" default:"" example:"/v2{rest}"`
+	// Filters are lists of filters that requests go through, in this order, behind those
+	// for every route (filters[].everyRoute).
+	Filters []string `json:"filters,omitempty" format:"identifier" max:"16" example:"[api]"`
+	// OwnFilters leaves those for every route out.
+	OwnFilters bool `json:"ownFilters,omitzero" default:"false" example:"true"`
 	// Redirect leads clients elsewhere.
 	Redirect RouteRedirect `json:"redirect,omitzero"`
 	// Respond is a response that is always the same.
@@ -136,6 +141,15 @@ func (r *Route) Rule() route.Rule {
 		out.Respond = &route.Respond{Status: r.Respond.Status, Type: cmp.Or(r.Respond.Type, "text/plain; charset=utf-8"), Content: r.Respond.Content}
 	}
 	return out
+}
+
+// Rules returns the routes as package route compiles them.
+func (r *Resources) Rules() []route.Rule {
+	rules := make([]route.Rule, len(r.Routes))
+	for i := range rules {
+		rules[i] = r.Routes[i].Rule()
+	}
+	return rules
 }
 
 func conditions(list []RouteCondition) (out []route.Condition) {

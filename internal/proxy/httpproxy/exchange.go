@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"pharos/internal/proxy/filter"
 	"pharos/internal/proxy/http1"
 	"pharos/internal/proxy/route"
 	"pharos/internal/traffic/pool"
@@ -40,6 +41,7 @@ type exchange struct {
 	times    times
 
 	way
+	pass    filter.Pass
 	choice  choice
 	member  *pool.Member
 	began   time.Time
@@ -65,6 +67,8 @@ type way struct {
 	pool     *pool.Pool // nil: the route carries the request nowhere
 	index    int        // of pool in table
 	counters *PoolCounters
+	chain    *filter.Chain // that requests of the route go through; nil: there is none
+	tally    *filter.Tally
 }
 
 var exchanges = sync.Pool{New: func() any {

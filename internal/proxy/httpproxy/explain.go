@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"pharos/internal/proxy/filter"
 	"pharos/internal/proxy/http1"
 	"pharos/internal/proxy/route"
 	"pharos/internal/traffic/affinity"
@@ -56,6 +57,24 @@ func (s *Server) ExplainRoute(table *Table, t Target, policy route.Policy) (rout
 		routes = table.routes
 	}
 	return routes.Explain(t.Host, t.Path, (*routed)(c), policy), nil
+}
+
+// ExplainFilters tells what the filters of route r of table would do to the request, by the
+// code that does it; goesOn: they let it pass. Nothing is counted, and nobody asked.
+func (s *Server) ExplainFilters(table *Table, r *route.Route, t Target) (all []filter.Did, goesOn bool, err error) {
+	c, err := t.request(s)
+	if err != nil {
+		return nil, false, err
+	}
+	x := c.x
+	x.table, x.route, x.matched = table, r, x.path
+	if x.findFilters(); x.chain == nil {
+		return nil, true, nil
+	}
+	c.identify(x)
+	x.pass.Reset((*filtered)(c), r, x.began)
+	all, v := x.chain.Explain(&x.pass)
+	return all, v.Passes(), nil
 }
 
 // Leads says in words what a route does with a request, but for the pool and the member that

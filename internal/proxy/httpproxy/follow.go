@@ -20,7 +20,9 @@ func (r *routed) Client() netip.Addr        { return (*client)(r).believedPeer(r
 
 // follow sets where the route that was found leads: to a pool, or nowhere.
 func (c *client) follow(x *exchange, r *route.Route) {
-	if x.route = r; r.Pool == "" {
+	x.route = r
+	x.findFilters()
+	if r.Pool == "" {
 		return
 	}
 	x.index = r.Index
@@ -66,6 +68,7 @@ func (c *client) appendHere(b []byte, x *exchange, keep bool) []byte {
 	case content != "":
 		b = append(append(append(b, "Content-Type: "...), x.route.Respond.Type...), "\r\nX-Content-Type-Options: nosniff\r\n"...)
 	}
+	b = x.chain.AppendResponse(b, &x.pass, nil)
 	if x.status != 204 && x.status != 304 { // RFC 9110 §8.6
 		b = http1.AppendContentLength(b, int64(len(content)))
 	}

@@ -18,7 +18,9 @@ func (c *client) appendRequestHead(b []byte, x *exchange) []byte {
 	}
 	b = append(b, req.Query()...)
 	b = append(b, " HTTP/1.1\r\nHost: "...)
-	if host := req.Host(); len(host) > 0 {
+	if host := req.Host(); x.chain.SetsHost() {
+		b = x.chain.AppendHost(b, &x.pass)
+	} else if len(host) > 0 {
 		b = append(b, host...)
 	} else {
 		b = append(b, c.local...) // HTTP/1.0 without Host; the origin's 1.1 needs one
@@ -26,7 +28,7 @@ func (c *client) appendRequestHead(b []byte, x *exchange) []byte {
 	b = append(b, '\r', '\n')
 	x.upgrade = c.upgradeOf(x)
 	for _, f := range req.Fields() {
-		if !req.Forwardable(f) || c.isOurs(f.ID) {
+		if !req.Forwardable(f) || c.isOurs(f.ID) || x.chain != nil && x.chain.DropsRequest(req.Name(f)) {
 			continue
 		}
 		if f.ID == http1.FieldExpect && (x.upload == nil || !req.ExpectsContinue()) {
@@ -39,6 +41,9 @@ func (c *client) appendRequestHead(b []byte, x *exchange) []byte {
 	if via := c.server.cfg.Via; via != "" {
 		b = append(append(b, "Via: "...), c.wire.version(x)...)
 		b = append(append(append(b, ' '), via...), '\r', '\n')
+	}
+	if x.chain != nil {
+		b = x.chain.AppendRequest(b, &x.pass, (*filtered)(c))
 	}
 	switch x.sending {
 	case http1.Length:
@@ -123,12 +128,20 @@ func (c *client) appendBelieved(b []byte, x *exchange, id http1.FieldID) []byte 
 	return b
 }
 
-func (c *client) appendRequestID(b []byte, x *exchange) []byte {
+// identify gives the request its id, unless it has one.
+func (c *client) identify(x *exchange) {
+	if len(x.id) > 0 {
+		return
+	}
 	if given, ok := x.req.Get(http1.FieldXRequestID); ok && c.peerAs.trusted && isRequestID(given) {
 		x.id = append(x.id[:0], given...)
 	} else {
 		x.id = appendUUIDv7(x.id[:0], x.began)
 	}
+}
+
+func (c *client) appendRequestID(b []byte, x *exchange) []byte {
+	c.identify(x)
 	return append(append(append(b, "X-Request-Id: "...), x.id...), '\r', '\n')
 }
 
@@ -137,7 +150,10 @@ func (c *client) appendRequestID(b []byte, x *exchange) []byte {
 func (c *client) appendResponseHead(b []byte, x *exchange, framing http1.Framing) []byte {
 	resp := &x.resp
 	b = http1.AppendStatusLine(b, resp.Status(), resp.Reason())
-	b = appendResponseFields(b, resp)
+	b = appendResponseFields(b, x)
+	if x.chain != nil {
+		b = x.chain.AppendResponse(b, &x.pass, (*relayed)(c))
+	}
 	b = x.choice.appendCookie(b, x.choice.at)
 	if _, has := resp.Get(http1.FieldDate); !has {
 		// RFC 9110 §6.6.1: who forwards a response without Date MUST add it.
@@ -155,13 +171,30 @@ func (c *client) appendResponseHead(b []byte, x *exchange, framing http1.Framing
 	return b
 }
 
-func appendResponseFields(b []byte, resp *http1.Parser) []byte {
+func appendResponseFields(b []byte, x *exchange) []byte {
+	resp, chain := &x.resp, x.chain
 	for _, f := range resp.Fields() {
-		if resp.Forwardable(f) {
+		if resp.Forwardable(f) && (chain == nil || !chain.DropsResponse(resp.Name(f))) {
 			b = http1.AppendField(b, resp.Name(f), resp.Value(f))
 		}
 	}
 	return b
+}
+
+// appendRequestTrailer appends the trailer field at hand of the request, unless the filters
+// take fields of that name out: some origin servers take trailer fields for fields.
+func (x *exchange) appendRequestTrailer(b []byte) []byte {
+	if x.chain.DropsRequest(x.req.TrailerName) {
+		return b
+	}
+	return appendTrailer(b, &x.req)
+}
+
+func (x *exchange) appendResponseTrailer(b []byte) []byte {
+	if x.chain.DropsResponse(x.resp.TrailerName) {
+		return b
+	}
+	return appendTrailer(b, &x.resp)
 }
 
 func appendTrailer(b []byte, p *http1.Parser) []byte {

@@ -117,8 +117,13 @@ func (c *client) awaitMember(x *exchange) refusal {
 	for {
 		// First the channel, then the look: what changes in between closes it.
 		changed := x.pool.Load().Changed()
+		passed := x.chain
 		if r := c.findRoute(x); r.isSet() { // a reload may have another pool for it
 			return r
+		}
+		if x.chain != passed {
+			refused.text = "the filters of the route have changed while the request waited"
+			return refused
 		}
 		if len(x.pool.View().Eligible) > 0 {
 			return refusal{}

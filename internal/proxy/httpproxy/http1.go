@@ -101,7 +101,7 @@ func (w *plain) send(_ *exchange, b []byte, _ bool) error {
 // join sends the 101 response of the origin server.
 func (w *plain) join(x *exchange, first []byte) error {
 	x.out = http1.AppendStatusLine(x.out[:0], 101, x.resp.Reason())
-	x.out = appendResponseFields(x.out, &x.resp)
+	x.out = appendResponseFields(x.out, x)
 	x.out = append(append(append(x.out, "Connection: Upgrade\r\nUpgrade: "...), x.resp.Upgrade()...), "\r\n\r\n"...)
 	x.out = append(x.out, first...)
 	return (*client)(w).write(w.conn, x.out)

@@ -21,6 +21,7 @@ type refusal struct {
 	doubt  bool           // it may be the request's: another member is asked
 	stale  bool           // a kept connection was dead: the same member may be asked anew
 	after  int            // seconds after which the client may try again; 0: nothing is said
+	lines  []byte         // whole field lines that the client is told
 }
 
 func (r refusal) isSet() bool { return r.kind != "" }
@@ -81,6 +82,10 @@ func (c *client) appendRefusal(b []byte, x *exchange, r refusal, keep bool) []by
 	}
 	if len(x.id) > 0 {
 		b = append(append(append(b, "X-Request-Id: "...), x.id...), '\r', '\n')
+	}
+	b = append(b, r.lines...)
+	if x.chain != nil {
+		b = x.chain.AppendResponse(b, &x.pass, nil)
 	}
 	b = http1.AppendContentLength(b, int64(len("503 ")+len(reason)+len(": ")+len(r.text)+len("\n")))
 	b = c.wire.endHead(b, x, http1.Length, keep)

@@ -39,6 +39,11 @@ func (c *client) carry(x *exchange) (keep bool, r refusal) {
 	if r = c.findRoute(x); r.isSet() {
 		return false, r
 	}
+	if x.chain != nil {
+		if done, keep, r := c.filter(x); done {
+			return keep, r
+		}
+	}
 	if x.pool == nil {
 		return c.answerHere(x)
 	}
@@ -166,7 +171,7 @@ func (c *client) decodeHeld(x *exchange) (bool, refusal) {
 			x.contentEnd += copy(x.in[x.contentEnd:], x.req.Content)
 			x.received += int64(len(x.req.Content))
 		case http1.Trailer:
-			x.trailers = appendTrailer(x.trailers, &x.req)
+			x.trailers = x.appendRequestTrailer(x.trailers)
 		case http1.End:
 			return true, refusal{}
 		case http1.NeedMore:
@@ -179,6 +184,9 @@ var tooLarge = refusal{status: 413, kind: "http_request_denied", text: "the requ
 
 func (c *client) isTooLarge(x *exchange) bool {
 	most := c.server.limits.MaxContent
+	if x.chain != nil {
+		most = x.pass.MaxContent
+	}
 	return most > 0 && x.received > most
 }
 

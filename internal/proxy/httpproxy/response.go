@@ -40,7 +40,7 @@ func (c *client) relayContent(x *exchange, oc *originConn, framing http1.Framing
 				return r
 			}
 		case http1.Trailer:
-			x.trailers = appendTrailer(x.trailers, &x.resp)
+			x.trailers = x.appendResponseTrailer(x.trailers)
 		case http1.End:
 			return w.finish(x.trailers)
 		case http1.NeedMore:
@@ -206,7 +206,7 @@ func (c *client) passInterim(x *exchange) refusal {
 		return refusal{}
 	}
 	x.out = http1.AppendStatusLine(x.out[:0], x.resp.Status(), x.resp.Reason())
-	x.out = appendResponseFields(x.out, &x.resp)
+	x.out = appendResponseFields(x.out, x)
 	if err := c.wire.interim(x); err != nil {
 		return gone("the client closed the connection before the response")
 	}

@@ -21,6 +21,7 @@ type Table struct {
 
 	affinities []atomic.Pointer[affinity.Affinity] // nil: the pool has none
 	holds      []*hold                             // nil: requests are not held
+	filters    *filters                            // nil: no route has any
 }
 
 // NewTable compiles rules over pools. All errors are returned, and the table

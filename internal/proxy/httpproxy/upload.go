@@ -87,7 +87,7 @@ func (u *upload) pump() refusal {
 				return r
 			}
 		case http1.Trailer:
-			u.trailers = appendTrailer(u.trailers, &x.req)
+			u.trailers = x.appendRequestTrailer(u.trailers)
 		case http1.End:
 			u.allRead.Store(true)
 			return u.send(nil, true)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -145,6 +146,7 @@ type piece struct {
 	known   known
 	part    *variable // of a template
 	group   int       // of a regular expression; 0: none
+	late    string    // a name that is looked up in the route of the request
 }
 
 // known are the variables that every route has.
@@ -156,6 +158,12 @@ const (
 	knownRest
 	knownQuery
 	knownHost
+
+	knownClient // these and the following: in texts of filters only
+	knownScheme
+	knownMethod
+	knownID
+	knownRoute
 )
 
 var knownNames = map[string]known{"path": knownPath, "rest": knownRest, "query": knownQuery, "host": knownHost}
@@ -168,7 +176,19 @@ func (r *Route) compileText(source string, check func(before string, p piece) er
 	case strings.ContainsFunc(source, func(c rune) bool { return c <= ' ' || c > '~' || c == '\\' }):
 		return nil, fmt.Errorf("%q has a character that must be percent-encoded", source)
 	}
-	var out text
+	return pieces(source, func(before, name string) (piece, error) {
+		p, err := r.pieceOf(name)
+		if err == nil {
+			err = check(before, p)
+		}
+		return p, err
+	})
+}
+
+// pieces cuts a text at its variables; pieceOf makes a piece of one, by its name and what
+// stands before it.
+func pieces(source string, pieceOf func(before, name string) (piece, error)) ([]piece, error) {
+	var out []piece
 	for rest := source; rest != ""; {
 		literal, after, more := strings.Cut(rest, "{")
 		if literal != "" {
@@ -177,14 +197,15 @@ func (r *Route) compileText(source string, check func(before string, p piece) er
 		if !more {
 			break
 		}
+		if literal, doubled := strings.CutPrefix(after, "{"); doubled { // "{{" stands for "{"
+			out, rest = append(out, piece{literal: "{"}), literal
+			continue
+		}
 		name, behind, closed := strings.Cut(after, "}")
 		if !closed {
 			return nil, fmt.Errorf("%q has a \"{\" that is not closed", source)
 		}
-		p, err := r.pieceOf(name)
-		if err == nil {
-			err = check(source[:len(source)-len(after)-1], p)
-		}
+		p, err := pieceOf(source[:len(source)-len(after)-1], name)
 		if err != nil {
 			return nil, fmt.Errorf("{%s}: %w", name, err)
 		}
@@ -258,6 +279,11 @@ type Parts struct {
 	Host  []byte // as in the field Host
 	Path  []byte // normalised
 	Query []byte // with its "?"
+
+	Client netip.Addr // these are for texts of filters
+	Scheme string
+	Method []byte
+	ID     []byte
 }
 
 // AppendTarget appends where a redirect leads to.
@@ -303,6 +329,16 @@ func (r *Route) appendText(b []byte, t text, p Parts) []byte {
 			b = append(b, p.Query...)
 		case piece.known == knownHost:
 			b = append(b, p.Host...)
+		case piece.known == knownClient:
+			b = p.Client.AppendTo(b)
+		case piece.known == knownScheme:
+			b = append(b, p.Scheme...)
+		case piece.known == knownMethod:
+			b = append(b, p.Method...)
+		case piece.known == knownID:
+			b = append(b, p.ID...)
+		case piece.known == knownRoute:
+			b = append(b, r.Name...)
 		default:
 			b = append(b, piece.literal...)
 		}

@@ -26,7 +26,9 @@ package route
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -108,7 +110,7 @@ type Table struct {
 	wildcards map[string]*paths // by the part after "*."
 	patterns  []*paths          // of hosts that are regular expressions
 	any       *paths
-	count     int
+	all       []*Route
 }
 
 // paths are the routes of one host.
@@ -125,7 +127,15 @@ type paths struct {
 }
 
 // Len returns the number of routes.
-func (t *Table) Len() int { return t.count }
+func (t *Table) Len() int { return len(t.all) }
+
+// All returns the routes, in the order in which they were given.
+func (t *Table) All() iter.Seq[*Route] { return slices.Values(t.all) }
+
+// Title returns what r is called: its name, or its host and path.
+func (r *Route) Title() string {
+	return cmp.Or(r.Name, cmp.Or(r.Host, "*")+r.Path)
+}
 
 // Compile makes a table of rules; pools are the names of the pools there are.
 // It reports every bad rule, not only the first.
@@ -155,6 +165,10 @@ func Check(rule Rule) error {
 	return err
 }
 
+// Lone returns the route of a rule by itself, whatever pools there are, for what is asked of
+// its path.
+func Lone(rule Rule) (*Route, error) { return compileRoute(rule, nil, nil) }
+
 func compileRoute(rule Rule, index map[string]int, pools []string) (*Route, error) {
 	r := &Route{Name: rule.Name, Path: cmp.Or(rule.Path, "/"), rank: rule.Rank, Fallback: -1}
 	var err error
@@ -179,7 +193,7 @@ func (t *Table) add(r *Route) error {
 	if err := p.add(r); err != nil {
 		return err
 	}
-	t.count++
+	t.all = append(t.all, r)
 	return nil
 }
 

@@ -1,0 +1,294 @@
+package state
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"pharos/internal/cluster/document"
+	"pharos/internal/proxy/filter"
+	"pharos/internal/proxy/route"
+)
+
+// FilterSet is a list of filters that requests go through, in their order, between a route
+// and its pool. Many routes can share one.
+type FilterSet struct {
+	// Name is what routes call the list.
+	Name string `json:"name" format:"identifier" required:"true" example:"api"`
+	// EveryRoute has the requests of all routes go through it, before the filters of their
+	// own, but for those with ownFilters.
+	EveryRoute bool `json:"everyRoute,omitzero" default:"false" example:"true"`
+	// Steps are the filters, in their order. The first that refuses ends the request; what
+	// is said of response fields holds for refusals, too.
+	Steps []FilterStep `json:"steps" max:"32" example:"[{clients: {allow: [10.0.0.0/8]}}]"`
+}
+
+// FilterStep is one filter: it does one of these things.
+type FilterStep struct {
+	// Clients says whose requests pass; others are refused with 403.
+	Clients FilterClients `json:"clients,omitzero"`
+	// Limits bounds the size of requests.
+	Limits FilterLimits `json:"limits,omitzero"`
+	// RequestFields changes the fields that go on to the pool.
+	RequestFields FilterFields `json:"requestFields,omitzero"`
+	// ResponseFields changes the fields that clients get.
+	ResponseFields FilterFields `json:"responseFields,omitzero"`
+	// Security has browsers be careful with what they get.
+	Security FilterSecurity `json:"security,omitzero"`
+	// CORS lets pages of other origins read responses.
+	CORS FilterCORS `json:"cors,omitzero"`
+}
+
+// FilterClients are networks of clients. The longest prefix that holds the client decides.
+// What gateway.trustedProxies say of the client is believed, and what others say is not.
+type FilterClients struct {
+	// Allow are those whose requests pass. Without any, those pass that are not denied.
+	Allow []netip.Prefix `json:"allow,omitempty" max:"10000" example:"10.0.0.0/8"`
+	// Deny are those whose requests do not.
+	Deny []netip.Prefix `json:"deny,omitempty" max:"10000" example:"10.9.0.0/16"`
+}
+
+// FilterLimits bounds requests, beside what gateway.limits says of all. 0: no further limit.
+type FilterLimits struct {
+	// Content is the largest content; 413 beyond it, also if no length was declared.
+	Content document.Size `json:"content,omitzero" default:"0" min:"0" example:"1MiB"`
+	// Fields is the largest request line with all fields; 431 beyond it.
+	Fields document.Size `json:"fields,omitzero" default:"0" min:"0" max:"1MiB" example:"8KiB"`
+	// Query is the longest query; 414 beyond it.
+	Query document.Size `json:"query,omitzero" default:"0" min:"0" max:"64KiB" example:"1KiB"`
+}
+
+// FilterFields are changes of fields, in this order: remove, set, add, default. Values may
+// have variables: {host}, {path}, {query}, {rest}, {client}, {scheme}, {method}, {id} (of the
+// request) and {route}, and those of the path of the route. "{{" stands for "{". A route that
+// lacks a variable is refused.
+type FilterFields struct {
+	// Remove are fields that do not go on.
+	Remove []string `json:"remove,omitempty" format:"token" max:"64" example:"[Server]"`
+	// Set are fields in place of those of the same name. A client cannot send them then, as
+	// trailer fields neither. Host is what the pool is told as the host.
+	Set []FilterField `json:"set,omitempty" max:"64" example:"[{name: X-Client, value: \"{client}\"}]"`
+	// Add are fields beside those of the same name.
+	Add []FilterField `json:"add,omitempty" max:"64" example:"[{name: Link, value: \"</style.css>; rel=preload\"}]"`
+	// Default are fields that are written unless there is one of the name.
+	Default []FilterField `json:"default,omitempty" max:"64" example:"[{name: Cache-Control, value: no-store}]"`
+}
+
+// FilterField is a field.
+type FilterField struct {
+	// Name is its name.
+	Name string `json:"name" format:"token" required:"true" example:"X-Client"`
+	// Value is its value.
+	Value string `json:"value" default:"" example:"{client}"`
+}
+
+// FilterSecurity is fields for browsers. What the pool says itself counts over it, but for HSTS.
+type FilterSecurity struct {
+	// Preset is off, or usual: X-Content-Type-Options: nosniff, X-Frame-Options: SAMEORIGIN and
+	// Referrer-Policy: strict-origin-when-cross-origin, and over TLS HSTS for a year; or strict: with
+	// X-Frame-Options: DENY and Referrer-Policy: no-referrer.
+	Preset string `json:"preset,omitzero" enum:",off,usual,strict" default:"" example:"usual"`
+	// HSTS is how long browsers are to come by TLS only, said over TLS only, in place of the
+	// preset's year. 1s or more; 0 takes the preset's.
+	HSTS document.Duration `json:"hsts,omitzero" default:"0s" min:"0s" max:"17520h" example:"8760h"`
+	// NoHSTS has nothing said of it.
+	NoHSTS bool `json:"noHSTS,omitzero" default:"false" example:"true"`
+	// Subdomains has HSTS hold for all names below the host, too.
+	Subdomains bool `json:"subdomains,omitzero" default:"false" example:"true"`
+	// Preload asks browsers to have the host in their lists.
+	Preload bool `json:"preload,omitzero" default:"false" example:"true"`
+	// Frame is X-Frame-Options, in place of the preset's.
+	Frame string `json:"frame,omitzero" enum:",DENY,SAMEORIGIN" default:"" example:"DENY"`
+	// Referrer is Referrer-Policy, in place of the preset's.
+	Referrer string `json:"referrer,omitzero" enum:",no-referrer,no-referrer-when-downgrade,origin,origin-when-cross-origin,same-origin,strict-origin,strict-origin-when-cross-origin,unsafe-url" default:"" example:"same-origin"`
+	// ContentPolicy is Content-Security-Policy.
+	ContentPolicy string `json:"contentPolicy,omitzero" default:"" example:"default-src 'self'"`
+}
+
+// FilterCORS lets pages of other origins read responses (https://fetch.spec.whatwg.org). Preflight
+// requests are answered by the gateway; what the pool says of CORS does not go on.
+type FilterCORS struct {
+	// Origins are those of the pages: "https://www.example.com", "https://*.example.com" for every
+	// name below one, "~" and a regular expression (RE2) that has to match the whole
+	// origin, or "*" for all, which excludes credentials.
+	Origins []string `json:"origins,omitempty" max:"256" example:"[https://www.example.com]"`
+	// Methods are those that pages may use beside GET, HEAD and POST.
+	Methods []string `json:"methods,omitempty" format:"token" max:"32" example:"[PUT, DELETE]"`
+	// Fields are those that pages may send.
+	Fields []string `json:"fields,omitempty" format:"token" max:"64" example:"[Authorization, Content-Type]"`
+	// Expose are fields of responses that pages may read.
+	Expose []string `json:"expose,omitempty" format:"token" max:"64" example:"[X-Request-Id]"`
+	// Credentials lets pages send cookies and read what comes back for them.
+	Credentials bool `json:"credentials,omitzero" default:"false" example:"true"`
+	// MaxAge is how long browsers may remember the answer to a preflight.
+	MaxAge document.Duration `json:"maxAge,omitzero" default:"0s" min:"0s" max:"24h" example:"1h"`
+}
+
+// Spec returns the list as package filter compiles it.
+func (f *FilterSet) Spec() filter.Set {
+	out := filter.Set{Name: f.Name, EveryRoute: f.EveryRoute}
+	for i := range f.Steps {
+		out.Steps = append(out.Steps, f.Steps[i].spec())
+	}
+	return out
+}
+
+func (f *FilterStep) spec() (out filter.Step) {
+	if c := f.Clients; len(c.Allow)+len(c.Deny) > 0 {
+		out.Clients = &filter.Clients{Allow: c.Allow, Deny: c.Deny}
+	}
+	if l := f.Limits; l != (FilterLimits{}) {
+		out.Limits = &filter.Limits{Content: int64(l.Content), Head: int(l.Fields), Query: int(l.Query)}
+	}
+	out.Request, out.Response = f.RequestFields.spec(), f.ResponseFields.spec()
+	out.Security = f.Security.spec()
+	if c := f.CORS; len(c.Origins) > 0 {
+		out.CORS = &filter.CORS{
+			Origins: c.Origins, Methods: c.Methods, Fields: c.Fields, Expose: c.Expose, Credentials: c.Credentials, MaxAge: c.MaxAge.Std(),
+		}
+	}
+	return out
+}
+
+func (f *FilterFields) spec() *filter.Changes {
+	if len(f.Remove)+len(f.Set)+len(f.Add)+len(f.Default) == 0 {
+		return nil
+	}
+	fields := func(list []FilterField) (out []filter.Field) {
+		for _, f := range list {
+			out = append(out, filter.Field(f))
+		}
+		return out
+	}
+	return &filter.Changes{Remove: f.Remove, Set: fields(f.Set), Add: fields(f.Add), Default: fields(f.Default)}
+}
+
+func (s *FilterSecurity) spec() *filter.Security {
+	if *s == (FilterSecurity{}) || s.Preset == "off" {
+		return nil
+	}
+	out := &filter.Security{
+		HSTS: s.HSTS.Std(), Subdomains: s.Subdomains, Preload: s.Preload, Frame: s.Frame, Referrer: s.Referrer, Policy: s.ContentPolicy,
+	}
+	switch s.Preset {
+	case "usual":
+		out.Frame, out.Referrer = cmp.Or(out.Frame, "SAMEORIGIN"), cmp.Or(out.Referrer, "strict-origin-when-cross-origin")
+	case "strict":
+		out.Frame, out.Referrer = cmp.Or(out.Frame, "DENY"), cmp.Or(out.Referrer, "no-referrer")
+	}
+	if s.Preset != "" {
+		out.HSTS = cmp.Or(out.HSTS, 365*24*time.Hour)
+	}
+	if s.NoHSTS {
+		out.HSTS = 0
+	}
+	return out
+}
+
+// check reports what is wrong within one list; at is where it stands.
+func (f *FilterSet) check(at string, report Report) {
+	set := f.Spec()
+	for _, err := range filter.Check(&set) {
+		where := at
+		if step := (*filter.StepError)(nil); errors.As(err, &step) {
+			where, err = join(at, fmt.Sprintf("steps[%d]", step.Step)), step.Err
+		}
+		report(where, err.Error(), "the keys of a filter are in docs/CONFIG.md under filters[].steps[]")
+	}
+	if len(f.Steps) == 0 {
+		report(join(at, "steps"), "the list has no filters", "add one, as in steps: [{security: {preset: usual}}]")
+	}
+}
+
+func join(at, key string) string {
+	if at == "" {
+		return key
+	}
+	return at + "." + key
+}
+
+// checkApplied reports what only the configuration file may say.
+func (f *FilterSet) checkApplied(string, Report) {}
+
+func (r *Resources) checkFilters(report Report) {
+	named := map[string]int{}
+	for i := range r.Filters {
+		f, at := &r.Filters[i], fmt.Sprintf("filters[%d]", i)
+		if j, twice := named[f.Name]; twice && f.Name != "" {
+			report(at+".name", fmt.Sprintf("filters %q are already filters[%d]", f.Name, j), "give each list its own name")
+		}
+		named[f.Name] = i
+		f.check(at, report)
+	}
+}
+
+// checkFiltersOf checks that a route has the filters that it names, and their variables.
+func (r *Resources) checkFiltersOf(t *Route, at string, report Report) {
+	for i, name := range t.Filters {
+		if filterNamed(r.Filters, name) != nil {
+			continue
+		}
+		var names []string
+		for j := range r.Filters {
+			names = append(names, r.Filters[j].Name)
+		}
+		remedy := "add the list under filters"
+		if near := document.Nearest(name, names); near != "" {
+			remedy = fmt.Sprintf("did you mean %q?", near)
+		}
+		report(fmt.Sprintf("%sfilters[%d]", at, i), fmt.Sprintf("unknown filters %q", name), remedy)
+		return
+	}
+	if text := t.lacks(r.Filters); text != "" {
+		report(at+"filters", text, "give the variable to the path, or take it out of the filters")
+	}
+}
+
+func filterNamed(sets []FilterSet, name string) *FilterSet {
+	if i := slices.IndexFunc(sets, func(f FilterSet) bool { return f.Name == name }); i >= 0 {
+		return &sets[i]
+	}
+	return nil
+}
+
+// lacks says which variable of its filters a route does not have; "" if it has all. What is
+// wrong by itself has been reported.
+func (r *Route) lacks(sets []FilterSet) string {
+	var names []string
+	for i := range sets {
+		if sets[i].EveryRoute && !r.OwnFilters {
+			names = append(names, sets[i].Name)
+		}
+	}
+	names = append(names, r.Filters...)
+	if len(names) == 0 {
+		return ""
+	}
+	made, err := route.Lone(r.Rule())
+	if err != nil {
+		return ""
+	}
+	for _, name := range names {
+		f := filterNamed(sets, name)
+		if f == nil {
+			return ""
+		}
+		for i := range f.Steps {
+			for _, fields := range []FilterFields{f.Steps[i].RequestFields, f.Steps[i].ResponseFields} {
+				for _, field := range slices.Concat(fields.Set, fields.Add, fields.Default) {
+					if !strings.Contains(field.Value, "{") {
+						continue
+					}
+					if text, err := route.CompileText(field.Value); err == nil && made.Lacks(text) != "" {
+						return fmt.Sprintf("filters %q write {%s}, which is no variable of the path %s", name, made.Lacks(text), r.Path)
+					}
+				}
+			}
+		}
+	}
+	return ""
+}

@@ -1,0 +1,343 @@
+// Package filter decides what becomes of a request on its way from a route to a pool, and
+// which fields its response has: who may ask, how much, how often and as whom.
+//
+// It owns sets of filters as operators write them, the chains that routes have of them, what
+// each filter decides, and its accounts (rate limits, requests under way). It does not own
+// what a request is (Request), files, other servers and certificates of keys (Means: their
+// drivers stand beside it, package vouch), nor connections, which package httpproxy has.
+//
+//	sets -> Compile -> Book -> Book.Chain (one for all routes with the same sets)
+//	request:  Chain.Decide: each filter in its order lets the request pass, or answers it
+//	          Chain.DropsRequest, Chain.AppendRequest: the fields that go to the origin server
+//	response: Chain.DropsResponse, Chain.AppendResponse: the fields that go to the client
+//
+// A filter that refuses ends the chain. What filters say of response fields holds for every
+// response of the route, also for refusals: a browser reads the reason of a refusal only with
+// the fields of CORS, and a page of errors needs the security fields as any other.
+//
+// Entry points: Compile, Book.Chain, Chain.Decide, Chain.Explain.
+//
+// Concurrency: a Book and its chains are immutable but for the accounts and counters in them,
+// which any number of goroutines may use. A Pass belongs to one request.
+//
+// Sources: RFC 9110 (fields, status codes), RFC 6585 §4 (429), the WHATWG Fetch standard §3.2
+// (CORS), RFC 6797 (HSTS), draft-ietf-httpapi-ratelimit-headers.
+package filter
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"pharos/internal/proxy/route"
+)
+
+// Set is a list of filters as the operator writes it.
+type Set struct {
+	Name       string
+	EveryRoute bool // all routes have it before their own, but for those that want none
+	Steps      []Step
+}
+
+// Step is one filter: exactly one of its parts is given.
+type Step struct {
+	Clients  *Clients
+	Limits   *Limits
+	Request  *Changes
+	Response *Changes
+	Security *Security
+	CORS     *CORS
+}
+
+// Request is what filters look at. Values that are not there are nil.
+type Request interface {
+	route.Request
+	Host() []byte // as in the field Host
+	Path() []byte // normalised
+	ID() []byte
+	IsSecure() bool // it came over TLS
+	HeadOctets() int
+	ContentLength() int64 // as it was declared; -1: it was not
+}
+
+// Verdict is what becomes of a request. The zero Verdict lets it pass.
+type Verdict struct {
+	Status  int    // of the answer that is given in place of the origin server's; 0: pass
+	Kind    string // error type of RFC 9209 §2.3; empty: the answer is none of an error
+	Text    string
+	After   int    // seconds after which the client may try again; 0: nothing is said
+	Lines   []byte // whole field lines
+	Content string // of an answer that is none of an error
+	Close   bool   // the rest of the request is not worth reading
+}
+
+// Passes reports whether the request goes on.
+func (v *Verdict) Passes() bool { return v.Status == 0 }
+
+// Pass is one request on its way through a chain, and what it has gathered. It is used again
+// for other requests.
+type Pass struct {
+	Request Request
+	Route   *route.Route
+	Now     time.Time
+	// MaxContent is the largest content in octets that the request may have; 0: no limit.
+	MaxContent int64
+
+	explains bool     // nothing is counted, taken or asked
+	notes    []string // of the step at hand, while it explains
+	lines    []byte   // whole field lines for the origin server
+}
+
+// Reset makes p ready for a request.
+func (p *Pass) Reset(q Request, r *route.Route, now time.Time) {
+	*p = Pass{Request: q, Route: r, Now: now, lines: p.lines[:0]}
+}
+
+// step is a compiled filter that looks at requests.
+type step interface {
+	decide(p *Pass) Verdict
+}
+
+// Means are what filters need from outside. All may be nil, as for a configuration that is
+// only looked at.
+type Means struct{}
+
+// Book is compiled sets. The nil Book has none.
+type Book struct {
+	sets   []*compiled // in their order
+	byName map[string]*compiled
+	chains map[string]*Chain
+}
+
+// compiled is one set.
+type compiled struct {
+	spec  Set
+	steps []compiledStep
+}
+
+// compiledStep is one step of a set: a part that looks at requests, one that has to do with
+// fields, or both.
+type compiledStep struct {
+	name   string // for logs and metrics, as in "api/2 cors"
+	step   step   // nil: it looks at no request
+	fields fielder
+}
+
+// Limits of sets; arbitrary, far above use.
+const (
+	// MaxSteps is the longest set.
+	MaxSteps = 32
+	// maxChain is how many steps a request goes through at most.
+	maxChain = 64
+)
+
+// Compile makes a Book of sets. It reports every bad step. prev, if not nil, is the Book that
+// it follows: sets that have not changed keep their accounts.
+func Compile(sets []Set, means Means, prev *Book) (*Book, []error) {
+	b := &Book{byName: map[string]*compiled{}, chains: map[string]*Chain{}}
+	var errs []error
+	for i := range sets {
+		s := &sets[i]
+		if old := prev.set(s.Name); old != nil && reflect.DeepEqual(old.spec, *s) {
+			b.add(old)
+			continue
+		}
+		made, err := compile(s, means, prev.set(s.Name))
+		errs = append(errs, err...)
+		b.add(made)
+	}
+	for key, chain := range prev.kept() {
+		if !slices.ContainsFunc(chain.sets, func(s *compiled) bool { return b.byName[s.spec.Name] != s }) {
+			b.chains[key] = chain
+		}
+	}
+	return b, errs
+}
+
+// Check returns what is wrong with a set, by the steps.
+func Check(s *Set) []error {
+	_, errs := compile(s, Means{}, nil)
+	return errs
+}
+
+func (b *Book) set(name string) *compiled {
+	if b == nil {
+		return nil
+	}
+	return b.byName[name]
+}
+
+func (b *Book) kept() map[string]*Chain {
+	if b == nil {
+		return nil
+	}
+	return b.chains
+}
+
+func (b *Book) add(s *compiled) {
+	b.sets = append(b.sets, s)
+	b.byName[s.spec.Name] = s
+}
+
+// StepError is what is wrong with one step of a set.
+type StepError struct {
+	Step int
+	Err  error
+}
+
+func (e *StepError) Error() string { return fmt.Sprintf("steps[%d]: %v", e.Step, e.Err) }
+
+// Unwrap returns what is wrong.
+func (e *StepError) Unwrap() error { return e.Err }
+
+func compile(s *Set, means Means, prev *compiled) (*compiled, []error) {
+	out := &compiled{spec: *s}
+	var errs []error
+	for i := range s.Steps {
+		made, err := compileStep(&s.Steps[i], means, prev)
+		if err != nil {
+			errs = append(errs, &StepError{i, err})
+			continue
+		}
+		made.name = fmt.Sprintf("%s/%d %s", s.Name, i+1, made.name)
+		out.steps = append(out.steps, made)
+	}
+	return out, errs
+}
+
+// compileStep makes the step that is given.
+func compileStep(s *Step, means Means, prev *compiled) (out compiledStep, err error) {
+	var given []string
+	try := func(name string, has bool, make func() error) {
+		if !has {
+			return
+		}
+		if given = append(given, name); len(given) == 1 {
+			out.name = name
+			err = make()
+		}
+	}
+	try("clients", s.Clients != nil, func() (err error) { out.step, err = s.Clients.compile(); return err })
+	try("limits", s.Limits != nil, func() error { out.step = s.Limits; return s.Limits.check() })
+	try("requestFields", s.Request != nil, func() (err error) { out.fields.request, err = s.Request.compile(true); return err })
+	try("responseFields", s.Response != nil, func() (err error) { out.fields.response, err = s.Response.compile(false); return err })
+	try("security", s.Security != nil, func() (err error) { out.fields.response, err = s.Security.compile(); return err })
+	try("cors", s.CORS != nil, func() error { return s.CORS.compile(&out) })
+	switch {
+	case len(given) == 0:
+		return out, fmt.Errorf("the step does nothing")
+	case len(given) > 1:
+		return out, fmt.Errorf("%s: a step does one thing; make steps of their own of the others", strings.Join(given, ", "))
+	}
+	return out, err
+}
+
+// Chain is the steps that requests of a route go through. The nil Chain has none.
+type Chain struct {
+	sets     []*compiled
+	names    []string // of steps
+	steps    []step   // nil where one looks at no request
+	request  []change
+	response []change
+	drops    [2][]string // names of fields that do not pass: of requests, of responses
+	host     route.Text  // what the origin server is told as Host; nil: as it was
+}
+
+// Tally is how often the steps of a chain have acted on the requests of one route.
+type Tally struct {
+	Refused []atomic.Uint64 // by step
+	Spared  []atomic.Uint64 // would have been refused but for a dry run, by step
+}
+
+// NewTally returns one for c.
+func (c *Chain) NewTally() *Tally {
+	return &Tally{make([]atomic.Uint64, len(c.steps)), make([]atomic.Uint64, len(c.steps))}
+}
+
+// Steps returns the names of the steps of c, in their order.
+func (c *Chain) Steps() []string { return c.names }
+
+// Chain returns the chain of a route with these sets, which has those for every route before
+// them, unless own; nil if it has no step at all. Routes with the same sets share one.
+func (b *Book) Chain(names []string, own bool) (*Chain, error) {
+	if b == nil {
+		if len(names) > 0 {
+			return nil, fmt.Errorf("there is no set of filters %q", names[0])
+		}
+		return nil, nil
+	}
+	var sets []*compiled
+	for _, s := range b.sets {
+		if s.spec.EveryRoute && !own && !slices.Contains(names, s.spec.Name) {
+			sets = append(sets, s)
+		}
+	}
+	for _, name := range names {
+		s := b.byName[name]
+		if s == nil {
+			return nil, fmt.Errorf("there is no set of filters %q", name)
+		}
+		sets = append(sets, s)
+	}
+	if len(sets) == 0 {
+		return nil, nil
+	}
+	var key strings.Builder
+	for _, s := range sets {
+		key.WriteString(s.spec.Name + "\n")
+	}
+	if c, made := b.chains[key.String()]; made {
+		return c, nil
+	}
+	c, err := join(sets)
+	if err == nil {
+		b.chains[key.String()] = c
+	}
+	return c, err
+}
+
+func join(sets []*compiled) (*Chain, error) {
+	c := &Chain{sets: sets}
+	for _, s := range sets {
+		for _, made := range s.steps {
+			c.names, c.steps = append(c.names, made.name), append(c.steps, made.step)
+			c.addFields(&made.fields)
+		}
+	}
+	if len(c.steps) > maxChain {
+		return nil, fmt.Errorf("the sets have %d steps together, more than %d", len(c.steps), maxChain)
+	}
+	return c, nil
+}
+
+// Lacks returns a variable in the texts of c that a route does not have; "" if it has all.
+func (c *Chain) Lacks(r *route.Route) string {
+	for _, list := range [][]change{c.request, c.response} {
+		for i := range list {
+			if name := r.Lacks(list[i].text); name != "" {
+				return name
+			}
+		}
+	}
+	return r.Lacks(c.host)
+}
+
+// Decide has p go through c, and returns the verdict of the first step that does not let it
+// pass. tally may be nil.
+func (c *Chain) Decide(p *Pass, tally *Tally) Verdict {
+	for i, s := range c.steps {
+		if s == nil {
+			continue
+		}
+		if v := s.decide(p); v.Status != 0 {
+			if tally != nil && v.Kind != "" {
+				tally.Refused[i].Add(1)
+			}
+			return v
+		}
+	}
+	return Verdict{}
+}

@@ -1,0 +1,222 @@
+package httpproxy
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+
+	"pharos/internal/proxy/filter"
+	"pharos/internal/proxy/http1"
+)
+
+// This file joins routes with their filters (package filter). They look at a request when its
+// route is known and before its content is read, and write into the head that goes to the
+// origin server, and into every response. A route without filters pays one nil check at each
+// of these places.
+
+// filters are what the routes of a table have of them.
+type filters struct {
+	book    *filter.Book
+	chains  []*filter.Chain // by route.Route.Number; nil: it has none
+	tallies []*filter.Tally
+}
+
+// NeedsFilters says which sets of filters a route has.
+type NeedsFilters struct {
+	Sets []string
+	Own  bool // without those for every route
+}
+
+// Filter has the routes of t go through filters. It is to be called before t is used; needs
+// has one for each rule that t was compiled of. prev, if not nil, is the table that t follows:
+// what has not changed keeps its accounts and counters. All errors are returned.
+func (t *Table) Filter(sets []filter.Set, needs []NeedsFilters, means filter.Means, prev *Table) []error {
+	var before *filters
+	if prev != nil {
+		before = prev.filters
+	}
+	if len(sets) == 0 && !slices.ContainsFunc(needs, func(n NeedsFilters) bool { return len(n.Sets) > 0 }) {
+		return nil
+	}
+	f := &filters{chains: make([]*filter.Chain, len(needs)), tallies: make([]*filter.Tally, len(needs))}
+	var errs []error
+	f.book, errs = filter.Compile(sets, means, before.compiled())
+	kept := before.byRoute(prev)
+	for r := range t.routes.All() {
+		chain, err := f.book.Chain(needs[r.Number].Sets, needs[r.Number].Own)
+		if err == nil && chain != nil {
+			if name := chain.Lacks(r); name != "" {
+				err = fmt.Errorf("its filters write {%s}, which is no variable of its path", name)
+			}
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("route %s: %w", r, err))
+			continue
+		}
+		if chain == nil {
+			continue
+		}
+		f.chains[r.Number] = chain
+		if old, has := kept[r.Title()]; has && old.chain == chain {
+			f.tallies[r.Number] = old.tally
+		} else {
+			f.tallies[r.Number] = chain.NewTally()
+		}
+	}
+	t.filters = f
+	return errs
+}
+
+func (f *filters) compiled() *filter.Book {
+	if f == nil {
+		return nil
+	}
+	return f.book
+}
+
+// counted is a chain of a route and what it has done.
+type counted struct {
+	chain *filter.Chain
+	tally *filter.Tally
+}
+
+func (f *filters) byRoute(t *Table) map[string]counted {
+	if f == nil {
+		return nil
+	}
+	out := map[string]counted{}
+	for r := range t.routes.All() {
+		if chain := f.chains[r.Number]; chain != nil {
+			out[r.Title()] = counted{chain, f.tallies[r.Number]}
+		}
+	}
+	return out
+}
+
+// FilterCounters is a reading of what a step of a route's filters has done.
+type FilterCounters struct {
+	Route, Step     string
+	Refused, Spared uint64
+}
+
+// Filters returns the counters of all steps that have acted, but not of more than most.
+func (t *Table) Filters(most int) (all []FilterCounters) {
+	if t == nil || t.filters == nil {
+		return nil
+	}
+	for r := range t.routes.All() {
+		chain, tally := t.filters.chains[r.Number], t.filters.tallies[r.Number]
+		if chain == nil {
+			continue
+		}
+		for i, step := range chain.Steps() {
+			c := FilterCounters{r.Title(), step, tally.Refused[i].Load(), tally.Spared[i].Load()}
+			if c.Refused+c.Spared > 0 && len(all) < most {
+				all = append(all, c)
+			}
+		}
+	}
+	return all
+}
+
+// findFilters sets the chain of the route that was found.
+func (x *exchange) findFilters() {
+	x.chain, x.tally = nil, nil
+	if f := x.table.filters; f != nil {
+		x.chain, x.tally = f.chains[x.route.Number], f.tallies[x.route.Number]
+	}
+}
+
+// filter has the request go through the filters of its route. done: they have answered it, or
+// it is refused.
+func (c *client) filter(x *exchange) (done, keep bool, r refusal) {
+	c.identify(x)
+	x.pass.Reset((*filtered)(c), x.route, x.began)
+	x.pass.MaxContent = c.server.limits.MaxContent
+	v := x.chain.Decide(&x.pass, x.tally)
+	switch {
+	case v.Passes():
+		return false, false, refusal{}
+	case v.Kind != "":
+		return true, false, refusal{status: v.Status, kind: v.Kind, text: v.Text, after: v.After, close: v.Close, lines: v.Lines}
+	}
+	keep, r = c.answerFor(x, &v)
+	return true, keep, r
+}
+
+// answerFor sends the answer that a filter gives in place of the origin server.
+func (c *client) answerFor(x *exchange, v *filter.Verdict) (keep bool, r refusal) {
+	keep = x.req.Done() && x.req.KeepAlive() && !c.server.draining.Load()
+	x.status, x.reason, x.started = v.Status, v.Text, true
+	b := http1.AppendStatusLine(x.out[:0], v.Status, []byte(http.StatusText(v.Status)))
+	b = x.stamp.appendDate(b, x.began)
+	b = append(b, v.Lines...)
+	b = x.chain.AppendResponse(b, &x.pass, nil)
+	if v.Status != 204 && v.Status != 304 { // RFC 9110 §8.6
+		b = http1.AppendContentLength(b, int64(len(v.Content)))
+	}
+	b = c.wire.endHead(b, x, http1.Length, keep)
+	if x.req.MethodID() != http1.MethodHead {
+		b, x.sent = append(b, v.Content...), int64(len(v.Content))
+	}
+	x.out = b
+	if c.sendWhole(x, keep) != nil {
+		return false, gone("the connection to the client broke")
+	}
+	return keep, refusal{}
+}
+
+// filtered is the request at hand as filters look at it.
+type filtered client
+
+func (q *filtered) Method() []byte            { return q.x.req.Method() }
+func (q *filtered) Query() []byte             { return q.x.req.Query() }
+func (q *filtered) Field(name string) []byte  { return fieldOf(&q.x.req, name) }
+func (q *filtered) Cookie(name string) []byte { return cookieOf(q.x, name) }
+func (q *filtered) Client() netip.Addr        { return (*client)(q).believedPeer(q.x) }
+func (q *filtered) Host() []byte              { return q.x.req.Host() }
+func (q *filtered) Path() []byte              { return q.x.matched }
+func (q *filtered) ID() []byte                { return q.x.id }
+func (q *filtered) HeadOctets() int           { return len(q.x.req.Head()) }
+func (q *filtered) ContentLength() int64      { return q.x.req.ContentLength() }
+func (q *filtered) IsSecure() bool            { return (*client)(q).isSecure(q.x) }
+
+// Has reports whether a field of the client's goes on to the origin server.
+func (q *filtered) Has(name string) bool {
+	c := (*client)(q)
+	req := &c.x.req
+	for _, f := range req.Fields() {
+		if equalFold(req.Name(f), name) && req.Forwardable(f) && !c.isOurs(f.ID) && !c.x.chain.DropsRequest(req.Name(f)) {
+			return true
+		}
+	}
+	return false
+}
+
+// relayed is the response at hand as filters look at it.
+type relayed client
+
+// Has reports whether a field of the origin server's goes on to the client.
+func (q *relayed) Has(name string) bool {
+	x := q.x
+	for _, f := range x.resp.Fields() {
+		if equalFold(x.resp.Name(f), name) && x.resp.Forwardable(f) && !x.chain.DropsResponse(x.resp.Name(f)) {
+			return true
+		}
+	}
+	return false
+}
+
+// isSecure reports whether the client has sent the request over TLS: to us, or to a proxy
+// that is believed.
+func (c *client) isSecure(x *exchange) bool {
+	if _, is := c.conn.(interface{ ConnectionState() tls.ConnectionState }); is {
+		return true
+	}
+	if said, ok := x.req.Get(http1.FieldXForwardedProto); ok && c.peerAs.trusted {
+		return string(said) == "https"
+	}
+	return false
+}

@@ -130,6 +130,7 @@ func pickBatches(p *pool.Pool, lane uint32) float64 {
 		began := time.Now()
 		for range batchPicks {
 			ask.Key = consistent.Mix(ask.Key + 1)
+			ask.Lane = lane + 2*uint32(ask.Key%(pool.Lanes/2)) // requests of many connections
 			balance.Pick(v, l, ask)
 		}
 		times[i] = time.Since(began)

@@ -60,12 +60,15 @@ func Pick(v *pool.View, l *Load, a Ask) int {
 	if len(v.Levels) == 0 {
 		return -1
 	}
-	within, turn := &v.Levels[0], uint64(0)
-	if takesTurns(v.Policy, within) {
-		turn = l.Turn(a.Lane)
-	}
+	within := &v.Levels[0]
 	if within.Bounded {
-		return pickBounded(v, l, a, turn, false)
+		return pickBounded(v, l, a, l.Turn(a.Lane), false)
+	}
+	var turn uint64
+	if takesTurns(v.Policy) {
+		turn = l.Turn(a.Lane)
+	} else {
+		turn = l.Begun(a.Lane)
 	}
 	if b := within.Board; b != nil && !b.IsFresh(a.Now) {
 		within.Freshen(a.Now)
@@ -79,17 +82,22 @@ func Peek(v *pool.View, l *Load, a Ask) int {
 	if len(v.Levels) == 0 {
 		return -1
 	}
-	within, turn := &v.Levels[0], l.PeekTurn(a.Lane)
+	within := &v.Levels[0]
 	if within.Bounded {
-		return pickBounded(v, l, a, turn, true)
+		return pickBounded(v, l, a, l.PeekTurn(a.Lane), true)
+	}
+	turn := l.Begun(a.Lane)
+	if takesTurns(v.Policy) {
+		turn = l.PeekTurn(a.Lane)
 	}
 	return choose(v, l, within, &a, turn)
 }
 
-// takesTurns reports whether a pick in a level moves a turn on: to count is what costs most
-// of a pick, and a policy that goes by a key has no use for it.
-func takesTurns(p pool.Policy, l *pool.Level) bool {
-	return l.Bounded || p != pool.Hash && p != pool.First
+// takesTurns reports whether a pick moves a turn on: to count is what costs most of a pick. Policies that go
+// by loads turn among equals, for which the requests that Begin has counted do: who was picked is heavier
+// then. Those that go by a key do not turn.
+func takesTurns(p pool.Policy) bool {
+	return p == pool.RoundRobin || p == pool.WeightedRoundRobin || p == pool.Random
 }
 
 // pickBounded is Pick where members have capacities.
@@ -192,7 +200,7 @@ func choose(v *pool.View, load *Load, l *pool.Level, a *Ask, turn uint64) int {
 	}
 	switch v.Policy {
 	case pool.LeastConnections, pool.LeastResponseTime, pool.LeastBandwidth:
-		return int(l.Members[least(l.Board, l.StartAt(turn))])
+		return int(l.Members[least(l, turn)])
 	case pool.Hash:
 		if l.Maglev != nil && l.Fair == nil {
 			return l.Maglev.Find(a.Key)

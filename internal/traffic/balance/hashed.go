@@ -46,13 +46,21 @@ func inTable(l *pool.Level, key uint64) int {
 	if l.Maglev != nil {
 		return l.Maglev.Find(key)
 	}
-	return int(l.Members[l.Rendezvous.Find(key)])
+	return l.Rendezvous.Find(key)
 }
 
 // onRing goes from the point of the key to the first one whose member is up, has not
 // been tried and is within its bound.
 func onRing(l *pool.Level, key uint64, fair float32, tried []int) int {
 	point := l.Ring.Find(key)
+	if member, rank := l.Ring.Owner(point); len(tried) == 0 && rank < int(l.Limits[member]) && (l.Fair == nil || isWithin(&l.Fair[member], fair)) {
+		return member
+	}
+	return onwards(l, point, key, fair, tried)
+}
+
+// onwards goes on from a point.
+func onwards(l *pool.Level, point int, key uint64, fair float32, tried []int) int {
 	best, least := -1, float32(math.Inf(1))
 	for range min(maxHops, l.Ring.Len()) {
 		member, rank := l.Ring.Owner(point)
@@ -78,17 +86,18 @@ func onRing(l *pool.Level, key uint64, fair float32, tried []int) int {
 	return best
 }
 
+// isWithin reports whether a member that has f may have one more of all requests, with that one. The bound is
+// rounded up, so that there is always room for one more somewhere: n+1 is at most x rounded up exactly when n
+// is below x.
+func isWithin(f *pool.Fair, all float32) bool {
+	return float32(f.Load.Active.Load()) < all*f.Part
+}
+
 // overload returns how many requests member m would be over its bound with this one; at most
-// 0 is within. The bound is rounded up, so that there is always room for one more
-// somewhere: n+1 is at most x rounded up exactly when n is below x.
+// 0 is within.
 func overload(l *pool.Level, m int, all float32) float32 {
-	if l.Fair == nil {
+	if l.Fair == nil || isWithin(&l.Fair[m], all) {
 		return 0
 	}
-	at := l.Position(int32(m))
-	bound, active := all*l.Fair[at], float32(l.Loads[at].Active.Load())
-	if active < bound {
-		return 0
-	}
-	return active + 1 - bound
+	return float32(l.Fair[m].Load.Active.Load()) + 1 - all*l.Fair[m].Part
 }

@@ -7,118 +7,71 @@ import (
 	"pharos/internal/traffic/pool"
 )
 
-// maxLooks bounds how often a pick goes on to another block because a bound was too
-// low. What is left over is looked at by the picks that follow.
-const maxLooks = 4
+// maxLooks bounds how often a pick looks again because a bound was too low. What is left
+// over is looked at by the picks that follow.
+const maxLooks = 16
 
 // least returns the position of the member with the lowest score. Among equals it is the
-// next one in the weighted cycle: members that have nothing to do take turns by their weights.
-func least(b *pool.Board, start int) int {
-	if len(b.Scores) <= pool.BlockSize {
-		at, _ := lowest(b.Scores, start)
+// one in the weighted cycle at a turn, if that is one of them: members that have nothing to do take turns by
+// their weights. Else the turn is their chance.
+func least(l *pool.Level, turn uint64) int {
+	b, start, chance := l.Board, l.StartAt(turn), uint32(turn*manyBits>>32)
+	if len(b.Scores) > pool.BlockSize {
+		return leastByBounds(b, start, chance)
+	}
+	score, at := lowest(b.Scores, 0, chance)
+	if b.Scores[start].Load()&^pool.PlaceMask == score {
+		at = start
+	}
+	return at
+}
+
+// manyBits spreads numbers that follow each other.
+const manyBits = 0x9E3779B97F4A7C15
+
+// leastByBounds goes to the block with the lowest bound. When that was too low it says so, and looks again.
+func leastByBounds(b *pool.Board, start int, chance uint32) int {
+	const size = pool.BlockSize
+	for look := 1; ; look++ {
+		above, top := lowest(b.Top, 0, chance>>8)
+		if look == 1 && b.Scores[start].Load()&^pool.PlaceMask <= above {
+			return start // nobody is lighter than bounds say
+		}
+		bound, block := lowest(b.Blocks, top, chance>>4)
+		if bound > above && look < maxLooks {
+			pool.Raise(&b.Top[top], above, bound)
+			continue
+		}
+		score, at := lowest(b.Scores, block, chance)
+		if score > bound && look < maxLooks {
+			pool.Raise(&b.Blocks[block], bound, score)
+			continue
+		}
 		return at
 	}
-	return leastByBounds(b, start)
 }
 
-// leastByBounds goes to the block with the lowest bound, and on while that was wrong.
-func leastByBounds(b *pool.Board, start int) int {
-	block := start / pool.BlockSize
-	top, leastTop, otherTop := lowestTwo(b.Top, block/pool.BlockSize)
-	if b.Scores[start].Load() <= leastTop {
-		return start // nobody is lighter than bounds say
+// lowest returns the lowest word of a block without its place, and where it is. Of equal ones it is by
+// chance, of which four bits count: places are ordered by how they differ from it.
+func lowest(all []atomic.Uint32, block int, chance uint32) (word uint32, at int) {
+	from := block * pool.BlockSize
+	w, n := (*pool.Block)(all[from:from+pool.BlockSize]), len(all)-from
+	chance &= pool.PlaceMask
+	// Two by two, as a processor can: a loop, or one after the other, takes twice the time.
+	a, b := w[0].Load()^chance, w[1].Load()^chance
+	a, b = min(a, w[2].Load()^chance), min(b, w[3].Load()^chance)
+	if n > 4 {
+		a, b = min(a, w[4].Load()^chance), min(b, w[5].Load()^chance)
+		a, b = min(a, w[6].Load()^chance), min(b, w[7].Load()^chance)
+		a, b = min(a, w[8].Load()^chance), min(b, w[9].Load()^chance)
+		a, b = min(a, w[10].Load()^chance), min(b, w[11].Load()^chance)
 	}
-	for look := 1; ; look++ {
-		blocks, from := part(b.Blocks, top)
-		at, bound, otherBlock := lowestTwo(blocks, block-from)
-		block = from + at
-		scores, low := part(b.Scores, block)
-		at, score := lowest(scores, start-low)
-		if score <= min(otherTop, otherBlock) || look == maxLooks {
-			// Who is picked is about to be heavier, and says so only to its score.
-			if score != bound {
-				b.Blocks[block].Store(score)
-			}
-			return low + at
-		}
-		b.Blocks[block].Store(score)
-		b.Top[top].Store(min(score, otherBlock))
-		top, _, otherTop = lowestTwo(b.Top, block/pool.BlockSize)
+	if n > 12 {
+		a, b = min(a, w[12].Load()^chance), min(b, w[13].Load()^chance)
+		a, b = min(a, w[14].Load()^chance), min(b, w[15].Load()^chance)
 	}
-}
-
-// part returns the bounds or scores below one bound, and where they begin.
-func part(all []atomic.Uint32, above int) ([]atomic.Uint32, int) {
-	from := above * pool.BlockSize
-	return all[from:min(from+pool.BlockSize, len(all))], from
-}
-
-// ranked returns a score with its place behind it, as a number above 0: of two that are
-// equal the lower one is that which comes first from start on and around.
-func ranked(score uint32, i, start int) int64 {
-	return int64(score)<<rankBits | int64(uint32(i-start)&(1<<rankBits-1))
-}
-
-const rankBits = 31
-
-func scoreIn(ranked int64) uint32 { return uint32(ranked >> rankBits) }
-
-// placeIn returns where the one with this rank stands.
-func placeIn(ranked int64, start int) int {
-	return start + int(int32(uint32(ranked)<<1)>>1) // of 31 bits, with their sign
-}
-
-// lesser returns the lesser of two numbers above 0, without a branch, of which nobody could
-// foresee where it goes.
-func lesser(a, b int64) int64 {
-	d := b - a
-	return a + d&(d>>63)
-}
-
-// lowest returns the lowest of bounds and where it is: the first one from start on and
-// around. A start outside of them is as good as 0. Two are looked at beside each other, as a
-// processor can.
-func lowest(bounds []atomic.Uint32, start int) (at int, least uint32) {
-	if uint(start) >= uint(len(bounds)) {
-		start = 0
-	}
-	a, b := int64(math.MaxInt64), int64(math.MaxInt64)
-	i := 0
-	for ; i+1 < len(bounds); i += 2 {
-		a = lesser(a, ranked(bounds[i].Load(), i, start))
-		b = lesser(b, ranked(bounds[i+1].Load(), i+1, start))
-	}
-	if i < len(bounds) {
-		a = lesser(a, ranked(bounds[i].Load(), i, start))
-	}
-	a = lesser(a, b)
-	return placeIn(a, start), scoreIn(a)
-}
-
-// lowestTwo is lowest with the lowest of the others; the highest there is if there are none.
-func lowestTwo(bounds []atomic.Uint32, start int) (at int, least, second uint32) {
-	if uint(start) >= uint(len(bounds)) {
-		start = 0
-	}
-	a, b := int64(math.MaxInt64), int64(math.MaxInt64)
-	nextA, nextB := a, b
-	i := 0
-	for ; i+1 < len(bounds); i += 2 {
-		a, nextA = with(a, nextA, ranked(bounds[i].Load(), i, start))
-		b, nextB = with(b, nextB, ranked(bounds[i+1].Load(), i+1, start))
-	}
-	if i < len(bounds) {
-		a, nextA = with(a, nextA, ranked(bounds[i].Load(), i, start))
-	}
-	a, nextA = with(a, nextA, b)
-	return placeIn(a, start), scoreIn(a), scoreIn(lesser(nextA, nextB))
-}
-
-// with returns the least and the next one of what they were and one more.
-func with(least, next, more int64) (int64, int64) {
-	d := more - least
-	d &= d >> 63
-	return least + d, lesser(next, more-d)
+	a = min(a, b)
+	return a &^ pool.PlaceMask, from + int((a^chance)&pool.PlaceMask)
 }
 
 // leastUntried returns the member with the lowest score of those that were not tried, without
@@ -127,7 +80,7 @@ func leastUntried(l *pool.Level, start int, tried []int) int {
 	at, least := start, uint32(math.MaxUint32)
 	for i := range l.Members {
 		i = (start + i) % len(l.Members)
-		if score := l.Board.Scores[i].Load(); score < least && !contains(tried, int(l.Members[i])) {
+		if score := l.Board.Scores[i].Load() &^ pool.PlaceMask; score < least && !contains(tried, int(l.Members[i])) {
 			at, least = i, score
 		}
 	}

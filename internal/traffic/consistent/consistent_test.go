@@ -115,7 +115,7 @@ func TestOrderOfMembersDoesNotMatter(t *testing.T) {
 		ra, rb := NewRing(a), NewRing(b)
 		finders := map[string][2]func(uint64) int{
 			"maglev":     {NewMaglev(a, n).Find, NewMaglev(b, n).Find},
-			"rendezvous": {NewRendezvous(a, n).Find, NewRendezvous(b, n).Find},
+			"rendezvous": {NewRendezvous(a, nil).Find, NewRendezvous(b, nil).Find},
 			"ring": {
 				func(k uint64) int { m, _ := ra.Owner(ra.Find(k)); return m },
 				func(k uint64) int { m, _ := rb.Owner(rb.Find(k)); return m },
@@ -173,7 +173,7 @@ func TestRingRanks(t *testing.T) {
 // Draws by weight, against exact exponential ones.
 func TestRendezvousWeights(t *testing.T) {
 	all := members(8, func(i int) int { return 1 + 3*i })
-	r := NewRendezvous(all, len(all))
+	r := NewRendezvous(all, nil)
 	const keys = 200_000
 	count, differ, sum := make([]int, len(all)), 0, 0
 	for key := range uint64(keys) {
@@ -181,7 +181,7 @@ func TestRendezvousWeights(t *testing.T) {
 		count[m]++
 		best, least := -1, math.Inf(1)
 		for i, a := range all {
-			u := (float64(draw(fold(Mix(key)^k0, k2), a.ID)) + 0.5) / (1 << 64)
+			u := (float64(fold(Mix(key)^k0, k2)*(a.ID|1)) + 0.5) / (1 << 64)
 			if d := -math.Log1p(-u) / float64(a.Weight); d < least {
 				best, least = i, d
 			}
@@ -204,19 +204,80 @@ func TestRendezvousWeights(t *testing.T) {
 	}
 }
 
+// Of many members, who have seats, shares are by weight, also when nearly all of them are gone; nobody who is
+// gone has a key, and no key of who is left moves.
+func TestSeats(t *testing.T) {
+	for _, kinds := range []int{1, 3, 40} {
+		all := members(400, func(i int) int { return 1 + i%kinds })
+		full := NewRendezvous(all, nil)
+		for _, left := range []int{400, 399, 200, 6, 1, 0} {
+			weights, sum := make([]int, len(all)), 0
+			for i := range left {
+				weights[i] = all[i].Weight
+				sum += all[i].Weight
+			}
+			kept := full.Keep(weights)
+			const keys = 200_000
+			count := make([]int, len(all))
+			for key := range uint64(keys) {
+				m, before := kept.Find(Mix(key)), full.Find(Mix(key))
+				if left == 0 {
+					if m != -1 {
+						t.Fatalf("member %d has a key, and nobody is there", m)
+					}
+					continue
+				}
+				if m < 0 || m >= left {
+					t.Fatalf("%d kinds, %d left: a key is with %d", kinds, left, m)
+				}
+				if before < left && m != before {
+					t.Fatalf("%d kinds, %d left: a key went from %d, who is there, to %d", kinds, left, before, m)
+				}
+				count[m]++
+			}
+			for i := range left {
+				want := keys * float64(weights[i]) / float64(sum)
+				if math.Abs(float64(count[i])-want) > 5*math.Sqrt(want)+0.01*want {
+					t.Errorf("%d kinds, %d left: member %d of weight %d has %d keys, want %.0f", kinds, left, i, weights[i], count[i], want)
+				}
+			}
+		}
+	}
+}
+
+// When one of many is not configured any more, few keys move but its own, and so when one of them is new.
+func TestSeatsOfOthers(t *testing.T) {
+	for _, n := range []int{66, 100, 130, 500, 1000} {
+		all := members(n, one)
+		some := slices.Delete(slices.Clone(all), 7, 8)
+		a, b := NewRendezvous(all, nil), NewRendezvous(some, nil)
+		const keys = 50_000
+		moved := 0
+		for key := range uint64(keys) {
+			if all[a.Find(Mix(key))].ID != some[b.Find(Mix(key))].ID {
+				moved++
+			}
+		}
+		t.Logf("%d members: %.2f %% of keys move", n, 100*float64(moved)/keys)
+		if share := float64(moved) / keys; share > 1/float64(n)+0.01 {
+			t.Errorf("%d members: %.4f of keys move, want <= 1/N + 0.01", n, share)
+		}
+	}
+}
+
 // When a member has less of its weight, keys leave it, and none goes to it or between
 // others: as it is when the table of all weights is equal, so it is when they are not.
 func TestLessWeightMovesItsKeysAlone(t *testing.T) {
 	for _, n := range []int{3, 10, 100} {
 		all := members(n, func(int) int { return 1000 })
-		some := slices.Clone(all)
-		some[1].Weight = 400
+		weights := slices.Repeat([]int{1000}, n)
+		weights[1] = 400
 		shares := slices.Repeat([]float64{1}, n)
 		shares[1] = 0.4
 		full := NewMaglev(all, n)
 		for name, f := range map[string][2]func(uint64) int{
 			"maglev":     {full.Find, full.Keep(shares, numbers(n)).Find},
-			"rendezvous": {NewRendezvous(all, n).Find, NewRendezvous(some, n).Find},
+			"rendezvous": {NewRendezvous(all, nil).Find, NewRendezvous(all, nil).Keep(weights).Find},
 		} {
 			const keys = 50_000
 			left, had := 0, 0
@@ -280,7 +341,7 @@ func TestKeep(t *testing.T) {
 }
 
 func TestOfNobody(t *testing.T) {
-	if NewMaglev(nil, 0).Find(1) != -1 || NewRendezvous(nil, 0).Find(1) != -1 {
+	if NewMaglev(nil, 0).Find(1) != -1 || NewRendezvous(nil, nil).Find(1) != -1 {
 		t.Error("found somebody")
 	}
 }
@@ -332,7 +393,14 @@ func BenchmarkNew(b *testing.B) {
 		})
 		b.Run(fmt.Sprint("rendezvous/", n), func(b *testing.B) {
 			for range b.N {
-				NewRendezvous(all, n)
+				NewRendezvous(all, nil)
+			}
+		})
+		b.Run(fmt.Sprint("rendezvous, one gone/", n), func(b *testing.B) {
+			full, weights := NewRendezvous(all, nil), slices.Repeat([]int{1}, n)
+			weights[1] = 0
+			for range b.N {
+				full.Keep(weights)
 			}
 		})
 	}

@@ -3,10 +3,11 @@
 // what is hashed (package httpproxy) nor who may be picked (package pool): a table
 // is over members by their number, and knows of each an identity and a weight.
 //
-//	          find        at a transition       keys that move when 1 of N leaves
-//	Maglev    1 load      its slots (Keep)      1/N; when members are configured, and a little
-//	Ring      2-3 loads   nothing               1/N
-//	Rendezvous N or log N N                     1/N up to 128 members, some times that beyond
+//	            find                at a transition       keys that move when 1 of N leaves
+//	Maglev      1 load              its slots (Keep)      1/N; when members are configured, and a little
+//	Ring        2-3 loads           nothing               1/N
+//	Rendezvous  N draws; of more    its seats (Keep)      1/N; when members are configured and N is above 64,
+//	            than 64 some steps                        and a little
 //
 // Entry points: ID and Sum hash names and keys; NewMaglev, NewRing, NewRendezvous.
 //

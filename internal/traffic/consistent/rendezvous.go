@@ -1,189 +1,126 @@
 package consistent
 
-import (
-	"math"
-	"math/bits"
-)
+import "math"
 
-// Rendezvous gives a key to the member that draws the most for it; what a member
-// draws goes by its identity, its weight and the key alone.
+// Rendezvous gives a key to the member that draws the least for it; what a member
+// draws goes by its identity, its weight and the key alone. So when a member leaves or
+// has less weight its keys move and no others.
 //
-// Of more than maxDirect members not all draw: they stand in leaves of a binary tree
-// by their identities, the key goes down by the weights of the halves, and the
-// members of one leaf draw. When a member leaves, the weights above it change, which
-// moves about half a share more at each of 8 levels.
+// Up to maxDirect members all draw. Of more the draws of a key are gone through from the highest one on: see
+// seats. Both kinds are made of members as they are configured, and Keep says who of them is there.
 type Rendezvous struct {
-	ids     []uint64  // by leaf
-	numbers []uint16  // of the members
-	inverse []float32 // of the weights; nil: all are equal
-	most    float32   // the highest weight
-	tree    []uint64  // of each node, 1 being the root: the part of its weight that is on the left; nil: there is one leaf
-	leaves  []int32   // where each begins, and the end
+	all     []Member // as configured
+	numbers []int32  // their numbers; nil: they are their places in all
+
+	kinds   []kind   // of those who draw directly
+	seating *seating // of more
 }
 
-// maxDirect is up to how many members draw for each key: 128 take some 200 ns.
-const maxDirect = 128
-
-// membersPerLeaf: 4 draws take as long as two more levels of the way down to them.
-const membersPerLeaf = 4
-
-// membersPerLevel is how many members there are to be for each level of the tree. At
-// each level a member that leaves moves keys worth half of its share in vain: with 50,
-// that is a hundredth of all keys in the end.
-const membersPerLevel = 50
-
-// leavesOf returns how many leaves there are for at most n members: a power of 4,
-// so that few numbers of members are a border at which keys move.
-func leavesOf(n int) int {
-	leaves := 1
-	for levels := 2; n > maxDirect && leaves*membersPerLeaf < n && levels*membersPerLevel <= n; levels += 2 {
-		leaves *= 4
-	}
-	return leaves
+// kind is those who draw directly with one weight.
+type kind struct {
+	ids     []uint64 // odd
+	owners  []int32  // their numbers
+	inverse float32  // of the weight
 }
 
-// NewRendezvous returns the table of members, of whom there may at other times be
-// up to most.
-func NewRendezvous(members []Member, most int) *Rendezvous {
-	leaves := leavesOf(max(most, len(members)))
-	r := &Rendezvous{leaves: make([]int32, leaves+1)}
-	sums := make([]uint64, 2*leaves)
-	equal := true
-	for _, m := range members {
-		at := leafOf(m.ID, leaves)
-		r.leaves[at+1]++
-		sums[leaves+at] += uint64(m.Weight)
-		equal = equal && m.Weight == members[0].Weight
-	}
-	for i := range leaves {
-		r.leaves[i+1] += r.leaves[i]
-	}
-	for i := leaves - 1; i > 0; i-- {
-		sums[i] = sums[2*i] + sums[2*i+1]
-	}
-	if leaves > 1 {
-		r.tree = make([]uint64, leaves)
-		for i := 1; i < leaves; i++ {
-			r.tree[i] = partOf(sums[2*i], sums[i])
-		}
-	}
-	r.fill(members, leaves, equal)
-	return r
-}
+// maxDirect is up to how many members draw for each key: 64 take some 50 ns.
+const maxDirect = 64
 
-func (r *Rendezvous) fill(members []Member, leaves int, equal bool) {
-	r.ids, r.numbers = make([]uint64, len(members)), make([]uint16, len(members))
-	if !equal {
-		r.inverse = make([]float32, len(members))
+// NewRendezvous returns the table of members, of whom Find returns numbers[i] for the ith; nil: i.
+func NewRendezvous(members []Member, numbers []int32) *Rendezvous {
+	r := &Rendezvous{all: members, numbers: numbers}
+	if len(members) > maxDirect {
+		r.seating = newSeating(members)
 	}
-	next := append([]int32(nil), r.leaves...)
+	weights := make([]int, len(members))
 	for i, m := range members {
-		at := &next[leafOf(m.ID, leaves)]
-		r.ids[*at], r.numbers[*at] = m.ID, uint16(i)
-		if !equal {
-			r.inverse[*at] = 1 / float32(m.Weight)
-			r.most = max(r.most, float32(m.Weight))
+		weights[i] = m.Weight
+	}
+	return r.Keep(weights)
+}
+
+// Keep returns the table when members have other weights, in the order in which they were given, and none
+// above what they began with; those of weight 0 are not there.
+func (r *Rendezvous) Keep(weights []int) *Rendezvous {
+	k := &Rendezvous{all: r.all, numbers: r.numbers}
+	if r.seating != nil {
+		k.seating = r.seating.keep(weights)
+		return k
+	}
+	for done := 0; ; {
+		next := math.MaxInt // of the weights that are left, the least
+		for _, w := range weights {
+			if w > done && w < next {
+				next = w
+			}
 		}
-		*at++
+		if next == math.MaxInt {
+			return k
+		}
+		these := kind{inverse: 1 / float32(next)}
+		for i, w := range weights {
+			if w == next {
+				these.ids, these.owners = append(these.ids, r.all[i].ID|1), append(these.owners, r.number(i))
+			}
+		}
+		k.kinds = append(k.kinds, these)
+		done = next
 	}
 }
 
-func leafOf(id uint64, leaves int) int { return int(Mix(id^k1) % uint64(leaves)) }
+func (r *Rendezvous) number(i int) int32 {
+	if r.numbers == nil {
+		return int32(i)
+	}
+	return r.numbers[i]
+}
 
 // Find returns the number of the member that has key, or -1 if there is none.
 func (r *Rendezvous) Find(key uint64) int {
-	if len(r.ids) == 0 {
+	key = fold(key^k0, k2)
+	if r.seating != nil {
+		if i := r.seating.find(key); i >= 0 {
+			return int(r.number(i))
+		}
 		return -1
 	}
-	key = fold(key^k0, k2)
-	leaf := 0
-	if r.tree != nil {
-		leaf = r.descend(key)
+	switch len(r.kinds) {
+	case 0:
+		return -1
+	case 1:
+		return int(r.kinds[0].owners[lowest(r.kinds[0].ids, key)&places])
 	}
-	from, to := r.leaves[leaf], r.leaves[leaf+1]
-	if r.inverse == nil {
-		return int(r.numbers[int(from)+lowest(r.ids[from:to], key)])
-	}
-	return int(r.numbers[int(from)+r.earliest(r.ids[from:to], r.inverse[from:to], key)])
+	return r.earliest(key)
 }
 
-// descend returns the leaf that key leads to; its weight is not 0.
-func (r *Rendezvous) descend(key uint64) int {
-	leaves := uint64(len(r.tree))
-	node := uint64(1)
-	for node < leaves {
-		key *= k2 | 1 // a draw for each level
-		_, left := bits.Sub64(key, r.tree[node], 0)
-		node = 2*node + 1 - left
+// earliest returns the number of who comes first by an exponential draw, of rate weight: each does with a
+// probability in proportion to its weight. Of those with one weight it is who draws the least.
+func (r *Rendezvous) earliest(key uint64) int {
+	best := int64(math.MaxInt64)
+	for i := range r.kinds {
+		k := &r.kinds[i]
+		draw := lowest(k.ids, key)
+		// Floats above 0 are ordered as their bits. The lesser of two without a branch.
+		now := int64(math.Float32bits(exponential(draw)*k.inverse))<<32 | int64(k.owners[draw&places])
+		less := now - best
+		best += less & (less >> 63)
 	}
-	return int(node - leaves)
+	return int(int32(best))
 }
 
-// partOf returns what part is of all, as a part of 2^64; of nothing, nothing.
-func partOf(part, all uint64) uint64 {
-	if part == all {
-		return math.MaxUint64
-	}
-	quotient, _ := bits.Div64(part, 0, all)
-	return quotient
-}
+// places are the bits of a draw that give way to the place of who draws.
+const places = maxDirect - 1
 
-// draw returns what a member draws for a key that was mixed.
-func draw(key, id uint64) uint64 { return fold(key^id, k1) }
-
-// lowest returns the position of the identity that draws the least, which is the earliest
-// one when all weights are equal.
-func lowest(ids []uint64, key uint64) int {
-	best, least := 0, uint64(math.MaxUint64)
-	for i, id := range ids {
-		if d := draw(key, id); d < least {
-			best, least = i, d
-		}
-	}
-	return best
-}
-
-// earliest returns the position of the identity whose exponential draw, of rate
-// weight, comes first: each does with a probability in proportion to its weight.
+// lowest returns the lowest draw of identities of one weight, with the place of whose it is in its lowest bits,
+// so that there is no branch, which nobody could foresee. Inlined, the compiler makes one of it again.
 //
-// -ln(1-x) is at least x, and little more where x is small, as that of the earliest mostly
-// is. So the least x by weight is it, unless another one is so close that logarithms
-// have to tell; this way is without branches that nobody can foresee.
-func (r *Rendezvous) earliest(ids []uint64, inverse []float32, key uint64) int {
-	inverse = inverse[:len(ids)]
-	best, second := int64(math.MaxInt64), int64(math.MaxInt64)
+//go:noinline
+func lowest(ids []uint64, key uint64) uint64 {
+	least := uint64(math.MaxUint64)
 	for i, id := range ids {
-		atLeast := float32(int64(draw(key, id)>>40)) * (1.0 / (1 << 24)) * inverse[i]
-		now := int64(math.Float32bits(atLeast))<<32 | int64(i) // floats above 0 are ordered as their bits
-		less := (now - best) & ((now - best) >> 63)
-		other := now - less // the greater of the two
-		best += less
-		second += (other - second) & ((other - second) >> 63)
+		least = min(least, key*id&^places|uint64(i))
 	}
-	i := int(uint32(best))
-	// -ln(1-x) is at most x+x*x for x below 0.6, and x at most what it is for the highest weight.
-	atLeast, other := math.Float32frombits(uint32(best>>32)), math.Float32frombits(uint32(second>>32))
-	if x := atLeast * r.most; x < 0.6 && atLeast+atLeast*x <= other {
-		return i
-	}
-	if exponential(draw(key, ids[i]))*inverse[i] <= other {
-		return i
-	}
-	return earliestByLogarithm(ids, inverse, key)
-}
-
-func earliestByLogarithm(ids []uint64, inverse []float32, key uint64) int {
-	best, least := 0, float32(math.Inf(1))
-	for i, id := range ids {
-		d := draw(key, id)
-		if float32(int64(d>>40))*(1.0/(1<<24))*inverse[i] >= least {
-			continue
-		}
-		if e := exponential(d) * inverse[i]; e < least {
-			best, least = i, e
-		}
-	}
-	return best
+	return least
 }
 
 // steps of the table of exponential: between them it is a line. The first draws

@@ -4,7 +4,6 @@ import (
 	"math"
 	"math/bits"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"pharos/internal/traffic/consistent"
@@ -27,12 +26,12 @@ type Level struct {
 	Loads   []*MemberLoad // of Members
 	Inverse []float32     // one over the weight, where the mean weight is 1
 	Draw    []Draw        // for draws by weight; nil: all weights are equal
-	Fair    []float32     // Hash with a bound: the part of all requests in flight that a member may have
+	Fair    []Fair        // Hash with a bound: by indexes of View.Members
 
-	Maglev     *consistent.Maglev // of indexes of View.Members
-	Ring       *consistent.Ring   // the same
-	Limits     []int32            // Ring: how many points of each of View.Members count; 0: not in this level
-	Rendezvous *consistent.Rendezvous
+	Maglev     *consistent.Maglev     // of indexes of View.Members
+	Ring       *consistent.Ring       // the same
+	Limits     []int32                // Ring: how many points of each of View.Members count; 0: not in this level
+	Rendezvous *consistent.Rendezvous // the same
 
 	Board *Board // Least policies, TwoChoices; First with capacities
 
@@ -50,6 +49,12 @@ func (l *Level) StartAt(turn uint64) int { return int(l.Starts[l.place(turn)]) }
 func (l *Level) place(turn uint64) uint64 {
 	at, _ := bits.Mul64(l.cycle*uint64(uint32(turn)), uint64(len(l.Order)))
 	return at
+}
+
+// Fair is the part of all requests in flight that a member may have.
+type Fair struct {
+	Load *MemberLoad
+	Part float32
 }
 
 // Draw is an entry of an alias table: a draw by weight is an even draw of an entry,
@@ -147,9 +152,9 @@ func (l *Level) hash(v *View, spec *Spec, tables *tables, weights []int) {
 		for _, w := range weights {
 			sum += w
 		}
-		l.Fair = make([]float32, len(weights))
+		l.Fair = make([]Fair, len(v.Members))
 		for i, w := range weights {
-			l.Fair[i] = float32(w) / float32(sum) * float32(spec.Hash.Bound) / 100
+			l.Fair[l.Members[i]] = Fair{l.Loads[i], float32(w) / float32(sum) * float32(spec.Hash.Bound) / 100}
 		}
 	}
 	if spec.Hash.By == Ring {
@@ -160,20 +165,16 @@ func (l *Level) hash(v *View, spec *Spec, tables *tables, weights []int) {
 		}
 		return
 	}
+	group := tables.groups[rank{l.Tier, l.Extent}]
 	if spec.Hash.By == Rendezvous {
-		members := make([]consistent.Member, len(weights))
-		for i, m := range l.Members {
-			members[i] = consistent.Member{ID: v.Members[m].id, Weight: weights[i]}
-		}
-		l.Rendezvous = consistent.NewRendezvous(members, len(v.Members))
+		l.Rendezvous = group.keepRendezvous(l.Members, weights)
 		return
 	}
-	group := tables.maglevs[rank{l.Tier, l.Extent}]
 	shares := make([]float64, len(v.Members))
 	for i, m := range l.Members {
 		shares[m] = float64(weights[i]) / float64(v.Members[m].Configured.Weight)
 	}
-	l.Maglev = group.keep(shares)
+	l.Maglev = group.keepMaglev(shares)
 }
 
 // weightOf returns the weight of m under p, times 1000. Members that are not to
@@ -300,165 +301,6 @@ func (s *Spec) warmth(m *Member, at time.Time) int {
 		}
 	}
 	return 1000
-}
-
-// BlockSize is how many scores or bounds are looked at one by one: a cache line of
-// them.
-const BlockSize = 16
-
-// Board is the scores of the members of a level under one of the Least policies, side
-// by side, so that to look for the least one touches one cache line for 16 members. Of
-// more than 16, blocks have bounds: a tree of three levels.
-//
-//	Top    | bound of 16 blocks | ...
-//	Blocks | bound of 16 members | ...
-//	Scores | of a member | ...
-//
-// A score is written by whoever changes what it is made of (MemberLoad.tell). Who makes
-// a member lighter lowers the bounds above it; who makes it heavier does not raise
-// them: a pick that finds nobody in a block as light as its bound says corrects the
-// bound and looks on. So bounds are right or low. Two things make a score wrong for a
-// while: two changes at once that write it in the other order, and time, by which
-// latencies and rates fall with nobody there to tell. So picks work out the scores of
-// one block after the other anew, one for each tick that passes (Level.Freshen).
-//
-// TwoChoices has a board of what each member promises, so that a pick reads two words. First has one, too, of members with capacities: Top[0] is the position of the
-// first member that may have room.
-type Board struct {
-	Top    []atomic.Uint32 // bits of a float32 >= 0, whose order is theirs
-	Blocks []atomic.Uint32
-	Scores []atomic.Uint32
-	homes  []home
-
-	fresh atomic.Uint32 // the tick at which scores were worked out anew last
-	next  atomic.Uint32 // the block that is next
-}
-
-// home is where a member stands on a Board.
-type home struct {
-	policy            Policy
-	inverse           float32
-	position          int
-	score, block, top *atomic.Uint32
-}
-
-func newBoard(p Policy, l *Level) *Board {
-	switch p {
-	case LeastConnections, LeastResponseTime, LeastBandwidth, TwoChoices:
-	case First:
-		if !l.Bounded {
-			return nil
-		}
-	default:
-		return nil
-	}
-	blocks := (len(l.Members) + BlockSize - 1) / BlockSize
-	b := &Board{
-		Top: make([]atomic.Uint32, (blocks+BlockSize-1)/BlockSize), Blocks: make([]atomic.Uint32, blocks),
-		Scores: make([]atomic.Uint32, len(l.Members)), homes: make([]home, len(l.Members)),
-	}
-	for i := range b.homes {
-		h := home{policy: p, position: i, score: &b.Scores[i], block: &b.Blocks[i/BlockSize], top: &b.Top[i/BlockSize/BlockSize]}
-		if l.Inverse != nil {
-			h.inverse = l.Inverse[i]
-		}
-		b.homes[i] = h
-	}
-	return b
-}
-
-// settle makes l's board the one that members tell of their changes.
-func (l *Level) settle() {
-	tick := uint32(0) // the latest that is known
-	for _, m := range l.Loads {
-		tick = max(tick, uint32(m.latency.Load()), uint32(m.rate.Load()))
-		if l.Board == nil && m.home.Load() != nil {
-			m.home.Store(nil)
-		}
-	}
-	if l.Board == nil {
-		return
-	}
-	for i, m := range l.Loads {
-		h := &l.Board.homes[i]
-		m.home.Store(h) // first, so that no change is told to the old one afterwards alone
-		h.score.Store(h.scoreOf(m, tick))
-	}
-}
-
-// tell writes the score of m, after a change.
-func (m *MemberLoad) tell(now time.Duration) {
-	h := m.home.Load()
-	if h == nil {
-		return
-	}
-	if h.policy == First {
-		lower(h.top, uint32(h.position)) // the first with room may be here now
-		return
-	}
-	score := h.scoreOf(m, tickOf(now))
-	h.score.Store(score)
-	if lower(h.block, score) {
-		lower(h.top, score)
-	}
-}
-
-func (h *home) scoreOf(m *MemberLoad, tick uint32) uint32 {
-	if h.policy == TwoChoices {
-		return math.Float32bits(m.promised(tick, h.inverse))
-	}
-	return math.Float32bits(m.score(h.policy, tick) * h.inverse)
-}
-
-// Freshen works out scores anew if that has not been done at this tick: a block of them,
-// so that all of 1,000 are once in a second.
-func (l *Level) Freshen(now time.Duration) {
-	b, tick := l.Board, tickOf(now)
-	if last := b.fresh.Load(); last != tick && b.fresh.CompareAndSwap(last, tick) {
-		l.refresh(int(b.next.Add(1)%uint32(len(b.Blocks))), tick)
-	}
-}
-
-// IsFresh reports whether there is nothing for Freshen to do.
-func (b *Board) IsFresh(now time.Duration) bool { return b.fresh.Load() == tickOf(now) }
-
-// Prepare works out all scores of a view that nobody has published, such as one that is
-// supposed, so that it can be picked from.
-func (v *View) Prepare(now time.Duration) {
-	for i := range v.Levels {
-		l := &v.Levels[i]
-		if l.Board == nil || v.Policy == First {
-			continue // First's board is right when it is new
-		}
-		for block := range l.Board.Blocks {
-			l.refresh(block, tickOf(now))
-		}
-	}
-}
-
-// refresh works out the scores of a block anew, and makes its bound the least of them.
-func (l *Level) refresh(block int, tick uint32) {
-	from := block * BlockSize
-	least := uint32(math.MaxUint32)
-	for i := from; i < min(from+BlockSize, len(l.Loads)); i++ {
-		score := l.Board.homes[i].scoreOf(l.Loads[i], tick)
-		l.Board.Scores[i].Store(score)
-		least = min(least, score)
-	}
-	l.Board.Blocks[block].Store(least)
-	lower(&l.Board.Top[block/BlockSize], least)
-}
-
-func lower(bound *atomic.Uint32, to uint32) bool {
-	for {
-		old := bound.Load()
-		if to >= old {
-			return false
-		}
-		if bound.CompareAndSwap(old, to) {
-			return true
-		}
-	}
 }
 
 // score returns how heavy m is under one of the Least policies, before its weight

@@ -156,7 +156,7 @@ func TestTablesAreKept(t *testing.T) {
 			t.Errorf("%v: another weight left the tables as they are", by)
 		}
 		spec.Members[0].Tier = 2
-		if again := Compile(spec, statesOf(spec, "uuu"), down); again.tables == v.tables || by == Maglev && len(again.tables.maglevs) != 2 {
+		if again := Compile(spec, statesOf(spec, "uuu"), down); again.tables == v.tables || by == Maglev && len(again.tables.groups) != 2 {
 			t.Errorf("%v: another tier left the tables as they are", by)
 		}
 	}

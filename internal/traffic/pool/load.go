@@ -61,7 +61,7 @@ func (l *Load) stir() {
 
 type lane struct {
 	turn    atomic.Uint64
-	active  atomic.Int64
+	flight  atomic.Uint64 // requests that have begun, modulo 1<<32, and below them how many are in flight
 	answers [outcomes]atomic.Uint64
 	_       [cacheLine - 16 - 8*outcomes]byte
 }
@@ -109,26 +109,33 @@ func (l *Load) PeekTurn(by uint32) uint64 {
 	return l.lanes[by].turn.Load() + uint64(by)
 }
 
+// Begun returns how many requests have begun in a lane, with the lane added as to a turn. Begin counts them;
+// so it is a turn that a pick has for nothing, and that two picks at once may both have.
+func (l *Load) Begun(by uint32) uint64 {
+	by %= Lanes
+	return l.lanes[by].flight.Load()>>32 + uint64(by)
+}
+
 // Active returns the number of requests in flight on all members.
 func (l *Load) Active() int64 {
-	sum := int64(0)
+	sum := uint64(0)
 	for i := range l.lanes {
-		sum += l.lanes[i].active.Load()
+		sum += l.lanes[i].flight.Load()
 	}
-	return sum
+	return int64(uint32(sum))
 }
 
 // Begin notes that a request or connection begins on m.
 func (l *Load) Begin(by uint32, m *MemberLoad, now time.Duration) {
 	m.Active.Add(1)
-	l.lanes[by%Lanes].active.Add(1)
+	l.lanes[by%Lanes].flight.Add(1<<32 + 1)
 	m.tell(now)
 }
 
 // End notes that what Begin noted, in the same lane, has ended.
 func (l *Load) End(by uint32, m *MemberLoad, now time.Duration) {
 	m.Active.Add(-1)
-	l.lanes[by%Lanes].active.Add(-1)
+	l.lanes[by%Lanes].flight.Add(^uint64(0))
 	m.tell(now)
 }
 

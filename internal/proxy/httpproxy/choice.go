@@ -104,22 +104,15 @@ func (c *client) keyOrAddress(x *exchange, k *pool.Key) uint64 {
 	if key, ok := c.keyOf(x, k); ok {
 		return key
 	}
-	return sumOfAddress(c.believedPeer(x))
+	return consistent.SumAddress(c.believedPeer(x))
 }
 
 // keyOf returns the hash of a part of the request, if it is there.
 func (c *client) keyOf(x *exchange, k *pool.Key) (key uint64, ok bool) {
 	var value []byte
 	switch k.Of {
-	case pool.ClientAddress:
-		return sumOfAddress(c.believedPeer(x)), true
-	case pool.ClientPrefix:
-		addr, length := c.believedPeer(x), k.Bits6
-		if addr.Is4() {
-			length = k.Bits4
-		}
-		network, err := addr.Prefix(length)
-		return sumOfAddress(network.Addr()), err == nil
+	case pool.ClientAddress, pool.ClientPrefix:
+		return k.OfClient(c.believedPeer(x))
 	case pool.URL:
 		return urlKey(x.req.Host(), x.path, x.req.Query()), true
 	case pool.Path:
@@ -137,11 +130,6 @@ func (c *client) keyOf(x *exchange, k *pool.Key) (key uint64, ok bool) {
 func urlKey(host, path, query []byte) uint64 {
 	sum := consistent.Mix(consistent.Sum(host)) ^ consistent.Sum(path)
 	return consistent.Mix(sum) ^ consistent.Sum(query)
-}
-
-func sumOfAddress(addr netip.Addr) uint64 {
-	octets := addr.As16()
-	return consistent.Sum(octets[:])
 }
 
 // believedPeer returns who the client is: the peer, or if that is a trusted proxy the

@@ -48,15 +48,15 @@ func TestKeys(t *testing.T) {
 		{pool.Key{Of: pool.Query, Name: "c"}, 0},
 		{pool.Key{Of: pool.Path}, of("/shop/cart")},
 		{pool.Key{Of: pool.URL}, urlKey([]byte("www.example.com"), []byte("/shop/cart"), []byte("?user=7&b=&c"))},
-		{pool.Key{Of: pool.ClientAddress}, sumOfAddress(netip.MustParseAddr("192.0.2.77"))},
-		{pool.Key{Of: pool.ClientPrefix, Bits4: 24, Bits6: 56}, sumOfAddress(netip.MustParseAddr("192.0.2.0"))},
+		{pool.Key{Of: pool.ClientAddress}, consistent.SumAddress(netip.MustParseAddr("192.0.2.77"))},
+		{pool.Key{Of: pool.ClientPrefix, Bits4: 24, Bits6: 56}, consistent.SumAddress(netip.MustParseAddr("192.0.2.0"))},
 	} {
 		got, ok := c.keyOf(x, &k.key)
 		if ok != (k.want != 0) || ok && got != k.want {
 			t.Errorf("%v: %x %v, want %x", k.key, got, ok, k.want)
 		}
 	}
-	if got, want := c.keyOrAddress(x, &pool.Key{Of: pool.Field, Name: "none"}), sumOfAddress(c.peer); got != want {
+	if got, want := c.keyOrAddress(x, &pool.Key{Of: pool.Field, Name: "none"}), consistent.SumAddress(c.peer); got != want {
 		t.Error("a request without the field does not go by its client's address")
 	}
 	if n := testing.AllocsPerRun(100, func() { c.keyOf(x, &pool.Key{Of: pool.Cookie, Name: "sid"}) }); n != 0 {

@@ -7,6 +7,7 @@ import (
 
 	"pharos/internal/proxy/http1"
 	"pharos/internal/proxy/route"
+	"pharos/internal/traffic/consistent"
 )
 
 // routed is the request at hand as package route looks at it.
@@ -29,7 +30,7 @@ func (c *client) follow(x *exchange, r *route.Route) {
 	if draws, byClient := r.Draws(); draws && byClient {
 		// Multiplied, so that who is drawn here says nothing about the member that a
 		// hash of the same address picks.
-		x.index = r.Pick(uint32(sumOfAddress(c.believedPeer(x)) * 0x9e3779b97f4a7c15 >> 32)).Index
+		x.index = r.Pick(uint32(consistent.SumAddress(c.believedPeer(x)) * 0x9e3779b97f4a7c15 >> 32)).Index
 	} else if draws {
 		x.index = r.Pick(rand.Uint32()).Index
 	}

@@ -25,6 +25,7 @@ package consistent
 import (
 	"encoding/binary"
 	"math/bits"
+	"net/netip"
 )
 
 // Member is what a table has to know of a member.
@@ -55,6 +56,13 @@ func Sum(key []byte) uint64 {
 		rest |= uint64(c) << (8 * i)
 	}
 	return Mix(h ^ fold(rest^k2, k0))
+}
+
+// SumAddress hashes the address of a client. An IPv4 address is the same as the one that is
+// mapped into IPv6.
+func SumAddress(addr netip.Addr) uint64 {
+	octets := addr.As16()
+	return Sum(octets[:])
 }
 
 func fold(a, b uint64) uint64 {

@@ -23,6 +23,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"pharos/internal/traffic/consistent"
 	"pharos/internal/traffic/health"
 )
 
@@ -131,6 +132,23 @@ type Key struct {
 	// Bits of a client's address, of a ClientPrefix.
 	Bits4 int `json:"bits4,omitempty"`
 	Bits6 int `json:"bits6,omitempty"`
+}
+
+// OfClient returns the hash of what a key takes of a client's address: for connections of
+// which nothing else is known as for requests. ok is false for a part of a request.
+func (k *Key) OfClient(client netip.Addr) (key uint64, ok bool) {
+	switch client = client.Unmap(); k.Of {
+	case ClientAddress:
+		return consistent.SumAddress(client), true
+	case ClientPrefix:
+		length := k.Bits6
+		if client.Is4() {
+			length = k.Bits4
+		}
+		network, err := client.Prefix(length)
+		return consistent.SumAddress(network.Addr()), err == nil
+	}
+	return 0, false
 }
 
 // KeyKind is a part of a request.

@@ -166,6 +166,11 @@ type Member struct {
 	Cause    string    `json:"cause,omitempty"`
 	Eligible bool      `json:"eligible"`
 
+	Tier      int   `json:"tier,omitempty"`      // those of tier 1 are for when nobody of tier 0 serves
+	Capacity  int   `json:"capacity,omitempty"`  // requests at once, as it is now; 0: no bound
+	Bandwidth int64 `json:"bandwidth,omitempty"` // bits per second; 0: no bound
+	Active    int64 `json:"active,omitempty"`    // requests and connections that are there
+
 	// What an operator says at run time, over what is configured: see Override.
 	Configured *Configured `json:"configured,omitempty"` // nil: nothing was said
 	Override   *Override   `json:"override,omitempty"`

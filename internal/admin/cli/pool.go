@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pharos/internal/admin/api"
+	"pharos/internal/cluster/document"
 )
 
 func newPool() *cobra.Command {
@@ -109,7 +110,7 @@ func writePool(w io.Writer, p api.Pool) error {
 		}
 	}
 	for _, m := range p.Members {
-		fmt.Fprintf(w, "\n%s %s, weight %d\n  %s for %s: %s\n", m.Name, m.Address, m.Weight, stateText(p, m), since(m.Since), m.Cause)
+		fmt.Fprintf(w, "\n%s %s, weight %d%s\n  %s for %s: %s\n", m.Name, m.Address, m.Weight, boundsText(m), stateText(p, m), since(m.Since), m.Cause)
 		if o := m.Override; o != nil {
 			fmt.Fprintf(w, "  by an operator: %s\n  as configured: %s\n", o.Text, configuredText(m.Configured))
 		}
@@ -148,6 +149,23 @@ func writePool(w io.Writer, p api.Pool) error {
 		}
 	}
 	return nil
+}
+
+// boundsText tells when a member is used, and how much.
+func boundsText(m api.Member) (text string) {
+	if m.Tier > 0 {
+		text += fmt.Sprintf(", tier %d", m.Tier)
+	}
+	if m.Capacity > 0 {
+		text += fmt.Sprintf(", at most %d requests at once", m.Capacity)
+	}
+	if m.Bandwidth > 0 {
+		text += fmt.Sprintf(", at most %s", document.Rate(m.Bandwidth))
+	}
+	if m.Active > 0 {
+		text += fmt.Sprintf(", %d there now", m.Active)
+	}
+	return text
 }
 
 func configuredText(c *api.Configured) string {

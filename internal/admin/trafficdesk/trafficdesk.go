@@ -90,6 +90,7 @@ func (d *Desk) show(p *pool.Pool) api.Pool {
 		shown := api.Member{
 			Name: m.Name, Address: m.Address.String(), Weight: m.Weight, State: m.State.String(),
 			Since: m.Since, Cause: m.Cause, Eligible: slices.Contains(v.Eligible, int32(i)),
+			Tier: m.Tier, Capacity: m.Capacity, Bandwidth: m.Bandwidth, Active: m.Load.Active.Load(),
 			LastProbe: status.LastProbe, LastLatency: status.LastLatency, LastCause: status.LastCause,
 			From: from[m.Address], Agent: m.Notes.Report.String(), Certificate: m.Notes.Certificate, Warning: m.Notes.Warning,
 			Share: m.Share, InARow: status.PassiveFailed, Held: status.Held.String(), HeldUntil: status.HeldUntil,

@@ -16,6 +16,7 @@ package roster
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -206,7 +207,8 @@ type SRV struct {
 
 // OfServices returns the members that SRV records name, whose targets have these
 // addresses. The lowest priority is tier 0, the next tier 1, and so on: priorities are
-// an order, no numbers. A weight of 0 is the smallest there is, 1.
+// an order, no numbers. A weight of 0 is the smallest there is, 1. A server that stands
+// there twice is what its first record by priority says, however the records are mixed.
 func OfServices(services []SRV, addresses map[string][]netip.Addr) (members []pool.MemberSpec, faults Faults) {
 	var priorities []uint16
 	for _, s := range services {
@@ -214,6 +216,9 @@ func OfServices(services []SRV, addresses map[string][]netip.Addr) (members []po
 	}
 	slices.Sort(priorities)
 	priorities = slices.Compact(priorities)
+	services = slices.SortedFunc(slices.Values(services), func(a, b SRV) int {
+		return cmp.Or(cmp.Compare(a.Priority, b.Priority), cmp.Compare(b.Weight, a.Weight), cmp.Compare(a.Target, b.Target), cmp.Compare(a.Port, b.Port))
+	})
 	for _, s := range services {
 		tier, _ := slices.BinarySearch(priorities, s.Priority)
 		if s.Target == "." { // RFC 2782: decidedly not available
@@ -225,7 +230,7 @@ func OfServices(services []SRV, addresses map[string][]netip.Addr) (members []po
 		}
 		for _, a := range addresses[s.Target] {
 			members = append(members, pool.MemberSpec{
-				Address: netip.AddrPortFrom(a, s.Port), Weight: max(int(s.Weight), 1), Tier: min(tier, pool.MaxTier),
+				Address: netip.AddrPortFrom(a, s.Port), Weight: max(int(s.Weight), 1), Tier: min(tier, pool.MaxTier), Host: s.Target,
 			})
 		}
 	}

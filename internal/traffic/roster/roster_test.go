@@ -100,11 +100,21 @@ func TestOfServices(t *testing.T) {
 		{Priority: 500, Weight: 1, Port: 82, Target: "a."}, {Priority: 10, Port: 80, Target: "lost."}, {Port: 80, Target: "."},
 	}, map[string][]netip.Addr{"a.": {one}, "b.": {one, two}})
 	want := []pool.MemberSpec{
-		{Address: at("192.0.2.1:80"), Weight: 1, Tier: 2}, {Address: at("192.0.2.2:80"), Weight: 1, Tier: 2},
-		{Address: at("192.0.2.1:81"), Weight: 60, Tier: 1}, {Address: at("192.0.2.1:82"), Weight: 1, Tier: 3},
+		{Address: at("192.0.2.1:81"), Weight: 60, Tier: 1, Host: "a."},
+		{Address: at("192.0.2.1:80"), Weight: 1, Tier: 2, Host: "b."}, {Address: at("192.0.2.2:80"), Weight: 1, Tier: 2, Host: "b."},
+		{Address: at("192.0.2.1:82"), Weight: 1, Tier: 3, Host: "a."},
 	}
 	if !slices.Equal(members, want) || faults.Count != 1 {
 		t.Errorf("got  %+v, %v\nwant %+v", members, faults, want)
+	}
+	// A server that stands there twice does not change with the order of the records.
+	twice := []SRV{{Priority: 20, Weight: 9, Port: 80, Target: "b."}, {Priority: 10, Weight: 5, Port: 80, Target: "a."}}
+	for range 2 {
+		members, _ := OfServices(twice, map[string][]netip.Addr{"a.": {one}, "b.": {one}})
+		if got, _ := Filter(members, nil, 10); len(got) != 1 || got[0].Weight != 5 || got[0].Tier != 0 {
+			t.Errorf("twice: %+v", got)
+		}
+		slices.Reverse(twice)
 	}
 	var many []SRV
 	for i := range 50 {

@@ -10,7 +10,7 @@
 //	million.go   the same with a million small zones; starting with them
 //	cache.go    answers from a resolver's cache over UDP
 //	resolve.go  resolving what nobody has asked for; beside a flood; with every server cut
-//	streams.go  answers over TCP, TLS and HTTPS
+//	streams.go  answers over TCP, TLS, HTTPS and QUIC
 //	gateway.go  HTTP/1.1 requests carried over connections kept alive
 //	change.go   updates until they are answered by
 //	calm.go     answers during reloads, transfers, updates and collections
@@ -69,7 +69,7 @@ func parse(args []string) (options, error) {
 	var o options
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.StringVar(&o.work, "work", "all", "what to measure: `auth|shapes|million|cache|rrsets|cold|bulk|flood|cut|http|streams|change|sign|picks|probes|all`")
-	f.StringVar(&o.part, "part", "all", "which part of the works shapes and change: `tld|signed|many|restart|seen|updates|calm|all`")
+	f.StringVar(&o.part, "part", "all", "which part of the works shapes, change and streams: `tld|signed|many|restart|seen|updates|calm|tcp|dot|doh|doq|cached|all`")
 	f.IntVar(&o.rounds, "rounds", 11, "how often each server is measured; the median counts")
 	f.Float64Var(&o.seconds, "seconds", 0.8, "length of one measurement")
 	f.StringVar(&o.peers, "peers", "all", "`names` of the peers, separated by commas; all or none")
@@ -90,8 +90,8 @@ func parse(args []string) (options, error) {
 		return o, fmt.Errorf("%q is not a flag", f.Arg(0))
 	case o.work != "all" && !slices.ContainsFunc(works, func(w work) bool { return w.name == o.work }):
 		return o, fmt.Errorf("-work %s: want auth, shapes, million, cache, cold, bulk, flood, cut, http, streams, change, sign, picks, probes or all", o.work)
-	case o.part != "all" && !slices.ContainsFunc(slices.Concat(shapes, changes), func(p part) bool { return p.name == o.part }):
-		return o, fmt.Errorf("-part %s: want tld, signed, many, restart, seen, updates, calm or all", o.part)
+	case o.part != "all" && !slices.ContainsFunc(slices.Concat(shapes, changes, streamWorks), func(p part) bool { return p.name == o.part }):
+		return o, fmt.Errorf("-part %s: want tld, signed, many, restart, seen, updates, calm, tcp, dot, doh, doq, cached or all", o.part)
 	case o.rounds < 1 || o.seconds <= 0:
 		return o, fmt.Errorf("-rounds and -seconds have to be above 0")
 	case o.output != "table" && o.output != "json":

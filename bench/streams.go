@@ -14,7 +14,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"pharos/bench/corpus"
@@ -28,6 +27,7 @@ const (
 	authTCP  = "authoritative TCP, pipelined, zone of 125k records"
 	authDoT  = "authoritative DoT, pipelined, zone of 125k records"
 	cacheDoT = "cached recursive DoT, pipelined, 11,000 answers"
+	authDoQ  = "authoritative DoQ, zone of 125k records"
 	authDoH  = "authoritative DoH (HTTP/2), zone of 125k records"
 	cacheDoH = "cached recursive DoH (HTTP/2), 11,000 answers"
 )
@@ -35,13 +35,18 @@ const (
 // doh is where DoH is asked.
 const doh = "/dns-query"
 
+// streamWorks are the parts of streams, each with connections that stay open.
+var streamWorks = []part{{"tcp", (*arena).authTCP}, {"dot", (*arena).authDoT}, {"doh", (*arena).authDoH}, {"doq", (*arena).authDoQ}, {"cached", (*arena).cachedStreams}}
+
 // streams measures answers over connections that stay open, with pipelined
-// questions. Knot 3.2 has no DNS over TLS, and none of the others has DNS over QUIC; NSD
-// has no DNS over HTTPS.
-func (a *arena) streams() ([]table.Row, error) {
-	files, err := a.certificate()
-	if err != nil {
-		return nil, err
+// questions. Knot 3.2 has no DNS over TLS; NSD has no DNS over HTTPS; and none of the others
+// has DNS over QUIC, as Debian has them.
+func (a *arena) streams() ([]table.Row, error) { return a.parts(streamWorks, nil) }
+
+// streamZone returns the contest of authoritative servers, with what is asked.
+func (a *arena) streamZone() (c contest, queries []dnsload.Query, files peer.TLSFiles, err error) {
+	if files, err = a.certificate(); err != nil {
+		return c, nil, files, err
 	}
 	shape := authShape
 	if a.o.quick {
@@ -49,32 +54,53 @@ func (a *arena) streams() ([]table.Row, error) {
 	}
 	zone := corpus.Zone{Origin: "bench.example.", Shape: shape}
 	path, err := a.writeZone(zone, "streams.zone")
-	if err != nil {
-		return nil, err
-	}
-	job := peer.Job{Zones: []peer.ZoneFile{{Name: zone.Origin, Path: path}}}
-	queries := zone.Questions(questions, 1, corpus.Usual)
-	plain, err := a.overStreams(authTCP, contest{job: job, ready: asks(zone.First())}, queries, nil,
-		peer.PharosZones(a.pharos()), peer.Knot(), peer.NSD(), peer.BIND())
-	if err != nil {
-		return nil, err
-	}
-	secure, err := a.overStreams(authDoT, contest{job: job, ready: asks(zone.First())}, queries, &files,
-		peer.Secure(peer.PharosZones(a.pharos()), files), peer.Secure(peer.NSD(), files), peer.Secure(peer.BIND(), files))
-	if err != nil {
-		return nil, err
-	}
-	https, err := a.overHTTPS(authDoH, contest{job: job, ready: asks(zone.First())}, queries, files,
-		peer.OverHTTPS(peer.PharosZones(a.pharos()), files), peer.OverHTTPS(peer.BIND(), files))
-	if err != nil {
-		return nil, err
-	}
-	cached, err := a.cachedStreams(files)
-	return slices.Concat(plain, secure, https, cached), err
+	c = contest{job: peer.Job{Zones: []peer.ZoneFile{{Name: zone.Origin, Path: path}}}, ready: asks(zone.First())}
+	return c, zone.Questions(questions, 1, corpus.Usual), files, err
 }
 
-// cachedStreams measures resolvers that know every answer, over TLS.
-func (a *arena) cachedStreams(files peer.TLSFiles) ([]table.Row, error) {
+func (a *arena) authTCP([]peer.Program) ([]table.Row, error) {
+	c, queries, _, err := a.streamZone()
+	if err != nil {
+		return nil, err
+	}
+	return a.overStreams(authTCP, c, queries, nil, peer.PharosZones(a.pharos()), peer.Knot(), peer.NSD(), peer.BIND())
+}
+
+func (a *arena) authDoT([]peer.Program) ([]table.Row, error) {
+	c, queries, files, err := a.streamZone()
+	if err != nil {
+		return nil, err
+	}
+	return a.overStreams(authDoT, c, queries, &files, peer.Secure(peer.PharosZones(a.pharos()), files), peer.Secure(peer.NSD(), files), peer.Secure(peer.BIND(), files))
+}
+
+func (a *arena) authDoH([]peer.Program) ([]table.Row, error) {
+	c, queries, files, err := a.streamZone()
+	if err != nil {
+		return nil, err
+	}
+	return a.overHTTPS(authDoH, c, queries, files, peer.OverHTTPS(peer.PharosZones(a.pharos()), files), peer.OverHTTPS(peer.BIND(), files))
+}
+
+func (a *arena) authDoQ([]peer.Program) ([]table.Row, error) {
+	c, queries, files, err := a.streamZone()
+	if err != nil {
+		return nil, err
+	}
+	rows, err := a.overConnections(authDoQ, c, func(s *peer.Server) (openLoad, error) {
+		at := netip.AddrPortFrom(address(s).Addr(), uint16(files.Port))
+		config := dnsload.Config{Server: at, Queries: queries, Flows: a.o.flows, Window: a.o.window}
+		return dnsload.NewQUIC(a.ctx, config, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"doq"}, MinVersion: tls.VersionTLS13})
+	}, []peer.Program{peer.OverQUIC(peer.PharosZones(a.pharos()), files)})
+	return rows[:min(len(rows), 1)], err // as over HTTPS, the load takes more than what it loads
+}
+
+// cachedStreams measures resolvers that know every answer, over TLS and HTTPS.
+func (a *arena) cachedStreams([]peer.Program) ([]table.Row, error) {
+	files, err := a.certificate()
+	if err != nil {
+		return nil, err
+	}
 	zone := corpus.Zone{Origin: "bench.", Shape: cacheShape}
 	origin, err := a.origin(zone)
 	if err != nil {

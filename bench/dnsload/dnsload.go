@@ -234,17 +234,5 @@ func (g *Generator) arrived(f *flow, msg []byte) {
 		g.res.Stray++
 		return
 	}
-	g.res.Answered++
-	q := &g.cfg.Queries[query]
-	problem := q.check(msg)
-	if problem == "" && g.res.Answered%g.cfg.Sample == 0 {
-		g.res.Compared++
-		problem = q.compare(msg)
-	}
-	if problem != "" {
-		g.res.Wrong++
-		if g.res.First == "" {
-			g.res.First = q.describe() + ": " + problem
-		}
-	}
+	g.res.answered(&g.cfg.Queries[query], msg, g.cfg.Sample)
 }

@@ -52,17 +52,23 @@ func (h *HTTPS) Close() {
 
 // Run asks for the given time and waits for the last answers.
 func (h *HTTPS) Run(ctx context.Context, d time.Duration) (Result, error) {
+	return h.cfg.oneByOne(d, func(i, query int, res *Result) error { return h.ask(ctx, h.clients[i], query, res) })
+}
+
+// oneByOne has Window goroutines for each of the Flows ask for the given time, each one
+// question at a time, and waits for the last answers.
+func (c *Config) oneByOne(d time.Duration, ask func(flow, query int, res *Result) error) (Result, error) {
 	began := time.Now()
 	end := began.Add(d)
-	total := len(h.clients) * h.cfg.Window
+	total := c.Flows * c.Window
 	results, errs := make([]Result, total), make([]error, total)
 	var running sync.WaitGroup
 	for i := range total {
 		running.Go(func() { // ends with the time, or with an error
-			next := i * len(h.cfg.Queries) / total
+			next := i * len(c.Queries) / total
 			for errs[i] == nil && time.Now().Before(end) {
-				errs[i] = h.ask(ctx, h.clients[i%len(h.clients)], next, &results[i])
-				next = (next + 1) % len(h.cfg.Queries)
+				errs[i] = ask(i%c.Flows, next, &results[i])
+				next = (next + 1) % len(c.Queries)
 			}
 		})
 	}
@@ -98,19 +104,24 @@ func (h *HTTPS) ask(ctx context.Context, c *http.Client, query int, res *Result)
 	case response.ProtoMajor != 2 || response.StatusCode != http.StatusOK:
 		return fmt.Errorf("%s over %s", response.Status, response.Proto)
 	}
-	res.Answered++
+	res.answered(q, msg, h.cfg.Sample)
+	return nil
+}
+
+// answered counts an answer, and checks it: one of so many in full.
+func (r *Result) answered(q *Query, msg []byte, sample int) {
+	r.Answered++
 	problem := q.check(msg)
-	if problem == "" && res.Answered%h.cfg.Sample == 0 {
-		res.Compared++
+	if problem == "" && r.Answered%sample == 0 {
+		r.Compared++
 		problem = q.compare(msg)
 	}
 	if problem != "" {
-		res.Wrong++
-		if res.First == "" {
-			res.First = q.describe() + ": " + problem
+		r.Wrong++
+		if r.First == "" {
+			r.First = q.describe() + ": " + problem
 		}
 	}
-	return nil
 }
 
 var dnsMessage = []string{"application/dns-message"}

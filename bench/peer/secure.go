@@ -51,6 +51,16 @@ func OverHTTPS(p Program, t TLSFiles) Program {
 	})
 }
 
+// OverQUIC returns p with DNS over QUIC at a port of its own, beside UDP and TCP. It panics
+// for a program that has none.
+func OverQUIC(p Program, t TLSFiles) Program {
+	return edited(p, map[string]func(string) string{
+		"pharos.yaml": func(c string) string {
+			return strings.Replace(c, "listen:\n", fmt.Sprintf("tls: {certificates: [{certificate: %q, key: %q}]}\nlisten:\n  doq: [\"127.0.0.1:%d\"]\n", t.Certificate, t.Key, t.Port), 1)
+		},
+	})
+}
+
 // edited returns p with a change to the one of its files that there is a change for.
 func edited(p Program, edits map[string]func(string) string) Program {
 	plain := p.Files

@@ -121,6 +121,12 @@ const (
 // long as Limits.Write. It is called on one goroutine at a time. When ctx ends the
 // answer is not wanted any more.
 func (v *Visit) Ask(ctx context.Context, msg []byte, write func(msg []byte, last bool) error) Outcome {
+	return v.AskAndWait(ctx, msg, write, func() {})
+}
+
+// AskAndWait is Ask for who wants to know when an answer is not there at once: waits is
+// called before it is waited for.
+func (v *Visit) AskAndWait(ctx context.Context, msg []byte, write func(msg []byte, last bool) error, waits func()) Outcome {
 	if outcome := v.begin(); outcome != Sent {
 		return outcome
 	}
@@ -149,6 +155,7 @@ func (v *Visit) Ask(ctx context.Context, msg []byte, write func(msg []byte, last
 	a.req.TLS = nil
 	connWorks.Put(work)
 	if fate == deferred {
+		waits()
 		return x.wait(ctx)
 	}
 	v.end()

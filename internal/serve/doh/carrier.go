@@ -49,7 +49,7 @@ func NewCarrier(h http.Handler, limits dnsserver.Limits, log *slog.Logger) *Carr
 	only.SetHTTP2(true) // RFC 8484 §5.2: the least that is recommended
 	c.server = http.Server{
 		Handler: h, Protocols: &only, MaxHeaderBytes: MaxFields,
-		IdleTimeout: limits.Idle, ReadTimeout: limits.Read,
+		IdleTimeout: limits.Idle, ReadTimeout: limits.Read, WriteTimeout: limits.Read + limits.Write, // of streams: see streamLimits
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: limits.InFlight, MaxReadFrameSize: maxFrame, WriteByteTimeout: limits.Write,
 			MaxReceiveBufferPerConnection: connWindow, MaxReceiveBufferPerStream: connWindow, MaxDecoderHeaderTableSize: tableSize,

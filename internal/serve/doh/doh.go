@@ -70,27 +70,25 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, &refusal{http.StatusNotFound, "queries are answered at " + h.Path})
 		return
 	}
-	// A client may hold up one stream while the connection lives; package net/http
-	// and quic-go have time limits for connections only.
-	control, limits := http.NewResponseController(w), v.Limits()
-	control.SetReadDeadline(time.Now().Add(limits.Read))
+	deadlines := streamLimits{ResponseController: http.NewResponseController(w), limits: v.Limits(), isOurs: r.ProtoMajor > 2}
+	deadlines.begin()
 	query, why := readQuery(r, v)
 	if why != nil {
 		refuse(w, why)
 		return
 	}
 	ctx := r.Context()
-	outcome := v.Ask(ctx, query, func(answer []byte, _ bool) error {
+	outcome := v.AskAndWait(ctx, query, func(answer []byte, _ bool) error {
 		if v.IsSpent() {
 			w.Header().Set("Connection", "close") // HTTP/2: GOAWAY
 		}
-		control.SetWriteDeadline(time.Now().Add(limits.Write))
+		deadlines.answer()
 		err := write(w, answer)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			v.Count(dnsserver.SlowClients)
 		}
 		return err
-	})
+	}, deadlines.wait)
 	switch outcome {
 	case dnsserver.Alien:
 		refuse(w, &refusal{http.StatusBadRequest, "the content is no DNS query"})
@@ -99,6 +97,35 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, &refusal{http.StatusServiceUnavailable, "too many queries of this connection wait for answers"})
 	case dnsserver.Silent, dnsserver.Lost:
 		panic(http.ErrAbortHandler) // resets the stream: there is no answer
+	}
+}
+
+// streamLimits holds a client that holds up one stream while its connection lives.
+//
+// quic-go has time limits for connections only. Of HTTP/2 streams the Carrier's server has
+// them, which end one with an answer that is there at once after Read and Write together:
+// to set another costs a message to the goroutine of the connection, so that is done only
+// for answers that are waited for.
+type streamLimits struct {
+	*http.ResponseController
+	limits dnsserver.Limits
+	isOurs bool // nobody else sees to the stream
+}
+
+func (l *streamLimits) begin() {
+	if l.isOurs {
+		l.SetReadDeadline(time.Now().Add(l.limits.Read))
+	}
+}
+
+func (l *streamLimits) wait() {
+	l.SetWriteDeadline(time.Time{})
+	l.isOurs = true
+}
+
+func (l *streamLimits) answer() {
+	if l.isOurs {
+		l.SetWriteDeadline(time.Now().Add(l.limits.Write))
 	}
 }
 
@@ -163,18 +190,34 @@ func queryOfContent(r *http.Request, v *dnsserver.Visit) ([]byte, *refusal) {
 		panic(http.ErrAbortHandler)
 	}
 	defer release()
+	if r.ContentLength > 0 {
+		return queryOfLength(r, v, int(size))
+	}
 	var content bytes.Buffer
 	n, err := content.ReadFrom(io.LimitReader(r.Body, dnswire.MaxMessage+1))
-	switch {
-	case n > dnswire.MaxMessage:
+	if n > dnswire.MaxMessage {
 		return nil, tooLarge
-	case err != nil && errors.Is(err, io.ErrUnexpectedEOF):
-		return nil, &refusal{http.StatusBadRequest, "the content ends before its length"}
-	case err != nil: // too slow, or gone
-		v.Count(dnsserver.SlowClients)
-		panic(http.ErrAbortHandler)
 	}
-	return content.Bytes(), nil
+	return content.Bytes(), unread(v, err)
+}
+
+// queryOfLength reads content that has said how long it is: HTTP sees to it that it is.
+func queryOfLength(r *http.Request, v *dnsserver.Visit, size int) ([]byte, *refusal) {
+	content := make([]byte, size)
+	_, err := io.ReadFull(r.Body, content)
+	return content, unread(v, err)
+}
+
+// unread is what becomes of a request whose content could not be read.
+func unread(v *dnsserver.Visit, err error) *refusal {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return &refusal{http.StatusBadRequest, "the content ends before its length"}
+	}
+	v.Count(dnsserver.SlowClients) // too slow, or gone
+	panic(http.ErrAbortHandler)
 }
 
 // write writes an answer. RFC 8484 §5.1: it is fresh no longer than its records.

@@ -417,26 +417,58 @@ func TestSlowContent(t *testing.T) {
 	s.isServed(t)
 }
 
-// TestSlowReader: a client that takes no content has its stream reset.
+// TestSlowReader: a client that takes no content has its stream reset, whether the answer
+// was there at once or later; and one that waits for long for a late answer has it.
 func TestSlowReader(t *testing.T) {
-	s := start(t, dnsserver.Limits{Write: 250 * time.Millisecond})
+	s := start(t, dnsserver.Limits{Read: 150 * time.Millisecond, Write: 100 * time.Millisecond})
 	a := s.attack(t)
 	if err := a.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: a.head(get(t, "www.example.")), EndStream: true, EndHeaders: true}); err != nil {
-		t.Fatal(err)
+	for i, name := range []string{"www.example.", "later.example."} {
+		id := uint32(2*i + 1)
+		if err := a.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: a.head(get(t, name)), EndStream: true, EndHeaders: true}); err != nil {
+			t.Fatal(err)
+		}
+		if i == 1 {
+			s.sendLate(t, 0)
+		}
+		for isReset := false; !isReset; {
+			f, err := a.ReadFrame()
+			if err != nil {
+				t.Fatalf("%s: no reset: %v", name, err)
+			}
+			r, ok := f.(*http2.RSTStreamFrame)
+			isReset = ok && r.StreamID == id
+		}
 	}
-	for {
-		f, err := a.ReadFrame()
+	late := make(chan string)
+	go func() {
+		resp, err := s.client.Get(s.url(get(t, "later.example.")))
 		if err != nil {
-			return // the whole connection is as good
+			late <- err.Error()
+			return
 		}
-		if _, ok := f.(*http2.RSTStreamFrame); ok {
-			break
-		}
+		resp.Body.Close()
+		late <- resp.Status
+	}()
+	s.sendLate(t, 600*time.Millisecond) // more than Read and Write together
+	if got := <-late; got != "200 OK" {
+		t.Errorf("an answer that takes long: %s", got)
 	}
 	s.isServed(t)
+}
+
+// sendLate answers what is deferred, after a while.
+func (s *stage) sendLate(t *testing.T, after time.Duration) {
+	t.Helper()
+	d := <-s.deferred
+	<-time.After(after)
+	var out dnswire.Builder
+	out.Reset(d.Query(), make([]byte, 2000), d.Limit())
+	if err := d.Send(out.Finish()); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestQueriesPerConnection: after so many the client is told to open another.

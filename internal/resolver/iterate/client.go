@@ -124,8 +124,11 @@ func (r *Resolver) advance(c *client) {
 	if !c.ask.CD && !c.ask.Anew {
 		if denied, ok := r.deny(question{name: c.name, t: c.ask.Type}, &c.budget); ok {
 			r.counters.Synthesised++
-			c.note(r, Step{Kind: StepCacheHit, Name: c.name, Type: c.ask.Type, Rcode: denied.rcode, Note: "proven by what was learnt about other names"})
-			r.consider(c, denied)
+			c.note(r, Step{Kind: StepCacheHit, Name: c.name, Type: c.ask.Type, Target: denied.target, Rcode: denied.rcode, Records: int32(len(denied.records)),
+				Note: "proven by what was learnt about other names"})
+			if !r.consider(c, denied) { // an alias of a wildcard
+				r.advance(c)
+			}
 			return
 		}
 	}

@@ -16,7 +16,8 @@ import (
 
 // This file is aggressive use of denials (RFC 8198): NSEC and NSEC3 records that
 // proved one thing prove others, which then need not be asked for. A flood of names
-// that do not exist in a signed zone so ends here.
+// that do not exist in a signed zone so ends here; one of names that a wildcard stands
+// for, in wild.go.
 
 const (
 	// provenPart is which part of the memory for proofs one zone may have: half. At the
@@ -33,6 +34,13 @@ const (
 type proven struct {
 	rrcache.Signed
 	until time.Time
+}
+
+// now returns p with what is left of its time.
+func (p *proven) now(now time.Time) rrcache.Signed {
+	set := p.Signed
+	set.TTL = min(set.TTL, secondsUntil(now, p.until))
+	return set
 }
 
 // provenZone is what was proven about one zone.
@@ -61,14 +69,26 @@ func (r *Resolver) learnDenial(zone dnsname.Name, res *result, sets []rrcache.Si
 	if !r.cfg.Aggressive || !res.hasSOA || res.soa.Name != zone {
 		return
 	}
-	z := r.denials.zones.get(zone)
+	z := r.learnProofs(zone, sets, min(ttl, res.soa.TTL))
+	before := z.octets
+	z.setSOA(cloneRecord(res.soa), cloneList(res.soaSigs), r.untilNegative(min(ttl, res.soa.TTL)))
+	r.denials.zones.grow(zone, z.octets-before)
+}
+
+// untilNegative returns when something that denies is over.
+func (r *Resolver) untilNegative(ttl rdata.TTL) time.Time {
+	return r.now.Add(time.Duration(min(ttl, r.cache.Limits().MaxNegativeTTL)) * time.Second)
+}
+
+// learnProofs remembers NSEC and NSEC3 records, verified with the keys of zone, for no
+// longer than ttl.
+func (r *Resolver) learnProofs(zone dnsname.Name, sets []rrcache.Signed, ttl rdata.TTL) *provenZone {
+	z, until := r.denials.zones.get(zone), r.untilNegative(ttl)
 	if z == nil {
 		z = &provenZone{zone: zone.Clone()}
 		r.denials.zones.put(z.zone, z, 0)
 	}
 	before := z.octets
-	until := r.now.Add(time.Duration(min(ttl, res.soa.TTL, r.cache.Limits().MaxNegativeTTL)) * time.Second)
-	z.setSOA(cloneRecord(res.soa), cloneList(res.soaSigs), until)
 	for _, set := range sets {
 		list := &z.plain
 		if set.Type == rdata.TypeNSEC3 {
@@ -77,6 +97,7 @@ func (r *Resolver) learnDenial(zone dnsname.Name, res *result, sets []rrcache.Si
 		z.put(list, proven{cloneSigned(set), until}, r.denials.zones.most/provenPart)
 	}
 	r.denials.zones.grow(zone, z.octets-before)
+	return z
 }
 
 func (z *provenZone) setSOA(soa rdata.Record, sigs [][]byte, until time.Time) {
@@ -127,7 +148,8 @@ func (z *provenZone) at(list []proven, owner dnsname.Name, now time.Time) *prove
 	return nil
 }
 
-// deny answers a question from what was proven about its zone, if that suffices.
+// deny answers a question from what was proven about its zone, if that suffices: that there
+// is nothing, or that a wildcard stands for it.
 func (r *Resolver) deny(q question, b *budget) (result, bool) {
 	if !r.cfg.Aggressive || r.denials.zones.len() == 0 || q.t.IsMeta() {
 		return result{}, false
@@ -136,10 +158,13 @@ func (r *Resolver) deny(q question, b *budget) (result, bool) {
 		return result{}, false
 	}
 	for n := sideOf(q.name, q.t); !n.IsZero(); n = n.Parent() {
-		if z := r.denials.zones.get(n); z != nil && r.now.Before(z.soaUntil) {
+		if z := r.denials.zones.get(n); z != nil {
 			hashes := dnssec.Budget{Hashes: b.proofs.Hashes / provenHashes}
 			before := hashes.Hashes
-			res, ok := z.deny(q, r.now, &hashes)
+			res, ok := z.expand(r.cache, q, r.now, &hashes)
+			if !ok && r.now.Before(z.soaUntil) {
+				res, ok = z.deny(q, r.now, &hashes)
+			}
 			b.proofs.Hashes -= before - hashes.Hashes
 			r.counters.Hashes += uint64(before - hashes.Hashes)
 			return res, ok
@@ -176,9 +201,9 @@ func (z *provenZone) deny(q question, now time.Time, hashes *dnssec.Budget) (res
 		return result{}, false
 	}
 	for _, p := range chosen {
-		res.denial = append(res.denial, p.Signed)
+		res.denial = append(res.denial, p.now(now))
 	}
-	res.soa.TTL = rdata.TTL((until.Sub(now) + time.Second - 1) / time.Second)
+	res.soa.TTL = secondsUntil(now, until)
 	return res, true
 }
 
@@ -189,13 +214,19 @@ func (z *provenZone) choosePlain(name dnsname.Name, now time.Time) []*proven {
 	if cover == nil {
 		return nil
 	}
+	return z.withWildcard(z.plain, []*proven{cover}, closest(name, cover), now, func(n dnsname.Name) dnsname.Name { return n })
+}
+
+// closest returns the nearest ancestor of name that exists, if the NSEC record cover
+// denies the name.
+func closest(name dnsname.Name, cover *proven) dnsname.Name {
 	encloser := name.CommonAncestor(cover.Name)
 	if next, _, err := dnsname.FromWire(cover.Data[0]); err == nil {
 		if other := name.CommonAncestor(next); other.Labels() > encloser.Labels() {
 			encloser = other
 		}
 	}
-	return z.withWildcard(z.plain, []*proven{cover}, encloser, now, func(n dnsname.Name) dnsname.Name { return n })
+	return encloser
 }
 
 // withWildcard adds to chosen the record about the wildcard below encloser.
@@ -213,22 +244,9 @@ func (z *provenZone) withWildcard(list []proven, chosen []*proven, encloser dnsn
 // chooseHashed returns the NSEC3 records that may deny name: of its closest
 // encloser, the next closer name and the wildcard (RFC 5155 §8.3).
 func (z *provenZone) chooseHashed(name dnsname.Name, now time.Time, hashes *dnssec.Budget) []*proven {
-	if len(z.hashed) == 0 {
+	owner := z.hasher(hashes)
+	if owner == nil {
 		return nil
-	}
-	params := z.hashed[0].Data[0]
-	if len(params) < 5 || len(params) < 5+int(params[4]) {
-		return nil
-	}
-	iterations, salt := int(binary.BigEndian.Uint16(params[2:])), params[5:5+int(params[4])]
-	owner := func(n dnsname.Name) dnsname.Name {
-		hashes.Hashes--
-		label := strings.ToLower(base32.HexEncoding.EncodeToString(dnssec.HashName(n, salt, iterations)))
-		full, err := z.zone.Child(label)
-		if err != nil {
-			return z.zone // too long to be there
-		}
-		return full
 	}
 	nextCloser := dnsname.Name{}
 	for n := name; n.IsSubdomainOf(z.zone); n = n.Parent() {
@@ -254,4 +272,25 @@ func (z *provenZone) chooseHashed(name dnsname.Name, now time.Time, hashes *dnss
 		return z.withWildcard(z.hashed, chosen, n, now, owner)
 	}
 	return nil
+}
+
+// hasher returns what makes of a name that of its NSEC3 record; nil if the zone has none.
+func (z *provenZone) hasher(hashes *dnssec.Budget) func(dnsname.Name) dnsname.Name {
+	if len(z.hashed) == 0 {
+		return nil
+	}
+	params := z.hashed[0].Data[0]
+	if len(params) < 5 || len(params) < 5+int(params[4]) {
+		return nil
+	}
+	iterations, salt := int(binary.BigEndian.Uint16(params[2:])), params[5:5+int(params[4])]
+	return func(n dnsname.Name) dnsname.Name {
+		hashes.Hashes--
+		label := strings.ToLower(base32.HexEncoding.EncodeToString(dnssec.HashName(n, salt, iterations)))
+		full, err := z.zone.Child(label)
+		if err != nil {
+			return z.zone // too long to be there
+		}
+		return full
+	}
 }

@@ -98,7 +98,7 @@ type Counters struct {
 	Ignored                uint64 // packets that were no reply to their exchange's question
 	Lame                   uint64
 	Failures               uint64             // questions answered SERVFAIL
-	Synthesised            uint64             // denials made of what proved others
+	Synthesised            uint64             // denials made of what proved others, and answers of wildcards that were known
 	Stale                  uint64             // questions answered with what has expired
 	Reports                uint64             // sent to agents of zones (RFC 9567)
 	Secure, Insecure       uint64             // questions answered after validation

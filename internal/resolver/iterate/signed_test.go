@@ -122,7 +122,7 @@ func (z *signedZone) serve() responder {
 		if err != nil {
 			z.t.Fatal(err)
 		}
-		if q.EDNS.DO {
+		if q.EDNS.DO && !z.expand(q, m) {
 			z.decorate(q, m)
 		}
 		if z.change != nil {
@@ -130,6 +130,58 @@ func (z *signedZone) serve() responder {
 		}
 		return wire(m)
 	}
+}
+
+// expand answers from a wildcard, if one stands for the name, with its records of the type
+// or its alias, and reports whether it did.
+func (z *signedZone) expand(q, m *dnswire.Message) bool {
+	name, types := q.Question.Name, z.owners()
+	if !m.AA || len(m.Answer) > 0 || m.Rcode != dnswire.RcodeNXDomain || z.exists(types, name) {
+		return false
+	}
+	next, encloser := name, name.Parent()
+	for !z.exists(types, encloser) {
+		next, encloser = encloser, encloser.Parent()
+	}
+	wildcard, err := encloser.Child("*")
+	if err != nil {
+		z.t.Fatal(err)
+	}
+	set := z.at(wildcard, q.Question.Type)
+	if len(set) == 0 {
+		set = z.at(wildcard, rdata.TypeCNAME)
+	}
+	cover := func() rdata.Record {
+		if z.nsec3 < 0 {
+			return z.nsecAt(types, name)
+		}
+		return z.nsec3At(types, next)
+	}
+	switch {
+	case len(set) > 0:
+		m.Authority = z.signAll([]rdata.Record{cover()})
+		for _, r := range append(set, z.sign(set)) {
+			r.Name = name
+			m.Answer = append(m.Answer, r)
+		}
+	case len(types[wildcard]) > 0: // it has other types
+		m.Authority = append(m.Authority, cover(), z.nsecOf(types, wildcard))
+		if z.nsec3 >= 0 {
+			m.Authority = append(m.Authority, z.nsec3At(types, encloser))
+		}
+		m.Authority = z.signAll(m.Authority)
+	default:
+		return false
+	}
+	m.Rcode = dnswire.RcodeNoError
+	return true
+}
+
+func (z *signedZone) nsecOf(types map[dnsname.Name][]uint16, name dnsname.Name) rdata.Record {
+	if z.nsec3 < 0 {
+		return z.nsecAt(types, name)
+	}
+	return z.nsec3At(types, name)
 }
 
 func (z *signedZone) decorate(q, m *dnswire.Message) {

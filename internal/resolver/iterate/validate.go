@@ -289,6 +289,7 @@ type validator struct {
 	k        *check
 	verifier dnssec.Verifier
 	proven   []rrcache.Signed // what the last denial was made of
+	lasts    rdata.TTL        // and how long that may be believed
 }
 
 var waiting = judgement{}
@@ -397,6 +398,10 @@ func (v *validator) judgePart(part *rrcache.Signed) judgement {
 		if j = v.judgeWildcard(part.Name, verdict.Encloser, t); j.state == rrcache.Bogus {
 			return j
 		}
+		if j.state == rrcache.Secure && !v.c.ask.Anew && !v.k.res.near.IsValid() {
+			v.r.learnWildcard(verdict.Encloser, part, verdict.TTL)
+			v.r.learnProofs(t.zone, v.proven, min(v.lasts, verdict.TTL))
+		}
 	}
 	v.lower(part, verdict.TTL)
 	v.mark(part, j.state, verdict.TTL)
@@ -504,6 +509,7 @@ func (v *validator) denial(sets []rrcache.Signed, t *trust) (d *dnssec.Denial, f
 			first = verdict.Fault
 		}
 	}
+	v.lasts = ttl
 	return dnssec.NewDenial(t.zone, good, v.verifier.Budget), first, ttl
 }
 

@@ -72,6 +72,7 @@ internal/resolver/fairness:
 internal/resolver/failures:     internal/dns/... internal/resolver/iterate
 internal/resolver/custody:      internal/dns/... internal/resolver/anchor internal/resolver/iterate internal/resolver/rrcache internal/diskfile
 internal/resolver/bulk:         internal/dns/... internal/resolver/iterate
+internal/resolver/footing:      internal/dns/... internal/diskfile
 internal/resolver/localroot:    internal/dns/... internal/authority/zone internal/authority/answer
 internal/resolver/outbound:     internal/dns/... internal/resolver/iterate internal/resolver/rrcache internal/resolver/fairness internal/parking
 

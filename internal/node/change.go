@@ -114,6 +114,7 @@ func (n *Node) install(cfg *config.Config, read *reading, err error) (before, no
 	n.problem(problems.ConfigRefused, "", "")
 	n.lookAtCatalogs()
 	n.problem(problems.ListenerFailed, "", config.NeedsRestart(before.Config, cfg))
+	n.followFooting(cfg)
 	n.followCertificates(cfg, clock.Now(), true)
 	return before, n.current.Load(), nil
 }

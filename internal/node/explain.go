@@ -109,11 +109,7 @@ func (n *Node) explainName(ctx context.Context, s *Snapshot, e *explain.Explanat
 	s, a := s.explainView(e, x)
 	x.near, x.resolver, x.node, x.in = a.near, n.resolverOf(s), n, s
 	if x.anew && x.resolver != nil {
-		fresh, err := n.emptyResolver(s)
-		if err != nil {
-			e.Warnings = append(e.Warnings, err.Error())
-			return
-		}
+		fresh := n.emptyResolver(s)
 		defer fresh.Close()
 		x.resolver = fresh
 	}

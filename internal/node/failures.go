@@ -33,11 +33,11 @@ const emptyCache = 8 << 20
 
 // emptyResolver returns a resolver that does what the one for s does, and has learnt
 // nothing yet.
-func (n *Node) emptyResolver(s *Snapshot) (*outbound.Driver, error) {
+func (n *Node) emptyResolver(s *Snapshot) *outbound.Driver {
 	r := s.Config.Resolver
 	r.CacheSize = emptyCache
-	_, driver, err := n.newResolver(r, "")
-	return driver, err
+	_, driver := n.newResolver(r, "")
+	return driver
 }
 
 // explainFailure tells why something failed in the past.

@@ -25,12 +25,14 @@ import (
 type beliefs struct {
 	anchors  []rdata.Record
 	negative []dnsname.Name
+	hints    []rdata.Record                                     // nothing: the root's servers are not known
 	root     func(now time.Time, query []byte, tcp bool) []byte // nil: there is no copy
 	own      func(query []byte, tcp bool) []byte                // nil: there are no zones of our own
 }
 
 func (b beliefs) addTo(c *outbound.Config) {
 	c.Anchors, c.Negative = b.anchors, b.negative
+	c.Hints, c.NoHints = b.hints, true
 	c.Inside = b.inside
 	if b.root != nil {
 		c.Routes = append(c.Routes, iterate.Route{Zone: dnsname.Root, Servers: []netip.AddrPort{iterate.Inside}, First: true})

@@ -206,9 +206,7 @@ func (n *Node) build(cfg *config.Config, o Options) error {
 	}
 	n.lookAtCatalogs()
 	n.images.Prune()
-	if err := n.buildResolver(cfg.Resolver); err != nil {
-		return err
-	}
+	n.buildResolver(cfg.Resolver)
 	if n.edns, err = newEDNS(cfg.DNS, n.started); err != nil {
 		return fmt.Errorf("dns: %w", err)
 	}
@@ -232,20 +230,17 @@ func (n *Node) publishFirst(cfg *config.Config) error {
 	return n.publish(cfg, n.loadState(cfg))
 }
 
-func (n *Node) buildResolver(r config.Resolver) (err error) {
-	if n.cache, n.resolver, err = n.newResolver(r, ""); err != nil {
-		return err
-	}
+func (n *Node) buildResolver(r config.Resolver) {
+	n.cache, n.resolver = n.newResolver(r, "")
 	n.knowOwn(n.cache, "")
 	n.keeper = n.newKeeper(r, filepath.Join(n.data(), "cache"), n.cache, n.resolver)
-	return nil
 }
 
 // newResolver makes a resolver and its cache.
-func (n *Node) newResolver(r config.Resolver, view string) (*rrcache.Cache, *outbound.Driver, error) {
+func (n *Node) newResolver(r config.Resolver, view string) (*rrcache.Cache, *outbound.Driver) {
 	anchors, negative := n.trust.Anchors()
 	r.Routes = settings.Upgraded(r.Routes, n.upgrades.Known)
-	return newResolver(r, n.started, beliefs{anchors, negative, n.rootCopy(r), n.ownAnswers(view)})
+	return newResolver(r, n.started, beliefs{anchors, negative, n.hints.Now(), n.rootCopy(r), n.ownAnswers(view)})
 }
 
 // Resolver returns a resolver as a node has it whose configuration file is at path, but
@@ -255,26 +250,19 @@ func Resolver(path string) (*outbound.Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	started := clock.Now()
-	anchors, err := configuredAnchors(cfg.Resolver, started)
+	b, err := firstBeliefs(cfg.Resolver)
 	if err != nil {
 		return nil, err
 	}
-	_, driver, err := newResolver(cfg.Resolver, started, beliefs{anchors: anchors, negative: cfg.Resolver.NegativeTrustAnchors})
-	return driver, err
+	_, driver := newResolver(cfg.Resolver, clock.Now(), b)
+	return driver, nil
 }
 
-func newResolver(r config.Resolver, started time.Time, b beliefs) (*rrcache.Cache, *outbound.Driver, error) {
+func newResolver(r config.Resolver, started time.Time, b beliefs) (*rrcache.Cache, *outbound.Driver) {
 	cache := rrcache.New(started, settings.Cache(r))
 	c := settings.Resolver(r, cache)
 	b.addTo(&c)
-	var err error
-	if r.RootHints != "" {
-		if c.Hints, err = outbound.ReadHints(r.RootHints); err != nil {
-			return nil, nil, fmt.Errorf("resolver.rootHints: %w", err)
-		}
-	}
-	return cache, outbound.New(c), nil
+	return cache, outbound.New(c)
 }
 
 func (n *Node) buildGateway(cfg *config.Config, stdout io.Writer) error {

@@ -2,11 +2,8 @@ package node
 
 import (
 	"context"
-	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"pharos/internal/admin/config"
 	"pharos/internal/admin/problems"
@@ -15,9 +12,9 @@ import (
 	"pharos/internal/authority/xfr"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
-	"pharos/internal/resolver/anchor"
 	"pharos/internal/resolver/custody"
 	"pharos/internal/resolver/failures"
+	"pharos/internal/resolver/footing"
 	"pharos/internal/resolver/iterate"
 	"pharos/internal/resolver/localroot"
 	"pharos/internal/resolver/outbound"
@@ -32,15 +29,21 @@ type resolving struct {
 	root       localroot.Copy
 	rootSource *xfr.Secondaries // nil: no copy is transferred
 	rootFile   masterfile.Watched
+	anchors    *footing.Anchors
+	hints      *footing.Hints
 	upgrades   *upgrade.Driver // of plain servers of routes
 }
 
 // openTrust reads what is trusted. Nobody is asked about it before goLive.
 func (n *Node) openTrust(cfg *config.Config) error {
-	anchors, err := configuredAnchors(cfg.Resolver, n.started)
-	if err != nil && cfg.Resolver.Trust.File == "" {
+	n.hints, n.anchors = newHints(cfg.Data), newAnchors()
+	_, problem := n.hints.Follow(cfg.Resolver.RootHints)
+	n.problem(problems.HintsDamaged, "", problem)
+	given, err := anchorsGiven(cfg.Resolver)
+	if err != nil {
 		return err
 	}
+	anchors, _, err := n.anchors.Begin(cfg.Resolver.Trust.File, given)
 	if err != nil { // what resolves by other anchors, and all zones of ours, need not be down for it
 		anchors = iterate.RootAnchors()
 	}
@@ -53,25 +56,6 @@ func (n *Node) openTrust(cfg *config.Config) error {
 		},
 	})
 	return nil
-}
-
-// configuredAnchors returns the trust anchors to begin with.
-func configuredAnchors(r config.Resolver, now time.Time) ([]rdata.Record, error) {
-	switch {
-	case r.Trust.File != "":
-		text, err := os.ReadFile(r.Trust.File)
-		if err != nil {
-			return nil, fmt.Errorf("resolver.trust.file: %w", err)
-		}
-		anchors, err := anchor.Parse(now, r.Trust.File, text)
-		if err != nil {
-			return nil, fmt.Errorf("resolver.trust.file: %w", err)
-		}
-		return anchors, nil
-	case len(r.TrustAnchors) > 0:
-		return r.Anchors()
-	}
-	return iterate.RootAnchors(), nil
 }
 
 // startTrust begins to look after what is trusted, if anybody resolves with it.
@@ -91,12 +75,7 @@ func (n *Node) followTrust(prev, next *Snapshot) {
 
 // applyTrust gives the resolvers what counts now. It is called by custody.
 func (n *Node) applyTrust(anchors []rdata.Record, negative []dnsname.Name) {
-	n.resolver.Trust(anchors, negative)
-	for _, v := range n.current.Load().views {
-		if own := v.view.own; own != nil && own.resolver != nil {
-			own.resolver.Trust(anchors, negative)
-		}
-	}
+	n.eachResolver(func(r *outbound.Driver) { r.Trust(anchors, negative) })
 }
 
 // beliefsNow returns by what the resolvers of this node go.

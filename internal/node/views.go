@@ -416,10 +416,7 @@ func (n *Node) partsOf(c *config.View, v *Snapshot) (*viewParts, error) {
 	if p.resolver == nil && c.Recursion != "off" {
 		r := v.Config.Resolver
 		r.CacheSize = c.CacheSize
-		var err error
-		if p.cache, p.resolver, err = n.newResolver(r, c.Name); err != nil {
-			return nil, err
-		}
+		p.cache, p.resolver = n.newResolver(r, c.Name)
 		n.knowOwn(p.cache, c.Name)
 		p.keeper = n.newKeeper(r, filepath.Join(v.Config.Data, "views", c.Name, "cache"), p.cache, p.resolver)
 	}

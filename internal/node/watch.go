@@ -40,7 +40,7 @@ func (w *watch) configChanged() bool {
 // filesChanged reports whether the configuration file has changed since it was read,
 // or, of the zones that it is the turn of, the file of one. n.mu is held.
 func (n *Node) filesChanged() bool {
-	if n.configChanged() || n.rootFile.HasChanged() {
+	if n.configChanged() || n.rootFile.HasChanged() || n.anchors.HasChanged() || n.hints.HasChanged() {
 		return true
 	}
 	s := n.current.Load()

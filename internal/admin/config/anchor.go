@@ -92,7 +92,8 @@ func (l LocalRoot) IsSet() bool { return len(l.Primaries) > 0 || l.File != "" }
 type Trust struct {
 	// File has the trust anchors, in place of the built-in ones: DS or DNSKEY records in
 	// master file form, such as Debian's /usr/share/dns/root.key; the file of
-	// unbound-anchor or Unbound; or IANA's root-anchors.xml.
+	// unbound-anchor or Unbound; or IANA's root-anchors.xml. It is read again when it changes;
+	// one that cannot be read is the problem trust-damaged, and takes nothing away.
 	File string `json:"file" format:"file" default:"" example:"/usr/share/dns/root.key"`
 	// Update follows the keys of these zones as they change (RFC 5011): a new key that a
 	// trusted one has signed for 30 days is trusted, a revoked one no longer. The states

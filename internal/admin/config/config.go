@@ -368,7 +368,10 @@ type Resolver struct {
 	// would be used to flood others (RFC 5358).
 	Allow []netip.Prefix `json:"allow" default:"127.0.0.0/8,::1/128" max:"10000" example:"192.0.2.0/24"`
 	// RootHints is a master file with the names and addresses of the root
-	// servers. Empty: those built in.
+	// servers. Empty: those built in. It is read again when it changes. One that cannot be
+	// read is the problem root-hints-damaged: what was read before counts, and if that is
+	// nothing only zones of ours and of routes resolve; the Internet's root is not asked in
+	// place of yours.
 	RootHints string `json:"rootHints" format:"file" default:"" example:"named.root"`
 	// Port is where authoritative servers are asked. Anything but 53 is for
 	// labs.

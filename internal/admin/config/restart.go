@@ -17,7 +17,6 @@ func NeedsRestart(old, now *Config) string {
 		{"transfers.maxSize", old.Transfers.MaxSize, now.Transfers.MaxSize},
 		{"transfers.maxTime", old.Transfers.MaxTime, now.Transfers.MaxTime},
 		{"steering.decisions", old.Steering.Decisions, now.Steering.Decisions}, {"alias", old.Alias, now.Alias}, {"gateway", old.Gateway, now.Gateway}, {"store", old.Store, now.Store}, {"log", old.Log, now.Log},
-		{"resolver.rootHints", old.Resolver.RootHints, now.Resolver.RootHints},
 		{"resolver.port", old.Resolver.Port, now.Resolver.Port},
 		{"resolver.cacheSize", old.Resolver.CacheSize, now.Resolver.CacheSize},
 		{"resolver.timeout", old.Resolver.Timeout, now.Resolver.Timeout},
@@ -32,9 +31,8 @@ func NeedsRestart(old, now *Config) string {
 		{"resolver.minimise", old.Resolver.Minimise, now.Resolver.Minimise},
 		{"resolver.mixCase", old.Resolver.MixCase, now.Resolver.MixCase},
 		{"resolver.validate", old.Resolver.Validate, now.Resolver.Validate},
-		{"resolver.trustAnchors", old.Resolver.TrustAnchors, now.Resolver.TrustAnchors},
 		{"resolver.localRoot", old.Resolver.LocalRoot, now.Resolver.LocalRoot},
-		{"resolver.trust", old.Resolver.Trust, now.Resolver.Trust},
+		{"resolver.trust.update", old.Resolver.Trust.Update, now.Resolver.Trust.Update},
 	} {
 		if fmt.Sprint(part.old) != fmt.Sprint(part.now) {
 			keys = append(keys, part.key)

@@ -57,6 +57,7 @@ const (
 	ParentLost       Code = "dnssec-parent-lost"    // the parent shows DS records that lead nowhere
 	ParentWaits      Code = "dnssec-parent-waits"   // the parent does not show what it should, or cannot be seen
 	ServersBehind    Code = "dnssec-servers-behind" // a rollover waits for a server of the zone
+	HintsDamaged     Code = "root-hints-damaged"    // resolver.rootHints cannot be read
 	TrustDamaged     Code = "trust-damaged"         // states of trust anchors cannot be read
 	TrustFailing     Code = "trust-failing"         // the keys of a trust point cannot be verified
 	TrustLost        Code = "trust-lost"            // no anchor of a trust point is left

@@ -13,7 +13,7 @@
 // It owns one goroutine, one timer and one file. How keys come and go is package
 // anchor's; who is asked is the resolver's.
 //
-// Entry points: Open, Custody.Start, Close; Anchors, Points, Negatives; Add, Remove, Configure.
+// Entry points: Open, Custody.Start, Close; Anchors, Points, Negatives; Add, Remove, Configure; Begin.
 //
 // Concurrency: a Custody may be used by many goroutines. It calls the functions of Config
 // without a lock of its own held, except Apply, which must not call back.
@@ -119,17 +119,26 @@ func Open(c Config) *Custody {
 	if k.points = kept.Points; c.Unread == nil || len(kept.Points) == 0 {
 		k.points = anchor.New(now, c.Anchors, kept.Points)
 	}
-	if c.Unread != nil {
-		which := "the built-in trust anchors count"
-		if len(kept.Points) > 0 {
-			which = "those that counted before do so"
-		}
-		c.Problem(Damaged, "", fmt.Sprintf("%v; %s until the file is mended and the node started again", c.Unread, which))
-	}
+	k.tellUnread(c.Unread, len(kept.Points) > 0)
 	k.negatives.List = kept.Negative
 	k.negatives.Expire(now)
 	k.negatives.Configure(now, c.Negative)
 	return k
+}
+
+// aboutFile is what a problem of the configured anchors is about.
+const aboutFile = "resolver.trust.file"
+
+func (k *Custody) tellUnread(err error, knowsOthers bool) {
+	text := ""
+	if err != nil {
+		which := "the built-in trust anchors count"
+		if knowsOthers {
+			which = "those that counted before do so"
+		}
+		text = fmt.Sprintf("%v; %s until the file is mended, which is noticed", err, which)
+	}
+	k.config.Problem(Damaged, aboutFile, text)
 }
 
 func (k *Custody) path() string { return filepath.Join(k.config.Folder, FileName) }
@@ -251,10 +260,10 @@ func (k *Custody) check(zone dnsname.Name) {
 func (k *Custody) tell(p *anchor.Point) {
 	failing, lost := "", ""
 	if p.Failures >= failuresMost {
-		failing = fmt.Sprintf("the keys of %v could not be verified %d times, last: %s; if its keys have changed, put the new ones into resolver.trust.file or resolver.trustAnchors and restart", p.Zone, p.Failures, p.Problem)
+		failing = fmt.Sprintf("the keys of %v could not be verified %d times, last: %s; if its keys have changed, put the new ones into resolver.trust.file or resolver.trustAnchors", p.Zone, p.Failures, p.Problem)
 	}
 	if len(p.Anchors()) == 0 {
-		lost = fmt.Sprintf("all trust anchors of %v were revoked, so nothing below it is validated (RFC 5011 section 5); configure the new ones and restart", p.Zone)
+		lost = fmt.Sprintf("all trust anchors of %v were revoked, so nothing below it is validated (RFC 5011 section 5); configure the new ones", p.Zone)
 	}
 	k.config.Problem(Failing, p.Zone.String(), failing)
 	k.config.Problem(Lost, p.Zone.String(), lost)

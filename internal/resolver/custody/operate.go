@@ -68,6 +68,37 @@ func (k *Custody) Configure(names []dnsname.Name) {
 	})
 }
 
+// Begin replaces the configured anchors, or says why they are not known: then those count
+// that do now. What is known of the keys of a zone goes on, if one of the anchors that it
+// came from is still there.
+func (k *Custody) Begin(anchors []rdata.Record, unread error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.tellUnread(unread, true); unread != nil {
+		return
+	}
+	var known []*anchor.Point
+	if k.config.Update {
+		known = k.points
+	}
+	before := k.points
+	k.points = anchor.New(clock.Now(), anchors, known)
+	for _, p := range before { // new ones get their chance first
+		k.config.Problem(Failing, p.Zone.String(), "")
+		k.config.Problem(Lost, p.Zone.String(), "")
+	}
+	k.settle()
+	k.lookAgain()
+}
+
+// lookAgain has run look when it has to do what.
+func (k *Custody) lookAgain() {
+	select {
+	case k.wake <- struct{}{}:
+	default:
+	}
+}
+
 func (k *Custody) change(what func(*anchor.Negatives) error) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -75,9 +106,6 @@ func (k *Custody) change(what func(*anchor.Negatives) error) error {
 		return err
 	}
 	k.settle()
-	select {
-	case k.wake <- struct{}{}: // run has other times to keep now
-	default:
-	}
+	k.lookAgain()
 	return nil
 }

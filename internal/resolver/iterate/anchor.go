@@ -1,9 +1,12 @@
 package iterate
 
 import (
+	"bytes"
 	"encoding/hex"
+	"slices"
 
 	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/dnssec"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/rrcache"
 )
@@ -72,9 +75,19 @@ func (a *anchors) set(records []rdata.Record, negative []dnsname.Name) {
 
 // retrust makes other anchors those that count.
 func (r *Resolver) retrust(ev Trust) {
-	old := r.anchors.negative
+	by, old := r.anchors.by, r.anchors.negative
 	r.anchors.set(ev.Anchors, ev.Negative)
 	r.chains.known.clear()
+	for name, a := range by {
+		if !a.continues(r.anchors.by[name]) { // what was secure by it is not, or need not be
+			r.forgetBelow(name)
+		}
+	}
+	for name := range r.anchors.by {
+		if by[name] == nil { // what was insecure without it is not
+			r.forgetBelow(name)
+		}
+	}
 	for name := range old {
 		if !r.anchors.negative[name] {
 			r.cache.Flush(rrcache.Selection{Name: name, Tree: true})
@@ -85,6 +98,33 @@ func (r *Resolver) retrust(ev Trust) {
 			r.cache.Flush(rrcache.Selection{Name: name, Tree: true})
 		}
 	}
+}
+
+func (r *Resolver) forgetBelow(name dnsname.Name) {
+	r.cache.Flush(rrcache.Selection{Name: name, Tree: true})
+	r.forgetProofs()
+}
+
+// continues reports whether next, which may be nil, has something of a, so that it is the
+// same zone's trust anchor after a change of its keys (RFC 5011).
+func (a *anchor) continues(next *anchor) bool {
+	if next == nil {
+		return false
+	}
+	isOf := func(ds, key []byte) bool {
+		d, ok := dnssec.ParseDS(ds)
+		k, valid := dnssec.ParseKey(key)
+		return ok && valid && d.IsOf(a.zone, k)
+	}
+	for _, was := range [...]struct{ list, same, other [][]byte }{{a.ds, next.ds, next.keys}, {a.keys, next.keys, next.ds}} {
+		for _, data := range was.list {
+			if slices.ContainsFunc(was.same, func(b []byte) bool { return bytes.Equal(b, data) }) ||
+				slices.ContainsFunc(was.other, func(b []byte) bool { return isOf(data, b) || isOf(b, data) }) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // above returns the nearest anchor at or above name. There is none below a

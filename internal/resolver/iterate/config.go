@@ -13,8 +13,9 @@ import (
 // Config is what a Resolver is made from.
 type Config struct {
 	// Hints are the NS records of the root and the A and AAAA records of the
-	// servers they name. Empty: the 13 root servers (see RootHints).
-	Hints []rdata.Record
+	// servers they name. Empty: the 13 root servers (see RootHints), or nobody with NoHints.
+	Hints   []rdata.Record
+	NoHints bool
 	// Port of all authoritative servers; 0 is 53. Another one is for laboratories.
 	Port uint16
 	// NoIPv4 and NoIPv6 leave servers of a family out for good.

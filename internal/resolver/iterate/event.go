@@ -58,13 +58,20 @@ type Failed struct {
 
 // Trust replaces the trust anchors, which may be none at all, and the negative ones. What
 // was remembered of chains of trust is forgotten, and so is all that is known at and
-// below names that are negative trust anchors now or were.
+// below names that are negative trust anchors now or were, and those whose anchor is new,
+// gone, or another one altogether: not of the same keys any more.
 type Trust struct {
 	Anchors  []rdata.Record
 	Negative []dnsname.Name
 }
 
+// Hints replaces the hints; with none at all there is nobody to begin with. If no address
+// of theirs was one of those before it is another root: all is forgotten, and what is being
+// looked up begins anew.
+type Hints struct{ Records []rdata.Record }
+
 func (Ask) event()     {}
+func (Hints) event()   {}
 func (Arrived) event() {}
 func (Expired) event() {}
 func (Failed) event()  {}

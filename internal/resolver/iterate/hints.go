@@ -2,9 +2,12 @@ package iterate
 
 import (
 	"net/netip"
+	"slices"
+	"time"
 
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
+	"pharos/internal/resolver/rrcache"
 )
 
 // rootServers are the addresses of a.root-servers.net to m.root-servers.net, as
@@ -47,4 +50,57 @@ func RootHints() []rdata.Record {
 		}
 	}
 	return records
+}
+
+// setHints makes the root's delegation of records.
+func (r *Resolver) setHints(records []rdata.Record) {
+	r.hints, r.loopback = hintCut(records), false
+	for _, s := range r.hints.Servers {
+		for _, addr := range s.Addrs {
+			r.loopback = r.loopback || addr.IsLoopback() || r.isWeak(WeakLoopback)
+		}
+	}
+}
+
+// rehint makes other hints those that count.
+func (r *Resolver) rehint(ev Hints) {
+	before := r.hints
+	r.setHints(ev.Records)
+	r.hintsUntil = time.Time{}
+	if shareAddress(before, r.hints) {
+		return // of the same root, which says itself who serves it
+	}
+	r.forgetAll()
+	r.beginAnew(map[dnsname.Name]bool{dnsname.Root: true})
+}
+
+// shareAddress reports whether a server of both delegations has the same address.
+func shareAddress(a, b *rrcache.Delegation) bool {
+	has := make(map[netip.Addr]bool)
+	for _, s := range a.Servers {
+		for _, addr := range s.Addrs {
+			has[addr] = true
+		}
+	}
+	for _, s := range b.Servers {
+		if slices.ContainsFunc(s.Addrs, func(addr netip.Addr) bool { return has[addr] }) {
+			return true
+		}
+	}
+	return false
+}
+
+// forgetAll forgets all that was learnt, but for how servers behave.
+func (r *Resolver) forgetAll() {
+	r.cache.Flush(rrcache.Selection{Name: dnsname.Root, Tree: true})
+	r.forgetProofs()
+}
+
+// forgetProofs forgets what is remembered beside the cache of what zones say, and what
+// did not resolve.
+func (r *Resolver) forgetProofs() {
+	r.chains.known.clear()
+	r.denials.zones.clear()
+	r.subnets.known.clear()
+	r.failing.known.clear() // else who was asked in vain would go on failing for a minute
 }

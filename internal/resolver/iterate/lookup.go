@@ -236,6 +236,9 @@ func (r *Resolver) giveUp(l *lookup) {
 	if l.cut != nil {
 		zone = l.cut.Zone
 	}
+	if zone.IsRoot() && l.route == nil && len(r.hints.Servers) == 0 {
+		t.text = "the root's servers are not known: there are no hints"
+	}
 	if l.over == LimitServers || l.over == LimitDelegation || l.over == LimitDepth {
 		t.text += "; " + r.limits.say(l.over)
 	}

@@ -156,7 +156,7 @@ func (r *Resolver) FromCache(now time.Time, name dnsname.Name, t rdata.Type) (An
 		return a, true
 	}
 	for range r.limits.Aliases {
-		res, ok := recall(r.cache, r.routes, now, question{name: name, t: t})
+		res, ok := recall(r.cache, *r.routesNow.Load(), now, question{name: name, t: t})
 		// What has not been validated yet is not for those who want it to be.
 		if !ok || res.isPartial() || r.cfg.Validate && res.state == rrcache.Indeterminate {
 			break

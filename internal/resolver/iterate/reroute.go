@@ -42,7 +42,8 @@ func (r *Resolver) reroute(ev Reroute) {
 	for name := range private {
 		changed[name] = changed[name] || !r.anchors.private[name]
 	}
-	r.routes, r.anchors.private = next, private
+	r.setRoutes(next)
+	r.anchors.private = private
 	maps.DeleteFunc(changed, func(_ dnsname.Name, is bool) bool { return !is })
 	if len(changed) == 0 {
 		return
@@ -50,11 +51,13 @@ func (r *Resolver) reroute(ev Reroute) {
 	for _, name := range flushed(changed) {
 		r.cache.Flush(rrcache.Selection{Name: name, Tree: true})
 	}
-	r.chains.known.clear()
-	r.denials.zones.clear()
-	r.subnets.known.clear()
-	r.failing.known.clear() // else who was asked in vain would go on failing for a minute
+	r.forgetProofs()
 	r.beginAnew(changed)
+}
+
+func (r *Resolver) setRoutes(next routes) {
+	r.routes = next
+	r.routesNow.Store(&next)
 }
 
 // flushedMost is for how many names the cache is searched one by one: 16, as each search

@@ -28,6 +28,7 @@ package iterate
 
 import (
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"pharos/internal/dns/dnsname"
@@ -52,7 +53,7 @@ type Resolver struct {
 	cfg    Config
 	limits Limits
 	cache  *rrcache.Cache
-	hints  *rrcache.Delegation
+	hints  *rrcache.Delegation // until a Hints
 	// Servers at loopback addresses are asked: only when a root hint is one, as in
 	// a laboratory. Elsewhere such an address comes from somebody who wants this
 	// machine to talk to itself.
@@ -70,6 +71,7 @@ type Resolver struct {
 	last      uint64 // exchange number given out last
 
 	routes     routes
+	routesNow  atomic.Pointer[routes] // for FromCache, which others call
 	hosts      hosts
 	crowds     crowds
 	quiet      quiet
@@ -109,24 +111,21 @@ type Counters struct {
 
 // New returns a Resolver that has asked nothing yet.
 func New(cfg Config) *Resolver {
-	if len(cfg.Hints) == 0 {
+	if len(cfg.Hints) == 0 && !cfg.NoHints {
 		cfg.Hints = RootHints()
 	}
 	if cfg.Port == 0 {
 		cfg.Port = 53
 	}
 	r := &Resolver{
-		cfg: cfg, limits: cfg.Limits.withDefaults(), cache: cfg.Cache, hints: hintCut(cfg.Hints),
+		cfg: cfg, limits: cfg.Limits.withDefaults(), cache: cfg.Cache,
 		clients: make(map[uint64]*client), timers: make(map[uint64]*client),
 		lookups: make(map[question]*lookup), exchanges: make(map[uint64]*exchange),
-		crowds: newCrowds(), routes: newRoutes(cfg.Routes), anchors: newAnchors(cfg), memo: dnssec.NewMemo(),
+		crowds: newCrowds(), anchors: newAnchors(cfg), memo: dnssec.NewMemo(),
 	}
 	r.divideMemory(r.limits.Memory)
-	for _, s := range r.hints.Servers {
-		for _, addr := range s.Addrs {
-			r.loopback = r.loopback || addr.IsLoopback() || r.isWeak(WeakLoopback)
-		}
-	}
+	r.setHints(cfg.Hints)
+	r.setRoutes(newRoutes(cfg.Routes))
 	return r
 }
 
@@ -154,6 +153,8 @@ func (r *Resolver) Step(now time.Time, ev Event, acts []Action) []Action {
 		r.retrust(ev)
 	case Reroute:
 		r.reroute(ev)
+	case Hints:
+		r.rehint(ev)
 	case Failed:
 		if x := r.exchanges[ev.Exchange]; x != nil {
 			r.notSent(x, ev.Err)

@@ -1,6 +1,8 @@
 package iterate
 
 import (
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -76,5 +78,73 @@ func TestAskedAnew(t *testing.T) {
 		if a := w.anew("www.example.com.", rdata.TypeA); len(w.sent) == before || a.Rcode != dnswire.RcodeNoError || a.Cached {
 			t.Errorf("%s, %d packets", render(a), len(w.sent)-before)
 		}
+	}
+}
+
+// What was secure by an anchor that is gone is judged anew; what came by the same keys is
+// kept when an anchor changes by them (RFC 5011: first a DS record, then the key it is of).
+func TestAnchorsReplaced(t *testing.T) {
+	w := newSignedWorld(t)
+	w.begin(func(c *Config) { c.Aggressive = true })
+	w.wantState(w.query("www.example.com.", "A"), rrcache.Secure, "NOERROR")
+	w.wantState(w.query("zz.example.com.", "A"), rrcache.Secure, "NXDOMAIN")
+	key := wireRecord(t, w.root.key)
+	w.step(Trust{Anchors: []rdata.Record{key}})
+	w.asked = nil
+	w.wantState(w.query("www.example.com.", "A"), rrcache.Secure, "NOERROR")
+	w.wantAsked()
+	w.step(Trust{Anchors: []rdata.Record{w.com.ds()}}) // an island: nothing is said of the root
+	w.wantState(w.query("www.example.com.", "A"), rrcache.Secure, "NOERROR")
+	w.wantState(w.query("a.root.", "A"), rrcache.Insecure, "NOERROR")
+	wrong := w.com.ds()
+	wrong.Data = append([]byte(nil), wrong.Data...)
+	wrong.Data[len(wrong.Data)-1]++
+	w.step(Trust{Anchors: []rdata.Record{wrong}})
+	for _, name := range []string{"www.example.com.", "zz.example.com.", "zzz.example.com."} {
+		if a := w.query(name, "A"); a.Rcode != dnswire.RcodeServFail {
+			t.Errorf("%s by the anchor of no key: %s", name, render(a))
+		}
+	}
+	w.step(Trust{Anchors: []rdata.Record{w.root.ds()}})
+	w.wantState(w.query("a.root.", "A"), rrcache.Secure, "NOERROR")
+	w.r.check()
+}
+
+// Hints of another root have everything asked for anew, what is being looked up too; those
+// of the same root change nothing that was learnt; without any, nobody is asked.
+func TestHints(t *testing.T) {
+	w := newSignedWorld(t)
+	w.begin(nil)
+	hints := func(addr string) []rdata.Record {
+		return rrs(". 518400 NS b.root.", "b.root. 518400 A "+addr)
+	}
+	w.wantState(w.query("www.example.com.", "A"), rrcache.Secure, "NOERROR")
+	w.step(Hints{Records: hints(rootAddr)})
+	w.asked = nil
+	w.wantState(w.query("www.example.com.", "A"), rrcache.Secure, "NOERROR")
+	w.wantAsked()
+	w.step(Hints{})
+	a := w.query("www.example.com.", "A")
+	if w.wantAsked(); a.Rcode != dnswire.RcodeServFail || len(a.Errors) != 1 || a.Errors[0].Code != dnswire.EDENoReachableAuthority || !strings.Contains(a.Errors[0].Text, "there are no hints") {
+		t.Errorf("without hints: %s, %v", render(a), a.Errors)
+	}
+	w.servers["192.0.2.99"] = w.root.serve()
+	w.step(Hints{Records: hints("192.0.2.98")}) // nobody is there
+	token := w.ask("www.example.com.", "A")
+	w.asked = nil
+	w.step(Hints{Records: hints("192.0.2.99")})
+	w.run()
+	if got := render(w.answers[token]); !strings.HasPrefix(got, "NOERROR | www.example.com. 300 A 203.0.113.1") || !slices.Contains(w.asked, "192.0.2.99 . NS") {
+		t.Errorf("%s, asked %q: want the servers of the other root asked", got, w.asked)
+	}
+	w.r.check()
+}
+
+// New without hints, and told to take none, asks nobody.
+func TestNoHints(t *testing.T) {
+	w := newSignedWorld(t)
+	w.begin(func(c *Config) { c.Hints, c.NoHints = nil, true })
+	if a := w.query("www.example.com.", "A"); a.Rcode != dnswire.RcodeServFail || len(w.asked) != 0 {
+		t.Errorf("%s, asked %q", render(a), w.asked)
 	}
 }

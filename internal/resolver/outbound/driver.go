@@ -48,8 +48,9 @@ import (
 
 // Config is what a Driver is made from. The zero Config works.
 type Config struct {
-	// Hints, Port, NoIPv4, NoIPv6, Limits: see iterate.Config.
+	// Hints, NoHints, Port, NoIPv4, NoIPv6, Limits: see iterate.Config.
 	Hints          []rdata.Record
+	NoHints        bool
 	Port           uint16
 	NoIPv4, NoIPv6 bool
 	Limits         iterate.Limits
@@ -217,7 +218,7 @@ func start(cfg Config, carry func(open map[uint64]*exchange, port func() int) da
 		inside: cfg.Inside,
 		cache:  cfg.Cache,
 		resolver: iterate.New(iterate.Config{
-			Hints: cfg.Hints, Port: cfg.Port, NoIPv4: cfg.NoIPv4, NoIPv6: cfg.NoIPv6, Limits: cfg.Limits,
+			Hints: cfg.Hints, NoHints: cfg.NoHints, Port: cfg.Port, NoIPv4: cfg.NoIPv4, NoIPv6: cfg.NoIPv6, Limits: cfg.Limits,
 			Rand: rand.New(rand.NewChaCha8(seed)), Cache: cfg.Cache,
 			Routes: numbered(cfg.Routes, numbers), Minimise: cfg.Minimise, Reports: cfg.Reports, Subnets: cfg.Subnets, MixCase: cfg.MixCase, Aggressive: cfg.Aggressive,
 			Untold: cfg.untold, Validate: cfg.Validate, Anchors: cfg.Anchors, Negative: cfg.Negative, Private: cfg.Private,

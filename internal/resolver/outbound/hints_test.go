@@ -11,7 +11,8 @@ func TestReadHints(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "named.root")
 	for text, want := range map[string]string{
 		". 3600000 NS a.root.\na.root. 3600000 A 192.0.2.1\n": "",
-		"; nothing\n":                 "no records",
+		"; nothing\n":                 "no NS records",
+		". 3600000 NS a.root.\n":      "no addresses",
 		". 3600000 NS\n":              "named.root:1:",
 		". 3600000 A 192.0.2.400\n\n": "192.0.2.400",
 	} {

@@ -45,13 +45,15 @@ func (d *Driver) RestoreServers(all []iterate.KnownServer) (count int) {
 
 // trusted is whom a Driver believes.
 type trusted struct {
-	cfg     Config // constant
+	cfg     Config // constant: what follows counts of what is there, too
+	hints   atomic.Pointer[[]string]
 	routes  atomic.Pointer[[sha256.Size]byte]
 	anchors atomic.Pointer[[sha256.Size]byte]
 }
 
 func newTrusted(cfg Config) *trusted {
 	t := &trusted{cfg: cfg}
+	t.setHints(cfg.Hints)
 	t.setRoutes(cfg.Routes, cfg.Peers, cfg.Private)
 	if len(cfg.Anchors) == 0 {
 		cfg.Anchors = iterate.RootAnchors()
@@ -62,7 +64,7 @@ func newTrusted(cfg Config) *trusted {
 
 func (t *trusted) setRoutes(routes []iterate.Route, peers []Peer, private []dnsname.Name) {
 	cfg, h := t.cfg, sha256.New()
-	fmt.Fprintln(h, cfg.Validate, cfg.Aggressive, cfg.Port, sortedText(cfg.Hints), sortedText(private))
+	fmt.Fprintln(h, cfg.Validate, cfg.Aggressive, cfg.Port, sortedText(private))
 	for _, r := range routes {
 		fmt.Fprintln(h, r.Zone, r.Servers, r.Encrypted, r.Forward, r.First)
 	}
@@ -71,6 +73,11 @@ func (t *trusted) setRoutes(routes []iterate.Route, peers []Peer, private []dnsn
 	}
 	sum := [sha256.Size]byte(h.Sum(nil))
 	t.routes.Store(&sum)
+}
+
+func (t *trusted) setHints(hints []rdata.Record) {
+	text := sortedText(hints)
+	t.hints.Store(&text)
 }
 
 func (t *trusted) set(anchors []rdata.Record, negative []dnsname.Name) {
@@ -91,5 +98,6 @@ func sortedText[T fmt.Stringer](list []T) []string {
 // anchors that are in force, the negative ones, the routes, the root's servers. What a
 // Driver with another one has cached is not to be used.
 func (d *Driver) TrustSum() [sha256.Size]byte {
-	return sha256.Sum256(slices.Concat(d.trusted.routes.Load()[:], d.trusted.anchors.Load()[:]))
+	hints := fmt.Append(nil, *d.trusted.hints.Load())
+	return sha256.Sum256(slices.Concat(d.trusted.routes.Load()[:], d.trusted.anchors.Load()[:], hints))
 }

@@ -86,7 +86,7 @@ func (n *Node) join(s *Snapshot, a iterate.Answer, at int, e *end, o asking, the
 		at++
 	}
 	a.Answer = append(slices.Clone(a.Answer[:at]), m.Answer...)
-	a.Rcode, a.Authority, a.Scope = m.Rcode, m.Authority, max(a.Scope, e.scope)
+	a.Rcode, a.Authority, a.Additional, a.Referral, a.Scope = m.Rcode, m.Authority, nil, false, max(a.Scope, e.scope)
 	chain, target := answer.Chain(e.msg)
 	if e.outcome.Kind != answer.Partial || target.IsZero() || len(chain) == 0 {
 		then(a)
@@ -94,6 +94,10 @@ func (n *Node) join(s *Snapshot, a iterate.Answer, at int, e *end, o asking, the
 	}
 	o.ends++
 	n.askResolver(s, target, e.query.Type, o, func(b iterate.Answer) {
+		if o.recalls && b.Rcode == dnswire.RcodeRefused { // it is known so far
+			then(a)
+			return
+		}
 		b.Answer, b.AD, b.Scope = append(a.Answer, b.Answer...), false, max(a.Scope, b.Scope)
 		then(b)
 	})

@@ -54,8 +54,8 @@ steer:
 - {name: out.corp.test, pool: names, answer: cname, ttl: 30s, filters: [{type: near, by: country}, {type: limit, count: 1}]}
 - {name: loop.corp.test, pool: circle, answer: cname}
 `, port)))
-	short := func(name, subnet, kind string) string {
-		out := run(t, "dig", append(at(n.dns.Addrs()[0]), "+subnet="+subnet, "+tries=1", "+time=8", name, kind)...)
+	short := func(name, subnet, kind string, more ...string) string {
+		out := run(t, "dig", append(append(at(n.dns.Addrs()[0]), "+subnet="+subnet, "+tries=1", "+time=8", name, kind), more...)...)
 		var got []string
 		for line := range strings.Lines(out) {
 			if fields := strings.Fields(line); len(fields) == 5 && fields[3] == "A" {
@@ -83,6 +83,15 @@ steer:
 			if got := short("out.test", subnet, "A"); !strings.Contains(got, want) || strings.Count(got, "192.0.2.") != 1 {
 				t.Errorf("out.test for %s: %s, want %s", subnet, got, want)
 			}
+		}
+	}
+	// Without RD, too, what the cache has of aliases; but nobody is asked about where they lead.
+	for _, c := range []struct{ name, subnet, want string }{
+		{"to.test", "10.0.0.0/8", "192.0.2.1 NOERROR"}, {"twice.test", "11.0.0.0/8", "192.0.2.2 NOERROR"}, {"static.test", "11.0.0.0/8", "192.0.2.2 NOERROR"},
+		{"out.test", "10.0.0.0/8", "192.0.2.91 NOERROR"},
+	} {
+		if got := short(c.name, c.subnet, "A", "+norecurse"); got != c.want {
+			t.Errorf("%s for %s without RD: %s, want %s", c.name, c.subnet, got, c.want)
 		}
 	}
 	if got := short("none.test", "10.0.0.0/8", "MX"); got != "NOERROR" {

@@ -10,6 +10,7 @@ import (
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/iterate"
+	"pharos/internal/resolver/outbound"
 	"pharos/internal/resolver/owncut"
 	"pharos/internal/resolver/rewrite"
 	"pharos/internal/serve/dnsserver"
@@ -218,12 +219,11 @@ func (n *Node) queryCache(s *Snapshot, r *dnsserver.Request, by asker) dnsserver
 	if rules := s.rules(); rules != nil {
 		return n.cacheByRules(s, rules, r, by.near)
 	}
-	if a, ok := n.resolverOf(s).FromCache(r.Now, r.Query.Name.Clone(), r.Query.Type); ok {
+	o := asking{Options: outbound.Options{DO: r.Query.EDNS.DO}, place: by.near, recalls: true}
+	n.askResolver(s, r.Query.Name.Clone(), r.Query.Type, o, func(a iterate.Answer) {
+		r.Out.RaiseScope(a.Scope)
 		a.Write(&r.Out)
-		return dnsserver.Answered
-	}
-	r.Out.SetRcode(dnswire.RcodeRefused)
-	r.Out.SetEDE(dnswire.EDENotAuthoritative, nothingKnown)
+	})
 	return dnsserver.Answered
 }
 

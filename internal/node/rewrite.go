@@ -85,6 +85,8 @@ type asking struct {
 	outbound.Options
 	place netip.Addr // the client, or one whom a trusted one names
 	ends  int        // how often the way led through steered names of ours so far: see forClient
+	// recalls: what the cache has is told at once, and nobody is asked (RD=0).
+	recalls bool
 }
 
 func (s *Snapshot) optionsOf(d *dnsserver.Deferred) asking {
@@ -113,11 +115,24 @@ func isHidden(in *Snapshot, z *zone.Zone) bool {
 
 func (n *Node) askResolver(s *Snapshot, name dnsname.Name, t rdata.Type, options asking, then func(iterate.Answer)) {
 	then = n.forClient(s, t, options, then)
+	if options.recalls {
+		then(n.recallFrom(s, name, t))
+		return
+	}
 	if n.resolverOf(s).Ask(name, t, options.Options, then) {
 		return
 	}
 	then(iterate.Answer{Rcode: dnswire.RcodeServFail, Errors: []dnswire.ExtendedError{
 		{Code: dnswire.EDEOther, Text: "too many questions wait for the resolver, or too many of this network (resolver.limits)"}}})
+}
+
+// recallFrom returns what the cache has, for a query with RD=0; REFUSED if that is nothing.
+func (n *Node) recallFrom(s *Snapshot, name dnsname.Name, t rdata.Type) iterate.Answer {
+	a, ok := n.resolverOf(s).FromCache(clock.Now(), name, t)
+	if !ok {
+		a = iterate.Answer{Rcode: dnswire.RcodeRefused, Errors: []dnswire.ExtendedError{{Code: dnswire.EDENotAuthoritative, Text: nothingKnown}}}
+	}
+	return a
 }
 
 // lookupIn looks a name up in a zone of ours, and goes on with the resolver where what
@@ -185,11 +200,7 @@ func (n *Node) cacheByRules(s *Snapshot, rules *rewrite.Rules, r *dnsserver.Requ
 	ask := rewrite.Question{Name: q.Name.Clone(), Type: q.Type, Client: client, UDP: r.Transport == dnsserver.UDP, CD: q.CD(), DO: q.EDNS.DO, AD: q.AD()}
 	verdict := dnsserver.Answered
 	known := func(name dnsname.Name, t rdata.Type, then func(iterate.Answer)) {
-		a, ok := n.resolverOf(s).FromCache(r.Now, name, t)
-		if !ok {
-			a = iterate.Answer{Rcode: dnswire.RcodeRefused, Errors: []dnswire.ExtendedError{{Code: dnswire.EDENotAuthoritative, Text: nothingKnown}}}
-		}
-		then(a)
+		n.askResolver(s, name, t, asking{Options: outbound.Options{DO: ask.DO}, place: client, recalls: true}, then)
 	}
 	rules.Answer(r.Now, ask, known, func(res rewrite.Result) {
 		n.countHit(res.Hit, rules, &r.Note)

@@ -4,7 +4,7 @@ GO ?= go
 
 # Servers and clients that nobody here wrote, which tests and bench are held
 # against; and iproute2 and procps, which the bench reads the machine with.
-PEERS = bind9 bind9-dnsutils bind9-utils knot knot-dnsutils knot-dnssecutils knot-resolver ldnsutils nsd unbound pdns-recursor pdns-server pdns-backend-sqlite3 sqlite3 zonemaster-cli dnsviz lego \
+PEERS = bind9 bind9-dnsutils bind9-utils knot knot-dnsutils knot-dnssecutils knot-resolver ldnsutils nsd unbound pdns-recursor pdns-server pdns-backend-sqlite3 sqlite3 zonemaster-cli dnsviz lego dnsdist \
         nginx-light haproxy wrk curl iproute2 procps openssl
 
 .PHONY: run test check soak bench build peers clean

@@ -24,7 +24,7 @@ var programs = cli.Programs{
 	Rules: node.Rules,
 	Lab:   lab(),
 
-	Resolver:  node.Resolver,
+	Resolver:  func(config string) (cli.Asker, error) { return node.Resolver(config) },
 	ExportKey: node.ExportKey,
 	TestRoute: routedesk.Test,
 }

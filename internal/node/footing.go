@@ -1,7 +1,6 @@
 package node
 
 import (
-	"errors"
 	"path/filepath"
 
 	"pharos/internal/admin/config"
@@ -32,21 +31,6 @@ func anchorsGiven(r config.Resolver) ([]rdata.Record, error) {
 		return r.Anchors()
 	}
 	return iterate.RootAnchors(), nil
-}
-
-// firstBeliefs returns what a resolver begins with that is not a node's. Where that cannot
-// be read it is refused: by anything else it would answer otherwise than the node.
-func firstBeliefs(r config.Resolver) (b beliefs, err error) {
-	hints, anchors := newHints(""), newAnchors()
-	hints.Copy = ""
-	hints.Follow(r.RootHints)
-	given, err := anchorsGiven(r)
-	if err != nil {
-		return b, err
-	}
-	b.anchors, _, err = anchors.Begin(r.Trust.File, given)
-	b.hints, b.negative = hints.Now(), r.NegativeTrustAnchors
-	return b, errors.Join(err, hints.Unread())
 }
 
 // followFooting takes over what has changed of the files, or which they are.

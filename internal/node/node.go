@@ -243,21 +243,6 @@ func (n *Node) newResolver(r config.Resolver, view string) (*rrcache.Cache, *out
 	return newResolver(r, n.started, beliefs{anchors, negative, n.hints.Now(), n.rootCopy(r), n.ownAnswers(view)})
 }
 
-// Resolver returns a resolver as a node has it whose configuration file is at path, but
-// with trust as configured. The caller ends it.
-func Resolver(path string) (*outbound.Driver, error) {
-	cfg, err := config.Load(path)
-	if err != nil {
-		return nil, err
-	}
-	b, err := firstBeliefs(cfg.Resolver)
-	if err != nil {
-		return nil, err
-	}
-	_, driver := newResolver(cfg.Resolver, clock.Now(), b)
-	return driver, nil
-}
-
 func newResolver(r config.Resolver, started time.Time, b beliefs) (*rrcache.Cache, *outbound.Driver) {
 	cache := rrcache.New(started, settings.Cache(r))
 	c := settings.Resolver(r, cache)

@@ -37,6 +37,7 @@ func TestFilesChanged(t *testing.T) {
 		return s
 	}
 	n := &Node{watch: watch{file: diskfile.StampOf(conf)}}
+	n.hints, n.anchors = newHints(""), newAnchors()
 	main := snapshot(0, watchedZones*2, zoneFile)
 	main.views = []*Snapshot{snapshot(0, 10, other)}
 	n.current.Store(main)

@@ -160,7 +160,7 @@ func StartWith(ctx context.Context, kind Kind, address netip.AddrPort, folder, c
 		return nil, err
 	}
 	args := map[Kind][]string{Named: {"-g", "-n", "1", "-c", file}, Knot: {"-c", file}, NSD: {"-d", "-c", file},
-		Unbound: {"-d", "-c", file}, Kresd: {"-n", "-q", "-c", file, folder},
+		Unbound: {"-d", "-c", file}, Kresd: {"-n", "-q", "-c", file, folder}, Dnsdist: {"--supervised", "--disable-syslog", "-C", file},
 		Nginx: {"-p", folder, "-c", file}, HAProxy: {"-db", "-f", file}}[kind]
 	s := &Server{Address: address, folder: folder, cmd: exec.CommandContext(ctx, program, args...), ended: make(chan struct{})}
 	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = folder, &s.log, &s.log

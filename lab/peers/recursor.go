@@ -11,6 +11,7 @@ import (
 const (
 	Unbound Kind = "unbound"
 	Kresd   Kind = "kresd"
+	Dnsdist Kind = "dnsdist"
 )
 
 // Recursor says what a resolver is to be: one that asks a single server for
@@ -25,10 +26,10 @@ type Recursor struct {
 	DoT, DoH         netip.AddrPort
 }
 
-// StartRecursor runs a resolver until Stop, or until ctx ends: Named, Unbound or
-// Kresd. It does not wait for it to answer.
+// StartRecursor runs a resolver until Stop, or until ctx ends: Named, Unbound,
+// Kresd, or Dnsdist, which balances. It does not wait for it to answer.
 func StartRecursor(ctx context.Context, kind Kind, r Recursor) (*Server, error) {
-	config := map[Kind]func(Recursor) string{Named: namedRecursor, Unbound: unboundConfig, Kresd: kresdConfig}[kind](r)
+	config := map[Kind]func(Recursor) string{Named: namedRecursor, Unbound: unboundConfig, Kresd: kresdConfig, Dnsdist: dnsdistConfig}[kind](r)
 	return StartWith(ctx, kind, r.Address, r.Folder, config)
 }
 
@@ -82,5 +83,17 @@ func kresdConfig(r Recursor) string {
 		fmt.Fprintf(&b, "net.tls(%q, %q)\nnet.listen('%s', %d, { kind = 'tls' })\n", r.Certificate, r.Key, r.DoT.Addr(), r.DoT.Port())
 	}
 	fmt.Fprintf(&b, "policy.add(policy.all(policy.STUB({'%s@%d'})))\n", r.From.Addr(), r.From.Port())
+	return b.String()
+}
+
+func dnsdistConfig(r Recursor) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "setLocal('%s')\naddACL('127.0.0.0/8')\nsetSecurityPollSuffix('')\nnewServer({address='%s', healthCheckMode='up'})\n", r.Address, r.From)
+	if r.DoT.IsValid() {
+		fmt.Fprintf(&b, "addTLSLocal('%s', '%s', '%s')\n", r.DoT, r.Certificate, r.Key)
+	}
+	if r.DoH.IsValid() {
+		fmt.Fprintf(&b, "addDOHLocal('%s', '%s', '%s', '/dns-query')\n", r.DoH, r.Certificate, r.Key)
+	}
 	return b.String()
 }

@@ -29,8 +29,16 @@ import (
 	"pharos/internal/authority/gate"
 	"pharos/internal/authority/masterfile"
 	"pharos/internal/dns/dnsname"
+	"pharos/internal/dns/rdata"
+	"pharos/internal/resolver/iterate"
 	"pharos/internal/resolver/outbound"
 )
+
+// Asker resolves names: see outbound.Driver.
+type Asker interface {
+	Ask(name dnsname.Name, t rdata.Type, o outbound.Options, done func(iterate.Answer)) bool
+	Close()
+}
 
 // Programs are the parts of the program that a command starts.
 type Programs struct {
@@ -43,7 +51,7 @@ type Programs struct {
 	Rules func(config string, zone dnsname.Name) (gate.Rules, masterfile.Limits, error)
 	Lab   Lab
 	// Resolver returns a resolver as the node of a configuration has it; the caller ends it.
-	Resolver func(config string) (*outbound.Driver, error)
+	Resolver func(config string) (Asker, error)
 	// ExportKey returns a private key of a zone, in the form pem or bind.
 	ExportKey func(config, zone string, tag uint16, form string) ([]byte, error)
 	// TestRoute tells which route of a configuration a request would take.

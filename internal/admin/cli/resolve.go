@@ -186,7 +186,7 @@ func (r *resolving) open() (io.ReadCloser, error) {
 }
 
 // driver makes the resolver.
-func (r *resolving) driver(p Programs) (*outbound.Driver, error) {
+func (r *resolving) driver(p Programs) (Asker, error) {
 	if r.config != "" {
 		return p.Resolver(r.config)
 	}
@@ -226,7 +226,7 @@ func spareCollector() {
 	}
 }
 
-func askOf(d *outbound.Driver) bulk.Ask {
+func askOf(d Asker) bulk.Ask {
 	return func(q bulk.Question, done func(iterate.Answer)) bool {
 		return d.Ask(q.Name, q.Type, outbound.Options{}, done)
 	}

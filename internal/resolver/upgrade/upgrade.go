@@ -11,7 +11,7 @@
 // What was found is asked itself whether anything has changed, so that nobody on the path
 // can take it back by forging plain answers; only by letting nothing through.
 //
-// Entry points: New, Driver.Set, Known, States, Close.
+// Entry points: New, Driver.Set, Wait, Known, States, Close.
 //
 // Concurrency: every method may be called from any goroutine. Each source has one
 // goroutine, which Set and Close end. OnChange is called from them, and must not call Set
@@ -101,8 +101,9 @@ type follower struct {
 	state  State // guarded by Driver.mu
 
 	// Owned by its goroutine.
-	until  time.Time // when the designation ends
-	lost   error     // why the last one that was found could not be used any more
+	seen   chan struct{} // closed when it was looked at for the first time
+	until  time.Time     // when the designation ends
+	lost   error         // why the last one that was found could not be used any more
 	lostAt time.Time
 }
 
@@ -137,7 +138,7 @@ func (d *Driver) Set(sources []Source) {
 		}
 		f := old[s]
 		if f == nil {
-			f = &follower{state: State{Source: s}}
+			f = &follower{state: State{Source: s}, seen: make(chan struct{})}
 			var ctx context.Context
 			ctx, f.cancel = context.WithCancel(d.ctx)
 			d.running.Go(func() { d.follow(ctx, f) })
@@ -147,6 +148,23 @@ func (d *Driver) Set(sources []Source) {
 	}
 	for _, f := range old {
 		f.cancel()
+	}
+}
+
+// Wait waits until every source has been looked at once, or until ctx is over.
+func (d *Driver) Wait(ctx context.Context) {
+	d.mu.Lock()
+	var all []*follower
+	for _, f := range d.sources {
+		all = append(all, f)
+	}
+	d.mu.Unlock()
+	for _, f := range all {
+		select {
+		case <-f.seen:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
@@ -178,6 +196,11 @@ func (d *Driver) States() []State {
 func (d *Driver) follow(ctx context.Context, f *follower) {
 	for {
 		wait := d.look(ctx, f)
+		select {
+		case <-f.seen:
+		default:
+			close(f.seen)
+		}
 		select {
 		case <-ctx.Done():
 			return

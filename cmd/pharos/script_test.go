@@ -73,6 +73,8 @@ func TestMain(m *testing.M) {
 //	probeddeath DNS NAME WEBSERVER  kills a webserver and sees probes change the answers
 //	logdaemon NAME        starts a log daemon for datagrams; NAME becomes its address
 //	hears ADDRESS PATTERN waits until that daemon hears a message that PATTERN matches
+//	collector NAME        starts a collector of traces; NAME becomes its address
+//	spans ADDRESS N       waits until it has spans of N requests, and prints them
 //	killunderload N URL HOST WEBSERVER  kills a webserver under load, and prints what failed
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -86,7 +88,7 @@ func TestScripts(t *testing.T) {
 			"answers": answers,
 			"behave":  behave, "carryuntil": carryUntil, "thirdfailure": thirdFailure, "killunderload": killUnderLoad, "visits": visits, "probeddeath": probedDeath,
 			"which": which, "freerange": freeRange, "pressure": pressureCommand, "waitscale": waitScale, "processes": processes, "orchestrator": orchestrator,
-			"logdaemon": logDaemon, "hears": hears,
+			"logdaemon": logDaemon, "hears": hears, "collector": collector, "spans": spans,
 		},
 	})
 }

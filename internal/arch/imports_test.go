@@ -112,8 +112,10 @@ internal/proxy/route:           internal/proxy/http1
 internal/proxy/logline:
 internal/proxy/filter:          internal/proxy/route internal/serve/admission internal/serve/ratelimit
 internal/proxy/routespec:       internal/cluster/state internal/proxy/filter internal/proxy/httpproxy internal/traffic/affinity internal/traffic/pool
+internal/proxy/tracecontext:
+internal/proxy/otlp:            internal/proxy/tracecontext
 internal/proxy/tlscert:         internal/diskfile
-internal/proxy/httpproxy:       internal/diskfile internal/proxy/filter internal/proxy/http1 internal/proxy/logline internal/proxy/route internal/traffic/balance internal/traffic/affinity internal/traffic/consistent internal/traffic/pool internal/traffic/health
+internal/proxy/httpproxy:       internal/diskfile internal/proxy/filter internal/proxy/http1 internal/proxy/logline internal/proxy/tracecontext internal/proxy/route internal/traffic/balance internal/traffic/affinity internal/traffic/consistent internal/traffic/pool internal/traffic/health
 
 internal/cluster/document:      internal/dns/dnsname
 internal/cluster/state:         internal/cluster/document internal/dns/dnsname internal/dns/rdata internal/proxy/filter internal/proxy/route internal/traffic/scale internal/traffic/steer
@@ -133,14 +135,14 @@ internal/serve/outgoing:        internal/dns/... internal/authority/journal inte
 internal/serve/updates:         internal/dns/... internal/authority/update internal/authority/zone internal/serve/dnsserver
 internal/serve/entrances:       internal/serve/dnsserver internal/serve/doh internal/serve/doq
 
-internal/admin/config:          internal/admin/syslog internal/proxy/logline internal/dns/dnsname internal/dns/rdata internal/cluster/document internal/cluster/state internal/diskfile
+internal/admin/config:          internal/proxy/otlp internal/admin/syslog internal/proxy/logline internal/dns/dnsname internal/dns/rdata internal/cluster/document internal/cluster/state internal/diskfile
 internal/admin/logfile:         internal/clock
 internal/admin/syslog:          internal/clock
 internal/admin/accesslog:       internal/admin/config internal/admin/logfile internal/admin/syslog internal/proxy/logline
 internal/admin/problems:        internal/admin/api
 internal/admin/explain:         internal/authority/answer internal/authority/zone internal/dns/... internal/resolver/iterate internal/authority/steered internal/traffic/...
 internal/admin/telemetry:
-internal/admin/metrics:         internal/cluster/state internal/authority/ledger internal/authority/signer internal/authority/xfr internal/clock internal/dns/dnswire internal/admin/telemetry internal/proxy/httpproxy internal/resolver/iterate internal/resolver/outbound internal/resolver/rrcache internal/resolver/upgrade internal/serve/dnsserver internal/serve/outgoing internal/serve/querytap internal/serve/ratelimit internal/serve/updates internal/traffic/...
+internal/admin/metrics:         internal/cluster/state internal/authority/ledger internal/authority/signer internal/authority/xfr internal/clock internal/dns/dnswire internal/admin/telemetry internal/proxy/httpproxy internal/proxy/otlp internal/resolver/iterate internal/resolver/outbound internal/resolver/rrcache internal/resolver/upgrade internal/serve/dnsserver internal/serve/outgoing internal/serve/querytap internal/serve/ratelimit internal/serve/updates internal/traffic/...
 internal/admin/api:             internal/admin/explain internal/admin/telemetry internal/traffic/scale
 internal/admin/trafficdesk:     internal/admin/api internal/admin/explain internal/admin/metrics internal/admin/telemetry internal/proxy/httpproxy internal/cluster/document internal/cluster/state internal/traffic/...
 internal/admin/routedesk:       internal/admin/api internal/admin/config internal/admin/explain internal/clock internal/proxy/... internal/traffic/pool
@@ -179,7 +181,7 @@ var pure = []string{
 	"internal/resolver/rrcache", "internal/resolver/cachefile", "internal/resolver/iterate", "internal/resolver/fairness", "internal/resolver/anchor", "internal/resolver/localroot", "internal/resolver/failures",
 	"internal/resolver/owncut", "internal/resolver/designation", "internal/resolver/policy", "internal/resolver/localdata", "internal/resolver/dns64", "internal/resolver/rewrite",
 	"internal/traffic/health", "internal/traffic/outlier", "internal/traffic/scale", "internal/traffic/checkspec", "internal/traffic/wheel", "internal/traffic/roster", "internal/traffic/poolspec", "internal/traffic/consistent", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/affinity", "internal/traffic/steer", "internal/traffic/sim", "internal/traffic/override", "internal/traffic/decisions",
-	"internal/proxy/http1", "internal/proxy/route", "internal/proxy/logline", "internal/proxy/filter",
+	"internal/proxy/http1", "internal/proxy/route", "internal/proxy/logline", "internal/proxy/filter", "internal/proxy/tracecontext",
 	"internal/cluster/document", "internal/cluster/state",
 	"internal/shortid",
 	"internal/serve/admission", "internal/serve/cookie", "internal/serve/ratelimit", "internal/serve/proxyheader",

@@ -36,6 +36,7 @@ import (
 	"time"
 
 	"pharos/internal/admin/accesslog"
+	"pharos/internal/admin/api"
 	"pharos/internal/admin/config"
 	"pharos/internal/admin/logfile"
 	"pharos/internal/admin/problems"
@@ -259,6 +260,10 @@ func (n *Node) buildGateway(cfg *config.Config, stdout io.Writer) error {
 		return err
 	}
 	n.logs.access = access.File
+	var tracing *httpproxy.Tracing
+	if tracing, n.logs.traces, err = settings.Tracing(cfg.Gateway.Tracing, cfg.DNS.NSID, api.Version(), n.log); err != nil {
+		return err
+	}
 	for _, addr := range cfg.Listen.HTTP {
 		l, err := httpproxy.Listen(addr)
 		if err != nil {
@@ -269,7 +274,7 @@ func (n *Node) buildGateway(cfg *config.Config, stdout io.Writer) error {
 	n.gateway = httpproxy.New(httpproxy.Config{
 		Table:  func() *httpproxy.Table { return n.current.Load().gateway },
 		Report: n.prober.Report, Log: n.log,
-		AccessLog: access.To, AccessLogFormat: access.Format, AccessLogEvery: access.Every,
+		AccessLog: access.To, AccessLogFormat: access.Format, AccessLogEvery: access.Every, Tracing: tracing,
 		RoundTrip: n.observeTrip,
 		Limits:    settings.Gateway(cfg.Gateway), Trusted: cfg.Gateway.TrustedProxies,
 	})
@@ -412,6 +417,7 @@ func (n *Node) release() {
 		}
 	}
 	n.logs.observer.close()
+	n.logs.traces.Close()
 	for _, log := range []*logfile.File{n.logs.access, n.logs.queries} {
 		if log != nil {
 			log.Close()

@@ -9,6 +9,7 @@ import (
 	"pharos/internal/admin/config"
 	"pharos/internal/admin/logfile"
 	"pharos/internal/clock"
+	"pharos/internal/proxy/otlp"
 	"pharos/internal/serve/admission"
 	"pharos/internal/serve/dnsserver"
 	"pharos/internal/serve/querytap"
@@ -22,6 +23,7 @@ type logs struct {
 	access   *logfile.File
 	queries  *logfile.File
 	observer *observer
+	traces   *otlp.Exporter // nil: none
 }
 
 // observer is the Observer of the DNS listeners. Constant after buildTap.

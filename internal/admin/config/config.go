@@ -648,6 +648,8 @@ type Gateway struct {
 	AccessLog string `json:"accessLog" format:"file" default:"off" example:"/var/log/pharos/access.log"`
 	// AccessLines are those lines.
 	AccessLines AccessLines `json:"accessLines"`
+	// Tracing has requests take part in traces.
+	Tracing Tracing `json:"tracing"`
 	// AffinitySecret is a file with the secret that signs cookies of pools with affinity:
 	// 32 octets or more in hexadecimal. Gateways that serve the same clients must have
 	// the same one. Default: a secret that is made, in the data folder.

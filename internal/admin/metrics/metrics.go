@@ -16,6 +16,7 @@ import (
 	"pharos/internal/admin/telemetry"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/proxy/httpproxy"
+	"pharos/internal/proxy/otlp"
 	"pharos/internal/resolver/iterate"
 	"pharos/internal/resolver/outbound"
 	"pharos/internal/resolver/rrcache"
@@ -145,6 +146,14 @@ func Gateway(c httpproxy.Counters, table *httpproxy.Table, emit func(telemetry.S
 		emit(Counter("http_pool_retries_total", "Requests sent to another member of the pool.", p.Retries.Load(), "pool", p.Name))
 		emit(Counter("http_pool_second_opinions_total", "Requests sent to another member of the pool because the first one answered with an error.", p.Opinions.Load(), "pool", p.Name))
 	}
+}
+
+// Traces gives what became of requests whose spans were to be exported.
+func Traces(c otlp.Counts, emit func(telemetry.Sample)) {
+	const help = "Requests whose spans were to be exported, by what became of them."
+	emit(Counter("http_traces_total", help, c.Sent, "result", "sent"))
+	emit(Counter("http_traces_total", help, c.Dropped, "result", "dropped"))
+	emit(Counter("http_traces_total", help, c.Failed, "result", "failed"))
 }
 
 // gatewayTimes gives how long requests took, by route and by pool. Beyond httpproxy.MaxTimed

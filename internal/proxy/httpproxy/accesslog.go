@@ -115,6 +115,9 @@ func (c *client) record(x *exchange) {
 		x.counters.Requests[class].Add(1)
 	}
 	c.observe(x, class)
+	if x.trace.isSampled() {
+		c.export(x)
+	}
 	if c.server.access != nil && c.server.isLogged(x) {
 		x.line = c.server.access.format.Append(x.line[:0], (*logged)(c))
 		c.server.access.add(x.line)

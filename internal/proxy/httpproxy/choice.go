@@ -265,6 +265,9 @@ const failureTook = time.Second
 // beginLoad tells the load of the member at hand that a request begins.
 func (x *exchange) beginLoad(c *client) {
 	x.times.begin()
+	if x.trace.at > 0 {
+		x.trace.nextTry(x.head)
+	}
 	x.choice.noted = x.asked.Sub(c.server.began)
 	x.choice.load.Begin(c.lane, x.member.Load, x.choice.noted)
 }

@@ -7,6 +7,7 @@ import (
 	"pharos/internal/proxy/filter"
 	"pharos/internal/proxy/http1"
 	"pharos/internal/proxy/route"
+	"pharos/internal/proxy/tracecontext"
 	"pharos/internal/traffic/pool"
 )
 
@@ -39,6 +40,7 @@ type exchange struct {
 	line     []byte // access log
 	stamp    stamp
 	times    times
+	trace    trace
 
 	way
 	pass    filter.Pass
@@ -90,6 +92,7 @@ func (x *exchange) reset() {
 	x.upload, x.upgrade, x.sending = nil, nil, http1.NoContent
 	x.status, x.started, x.tries, x.received, x.sent, x.reason = 0, false, 0, 0, 0, ""
 	x.choice.counted, x.choice.held, x.doubt = 0, 0, doubt{}
+	x.trace.Context, x.trace.at = tracecontext.Context{}, 0
 	x.backAt, x.backTo = 0, 0
 }
 

@@ -34,10 +34,16 @@ func (c *client) appendRequestHead(b []byte, x *exchange) []byte {
 		if f.ID == http1.FieldExpect && (x.upload == nil || !req.ExpectsContinue()) {
 			continue // the content is sent without waiting
 		}
+		if c.server.cfg.Tracing != nil && f.ID == http1.FieldOther && isTraceField(req.Name(f)) {
+			continue // written again with what was believed of it
+		}
 		b = http1.AppendField(b, req.Name(f), req.Value(f))
 	}
 	b = c.appendForwarding(b, x)
 	b = c.appendRequestID(b, x)
+	if c.server.cfg.Tracing != nil {
+		b = x.appendTrace(b)
+	}
 	if via := c.server.cfg.Via; via != "" {
 		b = append(append(b, "Via: "...), c.wire.version(x)...)
 		b = append(append(append(b, ' '), via...), '\r', '\n')

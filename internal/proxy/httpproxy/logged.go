@@ -6,6 +6,7 @@ import (
 
 	"pharos/internal/proxy/http1"
 	"pharos/internal/proxy/logline"
+	"pharos/internal/proxy/tracecontext"
 )
 
 // lines returns what makes lines of the access log.
@@ -58,6 +59,8 @@ func (l *logged) AppendValue(b []byte, v logline.Variable, name string) []byte {
 		return append(b, x.id...)
 	case logline.Reason:
 		return append(b, x.reason...)
+	case logline.TraceID, logline.SpanID, logline.Sampled:
+		return x.trace.appendValue(b, v)
 	}
 	if x.route != nil && v >= logline.Queue && v <= logline.Tries {
 		return x.appendWay(b, v)
@@ -72,6 +75,19 @@ func (l *logged) AppendValue(b []byte, v logline.Variable, name string) []byte {
 		return append(b, c.wire.version(x)...)
 	}
 	return x.appendRequest(b, v, name)
+}
+
+// appendValue appends what is known of the trace.
+func (t *trace) appendValue(b []byte, v logline.Variable) []byte {
+	switch {
+	case t.Trace.IsZero():
+		return b
+	case v == logline.TraceID:
+		return t.Trace.Append(b)
+	case v == logline.SpanID:
+		return t.Span.Append(b)
+	}
+	return append(b, '0'+t.Flags&tracecontext.Sampled)
 }
 
 // hasHead reports whether the whole head of the request has come.

@@ -36,6 +36,9 @@ func (c *client) carry(x *exchange) (keep bool, r refusal) {
 	if r = c.readHead(x); r.isSet() {
 		return false, r
 	}
+	if c.server.cfg.Tracing != nil {
+		c.beginTrace(x)
+	}
 	if r = c.findRoute(x); r.isSet() {
 		return false, r
 	}

@@ -61,6 +61,8 @@ type Config struct {
 	// AccessLogEvery is of how many requests one leaves a line; 0 and 1: each. Those that
 	// failed, or were tried more than once, leave one each.
 	AccessLogEvery int
+	// Tracing has requests take part in traces; nil: they do not.
+	Tracing *Tracing
 	// Log takes what an operator should know; nil discards it.
 	Log *slog.Logger
 	// Limits bounds time, sizes and numbers.

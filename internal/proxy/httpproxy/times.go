@@ -3,6 +3,7 @@ package httpproxy
 import (
 	"time"
 
+	"pharos/internal/proxy/tracecontext"
 	"pharos/internal/traffic/pool"
 )
 
@@ -24,7 +25,8 @@ type try struct {
 	took      time.Duration // until it was done with
 	connect   time.Duration // as in times
 	firstByte time.Duration
-	status    int    // that it answered with; 0: it did not
+	status    int // that it answered with; 0: it did not
+	span      tracecontext.SpanID
 	sent      int64  // octets of response content that it has sent
 	reason    string // why this was not the answer, or not all of it; "": it was
 	retry     bool   // another one may be asked
@@ -38,7 +40,7 @@ func (x *exchange) noteTry(c *client, r refusal) {
 	t := &x.times.tries[x.tries-1]
 	*t = try{
 		member: x.member, pool: x.counters.Name, after: x.asked.Sub(x.began), connect: x.times.connect, firstByte: x.times.firstByte,
-		sent: x.sent, reason: r.text, retry: r.retry,
+		span: x.trace.try, sent: x.sent, reason: r.text, retry: r.retry,
 	}
 	if t.firstByte > 0 || r.doubt {
 		t.status = x.resp.Status()

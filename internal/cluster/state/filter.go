@@ -41,6 +41,10 @@ type FilterStep struct {
 	Security FilterSecurity `json:"security,omitzero"`
 	// CORS lets pages of other origins read responses.
 	CORS FilterCORS `json:"cors,omitzero"`
+	// RateLimit bounds how many requests pass in a time.
+	RateLimit FilterRate `json:"rateLimit,omitzero"`
+	// Concurrency bounds how many requests are under way at once.
+	Concurrency FilterConcurrency `json:"concurrency,omitzero"`
 }
 
 // FilterClients are networks of clients. The longest prefix that holds the client decides.
@@ -128,6 +132,42 @@ type FilterCORS struct {
 	MaxAge document.Duration `json:"maxAge,omitzero" default:"0s" min:"0s" max:"24h" example:"1h"`
 }
 
+// FilterRate bounds how many requests of one key pass in a time (a token bucket for each key);
+// the others are refused with 429 and Retry-After. Responses say what is left (RateLimit,
+// RateLimit-Policy). Each node counts for itself, over reloads too.
+type FilterRate struct {
+	// Key is whose requests are counted together, by up to four parts: client (an IPv4
+	// address, or a /64 of IPv6), client/24/56 (networks of these lengths), route, pool, host, path, method,
+	// field:NAME, cookie:NAME, query:NAME, claim:NAME (of the token that a filter jwt before
+	// it has verified). A named part that a request does not have stands for its client.
+	Key []string `json:"key,omitempty" default:"client" max:"4" example:"[client, \"field:X-Api-Key\"]"`
+	// Requests is how many pass in the time per. 0: there is no limit.
+	Requests int `json:"requests,omitzero" default:"0" min:"0" max:"1000000000" example:"100"`
+	// Per is that time.
+	Per document.Duration `json:"per,omitzero" default:"1s" min:"1ms" max:"24h" example:"1m"`
+	// Burst is how many pass at once after a pause; 0: as many as requests.
+	Burst int `json:"burst,omitzero" default:"0" min:"0" max:"1000000000" example:"20"`
+	// Accounts is about how many keys are kept apart, at 8 octets each. With more, those whose
+	// keys have done least lately are forgotten. 0: 65536.
+	Accounts int `json:"accounts,omitzero" default:"0" min:"0" max:"16777216" example:"1000000"`
+	// DryRun only counts what would be refused (pharos_http_filter_total, outcome spared).
+	DryRun bool `json:"dryRun,omitzero" default:"false" example:"true"`
+}
+
+// FilterConcurrency bounds how many requests of one key are under way at once. Others wait in
+// turn; those that find the queue full, or have waited too long, are refused with 503 and
+// Retry-After. Once there has been a queue for longer than wait, the newest go first.
+type FilterConcurrency struct {
+	// Key is whose requests are counted together, as in rateLimit.
+	Key []string `json:"key,omitempty" default:"route" max:"4" example:"[pool]"`
+	// Most is how many are under way at once. 0: there is no limit.
+	Most int `json:"most,omitzero" default:"0" min:"0" max:"1000000" example:"100"`
+	// Queue is how many wait, for each key.
+	Queue int `json:"queue,omitzero" default:"0" min:"0" max:"1000000" example:"200"`
+	// Wait is how long one waits.
+	Wait document.Duration `json:"wait,omitzero" default:"1s" min:"1ms" max:"5m" example:"500ms"`
+}
+
 // Spec returns the list as package filter compiles it.
 func (f *FilterSet) Spec() filter.Set {
 	out := filter.Set{Name: f.Name, EveryRoute: f.EveryRoute}
@@ -150,6 +190,12 @@ func (f *FilterStep) spec() (out filter.Step) {
 		out.CORS = &filter.CORS{
 			Origins: c.Origins, Methods: c.Methods, Fields: c.Fields, Expose: c.Expose, Credentials: c.Credentials, MaxAge: c.MaxAge.Std(),
 		}
+	}
+	if r := f.RateLimit; r.Requests > 0 {
+		out.Rate = &filter.Rate{Key: r.Key, Requests: r.Requests, Per: r.Per.Std(), Burst: r.Burst, Accounts: r.Accounts, DryRun: r.DryRun}
+	}
+	if c := f.Concurrency; c.Most > 0 {
+		out.Crowd = &filter.Crowd{Key: c.Key, Most: c.Most, Queue: c.Queue, Wait: c.Wait.Std()}
 	}
 	return out
 }

@@ -50,6 +50,8 @@ type Step struct {
 	Response *Changes
 	Security *Security
 	CORS     *CORS
+	Rate     *Rate
+	Crowd    *Crowd
 }
 
 // Request is what filters look at. Values that are not there are nil.
@@ -68,20 +70,22 @@ type Verdict struct {
 	Status  int    // of the answer that is given in place of the origin server's; 0: pass
 	Kind    string // error type of RFC 9209 §2.3; empty: the answer is none of an error
 	Text    string
-	After   int    // seconds after which the client may try again; 0: nothing is said
-	Lines   []byte // whole field lines
-	Content string // of an answer that is none of an error
-	Close   bool   // the rest of the request is not worth reading
+	After   int     // seconds after which the client may try again; 0: nothing is said
+	Lines   []byte  // whole field lines
+	Waits   *Ticket // it waits for its turn: when that has come it enters, and its chain goes on (Resume)
+	Content string  // of an answer that is none of an error
+	Close   bool    // the rest of the request is not worth reading
 }
 
 // Passes reports whether the request goes on.
-func (v *Verdict) Passes() bool { return v.Status == 0 }
+func (v *Verdict) Passes() bool { return v.Status == 0 && v.Waits == nil }
 
 // Pass is one request on its way through a chain, and what it has gathered. It is used again
 // for other requests.
 type Pass struct {
 	Request Request
 	Route   *route.Route
+	Pool    string // that the request is carried to; empty: to none
 	Now     time.Time
 	// MaxContent is the largest content in octets that the request may have; 0: no limit.
 	MaxContent int64
@@ -89,11 +93,18 @@ type Pass struct {
 	explains bool     // nothing is counted, taken or asked
 	notes    []string // of the step at hand, while it explains
 	lines    []byte   // whole field lines for the origin server
+	next     int      // the step that is next
+	spares   bool     // the step at hand would have refused, but for its dry run
+
+	standings [maxStandings]standing
+	standing  int     // how many there are
+	entered   []entry // crowds that it is in
 }
 
 // Reset makes p ready for a request.
 func (p *Pass) Reset(q Request, r *route.Route, now time.Time) {
-	*p = Pass{Request: q, Route: r, Now: now, lines: p.lines[:0]}
+	p.Request, p.Route, p.Now, p.Pool, p.MaxContent = q, r, now, "", 0
+	p.lines, p.next, p.standing = p.lines[:0], 0, 0
 }
 
 // step is a compiled filter that looks at requests.
@@ -197,7 +208,7 @@ func compile(s *Set, means Means, prev *compiled) (*compiled, []error) {
 	out := &compiled{spec: *s}
 	var errs []error
 	for i := range s.Steps {
-		made, err := compileStep(&s.Steps[i], means, prev)
+		made, err := compileStep(s, i, means, prev.stepAt(i))
 		if err != nil {
 			errs = append(errs, &StepError{i, err})
 			continue
@@ -208,8 +219,17 @@ func compile(s *Set, means Means, prev *compiled) (*compiled, []error) {
 	return out, errs
 }
 
-// compileStep makes the step that is given.
-func compileStep(s *Step, means Means, prev *compiled) (out compiledStep, err error) {
+// stepAt returns what looks at requests in step i of s; nil if there is no such step.
+func (s *compiled) stepAt(i int) step {
+	if s == nil || i >= len(s.steps) {
+		return nil
+	}
+	return s.steps[i].step
+}
+
+// compileStep makes the step i of a set; prev is the one in its place before.
+func compileStep(set *Set, i int, means Means, prev step) (out compiledStep, err error) {
+	s := &set.Steps[i]
 	var given []string
 	try := func(name string, has bool, make func() error) {
 		if !has {
@@ -226,6 +246,15 @@ func compileStep(s *Step, means Means, prev *compiled) (out compiledStep, err er
 	try("responseFields", s.Response != nil, func() (err error) { out.fields.response, err = s.Response.compile(false); return err })
 	try("security", s.Security != nil, func() (err error) { out.fields.response, err = s.Security.compile(); return err })
 	try("cors", s.CORS != nil, func() error { return s.CORS.compile(&out) })
+	try("rateLimit", s.Rate != nil, func() error {
+		made, err := s.Rate.compile(set.Name, prev)
+		if err == nil {
+			out.step = made
+			out.fields.response = []change{{name: "RateLimit", writes: made.appendFields}}
+		}
+		return err
+	})
+	try("concurrency", s.Crowd != nil, func() (err error) { out.step, err = s.Crowd.compile(); return err })
 	switch {
 	case len(given) == 0:
 		return out, fmt.Errorf("the step does nothing")
@@ -328,16 +357,44 @@ func (c *Chain) Lacks(r *route.Route) string {
 // Decide has p go through c, and returns the verdict of the first step that does not let it
 // pass. tally may be nil.
 func (c *Chain) Decide(p *Pass, tally *Tally) Verdict {
-	for i, s := range c.steps {
-		if s == nil {
+	p.next = 0
+	return c.Resume(p, tally)
+}
+
+// Resume is Decide for the steps behind the one at which p has waited.
+func (c *Chain) Resume(p *Pass, tally *Tally) Verdict {
+	for p.next < len(c.steps) {
+		i := p.next
+		p.next++
+		if c.steps[i] == nil {
 			continue
 		}
-		if v := s.decide(p); v.Status != 0 {
-			if tally != nil && v.Kind != "" {
-				tally.Refused[i].Add(1)
+		v := c.steps[i].decide(p)
+		if p.spares {
+			p.spares = false
+			if tally != nil {
+				tally.Spared[i].Add(1)
 			}
+		}
+		if !v.Passes() {
+			c.count(&v, i, tally)
 			return v
 		}
 	}
 	return Verdict{}
+}
+
+func (c *Chain) count(v *Verdict, step int, tally *Tally) {
+	if tally != nil && v.Kind != "" {
+		tally.Refused[step].Add(1)
+	}
+}
+
+// Enter ends the wait of p at the step that has had it wait, and has it go on if it is let in.
+func (c *Chain) Enter(p *Pass, t *Ticket, tally *Tally) Verdict {
+	if v := t.Enter(p); !v.Passes() {
+		c.count(&v, p.next-1, tally)
+		return v
+	}
+	return c.Resume(p, tally)
 }

@@ -102,6 +102,9 @@ func (c *client) end() {
 	if bug := recover(); bug != nil {
 		c.server.log.Error("a bug ended a connection", "client", c.peer.String(), "panic", bug, "stack", string(debug.Stack()))
 		c.wire.cut()
+		if c.x != nil {
+			c.x.pass.Leave(time.Now())
+		}
 		if oc := c.origin.Swap(nil); oc != nil {
 			oc.conn.Close()
 		}

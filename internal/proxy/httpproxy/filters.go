@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"time"
 
 	"pharos/internal/proxy/filter"
 	"pharos/internal/proxy/http1"
@@ -135,7 +136,18 @@ func (c *client) filter(x *exchange) (done, keep bool, r refusal) {
 	c.identify(x)
 	x.pass.Reset((*filtered)(c), x.route, x.began)
 	x.pass.MaxContent = c.server.limits.MaxContent
+	if x.counters != nil {
+		x.pass.Pool = x.counters.Name
+	}
 	v := x.chain.Decide(&x.pass, x.tally)
+	for v.Waits != nil {
+		if r := c.awaitTurn(v.Waits); r.isSet() {
+			v.Waits.Enter(&x.pass) // gives its place back, or takes it for Leave to do so
+			return true, false, r
+		}
+		x.pass.Now = time.Now()
+		v = x.chain.Enter(&x.pass, v.Waits, x.tally)
+	}
 	switch {
 	case v.Passes():
 		return false, false, refusal{}
@@ -144,6 +156,29 @@ func (c *client) filter(x *exchange) (done, keep bool, r refusal) {
 	}
 	keep, r = c.answerFor(x, &v)
 	return true, keep, r
+}
+
+// awaitTurn waits until a request is let in or refused, or its time is over. The refusal says
+// that there is nobody to answer any more.
+func (c *client) awaitTurn(t *filter.Ticket) refusal {
+	c.deadline.Store(0)
+	end, look := time.NewTimer(t.Wait), time.NewTicker(goneInterval)
+	defer end.Stop()
+	defer look.Stop()
+	for {
+		select {
+		case <-t.Ready:
+			return refusal{}
+		case <-end.C:
+			return refusal{}
+		case <-look.C:
+			if c.wire.isGone() {
+				return gone("the client closed the connection while its request waited for its turn")
+			}
+		case <-c.server.closing:
+			return refusal{status: 503, kind: "destination_unavailable", text: "the gateway is being shut down", close: true}
+		}
+	}
 }
 
 // answerFor sends the answer that a filter gives in place of the origin server.

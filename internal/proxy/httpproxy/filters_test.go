@@ -4,12 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"pharos/internal/proxy/filter"
 )
@@ -148,5 +151,76 @@ func TestNoAllocsFiltered(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	if n := after.Mallocs - before.Mallocs; n > rounds/20 {
 		t.Errorf("%d allocations in %d requests, want none", n, rounds)
+	}
+}
+
+// Requests that wait for their turn are let in one after the other, those that find no room
+// are told when to come again, and none is lost, whoever goes away.
+func TestFilteredConcurrency(t *testing.T) {
+	var inside, most atomic.Int64
+	release := make(chan struct{})
+	origin := startHTTPOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		most.Store(max(most.Load(), inside.Add(1)))
+		<-release
+		inside.Add(-1)
+	})
+	g := startFiltered(t, Config{}, origin, filter.Step{Crowd: &filter.Crowd{Key: []string{"route"}, Most: 1, Queue: 2, Wait: time.Minute}})
+	send := func() net.Conn {
+		conn := g.dial()
+		io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+		return conn
+	}
+	waiting := func(n int) {
+		t.Helper()
+		for deadline := time.Now().Add(20 * time.Second); ; runtime.Gosched() {
+			did, _, err := g.server.ExplainFilters(g.table, slices.Collect(g.table.routes.All())[0], Target{Client: netip.MustParseAddr("127.0.0.1"), Method: "GET", Host: "h", Path: "/"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if did[0].What == fmt.Sprintf("1 of 1 requests are under way for its key, and %d of 2 wait", n) {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%s, want %d to wait", did[0].What, n)
+			}
+		}
+	}
+	first := send()
+	waiting(0)
+	second := send()
+	waiting(1)
+	third := send()
+	waiting(2)
+	if got := g.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 503 ") || !strings.Contains(got, "\r\nRetry-After: 60\r\n") {
+		t.Errorf("the queue is full:\n%s", got)
+	}
+	third.Close() // it goes away while it waits
+	waiting(1)
+	close(release)
+	for i, conn := range []net.Conn{first, second} {
+		if answer, _ := io.ReadAll(conn); !strings.HasPrefix(string(answer), "HTTP/1.1 200 ") {
+			t.Errorf("%d: %q", i, answer)
+		}
+	}
+	if most.Load() != 1 {
+		t.Errorf("%d were under way at once, want 1", most.Load())
+	}
+	if got := g.ask("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 200 ") {
+		t.Errorf("a place was lost:\n%s", got)
+	}
+}
+
+// Who leaves out the field that a limit goes by, or says to be somebody else, has no more than
+// others.
+func TestFilteredRate(t *testing.T) {
+	g := startFiltered(t, Config{}, startHTTPOrigin(t, echoFields), filter.Step{Rate: &filter.Rate{Key: []string{"client"}, Requests: 2, Per: time.Hour}})
+	for i, want := range []string{"200", "200", "429"} {
+		got := g.ask(fmt.Sprintf("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-Forwarded-For: 192.0.2.%d\r\n\r\n", i))
+		if !strings.HasPrefix(got, "HTTP/1.1 "+want) || !strings.Contains(got, fmt.Sprintf("\r\nRateLimit: \"s\";r=%d;", max(1-i, 0))) {
+			t.Errorf("%d: want %s, got\n%s", i, want, got)
+		}
+		if want == "429" && !strings.Contains(got, "\r\nRetry-After: 1800\r\n") {
+			t.Errorf("it is not said when to come again:\n%s", got)
+		}
 	}
 }

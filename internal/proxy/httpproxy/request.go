@@ -23,6 +23,9 @@ func (c *client) request() bool {
 	c.server.inFlight.Add(1)
 	keep, r := c.carry(x)
 	c.server.inFlight.Add(-1)
+	if x.chain != nil {
+		x.pass.Leave(time.Now())
+	}
 	if r.isSet() {
 		keep = c.answer(x, r)
 	}

@@ -14,9 +14,10 @@
 // Eight words are a cache line and a set: an account may be in any of the words of
 // its set. When all are others', the one that is full soonest makes room.
 //
-// It bounds TLS handshakes likewise.
+// It bounds TLS handshakes likewise, and whatever else has keys (Buckets).
 //
-// Entry points: New, Limiter.Take; NewHandshakes, Handshakes.Allow.
+// Entry points: New, Limiter.Take; NewHandshakes, Handshakes.Allow; NewBuckets,
+// Buckets.Take.
 //
 // Concurrency: all methods may be called from any number of goroutines; there is
 // no lock and nothing is allocated. Two that meet at one word try again.
@@ -99,7 +100,7 @@ type Limiter struct {
 	start  time.Time
 	seed   maphash.Seed
 
-	table   [sets * ways]atomic.Uint64
+	table   []atomic.Uint64
 	dropped [Classes]atomic.Uint64
 	slipped [Classes]atomic.Uint64
 }
@@ -112,7 +113,7 @@ type rate struct {
 
 // New returns a Limiter. now is any time not after the first call of Take.
 func New(c Config, now time.Time) *Limiter {
-	l := &Limiter{slip: uint32(c.Slip), start: now, seed: maphash.MakeSeed()}
+	l := &Limiter{slip: uint32(c.Slip), start: now, seed: maphash.MakeSeed(), table: make([]atomic.Uint64, sets*ways)}
 	for class, perSecond := range c.PerSecond {
 		interval := uint64(time.Second.Microseconds()) / uint64(perSecond)
 		l.rates[class] = rate{interval, interval * uint64(perSecond-1)}
@@ -157,32 +158,38 @@ func (l *Limiter) account(client netip.Addr, c Class) uint64 {
 	return maphash.Bytes(l.seed, key[:])
 }
 
-// take reports whether the account has an answer left, and takes it.
 func (l *Limiter) take(now, account uint64, r rate) bool {
+	_, ok := take(l.table, now, account, r)
+	return ok
+}
+
+// take reports whether the account has one left, and takes it; full is when it will be full
+// again.
+func take(table []atomic.Uint64, now, account uint64, r rate) (full uint64, ok bool) {
 	tag := account >> (64 - tagBits)
-	first := account % sets * ways
 	for {
-		word, old := l.word(first, tag)
+		word, old := word(table, account, tag)
 		full := now // when the account will be full
 		if old>>(64-tagBits) == tag {
 			full = max(now, old&timeMax)
 		}
 		if full-now > r.burst {
-			return false
+			return full, false
 		}
 		if word.CompareAndSwap(old, tag<<(64-tagBits)|(full+r.interval)&timeMax) {
-			return true
+			return full + r.interval, true
 		}
 	}
 }
 
-// word returns the word of the account with the tag in the set that begins at
-// first, or the one that makes room for it, and its value.
-func (l *Limiter) word(first, tag uint64) (*atomic.Uint64, uint64) {
+// word returns the word of the account with the tag in its set, or the one that makes room
+// for it, and its value. The table has a power of two of sets.
+func word(table []atomic.Uint64, account, tag uint64) (*atomic.Uint64, uint64) {
+	first := account & uint64(len(table)/ways-1) * ways
 	var soonest *atomic.Uint64
 	var least uint64
 	for i := range uint64(ways) {
-		word := &l.table[first+i]
+		word := &table[first+i]
 		value := word.Load()
 		if value>>(64-tagBits) == tag && value != 0 {
 			return word, value

@@ -34,18 +34,22 @@ func which(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], path)
 }
 
-// freeRange sets NAME to a range of ports that were free a moment ago: "9000-9009".
+// freeRange sets each NAME to a range of ports that were free a moment ago: "9000-9009".
 func freeRange(ts *testscript.TestScript, _ bool, args []string) {
-	if len(args) != 2 {
-		ts.Fatalf("usage: freerange NAME COUNT")
+	if len(args) < 2 {
+		ts.Fatalf("usage: freerange NAME... COUNT")
 	}
-	count, err := strconv.Atoi(args[1])
+	names := args[:len(args)-1]
+	count, err := strconv.Atoi(args[len(names)])
 	ts.Check(err)
 	for first := 20000 + os.Getpid()%1000*10; first < 32000; first += count {
-		if areFree(first, count) {
-			ts.Setenv(args[0], fmt.Sprintf("%d-%d", first, first+count-1))
-			return
+		if !areFree(first, count*len(names)) {
+			continue
 		}
+		for i, name := range names {
+			ts.Setenv(name, fmt.Sprintf("%d-%d", first+i*count, first+(i+1)*count-1))
+		}
+		return
 	}
 	ts.Fatalf("no %d ports in a row are free", count)
 }

@@ -57,7 +57,7 @@ func TestMain(m *testing.M) {
 //	splitport NAME ADDRESS  sets a variable to the port of an address
 //	say NAME TEXT         has the member NAME of kind agent say something else
 //	which NAME PROGRAM    sets a variable to where a program is
-//	freerange NAME COUNT  sets a variable to a range of ports that were free a moment ago
+//	freerange NAME... COUNT  sets variables to ranges of ports that were free a moment ago
 //	pressure on NAME CLIENTS URL HOST  sends requests, so many at a time, until
 //	pressure off NAME     prints how many failed, and how many members served
 //	waitscale POOL PHASE COUNT  waits until so many members that were made are in a phase,

@@ -143,6 +143,7 @@ func (p *Pool) check(at string, report Report) {
 	p.checkPicking(at, report)
 	p.checkPassive(at, report)
 	p.Scale.check(at+"scale.", &p.Check, report)
+	p.Scale.checkLoad(at+"scale.", p.hasAgent(), report)
 	if len(p.Members) == 0 && len(p.Discover) == 0 && !p.Scale.On() && p.Name != "" { // without a name it is no pool at all
 		report(at+"members", "the pool has no members", "name them, or a list of them under discover, or what makes them under scale")
 	}

@@ -345,7 +345,6 @@ func (s *Scaling) check(at string, check *Check, report Report) {
 			report(fmt.Sprintf("%ssteps[%d]", at, i), err.Error(), "write it as {by: latency, above: 500ms, add: 2, below: 50ms, remove: 1}")
 		}
 	}
-	s.checkAgent(at, check, report)
 	plain := plainScaling()
 	switch s.Driver {
 	case "process":
@@ -361,12 +360,18 @@ func (s *Scaling) check(at string, check *Check, report Report) {
 	}
 }
 
-// checkAgent: a load has to be reported by somebody.
-func (s *Scaling) checkAgent(at string, check *Check, report Report) {
-	if check.Type == "agent" || check.Type == "agentHTTP" {
+// hasAgent reports whether an agent is asked, as the check or beside it.
+func (p *Pool) hasAgent() bool {
+	isAgent := func(kind string) bool { return kind == "agent" || kind == "agentHTTP" }
+	return isAgent(p.Check.Type) || isAgent(p.Agent.Type)
+}
+
+// checkLoad: a load has to be reported by somebody.
+func (s *Scaling) checkLoad(at string, reported bool, report Report) {
+	if !s.On() || reported {
 		return
 	}
-	const text, remedy = "nobody reports a load: the check of the pool is of no agent", "write check: {type: agentHTTP, ...}, or go by another signal"
+	const text, remedy = "nobody reports a load: the pool has no agent", "write agent: {type: agentHTTP, ...}, or go by another signal"
 	if s.Target.Load > 0 {
 		report(at+"target.load", text, remedy)
 	}

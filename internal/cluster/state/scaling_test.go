@@ -56,6 +56,10 @@ func TestScaling(t *testing.T) {
 	if strings.Contains(string(Body(&plain.Pools[0])), "scale") {
 		t.Error("a pool that does not scale has it written")
 	}
+	// A load may be reported beside the check.
+	if _, text := problemsOf(t, strings.Replace(fmt.Sprintf(scaled, `"target": {"load": 70},`, ""), `"name": "web",`, `"name": "web", "agent": {"type": "agent", "port": 9999},`, 1)); text != "" {
+		t.Errorf("a load that an agent beside the check reports: %s", text)
+	}
 }
 
 // Each mistake is told with its place and what to do.

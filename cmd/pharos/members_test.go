@@ -51,6 +51,14 @@ var page = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, `{"status": "pass", "by": %q}`, r.Proto)
 	case "/moved":
 		http.Redirect(w, r, "/health", http.StatusFound)
+	case "/endless": // until the client has had enough
+		for piece := []byte(strings.Repeat("x", 1<<16)); ; {
+			if _, err := w.Write(piece); err != nil {
+				return
+			}
+		}
+	case "/silent":
+		<-r.Context().Done()
 	default:
 		w.WriteHeader(http.StatusNotFound)
 	}

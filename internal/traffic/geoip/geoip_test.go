@@ -4,10 +4,13 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"pharos/internal/diskfile"
 	"pharos/internal/traffic/pool"
 	"pharos/internal/traffic/steer"
 )
@@ -168,6 +171,87 @@ func TestFollower(t *testing.T) {
 	}
 	if err := f.Set("", []steer.Network{{Prefix: netip.PrefixFrom(netip.MustParseAddr("10.1.1.1"), 8)}}); err == nil {
 		t.Error("a network with bits behind its length was taken")
+	}
+}
+
+// TestReplacedWhileRead: whatever is done to the file while it is read (renamed over, written
+// over, cut, removed), clients are where one whole version says that they are; and what is
+// there at last is what counts.
+func TestReplacedWhileRead(t *testing.T) {
+	octets, err := os.ReadFile(shared(t, "GeoLite2-Country-Test.mmdb"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	atlas := steer.NewAtlas()
+	var mu sync.Mutex
+	last := ""
+	f := New(atlas, func(text string) { mu.Lock(); last = text; mu.Unlock() })
+	path := filepath.Join(t.TempDir(), "country.mmdb")
+	write := func(name string, content []byte) {
+		if err := os.WriteFile(name, content, 0o600); err != nil {
+			t.Error(err)
+		}
+	}
+	write(path, octets)
+	if err := f.Set(path, nil); err != nil {
+		t.Fatal(err)
+	}
+	where := func() string {
+		p, _ := atlas.Edition().Find(netip.MustParseAddr("81.2.69.160"))
+		if p == nil {
+			return "nowhere"
+		}
+		return p.Country
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range 60 {
+			switch i % 4 {
+			case 0:
+				write(path, octets[:len(octets)/2]) // in place, the one half and then the other
+				write(path, octets)
+			case 1:
+				write(path+".new", octets)
+				os.Rename(path+".new", path)
+			case 2:
+				os.Truncate(path, int64(i))
+			case 3:
+				os.Remove(path)
+			}
+		}
+		write(path, octets)
+	}()
+	for over := false; !over; {
+		select {
+		case <-done:
+			over = true
+		default:
+		}
+		f.Look()
+		if got := where(); got != "GB" {
+			t.Fatalf("meanwhile the client is %s", got)
+		}
+	}
+	deadline := time.Now().Add(time.Minute)
+	for {
+		f.Look()
+		f.mu.Lock()
+		settled := !f.reading && f.stamp == diskfile.StampOf(path)
+		f.mu.Unlock()
+		mu.Lock()
+		text := last
+		mu.Unlock()
+		if settled && text == "" {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("what is there at last is not used: %q", text)
+		}
+		runtime.Gosched()
+	}
+	if got := where(); got != "GB" {
+		t.Errorf("at last the client is %s", got)
 	}
 }
 

@@ -425,6 +425,36 @@ func TestKeepAndFixed(t *testing.T) {
 	}
 }
 
+// TestClockJumps: a clock that is put back or forward, by as much as it may, breaks no bound
+// and stops nothing: what is needed is started within a cool-down of the new time.
+func TestClockJumps(t *testing.T) {
+	for _, jump := range []time.Duration{-time.Hour, -20 * 365 * 24 * time.Hour, time.Hour, 20 * 365 * 24 * time.Hour} {
+		w := newWorld(t, byRequests(1, 10), 2)
+		w.values = requests(200)
+		for range 120 {
+			w.step()
+		}
+		if len(w.members) != 2 {
+			t.Fatalf("%d members for what two have to do", len(w.members))
+		}
+		w.now = w.now.Add(jump)
+		w.values = requests(600)
+		for range 60 {
+			w.step()
+		}
+		if len(w.members) != 6 {
+			t.Errorf("a jump of %v: %d members a minute later, want 6", jump, len(w.members))
+		}
+		w.values = requests(60)
+		for range 900 {
+			w.step()
+		}
+		if len(w.members) != 1 {
+			t.Errorf("a jump of %v: %d members a quarter of an hour after the load has gone, want 1", jump, len(w.members))
+		}
+	}
+}
+
 // Schedules raise and lower the bounds.
 func TestSchedule(t *testing.T) {
 	r := byRequests(1, 3)

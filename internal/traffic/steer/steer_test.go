@@ -104,6 +104,33 @@ func TestWeightedFirst(t *testing.T) {
 	}
 }
 
+// A member that performs poorly has its share of answers and no more, by every policy; beside
+// one that is down, too.
+func TestPoorHasItsShare(t *testing.T) {
+	for _, policy := range []pool.Policy{pool.WeightedRoundRobin, pool.RoundRobin, pool.LeastResponseTime, pool.Hash} {
+		spec := pool.Spec{Name: "web", Policy: policy, Check: health.Check{Kind: health.TCP}}
+		for _, name := range []string{"a", "b", "c"} {
+			spec.Members = append(spec.Members, pool.MemberSpec{Name: name, Address: netip.MustParseAddrPort("10.0.0." + string(name[0]-'a'+'1') + ":80")})
+		}
+		v := pool.Compile(spec, func(target health.Target) health.Status {
+			switch target.Address {
+			case spec.Members[1].Address:
+				return health.Status{State: health.Poor, Notes: health.Notes{Share: 250}}
+			case spec.Members[2].Address:
+				return health.Status{State: health.Down}
+			}
+			return health.Status{State: health.Up}
+		}, nil)
+		first := map[string]int{}
+		for turn := range uint64(100) {
+			first[ask(v, rdata.TypeA, turn, 1)]++
+		}
+		if first["a"] != 80 || first["b"] != 20 || len(first) != 2 {
+			t.Errorf("%v: first answers %v, want a 80 times and b 20 times", policy, first)
+		}
+	}
+}
+
 // "Healthy members only, all down = serve all, marked"; by family and type.
 func TestWhoIsAnswered(t *testing.T) {
 	mixed := []member{

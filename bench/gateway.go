@@ -103,20 +103,36 @@ func (a *arena) fetches(loop *httpload.Loop, s *peer.Server, requests [][]byte) 
 	return errors.Join(err, r.Err())
 }
 
+// How connections come that are going to be idle: not all at once, as the buffers that are
+// in use at one moment are not what idleness costs.
+const (
+	idleBatch = 100
+	idleEach  = 100 * time.Millisecond
+)
+
 // idle takes what connections occupy that have asked once and wait.
 func (a *arena) idle(loop *httpload.Loop, s *peer.Server, requests [][]byte, samples *table.Samples) error {
 	before, err := s.Memory()
 	if err != nil {
 		return err
 	}
-	c, err := loop.Connect(address(s), idleConnections, requests)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	r, err := c.Once(a.ctx)
-	if err := errors.Join(err, r.Err()); err != nil {
-		return err
+	pace := time.NewTicker(idleEach)
+	defer pace.Stop()
+	for range idleConnections / idleBatch {
+		c, err := loop.Connect(address(s), idleBatch, requests)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		r, err := c.Once(a.ctx)
+		if err := errors.Join(err, r.Err()); err != nil {
+			return err
+		}
+		select {
+		case <-a.ctx.Done():
+			return a.ctx.Err()
+		case <-pace.C:
+		}
 	}
 	after, err := s.Memory()
 	if err != nil {

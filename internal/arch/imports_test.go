@@ -115,7 +115,7 @@ internal/proxy/routespec:       internal/cluster/state internal/proxy/filter int
 internal/proxy/tracecontext:
 internal/proxy/otlp:            internal/proxy/tracecontext
 internal/proxy/tlscert:         internal/diskfile
-internal/proxy/httpproxy:       internal/diskfile internal/proxy/filter internal/proxy/http1 internal/proxy/logline internal/proxy/tracecontext internal/proxy/route internal/traffic/balance internal/traffic/affinity internal/traffic/consistent internal/traffic/pool internal/traffic/health
+internal/proxy/httpproxy:       internal/diskfile internal/parking internal/proxy/filter internal/proxy/http1 internal/proxy/logline internal/proxy/tracecontext internal/proxy/route internal/traffic/balance internal/traffic/affinity internal/traffic/consistent internal/traffic/pool internal/traffic/health
 
 internal/cluster/document:      internal/dns/dnsname
 internal/cluster/state:         internal/cluster/document internal/dns/dnsname internal/dns/rdata internal/proxy/filter internal/proxy/route internal/traffic/scale internal/traffic/steer

@@ -15,7 +15,7 @@
 //
 // It owns the waiting; it does not own the descriptor, nor reads from it.
 //
-// Entry points: New; Place.Wait, Place.Close.
+// Entry points: New, Place.Wait, Place.Close; NewLot, Lot.Park, Lot.Take, Lot.Close.
 //
-// Concurrency: a Place belongs to one goroutine.
+// Concurrency: a Place belongs to one goroutine; a Lot may be used by several.
 package parking

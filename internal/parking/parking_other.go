@@ -18,3 +18,13 @@ func (*Place) Wait(time.Duration) {}
 
 // Close is never called.
 func (*Place) Close() {}
+
+// watcher cannot be opened here.
+type watcher struct{}
+
+func (watcher) open() error   { return errors.ErrUnsupported }
+func (watcher) arm(int) bool  { return false }
+func (watcher) disarm(int)    {}
+func (watcher) run(func(int)) {}
+func (watcher) stop()         {}
+func (watcher) close()        {}

@@ -128,6 +128,7 @@ func Gateway(c httpproxy.Counters, table *httpproxy.Table, emit func(telemetry.S
 		emit(Counter("http_events_total", "Events at the gateway, by kind.", e.value, "event", e.event))
 	}
 	emit(Gauge("http_connections", "Client connections of the gateway.", float64(c.Active)))
+	emit(Gauge("http_connections_resting", "Client connections of the gateway that wait for a request for so long that they have no goroutine.", float64(c.Resting)))
 	emit(Counter("http_content_octets_total", "Octets of content, by direction.", c.BytesIn, "direction", "in"))
 	emit(Counter("http_content_octets_total", "Octets of content, by direction.", c.BytesOut, "direction", "out"))
 	emit(histogram("http_request_seconds", "Time from the head of a request to the end of its response.", httpproxy.Reading{Buckets: c.Latency, Sum: c.LatencySum}))

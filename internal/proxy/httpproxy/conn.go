@@ -33,6 +33,7 @@ type client struct {
 
 	// Atomic.
 	state    atomic.Int32               // idle, active or closed
+	rests    atomic.Bool                // it is idle and has no goroutine
 	deadline atomic.Int64               // on the server's coarse clock; 0 is none
 	origin   atomic.Pointer[originConn] // in use for this client, for the watcher to interrupt
 
@@ -83,13 +84,24 @@ func (c *client) spellPeer() peerText {
 	return p
 }
 
-// serve carries the requests of one connection, one after the other.
+// serve carries the requests of one connection, one after the other, until it ends or
+// rests.
 func (c *client) serve() {
-	defer c.end()
+	rests := false
+	defer func() {
+		if bug := recover(); bug != nil || !rests {
+			c.end(bug)
+		}
+	}()
 	for c.awaitRequest() {
 		if !c.request() {
+			c.waitErr = nil
 			break
 		}
+	}
+	if c.waitErr == errLongIdle && c.rest() {
+		rests = true
+		return
 	}
 	c.deadline.Store(0)
 	c.release()
@@ -98,8 +110,8 @@ func (c *client) serve() {
 // end closes the connection. A panic ends here too: it is a bug, but one
 // connection's bug must not end all others. Its buffers are left to the
 // collector, as nobody knows what state they are in.
-func (c *client) end() {
-	if bug := recover(); bug != nil {
+func (c *client) end(bug any) {
+	if bug != nil {
 		c.server.log.Error("a bug ended a connection", "client", c.peer.String(), "panic", bug, "stack", string(debug.Stack()))
 		c.wire.cut()
 		if c.x != nil {
@@ -128,6 +140,9 @@ func (c *client) awaitRequest() bool {
 		return false
 	}
 	err := c.readFirstOctets()
+	if err == errLongIdle {
+		return false // and waits on, at rest
+	}
 	if !c.state.CompareAndSwap(idle, active) {
 		return false // closed by Shutdown
 	}
@@ -148,10 +163,13 @@ func (c *client) readFirstOctets() error {
 		c.release()
 		c.waitErr = nil
 		if err := c.raw.Read(c.wait); err != nil {
-			if c.isSpurious(err) {
+			if !c.isSpurious(err) {
+				return err
+			}
+			if c.server.lot.Load() == nil || !c.mayRest() {
 				continue
 			}
-			return err
+			c.waitErr = errLongIdle
 		}
 		return c.waitErr
 	}
@@ -192,14 +210,18 @@ func (c *client) readFirst(descriptor uintptr) bool {
 // isLongIdle reports whether the connection has waited for a request for longer
 // than grace.
 func (c *client) isLongIdle(grace time.Duration) bool {
-	since := c.deadline.Load() - int64(c.server.limits.Idle+tick)
-	return c.state.Load() == idle && c.server.now.Load()-since > int64(grace)
+	return c.state.Load() == idle && c.server.now.Load()-c.idleSince() > int64(grace)
 }
 
 // closeIfIdle closes a connection that waits for a request.
 func (c *client) closeIfIdle() {
-	if c.state.CompareAndSwap(idle, closed) {
-		c.conn.Close()
+	if !c.state.CompareAndSwap(idle, closed) {
+		return
+	}
+	rested := c.rouse()
+	c.conn.Close()
+	if rested {
+		go c.end(nil) // at once: nobody else does it for one at rest
 	}
 }
 

@@ -49,6 +49,7 @@ type PoolCounters struct {
 type Counters struct {
 	Accepted  uint64    // client connections
 	Active    int       // client connections now
+	Resting   int       // of them, without a goroutine
 	InFlight  int64     // requests now
 	Shed      uint64    // client connections refused at MaxConnections
 	Responses [6]uint64 // by first digit of the status; 0: never answered
@@ -98,6 +99,9 @@ func (s *Server) Counters() Counters {
 	}
 	c.InFlight = s.inFlight.Load()
 	c.Active = s.connections()
+	if lot := s.lot.Load(); lot != nil {
+		c.Resting = lot.Len()
+	}
 	if s.access != nil {
 		c.LogDropped = s.access.dropped.Load()
 	}

@@ -35,6 +35,7 @@ func (s *Server) watch() {
 		}
 		if n%10 == 0 {
 			s.dropIdleOrigins()
+			s.collect(s.now.Load())
 		}
 		if s.access != nil {
 			s.access.flushSoon()
@@ -54,7 +55,13 @@ func (s *Server) interruptOverdue() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.clients {
-		if d := c.deadline.Load(); !s.cut.Load() && (d == 0 || now < d) {
+		d := c.deadline.Load()
+		isOverdue := s.cut.Load() || d != 0 && now >= d
+		switch {
+		case isOverdue && c.rests.Load():
+			c.closeIfIdle()
+			continue
+		case !isOverdue && !(c.mayRest() && s.hasLot()):
 			continue
 		}
 		c.conn.SetDeadline(past)
@@ -156,7 +163,10 @@ func (p *pace) isKept(c *client, began time.Time, n int) bool {
 	return l.MinRate < 0 || p.waited <= l.MinRateGrace || float64(p.octets) >= float64(l.MinRate)*p.waited.Seconds()
 }
 
-var errClosedByPeer = io.EOF
+var (
+	errClosedByPeer = io.EOF
+	errLongIdle     = errors.New("no request has come for so long that the connection may rest")
+)
 
 func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
 

@@ -20,6 +20,9 @@ type Limits struct {
 	// Idle is how long a client connection may wait for its next request.
 	// Default 60 s, about nginx's. At it: closed.
 	Idle time.Duration
+	// Rest is how long a client connection keeps a goroutine while it waits for its
+	// next request. Default 0.5 s, after which few come in the same burst.
+	Rest time.Duration
 	// OriginIdle is how long an unused origin connection is kept. Default 30 s.
 	OriginIdle time.Duration
 	// Connect is for one connection to an origin server. Default 1 s: members are
@@ -98,6 +101,7 @@ func (l Limits) withDefaults() Limits {
 	orInt(&l.MaxConnections, 65536)
 	orDuration(&l.RequestHead, 10*time.Second)
 	orDuration(&l.Idle, 60*time.Second)
+	orDuration(&l.Rest, 500*time.Millisecond)
 	orDuration(&l.OriginIdle, 30*time.Second)
 	orDuration(&l.Connect, time.Second)
 	orDuration(&l.Response, 30*time.Second)

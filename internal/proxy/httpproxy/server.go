@@ -36,6 +36,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"pharos/internal/parking"
 	"pharos/internal/proxy/http1"
 	"pharos/internal/proxy/logline"
 	"pharos/internal/proxy/route"
@@ -103,15 +104,20 @@ type Server struct {
 	origins  atomic.Pointer[map[netip.AddrPort]*origin] // copied on write, with mu held
 	shards   [shardCount]shard
 	nextID   atomic.Uint64
-	inFlight atomic.Int64 // requests whose first octet has come and whose answer has not gone
+	lot      atomic.Pointer[parking.Lot[*client]] // of connections at rest; nil until there is one
+	rested   atomic.Int64                         // connections that have come to rest since the last collection
+	inFlight atomic.Int64                         // requests whose first octet has come and whose answer has not gone
 
 	// Guarded by mu, which is taken when connections come and go, never per request.
 	mu        sync.Mutex
 	clients   map[*client]struct{}
 	listeners map[net.Listener]struct{}
+	lotAsked  bool
 	empty     chan struct{} // closed when draining and the last client is gone
 
 	closing chan struct{} // closed when Shutdown begins
+
+	collected int64 // owned by the watcher: when it last was
 }
 
 // New returns a Server that is ready for Serve.
@@ -267,6 +273,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 			s.access.close()
 		}
 		s.closeOrigins()
+		if lot := s.lot.Load(); lot != nil {
+			lot.Close()
+		}
 	}
 	s.stopped.Wait()
 	return err

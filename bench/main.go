@@ -16,11 +16,12 @@
 //	calm.go     answers during reloads, transfers, updates and collections
 //	sign.go     signing a zone from file to file
 //	picks.go    choosing a member of a pool
+//	policies.go  what clients see of each way to choose
 //	perf.go     where Pharos spends its time
 //	report.go   docs/PERFORMANCE.md and bench/results.json, work by work
 //
 // It owns what is measured and how it is told. Servers are run by package peer,
-// load is made by dnsload and httpload, zones by corpus.
+// load is made by dnsload, httpload and members, zones by corpus.
 //
 // Concurrency: one work after the other. The load runs on a locked thread and
 // everything of this process on the same processor, which no server is on.
@@ -68,8 +69,8 @@ type options struct {
 func parse(args []string) (options, error) {
 	var o options
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
-	f.StringVar(&o.work, "work", "all", "what to measure: `auth|shapes|million|cache|rrsets|cold|bulk|flood|cut|http|streams|change|sign|picks|probes|all`")
-	f.StringVar(&o.part, "part", "all", "which part of the works shapes, change and streams: `tld|signed|many|restart|seen|updates|calm|tcp|dot|doh|doq|cached|all`")
+	f.StringVar(&o.work, "work", "all", "what to measure: `auth|shapes|million|cache|rrsets|cold|bulk|flood|cut|http|streams|change|sign|picks|policies|probes|all`")
+	f.StringVar(&o.part, "part", "all", "which part of the works shapes, change and streams: `tld|signed|many|restart|steered|seen|updates|calm|tcp|dot|doh|doq|cached|all`")
 	f.IntVar(&o.rounds, "rounds", 11, "how often each server is measured; the median counts")
 	f.Float64Var(&o.seconds, "seconds", 0.8, "length of one measurement")
 	f.StringVar(&o.peers, "peers", "all", "`names` of the peers, separated by commas; all or none")
@@ -89,9 +90,9 @@ func parse(args []string) (options, error) {
 	case f.NArg() > 0:
 		return o, fmt.Errorf("%q is not a flag", f.Arg(0))
 	case o.work != "all" && !slices.ContainsFunc(works, func(w work) bool { return w.name == o.work }):
-		return o, fmt.Errorf("-work %s: want auth, shapes, million, cache, cold, bulk, flood, cut, http, streams, change, sign, picks, probes or all", o.work)
+		return o, fmt.Errorf("-work %s: want auth, shapes, million, cache, cold, bulk, flood, cut, http, streams, change, sign, picks, policies, probes or all", o.work)
 	case o.part != "all" && !slices.ContainsFunc(slices.Concat(shapes, changes, streamWorks), func(p part) bool { return p.name == o.part }):
-		return o, fmt.Errorf("-part %s: want tld, signed, many, restart, seen, updates, calm, tcp, dot, doh, doq, cached or all", o.part)
+		return o, fmt.Errorf("-part %s: want tld, signed, many, restart, steered, seen, updates, calm, tcp, dot, doh, doq, cached or all", o.part)
 	case o.rounds < 1 || o.seconds <= 0:
 		return o, fmt.Errorf("-rounds and -seconds have to be above 0")
 	case o.output != "table" && o.output != "json":
@@ -128,7 +129,7 @@ func (a *arena) parts(all []part, programs []peer.Program) ([]table.Row, error) 
 	return rows, nil
 }
 
-var works = []work{{"auth", (*arena).auth}, {"shapes", (*arena).shapes}, {"million", (*arena).million}, {"cache", (*arena).cache}, {"rrsets", (*arena).rrsets}, {"http", (*arena).http}, {"cold", (*arena).cold}, {"bulk", (*arena).bulk}, {"flood", (*arena).flood}, {"cut", (*arena).cut}, {"streams", (*arena).streams}, {"change", (*arena).change}, {"sign", (*arena).signing}, {"picks", (*arena).picks}, {"probes", (*arena).probes}}
+var works = []work{{"auth", (*arena).auth}, {"shapes", (*arena).shapes}, {"million", (*arena).million}, {"cache", (*arena).cache}, {"rrsets", (*arena).rrsets}, {"http", (*arena).http}, {"cold", (*arena).cold}, {"bulk", (*arena).bulk}, {"flood", (*arena).flood}, {"cut", (*arena).cut}, {"streams", (*arena).streams}, {"change", (*arena).change}, {"sign", (*arena).signing}, {"picks", (*arena).picks}, {"policies", (*arena).policies}, {"probes", (*arena).probes}}
 
 // run measures what the arguments ask for and prints it on stdout. It ends every server it started, also
 // when it is interrupted.

@@ -42,7 +42,10 @@ func Records(rows []Row, from Origin) []Record {
 		for _, v := range r.Values {
 			if v.Server != Own {
 				record := alone
-				record.Peer, record.PeerValue, record.Ratio = v.Server, rounded(v.Value), rounded(own/v.Value)
+				record.Peer, record.PeerValue = v.Server, rounded(v.Value)
+				if v.Value != 0 { // beside nothing there is no ratio
+					record.Ratio = rounded(own / v.Value)
+				}
 				records = append(records, record)
 			}
 		}

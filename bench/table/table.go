@@ -119,7 +119,7 @@ func Markdown(rows []Row) string {
 		}
 		if peer, ok := r.best(); ok {
 			best = r.text(peer.Value) + " " + peer.Server
-			if have {
+			if have && peer.Value != 0 {
 				ratio = fmt.Sprintf("%.2f", mine/peer.Value)
 			}
 		}

@@ -15,15 +15,24 @@ type crowd struct {
 	of        *Clients
 	most      float64 // requests per second at the busiest time
 	resolvers []resolver
-	pins      []pin // of those clients that keep what they have
+	first     netip.Addr // of the clients
+	addresses int        // they have so many
+	pins      []pin      // of those clients that keep what they have
 	trips     []time.Duration
 	gateway   time.Duration // to the gateway and back
 }
 
-// resolver keeps the answer that its clients share.
+// resolver keeps the answers that its clients share.
 type resolver struct {
-	addr    netip.Addr
-	answer  []int32 // servers, in the order of the records
+	addr  netip.Addr
+	kept  answer                   // for everybody
+	of    map[netip.Prefix]*answer // for clients of a network, where the resolver says who asks
+	scope int                      // for how much of an address the latest of these holds
+}
+
+// answer is what a resolver keeps.
+type answer struct {
+	servers []int32 // in the order of the records
 	until   time.Duration
 	turn    uint32 // resolvers hand the records out in turn, too
 	hasSome bool
@@ -71,7 +80,8 @@ func (w *world) addCrowds() {
 		c, of := &w.crowds[i], &w.plan.Clients[i]
 		c.of, c.most = of, of.most()
 		c.resolvers = make([]resolver, of.Resolvers)
-		addr := of.network(i).Addr()
+		c.first, c.addresses = clientsIn(of.network(i))
+		addr := of.resolverNetwork(i).Addr()
 		for j := range c.resolvers {
 			addr = addr.Next()
 			c.resolvers[j].addr = addr
@@ -134,10 +144,7 @@ func (w *world) lookUp(c *crowd, client int) ([]int32, uint32) {
 	if client < len(c.pins) && w.now < c.pins[client].until {
 		return c.pins[client].answer, c.pins[client].first
 	}
-	r := &c.resolvers[client%len(c.resolvers)]
-	if !r.hasSome || w.now >= r.until {
-		w.resolve(c, r)
-	}
+	r := w.answerOf(c, &c.resolvers[client%len(c.resolvers)], client)
 	first := r.turn
 	r.turn++
 	if client < len(c.pins) {
@@ -145,29 +152,89 @@ func (w *world) lookUp(c *crowd, client int) ([]int32, uint32) {
 		if c.pins[client].until == 0 { // it has begun before the run, at any time
 			keep = time.Duration(w.rng.Float64() * float64(keep))
 		}
-		c.pins[client] = pin{r.answer, first, w.now + keep}
+		c.pins[client] = pin{r.servers, first, w.now + keep}
 	}
-	return r.answer, first
+	return r.servers, first
 }
 
-// resolve asks the node, as a resolver does whose answer has expired.
-func (w *world) resolve(c *crowd, r *resolver) {
+// answerOf returns what a resolver answers a client: what it keeps, or what the node says.
+func (w *world) answerOf(c *crowd, r *resolver, client int) *answer {
+	if !c.of.ECS {
+		if !r.kept.hasSome || w.now >= r.kept.until {
+			w.resolve(c, &r.kept, r.addr)
+		}
+		return &r.kept
+	}
+	// RFC 7871 §7.3: an answer is for the network that it names, and with a scope of 0 for everybody.
+	addr := c.address(client)
+	network, _ := addr.Prefix(r.scope)
+	if a := r.of[network]; a != nil && w.now < a.until {
+		return a
+	}
+	a := new(answer)
+	bits := ecsBits6
+	if addr.Is4() {
+		bits = ecsBits4
+	}
+	told, _ := addr.Prefix(bits)
+	r.scope = min(w.resolve(c, a, told.Addr()), bits)
+	if network, _ = addr.Prefix(r.scope); r.of == nil {
+		r.of = map[netip.Prefix]*answer{}
+	}
+	r.of[network] = a
+	return a
+}
+
+// ecsBits4 and ecsBits6 are how much resolvers tell of an address (RFC 7871 §11.1).
+const (
+	ecsBits4 = 24
+	ecsBits6 = 56
+)
+
+// clientsIn returns the first address of clients in a network, and how many there are: in one of IPv6 each
+// has a /56 of its own, as subscribers do.
+func clientsIn(n netip.Prefix) (first netip.Addr, count int) {
+	free := ecsBits6 - n.Bits()
+	if n.Addr().Is4() {
+		free = 32 - n.Bits()
+	}
+	return n.Masked().Addr(), 1 << min(max(free, 0), 24)
+}
+
+// address returns that of a client.
+func (c *crowd) address(client int) netip.Addr {
+	raw, last := c.first.As16(), 15
+	if !c.first.Is4() {
+		last = ecsBits6/8 - 1
+	}
+	for more, i := client%c.addresses, last; more > 0; i-- {
+		more += int(raw[i])
+		raw[i] = byte(more)
+		more >>= 8
+	}
+	return netip.AddrFrom16(raw).Unmap()
+}
+
+// resolve asks the node, as a resolver does whose answer has expired, for a client: itself or one of a
+// network. It returns for how many leading bits of that address the answer is good.
+func (w *world) resolve(c *crowd, a *answer, client netip.Addr) (scope int) {
 	w.questions++
 	kind := rdata.TypeAAAA
-	if len(w.pool.View().V4.Order) > 0 || r.addr.Is4() && len(w.pool.View().V6.Order) == 0 {
+	if len(w.pool.View().V4.Order) > 0 || client.Is4() && len(w.pool.View().V6.Order) == 0 {
 		kind = rdata.TypeA
 	}
 	turn := w.rule.Turn()
-	p, _ := w.rule.Prepare(kind, r.addr, turn, w.at())
+	p, scope := w.rule.Prepare(kind, client, turn, w.at())
 	var buf [steer.MaxLimit]uint16
-	r.answer = nil // those that keep the old one go on with it
-	for _, i := range p.Pick(turn, r.addr, buf[:0]) {
+	a.servers = nil // those that keep the old one go on with it
+	for _, i := range p.Pick(turn, client, buf[:0]) {
 		if m := p.Members[i]; m >= 0 {
-			r.answer = append(r.answer, int32(w.byAddress[p.View.Members[m].Address]))
+			a.servers = append(a.servers, int32(w.byAddress[p.View.Members[m].Address]))
 		}
 	}
 	keep := max(time.Duration(p.TTL)*time.Second, c.of.MinTTL.Std())
-	r.until, r.turn, r.hasSome = w.now+keep, 0, true
+	a.until, a.turn, a.hasSome = w.now+keep, 0, true
+	return scope
 }
 
 // connect has a client ask the next server of its answer.

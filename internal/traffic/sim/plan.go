@@ -88,7 +88,8 @@ type CurvePoint struct {
 type Clients struct {
 	// Name is what the clients are called.
 	Name string `json:"name" format:"identifier" default:"clients" example:"europe"`
-	// Network is where the addresses of the resolvers are from. Default: one of 198.18.0.0/15.
+	// Network is where the addresses of the clients are from, and of their resolvers unless these are at
+	// another place. Default: one of 198.18.0.0/16.
 	Network netip.Prefix `json:"network" example:"203.0.113.0/24"`
 	// Place is where the clients and their resolvers are.
 	Place state.Place `json:"place,omitzero"`
@@ -101,6 +102,13 @@ type Clients struct {
 	Clients int `json:"clients" default:"1000" min:"1" max:"1000000" example:"5000"`
 	// Resolvers is how many resolvers they share.
 	Resolvers int `json:"resolvers" default:"10" min:"1" max:"10000" example:"40"`
+	// ResolverPlace is where the resolvers are, if that is not where the clients are: a public resolver abroad.
+	ResolverPlace state.Place `json:"resolverPlace,omitzero"`
+	// ResolverNetwork is where the addresses of resolvers at another place are from. Default: one of 198.19.0.0/16.
+	ResolverNetwork netip.Prefix `json:"resolverNetwork" example:"198.51.100.0/24"`
+	// ECS has the resolvers say of which network a client is, /24 or /56 (EDNS Client Subnet), and keep
+	// answers for each network for which they hold.
+	ECS bool `json:"ecs" default:"false" example:"true"`
 	// MinTTL is how long these resolvers keep an answer at least, whatever its TTL says.
 	MinTTL document.Duration `json:"minTTL" default:"0s" min:"0s" max:"7d" example:"5m"`
 	// Pinned is the part of the clients, in percent, that keep an answer for PinFor by
@@ -219,6 +227,31 @@ func (c *Clients) network(i int) netip.Prefix {
 		return c.Network
 	}
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 18, byte(i), 0}), 24) // RFC 2544: for tests alone
+}
+
+// isAbroad reports whether the resolvers are elsewhere than the clients.
+func (c *Clients) isAbroad() bool {
+	return c.ResolverPlace != (state.Place{}) || c.ResolverNetwork.IsValid()
+}
+
+// resolverNetwork returns where the resolvers of the i-th clients have their addresses from.
+func (c *Clients) resolverNetwork(i int) netip.Prefix {
+	switch {
+	case c.ResolverNetwork.IsValid():
+		return c.ResolverNetwork
+	case c.isAbroad():
+		return netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 19, byte(i), 0}), 24)
+	}
+	return c.network(i)
+}
+
+// networks returns all networks of the i-th clients, and what the configuration calls them.
+func (c *Clients) networks(i int) map[string]netip.Prefix {
+	all := map[string]netip.Prefix{"network": c.network(i)}
+	if c.isAbroad() {
+		all["resolverNetwork"] = c.resolverNetwork(i)
+	}
+	return all
 }
 
 const day = 24 * time.Hour
@@ -467,17 +500,38 @@ func (p *Plan) checkClients(report state.Report) {
 				report(fmt.Sprintf("%sday[%d].at", at, j), "it is not later than the point before", "write the points in the order of the day")
 			}
 		}
-		if n := c.network(i); n.Addr().BitLen()-n.Bits() < 16 && 1<<(n.Addr().BitLen()-n.Bits()) <= c.Resolvers {
-			report(at+"network", fmt.Sprintf("%s has not enough addresses for %d resolvers", n, c.Resolvers), "widen it, or have fewer resolvers")
-		}
-		for j := range i {
-			if p.Clients[j].network(j).Overlaps(c.network(i)) {
-				report(at+"network", fmt.Sprintf("%s is, in part, that of clients[%d]", c.network(i), j), "give each its own")
+		if n := c.resolverNetwork(i); n.Addr().BitLen()-n.Bits() < 16 && 1<<(n.Addr().BitLen()-n.Bits()) <= c.Resolvers {
+			key := "network"
+			if c.isAbroad() {
+				key = "resolverNetwork"
 			}
+			report(at+key, fmt.Sprintf("%s has not enough addresses for %d resolvers", n, c.Resolvers), "widen it, or have fewer resolvers")
 		}
+		p.checkNetworks(i, report)
 	}
 	if all > maxRequests {
 		report("clients", fmt.Sprintf("these are %.0f million requests, and at most %.0f million are played", all/1e6, maxRequests/1e6), "lower rate, or shorten length")
+	}
+}
+
+// checkNetworks reports networks of the i-th clients that others have as well: nobody could tell who asks.
+func (p *Plan) checkNetworks(i int, report state.Report) {
+	c := &p.Clients[i]
+	for _, key := range []string{"network", "resolverNetwork"} {
+		n, has := c.networks(i)[key]
+		if !has {
+			continue
+		}
+		if key == "resolverNetwork" && n.Overlaps(c.network(i)) {
+			report(fmt.Sprintf("clients[%d].%s", i, key), fmt.Sprintf("%s is, in part, that of the clients", n), "give the resolvers their own")
+		}
+		for j := range i {
+			for _, other := range p.Clients[j].networks(j) {
+				if n.Overlaps(other) {
+					report(fmt.Sprintf("clients[%d].%s", i, key), fmt.Sprintf("%s is, in part, that of clients[%d]", n, j), "give each its own")
+				}
+			}
+		}
 	}
 }
 

@@ -116,7 +116,11 @@ func (w *world) addRule() {
 	spec.Elapsed = func() time.Duration { return w.now }
 	networks := make([]steer.Network, 0, len(w.plan.Clients))
 	for i := range w.plan.Clients {
-		networks = append(networks, steer.Network{Prefix: w.plan.Clients[i].network(i), Place: poolspec.PlaceOf(w.plan.Clients[i].Place)})
+		c := &w.plan.Clients[i]
+		networks = append(networks, steer.Network{Prefix: c.network(i), Place: poolspec.PlaceOf(c.Place)})
+		if c.isAbroad() {
+			networks = append(networks, steer.Network{Prefix: c.resolverNetwork(i), Place: poolspec.PlaceOf(c.ResolverPlace)})
+		}
 	}
 	edition, err := steer.NewEdition(networks, nil)
 	if err != nil {

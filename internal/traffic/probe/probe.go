@@ -92,6 +92,7 @@ type Prober struct {
 	mu       sync.Mutex
 	rand     *rand.Rand
 	targets  map[health.Target]*target
+	listed   []health.Target // of the last Set; Invariant: those of targets, each as often as its listed
 	wheel    *wheel.Wheel[*target]
 	waiting  []*target // due, but for the limit; oldest first
 	inFlight int       // Invariant: <= limit
@@ -124,6 +125,7 @@ type target struct {
 	item    wheel.Item[*target] // when it is asked next; while connector connects: when that takes too long
 	asked   bool                // a probe is under way
 	gone    bool                // no longer set: a probe under way is not listened to
+	listed  int                 // how often it is in the list
 
 	began  time.Time // of a connection that connector makes
 	socket int       // of it; guarded by connector.mu
@@ -178,27 +180,25 @@ func (p *Prober) Close() {
 
 // Set makes targets what is probed. Those that were there keep their state, and so
 // do those that are only asked at other times now. New ones are probed at once, a
-// little apart. Those no longer in it are forgotten.
+// little apart. Those no longer in it are forgotten. It keeps the slice, which is not to be written to: of a
+// long list, what is as it was before and behind what has changed is compared alone.
 func (p *Prober) Set(targets []health.Target) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := clock.Now()
-	old := p.targets
-	p.targets = make(map[health.Target]*target, len(targets))
+	gone, come := difference(p.listed, targets)
+	p.listed = targets
 	var fresh []*target
-	for _, key := range targets {
-		if p.targets[key] != nil {
-			continue
-		}
-		t := old[key]
+	for _, key := range come {
+		t := p.targets[key]
 		if t == nil {
 			t = newTarget(key)
+			p.targets[key] = t
 			fresh = append(fresh, t)
 		}
-		p.targets[key] = t
-		delete(old, key)
+		t.listed++
 	}
-	known := p.forget(old)
+	known := p.forget(gone)
 	for _, t := range fresh {
 		t.machine = p.firstMachine(t.key, known, now)
 		spread := min(t.params.Interval, time.Duration(len(fresh))*firstSpread)
@@ -209,10 +209,28 @@ func (p *Prober) Set(targets []health.Target) {
 	signal(p.wake)
 }
 
-// forget drops targets, and returns them by the question they ask.
-func (p *Prober) forget(targets map[health.Target]*target) map[health.Target]*target {
-	byQuestion := make(map[health.Target]*target, len(targets))
-	for key, t := range targets {
+// difference returns what two lists have between the part with which both begin and the one with which both
+// end.
+func difference(before, after []health.Target) (gone, come []health.Target) {
+	for len(before) > 0 && len(after) > 0 && before[0] == after[0] {
+		before, after = before[1:], after[1:]
+	}
+	for len(before) > 0 && len(after) > 0 && before[len(before)-1] == after[len(after)-1] {
+		before, after = before[:len(before)-1], after[:len(after)-1]
+	}
+	return before, after
+}
+
+// forget takes keys from the list, drops the targets that are no longer in it, and returns them by the question
+// they ask.
+func (p *Prober) forget(keys []health.Target) map[health.Target]*target {
+	byQuestion := make(map[health.Target]*target)
+	for _, key := range keys {
+		t := p.targets[key]
+		if t.listed--; t.listed > 0 {
+			continue
+		}
+		delete(p.targets, key)
 		t.gone = true
 		if !t.asked {
 			p.wheel.Remove(&t.item)

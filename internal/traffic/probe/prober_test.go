@@ -629,3 +629,58 @@ func TestAtOnce(t *testing.T) {
 	wg.Wait()
 	p.Close()
 }
+
+// Whatever becomes of a list, those in it are probed and no others, and who stays is the same target: also
+// one that is in it twice, or moves.
+func TestSetOfChangedLists(t *testing.T) {
+	p := newStopped(Config{})
+	keyOf := func(i int) health.Target {
+		return health.Target{Address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, byte(i)}), 80), Check: health.Check{Kind: health.TCP}}
+	}
+	before := map[health.Target]*target{}
+	for step, list := range [][]int{
+		{1, 2, 3}, {1, 2, 3}, {1, 9, 3}, {1, 3}, {}, {4}, {4, 4, 5}, {4, 5}, {5, 4}, {5, 4, 6, 7, 8}, {8, 5, 4, 6, 7}, {6}, {1, 6, 1}, {6, 1}, {1},
+	} {
+		targets, want := make([]health.Target, 0, len(list)), map[health.Target]bool{}
+		for _, i := range list {
+			targets = append(targets, keyOf(i))
+			want[keyOf(i)] = true
+		}
+		p.Set(targets)
+		now := map[health.Target]*target{}
+		for key, is := range p.targets {
+			if !want[key] || is.gone || !is.item.IsIn() {
+				t.Errorf("step %d: %v is in the list: %v, gone: %v, in the wheel: %v", step, key.Address, want[key], is.gone, is.item.IsIn())
+			}
+			if was := before[key]; was != nil && was != is {
+				t.Errorf("step %d: %v, which stayed, is another target", step, key.Address)
+			}
+			now[key] = is
+		}
+		for key, was := range before {
+			if now[key] == nil && (!was.gone || was.item.IsIn()) {
+				t.Errorf("step %d: %v has left, gone: %v, in the wheel: %v", step, key.Address, was.gone, was.item.IsIn())
+			}
+		}
+		if len(now) != len(want) {
+			t.Errorf("step %d: %d targets are probed, want %d", step, len(now), len(want))
+		}
+		before = now
+	}
+}
+
+// BenchmarkSet is a list of 100,000 targets of which one has another port each time.
+func BenchmarkSet(b *testing.B) {
+	p := newStopped(Config{})
+	var lists [2][]health.Target
+	for i := range 100_000 {
+		t := health.Target{Address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, byte(i >> 16), byte(i >> 8), byte(i)}), 80), Check: health.Check{Kind: health.TCP}}
+		lists[0] = append(lists[0], t)
+	}
+	lists[1] = slices.Clone(lists[0])
+	lists[1][50_000].Address = netip.AddrPortFrom(lists[1][50_000].Address.Addr(), 81)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		p.Set(lists[i%2])
+	}
+}

@@ -83,7 +83,8 @@ func (a *arena) picks() ([]table.Row, error) {
 	return rows, nil
 }
 
-// poolOf makes a pool of n members of three weights, all Up, with some requests under way.
+// poolOf makes a pool of n members of three weights, all Up, with four requests under way for each, where the
+// policy has them.
 func poolOf(spec pool.Spec, n int) (*pool.Pool, error) {
 	for i := range n {
 		addr := netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
@@ -99,9 +100,11 @@ func poolOf(spec pool.Spec, n int) (*pool.Pool, error) {
 		m := p.View().Members[i].Load
 		m.Observe(0, time.Duration(10+i%7)*time.Millisecond)
 		m.Carried(0, 1000*(1+i%11))
-		for range 2 + i%5 {
-			p.Load().Begin(uint32(i), m, 0)
-		}
+	}
+	for i := range uint32(4 * n) {
+		v := p.View()
+		m := balance.Pick(v, p.Load(), balance.Ask{Key: consistent.Mix(uint64(i)), Lane: i})
+		p.Load().Begin(i, v.Members[m].Load, 0)
 	}
 	return p, nil
 }

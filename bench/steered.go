@@ -35,11 +35,11 @@ var chains = []struct{ how, filters string }{
 	{", by network", ", filters: [{type: up}, {type: sticky}]"},
 }
 
-// keepings are the ways to keep past answers for explain that are compared.
-var keepings = []struct{ how, decisions string }{{", nothing kept for explain", "memory: 0"}, {", each answer kept for explain", "sample: 1"}}
+// keepings are the ways to keep past answers for explain that are compared: rounds of all of them by turns.
+var keepings = []struct{ name, decisions string }{{table.Own, "memory: 32MiB"}, {"Pharos that keeps nothing", "memory: 0"}, {"Pharos that keeps each answer", "sample: 1"}}
 
-// besideUnkept compares them.
-var besideUnkept = table.Metric{Name: "CPU of an answer that is kept beside one that is not", Digits: 3}
+// keptWork is the name of that work.
+const keptWork = ", kept for explain as by default"
 
 // steered is names that are answered from pools, beside the same names with the same
 // addresses in the zone.
@@ -105,22 +105,20 @@ func (a *arena) steered([]peer.Program) ([]table.Row, error) {
 		}
 		all = append(append(all, rows...), compared)
 	}
-	var kept [2]table.Row
-	for k, keeping := range keepings {
+	var programs []peer.Program
+	for _, keeping := range keepings {
 		config := strings.Replace(pools.String(), "steering: {", "steering: {decisions: {"+keeping.decisions+"}, ", 1) + "steer:\n"
 		for i := range steeredNames {
 			config += fmt.Sprintf("  - {name: www%d.bench, pool: p%d}\n", i, i%steeredPools)
 		}
-		rows, err := measure(keeping.how, "steered.zone", config)
-		if err != nil {
-			return nil, err
-		}
-		kept[k] = rows[0]
-		all = append(all, rows...)
+		program := peer.PharosZonesWith(a.pharos(), config)
+		program.Name = keeping.name
+		programs = append(programs, program)
 	}
-	compared := table.Row{Work: work + keepings[1].how, Metric: besideUnkept}
-	for i, v := range kept[1].Values {
-		compared.Values = append(compared.Values, table.Value{Server: v.Server, Value: v.Value / kept[0].Values[i].Value})
+	chosen, err := a.choose(programs[0], programs[1:]...)
+	if err != nil {
+		return nil, err
 	}
-	return append(all, compared), nil
+	rows, err := a.answers(chosen, work+keptWork, []peer.ZoneFile{{Name: "bench.", Path: filepath.Join(a.dir, "steered.zone")}}, queries[0], queries)
+	return append(all, rows...), err
 }

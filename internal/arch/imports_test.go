@@ -113,9 +113,11 @@ internal/proxy/logline:
 internal/proxy/filter:          internal/proxy/route internal/serve/admission internal/serve/ratelimit
 internal/proxy/routespec:       internal/cluster/state internal/proxy/filter internal/proxy/httpproxy internal/traffic/affinity internal/traffic/pool
 internal/proxy/tracecontext:
+internal/proxy/compress:
+internal/proxy/encoders:        internal/proxy/compress
 internal/proxy/otlp:            internal/proxy/tracecontext
 internal/proxy/tlscert:         internal/diskfile
-internal/proxy/httpproxy:       internal/diskfile internal/parking internal/proxy/filter internal/proxy/http1 internal/proxy/logline internal/proxy/tracecontext internal/proxy/route internal/traffic/balance internal/traffic/affinity internal/traffic/consistent internal/traffic/pool internal/traffic/health
+internal/proxy/httpproxy:       internal/diskfile internal/parking internal/proxy/filter internal/proxy/http1 internal/proxy/logline internal/proxy/tracecontext internal/proxy/route internal/traffic/balance internal/traffic/affinity internal/traffic/consistent internal/traffic/pool internal/traffic/health internal/proxy/compress internal/proxy/encoders
 
 internal/cluster/document:      internal/dns/dnsname
 internal/cluster/state:         internal/cluster/document internal/dns/dnsname internal/dns/rdata internal/proxy/filter internal/proxy/route internal/traffic/scale internal/traffic/steer
@@ -135,7 +137,7 @@ internal/serve/outgoing:        internal/dns/... internal/authority/journal inte
 internal/serve/updates:         internal/dns/... internal/authority/update internal/authority/zone internal/serve/dnsserver
 internal/serve/entrances:       internal/serve/dnsserver internal/serve/doh internal/serve/doq
 
-internal/admin/config:          internal/proxy/otlp internal/admin/syslog internal/proxy/logline internal/dns/dnsname internal/dns/rdata internal/cluster/document internal/cluster/state internal/diskfile
+internal/admin/config:          internal/proxy/compress internal/proxy/otlp internal/admin/syslog internal/proxy/logline internal/dns/dnsname internal/dns/rdata internal/cluster/document internal/cluster/state internal/diskfile
 internal/admin/logfile:         internal/clock
 internal/admin/syslog:          internal/clock
 internal/admin/accesslog:       internal/admin/config internal/admin/logfile internal/admin/syslog internal/proxy/logline
@@ -181,7 +183,7 @@ var pure = []string{
 	"internal/resolver/rrcache", "internal/resolver/cachefile", "internal/resolver/iterate", "internal/resolver/fairness", "internal/resolver/anchor", "internal/resolver/localroot", "internal/resolver/failures",
 	"internal/resolver/owncut", "internal/resolver/designation", "internal/resolver/policy", "internal/resolver/localdata", "internal/resolver/dns64", "internal/resolver/rewrite",
 	"internal/traffic/health", "internal/traffic/outlier", "internal/traffic/scale", "internal/traffic/checkspec", "internal/traffic/wheel", "internal/traffic/roster", "internal/traffic/poolspec", "internal/traffic/consistent", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/affinity", "internal/traffic/steer", "internal/traffic/sim", "internal/traffic/override", "internal/traffic/decisions",
-	"internal/proxy/http1", "internal/proxy/route", "internal/proxy/logline", "internal/proxy/filter", "internal/proxy/tracecontext",
+	"internal/proxy/http1", "internal/proxy/route", "internal/proxy/logline", "internal/proxy/filter", "internal/proxy/tracecontext", "internal/proxy/compress", "internal/proxy/encoders",
 	"internal/cluster/document", "internal/cluster/state",
 	"internal/shortid",
 	"internal/serve/admission", "internal/serve/cookie", "internal/serve/ratelimit", "internal/serve/proxyheader",
@@ -192,6 +194,8 @@ var pure = []string{
 var thirdParty = map[string][]string{
 	"internal/dns/rdata":  {"github.com/miekg/dns"},
 	"internal/dns/dnssec": {"github.com/cloudflare/circl/sign/ed448"}, // the standard library lacks it
+
+	"internal/proxy/encoders": {"github.com/andybalholm/brotli", "github.com/klauspost/compress/gzip", "github.com/klauspost/compress/zstd"}, // computation alone
 
 	"internal/traffic/roster": {"go.yaml.in/yaml/v3"}, // Prometheus' lists of targets are JSON or YAML
 

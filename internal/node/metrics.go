@@ -18,6 +18,7 @@ func (n *Node) samples(emit func(telemetry.Sample)) {
 	metrics.Resolver(n.cache, n.resolver, emit)
 	if n.gateway != nil {
 		metrics.Gateway(n.gateway.Counters(), now.gateway, emit)
+		metrics.Codings(n.gateway, emit)
 		metrics.Traces(n.logs.traces.Counts(), emit)
 	}
 	metrics.Health(n.prober.Counters(), now.pools.Pools(), emit)

@@ -264,6 +264,10 @@ func (n *Node) buildGateway(cfg *config.Config, stdout io.Writer) error {
 	if tracing, n.logs.traces, err = settings.Tracing(cfg.Gateway.Tracing, cfg.DNS.NSID, api.Version(), n.log); err != nil {
 		return err
 	}
+	coding, err := settings.Compression(cfg.Gateway.Compression)
+	if err != nil {
+		return err
+	}
 	for _, addr := range cfg.Listen.HTTP {
 		l, err := httpproxy.Listen(addr)
 		if err != nil {
@@ -274,7 +278,7 @@ func (n *Node) buildGateway(cfg *config.Config, stdout io.Writer) error {
 	n.gateway = httpproxy.New(httpproxy.Config{
 		Table:  func() *httpproxy.Table { return n.current.Load().gateway },
 		Report: n.prober.Report, Log: n.log,
-		AccessLog: access.To, AccessLogFormat: access.Format, AccessLogEvery: access.Every, Tracing: tracing,
+		AccessLog: access.To, AccessLogFormat: access.Format, AccessLogEvery: access.Every, Tracing: tracing, Compression: coding,
 		RoundTrip: n.observeTrip,
 		Limits:    settings.Gateway(cfg.Gateway), Trusted: cfg.Gateway.TrustedProxies,
 	})

@@ -85,6 +85,7 @@ func (c *Config) checkAnswers(to *checker) {
 	c.checkTaps(to)
 	c.checkAccessLines(to)
 	c.checkTracing(to)
+	c.checkCompression(to)
 	c.checkPrefixes(to, "alias.refuse", c.Alias.Refuse)
 	if c.Alias.MaxRefresh < c.Alias.MinRefresh {
 		to.fail("alias.maxRefresh", "less than alias.minRefresh", "raise it, or lower the other")

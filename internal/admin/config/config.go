@@ -650,6 +650,8 @@ type Gateway struct {
 	AccessLines AccessLines `json:"accessLines"`
 	// Tracing has requests take part in traces.
 	Tracing Tracing `json:"tracing"`
+	// Compression compresses content of responses.
+	Compression Compression `json:"compression"`
 	// AffinitySecret is a file with the secret that signs cookies of pools with affinity:
 	// 32 octets or more in hexadecimal. Gateways that serve the same clients must have
 	// the same one. Default: a secret that is made, in the data folder.

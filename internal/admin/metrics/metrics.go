@@ -157,6 +157,21 @@ func Traces(c otlp.Counts, emit func(telemetry.Sample)) {
 	emit(Counter("http_traces_total", help, c.Failed, "result", "failed"))
 }
 
+// Codings gives what was compressed on the way to clients.
+func Codings(s *httpproxy.Server, emit func(telemetry.Sample)) {
+	all, full := s.Codings()
+	if len(all) == 0 {
+		return
+	}
+	for _, c := range all {
+		emit(Counter("http_compressed_total", "Responses that were compressed, by coding.", c.Responses, "coding", c.Coding))
+		const help = "Octets of content of responses that were compressed, before and after, by coding."
+		emit(Counter("http_compressed_octets_total", help, c.Before, "coding", c.Coding, "side", "before"))
+		emit(Counter("http_compressed_octets_total", help, c.Now, "coding", c.Coding, "side", "after"))
+	}
+	emit(Counter("http_compression_full_total", "Responses that went as they are because too many were being compressed.", full))
+}
+
 // gatewayTimes gives how long requests took, by route and by pool. Beyond httpproxy.MaxTimed
 // of them all others are one.
 func gatewayTimes(table *httpproxy.Table, emit func(telemetry.Sample)) {

@@ -54,6 +54,9 @@ type Route struct {
 	Filters []string `json:"filters,omitempty" format:"identifier" max:"16" example:"[api]"`
 	// OwnFilters leaves those for every route out.
 	OwnFilters bool `json:"ownFilters,omitzero" default:"false" example:"true"`
+	// Uncompressed has responses go as they are, whatever gateway.compression says: for
+	// those whose content has both secrets and what others may have a part in.
+	Uncompressed bool `json:"uncompressed,omitzero" default:"false" example:"true"`
 	// Redirect leads clients elsewhere.
 	Redirect RouteRedirect `json:"redirect,omitzero"`
 	// Respond is a response that is always the same.
@@ -122,7 +125,7 @@ type RouteRespond struct {
 // Rule returns the route as package route compiles it.
 func (r *Route) Rule() route.Rule {
 	out := route.Rule{
-		Name: r.Name, Host: r.Host, Path: r.Path, Rank: r.Rank, Sticky: r.SplitBy == "client", Fallback: r.Fallback, Rewrite: r.Rewrite,
+		Name: r.Name, Host: r.Host, Path: r.Path, Rank: r.Rank, Sticky: r.SplitBy == "client", Fallback: r.Fallback, Rewrite: r.Rewrite, Uncompressed: r.Uncompressed,
 		When: route.When{
 			Methods: r.When.Methods, Clients: r.When.Clients,
 			Fields: conditions(r.When.Fields), Query: conditions(r.When.Query), Cookies: conditions(r.When.Cookies),

@@ -41,6 +41,7 @@ type exchange struct {
 	stamp    stamp
 	times    times
 	trace    trace
+	coded    coded
 
 	way
 	pass    filter.Pass
@@ -93,6 +94,7 @@ func (x *exchange) reset() {
 	x.status, x.started, x.tries, x.received, x.sent, x.reason = 0, false, 0, 0, 0, ""
 	x.choice.counted, x.choice.held, x.doubt = 0, 0, doubt{}
 	x.trace.Context, x.trace.at = tracecontext.Context{}, 0
+	x.coded = coded{}
 	x.backAt, x.backTo = 0, 0
 }
 

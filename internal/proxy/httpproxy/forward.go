@@ -1,6 +1,7 @@
 package httpproxy
 
 import (
+	"pharos/internal/proxy/compress"
 	"pharos/internal/proxy/http1"
 )
 
@@ -160,6 +161,9 @@ func (c *client) appendResponseHead(b []byte, x *exchange, framing http1.Framing
 	if x.chain != nil {
 		b = x.chain.AppendResponse(b, &x.pass, (*relayed)(c))
 	}
+	if x.coded.varies {
+		b = x.appendCoding(b)
+	}
 	b = x.choice.appendCookie(b, x.choice.at)
 	if _, has := resp.Get(http1.FieldDate); !has {
 		// RFC 9110 §6.6.1: who forwards a response without Date MUST add it.
@@ -170,7 +174,7 @@ func (c *client) appendResponseHead(b []byte, x *exchange, framing http1.Framing
 		b = http1.AppendContentLength(b, resp.ContentLength())
 	case http1.NoContent:
 		// What GET would have had (RFC 9110 §8.6); never in 1xx and 204.
-		if n := resp.ContentLength(); n >= 0 && resp.Status() != 204 && resp.Status() >= 200 {
+		if n := resp.ContentLength(); n >= 0 && resp.Status() != 204 && resp.Status() >= 200 && x.coded.coding == compress.Identity {
 			b = http1.AppendContentLength(b, n)
 		}
 	}
@@ -181,6 +185,10 @@ func appendResponseFields(b []byte, x *exchange) []byte {
 	resp, chain := &x.resp, x.chain
 	for _, f := range resp.Fields() {
 		if resp.Forwardable(f) && (chain == nil || !chain.DropsResponse(resp.Name(f))) {
+			if x.coded.varies {
+				b = x.appendCodedField(b, f)
+				continue
+			}
 			b = http1.AppendField(b, resp.Name(f), resp.Value(f))
 		}
 	}

@@ -69,7 +69,9 @@ func (w *plain) framing(x *exchange) http1.Framing {
 	case http1.NoContent:
 		return http1.NoContent
 	case http1.Length:
-		return http1.Length
+		if x.coded.coder == nil {
+			return http1.Length
+		}
 	}
 	if x.req.Minor() == 0 {
 		return http1.UntilClose

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"time"
 
+	"pharos/internal/proxy/compress"
 	"pharos/internal/proxy/http1"
 	"pharos/internal/proxy/logline"
 	"pharos/internal/proxy/tracecontext"
@@ -59,6 +60,11 @@ func (l *logged) AppendValue(b []byte, v logline.Variable, name string) []byte {
 		return append(b, x.id...)
 	case logline.Reason:
 		return append(b, x.reason...)
+	case logline.Coding:
+		if x.coded.coding != compress.Identity {
+			return append(b, x.coded.coding.String()...)
+		}
+		return b
 	case logline.TraceID, logline.SpanID, logline.Sampled:
 		return x.trace.appendValue(b, v)
 	}

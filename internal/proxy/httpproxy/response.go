@@ -12,12 +12,19 @@ import (
 // both messages were read to their very end (a request content left unread, or
 // octets after a response, would be taken for the next message).
 func (c *client) relay(x *exchange, oc *originConn) (keep, keepOrigin bool, r refusal) {
+	if c.server.cfg.Compression != nil {
+		c.beginCoding(x)
+	}
 	framing := c.wire.framing(x)
 	keep = x.req.KeepAlive() && framing != http1.UntilClose && !c.server.draining.Load() && !x.isUploading()
 	x.trailers = x.trailers[:0]
 	x.out = c.appendResponseHead(x.out[:0], x, framing)
 	x.out = c.wire.endHead(x.out, x, framing, keep)
-	if r = c.relayContent(x, oc, framing); r.isSet() {
+	r = c.relayContent(x, oc, framing)
+	if x.coded.coder != nil {
+		c.endCoding(x)
+	}
+	if r.isSet() {
 		return false, false, r
 	}
 	keepOrigin = x.resp.KeepAlive() && x.backAt == x.backTo
@@ -27,7 +34,7 @@ func (c *client) relay(x *exchange, oc *originConn) (keep, keepOrigin bool, r re
 // relayContent passes content on as it comes: what one read of the origin
 // brings goes out in one write.
 func (c *client) relayContent(x *exchange, oc *originConn, framing http1.Framing) refusal {
-	w := contentWriter{client: c, x: x, chunked: framing == http1.Chunked}
+	w := contentWriter{client: c, x: x, chunked: framing == http1.Chunked, coder: x.coded.coder}
 	for {
 		n, ev, v := x.resp.Feed(x.back[x.backAt:x.backTo])
 		if v != nil {
@@ -90,6 +97,7 @@ type contentWriter struct {
 	chunked bool
 	chunk   int // where the open chunk's size stands; 0 is none
 	pace    pace
+	coder   *coder // nil: content goes as it is
 }
 
 // chunkHead is the room for the size of a chunk: four digits, as x.out is
@@ -98,6 +106,14 @@ const chunkHead = "0000\r\n"
 
 // add takes the next piece of content.
 func (w *contentWriter) add(piece []byte) refusal {
+	if w.coder != nil {
+		return w.encode(piece)
+	}
+	return w.put(piece)
+}
+
+// put takes the next piece of what goes to the client.
+func (w *contentWriter) put(piece []byte) refusal {
 	w.x.sent += int64(len(piece))
 	if !w.chunked {
 		if len(w.x.out)+len(piece) <= cap(w.x.out) {
@@ -150,6 +166,11 @@ func (w *contentWriter) flushUnlessHeld() refusal {
 	if w.x.isHeldBack() {
 		return refusal{}
 	}
+	if w.coder != nil {
+		if r := w.flushCoded(); r.isSet() {
+			return r
+		}
+	}
 	return w.flush()
 }
 
@@ -165,6 +186,11 @@ func (w *contentWriter) flush() refusal {
 }
 
 func (w *contentWriter) finish(trailers []byte) refusal {
+	if w.coder != nil {
+		if r := w.takeCoded(w.coder.encoder.Close()); r.isSet() {
+			return r
+		}
+	}
 	w.closeChunk()
 	if w.chunked {
 		w.x.out = http1.AppendLastChunk(w.x.out, trailers)

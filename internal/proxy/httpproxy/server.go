@@ -37,6 +37,7 @@ import (
 	"time"
 
 	"pharos/internal/parking"
+	"pharos/internal/proxy/compress"
 	"pharos/internal/proxy/http1"
 	"pharos/internal/proxy/logline"
 	"pharos/internal/proxy/route"
@@ -64,6 +65,8 @@ type Config struct {
 	AccessLogEvery int
 	// Tracing has requests take part in traces; nil: they do not.
 	Tracing *Tracing
+	// Compression has content be compressed on the way to clients; nil: it goes as it is.
+	Compression *Compression
 	// Log takes what an operator should know; nil discards it.
 	Log *slog.Logger
 	// Limits bounds time, sizes and numbers.
@@ -103,6 +106,7 @@ type Server struct {
 	cut      atomic.Bool                                // Shutdown's patience is over: everything is overdue
 	origins  atomic.Pointer[map[netip.AddrPort]*origin] // copied on write, with mu held
 	shards   [shardCount]shard
+	codings  [compress.Zstd + 1]codingCounts
 	nextID   atomic.Uint64
 	lot      atomic.Pointer[parking.Lot[*client]] // of connections at rest; nil until there is one
 	rested   atomic.Int64                         // connections that have come to rest since the last collection

@@ -46,6 +46,8 @@ type Rule struct {
 	Fallback string  // a pool for requests while nobody of the other is healthy; "": there is none
 	Rewrite  string  // the path that requests go on with; "": the same
 
+	Uncompressed bool // responses go as they are
+
 	Redirect *Redirect // in place of pools
 	Respond  *Respond  // in place of pools
 }
@@ -62,6 +64,8 @@ type Route struct {
 	Redirect *Redirect
 	Respond  *Respond
 	Fallback int // index of a pool; -1: there is none
+
+	Uncompressed bool // responses go as they are
 
 	kind      kind
 	place     string // path without the sign of its kind
@@ -170,7 +174,7 @@ func Check(rule Rule) error {
 func Lone(rule Rule) (*Route, error) { return compileRoute(rule, nil, nil) }
 
 func compileRoute(rule Rule, index map[string]int, pools []string) (*Route, error) {
-	r := &Route{Name: rule.Name, Path: cmp.Or(rule.Path, "/"), rank: rule.Rank, Fallback: -1}
+	r := &Route{Name: rule.Name, Path: cmp.Or(rule.Path, "/"), rank: rule.Rank, Fallback: -1, Uncompressed: rule.Uncompressed}
 	var err error
 	if r.Host, err = normalHost(rule.Host); err != nil {
 		return nil, err

@@ -16,6 +16,9 @@ func (c *client) relay(x *exchange, oc *originConn) (keep, keepOrigin bool, r re
 		c.beginCoding(x)
 	}
 	framing := c.wire.framing(x)
+	if x.coded.coder != nil && framing == http1.Length {
+		framing = http1.UntilClose // on a stream, whose end is the content's; how long that will be nobody knows
+	}
 	keep = x.req.KeepAlive() && framing != http1.UntilClose && !c.server.draining.Load() && !x.isUploading()
 	x.trailers = x.trailers[:0]
 	x.out = c.appendResponseHead(x.out[:0], x, framing)

@@ -9,12 +9,14 @@ import (
 
 	"pharos/internal/admin/api"
 	"pharos/internal/admin/explain"
+	"pharos/internal/admin/routedesk"
 	"pharos/internal/authority/answer"
 	"pharos/internal/authority/steered"
 	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
+	"pharos/internal/resolver/iterate"
 	"pharos/internal/resolver/outbound"
 	"pharos/internal/resolver/owncut"
 	"pharos/internal/resolver/rrcache"
@@ -32,6 +34,9 @@ func (n *Node) Explain(ctx context.Context, r api.ExplainRequest) (*explain.Expl
 	case r.ID != "":
 		if id, err := decisions.ParseID(r.ID); err == nil {
 			return n.explainPast(id)
+		}
+		if _, err := iterate.ParseFailureID(r.ID); err != nil {
+			return routedesk.Past(n.gateway, r.ID, s.Revision)
 		}
 		return n.explainFailure(r.ID)
 	case r.URL != "":

@@ -278,7 +278,7 @@ func (n *Node) buildGateway(cfg *config.Config, stdout io.Writer) error {
 	n.gateway = httpproxy.New(httpproxy.Config{
 		Table:  func() *httpproxy.Table { return n.current.Load().gateway },
 		Report: n.prober.Report, Log: n.log,
-		AccessLog: access.To, AccessLogFormat: access.Format, AccessLogEvery: access.Every, Tracing: tracing, Compression: coding,
+		AccessLog: access.To, AccessLogFormat: access.Format, AccessLogEvery: access.Every, Tracing: tracing, Compression: coding, Past: settings.Past(cfg.Gateway.Past),
 		RoundTrip: n.observeTrip,
 		Limits:    settings.Gateway(cfg.Gateway), Trusted: cfg.Gateway.TrustedProxies,
 	})

@@ -123,7 +123,11 @@ An ID is of the past, for a day. One such as servfail-0k3m9x2q is what clients f
 in the extended error of a SERVFAIL: it shows what was tried then. One such as
 steer-0k3m9x2q is of an answer of a steered name: the answer is decided again, from
 what was recorded. A client is told it if it asks by an EDNS option
-(dig +ednsopt=65313) and steering.decisions.tell lets it.
+(dig +ednsopt=65313) and steering.decisions.tell lets it. A UUID is the id of a
+request (X-Request-Id, the access log): which route it took, through which filters,
+who could be picked, who was asked, and why that was not the end. Those that failed,
+were refused, waited or were tried again are kept, and a sample of the others
+(gateway.past). With --request an id of another form is taken for one, too.
 
 With --resolve the name is resolved as if nothing were known of it, so that every
 server that has a part in the answer is asked and shown, with its round-trip time,
@@ -134,6 +138,7 @@ the zone cuts and the proofs.`,
   pharos explain --resolve example.com MX
   pharos explain servfail-0k3m9x2q
   pharos explain steer-0k3m9x2q
+  pharos explain 01939a5c-7f4e-7c31-9d2a-5b6c7d8e9f00
   pharos explain www.example.com --client 192.0.2.53 --ecs 10.1.2.0/24
   pharos explain http://www.example.com/shop/cart -o json
   pharos explain http://www.example.com/ --method POST --cookie user=7 --field 'X-Tenant: a'`,
@@ -149,6 +154,7 @@ the zone cuts and the proofs.`,
 	c.Flags().StringVar(&x.from, "client", "", "the same as --from")
 	c.Flags().StringVar(&x.subnet, "ecs", "", "the same as --subnet")
 	c.Flags().BoolVar(&x.resolve, "resolve", false, "resolve with an empty cache, and show every server asked")
+	c.Flags().BoolVar(&x.request, "request", false, "the ID is that of a request, though it is no UUID")
 	c.Flags().StringVar(&x.picture, "svg", "", "also write the steps as a picture to this `file`")
 	c.RunE = x.run
 	return c
@@ -162,7 +168,22 @@ type explaining struct {
 	fields, cookies []string
 	from, subnet    string
 	resolve         bool
+	request         bool
 	picture         string
+}
+
+// isUUID reports whether text has the form of a request id that the gateway makes.
+func isUUID(text string) bool {
+	if len(text) != 36 {
+		return false
+	}
+	for i, c := range text {
+		isHyphen := i == 8 || i == 13 || i == 18 || i == 23
+		if isHyphen != (c == '-') || !isHyphen && !strings.ContainsRune("0123456789abcdefABCDEF", c) {
+			return false
+		}
+	}
+	return true
 }
 
 func (x *explaining) run(c *cobra.Command, args []string) error {
@@ -170,7 +191,7 @@ func (x *explaining) run(c *cobra.Command, args []string) error {
 	_, noFailure := iterate.ParseFailureID(args[0])
 	_, noAnswer := decisions.ParseID(args[0])
 	isURL := strings.Contains(args[0], "://")
-	isName := noFailure != nil && noAnswer != nil && !isURL
+	isName := noFailure != nil && noAnswer != nil && !isURL && !x.request && !isUUID(args[0])
 	switch {
 	case len(args) == 2 && (!isName || x.qtype != ""):
 		return fmt.Errorf("%w: %q: a type belongs to a NAME, and to be said once", errUsage, args[1])

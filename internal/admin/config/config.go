@@ -650,6 +650,8 @@ type Gateway struct {
 	AccessLines AccessLines `json:"accessLines"`
 	// Tracing has requests take part in traces.
 	Tracing Tracing `json:"tracing"`
+	// Past is which requests are kept, to be explained by their ids.
+	Past Past `json:"past"`
 	// Compression compresses content of responses.
 	Compression Compression `json:"compression"`
 	// AffinitySecret is a file with the secret that signs cookies of pools with affinity:

@@ -7,6 +7,7 @@ import (
 	"pharos/internal/admin/config"
 	"pharos/internal/proxy/httpproxy"
 	"pharos/internal/proxy/otlp"
+	"pharos/internal/proxy/tracecontext"
 )
 
 // Tracing returns how requests take part in traces, and who exports them, which is to be
@@ -20,4 +21,13 @@ func Tracing(t config.Tracing, instance, version string, log *slog.Logger) (*htt
 		return nil, nil, fmt.Errorf("gateway.tracing: %w", err)
 	}
 	return &httpproxy.Tracing{Every: t.Every, FromAll: t.From == "all", FromNobody: t.From == "nobody", Parent: t.Parent, Export: e.Export}, e, nil
+}
+
+// Past returns which requests are kept; nil: none.
+func Past(p config.Past) *httpproxy.Past {
+	ring := tracecontext.NewRing(int(p.Memory))
+	if ring == nil {
+		return nil
+	}
+	return &httpproxy.Past{Ring: ring, Every: p.Every}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pharos/internal/proxy/logline"
+	"pharos/internal/proxy/tracecontext"
 )
 
 // logSink takes log lines without ever waiting for the disk: lines gather in
@@ -115,8 +116,13 @@ func (c *client) record(x *exchange) {
 		x.counters.Requests[class].Add(1)
 	}
 	c.observe(x, class)
+	var told *tracecontext.Request
 	if x.trace.isSampled() {
-		c.export(x)
+		told = c.describe(x)
+		c.server.cfg.Tracing.Export(told)
+	}
+	if c.server.cfg.Past != nil {
+		c.keep(x, told)
 	}
 	if c.server.access != nil && c.server.isLogged(x) {
 		x.line = c.server.access.format.Append(x.line[:0], (*logged)(c))

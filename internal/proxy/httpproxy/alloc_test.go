@@ -6,6 +6,8 @@ import (
 	"net"
 	"runtime"
 	"testing"
+
+	"pharos/internal/proxy/tracecontext"
 )
 
 // fixedOrigin answers every read with the same response and allocates nothing,
@@ -35,7 +37,8 @@ func TestNoAllocs(t *testing.T) {
 		t.Skip("the race detector makes pools forget what is put into them")
 	}
 	log := new(discardLog)
-	g := startGateway(t, Config{AccessLog: log}, startOrigin(t, fixedOrigin))
+	past := &Past{Ring: tracecontext.NewRing(1 << 20), Every: 1 << 30} // on by default, as rarely as never
+	g := startGateway(t, Config{AccessLog: log, Past: past}, startOrigin(t, fixedOrigin))
 	conn := g.dial()
 	request := []byte("GET /path?query HTTP/1.1\r\nHost: www.example.com\r\nUser-Agent: test\r\nAccept: */*\r\nAccept-Encoding: gzip\r\nCookie: a=b\r\nConnection: keep-alive\r\n\r\n")
 	post := []byte("POST /path HTTP/1.1\r\nHost: www.example.com\r\nContent-Length: 5\r\n\r\nhello")

@@ -74,7 +74,7 @@ func (c *client) beginCoding(x *exchange) {
 	}
 	var m compress.Message
 	var room [4][]byte
-	accepts := x.describe(&m, room[:0])
+	accepts := x.tell(&m, room[:0])
 	x.coded.coding, x.coded.varies = how.Rules.Decide(&m, accepts, len(accepts) > 0)
 	if x.coded.coding == compress.Identity || x.resp.Framing() == http1.NoContent {
 		return
@@ -89,8 +89,8 @@ func (c *client) beginCoding(x *exchange) {
 	x.coded.coder = k
 }
 
-// describe says what rules of compression look at. It returns the values of Accept-Encoding.
-func (x *exchange) describe(m *compress.Message, accepts [][]byte) [][]byte {
+// tell says what rules of compression look at. It returns the values of Accept-Encoding.
+func (x *exchange) tell(m *compress.Message, accepts [][]byte) [][]byte {
 	m.Status, m.Length = x.resp.Status(), x.resp.ContentLength()
 	for _, f := range x.req.Fields() {
 		switch f.ID {

@@ -65,6 +65,8 @@ type Config struct {
 	AccessLogEvery int
 	// Tracing has requests take part in traces; nil: they do not.
 	Tracing *Tracing
+	// Past is which requests are kept; nil: none.
+	Past *Past
 	// Compression has content be compressed on the way to clients; nil: it goes as it is.
 	Compression *Compression
 	// Log takes what an operator should know; nil discards it.
@@ -106,6 +108,7 @@ type Server struct {
 	cut      atomic.Bool                                // Shutdown's patience is over: everything is overdue
 	origins  atomic.Pointer[map[netip.AddrPort]*origin] // copied on write, with mu held
 	shards   [shardCount]shard
+	kept     struct{ second, count atomic.Int64 } // unusual requests that were kept lately
 	codings  [compress.Zstd + 1]codingCounts
 	nextID   atomic.Uint64
 	lot      atomic.Pointer[parking.Lot[*client]] // of connections at rest; nil until there is one

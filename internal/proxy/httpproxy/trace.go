@@ -112,21 +112,27 @@ func (t *trace) nextTry(head []byte) {
 	hex.Encode(head[t.at:], t.try[:])
 }
 
-// export hands a request that is over, and is sampled, to who exports it.
-func (c *client) export(x *exchange) {
+// describe tells of a request that is over.
+func (c *client) describe(x *exchange) *tracecontext.Request {
 	r := &tracecontext.Request{
 		Context: x.trace.Context, Parent: x.trace.parent, Began: x.began, Took: x.times.total,
-		Method: string(x.req.Method()), Scheme: "http", Host: string(x.req.Host()), Path: string(x.path), Query: string(x.req.Query()), Version: c.wire.version(x),
+		Method: tracecontext.Cut(x.req.Method()), Scheme: "http", Host: tracecontext.Cut(x.req.Host()), Path: tracecontext.Cut(x.path), Query: tracecontext.Cut(x.req.Query()), Version: c.wire.version(x),
 		Client: c.believedPeer(x), ID: string(x.id), Status: x.status, Reason: x.reason, Received: x.received, Sent: x.sent, Queue: x.choice.held,
 	}
 	if agent, ok := x.req.Get(http1.FieldUserAgent); ok {
-		r.Agent = string(agent)
+		r.Agent = tracecontext.Cut(agent)
 	}
 	if x.route != nil {
 		r.Route = x.table.byRoute[min(x.route.Number, len(x.table.byRoute)-1)].Name
 	}
 	if x.counters != nil {
 		r.Pool = x.counters.Name
+		if c.server.cfg.Past != nil {
+			r.Policy, r.Candidates = x.pool.View().Policy.String(), x.candidates()
+		}
+	}
+	if x.chain != nil {
+		r.Filters = x.chain.Steps()
 	}
 	if x.trace.hasState {
 		r.State = string(fieldOf(&x.req, "tracestate"))
@@ -142,5 +148,5 @@ func (c *client) export(x *exchange) {
 			Connect: t.connect, FirstByte: t.firstByte, Status: t.status, Reason: t.reason,
 		})
 	}
-	c.server.cfg.Tracing.Export(r)
+	return r
 }

@@ -10,7 +10,9 @@
 //	             |  trace, 16 octets                 span, 8 octets   flags: 1 is sampled
 //	             version
 //
-// Entry points: Parse, ParseState, Context.Append, IsSampled, Request.
+// Requests that are over are also kept for whoever asks what became of one (Ring).
+//
+// Entry points: Parse, ParseState, Context.Append, IsSampled, Request, Ring.
 //
 // Concurrency: functions of their arguments. None of them allocates.
 //
@@ -191,6 +193,9 @@ type Request struct {
 	Reason                            string // why the gateway answered by itself, or cut it off
 	Received, Sent                    int64  // octets of content
 	Queue                             time.Duration
+	Filters                           []string // of the route, by name
+	Policy                            string   // by which members were picked
+	Candidates                        []string // who could be, in words
 
 	Tries []Try
 }

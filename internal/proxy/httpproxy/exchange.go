@@ -38,12 +38,9 @@ type exchange struct {
 	trailers []byte // whole field lines that go on
 	id       []byte // request id
 	line     []byte // access log
-	stamp    stamp
-	times    times
-	trace    trace
-	coded    coded
 
 	way
+	seen
 	pass    filter.Pass
 	choice  choice
 	member  *pool.Member
@@ -60,6 +57,14 @@ type exchange struct {
 	received int64 // octets of request content
 	sent     int64 // octets of response content
 	reason   string
+}
+
+// seen is what is told of a request when it is over.
+type seen struct {
+	stamp stamp
+	times times
+	trace trace
+	coded coded
 }
 
 // way is where a request goes.

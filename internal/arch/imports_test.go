@@ -66,7 +66,8 @@ internal/resolver/offheap:
 internal/resolver/owncut:       internal/dns/... internal/authority/zone internal/resolver/rrcache
 internal/resolver/cachefile:
 internal/resolver/warmstart:    internal/dns/... internal/resolver/rrcache internal/resolver/iterate internal/resolver/cachefile internal/diskfile
-internal/resolver/iterate:      internal/dns/... internal/resolver/rrcache internal/shortid
+internal/resolver/iterate:      internal/dns/... internal/resolver/rrcache internal/resolver/seats internal/shortid
+internal/resolver/seats:
 internal/resolver/anchor:       internal/dns/...
 internal/resolver/fairness:
 internal/resolver/failures:     internal/dns/... internal/resolver/iterate
@@ -74,7 +75,7 @@ internal/resolver/custody:      internal/dns/... internal/resolver/anchor intern
 internal/resolver/bulk:         internal/dns/... internal/resolver/iterate
 internal/resolver/footing:      internal/dns/... internal/diskfile
 internal/resolver/localroot:    internal/dns/... internal/authority/zone internal/authority/answer
-internal/resolver/outbound:     internal/dns/... internal/resolver/iterate internal/resolver/rrcache internal/resolver/fairness internal/parking
+internal/resolver/outbound:     internal/dns/... internal/resolver/iterate internal/resolver/rrcache internal/resolver/fairness internal/resolver/seats internal/parking
 
 internal/resolver/designation:  internal/dns/... internal/resolver/iterate
 internal/resolver/upgrade:      internal/dns/... internal/resolver/designation internal/resolver/iterate internal/resolver/outbound internal/resolver/rrcache internal/proxy/tlscert
@@ -180,7 +181,7 @@ var pure = []string{
 	"internal/authority/update", "internal/authority/catalog", "internal/authority/live",
 	"internal/authority/gate", "internal/admin/migrate", "internal/admin/stubconf",
 	"internal/authority/steered", "internal/authority/kasp", "internal/authority/skr", "internal/authority/bootstrap",
-	"internal/resolver/rrcache", "internal/resolver/cachefile", "internal/resolver/iterate", "internal/resolver/fairness", "internal/resolver/anchor", "internal/resolver/localroot", "internal/resolver/failures",
+	"internal/resolver/rrcache", "internal/resolver/cachefile", "internal/resolver/iterate", "internal/resolver/fairness", "internal/resolver/seats", "internal/resolver/anchor", "internal/resolver/localroot", "internal/resolver/failures",
 	"internal/resolver/owncut", "internal/resolver/designation", "internal/resolver/policy", "internal/resolver/localdata", "internal/resolver/dns64", "internal/resolver/rewrite",
 	"internal/traffic/health", "internal/traffic/outlier", "internal/traffic/scale", "internal/traffic/checkspec", "internal/traffic/wheel", "internal/traffic/roster", "internal/traffic/poolspec", "internal/traffic/consistent", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/affinity", "internal/traffic/steer", "internal/traffic/sim", "internal/traffic/override", "internal/traffic/decisions",
 	"internal/proxy/http1", "internal/proxy/route", "internal/proxy/logline", "internal/proxy/filter", "internal/proxy/tracecontext", "internal/proxy/compress", "internal/proxy/encoders",

@@ -191,7 +191,7 @@ func (r *resolving) driver(p Programs) (Asker, error) {
 		return p.Resolver(r.config)
 	}
 	c := outbound.Config{
-		Port: r.port, Minimise: true, MixCase: true, Aggressive: true, Validate: r.hints == "" && len(r.forward) == 0, Clients: r.width + 1,
+		Port: r.port, Minimise: true, MixCase: true, Aggressive: true, Untold: true, Validate: r.hints == "" && len(r.forward) == 0, Clients: r.width + 1,
 		Cache: rrcache.New(clock.Now(), rrcache.Limits{RecordOctets: r.cache << 20, AnswerOctets: -1, Memory: offheap.New()}),
 	}
 	var err error

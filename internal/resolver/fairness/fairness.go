@@ -172,7 +172,11 @@ func (q *Queue[T]) Next() (item T, from *Party[T], heavy, ok bool) {
 }
 
 // toEnd moves the first of the ring to its end.
-func (q *Queue[T]) toEnd() { q.ring = append(q.ring[1:], q.ring[0]) }
+func (q *Queue[T]) toEnd() {
+	if len(q.ring) > 1 {
+		q.ring = append(q.ring[1:], q.ring[0])
+	}
+}
 
 // Done says that a question of a network is done with, and what it cost.
 func (q *Queue[T]) Done(p *Party[T], cost int) {

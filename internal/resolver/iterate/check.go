@@ -4,16 +4,16 @@ import "fmt"
 
 // check panics if an invariant does not hold. Tests call it after every step.
 func (r *Resolver) check() {
-	for token, c := range r.clients {
+	for token, c := range r.clients.All() {
 		r.checkClient(token, c)
 	}
-	for number, c := range r.timers {
+	for number, c := range r.timers.All() {
 		must(c.timer == number && !c.done, "a timer has no client that waits for it")
 	}
 	for q, l := range r.lookups {
 		r.checkLookup(q, l)
 	}
-	for number, x := range r.exchanges {
+	for number, x := range r.exchanges.All() {
 		must(x.number == number && x.lookup.exchange == x, "an exchange is not its lookup's")
 		must(!x.lookup.done && r.lookups[x.lookup.q] == x.lookup, "an exchange is open for a lookup that is over")
 	}
@@ -21,7 +21,7 @@ func (r *Resolver) check() {
 	for _, n := range r.crowds.zones {
 		under += n
 	}
-	must(under == len(r.exchanges), "the queries under way are miscounted")
+	must(under == r.exchanges.Len(), "the queries under way are miscounted")
 	r.hosts.known.check()
 	r.chains.known.check()
 	r.denials.zones.check()
@@ -30,7 +30,7 @@ func (r *Resolver) check() {
 	r.reports.agents.check()
 	r.reports.sent.check()
 	background := 0
-	for _, c := range r.clients {
+	for _, c := range r.clients.All() {
 		if c.answered {
 			background++
 		}
@@ -48,7 +48,7 @@ func (r *Resolver) checkClient(token uint64, c *client) {
 	}
 	b := &c.budget
 	must(b.retries <= r.limits.Retries && b.proofs.Signatures >= 0 && b.proofs.Hashes >= 0, "validation cost too much")
-	must(c.timer != 0 && r.timers[c.timer] == c, "a client has no timer")
+	must(c.timer != 0 && r.timers.Get(c.timer) == c, "a client has no timer")
 	must(b.sent <= r.limits.Sends, "a client paid for too many queries")
 	must(b.targets <= r.limits.Targets, "a client paid for too many server addresses")
 	must(b.aliases <= r.limits.Aliases, "a client followed too many aliases")
@@ -59,7 +59,7 @@ func (r *Resolver) checkLookup(q question, l *lookup) {
 	must(l.q == q && !l.done, "a lookup that is over is still there")
 	must(len(l.waiters) > 0, "nobody waits for a lookup")
 	must(l.exchange != nil || len(l.subs) > 0, fmt.Sprintf("the lookup %v %v waits for nothing", q.name, q.t))
-	must(l.exchange == nil || r.exchanges[l.exchange.number] == l.exchange, "a lookup's exchange is not open")
+	must(l.exchange == nil || r.exchanges.Get(l.exchange.number) == l.exchange, "a lookup's exchange is not open")
 	must(l.cut == nil || q.name.IsSubdomainOf(l.cut.Zone), "a lookup asks a zone that its name is not in")
 	must(l.depth <= r.limits.Depth, "a lookup is nested too deep")
 	must(l.targets <= r.limits.TargetsPerZone, "a delegation cost too many address lookups")

@@ -73,10 +73,10 @@ func (r *Resolver) ask(ev Ask) {
 		budget: newBudget(&r.limits)}
 	c.budget.proofs.Patient = r.cfg.Policy.Patient
 	c.story.parts = c.told[:0]
-	if _, taken := r.clients[ev.Token]; taken {
+	if r.clients.Has(ev.Token) {
 		panic("BUG: a token is asked twice at a time")
 	}
-	r.clients[ev.Token] = c
+	r.clients.Put(ev.Token, c)
 	switch {
 	case ev.Class != rdata.ClassIN:
 		r.reply(c, Answer{Rcode: dnswire.RcodeRefused, Errors: []dnswire.ExtendedError{
@@ -280,9 +280,9 @@ func (r *Resolver) failClient(c *client, f failure) {
 // reply answers c and lets go of all that was done for it alone.
 func (r *Resolver) reply(c *client, a Answer) {
 	c.done = true
-	delete(r.clients, c.ask.Token)
+	r.clients.Delete(c.ask.Token)
 	if c.timer != 0 {
-		delete(r.timers, c.timer)
+		r.timers.Delete(c.timer)
 		r.do(Close{Exchange: c.timer})
 	}
 	if l := c.waits; l != nil {

@@ -52,8 +52,8 @@ type Config struct {
 	MixCase bool
 	// Weak has defences turned off, for laboratories only; see Weakness.
 	Weak Weakness
-	// Untold keeps no stories (story.go): to measure what they cost. No setting of the
-	// program leads here.
+	// Untold keeps no stories (story.go): for who ends with the answers, so that nobody
+	// can ask later why one failed.
 	Untold bool
 	// Policy says which algorithms count; the zero Policy is for the Internet.
 	Policy dnssec.Policy

@@ -89,7 +89,7 @@ func (r *Resolver) open(l *lookup, x *exchange, timeout time.Duration) bool {
 	if r.crowded(x) {
 		x.tcp, timeout = true, tcpTimeout
 	}
-	r.exchanges[x.number] = x
+	r.exchanges.Put(x.number, x)
 	l.exchange = x
 	r.crowds.enter(r.now, x)
 	r.counters.Sent++
@@ -147,7 +147,7 @@ func (r *Resolver) close(x *exchange) {
 }
 
 func (r *Resolver) forgetExchange(x *exchange) {
-	delete(r.exchanges, x.number)
+	r.exchanges.Delete(x.number)
 	r.uncrowd(x)
 	r.crowds.leave(x)
 	x.lookup.exchange = nil

@@ -35,6 +35,7 @@ import (
 	"pharos/internal/dns/dnssec"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/rrcache"
+	"pharos/internal/resolver/seats"
 )
 
 // question is what a lookup is about. The class is always IN.
@@ -64,10 +65,10 @@ type Resolver struct {
 	acts  []Action
 	wakes []wake // what is to go on before Step returns
 
-	clients   map[uint64]*client // by token
-	timers    map[uint64]*client // by exchange of its Wait
+	clients   seats.Table[*client] // by token
+	timers    seats.Table[*client] // by exchange of its Wait
 	lookups   map[question]*lookup
-	exchanges map[uint64]*exchange
+	exchanges seats.Table[*exchange]
 	last      uint64 // exchange number given out last
 
 	routes     routes
@@ -119,9 +120,8 @@ func New(cfg Config) *Resolver {
 	}
 	r := &Resolver{
 		cfg: cfg, limits: cfg.Limits.withDefaults(), cache: cfg.Cache,
-		clients: make(map[uint64]*client), timers: make(map[uint64]*client),
-		lookups: make(map[question]*lookup), exchanges: make(map[uint64]*exchange),
-		crowds: newCrowds(), anchors: newAnchors(cfg), memo: dnssec.NewMemo(),
+		lookups: make(map[question]*lookup),
+		crowds:  newCrowds(), anchors: newAnchors(cfg), memo: dnssec.NewMemo(),
 	}
 	r.divideMemory(r.limits.Memory)
 	r.setHints(cfg.Hints)
@@ -139,14 +139,14 @@ func (r *Resolver) Step(now time.Time, ev Event, acts []Action) []Action {
 	case Ask:
 		r.ask(ev)
 	case Arrived:
-		if x := r.exchanges[ev.Exchange]; x != nil {
+		if x := r.exchanges.Get(ev.Exchange); x != nil {
 			x.took = ev.Took
 			r.arrived(x, ev.Msg)
 		}
 	case Expired:
-		if x := r.exchanges[ev.Exchange]; x != nil {
+		if x := r.exchanges.Get(ev.Exchange); x != nil {
 			r.timedOut(x)
-		} else if c := r.timers[ev.Exchange]; c != nil {
+		} else if c := r.timers.Get(ev.Exchange); c != nil {
 			r.timeUp(c)
 		}
 	case Trust:
@@ -156,7 +156,7 @@ func (r *Resolver) Step(now time.Time, ev Event, acts []Action) []Action {
 	case Hints:
 		r.rehint(ev)
 	case Failed:
-		if x := r.exchanges[ev.Exchange]; x != nil {
+		if x := r.exchanges.Get(ev.Exchange); x != nil {
 			r.notSent(x, ev.Err)
 		}
 	}
@@ -179,7 +179,7 @@ func (r *Resolver) Counters() Counters { return r.counters }
 
 // Outstanding returns the number of questions in work and of open exchanges.
 func (r *Resolver) Outstanding() (questions, exchanges int) {
-	return len(r.clients), len(r.exchanges)
+	return r.clients.Len(), r.exchanges.Len()
 }
 
 func (r *Resolver) do(a Action) { r.acts = append(r.acts, a) }

@@ -96,18 +96,18 @@ func (r *Resolver) startTimer(c *client) {
 		}
 	}
 	c.timer = r.number()
-	r.timers[c.timer] = c
+	r.timers.Put(c.timer, c)
 	r.do(Wait{Exchange: c.timer, Timeout: wait})
 }
 
 // timeUp takes in that the time of c is over: its patience, or all of it.
 func (r *Resolver) timeUp(c *client) {
-	delete(r.timers, c.timer)
+	r.timers.Delete(c.timer)
 	c.timer = 0
 	left := c.started.Add(r.limits.Time).Sub(r.now)
 	if left > 0 && r.answerStale(c, "no answer within "+r.patience().String()) {
 		c.timer = r.number()
-		r.timers[c.timer] = c
+		r.timers.Put(c.timer, c)
 		r.do(Wait{Exchange: c.timer, Timeout: left})
 		return
 	}

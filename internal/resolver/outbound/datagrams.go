@@ -7,6 +7,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"pharos/internal/resolver/seats"
 )
 
 // datagrams carries exchanges over UDP, each with a connected socket of its own on a
@@ -71,7 +73,7 @@ type arrival struct {
 	err  error
 }
 
-func newPortable(_ map[uint64]*exchange, port func() int) datagrams {
+func newPortable(_ *seats.Table[*exchange], port func() int) datagrams {
 	return &portable{port: port, bell: make(chan struct{}, 1)}
 }
 

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pharos/internal/parking"
+	"pharos/internal/resolver/seats"
 )
 
 // batchSize is how many sockets that have something one system call tells of: 64,
@@ -28,9 +29,9 @@ type epoll struct {
 	// Constant after newEpoll.
 	fd    int
 	place *parking.Place
-	open  map[uint64]*exchange // the loop's
-	port  func() int           // a random one
-	own   portRange            // of the ports that the system chooses
+	open  *seats.Table[*exchange] // the loop's
+	port  func() int              // a random one
+	own   portRange               // of the ports that the system chooses
 
 	// Owned by the loop.
 	events    [batchSize]unix.EpollEvent
@@ -50,7 +51,7 @@ type epoll struct {
 // newDatagrams returns what costs least here. If there is no epoll, because the limit
 // of file descriptors has been reached, it is portable, which has to wait for them as well
 // but does not need one of its own.
-func newDatagrams(open map[uint64]*exchange, port func() int) datagrams {
+func newDatagrams(open *seats.Table[*exchange], port func() int) datagrams {
 	n, err := newEpoll(open, port)
 	if err != nil {
 		return newPortable(open, port)
@@ -58,7 +59,7 @@ func newDatagrams(open map[uint64]*exchange, port func() int) datagrams {
 	return n
 }
 
-func newEpoll(open map[uint64]*exchange, port func() int) (*epoll, error) {
+func newEpoll(open *seats.Table[*exchange], port func() int) (*epoll, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, err
@@ -223,7 +224,7 @@ func (n *epoll) next() (uint64, []byte, error, bool) {
 			n.hear()
 			continue
 		}
-		x := n.open[number]
+		x := n.open.Get(number)
 		if x == nil || x.socket == 0 { // ended since
 			continue
 		}

@@ -10,15 +10,17 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"pharos/internal/resolver/seats"
 )
 
 // kinds are the ways to carry datagrams that this system has.
-var kinds = map[string]func(map[uint64]*exchange, func() int) datagrams{"usual": newDatagrams, "portable": newPortable}
+var kinds = map[string]func(*seats.Table[*exchange], func() int) datagrams{"usual": newDatagrams, "portable": newPortable}
 
 // carried is a loop's part of carrying datagrams.
 type carried struct {
 	datagrams
-	open map[uint64]*exchange
+	open *seats.Table[*exchange]
 	got  []string // what has come
 }
 
@@ -43,14 +45,14 @@ func (c *carried) awaitAll(t *testing.T, count int) {
 // begin sends a message in an exchange.
 func (c *carried) begin(number uint64, to netip.AddrPort, msg string) error {
 	x := &exchange{number: number, isDatagram: true}
-	c.open[number] = x
+	c.open.Put(number, x)
 	return c.send(x, to, []byte(msg))
 }
 
 // finish closes an exchange, as Driver.end does.
 func (c *carried) finish(number uint64) {
-	x := c.open[number]
-	delete(c.open, number)
+	x := c.open.Get(number)
+	c.open.Delete(number)
 	c.end(x)
 }
 
@@ -62,10 +64,10 @@ func eachKind(t *testing.T, test func(t *testing.T, c *carried, peer *net.UDPCon
 				t.Fatal(err)
 			}
 			defer peer.Close()
-			open := map[uint64]*exchange{}
+			open := new(seats.Table[*exchange])
 			c := &carried{datagrams: make(open, randomPorts()), open: open}
 			test(t, c, peer)
-			for number := range open {
+			for _, number := range numbersOf(open) {
 				c.finish(number)
 			}
 			c.close()

@@ -44,6 +44,7 @@ import (
 	"pharos/internal/resolver/fairness"
 	"pharos/internal/resolver/iterate"
 	"pharos/internal/resolver/rrcache"
+	"pharos/internal/resolver/seats"
 )
 
 // Config is what a Driver is made from. The zero Config works.
@@ -93,7 +94,8 @@ type Config struct {
 	// each in this list in iterate.Server.Peer.
 	Peers []Peer
 
-	untold bool // see iterate.Config: for a measurement
+	// Untold keeps no stories: see iterate.Config.
+	Untold bool
 	// patience is how long a server asked over a connection is waited for at least: for
 	// tests that are not about time, on machines that are busy.
 	patience time.Duration
@@ -141,8 +143,8 @@ type Driver struct {
 	watch     stopwatch // of timers
 
 	// Owned by the loop.
-	questions map[uint64]question  // by token
-	open      map[uint64]*exchange // by number
+	questions seats.Table[*question] // by token
+	open      seats.Table[*exchange] // by number
 	spare     []*exchange
 	timers    wheel
 	lastToken uint64
@@ -191,7 +193,7 @@ type event struct {
 func New(cfg Config) *Driver { return start(cfg, newDatagrams) }
 
 // start is New with a way to carry datagrams.
-func start(cfg Config, carry func(open map[uint64]*exchange, port func() int) datagrams) *Driver {
+func start(cfg Config, carry func(open *seats.Table[*exchange], port func() int) datagrams) *Driver {
 	if cfg.Cache == nil {
 		cfg.Cache = rrcache.New(clock.Now(), rrcache.Limits{})
 	}
@@ -221,7 +223,7 @@ func start(cfg Config, carry func(open map[uint64]*exchange, port func() int) da
 			Hints: cfg.Hints, NoHints: cfg.NoHints, Port: cfg.Port, NoIPv4: cfg.NoIPv4, NoIPv6: cfg.NoIPv6, Limits: cfg.Limits,
 			Rand: rand.New(rand.NewChaCha8(seed)), Cache: cfg.Cache,
 			Routes: numbered(cfg.Routes, numbers), Minimise: cfg.Minimise, Reports: cfg.Reports, Subnets: cfg.Subnets, MixCase: cfg.MixCase, Aggressive: cfg.Aggressive,
-			Untold: cfg.untold, Validate: cfg.Validate, Anchors: cfg.Anchors, Negative: cfg.Negative, Private: cfg.Private,
+			Untold: cfg.Untold, Validate: cfg.Validate, Anchors: cfg.Anchors, Negative: cfg.Negative, Private: cfg.Private,
 		}),
 		exchanges: int64(cfg.Exchanges), discard: cfg.Discard, patience: cfg.patience,
 		line:  fairness.New[ask](lineOf(cfg)),
@@ -229,11 +231,8 @@ func start(cfg Config, carry func(open map[uint64]*exchange, port func() int) da
 		over:  make(chan struct{}),
 		links: linked, trusted: newTrusted(cfg),
 		watch: newStopwatch(),
-
-		questions: make(map[uint64]question),
-		open:      make(map[uint64]*exchange),
 	}
-	d.datagrams = carry(d.open, randomPorts())
+	d.datagrams = carry(&d.open, randomPorts())
 	if cfg.Prefetch {
 		d.cache.OnDue(d.prefetch)
 	}

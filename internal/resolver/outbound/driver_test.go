@@ -17,6 +17,7 @@ import (
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/iterate"
+	"pharos/internal/resolver/seats"
 )
 
 // fake is a name server on a loopback address, over UDP and TCP.
@@ -151,7 +152,7 @@ func internet(t *testing.T, cfg Config) (*Driver, map[string]*fake) {
 	return internetBy(t, cfg, newDatagrams)
 }
 
-func internetBy(t *testing.T, cfg Config, carry func(map[uint64]*exchange, func() int) datagrams) (*Driver, map[string]*fake) {
+func internetBy(t *testing.T, cfg Config, carry func(*seats.Table[*exchange], func() int) datagrams) (*Driver, map[string]*fake) {
 	t.Helper()
 	port, servers := listenAll(t, rootAt, testAt, otherAt)
 	servers[rootAt].set(func(q *dnswire.Message, _ bool) *dnswire.Message {

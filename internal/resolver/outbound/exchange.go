@@ -81,18 +81,18 @@ func (d *Driver) newExchange(number uint64) *exchange {
 		x = new(exchange)
 	}
 	x.number, x.timer.exchange = number, number
-	d.open[number] = x
+	d.open.Put(number, x)
 	return x
 }
 
 // end closes an exchange, if it is open: its socket, or its timer, or it gives a
 // connection back.
 func (d *Driver) end(number uint64) {
-	x := d.open[number]
+	x := d.open.Get(number)
 	if x == nil {
 		return
 	}
-	delete(d.open, number)
+	d.open.Delete(number)
 	d.timers.stop(&x.timer)
 	if x.isDatagram {
 		d.datagrams.end(x)

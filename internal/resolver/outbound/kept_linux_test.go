@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"pharos/internal/resolver/seats"
 )
 
 // keeper returns a loop's part of epoll whose queries leave from ports that the system
@@ -21,14 +23,14 @@ func keeper(t *testing.T) (*epoll, *carried, *net.UDPConn) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { peer.Close() })
-	open := map[uint64]*exchange{}
+	open := new(seats.Table[*exchange])
 	n, err := newEpoll(open, func() int { return own.first })
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := &carried{datagrams: n, open: open}
 	t.Cleanup(func() {
-		for number := range open {
+		for _, number := range numbersOf(open) {
 			c.finish(number)
 		}
 		c.close()

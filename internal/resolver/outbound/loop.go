@@ -8,6 +8,7 @@ import (
 	"pharos/internal/clock"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/resolver/iterate"
+	"pharos/internal/resolver/seats"
 )
 
 // turnsAtOnce is how many questions are taken out of line before the loop looks for
@@ -136,7 +137,7 @@ func (d *Driver) takeQuestions() bool {
 		}
 		d.lastToken++
 		a.question.Token, a.question.Heavy = d.lastToken, heavy
-		d.questions[d.lastToken] = question{a, from}
+		d.questions.Put(d.lastToken, &question{a, from})
 		d.stepAll(a.question)
 	}
 	return true
@@ -191,8 +192,8 @@ func (d *Driver) count() {
 const lateCrowd = 16
 
 func (d *Driver) answer(token uint64, a iterate.Answer) {
-	q := d.questions[token]
-	delete(d.questions, token)
+	q := d.questions.Get(token)
+	d.questions.Delete(token)
 	d.lineMu.Lock()
 	isCrowd := q.from.Outstanding() > lateCrowd
 	d.line.Done(q.from, a.Spent.Queries+a.Spent.Signatures)
@@ -204,7 +205,7 @@ func (d *Driver) answer(token uint64, a iterate.Answer) {
 // abandon closes everything and answers who is left. No Ask can follow: closed
 // is set, and whoever saw it unset has put its question into asks.
 func (d *Driver) abandon() {
-	for exchange := range d.open {
+	for _, exchange := range numbersOf(&d.open) {
 		d.end(exchange)
 	}
 	down := iterate.Answer{Rcode: dnswire.RcodeServFail,
@@ -216,7 +217,16 @@ func (d *Driver) abandon() {
 	for _, a := range left {
 		a.done(down)
 	}
-	for token := range d.questions {
+	for _, token := range numbersOf(&d.questions) {
 		d.answer(token, down)
 	}
+}
+
+// numbersOf returns the numbers in a table that is about to change.
+func numbersOf[T any](t *seats.Table[T]) []uint64 {
+	numbers := make([]uint64, 0, t.Len())
+	for number := range t.All() {
+		numbers = append(numbers, number)
+	}
+	return numbers
 }

@@ -2,6 +2,7 @@ package outbound
 
 import (
 	"crypto/tls"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -78,5 +79,42 @@ func TestPeersAreForgotten(t *testing.T) {
 	first := l.setPeers(now, []Peer{{TLS: &tls.Config{}}})[0]
 	if second := l.setPeers(now, []Peer{{TLS: &tls.Config{}}})[0]; first == second {
 		t.Error("peers without an ID are taken for one")
+	}
+}
+
+// Who reads the cache does so while routes and hints change; and other hints are other
+// servers to believe, so that a cache of those before is not taken back.
+func TestChangesUnderReaders(t *testing.T) {
+	d, _ := internet(t, Config{})
+	name := dnsname.MustParse("www.test.")
+	if a := resolve(t, d, "www.test."); a.Rcode != dnswire.RcodeNoError {
+		t.Fatalf("got %v %v", a.Rcode, a.Errors)
+	}
+	stop, wrong := make(chan struct{}), make(chan int, 1)
+	go func() { // ended by stop
+		count := 0
+		for {
+			select {
+			case <-stop:
+				wrong <- count
+				return
+			default:
+			}
+			if a, ok := d.FromCache(time.Now(), name, rdata.TypeA); !ok || len(a.Answer) != 1 {
+				count++
+			}
+		}
+	}()
+	for i := range 50 {
+		d.Reroute([]iterate.Route{{Zone: dnsname.MustParse("elsewhere."), Servers: []netip.AddrPort{netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(1+i))}}}, nil, nil)
+	}
+	before := d.TrustSum()
+	d.SetHints([]rdata.Record{ns(".", "a.root."), a("a.root.", rootAt), ns(".", "b.root."), a("b.root.", deadAt)})
+	close(stop)
+	if n := <-wrong; n > 0 {
+		t.Errorf("%d times the answer was not there, though nothing about it has changed", n)
+	}
+	if d.TrustSum() == before {
+		t.Error("other hints are no other servers to believe")
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/iterate"
 	"pharos/internal/resolver/rrcache"
+	"pharos/internal/resolver/seats"
 )
 
 // upstream carries datagrams to a server that is a function: it answers every name
@@ -29,7 +30,7 @@ type upstreamReply struct {
 	msg    []byte
 }
 
-func newUpstream(map[uint64]*exchange, func() int) datagrams {
+func newUpstream(*seats.Table[*exchange], func() int) datagrams {
 	return &upstream{bell: make(chan struct{}, 1)}
 }
 
@@ -92,7 +93,7 @@ type asker struct {
 
 func newAsker(untold bool) *asker {
 	d := start(Config{Hints: []rdata.Record{ns(".", "a.root."), a("a.root.", rootAt)}, Limits: iterate.Limits{ZoneRate: 1 << 30},
-		Cache: rrcache.New(time.Now(), rrcache.Limits{RecordOctets: 4 << 20, AnswerOctets: 4 << 20}), MixCase: true, untold: untold}, newUpstream)
+		Cache: rrcache.New(time.Now(), rrcache.Limits{RecordOctets: 4 << 20, AnswerOctets: 4 << 20}), MixCase: true, Untold: untold}, newUpstream)
 	return &asker{d: d}
 }
 

@@ -66,7 +66,8 @@ type shard struct {
 	count     int
 	octets    int
 	chunks    []chunk
-	chunkSize int
+	chunkSize int   // a power of two
+	chunkBits int   // of which
 	unused    []int // chunks without items, with their octets
 	absent    []int // chunks without octets
 	probation queue
@@ -83,6 +84,7 @@ func (s *shard) init(limit int, memory Memory) {
 	for s.chunkSize < maxChunk && s.chunkSize*2*chunksOfShard <= limit {
 		s.chunkSize *= 2
 	}
+	s.chunkBits = bits.TrailingZeros(uint(s.chunkSize))
 	s.places = 1<<min(32, 1+bits.Len(uint(max(limit, 4*s.chunkSize)/8))) - 1 // twice what there may be
 	s.ghosts = newGhosts(limit)
 }
@@ -117,8 +119,8 @@ func (s *shard) allowed() int {
 const leastItem = 48
 
 func (s *shard) at(p place) item {
-	offset := int(p&s.places-1) * 8
-	return item(s.chunks[offset/s.chunkSize].octets[offset%s.chunkSize:])
+	offset := uint(p&s.places-1) * 8
+	return item(s.chunks[offset>>s.chunkBits].octets[offset&(1<<s.chunkBits-1):])
 }
 
 // marked returns a place as it stands in the index.

@@ -5,8 +5,10 @@ GO ?= go
 # Servers and clients that nobody here wrote, which tests and bench are held
 # against; and iproute2 and procps, which the bench reads the machine with.
 PEERS = bind9 bind9-dnsutils bind9-utils knot knot-dnsutils knot-dnssecutils knot-resolver ldnsutils nsd unbound pdns-recursor pdns-server pdns-backend-sqlite3 sqlite3 zonemaster-cli dnsviz lego dnsdist \
-        nginx-light haproxy wrk curl iproute2 procps openssl
+        nginx-light haproxy wrk curl nghttp2-client iproute2 procps openssl
 
+# The same, of Go modules. They are built into the cache of the user, where tests look too.
+GOPEERS = github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible
 .PHONY: run test check soak bench build peers clean
 
 # An internet in one process: it resolves, balances, loses a server, explains
@@ -49,6 +51,7 @@ build:
 
 peers:
 	@lab/peers/install.sh $(PEERS)
+	@for module in $(GOPEERS); do GO=$(GO) lab/peers/gobuild.sh $$module || exit; done
 
 clean:
 	rm -rf pharos bench/work

@@ -109,6 +109,7 @@ internal/traffic/discover:      internal/dns/... internal/diskfile internal/clus
 internal/traffic/probe:         internal/dns/... internal/diskfile internal/program internal/traffic/health internal/traffic/pool internal/traffic/wheel
 
 internal/proxy/http1:
+internal/proxy/http2:
 internal/proxy/route:           internal/proxy/http1
 internal/proxy/logline:
 internal/proxy/filter:          internal/proxy/route internal/serve/admission internal/serve/ratelimit
@@ -118,7 +119,7 @@ internal/proxy/compress:
 internal/proxy/encoders:        internal/proxy/compress
 internal/proxy/otlp:            internal/proxy/tracecontext
 internal/proxy/tlscert:         internal/diskfile
-internal/proxy/httpproxy:       internal/diskfile internal/parking internal/proxy/filter internal/proxy/http1 internal/proxy/logline internal/proxy/tracecontext internal/proxy/route internal/traffic/balance internal/traffic/affinity internal/traffic/consistent internal/traffic/pool internal/traffic/health internal/proxy/compress internal/proxy/encoders
+internal/proxy/httpproxy:       internal/diskfile internal/parking internal/proxy/filter internal/proxy/http1 internal/proxy/http2 internal/proxy/logline internal/proxy/tracecontext internal/proxy/route internal/traffic/balance internal/traffic/affinity internal/traffic/consistent internal/traffic/pool internal/traffic/health internal/proxy/compress internal/proxy/encoders
 
 internal/cluster/document:      internal/dns/dnsname
 internal/cluster/state:         internal/cluster/document internal/dns/dnsname internal/dns/rdata internal/proxy/filter internal/proxy/route internal/traffic/scale internal/traffic/steer
@@ -184,7 +185,7 @@ var pure = []string{
 	"internal/resolver/rrcache", "internal/resolver/cachefile", "internal/resolver/iterate", "internal/resolver/fairness", "internal/resolver/seats", "internal/resolver/anchor", "internal/resolver/localroot", "internal/resolver/failures",
 	"internal/resolver/owncut", "internal/resolver/designation", "internal/resolver/policy", "internal/resolver/localdata", "internal/resolver/dns64", "internal/resolver/rewrite",
 	"internal/traffic/health", "internal/traffic/outlier", "internal/traffic/scale", "internal/traffic/checkspec", "internal/traffic/wheel", "internal/traffic/roster", "internal/traffic/poolspec", "internal/traffic/consistent", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/affinity", "internal/traffic/steer", "internal/traffic/sim", "internal/traffic/override", "internal/traffic/decisions",
-	"internal/proxy/http1", "internal/proxy/route", "internal/proxy/logline", "internal/proxy/filter", "internal/proxy/tracecontext", "internal/proxy/compress", "internal/proxy/encoders",
+	"internal/proxy/http1", "internal/proxy/http2", "internal/proxy/route", "internal/proxy/logline", "internal/proxy/filter", "internal/proxy/tracecontext", "internal/proxy/compress", "internal/proxy/encoders",
 	"internal/cluster/document", "internal/cluster/state",
 	"internal/shortid",
 	"internal/serve/admission", "internal/serve/cookie", "internal/serve/ratelimit", "internal/serve/proxyheader",

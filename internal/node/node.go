@@ -280,7 +280,7 @@ func (n *Node) buildGateway(cfg *config.Config, stdout io.Writer) error {
 		Report: n.prober.Report, Log: n.log,
 		AccessLog: access.To, AccessLogFormat: access.Format, AccessLogEvery: access.Every, Tracing: tracing, Compression: coding, Past: settings.Past(cfg.Gateway.Past),
 		RoundTrip: n.observeTrip,
-		Limits:    settings.Gateway(cfg.Gateway), Trusted: cfg.Gateway.TrustedProxies,
+		Limits:    settings.Gateway(cfg.Gateway), Trusted: cfg.Gateway.TrustedProxies, HTTP2: settings.ClearVersions(cfg.Gateway),
 	})
 	return nil
 }

@@ -16,11 +16,19 @@ import (
 	"testing"
 )
 
-// find finds a program, also where the shell of an ordinary user does not look.
+// find finds a program, also where the shell of an ordinary user does not look, and among
+// those that "make peers" builds from Go modules.
 func find(program string) (string, error) {
 	path, err := exec.LookPath(program)
 	if err != nil && filepath.Base(program) == program {
-		path, err = exec.LookPath("/usr/sbin/" + program)
+		if path, err = exec.LookPath("/usr/sbin/" + program); err == nil {
+			return path, nil
+		}
+		cache, noCache := os.UserCacheDir()
+		if noCache != nil {
+			return path, err
+		}
+		path, err = exec.LookPath(filepath.Join(cache, "pharos-peers", program))
 	}
 	return path, err
 }

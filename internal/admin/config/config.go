@@ -662,6 +662,8 @@ type Gateway struct {
 	Timeouts GatewayTimeouts `json:"timeouts"`
 	// Limits refuse what is too much.
 	Limits GatewayLimits `json:"limits"`
+	// HTTP2 is for connections of HTTP/2.
+	HTTP2 GatewayHTTP2 `json:"http2"`
 }
 
 // GatewayTimeouts end what takes too long.

@@ -112,6 +112,19 @@ func Resolver(cache *rrcache.Cache, resolver *outbound.Driver, emit func(telemet
 // first that have acted have them.
 const mostFilters = 2000
 
+// http2Gateway gives what concerns HTTP/2 only.
+func http2Gateway(c httpproxy.HTTP2Counters, emit func(telemetry.Sample)) {
+	for _, e := range []struct {
+		event string
+		value uint64
+	}{
+		{"connections", c.Connections}, {"connections_ended", c.Ended}, {"streams", c.Streams},
+		{"streams_reset", c.Resets}, {"streams_broken", c.Broken}, {"streams_refused", c.Refused},
+	} {
+		emit(Counter("http2_events_total", "Events of HTTP/2 at the gateway: connections and those ended because the client broke a rule, streams and those the client reset, broke or opened beyond the limit.", e.value, "event", e.event))
+	}
+}
+
 // Gateway gives what the gateway has carried, in all and to each pool.
 func Gateway(c httpproxy.Counters, table *httpproxy.Table, emit func(telemetry.Sample)) {
 	for class, v := range c.Responses {
@@ -129,6 +142,7 @@ func Gateway(c httpproxy.Counters, table *httpproxy.Table, emit func(telemetry.S
 	}
 	emit(Gauge("http_connections", "Client connections of the gateway.", float64(c.Active)))
 	emit(Gauge("http_connections_resting", "Client connections of the gateway that wait for a request for so long that they have no goroutine.", float64(c.Resting)))
+	http2Gateway(c.HTTP2, emit)
 	emit(Counter("http_content_octets_total", "Octets of content, by direction.", c.BytesIn, "direction", "in"))
 	emit(Counter("http_content_octets_total", "Octets of content, by direction.", c.BytesOut, "direction", "out"))
 	emit(histogram("http_request_seconds", "Time from the head of a request to the end of its response.", httpproxy.Reading{Buckets: c.Latency, Sum: c.LatencySum}))

@@ -37,7 +37,21 @@ func Gateway(g config.Gateway) httpproxy.Limits {
 	l.MaxConnections, l.MaxContent = g.Limits.Connections, int64(g.Limits.Content)
 	l.IdlePerOrigin, l.Tries = g.Limits.OriginIdle, g.Limits.Retries+1
 	l.HTTP.Fields = int(g.Limits.Fields)
+	h := g.HTTP2
+	l.HTTP2.Streams, l.HTTP2.Resets, l.HTTP2.Silence = h.Streams, h.Resets, time.Duration(h.Ping)
+	l.HTTP2.StreamWindow, l.HTTP2.Window = int(h.StreamWindow), int(h.Window)
 	return l
+}
+
+// ClearVersions returns which versions of HTTP connections without TLS may speak.
+func ClearVersions(g config.Gateway) httpproxy.Versions {
+	switch g.HTTP2.Clear {
+	case "off":
+		return httpproxy.OnlyHTTP1
+	case "only":
+		return httpproxy.OnlyHTTP2
+	}
+	return httpproxy.Both
 }
 
 // LeastTLS returns the least version of TLS that is spoken.

@@ -244,6 +244,16 @@ func (p *Parser) Close() *Violation {
 	return p.fail(400, "the connection was closed in the middle of the message", p.scanned)
 }
 
+// CloseStream is Close for a request on a stream that has trailers: Feed reads them next,
+// as field lines that end with an empty one. Content of a declared length has none.
+func (p *Parser) CloseStream() *Violation {
+	if p.state == inUntilClose {
+		p.state = inTrailers
+		return nil
+	}
+	return p.Close()
+}
+
 // Done reports whether the message is complete.
 func (p *Parser) Done() bool { return p.state == ended }
 

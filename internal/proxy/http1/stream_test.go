@@ -42,6 +42,35 @@ func TestRequestOnAStream(t *testing.T) {
 	}
 }
 
+// RFC 9113 §8.1: trailer fields come last; they are held to the rules of all others.
+func TestTrailersOnAStream(t *testing.T) {
+	for text, want := range map[string]string{
+		"a: b\r\nc: d\r\n\r\n": "a=b c=d ",
+		"a: \x01\r\n\r\n":      "refused",
+	} {
+		var p Parser
+		p.ResetStream(Limits{}, false)
+		p.Feed([]byte("POST / HTTP/1.1\r\nHost: a\r\n\r\n"))
+		got := ""
+		if v := p.CloseStream(); v != nil {
+			t.Fatal(v)
+		}
+		for b := []byte(text); !p.Done(); {
+			n, ev, v := p.Feed(b)
+			if v != nil {
+				got = "refused"
+				break
+			}
+			if b = b[n:]; ev == Trailer {
+				got += string(p.TrailerName) + "=" + string(p.TrailerValue) + " "
+			}
+		}
+		if got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+}
+
 // A request of HTTP/1.1 that follows one on a stream is framed by its own rules again.
 func TestResetForgetsTheStream(t *testing.T) {
 	var p Parser

@@ -30,8 +30,14 @@ type client struct {
 	// Owned by the connection's goroutine.
 	x       *exchange // nil while idle
 	waitErr error     // what wait met
+	begun   bool      // a request of HTTP/1.1 has come
+
+	mustSwitch bool // the client would take a 2xx for the switch of protocols that it asks for
+
+	session *session // of HTTP/2, for the watcher; nil: it is none. Set with server.mu held
 
 	// Atomic.
+	left     atomic.Bool                // the client has reset its request (HTTP/2)
 	state    atomic.Int32               // idle, active or closed
 	rests    atomic.Bool                // it is idle and has no goroutine
 	deadline atomic.Int64               // on the server's coarse clock; 0 is none
@@ -94,6 +100,12 @@ func (c *client) serve() {
 		}
 	}()
 	for c.awaitRequest() {
+		if !c.begun && c.speaksHTTP2() {
+			c.serveHTTP2()
+			c.waitErr = nil
+			break
+		}
+		c.begun = true
 		if !c.request() {
 			c.waitErr = nil
 			break

@@ -32,7 +32,10 @@ type shard struct {
 	bytesIn, bytesOut                  atomic.Uint64
 	latency                            [LatencyBuckets]atomic.Uint64
 	latencyNanos                       atomic.Uint64
-	_                                  [64]byte
+
+	http2, sessionsBroken                                atomic.Uint64
+	streams, streamResets, streamsBroken, streamsRefused atomic.Uint64
+	_                                                    [64]byte
 }
 
 // PoolCounters is what the gateway counts per pool. All atomic.
@@ -59,6 +62,8 @@ type Counters struct {
 	Tunnels   uint64    // upgraded connections
 	Timeouts  uint64    // limits of time that were reached
 
+	HTTP2 HTTP2Counters
+
 	ConnectFailures uint64 // of origin connections
 	OriginNew       uint64 // origin connections opened
 	OriginReused    uint64 // requests on a kept origin connection
@@ -68,6 +73,16 @@ type Counters struct {
 	Latency           [LatencyBuckets]uint64 // see LatencyBound
 	LatencySum        time.Duration
 	LogDropped        uint64 // access log lines
+}
+
+// HTTP2Counters is what concerns HTTP/2 only.
+type HTTP2Counters struct {
+	Connections uint64 // of clients
+	Ended       uint64 // of them, by us as the client broke a rule
+	Streams     uint64 // requests
+	Resets      uint64 // streams that the client has reset
+	Broken      uint64 // streams that we have reset as the client broke a rule
+	Refused     uint64 // streams refused as there were too many
 }
 
 // Counters returns a reading. Single values are exact; they are not of one
@@ -86,6 +101,12 @@ func (s *Server) Counters() Counters {
 		c.Aborted += h.aborted.Load()
 		c.Tunnels += h.tunnels.Load()
 		c.Timeouts += h.timeouts.Load()
+		c.HTTP2.Connections += h.http2.Load()
+		c.HTTP2.Ended += h.sessionsBroken.Load()
+		c.HTTP2.Streams += h.streams.Load()
+		c.HTTP2.Resets += h.streamResets.Load()
+		c.HTTP2.Broken += h.streamsBroken.Load()
+		c.HTTP2.Refused += h.streamsRefused.Load()
 		c.ConnectFailures += h.connectFailures.Load()
 		c.OriginNew += h.originNew.Load()
 		c.OriginReused += h.originReused.Load()

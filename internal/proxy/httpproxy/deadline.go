@@ -54,10 +54,13 @@ func (s *Server) interruptOverdue() {
 	past := time.Unix(1, 0)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for c := range s.clients {
+	for c := range s.eachClient {
 		d := c.deadline.Load()
 		isOverdue := s.cut.Load() || d != 0 && now >= d
 		switch {
+		case isOverdue && c.session != nil:
+			c.session.nudge()
+			continue
 		case isOverdue && c.rests.Load():
 			c.closeIfIdle()
 			continue
@@ -71,6 +74,25 @@ func (s *Server) interruptOverdue() {
 	}
 }
 
+// eachClient yields all connections, and the requests of those that may have several; mu is
+// held.
+func (s *Server) eachClient(yield func(*client) bool) {
+	for c := range s.clients {
+		if !yield(c) {
+			return
+		}
+		if c.session == nil {
+			continue
+		}
+		s.seated = c.session.appendClients(s.seated[:0])
+		for _, t := range s.seated {
+			if !yield(t) {
+				return
+			}
+		}
+	}
+}
+
 // setDeadline makes c overdue after d from now.
 func (c *client) setDeadline(d time.Duration) {
 	c.deadline.Store(c.server.now.Load() + int64(d+tick))
@@ -78,7 +100,7 @@ func (c *client) setDeadline(d time.Duration) {
 
 func (c *client) isOverdue() bool {
 	d := c.deadline.Load()
-	return d != 0 && c.server.now.Load() >= d || c.server.cut.Load() || c.isEvicted()
+	return d != 0 && c.server.now.Load() >= d || c.server.cut.Load() || c.isEvicted() || c.left.Load()
 }
 
 // isSpurious reports whether err is an interruption that was meant for an

@@ -20,7 +20,7 @@ func (s *Server) Evict(member *pool.MemberLoad) (found int) {
 	past := time.Unix(1, 0)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for c := range s.clients {
+	for c := range s.eachClient {
 		o := c.origin.Load()
 		if o == nil || o.serves.Load() != member {
 			continue

@@ -244,7 +244,7 @@ func TestOctetsOnKeptConnection(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	g := startGateway(t, Config{Limits: Limits{MaxContent: 10}}, startOrigin(t, mirror))
+	g := startGateway(t, Config{Limits: Limits{MaxContent: 10}, HTTP2: OnlyHTTP1}, startOrigin(t, mirror))
 	for _, c := range []struct {
 		name, request string
 		status        int

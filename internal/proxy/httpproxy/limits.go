@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"pharos/internal/proxy/http1"
+	"pharos/internal/proxy/http2"
 )
 
 // Limits bounds what connections may cost. The zero value of a member stands
@@ -12,7 +13,11 @@ import (
 type Limits struct {
 	// HTTP bounds one message head. Defaults: 8 KiB, 32 KiB, 100 fields.
 	HTTP http1.Limits
-	// MaxConnections of clients at once, in number. Default 65536. At it: 503.
+	// HTTP2 bounds one connection of HTTP/2. Its times and the size of a head are those
+	// below and of HTTP.
+	HTTP2 http2.Limits
+	// MaxConnections of clients at once, in number; and requests at once, where one
+	// connection may have several. Default 65536. At it: 503, or REFUSED_STREAM.
 	MaxConnections int
 	// RequestHead is from the first octet of a request to the end of its head.
 	// Default 10 s, absolute, against slowloris. At it: 408.

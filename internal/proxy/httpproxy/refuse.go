@@ -38,15 +38,15 @@ func violation(v *http1.Violation) refusal {
 // connection stays open.
 func (c *client) answer(x *exchange, r refusal) bool {
 	x.reason = r.text
+	if r.kind == "http_request_error" {
+		c.shard.refused.Add(1)
+	}
 	if r.status == 0 || x.started {
 		if x.started {
 			c.shard.aborted.Add(1)
 			c.wire.cut()
 		}
 		return false
-	}
-	if r.kind == "http_request_error" {
-		c.shard.refused.Add(1)
 	}
 	keep := !r.close && x.req.Done() && x.req.KeepAlive() && !c.server.draining.Load()
 	x.status = r.status

@@ -289,6 +289,10 @@ func (c *client) converse(x *exchange, oc *originConn) (keep, keepOrigin bool, r
 	if !r.isSet() && c.asksAnother(x) {
 		r = refusal{status: 502, kind: "destination_error", text: "the origin server answered with an error", retry: true, doubt: true}
 	}
+	if !r.isSet() && c.mustSwitch && x.resp.Status()/100 == 2 {
+		// RFC 8441 §5: to this client any 2xx opens the tunnel.
+		r = refusal{status: 502, kind: "http_upgrade_failed", text: "the origin server did not switch protocols"}
+	}
 	if !r.isSet() {
 		x.noteHead(c)
 		x.choice.settled(x, x.choice.at)
@@ -391,6 +395,8 @@ func (c *client) originFailed(x *exchange, err error) refusal {
 	switch {
 	case c.server.cut.Load():
 		return gone("the gateway was shut down")
+	case c.left.Load():
+		return gone("the client reset its request")
 	case c.isEvicted():
 		return refusal{status: 503, kind: "destination_unavailable", text: "the member was taken out of use while it was asked", retry: repeatable}
 	case isTimeout(err):

@@ -81,6 +81,8 @@ func (c *client) moreContent(x *exchange, oc *originConn) refusal {
 		return refusal{}
 	case c.server.cut.Load():
 		return gone("the gateway was shut down")
+	case c.left.Load():
+		return gone("the client reset its request")
 	case c.isEvicted():
 		return gone("the member was taken out of use in the middle of its response")
 	case err == io.EOF && x.resp.Close() == nil:

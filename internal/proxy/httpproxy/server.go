@@ -76,6 +76,8 @@ type Config struct {
 	// Trusted are the networks whose X-Forwarded-*, Forwarded, X-Real-IP and
 	// X-Request-Id fields are believed. From others these fields are deleted.
 	Trusted []netip.Prefix
+	// HTTP2 says what clear-text connections may speak.
+	HTTP2 Versions
 	// Via is the pseudonym for the Via field; empty sends none.
 	Via string
 	// Paths is how request paths are normalised.
@@ -83,6 +85,17 @@ type Config struct {
 	// Dial opens a connection to an origin server; nil is TCP.
 	Dial func(ctx context.Context, address netip.AddrPort) (net.Conn, error)
 }
+
+// Versions is which versions of HTTP a clear-text connection may speak. Where both may be
+// spoken, the preface of HTTP/2 decides.
+type Versions uint8
+
+// The versions.
+const (
+	Both      Versions = iota
+	OnlyHTTP1          // HTTP/1.1
+	OnlyHTTP2          // HTTP/2
+)
 
 // ErrClosed is what Serve returns after Shutdown.
 var ErrClosed = errors.New("the gateway was shut down")
@@ -118,6 +131,7 @@ type Server struct {
 	// Guarded by mu, which is taken when connections come and go, never per request.
 	mu        sync.Mutex
 	clients   map[*client]struct{}
+	seated    []*client // room for eachClient
 	listeners map[net.Listener]struct{}
 	lotAsked  bool
 	empty     chan struct{} // closed when draining and the last client is gone
@@ -268,6 +282,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		if c.isLongIdle(s.limits.DrainGrace) {
 			c.closeIfIdle()
 		}
+		if c.session != nil {
+			c.session.nudge() // it says GOAWAY
+		}
 	}
 	if len(s.clients) == 0 {
 		s.closeEmpty()
@@ -314,6 +331,9 @@ func (s *Server) closeIdle() {
 	defer s.mu.Unlock()
 	for c := range s.clients {
 		c.closeIfIdle()
+		if c.session != nil {
+			c.session.nudge()
+		}
 	}
 }
 

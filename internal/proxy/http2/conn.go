@@ -97,10 +97,10 @@ func New(l Limits, now time.Duration) *Conn {
 	l = l.withDefaults()
 	c := &Conn{
 		now: now, heard: now, quiet: now, limits: l, streams: map[uint32]*Stream{}, lastServed: maxWindow,
-		control: newBudget(controlBurst, controlRate), resets: newBudget(float64(l.Resets), float64(l.Resets)/10),
-		window: l.Window, sendWindow: firstWindow, peerWindow: firstWindow, peerFrame: maxFrame,
+		control: newBudget(now, controlBurst, controlMost, controlRate),
+		resets:  newBudget(now, float64(l.Resets), float64(l.Resets), float64(l.Resets)/10),
+		window:  l.Window, sendWindow: firstWindow, peerWindow: firstWindow, peerFrame: maxFrame,
 	}
-	c.control.at, c.resets.at = now, now
 	c.fields = hpack.NewDecoder(4096, c.block.add)
 	c.fields.SetMaxStringLength(maxHeadOctets)
 	c.block.most = l.Head

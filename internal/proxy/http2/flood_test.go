@@ -56,6 +56,22 @@ func TestHonestCancels(t *testing.T) {
 	}
 }
 
+// Who has the response and resets the rest of the request has given nothing up: clients end
+// WebSockets so.
+func TestResetsOfWhatIsAnswered(t *testing.T) {
+	p := newPeer(t, Limits{})
+	for id := uint32(1); id < 4000; id += 2 {
+		s := p.request(id, false)
+		p.conn.SendHead(s, []byte("HTTP/1.1 200 OK\r\n"), true)
+		p.frame(frameReset, 0, id, uint32s(uint32(Cancel)))
+		p.conn.Finish(s, p.now)
+		p.conn.Out(nil)
+	}
+	if f := p.conn.Failure(); f != nil {
+		t.Errorf("failure %+v", f)
+	}
+}
+
 // CVE-2025-8671, MadeYouReset: the client breaks a rule, so that the server resets.
 func TestMadeYouReset(t *testing.T) {
 	for name, breaks := range map[string]func(p *peer, id uint32){
@@ -167,6 +183,28 @@ func TestFloodsOfEmptyFrames(t *testing.T) {
 		if sent > 2*controlBurst {
 			t.Errorf("%s: %d frames were read", name, sent)
 		}
+	}
+}
+
+// What is earned does not make a flood possible that costs more than was earned.
+func TestEarningsAreBounded(t *testing.T) {
+	p := newPeer(t, Limits{})
+	s := p.request(1, true)
+	p.conn.SendHead(s, []byte("HTTP/1.1 200 OK\r\n"), false)
+	p.frame(frameWindow, 0, 1, uint32s(1<<30))
+	p.frame(frameWindow, 0, 0, uint32s(1<<30))
+	for range 10_000 {
+		p.conn.SendData(s, make([]byte, maxFrame), false)
+		p.conn.Out(nil)
+	}
+	sent := 0
+	for ; sent < 100_000 && p.conn.Failure() == nil; sent++ {
+		p.frame(framePing, 0, 0, "12345678")
+		p.conn.Out(nil)
+	}
+	p.wantCalm("PING after much content")
+	if sent > controlMost+1 {
+		t.Errorf("%d frames were read", sent)
 	}
 }
 

@@ -91,10 +91,14 @@ const (
 	// controlBurst is how many frames that carry nothing may come in a burst, and
 	// controlRate how many a second come back: PING, SETTINGS, PRIORITY, WINDOW_UPDATE,
 	// empty DATA and unknown ones (CVE-2019-9511 to -9518). Each frame that carries
-	// something allows for controlPer more. A browser sends a few.
-	controlBurst = 1000
-	controlRate  = 100
-	controlPer   = 4
+	// something, either way, allows for controlPer more, and each controlOctets of content
+	// that we send for one: readers in small pieces widen their windows as often. It all
+	// adds up to controlMost, as they may be late.
+	controlBurst  = 1000
+	controlRate   = 100
+	controlPer    = 4
+	controlOctets = 512
+	controlMost   = 20_000
 	// maxOut is how many octets of frames wait to be sent, content excepted: answers to
 	// PING and SETTINGS of a client that does not read. At it: ENHANCE_YOUR_CALM.
 	maxOut = 256 << 10

@@ -162,9 +162,11 @@ func (c *Conn) readReset(f *frame) Event {
 		}
 		return Event{}
 	}
-	c.counters.Resets++
-	if !c.resets.spend(c.now, 1) { // CVE-2023-44487
-		return c.calm("too many streams are reset")
+	if !s.sentEnd { // else it has its response, and spares us the rest of its request
+		c.counters.Resets++
+		if !c.resets.spend(c.now, 1) { // CVE-2023-44487
+			return c.calm("too many streams are reset")
+		}
 	}
 	s.end(peerReset)
 	return Event{Changed, s}
@@ -446,7 +448,7 @@ func (c *Conn) SendData(s *Stream, b []byte, end bool) (n int) {
 		s.sendWindow -= size
 		c.sendWindow -= size
 		n += size
-		c.control.earn(controlPer)
+		c.control.earn(controlPer + float64(size)/controlOctets)
 	}
 	if end && !s.sentEnd {
 		s.sentEnd = true

@@ -93,6 +93,9 @@ func TestFiguresNameRows(t *testing.T) {
 	for _, n := range gatewayConnections {
 		known[gatewayWork(n)] = []string{cpuPerRequest.Name}
 	}
+	for _, l := range http2Loads {
+		known[l.work()] = []string{cpuPerRequest.Name}
+	}
 	for _, f := range figures {
 		if !slices.Contains(known[f.Work], f.Metric) {
 			t.Errorf("figure %+v is of nothing that is measured", f)

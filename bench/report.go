@@ -40,6 +40,8 @@ var figures = []table.Figure{
 	{Work: fmt.Sprintf(recalled, thousands(2*recalledHosts)), Metric: untilRecalled.Name, Most: 1, Absolute: true},
 	{Work: gatewayWork(64), Metric: cpuPerRequest.Name, Most: 1.1},
 	{Work: gatewayWork(512), Metric: cpuPerRequest.Name, Most: 1.1},
+	{Work: http2Loads[0].work(), Metric: cpuPerRequest.Name, Most: 1.1},
+	{Work: http2Loads[1].work(), Metric: cpuPerRequest.Name, Most: 1.1},
 	{Work: fmt.Sprintf(probeWork, thousands(probedMembers)), Metric: processors.Name, Most: 0.3, Absolute: true},
 	{Work: fmt.Sprintf(signWork, thousands(signNames)), Metric: signWall.Name, Most: 1.2},
 }

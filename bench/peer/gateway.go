@@ -77,6 +77,10 @@ http {
 			b.WriteString("}\n")
 			// "backlog" may stand once for an address.
 			text := strings.ReplaceAll(b.String(), " backlog=4096", "")
+			if j.HTTP2 {
+				text = strings.ReplaceAll(text, fmt.Sprintf("listen 127.0.0.1:%d;", j.Port), fmt.Sprintf("listen 127.0.0.1:%d http2;", j.Port))
+				return map[string]string{"nginx.conf": text}, []string{"-p", j.Dir, "-c", j.Dir + "/nginx.conf"}
+			}
 			text = strings.Replace(text, fmt.Sprintf("listen 127.0.0.1:%d;", j.Port), fmt.Sprintf("listen 127.0.0.1:%d backlog=4096;", j.Port), 1)
 			return map[string]string{"nginx.conf": text}, []string{"-p", j.Dir, "-c", j.Dir + "/nginx.conf"}
 		},
@@ -106,8 +110,8 @@ defaults
     timeout server 30s
     timeout http-keep-alive 60s
 frontend gateway
-    bind 127.0.0.1:%d backlog 4096
-`, j.Port)
+    bind 127.0.0.1:%d backlog 4096%s
+`, j.Port, map[bool]string{true: " proto h2"}[j.HTTP2])
 			for _, h := range Hosts {
 				for p := len(Paths) - 1; p >= 0; p-- { // the longer path first
 					fmt.Fprintf(&b, "    use_backend pool%d if { hdr(host) %s } { path_beg %s }\n", p, h, Paths[p])

@@ -48,6 +48,7 @@ type Job struct {
 	Admin  int    // another free port, for those that cannot do without
 	Zones  []ZoneFile
 	Target string // address:port of what it asks or forwards to
+	HTTP2  bool   // gateways speak HTTP/2 in clear text to clients
 }
 
 // ZoneFile is a zone to serve.

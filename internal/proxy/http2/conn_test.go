@@ -256,6 +256,23 @@ func TestEarlyAnswer(t *testing.T) {
 	p.wantCame("")
 }
 
+// RFC 9113 §5.1: HEADERS on a closed stream ends the connection, whether or not the gateway
+// has noted yet that it is done with it.
+func TestHeadersOnAClosedStream(t *testing.T) {
+	for _, finished := range []bool{false, true} {
+		p := newPeer(t, Limits{})
+		s := p.request(1, true)
+		p.conn.SendHead(s, []byte("HTTP/1.1 200 OK\r\n"), true)
+		if finished {
+			p.conn.Finish(s, p.now)
+		}
+		p.request(1, true)
+		if f := p.conn.Failure(); f == nil || f.Code != StreamClosed {
+			t.Errorf("finished %v: failure %+v", finished, f)
+		}
+	}
+}
+
 // A response that cannot be completed is reset, never ended.
 func TestUnfinishedResponse(t *testing.T) {
 	p := newPeer(t, Limits{})

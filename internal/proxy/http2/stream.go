@@ -325,6 +325,8 @@ func (c *Conn) addBlock(b []byte, whole bool) Event {
 		return c.openFor(id)
 	case s == nil || s.isReset && s.code != peerReset:
 		return Event{} // for a stream that we have reset
+	case s.ended && s.sentEnd:
+		return c.fail(StreamClosed, "HEADERS on a stream that has ended") // RFC 9113 §5.1, closed
 	case s.isReset || s.ended:
 		return c.breakStream(id, StreamClosed, "HEADERS on a stream that has ended")
 	case !k.endStream:

@@ -55,7 +55,7 @@ func startCarrier(t *testing.T, n *Node, name string, spec affinity.Spec) *carri
 }
 
 // elapsed is by the clock of loads, which is one for all who carry.
-func (c *carrier) elapsed() time.Duration { return c.n.gateway.Elapsed() }
+func (c *carrier) elapsed() time.Duration { return c.n.elapsed() }
 
 // of returns the affinity for the members of a view: of whom is known stays known when they
 // change.

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"pharos/internal/admin/config"
@@ -32,11 +33,12 @@ type guide struct {
 	latency *steer.Latency
 	kept    *roundtrips.Keeper // keeps latency over restarts
 	geo     *geoip.Follower
+	ready   atomic.Bool          // the gateway, whose clock is that of loads, is built, or there is none
 	elapsed func() time.Duration // by the clock of loads
 }
 
 func (n *Node) newGuide(data string) *guide {
-	g := &guide{atlas: steer.NewAtlas(), latency: steer.NewLatency(), elapsed: func() time.Duration { return n.gateway.Elapsed() }}
+	g := &guide{atlas: steer.NewAtlas(), latency: steer.NewLatency(), elapsed: n.elapsed}
 	g.kept = roundtrips.Open(filepath.Join(data, "round-trips"), g.latency, n.log)
 	g.geo = geoip.New(g.atlas, func(text string) { n.problem(problems.DatabaseRefused, "", text) })
 	return g

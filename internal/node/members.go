@@ -51,7 +51,7 @@ func (n *Node) Pools() []api.Pool { return n.newTrafficDesk().Pools() }
 
 // newFleet returns what makes members. It makes none before followScaling.
 func (n *Node) newFleet(folder string) *fleet.Driver {
-	look := func(pool string) ([]fleet.Seen, int) { return n.newTrafficDesk().Look(pool, n.gateway.Elapsed()) }
+	look := func(pool string) ([]fleet.Seen, int) { return n.newTrafficDesk().Look(pool, n.elapsed()) }
 	return fleet.New(fleet.Config{Look: look, OnChange: n.onScaled, Folder: folder, Log: n.log})
 }
 

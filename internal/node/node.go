@@ -220,6 +220,7 @@ func (n *Node) build(cfg *config.Config, o Options) error {
 	if err := n.buildGateway(cfg, o.Stdout); err != nil {
 		return err
 	}
+	n.guide.ready.Store(true)
 	return n.buildAdmin(cfg.Listen.Admin)
 }
 
@@ -241,13 +242,14 @@ func (n *Node) buildResolver(r config.Resolver) {
 func (n *Node) newResolver(r config.Resolver, view string) (*rrcache.Cache, *outbound.Driver) {
 	anchors, negative := n.trust.Anchors()
 	r.Routes = settings.Upgraded(r.Routes, n.upgrades.Known)
-	return newResolver(r, n.started, beliefs{anchors, negative, n.hints.Now(), n.rootCopy(r), n.ownAnswers(view)})
+	return newResolver(r, n.started, beliefs{anchors, negative, n.hints.Now(), n.rootCopy(r), n.ownAnswers(view)}, n.observeServer)
 }
 
-func newResolver(r config.Resolver, started time.Time, b beliefs) (*rrcache.Cache, *outbound.Driver) {
+func newResolver(r config.Resolver, started time.Time, b beliefs, observe func(netip.AddrPort) func(outbound.Ended)) (*rrcache.Cache, *outbound.Driver) {
 	cache := rrcache.New(started, settings.Cache(r))
 	c := settings.Resolver(r, cache)
 	b.addTo(&c)
+	c.Observe = observe
 	return cache, outbound.New(c)
 }
 

@@ -68,6 +68,9 @@ type Config struct {
 	// Inside answers what is sent to iterate.Inside, from a copy of a zone that a Route
 	// names; nil bytes: it cannot, and who asks has to go on elsewhere.
 	Inside func(now time.Time, query []byte, tcp bool) []byte
+	// Observe returns who is to be told how the exchanges with a server end, of which one
+	// begins; nil: nobody is. The loop calls both: they must not wait.
+	Observe func(server netip.AddrPort) func(Ended)
 	// Cache is where to keep what is learnt; nil: a new one of standard size.
 	Cache *rrcache.Cache
 	// Clients is the number of questions that may be in work or waiting at a time:
@@ -132,6 +135,7 @@ type Driver struct {
 	resolver  *iterate.Resolver // its Step belongs to the loop
 	exchanges int64
 	inside    func(now time.Time, query []byte, tcp bool) []byte
+	observe   func(server netip.AddrPort) func(Ended) // see Config
 	discard   time.Duration
 	patience  time.Duration // see Config
 	due       chan rrcache.Question
@@ -225,7 +229,7 @@ func start(cfg Config, carry func(open *seats.Table[*exchange], port func() int)
 			Routes: numbered(cfg.Routes, numbers), Minimise: cfg.Minimise, Reports: cfg.Reports, Subnets: cfg.Subnets, MixCase: cfg.MixCase, Aggressive: cfg.Aggressive,
 			Untold: cfg.Untold, Validate: cfg.Validate, Anchors: cfg.Anchors, Negative: cfg.Negative, Private: cfg.Private,
 		}),
-		exchanges: int64(cfg.Exchanges), discard: cfg.Discard, patience: cfg.patience,
+		exchanges: int64(cfg.Exchanges), observe: cfg.Observe, discard: cfg.Discard, patience: cfg.patience,
 		line:  fairness.New[ask](lineOf(cfg)),
 		due:   make(chan rrcache.Question, prefetchQueue),
 		over:  make(chan struct{}),

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"pharos/internal/clock"
 	"pharos/internal/resolver/iterate"
@@ -19,6 +20,9 @@ type exchange struct {
 	number uint64
 	timer  timer   // of a query over UDP, or of a Wait
 	linked *linked // over a connection that outlives the query
+
+	tell  func(Ended)   // nil: nobody watches its server
+	asked time.Duration // by watch, if somebody does
 
 	isDatagram bool           // it is a query over UDP
 	to         netip.AddrPort // of epoll: who is asked
@@ -37,6 +41,33 @@ type linked struct {
 	ended  atomic.Bool // it is closed: nobody wants to know
 }
 
+// Ended is how an exchange with a server has ended.
+type Ended struct {
+	Reply []byte // what has come; nil: nothing
+	Err   error  // why nothing has; nil without a Reply: nothing in time
+	Took  time.Duration
+}
+
+// tellEnded tells who watches a server how an exchange with it has ended. What comes after the
+// first that came counts for nothing.
+func (d *Driver) tellEnded(ev iterate.Event) {
+	var number uint64
+	var e Ended
+	switch ev := ev.(type) {
+	case iterate.Arrived:
+		number, e.Reply = ev.Exchange, ev.Msg
+	case iterate.Expired:
+		number = ev.Exchange
+	case iterate.Failed:
+		number, e.Err = ev.Exchange, ev.Err
+	}
+	if x := d.open.Get(number); x != nil && x.tell != nil {
+		e.Took = d.watch.elapsed() - x.asked
+		x.tell(e)
+		x.tell = nil
+	}
+}
+
 // isLinked reports whether the query goes over a connection that outlives it.
 func isLinked(s iterate.Send) bool { return s.TCP || s.Over != iterate.Do53 }
 
@@ -52,6 +83,9 @@ func (d *Driver) send(s iterate.Send) {
 		return
 	}
 	x := d.newExchange(s.Exchange)
+	if d.observe != nil {
+		x.tell, x.asked = d.observe(s.To), d.watch.elapsed()
+	}
 	if isLinked(s) {
 		x.linked = &linked{driver: d, Send: s}
 		x.linked.ctx, x.linked.cancel = context.WithTimeout(context.Background(), max(s.Timeout, d.patience))

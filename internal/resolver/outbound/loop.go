@@ -154,6 +154,9 @@ func (d *Driver) stepAll(ev iterate.Event) {
 
 // step takes one event through the machine and performs what it wants.
 func (d *Driver) step(ev iterate.Event) {
+	if d.observe != nil {
+		d.tellEnded(ev)
+	}
 	switch ev := ev.(type) { // these two are over
 	case iterate.Expired:
 		d.end(ev.Exchange)

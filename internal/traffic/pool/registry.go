@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"pharos/internal/traffic/health"
@@ -38,6 +40,10 @@ type Registry struct {
 	// Guarded by mu; slices are replaced, not changed.
 	byTarget map[health.Target][]*Pool
 	targets  []health.Target // each once, in the order of the configuration
+
+	// resolvers are the pools with members that are checked as DNS servers, by address. The
+	// map is replaced, not changed.
+	resolvers atomic.Pointer[map[netip.AddrPort][]*Pool]
 }
 
 // NewRegistry compiles the views of all pools. prev, if not nil, is the Registry
@@ -65,8 +71,24 @@ func NewRegistry(specs []Spec, status func(health.Target) health.Status, prev *R
 		r.add(p)
 	}
 	slices.SortFunc(r.pools, func(a, b *Pool) int { return cmp.Compare(a.name, b.name) })
+	r.listResolvers()
 	return r, nil
 }
+
+// listResolvers makes the list of members that are checked as DNS servers.
+func (r *Registry) listResolvers() {
+	all := map[netip.AddrPort][]*Pool{}
+	for target, holders := range r.byTarget {
+		if target.Check.Kind == health.DNS {
+			all[target.Address] = append(all[target.Address], holders...)
+		}
+	}
+	r.resolvers.Store(&all)
+}
+
+// DNSServer returns the pools with a member at an address that is checked as a DNS server:
+// queries to it are evidence of it. It takes no lock.
+func (r *Registry) DNSServer(address netip.AddrPort) []*Pool { return (*r.resolvers.Load())[address] }
 
 // noting returns status, with what it returns noted as applied.
 func (r *Registry) noting(status func(health.Target) health.Status) func(health.Target) health.Status {
@@ -266,6 +288,9 @@ func (r *Registry) SetMembers(spec Spec, status func(health.Target) health.Statu
 		delete(r.changes, t)
 		return true
 	})
+	if spec.Check.Kind == health.DNS {
+		r.listResolvers()
+	}
 	return added, removed, true
 }
 

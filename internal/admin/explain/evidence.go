@@ -2,6 +2,7 @@ package explain
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"pharos/internal/traffic/health"
@@ -25,6 +26,10 @@ const (
 // AddEvidence tells, of each member of v, what its weight is made of, and the evidence behind
 // its state: the last probe, what traffic has shown, how it was before.
 func (e *Explanation) AddEvidence(v *pool.View, known Evidence) {
+	title := "what is known of the members of pool " + v.Name
+	if slices.ContainsFunc(e.Steps, func(s Step) bool { return s.Text == title }) {
+		return // a name and its URL lead to one pool: once is enough
+	}
 	var lines []string
 	for i := range v.Members {
 		if i == maxMembers {
@@ -35,7 +40,7 @@ func (e *Explanation) AddEvidence(v *pool.View, known Evidence) {
 		lines = append(lines, fmt.Sprintf("%s: %s %s", m.Name, m.State, sinceText(m.Since, known.Now))+causeText(m)+"; "+v.Terms(i).String())
 		lines = append(lines, known.of(v.Name, m)...)
 	}
-	e.Add(Pool, "what is known of the members of pool "+v.Name, lines...)
+	e.Add(Pool, title, lines...)
 }
 
 func causeText(m *pool.Member) string {

@@ -112,7 +112,9 @@ internal/proxy/http1:
 internal/proxy/http2:
 internal/proxy/route:           internal/proxy/http1
 internal/proxy/logline:
-internal/proxy/filter:          internal/proxy/route internal/serve/admission internal/serve/ratelimit
+internal/proxy/token:
+internal/proxy/vouch:           internal/proxy/filter internal/proxy/token internal/clock
+internal/proxy/filter:          internal/proxy/route internal/proxy/token internal/serve/admission internal/serve/ratelimit
 internal/proxy/routespec:       internal/cluster/state internal/proxy/filter internal/proxy/httpproxy internal/traffic/affinity internal/traffic/pool
 internal/proxy/tracecontext:
 internal/proxy/compress:
@@ -122,7 +124,7 @@ internal/proxy/tlscert:         internal/diskfile
 internal/proxy/httpproxy:       internal/diskfile internal/parking internal/proxy/filter internal/proxy/http1 internal/proxy/http2 internal/proxy/logline internal/proxy/tracecontext internal/proxy/route internal/traffic/balance internal/traffic/affinity internal/traffic/consistent internal/traffic/pool internal/traffic/health internal/proxy/compress internal/proxy/encoders
 
 internal/cluster/document:      internal/dns/dnsname
-internal/cluster/state:         internal/cluster/document internal/dns/dnsname internal/dns/rdata internal/proxy/filter internal/proxy/route internal/traffic/scale internal/traffic/steer
+internal/cluster/state:         internal/cluster/document internal/dns/dnsname internal/dns/rdata internal/proxy/filter internal/proxy/route internal/proxy/token internal/traffic/scale internal/traffic/steer
 internal/cluster/snapshot:      internal/diskfile
 internal/cluster/store:         internal/cluster/state internal/cluster/document
 
@@ -185,7 +187,7 @@ var pure = []string{
 	"internal/resolver/rrcache", "internal/resolver/cachefile", "internal/resolver/iterate", "internal/resolver/fairness", "internal/resolver/seats", "internal/resolver/anchor", "internal/resolver/localroot", "internal/resolver/failures",
 	"internal/resolver/owncut", "internal/resolver/designation", "internal/resolver/policy", "internal/resolver/localdata", "internal/resolver/dns64", "internal/resolver/rewrite",
 	"internal/traffic/health", "internal/traffic/outlier", "internal/traffic/scale", "internal/traffic/checkspec", "internal/traffic/wheel", "internal/traffic/roster", "internal/traffic/poolspec", "internal/traffic/consistent", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/affinity", "internal/traffic/steer", "internal/traffic/sim", "internal/traffic/override", "internal/traffic/decisions",
-	"internal/proxy/http1", "internal/proxy/http2", "internal/proxy/route", "internal/proxy/logline", "internal/proxy/filter", "internal/proxy/tracecontext", "internal/proxy/compress", "internal/proxy/encoders",
+	"internal/proxy/http1", "internal/proxy/http2", "internal/proxy/route", "internal/proxy/logline", "internal/proxy/filter", "internal/proxy/token", "internal/proxy/tracecontext", "internal/proxy/compress", "internal/proxy/encoders",
 	"internal/cluster/document", "internal/cluster/state",
 	"internal/shortid",
 	"internal/serve/admission", "internal/serve/cookie", "internal/serve/ratelimit", "internal/serve/proxyheader",
@@ -194,8 +196,9 @@ var pure = []string{
 // thirdParty says which modules from outside the pure packages may use, over
 // golang.org/x.
 var thirdParty = map[string][]string{
-	"internal/dns/rdata":  {"github.com/miekg/dns"},
-	"internal/dns/dnssec": {"github.com/cloudflare/circl/sign/ed448"}, // the standard library lacks it
+	"internal/dns/rdata":   {"github.com/miekg/dns"},
+	"internal/proxy/token": {"github.com/golang-jwt/jwt/v5"},           // signatures of tokens are not ours to read
+	"internal/dns/dnssec":  {"github.com/cloudflare/circl/sign/ed448"}, // the standard library lacks it
 
 	"internal/proxy/encoders": {"github.com/andybalholm/brotli", "github.com/klauspost/compress/gzip", "github.com/klauspost/compress/zstd"}, // computation alone
 

@@ -53,6 +53,7 @@ import (
 	"pharos/internal/dns/rdata"
 	"pharos/internal/proxy/httpproxy"
 	"pharos/internal/proxy/tlscert"
+	"pharos/internal/proxy/vouch"
 	"pharos/internal/resolver/failures"
 	"pharos/internal/resolver/iterate"
 	"pharos/internal/resolver/outbound"
@@ -179,7 +180,7 @@ func New(o Options) (*Node, error) {
 func (n *Node) build(cfg *config.Config, o Options) error {
 	n.guide, n.journaled = n.newGuide(cfg.Data), journal.NewBudget()
 	n.prober = probe.New(probe.Config{OnChange: n.onHealth})
-	n.passive = n.newPassive()
+	n.passive, n.vouch = n.newPassive(), vouch.New(n.log)
 	n.discovery = n.newDiscovery(filepath.Join(cfg.Data, "discovered.json"))
 	n.fleet = n.newFleet(filepath.Join(cfg.Data, "members"))
 	n.overrides = n.newOverrides(cfg.Data)

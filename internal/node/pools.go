@@ -9,6 +9,7 @@ import (
 	"pharos/internal/admin/config"
 	"pharos/internal/clock"
 	"pharos/internal/proxy/httpproxy"
+	"pharos/internal/proxy/vouch"
 	"pharos/internal/traffic/passive"
 	"pharos/internal/traffic/pool"
 	"pharos/internal/traffic/probe"
@@ -19,6 +20,7 @@ type carrying struct {
 	gateway   *httpproxy.Server // nil without an address
 	gatewayOn []net.Listener
 	secret    []byte // that signs its cookies
+	vouch     *vouch.Desk
 	passive   *passive.Driver
 }
 

@@ -93,6 +93,7 @@ type before struct {
 	found  func(*state.Pool) []pool.MemberSpec // members that were made or discovered; nil: none
 	fleet  *fleet.Driver                       // nil while nothing is carried
 	said   func(pool.Spec) pool.Spec           // what operators say of members; nil: nothing
+	vouch  filter.Means                        // what filters verify credentials by
 	kept   keepers
 	stages []stage
 	keys   func(dnsname.Name) []*sign.Key
@@ -153,7 +154,7 @@ func compile(cfg *config.Config, st *state.State, from before) (*Snapshot, error
 	}
 	s.restricted, s.designated = cfg.Restricted(), settings.Designated(cfg)
 	s.reporting = compileReporting(cfg.Zones)
-	if s.gateway, err = compileRoutes(resources, s.pools, poolspec.Affinities(resources.Pools, from.secret), prev); err != nil {
+	if s.gateway, err = compileRoutes(resources, s.pools, poolspec.Affinities(resources.Pools, from.secret), from.vouch, prev); err != nil {
 		return nil, err
 	}
 	s.gateway.Hold(trafficdesk.Holding(resources.Pools, from.fleet), prev.table())
@@ -186,8 +187,8 @@ func (from before) withFound(pools []state.Pool, here state.Place) []pool.Spec {
 	return specs
 }
 
-func compileRoutes(resources *state.Resources, pools *pool.Registry, affinities map[string]affinity.Spec, prev *Snapshot) (*httpproxy.Table, error) {
-	table, errs := routespec.Table(resources, pools.Pools(), affinities, filter.Means{}, prev.table())
+func compileRoutes(resources *state.Resources, pools *pool.Registry, affinities map[string]affinity.Spec, means filter.Means, prev *Snapshot) (*httpproxy.Table, error) {
+	table, errs := routespec.Table(resources, pools.Pools(), affinities, means, prev.table())
 	return table, errors.Join(errs...)
 }
 

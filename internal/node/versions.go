@@ -39,7 +39,7 @@ type stage func(c *config.Zone, old *servedZone, v journal.Version) (journal.Ver
 // beside returns what a snapshot after prev is compiled beside.
 func (n *Node) beside(prev *Snapshot) before {
 	return before{
-		prev: prev, status: n.prober.Status, found: n.found, fleet: n.fleet, said: n.overrides.Apply,
+		prev: prev, status: n.prober.Status, found: n.found, fleet: n.fleet, said: n.overrides.Apply, vouch: n.vouch.Means(),
 		kept: keepers{
 			"secondary": func(name dnsname.Name) journal.Version { return journal.Version{Zone: n.secondaries.Version(name)} },
 			"store":     n.version,

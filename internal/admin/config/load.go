@@ -172,6 +172,9 @@ func (c *Config) resolvePaths(folder string) {
 	for i := range c.Pools {
 		paths = append(paths, c.Pools[i].Paths()...)
 	}
+	for i := range c.Filters {
+		paths = append(paths, c.Filters[i].Paths()...)
+	}
 	for _, p := range paths {
 		isWord := p == &c.Gateway.AccessLog && (*p == "off" || *p == "stdout" || *p == "syslog")
 		if *p != "" && !isWord && !filepath.IsAbs(*p) {

@@ -149,7 +149,9 @@ func Gateway(c httpproxy.Counters, table *httpproxy.Table, emit func(telemetry.S
 	gatewayTimes(table, emit)
 	for _, f := range table.Filters(mostFilters) {
 		const help = "Requests that a filter has answered or refused (refused), or would have but for a dry run (spared), by route."
-		emit(Counter("http_filter_total", help, f.Refused, "route", f.Route, "filter", f.Step, "outcome", "refused"))
+		if f.Refused > 0 {
+			emit(Counter("http_filter_total", help, f.Refused, "route", f.Route, "filter", f.Step, "outcome", "refused"))
+		}
 		if f.Spared > 0 {
 			emit(Counter("http_filter_total", help, f.Spared, "route", f.Route, "filter", f.Step, "outcome", "spared"))
 		}

@@ -12,6 +12,7 @@ import (
 	"pharos/internal/cluster/document"
 	"pharos/internal/proxy/filter"
 	"pharos/internal/proxy/route"
+	"pharos/internal/proxy/token"
 )
 
 // FilterSet is a list of filters that requests go through, in their order, between a route
@@ -45,6 +46,12 @@ type FilterStep struct {
 	RateLimit FilterRate `json:"rateLimit,omitzero"`
 	// Concurrency bounds how many requests are under way at once.
 	Concurrency FilterConcurrency `json:"concurrency,omitzero"`
+	// BasicAuth asks for a name and a password.
+	BasicAuth FilterBasic `json:"basicAuth,omitzero"`
+	// JWT asks for a token that an issuer has signed.
+	JWT FilterJWT `json:"jwt,omitzero"`
+	// ForwardAuth has another server decide.
+	ForwardAuth FilterAsk `json:"forwardAuth,omitzero"`
 }
 
 // FilterClients are networks of clients. The longest prefix that holds the client decides.
@@ -168,6 +175,94 @@ type FilterConcurrency struct {
 	Wait document.Duration `json:"wait,omitzero" default:"1s" min:"1ms" max:"5m" example:"500ms"`
 }
 
+// FilterBasic asks for a name and a password (RFC 7617). Passwords that were right are not worked
+// out again for 15 minutes; a client may try 10 others a minute, and no more than two are worked out at a time.
+type FilterBasic struct {
+	// Users is a file with lines of name:hash, as htpasswd -B makes them: hashes of bcrypt or
+	// Argon2id. It is read again when it changes.
+	Users string `json:"users,omitzero" format:"file" default:"" example:"users.htpasswd"`
+	// Realm is what browsers call what is asked for. Default: the name of the list.
+	Realm string `json:"realm,omitzero" default:"" example:"office"`
+	// Field is a field that the pool gets the name in. Clients cannot send it.
+	Field string `json:"field,omitzero" format:"token" default:"" example:"X-User"`
+	// Forward has the pool get the name and the password (Authorization), too.
+	Forward bool `json:"forward,omitzero" default:"false" example:"true"`
+}
+
+// FilterJWT asks for a JSON Web Token (RFC 7519) in Authorization (RFC 6750) or in a cookie; 401
+// without one that counts, 403 with one that does not allow it. A token has to have an end (exp).
+type FilterJWT struct {
+	// Keys is where the issuer's keys are (a JWK set, RFC 7517): a file, or an https URL. What
+	// cannot be read anew counts on as it was.
+	Keys string `json:"keys,omitzero" default:"" example:"https://id.example.com/.well-known/jwks.json"`
+	// Refresh is how often a URL is asked again; besides, when a token names a key that is not known.
+	Refresh document.Duration `json:"refresh,omitzero" default:"15m" min:"30s" max:"24h" example:"1h"`
+	// Algorithms are those that tokens may be signed by: RS256, RS384, RS512, PS256, PS384, PS512,
+	// ES256, ES384, ES512, EdDSA; HS256, HS384, HS512 with keys from a file. Each is only
+	// ever verified with a key of its kind.
+	Algorithms []string `json:"algorithms,omitempty" default:"RS256,ES256" max:"13" example:"[ES256]"`
+	// Issuer is who tokens have to be of (iss). Empty: anybody who has the keys.
+	Issuer string `json:"issuer,omitzero" default:"" example:"https://id.example.com"`
+	// Audience are names of which tokens have to be for one (aud). Without any, no one is asked for.
+	Audience []string `json:"audience,omitempty" max:"16" example:"[shop]"`
+	// Leeway is how much the clock of the issuer may differ.
+	Leeway document.Duration `json:"leeway,omitzero" default:"10s" min:"0s" max:"10m" example:"1m"`
+	// Cookie is the cookie that the token is in, in place of Authorization.
+	Cookie string `json:"cookie,omitzero" format:"token" default:"" example:"session"`
+	// Optional lets requests without a token pass, without what fields would say.
+	Optional bool `json:"optional,omitzero" default:"false" example:"true"`
+	// Forward has the pool get the token (Authorization), too.
+	Forward bool `json:"forward,omitzero" default:"false" example:"true"`
+	// Fields are fields that the pool gets claims in. Clients cannot send them.
+	Fields []FilterClaimField `json:"fields,omitempty" max:"32" example:"[{claim: sub, field: X-User}]"`
+	// Require are claims that have to be so; all of them.
+	Require []FilterClaim `json:"require,omitempty" max:"32" example:"[{claim: scope, values: [orders]}]"`
+}
+
+// FilterClaimField is a field with a claim.
+type FilterClaimField struct {
+	// Claim is its name. Dots lead into objects: realm.roles. Lists are written with commas.
+	Claim string `json:"claim" required:"true" example:"sub"`
+	// Field is the field.
+	Field string `json:"field" format:"token" required:"true" example:"X-User"`
+}
+
+// FilterClaim is what a claim has to be.
+type FilterClaim struct {
+	// Claim is its name; dots lead into objects.
+	Claim string `json:"claim" required:"true" example:"scope"`
+	// Values are values of which it is one, has one as a list, or has one among its words.
+	Values []string `json:"values" required:"true" max:"64" example:"[orders]"`
+}
+
+// FilterAsk has another server decide about each request: it gets GET with X-Forwarded-Method,
+// -Proto, -Host, -Uri and -For. With a status from 200 to 299 the request goes on; other answers
+// below 500 go to the client; if it does not answer, the request is refused with 503.
+type FilterAsk struct {
+	// URL is where it is asked.
+	URL string `json:"url,omitzero" default:"" example:"http://127.0.0.1:9000/check"`
+	// Timeout is how long it may take.
+	Timeout document.Duration `json:"timeout,omitzero" default:"1s" min:"10ms" max:"1m" example:"500ms"`
+	// Send are fields of the request that it gets.
+	Send []string `json:"send,omitempty" format:"token" default:"Authorization,Cookie" max:"32" example:"[Cookie]"`
+	// Copy are fields of its answer that the pool gets. Clients cannot send them.
+	Copy []string `json:"copy,omitempty" format:"token" max:"32" example:"[X-User]"`
+	// CA is a file with the authorities that its certificate may be of. Default: the system's.
+	CA string `json:"ca,omitzero" format:"file" default:"" example:"ca.pem"`
+}
+
+// Paths returns the names of files that f has, to be made absolute.
+func (f *FilterSet) Paths() (paths []*string) {
+	for i := range f.Steps {
+		s := &f.Steps[i]
+		paths = append(paths, &s.BasicAuth.Users, &s.ForwardAuth.CA)
+		if !strings.Contains(s.JWT.Keys, "://") {
+			paths = append(paths, &s.JWT.Keys)
+		}
+	}
+	return paths
+}
+
 // Spec returns the list as package filter compiles it.
 func (f *FilterSet) Spec() filter.Set {
 	out := filter.Set{Name: f.Name, EveryRoute: f.EveryRoute}
@@ -196,6 +291,29 @@ func (f *FilterStep) spec() (out filter.Step) {
 	}
 	if c := f.Concurrency; c.Most > 0 {
 		out.Crowd = &filter.Crowd{Key: c.Key, Most: c.Most, Queue: c.Queue, Wait: c.Wait.Std()}
+	}
+	if b := f.BasicAuth; b.Users != "" {
+		out.Basic = &filter.Basic{Users: b.Users, Realm: b.Realm, Field: b.Field, Forward: b.Forward}
+	}
+	if f.JWT.Keys != "" {
+		out.JWT = f.JWT.spec()
+	}
+	if a := f.ForwardAuth; a.URL != "" {
+		out.Ask = &filter.Ask{URL: a.URL, Timeout: a.Timeout.Std(), Send: a.Send, Copy: a.Copy, CA: a.CA}
+	}
+	return out
+}
+
+func (j *FilterJWT) spec() *filter.JWT {
+	out := &filter.JWT{
+		Keys: j.Keys, Refresh: j.Refresh.Std(), Cookie: j.Cookie, Optional: j.Optional, Forward: j.Forward,
+		Rule: token.Rule{Algorithms: j.Algorithms, Issuer: j.Issuer, Audience: j.Audience, Leeway: j.Leeway.Std()},
+	}
+	for _, f := range j.Fields {
+		out.Fields = append(out.Fields, filter.ClaimField(f))
+	}
+	for _, c := range j.Require {
+		out.Require = append(out.Require, filter.ClaimRule(c))
 	}
 	return out
 }
@@ -257,8 +375,17 @@ func join(at, key string) string {
 	return at + "." + key
 }
 
-// checkApplied reports what only the configuration file may say.
-func (f *FilterSet) checkApplied(string, Report) {}
+// checkApplied reports what only the configuration file may say: filters that are applied at
+// run time cannot have the node read its files, nor ask servers.
+func (f *FilterSet) checkApplied(at string, report Report) {
+	for i, s := range f.Steps {
+		for _, key := range []struct{ name, value string }{{"basicAuth.users", s.BasicAuth.Users}, {"jwt.keys", s.JWT.Keys}, {"forwardAuth.url", s.ForwardAuth.URL}} {
+			if key.value != "" {
+				report(join(at, fmt.Sprintf("steps[%d].%s", i, key.name)), "filters that are applied at run time cannot have files read or servers asked", "put the filters into the configuration file; routes that are applied can refer to them")
+			}
+		}
+	}
+}
 
 func (r *Resources) checkFilters(report Report) {
 	named := map[string]int{}

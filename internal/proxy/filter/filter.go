@@ -33,6 +33,7 @@ import (
 	"time"
 
 	"pharos/internal/proxy/route"
+	"pharos/internal/proxy/token"
 )
 
 // Set is a list of filters as the operator writes it.
@@ -52,6 +53,9 @@ type Step struct {
 	CORS     *CORS
 	Rate     *Rate
 	Crowd    *Crowd
+	Basic    *Basic
+	JWT      *JWT
+	Ask      *Ask
 }
 
 // Request is what filters look at. Values that are not there are nil.
@@ -67,14 +71,15 @@ type Request interface {
 
 // Verdict is what becomes of a request. The zero Verdict lets it pass.
 type Verdict struct {
-	Status  int    // of the answer that is given in place of the origin server's; 0: pass
-	Kind    string // error type of RFC 9209 §2.3; empty: the answer is none of an error
-	Text    string
-	After   int     // seconds after which the client may try again; 0: nothing is said
-	Lines   []byte  // whole field lines
-	Waits   *Ticket // it waits for its turn: when that has come it enters, and its chain goes on (Resume)
-	Content string  // of an answer that is none of an error
-	Close   bool    // the rest of the request is not worth reading
+	Status    int    // of the answer that is given in place of the origin server's; 0: pass
+	Kind      string // error type of RFC 9209 §2.3; empty: the answer is none of an error
+	Text      string
+	After     int     // seconds after which the client may try again; 0: nothing is said
+	Lines     []byte  // whole field lines
+	Waits     *Ticket // it waits for its turn: when that has come it enters, and its chain goes on (Resume)
+	IsRefusal bool    // though Kind says nothing of it
+	Content   string  // of an answer that is none of an error
+	Close     bool    // the rest of the request is not worth reading
 }
 
 // Passes reports whether the request goes on.
@@ -97,14 +102,15 @@ type Pass struct {
 	spares   bool     // the step at hand would have refused, but for its dry run
 
 	standings [maxStandings]standing
-	standing  int     // how many there are
-	entered   []entry // crowds that it is in
+	standing  int          // how many there are
+	entered   []entry      // crowds that it is in
+	claims    token.Claims // of the token that was verified
 }
 
 // Reset makes p ready for a request.
 func (p *Pass) Reset(q Request, r *route.Route, now time.Time) {
 	p.Request, p.Route, p.Now, p.Pool, p.MaxContent = q, r, now, "", 0
-	p.lines, p.next, p.standing = p.lines[:0], 0, 0
+	p.lines, p.next, p.standing, p.claims = p.lines[:0], 0, 0, nil
 }
 
 // step is a compiled filter that looks at requests.
@@ -114,7 +120,16 @@ type step interface {
 
 // Means are what filters need from outside. All may be nil, as for a configuration that is
 // only looked at.
-type Means struct{}
+type Means struct {
+	// Secret is drawn by chance: what is remembered of credentials is hashed under it.
+	Secret []byte
+	// Users returns how to get at the users of a file, as they are at the time.
+	Users func(file string) (func() *Users, error)
+	// Keys returns how to get at the keys of a file or URL, which is read anew so often.
+	Keys func(from string, refresh time.Duration) (KeySource, error)
+	// Ask returns how to ask another server.
+	Ask func(*Ask) (func(*Question) (*Answer, error), error)
+}
 
 // Book is compiled sets. The nil Book has none.
 type Book struct {
@@ -255,6 +270,27 @@ func compileStep(set *Set, i int, means Means, prev step) (out compiledStep, err
 		return err
 	})
 	try("concurrency", s.Crowd != nil, func() (err error) { out.step, err = s.Crowd.compile(); return err })
+	try("basicAuth", s.Basic != nil, func() error {
+		made, err := s.Basic.compile(set.Name, means, prev)
+		if err == nil {
+			out.step, out.fields.request = made, made.changes()
+		}
+		return err
+	})
+	try("jwt", s.JWT != nil, func() error {
+		made, err := s.JWT.compile(means)
+		if err == nil {
+			out.step, out.fields.request = made, made.changes()
+		}
+		return err
+	})
+	try("forwardAuth", s.Ask != nil, func() error {
+		made, err := s.Ask.compile(means)
+		if err == nil {
+			out.step, out.fields.request = made, made.changes()
+		}
+		return err
+	})
 	switch {
 	case len(given) == 0:
 		return out, fmt.Errorf("the step does nothing")
@@ -385,7 +421,7 @@ func (c *Chain) Resume(p *Pass, tally *Tally) Verdict {
 }
 
 func (c *Chain) count(v *Verdict, step int, tally *Tally) {
-	if tally != nil && v.Kind != "" {
+	if tally != nil && (v.Kind != "" || v.IsRefusal) {
 		tally.Refused[step].Add(1)
 	}
 }

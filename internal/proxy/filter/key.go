@@ -111,7 +111,7 @@ func (k *keyer) of(p *Pass) uint64 {
 		case partQuery:
 			value = parameter(q.Query(), part.name)
 		case partClaim:
-			value = nil
+			value = p.claim(part.name)
 		}
 		if len(value) == 0 && (part.of == partClient || part.of >= partField) {
 			writeNetwork(&h, q.Client(), part.bits4, part.bits6)

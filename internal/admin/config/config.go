@@ -707,6 +707,10 @@ type GatewayLimits struct {
 	// Retries is how many other members a request is tried on, if it is safe
 	// to repeat and no part of a response has come.
 	Retries int `json:"retries" default:"2" min:"0" max:"7" example:"1"`
+	// RetryBudget is how many percent of the requests in flight to a pool may be tried on
+	// another member at a time, but always 10: so that a pool that can do no more does not
+	// have several times as much to do. At it, the failure is what the client gets.
+	RetryBudget int `json:"retryBudget" default:"20" min:"1" max:"100" example:"50"`
 }
 
 // Store keeps what is applied at run time, on disk in the data folder.

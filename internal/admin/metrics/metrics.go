@@ -161,6 +161,7 @@ func Gateway(c httpproxy.Counters, table *httpproxy.Table, emit func(telemetry.S
 			emit(Counter("http_pool_requests_total", "Requests carried to a pool, by class of status.", p.Requests[class].Load(), "pool", p.Name, "class", fmt.Sprint(class)))
 		}
 		emit(Counter("http_pool_retries_total", "Requests sent to another member of the pool.", p.Retries.Load(), "pool", p.Name))
+		emit(Counter("http_pool_retries_refused_total", "Requests not sent to another member of the pool, since too many were at the time (gateway.limits.retryBudget).", p.Unretried.Load(), "pool", p.Name))
 		emit(Counter("http_pool_second_opinions_total", "Requests sent to another member of the pool because the first one answered with an error.", p.Opinions.Load(), "pool", p.Name))
 	}
 }

@@ -128,6 +128,7 @@ func (c *client) end(bug any) {
 		c.wire.cut()
 		if c.x != nil {
 			c.x.pass.Leave(time.Now())
+			c.x.endRetries()
 		}
 		if oc := c.origin.Swap(nil); oc != nil {
 			oc.conn.Close()

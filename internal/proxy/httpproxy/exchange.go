@@ -54,8 +54,9 @@ type exchange struct {
 	started  bool // some octet of a final response went to the client
 	tries    int
 	doubt    doubt
-	received int64 // octets of request content
-	sent     int64 // octets of response content
+	retrying *pool.Load // of the pool among whose retries the request is; nil: it is not
+	received int64      // octets of request content
+	sent     int64      // octets of response content
 	reason   string
 }
 

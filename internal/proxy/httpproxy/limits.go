@@ -61,6 +61,9 @@ type Limits struct {
 	MaxContent int64
 	// Tries is how many members one request may be sent to. Default 3.
 	Tries int
+	// RetryBudget is how many percent of the requests in flight to a pool may be retries,
+	// leastRetries in any case. Default 20. At it: the failure is the answer.
+	RetryBudget int
 	// RetryWithin is how long after its head was read a request may still be sent
 	// to another member. Default 10 s, so that a retry never doubles Response.
 	RetryWithin time.Duration
@@ -120,6 +123,7 @@ func (l Limits) withDefaults() Limits {
 		l.LingerBytes = 256 << 10
 	}
 	orInt(&l.Tries, 3)
+	orInt(&l.RetryBudget, 20)
 	l.Tries = min(max(l.Tries, 1), maxTries)
 	orDuration(&l.RetryWithin, 10*time.Second)
 	orInt(&l.IdlePerOrigin, 1024)

@@ -23,6 +23,7 @@ func (c *client) request() bool {
 	c.server.inFlight.Add(1)
 	keep, r := c.carry(x)
 	c.server.inFlight.Add(-1)
+	x.endRetries()
 	if x.chain != nil {
 		x.pass.Leave(time.Now())
 	}
@@ -230,7 +231,7 @@ func (c *client) askMembers(x *exchange) (keep bool, r refusal) {
 		if r.doubt {
 			continue
 		}
-		if !r.retry || x.tries == c.server.limits.Tries || time.Since(x.began)-x.choice.held > c.server.limits.RetryWithin {
+		if !r.retry || x.tries == c.server.limits.Tries || time.Since(x.began)-x.choice.held > c.server.limits.RetryWithin || !x.mayRetry(c.server.limits.RetryBudget) {
 			return keep, r
 		}
 	}

@@ -30,8 +30,10 @@ type Load struct {
 	// Opinions is how many requests are on a second member now, since the first one has
 	// answered with an error.
 	Opinions atomic.Int64
+	// Retrying is how many requests are tried on another member now, since one has failed.
+	Retrying atomic.Int64
 	changed  atomic.Pointer[chan struct{}] // closed with the next view; nil: nobody waits
-	_        [cacheLine - 24]byte
+	_        [cacheLine - 32]byte
 }
 
 // Changed returns a channel that is closed with the next view of the pool, also of one

@@ -267,6 +267,7 @@ type ExplainRequest struct {
 	From        netip.Addr   // the client; zero: the caller
 	Subnet      netip.Prefix // for whom it asks (RFC 7871); zero: for itself
 	Fields      []string     // of a request: lines, "name: value"
+	Content     string       // of a request: its beginning
 	RouteOnly   bool         // show which way a request takes, and no more
 	Resolve     bool         // show how it is resolved with an empty cache
 }
@@ -356,7 +357,7 @@ func (c Calls) explain(r *http.Request) (any, error) {
 	req := ExplainRequest{
 		Name: r.FormValue("name"), Type: r.FormValue("type"),
 		URL: r.FormValue("url"), Method: r.FormValue("method"),
-		ID: r.FormValue("id"), Resolve: r.FormValue("resolve") != "", Fields: r.Form["field"], RouteOnly: r.FormValue("route") == "only",
+		ID: r.FormValue("id"), Resolve: r.FormValue("resolve") != "", Fields: r.Form["field"], Content: r.FormValue("content"), RouteOnly: r.FormValue("route") == "only",
 	}
 	from := r.FormValue("from")
 	if from == "" {

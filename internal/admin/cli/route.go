@@ -32,7 +32,8 @@ routes of that file are tried, without a node, so that a change can be tried bef
 is made; otherwise the running node is asked. Nothing is sent to any server.`,
 		Example: `  pharos route test http://www.example.com/users/7
   pharos route test http://www.example.com/users/7 -c pharos.yaml --method POST
-  pharos route test http://www.example.com/ --field 'Cookie: beta=on' --client 192.0.2.7`,
+  pharos route test http://www.example.com/ --field 'Cookie: beta=on' --client 192.0.2.7
+  pharos route test http://www.example.com/ --method POST --field 'Content-Type: application/json' --content '{"region":"eu"}'`,
 		Args: argsBetween(1, 1, "a URL"),
 	}
 	admin, output := adminFlag(c), outputFlag(c)
@@ -42,6 +43,7 @@ is made; otherwise the running node is asked. Nothing is sent to any server.`,
 	c.Flags().StringVar(&t.Method, "method", "GET", "`method` of the request")
 	client := c.Flags().String("client", "", "`address` of the client (default: this machine's)")
 	c.Flags().StringArrayVar(&t.Fields, "field", nil, "`line` of the request, 'name: value'; may be given many times")
+	c.Flags().StringVar(&t.Content, "content", "", "`content` of the request, for routes that go by it (with --field 'Content-Type: ...')")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		t.URL = args[0]
 		var err error
@@ -52,7 +54,7 @@ is made; otherwise the running node is asked. Nothing is sent to any server.`,
 		if *config != "" {
 			e, err = p.TestRoute(*config, t)
 		} else {
-			q := url.Values{"url": {t.URL}, "method": {t.Method}, "from": {*client}, "field": t.Fields, "route": {"only"}}
+			q := url.Values{"url": {t.URL}, "method": {t.Method}, "from": {*client}, "field": t.Fields, "content": {t.Content}, "route": {"only"}}
 			err = admin.get(c.Context(), "/api/explain?"+q.Encode(), e)
 		}
 		if err != nil {

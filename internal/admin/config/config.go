@@ -701,6 +701,8 @@ type GatewayLimits struct {
 	// Content is how large the content of a request may be; beyond it 413.
 	// 0: no limit, content is passed on as it comes and never held.
 	Content Size `json:"content" default:"0" min:"0" example:"100MiB"`
+	// Inspect is how much of the content of a request is looked at for routes that go by it.
+	Inspect Size `json:"inspect" default:"16KiB" min:"1" max:"32KiB" example:"4KiB"`
 	// OriginIdle is how many connections to each member are kept for the next
 	// request.
 	OriginIdle int `json:"originIdle" default:"1024" min:"1" max:"65535" example:"64"`

@@ -36,7 +36,7 @@ func Target(r api.ExplainRequest) (t httpproxy.Target, host string, err error) {
 	if err != nil {
 		return t, "", fmt.Errorf("url %q: %w", r.URL, err)
 	}
-	t = httpproxy.Target{Client: r.From, Method: cmp.Or(r.Method, http.MethodGet), Host: u.Host, Path: cmp.Or(u.EscapedPath(), "/"), Fields: r.Fields}
+	t = httpproxy.Target{Client: r.From, Method: cmp.Or(r.Method, http.MethodGet), Host: u.Host, Path: cmp.Or(u.EscapedPath(), "/"), Fields: r.Fields, Content: r.Content}
 	if u.RawQuery != "" {
 		t.Query = "?" + u.RawQuery
 	}

@@ -36,6 +36,7 @@ func Gateway(g config.Gateway) httpproxy.Limits {
 	l.OriginIdle, l.Tunnel = time.Duration(t.OriginIdle), time.Duration(t.Tunnel)
 	l.MaxConnections, l.MaxContent = g.Limits.Connections, int64(g.Limits.Content)
 	l.IdlePerOrigin, l.Tries = g.Limits.OriginIdle, g.Limits.Retries+1
+	l.Inspect = int(g.Limits.Inspect)
 	l.RetryBudget = g.Limits.RetryBudget
 	l.HTTP.Fields = int(g.Limits.Fields)
 	h := g.HTTP2

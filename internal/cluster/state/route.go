@@ -74,6 +74,13 @@ type RouteWhen struct {
 	Query []RouteCondition `json:"query,omitempty" max:"16" example:"[{name: v, regexp: \"[2-9]\"}]"`
 	// Cookies are conditions on cookies.
 	Cookies []RouteCondition `json:"cookies,omitempty" max:"16" example:"[{name: beta}]"`
+	// JSON are conditions on values in content that is JSON (application/json, or a type that ends
+	// with +json), by their paths: names, and numbers in lists, with dots between. The content is looked at as far as
+	// gateway.limits.inspect, and then goes on whole; behind that, compressed, or with a name
+	// that is there twice, a value is not there. It is read after all other conditions hold, and before filters.
+	JSON []RouteCondition `json:"json,omitempty" max:"16" example:"[{name: order.region, value: eu}]"`
+	// Form are conditions on values in content that is a form (application/x-www-form-urlencoded), likewise.
+	Form []RouteCondition `json:"form,omitempty" max:"16" example:"[{name: plan, value: gold}]"`
 	// Clients are the networks of clients. What gateway.trustedProxies say of the client
 	// is believed.
 	Clients []netip.Prefix `json:"clients,omitempty" max:"64" example:"[192.0.2.0/24]"`
@@ -81,7 +88,8 @@ type RouteWhen struct {
 
 // RouteCondition is about one value: that it is there, or what it is.
 type RouteCondition struct {
-	// Name is that of the field, the parameter or the cookie.
+	// Name is that of the field, the parameter, the cookie or the value in a form, or the path
+	// of a value in JSON.
 	Name string `json:"name" required:"true" example:"X-Beta"`
 	// Value is the whole value.
 	Value string `json:"value,omitzero" default:"" example:"on"`
@@ -128,7 +136,7 @@ func (r *Route) Rule() route.Rule {
 		Name: r.Name, Host: r.Host, Path: r.Path, Rank: r.Rank, Sticky: r.SplitBy == "client", Fallback: r.Fallback, Rewrite: r.Rewrite, Uncompressed: r.Uncompressed,
 		When: route.When{
 			Methods: r.When.Methods, Clients: r.When.Clients,
-			Fields: conditions(r.When.Fields), Query: conditions(r.When.Query), Cookies: conditions(r.When.Cookies),
+			Fields: conditions(r.When.Fields), Query: conditions(r.When.Query), Cookies: conditions(r.When.Cookies), JSON: conditions(r.When.JSON), Form: conditions(r.When.Form),
 		},
 	}
 	if r.Pool != "" {

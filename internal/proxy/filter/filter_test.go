@@ -28,14 +28,15 @@ func (r *request) Field(name string) []byte {
 	}
 	return nil
 }
-func (r *request) Cookie(string) []byte { return nil }
-func (r *request) Client() netip.Addr   { return netip.MustParseAddr(orElse(r.client, "192.0.2.7")) }
-func (r *request) Host() []byte         { return []byte(orElse(r.host, "www.example.com")) }
-func (r *request) Path() []byte         { return []byte(orElse(r.path, "/")) }
-func (r *request) ID() []byte           { return []byte("the-id") }
-func (r *request) IsSecure() bool       { return r.secure }
-func (r *request) HeadOctets() int      { return r.head }
-func (r *request) ContentLength() int64 { return r.length }
+func (r *request) Cookie(string) []byte    { return nil }
+func (r *request) Client() netip.Addr      { return netip.MustParseAddr(orElse(r.client, "192.0.2.7")) }
+func (r *request) Host() []byte            { return []byte(orElse(r.host, "www.example.com")) }
+func (r *request) Path() []byte            { return []byte(orElse(r.path, "/")) }
+func (r *request) ID() []byte              { return []byte("the-id") }
+func (r *request) IsSecure() bool          { return r.secure }
+func (r *request) Content() ([]byte, bool) { return nil, true }
+func (r *request) HeadOctets() int         { return r.head }
+func (r *request) ContentLength() int64    { return r.length }
 
 func (r *request) Has(name string) bool { return r.fields[name] != "" }
 

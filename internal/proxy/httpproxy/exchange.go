@@ -41,7 +41,7 @@ type exchange struct {
 
 	way
 	seen
-	pass    filter.Pass
+	passing
 	choice  choice
 	member  *pool.Member
 	began   time.Time
@@ -54,9 +54,8 @@ type exchange struct {
 	started  bool // some octet of a final response went to the client
 	tries    int
 	doubt    doubt
-	retrying *pool.Load // of the pool among whose retries the request is; nil: it is not
-	received int64      // octets of request content
-	sent     int64      // octets of response content
+	received int64 // octets of request content
+	sent     int64 // octets of response content
 	reason   string
 }
 
@@ -66,6 +65,13 @@ type seen struct {
 	times times
 	trace trace
 	coded coded
+}
+
+// passing is what of a request is between its head and its pool.
+type passing struct {
+	pass      filter.Pass
+	inspected inspection
+	retrying  *pool.Load // of the pool among whose retries the request is; nil: it is not
 }
 
 // way is where a request goes.
@@ -98,6 +104,7 @@ func (x *exchange) reset() {
 	x.path, x.way, x.member = nil, way{}, nil
 	x.upload, x.upgrade, x.sending = nil, nil, http1.NoContent
 	x.status, x.started, x.tries, x.received, x.sent, x.reason = 0, false, 0, 0, 0, ""
+	x.inspected = inspection{}
 	x.choice.counted, x.choice.held, x.doubt = 0, 0, doubt{}
 	x.trace.Context, x.trace.at = tracecontext.Context{}, 0
 	x.coded = coded{}

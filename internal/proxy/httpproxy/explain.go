@@ -19,6 +19,7 @@ type Target struct {
 	Method            string
 	Host, Path, Query string   // Query begins with "?" unless it is empty
 	Fields            []string // lines, "name: value"
+	Content           string   // its beginning, as far as a gateway would look at it
 }
 
 // request returns a client of s that has sent the request. The error says what of it is no
@@ -33,6 +34,10 @@ func (t Target) request(s *Server) (*client, error) {
 	}
 	head = append(head, "\r\n"...)
 	x := &exchange{path: []byte(t.Path), began: time.Now()}
+	x.inspected = inspection{done: true, given: []byte(t.Content), whole: true}
+	if most := (Limits{}).withDefaults().Inspect; len(t.Content) > most {
+		x.inspected.given, x.inspected.whole = x.inspected.given[:most], false
+	}
 	x.req.ResetRequest(http1.Limits{})
 	if n, event, violation := x.req.Feed(head); violation != nil {
 		return nil, fmt.Errorf("not a request: %s", violation.Text)

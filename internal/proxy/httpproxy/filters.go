@@ -255,3 +255,5 @@ func (c *client) isSecure(x *exchange) bool {
 	}
 	return false
 }
+
+func (q *filtered) Content() ([]byte, bool) { return (*routed)(q).Content() }

@@ -61,6 +61,10 @@ type Limits struct {
 	MaxContent int64
 	// Tries is how many members one request may be sent to. Default 3.
 	Tries int
+	// Inspect is how many octets of content are looked at for routes that go by it. Default
+	// 16 KiB, at most 32, so that the buffer holds them behind the largest head. What is
+	// behind them is not there for the route.
+	Inspect int
 	// RetryBudget is how many percent of the requests in flight to a pool may be retries,
 	// leastRetries in any case. Default 20. At it: the failure is the answer.
 	RetryBudget int
@@ -124,6 +128,8 @@ func (l Limits) withDefaults() Limits {
 	}
 	orInt(&l.Tries, 3)
 	orInt(&l.RetryBudget, 20)
+	orInt(&l.Inspect, 16<<10)
+	l.Inspect = min(l.Inspect, 32<<10)
 	l.Tries = min(max(l.Tries, 1), maxTries)
 	orDuration(&l.RetryWithin, 10*time.Second)
 	orInt(&l.IdlePerOrigin, 1024)

@@ -96,6 +96,9 @@ func (c *client) findRoute(x *exchange) refusal {
 		return refusal{status: 503, kind: "proxy_configuration_error", text: "no routes are loaded yet"}
 	}
 	found, ok := x.table.routes.Match(x.req.Host(), path, (*routed)(c))
+	if x.inspected.failed.isSet() {
+		return x.inspected.failed
+	}
 	if !ok {
 		return refusal{status: 404, kind: "destination_not_found", text: "no route leads from this host and path"}
 	}
@@ -112,8 +115,7 @@ var slash = []byte("/")
 // while it comes (upload.go).
 func (c *client) holdContent(x *exchange) refusal {
 	if x.req.Done() {
-		x.sending = x.req.Framing() // Content-Length: 0 stays
-		return refusal{}
+		return x.holdRead(c)
 	}
 	small := x.req.Framing() == http1.Length && x.req.ContentLength() <= int64(len(x.in)-x.at) && !x.req.ExpectsContinue()
 	var pace pace

@@ -19,6 +19,7 @@ func (a asked) Query() []byte            { return []byte(a.query) }
 func (a asked) Field(name string) []byte { return there(a.fields, name) }
 func (a asked) Cookie(n string) []byte   { return there(a.cookies, n) }
 func (a asked) Client() netip.Addr       { return a.client }
+func (a asked) Content() ([]byte, bool)  { return nil, true }
 
 func there(m map[string]string, name string) []byte {
 	if v, ok := m[name]; ok {
@@ -251,11 +252,12 @@ type fixed struct{}
 
 var fixedQuery, fixedMethod = []byte("?a=b&v=3"), []byte("GET")
 
-func (fixed) Method() []byte       { return fixedMethod }
-func (fixed) Query() []byte        { return fixedQuery }
-func (fixed) Field(string) []byte  { return nil }
-func (fixed) Cookie(string) []byte { return nil }
-func (fixed) Client() netip.Addr   { return netip.Addr{} }
+func (fixed) Method() []byte          { return fixedMethod }
+func (fixed) Query() []byte           { return fixedQuery }
+func (fixed) Field(string) []byte     { return nil }
+func (fixed) Cookie(string) []byte    { return nil }
+func (fixed) Client() netip.Addr      { return netip.Addr{} }
+func (fixed) Content() ([]byte, bool) { return nil, true }
 
 // FuzzRules: no rule makes a table panic, and Explain tells what Match does.
 func FuzzRules(f *testing.F) {

@@ -16,6 +16,9 @@ type Request interface {
 	Field(name string) []byte  // of the first field line of that name
 	Cookie(name string) []byte // of the first cookie of that name
 	Client() netip.Addr        // as far as it is believed
+	// Content returns the beginning of the content, as far as it is looked at; whole: that is
+	// all of it. It may wait for the client to send it.
+	Content() (prefix []byte, whole bool)
 }
 
 // When is what a request has to be beside its host and path. All of it has to hold; of
@@ -26,6 +29,8 @@ type When struct {
 	Query   []Condition // parameters, without percent-encoding
 	Cookies []Condition
 	Clients []netip.Prefix
+	JSON    []Condition // values in content that is JSON, by their paths
+	Form    []Condition // values in content that is a form
 }
 
 // Condition is about one named value: it is there, and, if one of the others is given, it
@@ -45,9 +50,13 @@ const (
 	inField of = iota
 	inQuery
 	inCookie
+	inJSON
+	inForm
 )
 
-func (o of) String() string { return [...]string{"field", "query parameter", "cookie"}[o] }
+func (o of) String() string {
+	return [...]string{"field", "query parameter", "cookie", "JSON value", "form value"}[o]
+}
 
 // condition is a compiled Condition.
 type condition struct {
@@ -71,15 +80,18 @@ func (w *When) compile() (*when, error) {
 			return nil, fmt.Errorf("when.methods: %q: methods are compared with their case, and those that clients send are in capital letters", m)
 		}
 	}
-	for o, list := range [][]Condition{w.Fields, w.Query, w.Cookies} {
+	for o, list := range [][]Condition{w.Fields, w.Query, w.Cookies, w.JSON, w.Form} {
 		for i, c := range list {
 			made := condition{Condition: c, of: of(o)}
-			at := fmt.Sprintf("when.%s[%d]", [...]string{"fields", "query", "cookies"}[o], i)
+			at := fmt.Sprintf("when.%s[%d]", [...]string{"fields", "query", "cookies", "json", "form"}[o], i)
 			if c.Name == "" {
 				return nil, fmt.Errorf("%s: it has no name", at)
 			}
 			if given := slices.DeleteFunc([]string{c.Value, c.Prefix, c.Regexp}, func(s string) bool { return s == "" }); len(given) > 1 {
 				return nil, fmt.Errorf("%s: value, prefix and regexp exclude each other", at)
+			}
+			if err := made.checkContent(); err != nil {
+				return nil, fmt.Errorf("%s: %w", at, err)
 			}
 			if c.Regexp != "" {
 				var err error
@@ -142,6 +154,9 @@ func (w *when) holdsClient(q Request) bool {
 const longValue = 256
 
 func (c *condition) holds(q Request) bool {
+	if c.of >= inJSON {
+		return c.holdsContent(q)
+	}
 	if c.of == inQuery {
 		return c.isParameter(q.Query()) != c.Not
 	}
@@ -218,6 +233,9 @@ func (w *when) unmet(q Request) string {
 	}
 	for i := range w.conditions {
 		if c := &w.conditions[i]; !c.holds(q) {
+			if c.of >= inJSON {
+				return c.String() + c.unmetContent(q)
+			}
 			return c.String()
 		}
 	}

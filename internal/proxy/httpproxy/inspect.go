@@ -1,0 +1,86 @@
+package httpproxy
+
+import "pharos/internal/proxy/http1"
+
+// This file reads the beginning of the content of a request before its route is known, for
+// routes that go by it. It stays in the buffer and goes on whole, as content that is held does.
+
+// inspection is what was read of the content to find the route.
+type inspection struct {
+	done   bool   // it was read, or cannot be
+	whole  bool   // there is no more of it
+	given  []byte // in place of content, when a request is explained
+	failed refusal
+}
+
+// Content implements route.Request. It waits for the client.
+func (r *routed) Content() (prefix []byte, whole bool) {
+	x := r.x
+	if !x.inspected.done {
+		x.inspected.done = true
+		x.inspected.whole, x.inspected.failed = (*client)(r).inspect(x)
+	}
+	if x.inspected.given != nil {
+		return x.inspected.given, x.inspected.whole
+	}
+	held := x.in[x.content:x.contentEnd]
+	return held[:min(len(held), r.server.limits.Inspect)], x.inspected.whole && len(held) <= r.server.limits.Inspect
+}
+
+// inspect reads content until its end, or until as much is there as is looked at.
+func (c *client) inspect(x *exchange) (whole bool, r refusal) {
+	if x.req.Done() {
+		return true, refusal{}
+	}
+	if len(x.in)-x.content < c.server.limits.Inspect && x.growIn() {
+		x.req.Rebase(x.in)
+	}
+	if x.req.ExpectsContinue() { // it has to be asked for; the origin server may ask again
+		x.out = http1.AppendStatusLine(x.out[:0], 100, []byte("Continue"))
+		if c.wire.interim(x) != nil {
+			return false, gone("the client closed the connection before the response")
+		}
+	}
+	var pace pace
+	for {
+		done, r := c.decodeHeld(x)
+		switch {
+		case r.isSet():
+			return false, r
+		case c.isTooLarge(x):
+			return false, tooLarge
+		case done || x.contentEnd-x.content >= c.server.limits.Inspect || !x.makeRoom():
+			return done, refusal{}
+		}
+		if r := c.fillContent(&pace); r.isSet() {
+			return false, r
+		}
+	}
+}
+
+// makeRoom moves what is unread behind the content that is kept, and reports whether there is
+// room for more.
+func (x *exchange) makeRoom() bool {
+	if x.at > x.contentEnd {
+		x.filled = x.contentEnd + copy(x.in[x.contentEnd:], x.in[x.at:x.filled])
+		x.at = x.contentEnd
+	}
+	return x.filled < len(x.in)
+}
+
+// holdRead is holdContent for a request that was read to its end already: it has no content,
+// or its route goes by that.
+func (x *exchange) holdRead(c *client) refusal {
+	if x.contentEnd == x.content && x.req.Framing() != http1.Chunked && x.req.Framing() != http1.UntilClose {
+		x.sending = x.req.Framing() // Content-Length: 0 stays
+		return refusal{}
+	}
+	if c.isTooLarge(x) {
+		return tooLarge
+	}
+	x.sending = http1.Length
+	if len(x.trailers) > 0 {
+		x.sending = http1.Chunked
+	}
+	return refusal{}
+}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/crypto/bcrypt"
@@ -19,7 +20,8 @@ import (
 // startGuarded serves everything, and /admin only to alice.
 func startGuarded(t *testing.T, origin string) *gateway {
 	t.Helper()
-	g := startGateway(t, Config{}, origin)
+	var current atomic.Pointer[Table]
+	g := startGateway(t, Config{Table: current.Load}, origin)
 	hash, err := bcrypt.GenerateFromPassword([]byte("secret"), bcrypt.MinCost)
 	if err != nil {
 		t.Fatal(err)
@@ -37,6 +39,7 @@ func startGuarded(t *testing.T, origin string) *gateway {
 		t.Fatal(errors.Join(errs...))
 	}
 	g.table = table
+	current.Store(table)
 	return g
 }
 

@@ -20,18 +20,15 @@ import (
 // startFiltered serves all requests to one origin server, through steps.
 func startFiltered(t testing.TB, cfg Config, origin string, steps ...filter.Step) *gateway {
 	t.Helper()
+	var current atomic.Pointer[Table]
+	cfg.Table = current.Load
 	g := startGateway(t, cfg, origin)
-	g.filter(filter.Means{}, steps...)
-	return g
-}
-
-// filter has the requests of g go through steps, in place of those before.
-func (g *gateway) filter(means filter.Means, steps ...filter.Step) {
-	g.t.Helper()
-	errs := g.table.Filter([]filter.Set{{Name: "s", Steps: steps}}, []NeedsFilters{{Sets: []string{"s"}}}, means, g.table)
+	errs := g.table.Filter([]filter.Set{{Name: "s", Steps: steps}}, []NeedsFilters{{Sets: []string{"s"}}}, filter.Means{}, nil)
 	if len(errs) > 0 {
-		g.t.Fatal(errors.Join(errs...))
+		t.Fatal(errors.Join(errs...))
 	}
+	current.Store(g.table)
+	return g
 }
 
 // echoFields answers with the fields that it was sent, in the order of their names, and the

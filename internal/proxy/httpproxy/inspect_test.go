@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"pharos/internal/proxy/route"
@@ -18,7 +19,8 @@ func TestInspect(t *testing.T) {
 		content, err := io.ReadAll(r.Body)
 		fmt.Fprintf(w, "%d octets, %v, %s, trailer %q", len(content), err, content[max(len(content)-3, 0):], r.Trailer.Get("X-Sum"))
 	})
-	g := startGateway(t, Config{Limits: Limits{Inspect: 1000}}, origin)
+	var current atomic.Pointer[Table]
+	g := startGateway(t, Config{Table: current.Load, Limits: Limits{Inspect: 1000}}, origin)
 	web := []route.Share{{Pool: "web", Weight: 1}}
 	table, errs := NewTable([]route.Rule{
 		{Name: "eu", When: route.When{JSON: []route.Condition{{Name: "region", Value: "eu"}}}, Pools: web, Rewrite: "/"},
@@ -27,7 +29,7 @@ func TestInspect(t *testing.T) {
 	if len(errs) > 0 {
 		t.Fatal(errors.Join(errs...))
 	}
-	g.table = table
+	current.Store(table)
 	head := "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Type: application/json\r\n"
 	length := func(content string) string {
 		return fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", head, len(content), content)

@@ -170,6 +170,9 @@ type entry struct {
 	key   uint64
 }
 
+// IsInside reports whether p is counted for anything.
+func (p *Pass) IsInside() bool { return len(p.entered) > 0 }
+
 // Leave ends what p is counted for. It is to be called when the request has ended.
 func (p *Pass) Leave(now time.Time) {
 	for _, e := range p.entered {

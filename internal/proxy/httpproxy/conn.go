@@ -127,8 +127,7 @@ func (c *client) end(bug any) {
 		c.server.log.Error("a bug ended a connection", "client", c.peer.String(), "panic", bug, "stack", string(debug.Stack()))
 		c.wire.cut()
 		if c.x != nil {
-			c.x.pass.Leave(time.Now())
-			c.x.endRetries()
+			c.x.leave()
 		}
 		if oc := c.origin.Swap(nil); oc != nil {
 			oc.conn.Close()

@@ -158,6 +158,14 @@ func (c *client) filter(x *exchange) (done, keep bool, r refusal) {
 	return true, keep, r
 }
 
+// leave gives back what the request is counted for, when it has ended, be it by a bug.
+func (x *exchange) leave() {
+	x.endRetries()
+	if x.pass.IsInside() {
+		x.pass.Leave(time.Now())
+	}
+}
+
 // awaitTurn waits until a request is let in or refused, or its time is over. The refusal says
 // that there is nobody to answer any more.
 func (c *client) awaitTurn(t *filter.Ticket) refusal {

@@ -221,3 +221,21 @@ func TestFilteredRate(t *testing.T) {
 		}
 	}
 }
+
+// A request gives its place back when it ends, and once only.
+func TestFilteredLeave(t *testing.T) {
+	g := startFiltered(t, Config{}, startHTTPOrigin(t, echoFields), filter.Step{Crowd: &filter.Crowd{Key: []string{"route"}, Most: 1}})
+	p := &seat{client: client{server: g.server}}
+	x := p.hold()
+	x.pass.Reset((*filtered)(&p.client), slices.Collect(g.table.routes.All())[0], time.Now())
+	p.x.req.ResetRequest(g.server.http)
+	chain := g.table.filters.chains[0]
+	if v := chain.Decide(&x.pass, nil); !v.Passes() {
+		t.Fatalf("%+v", v)
+	}
+	x.leave()
+	x.leave()
+	if got := g.ask("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 200 ") {
+		t.Errorf("its place is lost:\n%s", got)
+	}
+}

@@ -23,10 +23,7 @@ func (c *client) request() bool {
 	c.server.inFlight.Add(1)
 	keep, r := c.carry(x)
 	c.server.inFlight.Add(-1)
-	x.endRetries()
-	if x.chain != nil {
-		x.pass.Leave(time.Now())
-	}
+	x.leave()
 	if r.isSet() {
 		keep = c.answer(x, r)
 	}

@@ -409,6 +409,9 @@ func (t *seat) carryOne() {
 		if bug := recover(); bug != nil {
 			t.server.log.Error("a bug ended a request", "client", t.peer.String(), "panic", bug, "stack", string(debug.Stack()))
 			t.cut()
+			if t.x != nil {
+				t.x.leave()
+			}
 			t.x = nil // nobody knows what state its buffers are in
 			if oc := t.origin.Swap(nil); oc != nil {
 				oc.conn.Close()

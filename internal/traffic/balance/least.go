@@ -31,7 +31,6 @@ const manyBits = 0x9E3779B97F4A7C15
 
 // leastByBounds goes to the block with the lowest bound. When that was too low it says so, and looks again.
 func leastByBounds(b *pool.Board, start int, chance uint32) int {
-	const size = pool.BlockSize
 	for look := 1; ; look++ {
 		above, top := lowest(b.Top, 0, chance>>8)
 		if look == 1 && b.Scores[start].Load()&^pool.PlaceMask <= above {

@@ -1,5 +1,5 @@
 // Package proxyheader reads the header with which a proxy says whom it speaks for:
-// the PROXY protocol, version 2.
+// the PROXY protocol. Version 2:
 //
 //	 0                    12     13      14    16
 //	+--------------------+------+-------+------+-----------+-------------------
@@ -9,12 +9,17 @@
 //	addresses: source, destination, source port, destination port
 //
 // On a connection it stands once, before everything else; of datagrams each has
-// one. It owns the format. Whose header is believed is decided by the caller:
+// one. Version 1 is a line of text, for connections only:
+//
+//	PROXY TCP4 192.0.2.7 198.51.100.1 5300 80\r\n
+//
+// It owns the format. Whose header is believed is decided by the caller:
 // anybody can write one.
 //
-// Entry points: Parse for a datagram, Read for a connection, Is.
+// Entry points: Parse for a datagram, Read for a connection, ReadAny for one that may
+// have either version; Append, AppendText; Is.
 //
-// Source: "The PROXY protocol, versions 1 & 2", HAProxy, 2020-03-05, §2.2.
+// Source: "The PROXY protocol, versions 1 & 2", HAProxy, 2020-03-05, §2.1, §2.2.
 package proxyheader
 
 import (
@@ -38,7 +43,7 @@ const (
 
 // Errors of Parse and Read.
 var (
-	ErrNone      = errors.New("proxy header: there is none, and this address is trusted to send one (dns.proxy.trusted)")
+	ErrNone      = errors.New("proxy header: there is none, and this address is trusted to send one")
 	ErrMalformed = errors.New("proxy header: malformed")
 	ErrTooLong   = errors.New("proxy header: longer than 2048 octets")
 )
@@ -77,12 +82,30 @@ func Parse(b []byte) (h Header, length int, err error) {
 	return h, length, nil
 }
 
-// Read reads the header that a connection begins with, and nothing after it.
+// Read reads the header of version 2 that a connection begins with, and nothing after it.
 func Read(r io.Reader) (Header, error) {
 	var fixed [fixedLen]byte
 	if _, err := io.ReadFull(r, fixed[:len(signature)]); err != nil {
 		return Header{}, err
 	}
+	return readRest(r, &fixed)
+}
+
+// ReadAny reads the header of either version that a connection begins with, and nothing
+// after it.
+func ReadAny(r io.Reader) (Header, error) {
+	var fixed [fixedLen]byte // as long as the shortest line, but for two octets
+	if _, err := io.ReadFull(r, fixed[:len(signature)]); err != nil {
+		return Header{}, err
+	}
+	if string(fixed[:len(textStart)]) == textStart {
+		return readText(r, fixed[:len(signature)])
+	}
+	return readRest(r, &fixed)
+}
+
+// readRest reads what follows the signature.
+func readRest(r io.Reader, fixed *[fixedLen]byte) (Header, error) {
 	if !Is(fixed[:]) {
 		return Header{}, ErrNone
 	}

@@ -121,7 +121,9 @@ internal/proxy/compress:
 internal/proxy/encoders:        internal/proxy/compress
 internal/proxy/otlp:            internal/proxy/tracecontext
 internal/proxy/tlscert:         internal/diskfile
-internal/proxy/httpproxy:       internal/diskfile internal/parking internal/proxy/filter internal/proxy/http1 internal/proxy/http2 internal/proxy/logline internal/proxy/tracecontext internal/proxy/route internal/traffic/balance internal/traffic/affinity internal/traffic/consistent internal/traffic/pool internal/traffic/health internal/proxy/compress internal/proxy/encoders
+internal/proxy/httpproxy:       internal/diskfile internal/parking internal/proxy/filter internal/proxy/http1 internal/proxy/http2 internal/proxy/logline internal/proxy/tracecontext internal/proxy/route internal/traffic/balance internal/traffic/affinity internal/traffic/consistent internal/traffic/pool internal/traffic/health internal/proxy/compress internal/proxy/encoders internal/proxy/tlsconn
+internal/proxy/tlsconn:
+internal/proxy/doorway:         internal/proxy/tlsconn internal/serve/proxyheader
 
 internal/cluster/document:      internal/dns/dnsname
 internal/cluster/state:         internal/cluster/document internal/dns/dnsname internal/dns/rdata internal/proxy/filter internal/proxy/route internal/proxy/token internal/traffic/scale internal/traffic/steer
@@ -169,6 +171,7 @@ lab/judges:                     internal/dns/... internal/authority/... lab/simn
 lab/demo:                       internal/...
 lab/peers:
 lab/tools:
+lab/testca:
 lab/zonetest:                   internal/dns/... internal/authority/zone internal/authority/sign
 cmd/pharos:                     internal/admin/cli internal/admin/routedesk internal/node lab/demo
 bench:                          internal/dns/... bench/... internal/traffic/...

@@ -25,7 +25,7 @@ func (s *Server) hasLot() bool {
 	s.lotAsked = true
 	lot, err := parking.NewLot(func(c *client) {
 		c.rests.Store(false)
-		go c.serve() // ends with its connection, or when it rests again
+		go c.serve(nil) // ends with its connection, or when it rests again
 	})
 	if err != nil {
 		s.log.Info("idle connections keep their goroutines", "error", err)

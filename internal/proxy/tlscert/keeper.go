@@ -16,6 +16,8 @@ type Wanted struct {
 	// Addrs; empty: there is none.
 	SelfSigned string
 	Addrs      []netip.Addr
+	// Authorities are files with those that sign certificates of clients.
+	Authorities []string
 }
 
 // Load reads what is wanted, and makes the self-signed one if it has to be made. The
@@ -29,13 +31,13 @@ func (s *Store) Load(w Wanted, now time.Time) error {
 			sources = append(sources, self)
 		}
 	}
-	return errors.Join(s.Set(sources), selfErr)
+	return errors.Join(s.Set(sources), s.SetAuthorities(w.Authorities), selfErr)
 }
 
 // IsDue reports whether Load has to be called again: the files have changed, or the
 // self-signed one is about to end.
 func (s *Store) IsDue(w Wanted, now time.Time) bool {
-	ending := w.SelfSigned != "" && slices.ContainsFunc(s.Status(), func(st Status) bool { return st.Until.Sub(now) < RenewBefore })
+	ending := w.SelfSigned != "" && slices.ContainsFunc(s.Status(), func(st Status) bool { return st.Key != "" && st.Until.Sub(now) < RenewBefore })
 	return ending || s.Changed()
 }
 

@@ -48,6 +48,7 @@ type Store struct {
 type set struct {
 	loaded []*loaded
 	byName map[string][]*loaded // lower case; "*.example.com" for a wildcard
+	roots  map[string]*roots    // by file
 }
 
 // loaded is one certificate, or why there is none.
@@ -64,6 +65,9 @@ type loaded struct {
 func (s *Store) Set(sources []Source) error {
 	before := s.current.Load()
 	next := &set{byName: map[string][]*loaded{}}
+	if before != nil {
+		next.roots = before.roots
+	}
 	var errs []error
 	for _, source := range sources {
 		l := before.take(source)
@@ -124,6 +128,11 @@ func (s *Store) Changed() bool {
 			return true
 		}
 	}
+	for file, r := range current.roots {
+		if r.stamp != diskfile.StampOf(file) {
+			return true
+		}
+	}
 	return false
 }
 
@@ -135,21 +144,56 @@ func (s *Store) Get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if current == nil {
 		return nil, errNoCertificate
 	}
-	name := strings.ToLower(strings.TrimSuffix(hello.ServerName, "."))
-	if c := choose(current.byName[name], hello); c != nil {
+	if c := choose(current.candidates(hello.ServerName), hello); c != nil {
 		return c, nil
 	}
+	return nil, errNoCertificate
+}
+
+// candidates returns the certificates for a name that a client asks for.
+func (s *set) candidates(name string) []*loaded {
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	if list := usable(s.byName[name]); len(list) > 0 {
+		return list
+	}
 	if _, parent, ok := strings.Cut(name, "."); ok { // RFC 6125 §6.4.3: the whole leftmost label
-		if c := choose(current.byName["*."+parent], hello); c != nil {
-			return c, nil
+		if list := usable(s.byName["*."+parent]); len(list) > 0 {
+			return list
 		}
 	}
 	// RFC 6066 §3 lets a server go on with a name that it does not know: whether the
 	// certificate will do is the client's to say.
-	if c := choose(current.loaded, hello); c != nil {
-		return c, nil
+	return s.loaded
+}
+
+// usable returns list if something of it can be shown.
+func usable(list []*loaded) []*loaded {
+	for _, l := range list {
+		if l.certificate != nil {
+			return list
+		}
 	}
-	return nil, errNoCertificate
+	return nil
+}
+
+// Covers reports whether what is shown to clients that ask for name is good for other,
+// too: each certificate that may be shown then.
+func (s *Store) Covers(name, other string) bool {
+	current := s.current.Load()
+	if current == nil {
+		return false
+	}
+	covered := false
+	for _, l := range current.candidates(name) {
+		if l.certificate == nil {
+			continue
+		}
+		if l.certificate.Leaf.VerifyHostname(other) != nil {
+			return false
+		}
+		covered = true
+	}
+	return covered
 }
 
 // choose returns the first certificate whose kind of key the client understands,
@@ -178,7 +222,8 @@ type Status struct {
 	Problem     string    // why its files could not be used; empty: they were
 }
 
-// Status returns how the certificates are, in the order of Set.
+// Status returns how the certificates are, in the order of Set, and then the files of
+// authorities that cannot be read, which have no Key.
 func (s *Store) Status() []Status {
 	current := s.current.Load()
 	if current == nil {
@@ -198,5 +243,5 @@ func (s *Store) Status() []Status {
 		}
 		all = append(all, st)
 	}
-	return all
+	return append(all, current.rootsStatus()...)
 }

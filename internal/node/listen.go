@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -62,13 +63,19 @@ func (n *Node) listenDNS(cfg *config.Config) error {
 	if len(cfg.DNS.Proxy.Trusted) > 0 {
 		c.DNS.Proxies = proxies.Allows
 	}
-	if cfg.Listen.HasEncrypted() {
-		if err := n.certificates.Load(settings.Certificates(cfg), clock.Now()); err != nil {
-			return fmt.Errorf("tls: %w", err)
-		}
-	}
 	n.dns, err = entrances.Listen(c)
 	return err
+}
+
+// loadCertificates reads what encrypted listeners show.
+func (n *Node) loadCertificates(cfg *config.Config) error {
+	if !cfg.Listen.HasTLS() {
+		return nil
+	}
+	if err := n.certificates.Load(settings.Certificates(cfg), clock.Now()); err != nil {
+		return fmt.Errorf("tls: %w", err)
+	}
+	return nil
 }
 
 // Encrypted returns the addresses of a form of DNS: dot, doh, doh3 or doq.
@@ -84,7 +91,8 @@ func (n *Node) Encrypted(form string) []netip.AddrPort {
 // checkCertificates reads the certificates as a start does, but makes none.
 func checkCertificates(cfg *config.Config, report io.Writer) error {
 	var store tlscert.Store
-	if err := store.Set(settings.Certificates(cfg).Sources); err != nil {
+	w := settings.Certificates(cfg)
+	if err := errors.Join(store.Set(w.Sources), store.SetAuthorities(w.Authorities)); err != nil {
 		return fmt.Errorf("tls: %w", err)
 	}
 	for _, s := range store.Status() {
@@ -96,7 +104,7 @@ func checkCertificates(cfg *config.Config, report io.Writer) error {
 // followCertificates reads certificates again when reload says so, or when it is due;
 // and reports how they are.
 func (n *Node) followCertificates(cfg *config.Config, now time.Time, reload bool) {
-	if !cfg.Listen.HasEncrypted() {
+	if !cfg.Listen.HasTLS() {
 		return
 	}
 	var failed error
@@ -122,6 +130,9 @@ func (n *Node) followCertificates(cfg *config.Config, now time.Time, reload bool
 func (n *Node) certificateList() []api.Certificate {
 	var all []api.Certificate
 	for _, s := range n.certificates.Status() {
+		if s.Key == "" {
+			continue // authorities, of clients
+		}
 		all = append(all, api.Certificate{
 			File: s.Certificate, Names: s.Names, Until: s.Until, Fingerprint: s.Fingerprint, Pin: s.Pin,
 		})

@@ -35,8 +35,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"pharos/internal/admin/accesslog"
-	"pharos/internal/admin/api"
 	"pharos/internal/admin/config"
 	"pharos/internal/admin/logfile"
 	"pharos/internal/admin/problems"
@@ -51,7 +49,6 @@ import (
 	"pharos/internal/diskfile"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
-	"pharos/internal/proxy/httpproxy"
 	"pharos/internal/proxy/tlscert"
 	"pharos/internal/proxy/vouch"
 	"pharos/internal/resolver/failures"
@@ -215,6 +212,9 @@ func (n *Node) build(cfg *config.Config, o Options) error {
 	if err := n.buildTap(cfg, o.Stdout); err != nil {
 		return err
 	}
+	if err := n.loadCertificates(cfg); err != nil {
+		return err
+	}
 	if err := n.listenDNS(cfg); err != nil {
 		return err
 	}
@@ -254,40 +254,6 @@ func newResolver(r config.Resolver, started time.Time, b beliefs, observe func(n
 	return cache, outbound.New(c)
 }
 
-func (n *Node) buildGateway(cfg *config.Config, stdout io.Writer) error {
-	if len(cfg.Listen.HTTP) == 0 {
-		return nil
-	}
-	access, err := accesslog.Open(&cfg.Gateway, stdout)
-	if err != nil {
-		return err
-	}
-	n.logs.access = access.File
-	var tracing *httpproxy.Tracing
-	if tracing, n.logs.traces, err = settings.Tracing(cfg.Gateway.Tracing, cfg.DNS.NSID, api.Version(), n.log); err != nil {
-		return err
-	}
-	coding, err := settings.Compression(cfg.Gateway.Compression)
-	if err != nil {
-		return err
-	}
-	for _, addr := range cfg.Listen.HTTP {
-		l, err := httpproxy.Listen(addr)
-		if err != nil {
-			return fmt.Errorf("listen.http: %w", err)
-		}
-		n.gatewayOn = append(n.gatewayOn, l)
-	}
-	n.gateway = httpproxy.New(httpproxy.Config{
-		Table:  func() *httpproxy.Table { return n.current.Load().gateway },
-		Report: n.prober.Report, Log: n.log,
-		AccessLog: access.To, AccessLogFormat: access.Format, AccessLogEvery: access.Every, Tracing: tracing, Compression: coding, Past: settings.Past(cfg.Gateway.Past),
-		RoundTrip: n.observeTrip,
-		Limits:    settings.Gateway(cfg.Gateway), Trusted: cfg.Gateway.TrustedProxies, HTTP2: settings.ClearVersions(cfg.Gateway),
-	})
-	return nil
-}
-
 // Run serves until ctx ends, then lets what is under way finish and ends every
 // part. reload, which may be nil, asks for the files to be read again.
 func (n *Node) Run(ctx context.Context, reload <-chan struct{}) error {
@@ -295,8 +261,8 @@ func (n *Node) Run(ctx context.Context, reload <-chan struct{}) error {
 	if n.dns != nil {
 		parts.Go(n.dns.Serve)
 	}
-	for _, l := range n.gatewayOn {
-		parts.Go(func() { n.serveGateway(l) })
+	for _, e := range n.gatewayOn {
+		parts.Go(func() { n.serveGateway(e) })
 	}
 	parts.Go(func() { n.serveAdmin() })
 	background, stop := context.WithCancel(context.Background())
@@ -316,12 +282,6 @@ func (n *Node) Run(ctx context.Context, reload <-chan struct{}) error {
 	parts.Wait()
 	n.log.Info("stopped")
 	return err
-}
-
-func (n *Node) serveGateway(l net.Listener) {
-	if err := n.gateway.Serve(l); !errors.Is(err, httpproxy.ErrClosed) {
-		n.log.Error("gateway listener failed", "address", l.Addr().String(), "error", err)
-	}
 }
 
 func (n *Node) serveAdmin() {
@@ -412,8 +372,8 @@ func (n *Node) release() {
 		cancel()
 		n.dns.Shutdown(ctx)
 	}
-	for _, l := range n.gatewayOn {
-		l.Close()
+	for _, e := range n.gatewayOn {
+		e.Close()
 	}
 	if n.adminOn != nil {
 		n.adminOn.Close()
@@ -443,15 +403,6 @@ func (n *Node) DNS() []netip.AddrPort {
 	return n.dns.Addrs()
 }
 
-// HTTP returns the addresses of the gateway.
-func (n *Node) HTTP() []string {
-	var all []string
-	for _, l := range n.gatewayOn {
-		all = append(all, l.Addr().String())
-	}
-	return all
-}
-
 // Admin returns the address of the admin listener.
 func (n *Node) Admin() string { return n.adminOn.Addr().String() }
 
@@ -466,8 +417,8 @@ func (n *Node) listeners() []string {
 			all = append(all, r.Form+" "+a.String())
 		}
 	}
-	for _, a := range n.HTTP() {
-		all = append(all, "http "+a)
+	for _, e := range n.gatewayOn {
+		all = append(all, e.form+" "+e.Addr().String())
 	}
 	return append(all, "admin "+n.Admin())
 }

@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"fmt"
-	"net"
 	"time"
 
 	"pharos/internal/admin/config"
@@ -18,7 +17,7 @@ import (
 // carrying is the gateway of a node.
 type carrying struct {
 	gateway   *httpproxy.Server // nil without an address
-	gatewayOn []net.Listener
+	gatewayOn []gatewayEntry
 	secret    []byte // that signs its cookies
 	vouch     *vouch.Desk
 	passive   *passive.Driver
@@ -44,7 +43,7 @@ func (n *Node) probeTargets(r *pool.Registry) {
 
 // openSecret reads the secret that signs cookies of the gateway, if there is one.
 func (n *Node) openSecret(cfg *config.Config) (err error) {
-	if len(cfg.Listen.HTTP) > 0 {
+	if cfg.Listen.HasGateway() {
 		if n.secret, err = httpproxy.ReadSecret(cfg.Gateway.AffinitySecret, cfg.Data); err != nil {
 			return fmt.Errorf("gateway.affinitySecret: %w", err)
 		}

@@ -46,9 +46,7 @@ func (c *Config) check(to *checker) {
 	c.checkDNSSEC(to)
 	c.Resources.Check(to.fail)
 	c.checkSteering(to)
-	if len(c.Routes) > 0 && len(c.Listen.HTTP) == 0 {
-		to.fail("routes", "there are routes but no address to take requests at", `add listen: {http: ["0.0.0.0:80"]}`)
-	}
+	c.checkGateway(to)
 }
 
 // checkListen finds addresses that two listeners want.
@@ -77,15 +75,16 @@ func (c *Config) checkListen(to *checker) {
 	claim("udp", "listen.doh3", l.DoH3)
 	claim("udp", "listen.doq", l.DoQ)
 	claim("tcp", "listen.http", l.HTTP)
+	claim("tcp", "listen.https", l.HTTPS)
 	if l.Admin.IsValid() {
 		claim("tcp", "listen.admin", []netip.AddrPort{l.Admin})
 	}
-	if l.HasEncrypted() && len(c.TLS.Certificates) == 0 && !c.TLS.SelfSigned {
+	if l.HasTLS() && len(c.TLS.Certificates) == 0 && !c.TLS.SelfSigned {
 		to.fail("listen", "encrypted listeners need a certificate", "add tls: {certificates: [{certificate: FILE, key: FILE}]}, or, to try them out, tls: {selfSigned: true}")
 	}
 }
 
-// HasEncrypted reports whether there is a listener that needs a certificate.
+// HasEncrypted reports whether there is an encrypted listener of DNS.
 func (l *Listen) HasEncrypted() bool { return len(l.DoT)+len(l.DoH)+len(l.DoH3)+len(l.DoQ) > 0 }
 
 func (c *Config) checkDNS(to *checker) {

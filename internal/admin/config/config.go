@@ -83,8 +83,12 @@ type Listen struct {
 	DoH3 []netip.AddrPort `json:"doh3" default:"" max:"64" example:"0.0.0.0:443"`
 	// DoQ are the addresses for DNS over QUIC (RFC 9250): UDP, in general port 853.
 	DoQ []netip.AddrPort `json:"doq" default:"" max:"64" example:"0.0.0.0:853"`
-	// HTTP are the addresses of the gateway. Without one there is no gateway.
+	// HTTP are the addresses of the gateway. Without one, here or under https, there is no
+	// gateway.
 	HTTP []netip.AddrPort `json:"http" default:"" max:"64" example:"0.0.0.0:80"`
+	// HTTPS are the addresses of the gateway over TLS, in general port 443. The
+	// certificates are those under tls.
+	HTTPS []netip.AddrPort `json:"https" default:"" max:"64" example:"0.0.0.0:443"`
 	// Admin is the address of status, metrics and commands. Whoever reaches it
 	// can change the node, so keep it on loopback.
 	Admin netip.AddrPort `json:"admin" default:"127.0.0.1:8053" example:"127.0.0.1:8053"`
@@ -625,7 +629,7 @@ type TLS struct {
 	// things out with: it is kept in the data folder, "pharos status" shows its
 	// fingerprint, and clients have to be told not to check it or to expect that.
 	SelfSigned bool `json:"selfSigned" default:"false" example:"true"`
-	// MinVersion is the oldest version of TLS for DoT and DoH. QUIC, and the
+	// MinVersion is the oldest version of TLS for DoT, DoH and HTTPS. QUIC, and the
 	// transfer of zones over TLS, always need 1.3.
 	MinVersion string `json:"minVersion" enum:"1.2,1.3" default:"1.2" example:"1.3"`
 }
@@ -664,6 +668,13 @@ type Gateway struct {
 	Limits GatewayLimits `json:"limits"`
 	// HTTP2 is for connections of HTTP/2.
 	HTTP2 GatewayHTTP2 `json:"http2"`
+	// ProxyProtocol are the networks of proxies that begin each connection with a PROXY
+	// header, version 1 or 2. The client in it counts for routes, limits and logs, and is
+	// passed on. From these networks no connection without a header is let in, from all others
+	// none with one.
+	ProxyProtocol []netip.Prefix `json:"proxyProtocol" default:"" max:"1000" example:"10.0.0.0/24"`
+	// TLS is about listen.https.
+	TLS GatewayTLS `json:"tls,omitzero"`
 }
 
 // GatewayTimeouts end what takes too long.

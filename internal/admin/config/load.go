@@ -142,7 +142,7 @@ func tlsPaths(primaries []Peer, rules []TransferRule) []*string {
 // resolvePaths makes the names of files relative to folder.
 func (c *Config) resolvePaths(folder string) {
 	c.Log.paths(folder)
-	paths := []*string{&c.Data, &c.Resolver.RootHints, &c.Resolver.Trust.File, &c.Resolver.LocalRoot.File, &c.Gateway.AccessLog, &c.Gateway.AffinitySecret, &c.DNSSEC.KeyEncryption, &c.Steering.Database}
+	paths := []*string{&c.Data, &c.Resolver.RootHints, &c.Resolver.Trust.File, &c.Resolver.LocalRoot.File, &c.DNSSEC.KeyEncryption, &c.Steering.Database}
 	paths = append(paths, tlsPaths(c.Resolver.LocalRoot.Primaries, nil)...)
 	for i := range c.Zones {
 		paths = append(paths, c.Zones[i].paths()...)
@@ -166,6 +166,7 @@ func (c *Config) resolvePaths(folder string) {
 	for i := range c.TLS.Certificates {
 		paths = append(paths, &c.TLS.Certificates[i].Certificate, &c.TLS.Certificates[i].Key)
 	}
+	paths = append(paths, c.Gateway.paths()...)
 	for i := range c.Keys {
 		paths = append(paths, &c.Keys[i].SecretFile)
 	}

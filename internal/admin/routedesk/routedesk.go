@@ -30,13 +30,13 @@ import (
 // Target returns the request that is meant, and the host of its URL.
 func Target(r api.ExplainRequest) (t httpproxy.Target, host string, err error) {
 	u, err := url.Parse(r.URL)
-	if err == nil && (u.Scheme != "http" || u.Hostname() == "") {
-		err = errors.New("want http://HOST/PATH")
+	if err == nil && (u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "") {
+		err = errors.New("want http://HOST/PATH or https://HOST/PATH")
 	}
 	if err != nil {
 		return t, "", fmt.Errorf("url %q: %w", r.URL, err)
 	}
-	t = httpproxy.Target{Client: r.From, Method: cmp.Or(r.Method, http.MethodGet), Host: u.Host, Path: cmp.Or(u.EscapedPath(), "/"), Fields: r.Fields, Content: r.Content}
+	t = httpproxy.Target{Client: r.From, Method: cmp.Or(r.Method, http.MethodGet), Host: u.Host, Path: cmp.Or(u.EscapedPath(), "/"), Fields: r.Fields, Content: r.Content, Secure: u.Scheme == "https"}
 	if u.RawQuery != "" {
 		t.Query = "?" + u.RawQuery
 	}

@@ -73,10 +73,13 @@ func Certificates(cfg *config.Config) tlscert.Wanted {
 	if cfg.TLS.SelfSigned {
 		w.SelfSigned = filepath.Join(cfg.Data, "tls")
 	}
-	for _, list := range [][]netip.AddrPort{cfg.Listen.DNS, cfg.Listen.DoT, cfg.Listen.DoH, cfg.Listen.DoH3, cfg.Listen.DoQ} {
+	for _, list := range [][]netip.AddrPort{cfg.Listen.DNS, cfg.Listen.DoT, cfg.Listen.DoH, cfg.Listen.DoH3, cfg.Listen.DoQ, cfg.Listen.HTTPS} {
 		for _, a := range list {
 			w.Addrs = append(w.Addrs, a.Addr())
 		}
+	}
+	for _, c := range cfg.Gateway.TLS.Clients {
+		w.Authorities = append(w.Authorities, c.CA)
 	}
 	return w
 }

@@ -84,6 +84,8 @@ type RouteWhen struct {
 	// Clients are the networks of clients. What gateway.trustedProxies say of the client
 	// is believed.
 	Clients []netip.Prefix `json:"clients,omitempty" max:"64" example:"[192.0.2.0/24]"`
+	// Scheme is that of the connection: https over TLS, http in the clear. Both, if it is empty.
+	Scheme string `json:"scheme,omitzero" enum:",http,https" default:"" example:"http"`
 }
 
 // RouteCondition is about one value: that it is there, or what it is.
@@ -135,7 +137,7 @@ func (r *Route) Rule() route.Rule {
 	out := route.Rule{
 		Name: r.Name, Host: r.Host, Path: r.Path, Rank: r.Rank, Sticky: r.SplitBy == "client", Fallback: r.Fallback, Rewrite: r.Rewrite, Uncompressed: r.Uncompressed,
 		When: route.When{
-			Methods: r.When.Methods, Clients: r.When.Clients,
+			Methods: r.When.Methods, Clients: r.When.Clients, Scheme: r.When.Scheme,
 			Fields: conditions(r.When.Fields), Query: conditions(r.When.Query), Cookies: conditions(r.When.Cookies), JSON: conditions(r.When.JSON), Form: conditions(r.When.Form),
 		},
 	}

@@ -28,6 +28,7 @@ func (r *request) Field(name string) []byte {
 	}
 	return nil
 }
+func (r *request) Scheme() string          { return "http" }
 func (r *request) Cookie(string) []byte    { return nil }
 func (r *request) Client() netip.Addr      { return netip.MustParseAddr(orElse(r.client, "192.0.2.7")) }
 func (r *request) Host() []byte            { return []byte(orElse(r.host, "www.example.com")) }
@@ -352,6 +353,7 @@ func (*fixed) Path() []byte             { return somePath }
 func (*fixed) Host() []byte             { return someHost }
 func (*fixed) ID() []byte               { return someID }
 func (*fixed) Query() []byte            { return nil }
+func (*fixed) Scheme() string           { return "http" }
 func (*fixed) Client() netip.Addr       { return netip.AddrFrom4([4]byte{192, 0, 2, 7}) }
 func (*fixed) Field(name string) []byte { return nil }
 func (*fixed) Has(name string) bool     { return false }

@@ -30,6 +30,9 @@ const (
 	FieldXRealIP
 	FieldXRequestID
 	FieldVia
+	FieldClientCert
+	FieldClientCertChain
+	FieldXClientSubject
 
 	FieldAuthorization
 	FieldCacheControl
@@ -71,6 +74,9 @@ var fieldNames = [fieldIDs]string{
 	FieldXRealIP:            "x-real-ip",
 	FieldXRequestID:         "x-request-id",
 	FieldVia:                "via",
+	FieldClientCert:         "client-cert",
+	FieldClientCertChain:    "client-cert-chain",
+	FieldXClientSubject:     "x-client-subject",
 	FieldAuthorization:      "authorization",
 	FieldCacheControl:       "cache-control",
 	FieldCookie:             "cookie",

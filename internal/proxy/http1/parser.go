@@ -44,6 +44,9 @@ type Limits struct {
 	// KeepUnderscores forwards fields with "_" in their names. By default they
 	// are dropped, because CGI-like origins read X_Y and X-Y as the same field.
 	KeepUnderscores bool
+	// Secure says that requests come over TLS: absolute targets are https URIs then
+	// (RFC 9110 §4.2.2), else http.
+	Secure bool
 }
 
 // Limits that are not configurable; each is arbitrary but far above honest use.

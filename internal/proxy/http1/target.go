@@ -5,7 +5,7 @@ type Form uint8
 
 const (
 	OriginForm    Form = iota // /path?query
-	AbsoluteForm              // http://host/path?query
+	AbsoluteForm              // http://host/path?query; over TLS https
 	AuthorityForm             // host:port, for CONNECT only
 	AsteriskForm              // *, for OPTIONS only
 )
@@ -84,9 +84,12 @@ func (p *Parser) readTarget(b []byte) *Violation {
 		}
 		return nil
 	}
-	const scheme = "http://"
+	scheme := "http://"
+	if p.limits.Secure {
+		scheme = "https://"
+	}
 	if to-from <= len(scheme) || !equalLower(b[from:from+len(scheme)], scheme) {
-		return p.fail(400, "the request target is neither a path nor an http URI", from)
+		return p.fail(400, "the request target is neither a path nor a URI of the scheme of the connection", from)
 	}
 	s.form = AbsoluteForm
 	host := from + len(scheme)

@@ -9,12 +9,13 @@ import (
 	"syscall"
 	"time"
 
+	"pharos/internal/proxy/tlsconn"
 	"pharos/internal/traffic/pool"
 )
 
 // client is one client connection.
 type client struct {
-	// Constant after newClient.
+	// Constant after newClient and letIn; conn changes there with the server's mu held.
 	server     *Server
 	shard      *shard
 	lane       uint32 // of picks
@@ -26,6 +27,8 @@ type client struct {
 	descriptor int                           // of conn; -1 when it has none
 	raw        syscall.RawConn               // nil when conn has no descriptor
 	wait       func(descriptor uintptr) bool // for raw.Read: reads the first octets of a request
+	tls        *Identity                     // nil: in the clear
+	secured    *tlsconn.Conn                 // conn, if it is over TLS on a socket
 
 	// Owned by the connection's goroutine.
 	x       *exchange // nil while idle
@@ -92,13 +95,16 @@ func (c *client) spellPeer() peerText {
 
 // serve carries the requests of one connection, one after the other, until it ends or
 // rests.
-func (c *client) serve() {
+func (c *client) serve(d *Door) {
 	rests := false
 	defer func() {
 		if bug := recover(); bug != nil || !rests {
 			c.end(bug)
 		}
 	}()
+	if d != nil && !c.letIn(d) {
+		return
+	}
 	for c.awaitRequest() {
 		if !c.begun && c.speaksHTTP2() {
 			c.serveHTTP2()
@@ -171,6 +177,9 @@ func (c *client) readFirstOctets() error {
 	}
 	c.release()
 	c.letOthersRun()
+	if c.secured != nil {
+		return c.readFirstSecured()
+	}
 	for {
 		c.release()
 		c.waitErr = nil
@@ -228,6 +237,10 @@ func (c *client) isLongIdle(grace time.Duration) bool {
 // closeIfIdle closes a connection that waits for a request.
 func (c *client) closeIfIdle() {
 	if !c.state.CompareAndSwap(idle, closed) {
+		return
+	}
+	if c.secured != nil {
+		c.wakeToEnd()
 		return
 	}
 	rested := c.rouse()

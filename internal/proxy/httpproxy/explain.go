@@ -20,6 +20,7 @@ type Target struct {
 	Host, Path, Query string   // Query begins with "?" unless it is empty
 	Fields            []string // lines, "name: value"
 	Content           string   // its beginning, as far as a gateway would look at it
+	Secure            bool     // over TLS
 }
 
 // request returns a client of s that has sent the request. The error says what of it is no
@@ -44,7 +45,11 @@ func (t Target) request(s *Server) (*client, error) {
 	} else if event != http1.HeadDone || n != len(head) {
 		return nil, fmt.Errorf("not one request: a field has a line break, or the head is too large")
 	}
-	return &client{server: s, peer: t.Client, lane: uint32(s.nextID.Load()), x: x}, nil
+	c := &client{server: s, peer: t.Client, lane: uint32(s.nextID.Load()), x: x}
+	if t.Secure {
+		c.tls = &Identity{}
+	}
+	return c, nil
 }
 
 // ExplainRoute tells which route of table a request would take, and why.

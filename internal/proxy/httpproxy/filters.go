@@ -219,6 +219,7 @@ func (q *filtered) Query() []byte             { return q.x.req.Query() }
 func (q *filtered) Field(name string) []byte  { return fieldOf(&q.x.req, name) }
 func (q *filtered) Cookie(name string) []byte { return cookieOf(q.x, name) }
 func (q *filtered) Client() netip.Addr        { return (*client)(q).believedPeer(q.x) }
+func (q *filtered) Scheme() string            { return (*client)(q).scheme() }
 func (q *filtered) Host() []byte              { return q.x.req.Host() }
 func (q *filtered) Path() []byte              { return q.x.matched }
 func (q *filtered) ID() []byte                { return q.x.id }

@@ -18,6 +18,7 @@ func (r *routed) Query() []byte             { return r.x.req.Query() }
 func (r *routed) Field(name string) []byte  { return fieldOf(&r.x.req, name) }
 func (r *routed) Cookie(name string) []byte { return cookieOf(r.x, name) }
 func (r *routed) Client() netip.Addr        { return (*client)(r).believedPeer(r.x) }
+func (r *routed) Scheme() string            { return (*client)(r).scheme() }
 
 // follow sets where the route that was found leads: to a pool, or nowhere.
 func (c *client) follow(x *exchange, r *route.Route) {

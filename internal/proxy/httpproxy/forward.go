@@ -86,12 +86,15 @@ func (c *client) isOurs(id http1.FieldID) bool {
 		return true // written again with what was believed of it
 	case http1.FieldXForwardedHost, http1.FieldXForwardedProto, http1.FieldXForwardedPort, http1.FieldXRealIP:
 		return !c.peerAs.trusted
+	case http1.FieldClientCert, http1.FieldClientCertChain, http1.FieldXClientSubject: // RFC 9440 §2.4
+		return !c.peerAs.trusted || c.tls != nil && c.tls.Subject != ""
 	}
 	return false
 }
 
 // appendForwarding appends X-Forwarded-For, -Host, -Proto and Forwarded (RFC
-// 7239). From a trusted peer the lists are continued and the others kept.
+// 7239), and who the client is by its certificate (RFC 9440). From a trusted peer the
+// lists are continued and the others kept.
 func (c *client) appendForwarding(b []byte, x *exchange) []byte {
 	p := &c.peerAs
 	host := x.req.Host()
@@ -102,7 +105,7 @@ func (c *client) appendForwarding(b []byte, x *exchange) []byte {
 		b = append(append(append(b, "X-Forwarded-Host: "...), host...), '\r', '\n')
 	}
 	if !c.believes(x, http1.FieldXForwardedProto) {
-		b = append(b, "X-Forwarded-Proto: http\r\n"...)
+		b = append(append(append(b, "X-Forwarded-Proto: "...), c.scheme()...), '\r', '\n')
 	}
 	b = append(b, "Forwarded: "...)
 	b = c.appendBelieved(b, x, http1.FieldForwarded)
@@ -110,7 +113,12 @@ func (c *client) appendForwarding(b []byte, x *exchange) []byte {
 	if len(host) > 0 {
 		b = append(append(append(b, `;host="`...), host...), '"')
 	}
-	return append(b, ";proto=http\r\n"...)
+	b = append(append(append(b, ";proto="...), c.scheme()...), '\r', '\n')
+	if c.tls != nil && c.tls.Subject != "" {
+		b = append(append(append(b, "X-Client-Subject: "...), c.tls.Subject...), '\r', '\n')
+		b = append(append(append(b, "Client-Cert: "...), c.tls.Certificate...), '\r', '\n')
+	}
+	return b
 }
 
 func (c *client) believes(x *exchange, id http1.FieldID) bool {

@@ -19,7 +19,9 @@ func (w *plain) version(x *exchange) string {
 
 func (w *plain) readHead(x *exchange) refusal {
 	x.moveDown()
-	x.req.ResetRequest(w.server.http)
+	limits := w.server.http
+	limits.Secure = w.tls != nil
+	x.req.ResetRequest(limits)
 	for {
 		n, ev, v := x.req.Feed(x.in[:x.filled])
 		if v != nil {

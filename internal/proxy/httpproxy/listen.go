@@ -17,7 +17,7 @@ func Listen(address netip.AddrPort) (net.Listener, error) {
 	if err == nil {
 		return l, nil
 	}
-	return nil, fmt.Errorf("listen.http %s: %w; %s", address, unwrapListen(err), remedyOf(err, address))
+	return nil, fmt.Errorf("%s: %w; %s", address, unwrapListen(err), remedyOf(err, address))
 }
 
 func unwrapListen(err error) error {

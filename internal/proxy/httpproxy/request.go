@@ -40,6 +40,11 @@ func (c *client) carry(x *exchange) (keep bool, r refusal) {
 	if c.server.cfg.Tracing != nil {
 		c.beginTrace(x)
 	}
+	if c.tls != nil {
+		if r = c.misdirected(x); r.isSet() {
+			return false, r
+		}
+	}
 	if r = c.findRoute(x); r.isSet() {
 		return false, r
 	}

@@ -38,7 +38,7 @@ func (s *Server) hasLot() bool {
 // mayRest reports whether c has waited long enough.
 func (c *client) mayRest() bool {
 	s := c.server
-	return c.raw != nil && c.state.Load() == idle && !c.rests.Load() && s.now.Load()-c.idleSince() >= int64(s.limits.Rest)
+	return c.raw != nil && c.secured == nil && c.state.Load() == idle && !c.rests.Load() && s.now.Load()-c.idleSince() >= int64(s.limits.Rest)
 }
 
 // idleSince returns since when c waits for a request, if it does, by the coarse clock.

@@ -174,9 +174,12 @@ func (s *Server) Elapsed() time.Duration {
 	return time.Since(s.began)
 }
 
-// Serve accepts connections on l until Shutdown, when it returns ErrClosed, or
+// Serve accepts connections on l, in the clear, until Shutdown, when it returns ErrClosed, or
 // until l fails. It closes l. Several listeners may be served at once.
-func (s *Server) Serve(l net.Listener) error {
+func (s *Server) Serve(l net.Listener) error { return s.ServeBehind(nil, l) }
+
+// ServeBehind is Serve for connections that are let in by d; nil: as they are.
+func (s *Server) ServeBehind(d *Door, l net.Listener) error {
 	if !s.addListener(l) {
 		l.Close()
 		return ErrClosed
@@ -187,7 +190,7 @@ func (s *Server) Serve(l net.Listener) error {
 		conn, err := l.Accept()
 		if err == nil {
 			pause = 0
-			s.accept(conn)
+			s.accept(conn, d)
 			continue
 		}
 		if s.draining.Load() {
@@ -208,8 +211,11 @@ func (s *Server) Serve(l net.Listener) error {
 	}
 }
 
-func (s *Server) accept(conn net.Conn) {
+func (s *Server) accept(conn net.Conn, d *Door) {
 	c := newClient(s, conn)
+	if d != nil && d.IsOpen(c.peer) {
+		d = nil
+	}
 	s.mu.Lock()
 	full := len(s.clients) >= s.limits.MaxConnections
 	if !full && !s.draining.Load() {
@@ -220,13 +226,15 @@ func (s *Server) accept(conn net.Conn) {
 	s.mu.Unlock()
 	if c == nil {
 		s.shards[0].shed.Add(1)
-		conn.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
-		conn.Write(overloaded)
+		if d == nil || !d.IsTLS {
+			conn.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
+			conn.Write(overloaded)
+		}
 		conn.Close()
 		return
 	}
 	c.shard.accepted.Add(1)
-	go c.serve() // ends with its connection, which its deadline or Shutdown closes
+	go c.serve(d) // ends with its connection, which its deadline or Shutdown closes
 }
 
 func (s *Server) remove(c *client) {

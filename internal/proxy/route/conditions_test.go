@@ -20,6 +20,7 @@ func (a asked) Field(name string) []byte { return there(a.fields, name) }
 func (a asked) Cookie(n string) []byte   { return there(a.cookies, n) }
 func (a asked) Client() netip.Addr       { return a.client }
 func (a asked) Content() ([]byte, bool)  { return nil, true }
+func (a asked) Scheme() string           { return "https" }
 
 func there(m map[string]string, name string) []byte {
 	if v, ok := m[name]; ok {
@@ -258,6 +259,7 @@ func (fixed) Field(string) []byte     { return nil }
 func (fixed) Cookie(string) []byte    { return nil }
 func (fixed) Client() netip.Addr      { return netip.Addr{} }
 func (fixed) Content() ([]byte, bool) { return nil, true }
+func (fixed) Scheme() string          { return "http" }
 
 // FuzzRules: no rule makes a table panic, and Explain tells what Match does.
 func FuzzRules(f *testing.F) {

@@ -19,6 +19,7 @@ type Request interface {
 	// Content returns the beginning of the content, as far as it is looked at; whole: that is
 	// all of it. It may wait for the client to send it.
 	Content() (prefix []byte, whole bool)
+	Scheme() string // of the connection: http or https
 }
 
 // When is what a request has to be beside its host and path. All of it has to hold; of
@@ -31,6 +32,7 @@ type When struct {
 	Clients []netip.Prefix
 	JSON    []Condition // values in content that is JSON, by their paths
 	Form    []Condition // values in content that is a form
+	Scheme  string      // http or https; empty: both
 }
 
 // Condition is about one named value: it is there, and, if one of the others is given, it
@@ -70,11 +72,15 @@ type when struct {
 	methods    []string
 	conditions []condition
 	clients    []netip.Prefix
+	scheme     string
 }
 
 // compile checks w.
 func (w *When) compile() (*when, error) {
-	out := &when{methods: w.Methods, clients: w.Clients}
+	out := &when{methods: w.Methods, clients: w.Clients, scheme: w.Scheme}
+	if w.Scheme != "" && w.Scheme != "http" && w.Scheme != "https" {
+		return nil, fmt.Errorf("when.scheme: %q is neither http nor https", w.Scheme)
+	}
 	for _, m := range w.Methods {
 		if m == "" || strings.ToUpper(m) != m {
 			return nil, fmt.Errorf("when.methods: %q: methods are compared with their case, and those that clients send are in capital letters", m)
@@ -114,11 +120,17 @@ func (w *when) count() int {
 	if len(w.clients) > 0 {
 		n++
 	}
+	if w.scheme != "" {
+		n++
+	}
 	return n
 }
 
 // holds reports whether a request is as w wants it.
 func (w *when) holds(q Request) bool {
+	if w.scheme != "" && w.scheme != q.Scheme() {
+		return false
+	}
 	if len(w.methods) > 0 && !w.holdsMethod(q) || len(w.clients) > 0 && !w.holdsClient(q) {
 		return false
 	}
@@ -225,6 +237,9 @@ func appendDecoded(dst, text []byte) []byte {
 
 // unmet says what of w a request is not; "" if it holds.
 func (w *when) unmet(q Request) string {
+	if w.scheme != "" && w.scheme != q.Scheme() {
+		return fmt.Sprintf("the scheme is %s, not %s", q.Scheme(), w.scheme)
+	}
 	if len(w.methods) > 0 && !w.holdsMethod(q) {
 		return fmt.Sprintf("the method is %s, not %s", q.Method(), strings.Join(w.methods, " or "))
 	}

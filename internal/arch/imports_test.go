@@ -115,11 +115,12 @@ internal/proxy/logline:
 internal/proxy/token:
 internal/proxy/vouch:           internal/proxy/filter internal/proxy/token internal/clock
 internal/proxy/filter:          internal/proxy/route internal/proxy/token internal/serve/admission internal/serve/ratelimit
-internal/proxy/routespec:       internal/cluster/state internal/proxy/filter internal/proxy/httpproxy internal/traffic/affinity internal/traffic/pool
+internal/proxy/routespec:       internal/cluster/state internal/proxy/filter internal/proxy/httpproxy internal/traffic/affinity internal/traffic/pool internal/diskfile internal/proxy/h2origin internal/proxy/tlscert internal/serve/proxyheader
 internal/proxy/tracecontext:
 internal/proxy/compress:
 internal/proxy/encoders:        internal/proxy/compress
 internal/proxy/otlp:            internal/proxy/tracecontext
+internal/proxy/h2origin:        internal/proxy/http1
 internal/proxy/tlscert:         internal/diskfile
 internal/proxy/httpproxy:       internal/diskfile internal/parking internal/proxy/filter internal/proxy/http1 internal/proxy/http2 internal/proxy/logline internal/proxy/tracecontext internal/proxy/route internal/traffic/balance internal/traffic/affinity internal/traffic/consistent internal/traffic/pool internal/traffic/health internal/proxy/compress internal/proxy/encoders internal/proxy/tlsconn
 internal/proxy/tlsconn:

@@ -142,6 +142,7 @@ func (p *Pool) check(at string, report Report) {
 	p.Check.check(at+"check.", report)
 	p.checkPicking(at, report)
 	p.checkPassive(at, report)
+	p.Origin.check(at+"origin.", report)
 	p.Scale.check(at+"scale.", &p.Check, report)
 	p.Scale.checkLoad(at+"scale.", p.hasAgent(), report)
 	if len(p.Members) == 0 && len(p.Discover) == 0 && !p.Scale.On() && p.Name != "" { // without a name it is no pool at all

@@ -123,6 +123,7 @@ func DecodeObject(file string, k Kind, root *document.Node) (Resource, *document
 		p.check("", report)
 		p.Check.checkApplied("check.", report)
 		p.Scale.checkApplied("scale.", report)
+		p.Origin.checkApplied("origin.", report)
 		for i := range p.Discover {
 			p.Discover[i].checkApplied(fmt.Sprintf("discover[%d].", i), report)
 		}

@@ -83,6 +83,8 @@ type Pool struct {
 	// switch. While all members of one of them are down, a failed check says nothing:
 	// members are unknown then, not down.
 	DependsOn []string `json:"dependsOn,omitzero" format:"identifier" max:"8" example:"[rack1-switch]"`
+	// Origin is how the gateway speaks to the members.
+	Origin PoolOrigin `json:"origin,omitzero"`
 	// Members are the servers, unless they are discovered. When none is healthy all are used, since a
 	// wrong health check must not take a service down.
 	Members []Member `json:"members" max:"4096" example:"[{name: a, address: \"192.0.2.10:8080\"}]"`
@@ -96,6 +98,7 @@ type Pool struct {
 // by their absolute paths.
 func (p *Pool) Paths() []*string {
 	paths := []*string{&p.Check.TLS.CA, &p.Scale.Process.Folder, &p.Scale.Webhook.CA, &p.Scale.Webhook.SecretFile}
+	paths = append(paths, p.Origin.paths()...)
 	for i := range p.Discover {
 		paths = append(paths, &p.Discover[i].File, &p.Discover[i].CA)
 	}

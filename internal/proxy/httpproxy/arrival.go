@@ -49,7 +49,7 @@ func (c *client) letIn(d *Door) bool {
 	}
 	if a.Proxied {
 		if a.Client.IsValid() {
-			c.peer = a.Client.Addr().Unmap().WithZone("")
+			c.peer, c.peerPort = a.Client.Addr().Unmap().WithZone(""), a.Client.Port()
 		}
 		c.peerAs = c.spellPeer()
 		c.peerAs.trusted = c.peerAs.trusted && a.Client.IsValid()

@@ -22,6 +22,7 @@ type client struct {
 	conn       net.Conn
 	wire       wire // how messages stand on conn
 	peer       netip.Addr
+	peerPort   uint16
 	local      string // our address, for requests that name no host
 	peerAs     peerText
 	descriptor int                           // of conn; -1 when it has none
@@ -69,7 +70,7 @@ func newClient(s *Server, conn net.Conn) *client {
 	c := &client{server: s, conn: conn, shard: &s.shards[id%shardCount], lane: uint32(id - 1), local: conn.LocalAddr().String(), descriptor: descriptorOf(conn)}
 	c.wire = (*plain)(c)
 	if a, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
-		c.peer = a.Addr().Unmap().WithZone("")
+		c.peer, c.peerPort = a.Addr().Unmap().WithZone(""), a.Port()
 	}
 	c.peerAs = c.spellPeer()
 	if sc, ok := conn.(syscall.Conn); ok {

@@ -45,7 +45,10 @@ func (s *Server) CloseKept(address netip.AddrPort) {
 	if s == nil {
 		return
 	}
-	if o := (*s.origins.Load())[address]; o != nil {
+	for at, o := range *s.origins.Load() {
+		if at.address != address {
+			continue
+		}
 		for _, oc := range o.takeOlder(math.MaxInt64) {
 			oc.conn.Close()
 		}

@@ -1,7 +1,6 @@
 package httpproxy
 
 import (
-	"crypto/tls"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -256,7 +255,7 @@ func (q *relayed) Has(name string) bool {
 // isSecure reports whether the client has sent the request over TLS: to us, or to a proxy
 // that is believed.
 func (c *client) isSecure(x *exchange) bool {
-	if _, is := c.conn.(interface{ ConnectionState() tls.ConnectionState }); is {
+	if c.tls != nil {
 		return true
 	}
 	if said, ok := x.req.Get(http1.FieldXForwardedProto); ok && c.peerAs.trusted {

@@ -2,6 +2,7 @@ package httpproxy
 
 import (
 	"context"
+	"math"
 	"net"
 	"net/netip"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"time"
 	"unsafe"
 
+	"pharos/internal/proxy/tlsconn"
 	"pharos/internal/traffic/pool"
 )
 
@@ -17,7 +19,7 @@ import (
 // Pools that share a member share these.
 type origin struct {
 	// Constant after originOf made it.
-	address netip.AddrPort
+	place
 
 	// Atomic.
 	requests, connectFailures, failures, opened, reused, stale atomic.Uint64
@@ -32,7 +34,10 @@ type origin struct {
 // connection that uses it or by its origin's kept list.
 type originConn struct {
 	conn       net.Conn
-	descriptor int // -1 when there is none
+	descriptor int           // -1 when there is none to read and write
+	socket     int           // the one beneath, to look at; -1 when there is none
+	secured    *tlsconn.Conn // conn, if it is over TLS
+	once       bool          // not kept: it is for one exchange, or of one client
 	since      int64
 
 	serves atomic.Pointer[pool.MemberLoad] // the member that it carries a request to, or carried the last one to
@@ -51,36 +56,49 @@ type OriginCounters struct {
 
 // Origins returns the counters of every origin server in use.
 func (s *Server) Origins() []OriginCounters {
+	all := map[netip.AddrPort]*OriginCounters{} // however they are reached
 	var out []OriginCounters
 	for _, o := range *s.origins.Load() {
+		c := all[o.address]
+		if c == nil {
+			c = &OriginCounters{Address: o.address}
+			all[o.address] = c
+		}
 		o.mu.Lock()
-		kept := len(o.kept)
+		c.Kept += len(o.kept)
 		o.mu.Unlock()
-		out = append(out, OriginCounters{o.address, o.requests.Load(), o.connectFailures.Load(), o.failures.Load(),
-			o.opened.Load(), o.reused.Load(), o.stale.Load(), kept})
+		c.Requests += o.requests.Load()
+		c.ConnectFailures += o.connectFailures.Load()
+		c.Failures += o.failures.Load()
+		c.Opened += o.opened.Load()
+		c.Reused += o.reused.Load()
+		c.Stale += o.stale.Load()
+	}
+	for _, c := range all {
+		out = append(out, *c)
 	}
 	return out
 }
 
-// originOf returns the origin server of an address: a look-up in a map that is
+// originOf returns the origin server at a place: a look-up in a map that is
 // never written to, but replaced.
-func (s *Server) originOf(address netip.AddrPort) *origin {
-	if o := (*s.origins.Load())[address]; o != nil {
+func (s *Server) originOf(at place) *origin {
+	if o := (*s.origins.Load())[at]; o != nil {
 		return o
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := *s.origins.Load()
-	if o := old[address]; o != nil {
+	if o := old[at]; o != nil {
 		return o
 	}
-	next := make(map[netip.AddrPort]*origin, len(old)+1)
+	next := make(map[place]*origin, len(old)+1)
 	for a, o := range old {
 		next[a] = o
 	}
-	o := &origin{address: address}
+	o := &origin{place: at}
 	o.used.Store(s.now.Load())
-	next[address] = o
+	next[at] = o
 	s.origins.Store(&next)
 	return o
 }
@@ -96,6 +114,9 @@ func (c *client) connect(o *origin, fresh bool) (oc *originConn, reused bool, er
 			break
 		}
 		if oc.isAlive() {
+			if oc.secured != nil {
+				oc.secured.Interruptible(c.isOverdue)
+			}
 			o.reused.Add(1)
 			c.shard.originReused.Add(1)
 			return oc, true, nil
@@ -108,16 +129,24 @@ func (c *client) connect(o *origin, fresh bool) (oc *originConn, reused bool, er
 	defer cancel()
 	c.deadline.Store(0) // the context is the limit here
 	began := time.Now()
-	conn, err := s.dial(ctx, o.address)
+	oc, reused, err = c.open(ctx, o)
 	c.x.times.connect += time.Since(began)
-	if err != nil {
+	switch {
+	case err != nil:
 		o.connectFailures.Add(1)
 		c.shard.connectFailures.Add(1)
 		return nil, false, err
+	case reused:
+		o.reused.Add(1)
+		c.shard.originReused.Add(1)
+	default:
+		o.opened.Add(1)
+		c.shard.originNew.Add(1)
 	}
-	o.opened.Add(1)
-	c.shard.originNew.Add(1)
-	return &originConn{conn: conn, descriptor: descriptorOf(conn)}, false, nil
+	if oc.secured != nil {
+		oc.secured.Interruptible(c.isOverdue)
+	}
+	return oc, reused, nil
 }
 
 func dialTCP(ctx context.Context, address netip.AddrPort) (net.Conn, error) {
@@ -142,7 +171,7 @@ func (o *origin) pop() *originConn {
 func (s *Server) keep(o *origin, oc *originConn) {
 	oc.since = s.now.Load()
 	o.mu.Lock()
-	full := len(o.kept) >= s.limits.IdlePerOrigin || s.draining.Load()
+	full := oc.once || len(o.kept) >= s.limits.IdlePerOrigin || s.draining.Load()
 	if !full {
 		o.kept = append(o.kept, oc)
 	}
@@ -156,11 +185,14 @@ func (s *Server) keep(o *origin, oc *originConn) {
 // something to read has been closed, or holds octets that nobody asked for: read
 // as the response to the next request they would poison it.
 func (oc *originConn) isAlive() bool {
-	if oc.descriptor < 0 {
+	if oc.secured != nil && oc.secured.Pending() {
+		return false
+	}
+	if oc.socket < 0 {
 		return true // found out by using it
 	}
 	var b [1]byte
-	_, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(oc.descriptor), uintptr(unsafe.Pointer(&b)), 1,
+	_, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(oc.socket), uintptr(unsafe.Pointer(&b)), 1,
 		syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
 	return errno == syscall.EAGAIN || errno == syscall.EINTR
 }
@@ -179,9 +211,13 @@ func descriptorOf(conn net.Conn) int {
 // forgets origins long unused.
 func (s *Server) dropIdleOrigins() {
 	now := s.now.Load()
-	unused := 0
+	unused, changed := 0, map[*Reach]bool{}
 	for _, o := range *s.origins.Load() {
-		for _, oc := range o.takeOlder(now - int64(s.limits.OriginIdle)) {
+		limit := now - int64(s.limits.OriginIdle)
+		if o.by.hasChanged(changed) {
+			limit = math.MaxInt64 // made under what counted before
+		}
+		for _, oc := range o.takeOlder(limit) {
 			oc.conn.Close()
 		}
 		if o.isUnused(now) {
@@ -193,7 +229,7 @@ func (s *Server) dropIdleOrigins() {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	next := make(map[netip.AddrPort]*origin)
+	next := make(map[place]*origin)
 	for a, o := range *s.origins.Load() {
 		if !o.isUnused(now) {
 			next[a] = o
@@ -229,6 +265,9 @@ func (o *origin) takeOlder(limit int64) []*originConn {
 
 func (s *Server) closeOrigins() {
 	for _, o := range *s.origins.Load() {
+		if o.by != nil && o.by.Close != nil {
+			o.by.Close()
+		}
 		for _, oc := range o.takeOlder(1<<63 - 1) {
 			oc.conn.Close()
 		}

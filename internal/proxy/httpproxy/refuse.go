@@ -69,6 +69,9 @@ func (c *client) sendWhole(x *exchange, keep bool) error {
 // appendRefusal makes a small response in plain text. Proxy-Status (RFC 9209)
 // names the reason for programs, the content for people.
 func (c *client) appendRefusal(b []byte, x *exchange, r refusal, keep bool) []byte {
+	if c.isGRPC(x) {
+		return c.appendGRPCRefusal(b, x, r, keep)
+	}
 	reason := http.StatusText(r.status)
 	b = http1.AppendStatusLine(b, r.status, []byte(reason))
 	b = x.stamp.appendDate(b, x.began)

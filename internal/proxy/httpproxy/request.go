@@ -251,7 +251,7 @@ func (c *client) askMember(x *exchange, m *pool.Member) (keep bool, r refusal) {
 	}
 	x.beginLoad(c)
 	defer func() { x.endLoad(c, r.fault.IsFailure()) }()
-	o := c.server.originOf(m.Address)
+	o := c.server.originOf(place{m.Address, x.table.reachOf(x.index)})
 	o.requests.Add(1)
 	for fresh := false; ; fresh = true {
 		oc, reused, err := c.connect(o, fresh)
@@ -418,7 +418,10 @@ func (c *client) originFailed(x *exchange, err error) refusal {
 // request may go to another member.
 func connectFailed(err error) refusal {
 	var ne net.Error
+	var te tlsError
 	switch {
+	case errors.As(err, &te):
+		return tlsFailed(te.error)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return refusal{status: 502, kind: "connection_refused", text: "the origin server refused the connection", retry: true, fault: health.Unreached}
 	case errors.As(err, &ne) && ne.Timeout():

@@ -115,11 +115,11 @@ type Server struct {
 	stopped sync.WaitGroup // the watcher of the clock and the log writer
 
 	// Atomic.
-	now      atomic.Int64                               // coarse: nanoseconds since began, moved by the watcher
-	draining atomic.Bool                                // Shutdown has begun: each response says "Connection: close"
-	lastCall atomic.Bool                                // its grace is over: nobody waits for a request any more
-	cut      atomic.Bool                                // Shutdown's patience is over: everything is overdue
-	origins  atomic.Pointer[map[netip.AddrPort]*origin] // copied on write, with mu held
+	now      atomic.Int64                      // coarse: nanoseconds since began, moved by the watcher
+	draining atomic.Bool                       // Shutdown has begun: each response says "Connection: close"
+	lastCall atomic.Bool                       // its grace is over: nobody waits for a request any more
+	cut      atomic.Bool                       // Shutdown's patience is over: everything is overdue
+	origins  atomic.Pointer[map[place]*origin] // copied on write, with mu held
 	shards   [shardCount]shard
 	kept     struct{ second, count atomic.Int64 } // unusual requests that were kept lately
 	codings  [compress.Zstd + 1]codingCounts
@@ -156,7 +156,7 @@ func New(cfg Config) *Server {
 	if s.dial == nil {
 		s.dial = dialTCP
 	}
-	s.origins.Store(&map[netip.AddrPort]*origin{})
+	s.origins.Store(&map[place]*origin{})
 	if cfg.AccessLog != nil {
 		s.access = newLogSink(cfg.AccessLog, cfg.lines(), s.limits.AccessLogBuffer)
 		s.stopped.Go(s.access.run) // ended by logSink.close in Shutdown

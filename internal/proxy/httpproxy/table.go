@@ -22,6 +22,7 @@ type Table struct {
 	affinities []atomic.Pointer[affinity.Affinity] // nil: the pool has none
 	holds      []*hold                             // nil: requests are not held
 	filters    *filters                            // nil: no route has any
+	reaches    []*Reach                            // nil: members are spoken to over HTTP/1.1 in the clear
 }
 
 // NewTable compiles rules over pools. All errors are returned, and the table

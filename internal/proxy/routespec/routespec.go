@@ -19,6 +19,7 @@ import (
 // pool. prev, if not nil, is the table that it follows. All errors are returned.
 func Table(r *state.Resources, pools []*pool.Pool, affinities map[string]affinity.Spec, means filter.Means, prev *httpproxy.Table) (*httpproxy.Table, []error) {
 	table, errs := httpproxy.NewTable(r.Rules(), pools, affinities, prev)
+	table.Reach(reaches(r.Pools), prev)
 	sets := make([]filter.Set, len(r.Filters))
 	for i := range sets {
 		sets[i] = r.Filters[i].Spec()

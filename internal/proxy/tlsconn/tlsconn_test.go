@@ -96,7 +96,11 @@ func TestPending(t *testing.T) {
 			client.Write(bytes.Repeat([]byte{byte(n)}, n))
 		}
 		whole := out.held.Len()
-		go out.flush()
+		flushed := make(chan struct{})
+		go func() {
+			out.flush()
+			close(flushed)
+		}()
 		b, unread := make([]byte, 32<<10), 0
 		for _, n := range sizes {
 			unread += n
@@ -110,6 +114,7 @@ func TestPending(t *testing.T) {
 				t.Errorf("%x: all is read, and something is pending", version)
 			}
 		}
+		<-flushed
 		out.hold = true
 		client.Write([]byte("one"))
 		client.Write([]byte("two"))

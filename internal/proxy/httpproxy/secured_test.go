@@ -128,12 +128,14 @@ func TestMisdirected(t *testing.T) {
 // TestClientFields: RFC 9440 §2.4, §4: who the client is is said by the gateway alone; from
 // a trusted proxy it is passed on, unless the connection itself says it.
 func TestClientFields(t *testing.T) {
-	var seen string
+	heads := make(chan string, 16)
 	origin := startOrigin(t, func(conn net.Conn, r *bufio.Reader) {
 		for {
-			if seen = readMessageHead(r); seen == "" {
+			head := readMessageHead(r)
+			if head == "" {
 				return
 			}
+			heads <- head
 			io.WriteString(conn, ok2)
 		}
 	})
@@ -158,13 +160,15 @@ func TestClientFields(t *testing.T) {
 			conn := dialTLS(t, g.address, ca)
 			io.WriteString(conn, "GET / HTTP/1.1\r\nHost: www.test\r\nConnection: close, X-Client-Subject\r\n"+forged+"\r\n")
 			io.ReadAll(conn)
+			seen := <-heads
 			if !strings.Contains(seen, tt.want) || strings.Contains(seen, tt.never) {
 				t.Errorf("the origin got %q, want %q and no %q", seen, tt.want, tt.never)
 			}
 		})
 	}
 	g := startGateway(t, Config{}, origin)
-	if g.ask("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n" + forged + "\r\n"); strings.Contains(seen, "root") || !strings.Contains(seen, "X-Forwarded-Proto: http\r\n") {
+	g.ask("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n" + forged + "\r\n")
+	if seen := <-heads; strings.Contains(seen, "root") || !strings.Contains(seen, "X-Forwarded-Proto: http\r\n") {
 		t.Errorf("in the clear the origin got %q", seen)
 	}
 }
@@ -175,12 +179,14 @@ var loopbacks = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 // What a proxy brings without a name is trusted as little as a stranger, even if the
 // proxy's own address is.
 func TestBehindProxy(t *testing.T) {
-	var seen string
+	heads := make(chan string, 16)
 	origin := startOrigin(t, func(conn net.Conn, r *bufio.Reader) {
 		for {
-			if seen = readMessageHead(r); seen == "" {
+			head := readMessageHead(r)
+			if head == "" {
 				return
 			}
+			heads <- head
 			io.WriteString(conn, ok2)
 		}
 	})
@@ -204,6 +210,7 @@ func TestBehindProxy(t *testing.T) {
 			conn := dialTLS(t, g.address, ca)
 			io.WriteString(conn, "GET / HTTP/1.1\r\nHost: www.test\r\nConnection: close\r\nX-Forwarded-For: 1.2.3.4\r\n\r\n")
 			io.ReadAll(conn)
+			seen := <-heads
 			if !strings.Contains(seen, tt.want) {
 				t.Errorf("the origin got %q, want %q", seen, tt.want)
 			}

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -58,6 +59,9 @@ routes:
 		for _, host := range []string{"www.test", "admin.test", "other.test"} {
 			args = append(args, "--resolve", host+":"+port+":127.0.0.1")
 		}
+		if !slices.Contains(args, "--http2") {
+			args = append(args, "--http1.1")
+		}
 		return run(t, "curl", append(args, "--silent", "--show-error", "--max-time", "15", "--include", "--cacert", ca.File, url)...)
 	}
 	for _, tt := range []struct {
@@ -68,6 +72,8 @@ routes:
 		{"by name", curl("https://www.test:" + port + "/"), []string{"HTTP/1.1 200", "X-Forwarded-Proto: https", "proto=https", "X-Client-Subject: \n"}},
 		{"a subject of one's own", curl("https://www.test:"+port+"/", "-H", "X-Client-Subject: CN=root"), []string{"HTTP/1.1 200", "X-Client-Subject: \n"}},
 		{"TLS 1.2", curl("https://www.test:"+port+"/", "--tls-max", "1.2"), []string{"HTTP/1.1 200"}},
+		{"HTTP/2", curl("https://www.test:"+port+"/", "--http2"), []string{"HTTP/2 200", "X-Forwarded-Proto: https"}},
+		{"another host, by HTTP/2", curl("https://www.test:"+port+"/", "--http2", "-H", "Host: admin.test"), []string{"HTTP/2 421"}},
 		{"another host on the connection", curl("https://www.test:"+port+"/", "-H", "Host: admin.test"), []string{"HTTP/1.1 421"}},
 		{"a host of nobody", curl("https://www.test:"+port+"/", "-H", "Host: other.test"), []string{"HTTP/1.1 421"}},
 		{"without a certificate", curl("https://admin.test:" + port + "/"), []string{"curl: ("}},

@@ -32,7 +32,7 @@ func Doors(cfg *config.Config, certificates *tlscert.Store, started time.Time) (
 	c.Handshake = func(client netip.Addr) bool { return shakes.Allow(clock.Now(), client, true) }
 	c.TLS = &doorway.TLS{
 		Least: LeastTLS(cfg.TLS), Certificate: certificates.Get, Covers: certificates.Covers, Authorities: certificates.Authorities,
-		Protocols: []string{"http/1.1"},
+		Protocols: []string{"h2", "http/1.1"},
 	}
 	for _, r := range t.Clients {
 		c.TLS.Clients = append(c.TLS.Clients, doorway.ClientRule{Hosts: r.Hosts, Required: r.Mode == "require", CA: r.CA})

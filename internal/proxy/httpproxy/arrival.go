@@ -119,7 +119,7 @@ func (c *client) readFirstSecured() error {
 // misdirected is the refusal of a request that does not belong on its connection.
 func (c *client) misdirected(x *exchange) refusal {
 	if text := c.tls.Misdirected(x.req.Host()); text != "" {
-		return refusal{status: 421, kind: "http_request_denied", text: text, close: true}
+		return refusal{status: 421, kind: "http_request_denied", text: text}
 	}
 	return refusal{}
 }

@@ -39,7 +39,8 @@ func newSeat(s *session) *seat {
 	c := s.client
 	t := &seat{session: s, work: make(chan struct{}, 1), readable: make(chan struct{}, 1), writable: make(chan struct{}, 1)}
 	t.server, t.shard, t.lane = c.server, c.shard, uint32(c.server.nextID.Add(1)-1)
-	t.peer, t.peerAs, t.local, t.descriptor = c.peer, c.peerAs, c.local, -1
+	t.peer, t.peerPort, t.peerAs, t.local, t.descriptor = c.peer, c.peerPort, c.peerAs, c.local, -1
+	t.tls = c.tls
 	t.conn, t.wire = t, t
 	return t
 }

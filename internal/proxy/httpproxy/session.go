@@ -45,6 +45,9 @@ var sessionBuffers = sync.Pool{New: func() any { return new([sessionBuffer]byte)
 
 // speaksHTTP2 reports whether the connection is one of HTTP/2.
 func (c *client) speaksHTTP2() bool {
+	if c.tls != nil {
+		return c.tls.Protocol == "h2" // RFC 9113 §3.2
+	}
 	return c.server.cfg.HTTP2 == OnlyHTTP2 || c.server.cfg.HTTP2 == Both && c.isHTTP2()
 }
 

@@ -55,5 +55,8 @@ func identityOf(id *doorway.Identity) *httpproxy.Identity {
 	if id == nil {
 		return nil
 	}
-	return &httpproxy.Identity{Protocol: id.Protocol, Subject: id.Subject, Certificate: id.Certificate, Misdirected: id.Misdirected}
+	return &httpproxy.Identity{
+		Protocol: id.Protocol, ServerName: id.ServerName, Version: id.Version, Cipher: id.Cipher,
+		Subject: id.Subject, Certificate: id.Certificate, Misdirected: id.Misdirected,
+	}
 }

@@ -10,9 +10,10 @@ import (
 // Hash is what the policy hash goes by.
 type Hash struct {
 	// Key is what of a request is hashed: the address of the client or its network, the
-	// whole URL (host, path and query), the path, or the field, cookie or query
-	// parameter that is called Name. A request without that goes by its client's address.
-	Key string `json:"key" enum:"clientAddress,clientPrefix,url,path,field,cookie,query" default:"clientAddress" example:"url"`
+	// whole URL (host, path and query), the path, the field, cookie or query parameter
+	// that is called Name, or the name that the client asked for by TLS (SNI): serverName.
+	// A request without that goes by its client's address.
+	Key string `json:"key" enum:"clientAddress,clientPrefix,url,path,field,cookie,query,serverName" default:"clientAddress" example:"url"`
 	// Name is that of the field, cookie or query parameter.
 	Name string `json:"name,omitzero" format:"token" default:"" example:"X-Tenant"`
 	// By is how a key gets its member. maglev is the quickest, and right to a

@@ -118,19 +118,24 @@ func nameOf(s string) string { return strings.ToLower(strings.TrimSuffix(s, ".")
 // Identity is what a connection was agreed to be.
 type Identity struct {
 	Protocol string // of ALPN; empty: none
+	// ServerName is the name that the client asked for (SNI), in lower case; empty: none.
+	// Version is such as TLSv1.3, and Cipher the suite as IANA calls it.
+	ServerName, Version, Cipher string
 	// Subject is that of the certificate that the client has proven to own (RFC 4514, in
 	// printable ASCII), and Certificate is all of it as a field has it (RFC 9440 §2.2).
 	// Empty: none.
 	Subject, Certificate string
 
 	terms *terms
-	name  string // that the client asked for; empty: none
-	rule  int    // of clients
+	rule  int // of clients
 }
 
 func (t *terms) identify(state *tls.ConnectionState) *Identity {
-	id := &Identity{Protocol: state.NegotiatedProtocol, terms: t, name: nameOf(state.ServerName)}
-	id.rule = ruleOf(t.Clients, id.name)
+	id := &Identity{
+		Protocol: state.NegotiatedProtocol, ServerName: nameOf(state.ServerName),
+		Version: strings.Replace(tls.VersionName(state.Version), "TLS ", "TLSv", 1), Cipher: tls.CipherSuiteName(state.CipherSuite), terms: t,
+	}
+	id.rule = ruleOf(t.Clients, id.ServerName)
 	if c := verified(state.PeerCertificates, state.VerifiedChains); c != nil {
 		id.Subject = printable(c.Subject.String())
 		id.Certificate = ":" + base64.StdEncoding.EncodeToString(c.Raw) + ":"
@@ -159,20 +164,20 @@ var colon = []byte(":")
 // it. What it says for another one counts if the certificate is good for that too, and
 // if clients are let in to both by the same rule (RFC 9110 §7.4).
 func (id *Identity) Misdirected(authority []byte) string {
-	if bare, _, _ := bytes.Cut(authority, colon); id.name != "" && string(bare) == id.name {
+	if bare, _, _ := bytes.Cut(authority, colon); id.ServerName != "" && string(bare) == id.ServerName {
 		return "" // mostly; without a copy
 	}
 	host := nameOf(withoutPort(string(authority)))
-	if host == id.name {
+	if host == id.ServerName {
 		return ""
 	}
 	if ruleOf(id.terms.Clients, host) != id.rule {
 		return "clients show a certificate for one of the two names, and the connection was made for the other"
 	}
-	if host == "" || id.name == "" && isAddress(host) {
+	if host == "" || id.ServerName == "" && isAddress(host) {
 		return "" // no client can ask for an address by name (RFC 6066 §3)
 	}
-	if id.terms.Covers(id.name, host) {
+	if id.terms.Covers(id.ServerName, host) {
 		return ""
 	}
 	return "the certificate of this connection is not good for the host of the request"

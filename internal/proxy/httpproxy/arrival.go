@@ -32,6 +32,10 @@ type Arrival struct {
 // Identity is what was agreed on by TLS.
 type Identity struct {
 	Protocol string // of ALPN; empty: none
+	// ServerName is the name that the client asked for (SNI), in lower case; empty: none.
+	ServerName string
+	// Version is such as TLSv1.3, and Cipher the suite as IANA calls it.
+	Version, Cipher string
 	// Subject is whom the client has proven to be, and Certificate by which certificate, as
 	// a field has it (RFC 9440); empty: nobody was asked, or nothing was shown.
 	Subject, Certificate string
@@ -67,6 +71,8 @@ func (c *client) isInterrupted() bool { return c.isOverdue() || c.state.Load() =
 // secure has everything go through TLS from now on. The socket beneath is waited for, and
 // never read or written.
 func (c *client) secure(a Arrival) {
+	c.server.mu.Lock() // for the watcher
+	defer c.server.mu.Unlock()
 	c.tls, c.descriptor = a.TLS, -1
 	c.secured, _ = a.Conn.(*tlsconn.Conn)
 	c.raw, c.wait = nil, nil
@@ -75,8 +81,6 @@ func (c *client) secure(a Arrival) {
 			c.raw, c.wait = raw, c.hasRecord
 		}
 	}
-	c.server.mu.Lock() // for the watcher
-	defer c.server.mu.Unlock()
 	c.conn = a.Conn
 }
 

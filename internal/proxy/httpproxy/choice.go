@@ -117,6 +117,11 @@ func (c *client) keyOf(x *exchange, k *pool.Key) (key uint64, ok bool) {
 		return urlKey(x.req.Host(), x.path, x.req.Query()), true
 	case pool.Path:
 		return consistent.Sum(x.path), true
+	case pool.ServerName:
+		if c.tls == nil || c.tls.ServerName == "" {
+			return 0, false
+		}
+		return consistent.ID(c.tls.ServerName), true
 	case pool.Field:
 		value = fieldOf(&x.req, k.Name)
 	case pool.Cookie:

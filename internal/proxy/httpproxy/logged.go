@@ -47,7 +47,9 @@ func (l *logged) AppendValue(b []byte, v logline.Variable, name string) []byte {
 	case logline.Local:
 		return append(b, c.local...)
 	case logline.Scheme:
-		return append(b, "http"...)
+		return append(b, c.scheme()...)
+	case logline.TLS, logline.Cipher, logline.ServerName:
+		return c.tls.appendValue(b, v)
 	case logline.Status:
 		return strconv.AppendInt(b, int64(x.status), 10)
 	case logline.In:
@@ -81,6 +83,19 @@ func (l *logged) AppendValue(b []byte, v logline.Variable, name string) []byte {
 		return append(b, c.wire.version(x)...)
 	}
 	return x.appendRequest(b, v, name)
+}
+
+// appendValue appends what was agreed on by TLS; nothing in the clear.
+func (id *Identity) appendValue(b []byte, v logline.Variable) []byte {
+	switch {
+	case id == nil:
+		return b
+	case v == logline.TLS:
+		return append(b, id.Version...)
+	case v == logline.Cipher:
+		return append(b, id.Cipher...)
+	}
+	return append(b, id.ServerName...)
 }
 
 // appendValue appends what is known of the trace.

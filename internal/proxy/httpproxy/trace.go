@@ -116,7 +116,7 @@ func (t *trace) nextTry(head []byte) {
 func (c *client) describe(x *exchange) *tracecontext.Request {
 	r := &tracecontext.Request{
 		Context: x.trace.Context, Parent: x.trace.parent, Began: x.began, Took: x.times.total,
-		Method: tracecontext.Cut(x.req.Method()), Scheme: "http", Host: tracecontext.Cut(x.req.Host()), Path: tracecontext.Cut(x.path), Query: tracecontext.Cut(x.req.Query()), Version: c.wire.version(x),
+		Method: tracecontext.Cut(x.req.Method()), Scheme: c.scheme(), Host: tracecontext.Cut(x.req.Host()), Path: tracecontext.Cut(x.path), Query: tracecontext.Cut(x.req.Query()), Version: c.wire.version(x),
 		Client: c.believedPeer(x), ID: string(x.id), Status: x.status, Reason: x.reason, Received: x.received, Sent: x.sent, Queue: x.choice.held,
 	}
 	if agent, ok := x.req.Get(http1.FieldUserAgent); ok {

@@ -163,9 +163,10 @@ const (
 	Field
 	Cookie
 	Query
+	ServerName // that the client asked for by TLS (SNI)
 )
 
-var keyNames = [...]string{"clientAddress", "clientPrefix", "url", "path", "field", "cookie", "query"}
+var keyNames = [...]string{"clientAddress", "clientPrefix", "url", "path", "field", "cookie", "query", "serverName"}
 
 // String returns the word of the configuration file.
 func (k KeyKind) String() string { return keyNames[k] }

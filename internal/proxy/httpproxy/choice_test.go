@@ -115,7 +115,7 @@ func TestAffinityCookie(t *testing.T) {
 	if len(errs) > 0 {
 		t.Fatal(errs)
 	}
-	g.table = table
+	g.publish(table)
 	ask := func(cookie string) (value string) {
 		got := g.ask(fmt.Sprintf("GET / HTTP/1.1\r\nHost: a\r\n%sConnection: close\r\n\r\n", cookie))
 		if !strings.HasPrefix(got, "HTTP/1.1 200") {

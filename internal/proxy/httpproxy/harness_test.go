@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,15 +22,23 @@ type gateway struct {
 	t       testing.TB
 	server  *Server
 	address string
-	table   *Table
+	table   *Table                // what publish was given last
+	current atomic.Pointer[Table] // for requests, which read it at the same time
+}
+
+// publish makes t what is served.
+func (g *gateway) publish(t *Table) {
+	g.table = t
+	g.current.Store(t)
 }
 
 // startGateway serves routes for any host to one pool of the given members.
 func startGateway(t testing.TB, cfg Config, members ...string) *gateway {
 	t.Helper()
-	g := &gateway{t: t, table: tableOf(t, members...)}
+	g := &gateway{t: t}
+	g.publish(tableOf(t, members...))
 	if cfg.Table == nil {
-		cfg.Table = func() *Table { return g.table }
+		cfg.Table = g.current.Load
 	}
 	g.server = New(cfg)
 	l, err := Listen(netip.MustParseAddrPort("127.0.0.1:0"))

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"pharos/internal/proxy/route"
 	"pharos/internal/traffic/pool"
 )
 
@@ -19,7 +20,15 @@ func TestHold(t *testing.T) {
 	empty := func() { p.Publish(pool.Compile(pool.Spec{Name: "web"}, nil, p.View())) }
 	woken := make(chan struct{}, 64)
 	holding := Holding{Requests: 1, Octets: 1 << 20, Time: time.Minute, Wake: func() { woken <- struct{}{} }}
-	g.table.Hold(map[string]Holding{"web": holding}, nil)
+	hold := func() {
+		table, errs := NewTable([]route.Rule{{Pools: []route.Share{{Pool: "web", Weight: 1}}}}, g.table.pools, nil, g.table)
+		if len(errs) > 0 {
+			t.Fatal(errs)
+		}
+		table.Hold(map[string]Holding{"web": holding}, g.table)
+		g.publish(table)
+	}
+	hold()
 	empty()
 	const request = "GET / HTTP/1.1\r\nHost: h\r\n" + byeField + "\r\n"
 	ask := func() <-chan string {
@@ -68,12 +77,12 @@ func TestHold(t *testing.T) {
 	}
 
 	holding.Time = 50 * time.Millisecond
-	g.table.Hold(map[string]Holding{"web": holding}, g.table)
+	hold()
 	if got := <-ask(); !strings.HasPrefix(got, "HTTP/1.1 503 ") || !strings.Contains(got, "came up within 50ms") {
 		t.Errorf("in vain: %q", got)
 	}
 	holding.Octets = 1
-	g.table.Hold(map[string]Holding{"web": holding}, g.table)
+	hold()
 	if got := <-ask(); !strings.HasPrefix(got, "HTTP/1.1 503 ") || !strings.Contains(got, "Retry-After") {
 		t.Errorf("without memory: %q", got)
 	}

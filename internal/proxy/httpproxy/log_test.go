@@ -163,6 +163,7 @@ func TestAccessLogForms(t *testing.T) {
 	g := startGateway(t, Config{AccessLog: &lines, AccessLogFormat: format, Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, origin)
 	g.ask("GET /a%41?b HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 192.0.2.9\r\nX-Request-Id: mine\r\nUser-Agent: x\" 200 \xff\r\nCookie: a=b; user=u 7\r\nReferer: r\r\nConnection: close\r\n\r\n")
 	g.ask("GET /%2f HTTP/1.0\r\n\r\n")
+	g.awaitCounters(func(c Counters) bool { return c.Active == 0 }) // the line is written when the rest of the request was read
 	g.ask("\x16\x03\x01\n\n")
 	if err := g.server.Shutdown(context.Background()); err != nil {
 		t.Fatal(err)

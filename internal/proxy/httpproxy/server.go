@@ -1,9 +1,9 @@
-// Package httpproxy is the HTTP/1.1 gateway: it carries requests from clients to
+// Package httpproxy is the HTTP gateway: it carries requests from clients to
 // members of pools and their responses back.
 //
 // It owns connections on both sides, their time limits, retries, forwarding
 // fields, the access log and the counters. It does not own the syntax of HTTP
-// (package http1), which route wins (package route), which member is next
+// (packages http1 and http2), which route wins (package route), which member is next
 // (package balance) nor who is healthy (package health): it reports what it
 // sees of members through Config.Report.
 //

@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 The ClientConn of net/http, which is to replace this one, came with Go 1.26 and has not been tried here.
+
 package h2origin
 
 import (

@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 The ClientConn of net/http, which is to replace this one, came with Go 1.26 and has not been tried here.
+
 // Package h2origin carries exchanges of the gateway to origin servers over HTTP/2: many on
 // one connection, each of which the gateway sees as a connection on which HTTP/1.1 is
 // spoken once.

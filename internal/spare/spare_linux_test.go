@@ -1,0 +1,50 @@
+package spare
+
+import (
+	"strings"
+	"syscall"
+	"testing"
+)
+
+func nicenessOf(t *testing.T) int {
+	t.Helper()
+	inverse, err := syscall.Getpriority(syscall.PRIO_PROCESS, syscall.Gettid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return 20 - inverse
+}
+
+// TestRun: work has a lower priority than who waits for it, and nobody after it has.
+func TestRun(t *testing.T) {
+	before := nicenessOf(t)
+	for range 3 {
+		within := before
+		Run(func() { within = nicenessOf(t) })
+		if want := min(before+niceness, 19); within != want {
+			t.Errorf("work has niceness %d, want %d", within, want)
+		}
+	}
+	threads := make(chan int)
+	const many = 20 // more than there are processors, so that some run on threads that were there
+	for range many {
+		go func() { threads <- nicenessOf(t) }()
+	}
+	for range many {
+		if got := <-threads; got != before {
+			t.Errorf("another goroutine has niceness %d, want %d", got, before)
+		}
+	}
+}
+
+// TestPanic: what goes wrong in work does so for who waits, with the place where it was.
+func TestPanic(t *testing.T) {
+	defer func() {
+		cause, _ := recover().(string)
+		if !strings.Contains(cause, "lost") || !strings.Contains(cause, "spare_linux_test.go") {
+			t.Errorf("the panic is %q", cause)
+		}
+	}()
+	Run(func() { panic("lost") })
+	t.Error("no panic")
+}

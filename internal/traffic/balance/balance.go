@@ -21,7 +21,8 @@
 //
 // Concurrency: picks run at once on any number of goroutines over one immutable
 // view; what they write is the counter of their lane, and bounds on the board, which are hints.
-// They take no lock and allocate nothing. No clock: Ask says what time it is.
+// They take no lock and allocate nothing. No clock: Ask says what time it is. What a pick of the Least policies
+// mostly is, the least of sixteen words, is in assembly where it can be (decision 0057).
 package balance
 
 import (
@@ -64,16 +65,16 @@ func Pick(v *pool.View, l *Load, a Ask) int {
 	if within.Bounded {
 		return pickBounded(v, l, a, l.Turn(a.Lane), false)
 	}
-	var turn uint64
+	if v.Policy == pool.Hash {
+		return keyed(within, l, a.Key)
+	}
 	if takesTurns(v.Policy) {
-		turn = l.Turn(a.Lane)
-	} else {
-		turn = l.Begun(a.Lane)
+		return choose(v, l, within, a, l.Turn(a.Lane))
 	}
 	if b := within.Board; b != nil && !b.IsFresh(a.Now) {
 		within.Freshen(a.Now)
 	}
-	return choose(v, l, within, &a, turn)
+	return choose(v, l, within, a, l.Begun(a.Lane))
 }
 
 // Peek returns what Pick would return now, and leaves the turn where it is: for
@@ -90,7 +91,7 @@ func Peek(v *pool.View, l *Load, a Ask) int {
 	if takesTurns(v.Policy) {
 		turn = l.PeekTurn(a.Lane)
 	}
-	return choose(v, l, within, &a, turn)
+	return choose(v, l, within, a, turn)
 }
 
 // takesTurns reports whether a pick moves a turn on: to count is what costs most of a pick. Policies that go
@@ -190,11 +191,11 @@ func (p *pick) choose() int {
 	case p.view.Policy == pool.First && len(l.Members) > 1:
 		return p.first()
 	}
-	return choose(p.view, p.load, p.within, &p.Ask, p.turn)
+	return choose(p.view, p.load, p.within, p.Ask, p.turn)
 }
 
 // choose returns the member of a level that the policy chooses, whatever its capacity.
-func choose(v *pool.View, load *Load, l *pool.Level, a *Ask, turn uint64) int {
+func choose(v *pool.View, load *Load, l *pool.Level, a Ask, turn uint64) int {
 	if len(l.Members) == 1 {
 		return int(l.Members[0])
 	}
@@ -202,14 +203,11 @@ func choose(v *pool.View, load *Load, l *pool.Level, a *Ask, turn uint64) int {
 	case pool.LeastConnections, pool.LeastResponseTime, pool.LeastBandwidth:
 		return int(l.Members[least(l, turn)])
 	case pool.Hash:
-		if l.Maglev != nil && l.Fair == nil {
-			return l.Maglev.Find(a.Key)
-		}
-		return hashed(l, load, a.Key, nil)
+		return keyed(l, load, a.Key)
 	case pool.TwoChoices:
 		return int(l.Members[twoChoices(l, draws(turn, a.Lane))])
 	case pool.Random:
-		return int(l.Members[l.DrawOne(uint32(draws(turn, a.Lane)>>32))])
+		return int(l.Members[l.DrawOne(consistent.Spread(seed(turn, a.Lane)))])
 	case pool.First:
 		return int(l.Members[0])
 	}
@@ -217,9 +215,9 @@ func choose(v *pool.View, load *Load, l *pool.Level, a *Ask, turn uint64) int {
 }
 
 // draws returns 64 bits of chance that differ from pick to pick and lane to lane.
-func draws(turn uint64, lane uint32) uint64 {
-	return consistent.Mix(turn*pool.Lanes + uint64(lane%pool.Lanes))
-}
+func draws(turn uint64, lane uint32) uint64 { return consistent.Mix(seed(turn, lane)) }
+
+func seed(turn uint64, lane uint32) uint64 { return turn*pool.Lanes + uint64(lane%pool.Lanes) }
 
 // twoChoices draws two members by weight and returns the position of the one that promises
 // the earlier answer (Mitzenmacher 2001). Weights count in the draw; in the comparison

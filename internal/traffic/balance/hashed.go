@@ -11,15 +11,40 @@ import (
 // Past it the key is given to somebody by its hash alone.
 const maxHops = 512
 
+// keyed is hashed when nobody was tried: most keys are with the member that their table names, and this finds no
+// more than that.
+func keyed(l *pool.Level, load *Load, key uint64) int {
+	switch {
+	case l.Ring != nil:
+		all, point, member, rank := int64(0), 0, 0, 0
+		if point, member, rank = l.Ring.Find(key); rank < int(l.Limits[member]) {
+			if l.Fair == nil {
+				return member
+			}
+			if all = load.Active(); l.Fair[member].IsWithin(all) {
+				return member
+			}
+		}
+		return onwards(l, point, key, all, nil)
+	case l.Fair != nil:
+	case l.Maglev != nil:
+		return l.Maglev.Find(key)
+	default:
+		return l.Rendezvous.Find(key)
+	}
+	return hashed(l, load, key, nil)
+}
+
 // hashed returns the member that has the key: the same one each time, unless it was
 // tried, or has more in flight than the bound allows.
 func hashed(l *pool.Level, load *Load, key uint64, tried []int) int {
-	fair := float32(0)
+	all := int64(0)
 	if l.Fair != nil {
-		fair = float32(load.Active() + 1) // bounds are parts of what is in flight, with this one
+		all = load.Active() // bounds are parts of what is in flight
 	}
 	if l.Ring != nil {
-		return onRing(l, key, fair, tried)
+		point, _, _ := l.Ring.Find(key)
+		return onwards(l, point, key, all, tried)
 	}
 	m := inTable(l, key)
 	if l.Fair == nil && len(tried) == 0 {
@@ -28,7 +53,7 @@ func hashed(l *pool.Level, load *Load, key uint64, tried []int) int {
 	best, least := m, float32(math.Inf(1))
 	for range min(maxHops, 8*len(l.Members)) {
 		if !contains(tried, m) {
-			over := overload(l, m, fair)
+			over := overload(l, m, all)
 			if over <= 0 {
 				return m
 			}
@@ -49,18 +74,9 @@ func inTable(l *pool.Level, key uint64) int {
 	return l.Rendezvous.Find(key)
 }
 
-// onRing goes from the point of the key to the first one whose member is up, has not
-// been tried and is within its bound.
-func onRing(l *pool.Level, key uint64, fair float32, tried []int) int {
-	point := l.Ring.Find(key)
-	if member, rank := l.Ring.Owner(point); len(tried) == 0 && rank < int(l.Limits[member]) && (l.Fair == nil || isWithin(&l.Fair[member], fair)) {
-		return member
-	}
-	return onwards(l, point, key, fair, tried)
-}
-
-// onwards goes on from a point.
-func onwards(l *pool.Level, point int, key uint64, fair float32, tried []int) int {
+// onwards goes on from the point of a key to the first one whose member is up, has not been tried and is within
+// its bound.
+func onwards(l *pool.Level, point int, key uint64, all int64, tried []int) int {
 	best, least := -1, float32(math.Inf(1))
 	for range min(maxHops, l.Ring.Len()) {
 		member, rank := l.Ring.Owner(point)
@@ -68,7 +84,7 @@ func onwards(l *pool.Level, point int, key uint64, fair float32, tried []int) in
 			if l.Fair == nil {
 				return member
 			}
-			over := overload(l, member, fair)
+			over := overload(l, member, all)
 			if over <= 0 {
 				return member
 			}
@@ -86,18 +102,10 @@ func onwards(l *pool.Level, point int, key uint64, fair float32, tried []int) in
 	return best
 }
 
-// isWithin reports whether a member that has f may have one more of all requests, with that one. The bound is
-// rounded up, so that there is always room for one more somewhere: n+1 is at most x rounded up exactly when n
-// is below x.
-func isWithin(f *pool.Fair, all float32) bool {
-	return float32(f.Load.Active.Load()) < all*f.Part
-}
-
-// overload returns how many requests member m would be over its bound with this one; at most
-// 0 is within.
-func overload(l *pool.Level, m int, all float32) float32 {
-	if l.Fair == nil || isWithin(&l.Fair[m], all) {
+// overload returns how many requests member m would be over its bound with one more of all; at most 0 is within.
+func overload(l *pool.Level, m int, all int64) float32 {
+	if l.Fair == nil {
 		return 0
 	}
-	return float32(l.Fair[m].Load.Active.Load()) + 1 - all*l.Fair[m].Part
+	return l.Fair[m].Over(all)
 }

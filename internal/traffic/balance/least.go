@@ -54,23 +54,25 @@ func leastByBounds(b *pool.Board, start int, chance uint32) int {
 // chance, of which four bits count: places are ordered by how they differ from it.
 func lowest(all []atomic.Uint32, block int, chance uint32) (word uint32, at int) {
 	from := block * pool.BlockSize
-	w, n := (*pool.Block)(all[from:from+pool.BlockSize]), len(all)-from
+	w := (*pool.Block)(all[from : from+pool.BlockSize])
 	chance &= pool.PlaceMask
+	a := lowestWord(w, chance)
+	return a &^ pool.PlaceMask, from + int((a^chance)&pool.PlaceMask)
+}
+
+// lowestPlain is lowestWord one word after the other: the lowest of w after each has been changed by chance, which is
+// below BlockSize.
+func lowestPlain(w *pool.Block, chance uint32) uint32 {
 	// Two by two, as a processor can: a loop, or one after the other, takes twice the time.
 	a, b := w[0].Load()^chance, w[1].Load()^chance
 	a, b = min(a, w[2].Load()^chance), min(b, w[3].Load()^chance)
-	if n > 4 {
-		a, b = min(a, w[4].Load()^chance), min(b, w[5].Load()^chance)
-		a, b = min(a, w[6].Load()^chance), min(b, w[7].Load()^chance)
-		a, b = min(a, w[8].Load()^chance), min(b, w[9].Load()^chance)
-		a, b = min(a, w[10].Load()^chance), min(b, w[11].Load()^chance)
-	}
-	if n > 12 {
-		a, b = min(a, w[12].Load()^chance), min(b, w[13].Load()^chance)
-		a, b = min(a, w[14].Load()^chance), min(b, w[15].Load()^chance)
-	}
-	a = min(a, b)
-	return a &^ pool.PlaceMask, from + int((a^chance)&pool.PlaceMask)
+	a, b = min(a, w[4].Load()^chance), min(b, w[5].Load()^chance)
+	a, b = min(a, w[6].Load()^chance), min(b, w[7].Load()^chance)
+	a, b = min(a, w[8].Load()^chance), min(b, w[9].Load()^chance)
+	a, b = min(a, w[10].Load()^chance), min(b, w[11].Load()^chance)
+	a, b = min(a, w[12].Load()^chance), min(b, w[13].Load()^chance)
+	a, b = min(a, w[14].Load()^chance), min(b, w[15].Load()^chance)
+	return min(a, b)
 }
 
 // leastUntried returns the member with the lowest score of those that were not tried, without

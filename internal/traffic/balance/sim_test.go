@@ -22,12 +22,15 @@ type sim struct {
 	rate    float64                 // requests per second
 	keys    func(*rand.Rand) uint64 // nil: all are different
 	octets  func(*rand.Rand) int    // of a response; nil: 1000
+	workers int                     // of a member: who comes while all are busy waits; 0: as many as it takes
+	stall   time.Duration           // all that is under way at the half of the requests ends so much later, at the earliest
 
 	registry *pool.Registry
 	pool     *pool.Pool
 	rng      *rand.Rand
 	now      time.Duration
 	ending   endings
+	free     [][]time.Duration // of each member: when its workers are
 
 	// What came out.
 	picked  []int
@@ -77,6 +80,9 @@ func (s *sim) start() {
 	}
 	s.pool = s.registry.Pool("web")
 	s.rng = rand.New(rand.NewPCG(7, 11))
+	for range s.members {
+		s.free = append(s.free, make([]time.Duration, s.workers))
+	}
 	s.picked, s.carried = make([]int, len(s.members)), make([]int, len(s.members))
 }
 
@@ -87,6 +93,9 @@ func (s *sim) run(n int) {
 	for i := range n {
 		s.now += time.Duration(s.rng.ExpFloat64() / s.rate * float64(time.Second))
 		s.endUntil(s.now)
+		if i == n/2 && s.stall > 0 {
+			s.stop()
+		}
 		counts := i >= n/2
 		a := Ask{Key: s.rng.Uint64(), Lane: uint32(s.rng.IntN(64)), Now: s.now}
 		if s.keys != nil {
@@ -99,8 +108,7 @@ func (s *sim) run(n int) {
 		if s.octets != nil {
 			octets = s.octets(s.rng)
 		}
-		// Half of it is fixed, half by chance, as with most servers.
-		takes := time.Duration(float64(s.members[m].takes) * (0.5 + 0.5*s.rng.ExpFloat64()))
+		takes := s.takes(m)
 		heap.Push(&s.ending, ending{at: s.now + takes, began: s.now, member: m, lane: a.Lane, octets: octets})
 		if counts {
 			s.picked[m]++
@@ -109,6 +117,34 @@ func (s *sim) run(n int) {
 			s.look(v, m)
 		}
 	}
+}
+
+// takes returns how long a request takes that begins on a member now. Half of it is fixed, half by chance, as with
+// most servers.
+func (s *sim) takes(m int) time.Duration {
+	takes := time.Duration(float64(s.members[m].takes) * (0.5 + 0.5*s.rng.ExpFloat64()))
+	if s.workers == 0 {
+		return takes
+	}
+	free := s.free[m]
+	next := slices.Index(free, slices.Min(free))
+	free[next] = max(free[next], s.now) + takes
+	return free[next] - s.now
+}
+
+// stop has everything stand still for a while, as a machine does, or a gateway: what is under way, and who comes then.
+func (s *sim) stop() {
+	s.now += s.stall
+	for i := range s.ending {
+		s.ending[i].at = max(s.ending[i].at, s.now)
+	}
+	heap.Init(&s.ending)
+	for _, free := range s.free {
+		for i := range free {
+			free[i] = max(free[i], s.now)
+		}
+	}
+	s.endUntil(s.now)
 }
 
 func (s *sim) endUntil(now time.Duration) {

@@ -14,17 +14,15 @@ import (
 
 // Of returns what a check that the configuration has accepted asks.
 func Of(c state.Check) health.Check {
-	check := health.Check{
-		Port: c.Port, Terms: termsOf(c).Once(),
-		Params: health.Params{
-			Interval: time.Duration(c.Interval), Confirm: time.Duration(c.FastInterval), Timeout: time.Duration(c.Timeout),
-			Rise: c.Rise, Fall: c.Fall, Grace: time.Duration(c.StartGrace),
-			HalfLife: time.Duration(c.Damping.HalfLife), Suppress: c.Damping.Suppress, Reuse: c.Damping.Reuse,
-		},
+	params := health.Params{
+		Interval: time.Duration(c.Interval), Confirm: time.Duration(c.FastInterval), Timeout: time.Duration(c.Timeout),
+		Rise: c.Rise, Fall: c.Fall, Grace: time.Duration(c.StartGrace),
+		HalfLife: time.Duration(c.Damping.HalfLife), Suppress: c.Damping.Suppress, Reuse: c.Damping.Reuse,
 	}
 	if c.Damping.Suppress == 0 {
-		check.Params.Suppress = -1 // never
+		params.Suppress = -1 // never
 	}
+	check := health.Check{Port: c.Port, Terms: termsOf(c).Once(), Params: params.Once()}
 	must(check.Kind.UnmarshalText([]byte(c.Type)))
 	return check
 }

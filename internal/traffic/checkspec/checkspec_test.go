@@ -60,11 +60,11 @@ func TestOf(t *testing.T) {
 		}
 	}
 	slow := Of(read(t, `{"interval": "10s", "fastInterval": "1s", "timeout": "2s", "startGrace": "30s", "rise": 3, "fall": 4, "port": 81, "damping": {"halfLife": "5m", "suppress": 2000, "reuse": 500}}`))
-	want := health.Check{Kind: health.TCP, Port: 81, Params: health.Params{Interval: 10 * time.Second, Confirm: time.Second, Timeout: 2 * time.Second, Grace: 30 * time.Second, Rise: 3, Fall: 4, HalfLife: 5 * time.Minute, Suppress: 2000, Reuse: 500}}
+	want := health.Check{Kind: health.TCP, Port: 81, Params: health.Params{Interval: 10 * time.Second, Confirm: time.Second, Timeout: 2 * time.Second, Grace: 30 * time.Second, Rise: 3, Fall: 4, HalfLife: 5 * time.Minute, Suppress: 2000, Reuse: 500}.Once()}
 	if slow != want {
 		t.Errorf("got %#v, want %#v", slow, want)
 	}
-	if never := Of(read(t, `{"damping": {"suppress": 0}}`)).Params.Suppress; never >= 0 {
+	if never := Of(read(t, `{"damping": {"suppress": 0}}`)).Params.Get().Suppress; never >= 0 {
 		t.Errorf("damping that is turned off suppresses at %d", never)
 	}
 }

@@ -117,8 +117,8 @@ func TestOrderOfMembersDoesNotMatter(t *testing.T) {
 			"maglev":     {NewMaglev(a, n).Find, NewMaglev(b, n).Find},
 			"rendezvous": {NewRendezvous(a, nil).Find, NewRendezvous(b, nil).Find},
 			"ring": {
-				func(k uint64) int { m, _ := ra.Owner(ra.Find(k)); return m },
-				func(k uint64) int { m, _ := rb.Owner(rb.Find(k)); return m },
+				func(k uint64) int { _, m, _ := ra.Find(k); return m },
+				func(k uint64) int { _, m, _ := rb.Find(k); return m },
 			},
 		}
 		for name, f := range finders {
@@ -140,8 +140,12 @@ func TestRingFind(t *testing.T) {
 		if want == len(r.points) {
 			want = 0
 		}
-		if got := r.Find(key); got != want {
+		got, m, rank := r.Find(key)
+		if got != want {
 			t.Fatalf("key %d at %x: point %d, want %d", key, place, got, want)
+		}
+		if member, its := r.Owner(want); m != member || rank != its {
+			t.Fatalf("point %d: point %d of member %d, want %d of %d", got, rank, m, its, member)
 		}
 	}
 	if !slices.IsSortedFunc(r.points, func(a, b point) int { return byPlace(a, b.place) }) {
@@ -347,6 +351,16 @@ func TestOfNobody(t *testing.T) {
 }
 
 // One bit of a key changes about half the bits of its sum.
+// Spread is half of Mix.
+func TestSpread(t *testing.T) {
+	for x := range uint64(10_000) {
+		x *= 429_497
+		if got, want := Spread(x), uint32(Mix(x)>>32); got != want {
+			t.Fatalf("Spread(%d) = %#x, want %#x", x, got, want)
+		}
+	}
+}
+
 func TestSumSpreads(t *testing.T) {
 	r := rand.New(rand.NewPCG(4, 4))
 	for length := 1; length <= 40; length++ {

@@ -78,3 +78,9 @@ func Mix(x uint64) uint64 {
 	x *= k0
 	return x ^ x>>32
 }
+
+// Spread returns the upper half of what Mix makes of a number below 1<<32, in fewer steps.
+func Spread(x uint64) uint32 {
+	x *= k2 | 1
+	return uint32((x ^ x>>29) * k0 >> 32)
+}

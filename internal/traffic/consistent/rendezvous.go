@@ -12,15 +12,16 @@ type Rendezvous struct {
 	all     []Member // as configured
 	numbers []int32  // their numbers; nil: they are their places in all
 
-	kinds   []kind   // of those who draw directly
+	groups  []four   // of those who draw directly
+	equal   bool     // these have one weight
+	owners  []int32  // their numbers, four for a group
 	seating *seating // of more
 }
 
-// kind is those who draw directly with one weight.
-type kind struct {
-	ids     []uint64 // odd
-	owners  []int32  // their numbers
-	inverse float32  // of the weight
+// four members of one weight, of whom the last ones may be one: so there is no loop, and all draw at once.
+type four struct {
+	ids     [4]uint64 // odd
+	inverse float32   // of the weight
 }
 
 // maxDirect is up to how many members draw for each key: 64 take some 50 ns.
@@ -57,14 +58,28 @@ func (r *Rendezvous) Keep(weights []int) *Rendezvous {
 		if next == math.MaxInt {
 			return k
 		}
-		these := kind{inverse: 1 / float32(next)}
-		for i, w := range weights {
-			if w == next {
-				these.ids, these.owners = append(these.ids, r.all[i].ID|1), append(these.owners, r.number(i))
-			}
-		}
-		k.kinds = append(k.kinds, these)
+		k.equal = done == 0
+		k.draw(weights, next)
 		done = next
+	}
+}
+
+// draw has those of one weight draw.
+func (r *Rendezvous) draw(weights []int, weight int) {
+	var these []int
+	for i, w := range weights {
+		if w == weight {
+			these = append(these, i)
+		}
+	}
+	for len(these) > 0 {
+		g := four{inverse: 1 / float32(weight)}
+		for i := range g.ids {
+			at := these[min(i, len(these)-1)]
+			g.ids[i], r.owners = r.all[at].ID|1, append(r.owners, r.number(at))
+		}
+		r.groups = append(r.groups, g)
+		these = these[min(len(g.ids), len(these)):]
 	}
 }
 
@@ -84,60 +99,74 @@ func (r *Rendezvous) Find(key uint64) int {
 		}
 		return -1
 	}
-	switch len(r.kinds) {
-	case 0:
+	switch {
+	case len(r.groups) == 0:
 		return -1
-	case 1:
-		return int(r.kinds[0].owners[lowest(r.kinds[0].ids, key)&places])
+	case r.equal:
+		return int(r.owners[lowest(r.groups, key)&places])
 	}
-	return r.earliest(key)
+	return int(r.owners[earliest(r.groups, key)])
 }
 
-// earliest returns the number of who comes first by an exponential draw, of rate weight: each does with a
-// probability in proportion to its weight. Of those with one weight it is who draws the least.
-func (r *Rendezvous) earliest(key uint64) int {
-	best := int64(math.MaxInt64)
-	for i := range r.kinds {
-		k := &r.kinds[i]
-		draw := lowest(k.ids, key)
-		// Floats above 0 are ordered as their bits. The lesser of two without a branch.
-		now := int64(math.Float32bits(exponential(draw)*k.inverse))<<32 | int64(k.owners[draw&places])
-		less := now - best
-		best += less & (less >> 63)
-	}
-	return int(int32(best))
-}
-
-// places are the bits of a draw that give way to the place of who draws.
-const places = maxDirect - 1
-
-// lowest returns the lowest draw of identities of one weight, with the place of whose it is in its lowest bits,
-// so that there is no branch, which nobody could foresee. Inlined, the compiler makes one of it again.
-//
-//go:noinline
-func lowest(ids []uint64, key uint64) uint64 {
+// lowest returns the lowest draw, with the place of whose it is in its lowest bits. Here and below the lesser of two
+// is found without a branch, which nobody could foresee.
+func lowest(groups []four, key uint64) uint64 {
 	least := uint64(math.MaxUint64)
-	for i, id := range ids {
-		least = min(least, key*id&^places|uint64(i))
+	for i := range groups {
+		draw := groups[i].lowest(key)
+		least = min(least, draw&^places|uint64(i*len(four{}.ids))|draw&which)
 	}
 	return least
+}
+
+// earliest returns the place of who comes first by an exponential draw, of rate weight: each does with a
+// probability in proportion to its weight. Of those with one weight it is who draws the least.
+func earliest(groups []four, key uint64) uint32 {
+	best := uint64(math.MaxUint64)
+	for i := range groups {
+		g := &groups[i]
+		draw := hide(g.lowest(key))
+		// Floats above 0 are ordered as their bits.
+		best = min(best, uint64(math.Float32bits(exponential(draw)*g.inverse))<<32|uint64(i*len(g.ids))|draw&which)
+	}
+	return uint32(best)
+}
+
+// hide returns x, and hides from the compiler that it was the lesser of two: of what an address is made of it would
+// find out by a branch.
+func hide(x uint64) uint64 { return math.Float64bits(math.Float64frombits(x)) }
+
+// Bits of a draw give way to the place of who draws: among all, and in his group.
+const (
+	places = maxDirect - 1
+	which  = 3
+)
+
+// lowest returns the lowest draw of a group.
+func (g *four) lowest(key uint64) uint64 {
+	a := min(key*g.ids[0]&^which, key*g.ids[1]&^which|1)
+	b := min(key*g.ids[2]&^which|2, key*g.ids[3]&^which|3)
+	return min(a, b)
 }
 
 // steps of the table of exponential: between them it is a line. The first draws
 // decide, and there the curve is all but straight.
 const steps = 1024
 
-var logarithms = func() (table [steps + 1]float32) {
+// logarithms are where each step begins, and how it rises for each 2^-24 of a step.
+var logarithms = func() (table [steps]struct{ at, rise float32 }) {
 	for i := range steps {
-		table[i] = float32(-math.Log1p(-float64(i) / steps))
+		at, next := -math.Log1p(-float64(i)/steps), -math.Log1p(-float64(i+1)/steps)
+		if i == steps-1 {
+			next = 2 * at // of infinity
+		}
+		table[i].at, table[i].rise = float32(at), float32((next-at)/(1<<24))
 	}
-	table[steps] = 2 * table[steps-1] // of infinity
 	return table
 }()
 
 // exponential makes an exponential draw of an even one of 64 bits.
 func exponential(draw uint64) float32 {
-	i := draw >> 54
-	within := float32(int64(draw>>30&(1<<24-1))) * (1.0 / (1 << 24))
-	return logarithms[i] + within*(logarithms[i+1]-logarithms[i])
+	step := &logarithms[draw>>54]
+	return step.at + float32(int32(draw>>30&(1<<24-1)))*step.rise
 }

@@ -91,10 +91,10 @@ func (r *Ring) Points(member int) int { return r.count[member] }
 // Len returns the number of points.
 func (r *Ring) Len() int { return len(r.points) }
 
-// Find returns the number of the point that key belongs to. There must be one.
-func (r *Ring) Find(key uint64) int {
+// Find returns the number of the point that key belongs to, and what Owner says of it. There must be one.
+func (r *Ring) Find(key uint64) (at, member, rank int) {
 	place := uint32(Mix(key) >> 32)
-	at := int(r.first[place>>r.shift])
+	at = int(r.first[place>>r.shift])
 	for {
 		next := (*[window]point)(r.points[at : at+window])
 		// How many are before the place, without a branch that nobody could foresee.
@@ -107,10 +107,11 @@ func (r *Ring) Find(key uint64) int {
 			break
 		}
 	}
-	if at == len(r.points) {
+	if at >= len(r.points) {
 		at = 0
 	}
-	return at
+	o := r.points[at].owner
+	return at, int(o.member), int(o.rank)
 }
 
 // window is how many points are looked at together: of a hundred parts three have more.

@@ -185,7 +185,7 @@ func TestSRV(t *testing.T) {
 // await waits until a source is as wanted.
 func await(t *testing.T, d *Driver, s Source, members, problem string) {
 	t.Helper()
-	deadline, tick := time.After(20*time.Second), time.NewTicker(5*time.Millisecond)
+	deadline, tick := time.After(time.Minute), time.NewTicker(5*time.Millisecond)
 	defer tick.Stop()
 	for {
 		got := d.State(s)

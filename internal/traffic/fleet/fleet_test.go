@@ -150,7 +150,7 @@ func TestEnvironment(t *testing.T) {
 	s.start(spec)
 	status := s.until("a member serves", func(st *Status) bool { return len(st.Members) == 1 && st.Members[0].Phase == "serving" })
 	var text []byte
-	deadline, tick := time.After(20*time.Second), time.NewTicker(10*time.Millisecond)
+	deadline, tick := time.After(time.Minute), time.NewTicker(10*time.Millisecond)
 	defer tick.Stop()
 	for text == nil {
 		text, _ = os.ReadFile(file)

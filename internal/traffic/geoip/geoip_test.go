@@ -142,7 +142,7 @@ func TestFollower(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		deadline := time.After(10 * time.Second)
+		deadline := time.After(time.Minute)
 		for {
 			f.Look()
 			select {

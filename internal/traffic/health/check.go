@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unique"
 )
 
 // Kind is how a target is probed.
@@ -79,16 +80,16 @@ func (t Target) ProbeAddress() netip.AddrPort {
 // Question returns t without its times: two targets with one Question ask the same
 // thing of the same address, and what is known of one is true of the other.
 func (t Target) Question() Target {
-	t.Check.Params = Params{}
+	t.Check.Params = ParamsOnce{}
 	return t
 }
 
 // Check is what is asked of a target and how often.
 type Check struct {
 	Kind   Kind
-	Port   uint16    // 0: the port of the member
-	Terms  TermsOnce // what is asked and expected, beside the kind
-	Params Params    // times and counts; zero fields are defaults
+	Port   uint16     // 0: the port of the member
+	Terms  TermsOnce  // what is asked and expected, beside the kind
+	Params ParamsOnce // times and counts; zero fields are defaults
 }
 
 // String says in a line what is asked and how often: "http /health every 1s".
@@ -115,7 +116,7 @@ type checkText struct {
 
 // MarshalJSON writes the terms beside the other keys.
 func (c Check) MarshalJSON() ([]byte, error) {
-	return json.Marshal(checkText{c.Kind, c.Port, c.Terms.Get(), c.Params})
+	return json.Marshal(checkText{c.Kind, c.Port, c.Terms.Get(), c.Params.Get()})
 }
 
 // UnmarshalJSON reads what MarshalJSON wrote.
@@ -124,7 +125,7 @@ func (c *Check) UnmarshalJSON(text []byte) error {
 	if err := json.Unmarshal(text, &t); err != nil {
 		return err
 	}
-	*c = Check{t.Kind, t.Port, t.Terms.Once(), t.Params}
+	*c = Check{t.Kind, t.Port, t.Terms.Once(), t.Params.Once()}
 	return nil
 }
 
@@ -137,7 +138,7 @@ func (c Check) Validate() error {
 	if err := c.Terms.Get().validate(); err != nil {
 		return fmt.Errorf("check: %w", err)
 	}
-	p := c.Params
+	p := c.Params.Get()
 	for _, d := range []struct {
 		name  string
 		value time.Duration
@@ -220,6 +221,38 @@ func (p Params) Normal() Params {
 	p.Suppress = min(orDefault(p.Suppress, DefaultSuppress), MaxCount*flapPenalty)
 	p.Reuse = max(orDefault(p.Reuse, DefaultReuse), 1)
 	return p
+}
+
+// ParamsOnce stands for Params. Equal Params have equal ones, which makes a Target small and quick to
+// compare. The zero value stands for the zero Params.
+type ParamsOnce struct{ handle unique.Handle[paramsTwice] }
+
+type paramsTwice struct{ given, normal Params }
+
+// Once returns what stands for p.
+func (p Params) Once() ParamsOnce {
+	if p == (Params{}) {
+		return ParamsOnce{}
+	}
+	return ParamsOnce{unique.Make(paramsTwice{p, p.Normal()})}
+}
+
+// Get returns the Params that o stands for.
+func (o ParamsOnce) Get() Params {
+	if o == (ParamsOnce{}) {
+		return Params{}
+	}
+	return o.handle.Value().given
+}
+
+var defaultParams = Params{}.Normal()
+
+// Normal returns what Normal of Get returns.
+func (o ParamsOnce) Normal() Params {
+	if o == (ParamsOnce{}) {
+		return defaultParams
+	}
+	return o.handle.Value().normal
 }
 
 func orDefault[T comparable](v, otherwise T) T {

@@ -64,10 +64,10 @@ func TestCheckValidate(t *testing.T) {
 		{Check{Kind: HTTP, Terms: Terms{Fields: "X: a"}.Once()}, "want a name"},
 		{Check{Kind: HTTP, Terms: Terms{Redirects: 6}.Once()}, "want 0 to 5"},
 		{Check{Kind: HTTP, Terms: Terms{Match: Match{Regexp: "("}}.Once()}, "regexp"},
-		{Check{Params: Params{Grace: -1}}, "startGrace"},
-		{Check{Params: Params{Interval: time.Millisecond}}, "at least 10ms"},
-		{Check{Params: Params{Timeout: -time.Second}}, "timeout"},
-		{Check{Params: Params{Fall: 101}}, "want 1 to 100"},
+		{Check{Params: Params{Grace: -1}.Once()}, "startGrace"},
+		{Check{Params: Params{Interval: time.Millisecond}.Once()}, "at least 10ms"},
+		{Check{Params: Params{Timeout: -time.Second}.Once()}, "timeout"},
+		{Check{Params: Params{Fall: 101}.Once()}, "want 1 to 100"},
 	} {
 		err := c.check.Validate()
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
@@ -80,7 +80,7 @@ func TestCheckValidate(t *testing.T) {
 func TestTargetJSON(t *testing.T) {
 	set, _ := ParseStatusSet("200,404")
 	want := Target{netip.MustParseAddrPort("[2001:db8::1]:80"), Check{
-		Kind: HTTP, Port: 81, Terms: Terms{Host: "h", Path: "/p", Status: set, TLS: Encryption{CA: "ca.pem"}}.Once(), Params: Params{Interval: time.Second, Rise: 3},
+		Kind: HTTP, Port: 81, Terms: Terms{Host: "h", Path: "/p", Status: set, TLS: Encryption{CA: "ca.pem"}}.Once(), Params: Params{Interval: time.Second, Rise: 3}.Once(),
 	}}
 	text, err := json.Marshal(want)
 	if err != nil {
@@ -94,7 +94,7 @@ func TestTargetJSON(t *testing.T) {
 		t.Errorf("probed at %v", want.ProbeAddress())
 	}
 	other := want
-	other.Check.Params.Interval = time.Minute
+	other.Check.Params = Params{Interval: time.Minute}.Once()
 	if other.Question() != want.Question() || other == want {
 		t.Error("times make a question another one")
 	}

@@ -27,23 +27,23 @@ type damping struct {
 
 // penaltyNow returns what is left of the penalty. A clock that was put back halves nothing.
 func (m *Machine) penaltyNow(now time.Time) float64 {
-	return m.penalty * math.Exp2(-float64(max(0, now.Sub(m.penaltyAt)))/float64(m.params.HalfLife))
+	return m.penalty * math.Exp2(-float64(max(0, now.Sub(m.penaltyAt)))/float64(m.params.Normal().HalfLife))
 }
 
 // PenaltyNow returns what is left of the penalty of a target under a check.
 func (s Status) PenaltyNow(c Check, now time.Time) float64 {
-	m := Machine{params: c.Params.Normal(), damping: damping{penalty: s.Penalty, penaltyAt: s.PenaltyAt}}
+	m := Machine{params: c.Params, damping: damping{penalty: s.Penalty, penaltyAt: s.PenaltyAt}}
 	return m.penaltyNow(now)
 }
 
 // charge notes that probes found the target down.
 func (m *Machine) charge(now time.Time) {
-	if m.params.Suppress < 0 {
+	if m.params.Normal().Suppress < 0 {
 		return
 	}
-	most := float64(m.params.Reuse) * math.Exp2(holdMost)
+	most := float64(m.params.Normal().Reuse) * math.Exp2(holdMost)
 	m.penalty, m.penaltyAt = min(m.penaltyNow(now)+flapPenalty, most), now
-	if m.penalty < float64(m.params.Suppress) {
+	if m.penalty < float64(m.params.Normal().Suppress) {
 		return
 	}
 	m.damped = true
@@ -53,17 +53,17 @@ func (m *Machine) charge(now time.Time) {
 // refund takes the last penalty back: it was no fault of the target.
 func (m *Machine) refund() {
 	m.penalty = max(0, m.penalty-flapPenalty)
-	m.damped = m.damped && m.penalty >= float64(m.params.Reuse)
+	m.damped = m.damped && m.penalty >= float64(m.params.Normal().Reuse)
 }
 
 // isDamped reports whether the target has to stay Down for its restlessness.
 func (m *Machine) isDamped(now time.Time) bool {
-	m.damped = m.damped && m.penaltyNow(now) >= float64(m.params.Reuse)
+	m.damped = m.damped && m.penaltyNow(now) >= float64(m.params.Normal().Reuse)
 	return m.damped
 }
 
 // reuseAt returns when the penalty will have fallen to Reuse.
 func (m *Machine) reuseAt(now time.Time) time.Time {
-	halves := math.Log2(m.penaltyNow(now) / float64(m.params.Reuse))
-	return now.Add(time.Duration(max(0, halves) * float64(m.params.HalfLife))).Truncate(time.Second).Add(time.Second)
+	halves := math.Log2(m.penaltyNow(now) / float64(m.params.Normal().Reuse))
+	return now.Add(time.Duration(max(0, halves) * float64(m.params.Normal().HalfLife))).Truncate(time.Second).Add(time.Second)
 }

@@ -10,7 +10,9 @@ import (
 // suppress threshold on it is held, until the penalty has fallen below the reuse one.
 func TestDamping(t *testing.T) {
 	c := everySecond
-	c.Params.Rise, c.Params.Fall, c.Params.Confirm = 1, 1, time.Second
+	p := c.Params.Get()
+	p.Rise, p.Fall, p.Confirm = 1, 1, time.Second
+	c.Params = p.Once()
 	const s = time.Second
 	m := play(t, New(c, epoch), []step{
 		{at: 0, event: "ok", want: "unknown > up: probe succeeded"},
@@ -47,7 +49,9 @@ func TestDamping(t *testing.T) {
 // it has become calm; and what comes and goes seldom is never held.
 func TestDampingIsBounded(t *testing.T) {
 	c := everySecond
-	c.Params.Rise, c.Params.Fall = 1, 1
+	p := c.Params.Get()
+	p.Rise, p.Fall = 1, 1
+	c.Params = p.Once()
 	m := New(c, epoch)
 	m.Observe(epoch, Result{OK: true, At: epoch})
 	for range 1000 {
@@ -73,7 +77,9 @@ func TestDampingIsBounded(t *testing.T) {
 // forgives at once nor holds for ever.
 func TestDampingOverRestartsAndJumps(t *testing.T) {
 	c := everySecond
-	c.Params.Rise, c.Params.Fall = 1, 1
+	p := c.Params.Get()
+	p.Rise, p.Fall = 1, 1
+	c.Params = p.Once()
 	m := New(c, epoch)
 	for i := range 4 {
 		now := epoch.Add(time.Duration(i) * time.Second)

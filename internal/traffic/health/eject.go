@@ -55,10 +55,10 @@ type ejection struct {
 // eject puts the target out for a time that grows.
 func (m *Machine) eject(now time.Time, cause string) {
 	if m.ejections > 0 {
-		m.ejections = max(0, m.ejections-int(max(0, now.Sub(m.ejectedEnd))/(forgiveAfter*m.params.Eject)))
+		m.ejections = max(0, m.ejections-int(max(0, now.Sub(m.ejectedEnd))/(forgiveAfter*m.params.Normal().Eject)))
 	}
 	m.ejections = min(m.ejections+1, MaxCount)
-	m.ejectedFor = min(time.Duration(m.ejections)*m.params.Eject, MaxEject)
+	m.ejectedFor = min(time.Duration(m.ejections)*m.params.Normal().Eject, MaxEject)
 	m.enter(Down, now, fmt.Sprintf("%s; ejected for %v", cause, m.ejectedFor))
 	m.ejectUntil, m.ejectedEnd = now.Add(m.ejectedFor), now.Add(m.ejectedFor)
 	m.notes.Held, m.notes.HeldUntil = Ejected, m.ejectUntil
@@ -66,7 +66,7 @@ func (m *Machine) eject(now time.Time, cause string) {
 
 // Eject puts a target out that traffic has shown to fail too often, though not each time.
 func (m *Machine) Eject(now time.Time, cause string) (Transition, bool) {
-	if m.verdict != Up || m.params.Passive < 0 {
+	if m.verdict != Up || m.params.Normal().Passive < 0 {
 		return Transition{}, false
 	}
 	before := m.State()
@@ -87,16 +87,16 @@ func (m *Machine) confirm(r Result) {
 func (m *Machine) comeBack(now time.Time) {
 	switch {
 	case now.Before(m.ejectUntil):
-		m.okRun = m.params.Rise - 1
+		m.okRun = m.params.Normal().Rise - 1
 	case m.isDamped(now):
-		m.okRun = m.params.Rise - 1
+		m.okRun = m.params.Normal().Rise - 1
 		m.ejectUntil = time.Time{}
 		m.notes.Held, m.notes.HeldUntil = Damped, m.reuseAt(now)
 	case !m.ejectUntil.IsZero():
 		m.enter(Up, now, fmt.Sprintf("ejection of %v is over, and probes are good: on trial", m.ejectedFor))
 		m.onTrial = true
 	default:
-		m.enter(Up, now, fmt.Sprintf("%s in a row", count(m.params.Rise, "good probe")))
+		m.enter(Up, now, fmt.Sprintf("%s in a row", count(m.params.Normal().Rise, "good probe")))
 	}
 }
 
@@ -123,10 +123,10 @@ func (m *Machine) Expire(now time.Time) (Transition, bool) {
 func (m *Machine) restoreHold(s Status, now time.Time) {
 	m.ejections = min(max(s.Ejections, 0), MaxCount)
 	if left := s.HeldUntil.Sub(now); s.State == Down && s.Held == Ejected && left > 0 && left <= MaxEject {
-		m.ejectedFor = min(time.Duration(max(m.ejections, 1))*m.params.Eject, MaxEject)
+		m.ejectedFor = min(time.Duration(max(m.ejections, 1))*m.params.Normal().Eject, MaxEject)
 		m.ejectUntil, m.ejectedEnd = s.HeldUntil, s.HeldUntil
 		m.notes.Held, m.notes.HeldUntil = Ejected, s.HeldUntil
 	}
 	m.penalty, m.penaltyAt = max(s.Penalty, 0), earlier(s.PenaltyAt, now)
-	m.damped = m.params.Suppress > 0 && m.penaltyNow(now) >= float64(m.params.Suppress)
+	m.damped = m.params.Normal().Suppress > 0 && m.penaltyNow(now) >= float64(m.params.Normal().Suppress)
 }

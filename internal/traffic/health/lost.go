@@ -32,5 +32,5 @@ func (m *Machine) IsLost() bool { return m.lost != "" && m.verdict == Unknown }
 // justBefore is how long before the loss of what it is behind a target may have been
 // found down for the same reason.
 func (m *Machine) justBefore() time.Duration {
-	return 2 * (m.params.Interval + m.params.Timeout) * time.Duration(m.params.Fall)
+	return 2 * (m.params.Normal().Interval + m.params.Normal().Timeout) * time.Duration(m.params.Normal().Fall)
 }

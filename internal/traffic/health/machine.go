@@ -10,7 +10,7 @@ import (
 // Machine is the state of one target. Make it with New or Restore.
 type Machine struct {
 	// Constant after New.
-	params  Params
+	params  ParamsOnce
 	checked bool // probes exist; without them only traffic tells
 
 	verdict State // Invariant: never Draining, which is an overlay
@@ -44,8 +44,8 @@ type Machine struct {
 // is Unknown and its first probe is due now. Without one it is Up: nothing would
 // ever tell otherwise but the traffic it must first be given.
 func New(c Check, now time.Time) Machine {
-	m := Machine{params: c.Params.Normal(), checked: c.Kind != None, since: now, cause: "not probed yet", next: now}
-	m.graceUntil = now.Add(m.params.Grace)
+	m := Machine{params: c.Params, checked: c.Kind != None, since: now, cause: "not probed yet", next: now}
+	m.graceUntil = now.Add(m.params.Normal().Grace)
 	if !m.checked {
 		m.verdict, m.cause, m.next = Up, "no check: taken as up", time.Time{}
 	}
@@ -213,7 +213,7 @@ func (m *Machine) succeed(now time.Time, r Result) {
 	case Unknown:
 		m.enter(Up, now, cmp.Or(r.Cause, "probe succeeded"))
 	case Down:
-		if m.okRun+1 >= m.params.Rise {
+		if m.okRun+1 >= m.params.Normal().Rise {
 			m.comeBack(now)
 			return
 		}
@@ -231,7 +231,7 @@ func (m *Machine) fail(now time.Time, r Result) {
 	case m.verdict == Down && m.ejectUntil.IsZero(), m.inGrace(now), m.verdict == Unknown && m.lost != "":
 		return
 	}
-	if m.failRun++; m.failRun < m.params.Fall {
+	if m.failRun++; m.failRun < m.params.Normal().Fall {
 		return
 	}
 	switch {
@@ -252,7 +252,7 @@ func (m *Machine) fail(now time.Time, r Result) {
 // failures: it never brings a target up that probes hold Down or do not know, for
 // the check asks what the operator cares for and traffic may not touch.
 func (m *Machine) observePassive(now time.Time, r Result) (Transition, bool) {
-	if m.params.Passive < 0 || m.verdict == Down || m.inGrace(now) {
+	if m.params.Normal().Passive < 0 || m.verdict == Down || m.inGrace(now) {
 		return Transition{}, false // of requests begun before it went Down
 	}
 	if r.At.Add(-r.Latency).Before(m.since) && m.verdict == Up {
@@ -263,12 +263,12 @@ func (m *Machine) observePassive(now time.Time, r Result) (Transition, bool) {
 		return Transition{}, false
 	}
 	before := m.State()
-	if m.passive++; m.passive >= m.params.Passive || m.onTrial {
+	if m.passive++; m.passive >= m.params.Normal().Passive || m.onTrial {
 		m.eject(now, fmt.Sprintf("%s in a row, last: %s", count(m.passive, "failed request"), cmp.Or(r.Cause, "no cause given")))
 	}
 	// A failure of traffic is a reason to look now, but not more often than a
 	// verdict in progress would.
-	if soon := later(now, m.lastStart.Add(m.params.Confirm)); m.checked && soon.Before(m.next) {
+	if soon := later(now, m.lastStart.Add(m.params.Normal().Confirm)); m.checked && soon.Before(m.next) {
 		m.next = soon
 	}
 	return m.changed(before)
@@ -313,7 +313,7 @@ func (m *Machine) Unsent(r Result) {
 		}
 		r.Cause = "not sent: " + r.Cause
 		m.lastProbe, m.lastStart = r, r.At.Add(-r.Latency)
-		m.next = r.At.Add(m.params.Confirm)
+		m.next = r.At.Add(m.params.Normal().Confirm)
 	}
 }
 
@@ -350,9 +350,9 @@ func (m *Machine) isOpen() bool {
 
 // schedule sets the next probe after one that ended.
 func (m *Machine) schedule() {
-	period := m.params.Interval
+	period := m.params.Normal().Interval
 	if m.isOpen() {
-		period = m.params.Confirm
+		period = m.params.Normal().Confirm
 	}
 	m.next = later(m.lastStart.Add(period), m.lastProbe.At.Add(MinPause))
 }
@@ -381,7 +381,7 @@ func count(n int, what string) string {
 // check panics if an invariant of the fields does not hold. Tests call it after
 // every step.
 func (m *Machine) check() {
-	p := m.params
+	p := m.params.Normal()
 	for _, rule := range []struct {
 		holds bool
 		text  string

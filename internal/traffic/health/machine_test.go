@@ -93,7 +93,7 @@ func TestUnknownFallsLikeUp(t *testing.T) {
 // the contrary begins the run anew. While a run is open the next probe comes after
 // Confirm.
 func TestFallAndRise(t *testing.T) {
-	c := Check{Kind: HTTP, Params: Params{Interval: time.Second, Fall: 3, Rise: 2, Confirm: 300 * ms}}
+	c := Check{Kind: HTTP, Params: Params{Interval: time.Second, Fall: 3, Rise: 2, Confirm: 300 * ms}.Once()}
 	play(t, New(c, epoch), []step{
 		{at: 0, event: "ok", cause: "status 200", want: "unknown > up: status 200", next: 1000 * ms},
 		{at: 1000 * ms, event: "fail", cause: "status 503", want: "", next: 1300 * ms},
@@ -169,7 +169,9 @@ func TestProbesConfirmAnEjection(t *testing.T) {
 // Probes and traffic fail a new member in its grace, and nothing comes of it.
 func TestGraceHoldsForTraffic(t *testing.T) {
 	c := everySecond
-	c.Params.Grace = 10 * time.Second
+	p := c.Params.Get()
+	p.Grace = 10 * time.Second
+	c.Params = p.Once()
 	var steps []step
 	for i := range 5 {
 		steps = append(steps, step{at: time.Duration(i) * time.Second, event: "miss", want: ""}, step{at: time.Duration(i)*time.Second + ms, event: "fail", want: ""})
@@ -215,7 +217,7 @@ func TestLateFailuresOfOldTrouble(t *testing.T) {
 // Passive results neither bring an Unknown target up nor count when they are off.
 func TestPassiveSuccessIsNoProbe(t *testing.T) {
 	play(t, New(everySecond, epoch), []step{{at: ms, event: "hit", want: ""}})
-	off := Check{Kind: TCP, Params: Params{Passive: -1}}
+	off := Check{Kind: TCP, Params: Params{Passive: -1}.Once()}
 	play(t, New(off, epoch), []step{
 		{at: 0, event: "ok", want: "unknown > up: probe succeeded"},
 		{at: 1 * ms, event: "miss", want: ""}, {at: 2 * ms, event: "miss", want: ""},
@@ -226,7 +228,7 @@ func TestPassiveSuccessIsNoProbe(t *testing.T) {
 // "Without a check a member is ejected for a time that grows; back on trial, one
 // failure ejects it again." Each minute of peace makes one ejection forgotten.
 func TestEjectionWithoutCheck(t *testing.T) {
-	m := New(Check{Params: Params{Eject: 10 * time.Second}}, epoch)
+	m := New(Check{Params: Params{Eject: 10 * time.Second}.Once()}, epoch)
 	if got := m.State(); got != Up {
 		t.Fatalf("without a check the first state is %v, want up", got)
 	}
@@ -251,7 +253,7 @@ func TestEjectionWithoutCheck(t *testing.T) {
 
 // The growth of ejections ends at MaxEject.
 func TestEjectionIsBounded(t *testing.T) {
-	m := New(Check{Params: Params{Eject: time.Minute, Passive: 1}}, epoch)
+	m := New(Check{Params: Params{Eject: time.Minute, Passive: 1}.Once()}, epoch)
 	now, last := epoch, time.Duration(0)
 	for range 10 {
 		if _, ok := happen(&m, now, "miss", "x"); !ok {
@@ -315,7 +317,7 @@ func TestRetimed(t *testing.T) {
 		{at: 1 * ms, event: "drain", want: "up > draining: drained by the operator"},
 		{at: 1000 * ms, event: "fail", want: ""},
 	})
-	slower := Check{Kind: TCP, Params: Params{Interval: 5 * time.Second}}
+	slower := Check{Kind: TCP, Params: Params{Interval: 5 * time.Second}.Once()}
 	play(t, m.Retimed(slower, epoch.Add(2*time.Second)), []step{
 		{at: 2 * time.Second, event: "fail", want: ""}, // the first of its own
 		{at: 3 * time.Second, event: "resume", want: "draining > up: no longer drained; probe succeeded"},
@@ -345,7 +347,7 @@ func TestRandomEventsKeepInvariants(t *testing.T) {
 	events := []string{"ok", "ok", "fail", "fail", "hit", "miss", "miss", "drain", "resume", "expire", "lose", "find", "poor", "whole", "eject"}
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 1))
-		m := New(Check{Kind: Kind(r.IntN(3)), Params: Params{Rise: 1 + r.IntN(3), Fall: 1 + r.IntN(3), Passive: r.IntN(4) - 1, Suppress: 2000, Eject: time.Second}}, epoch)
+		m := New(Check{Kind: Kind(r.IntN(3)), Params: Params{Rise: 1 + r.IntN(3), Fall: 1 + r.IntN(3), Passive: r.IntN(4) - 1, Suppress: 2000, Eject: time.Second}.Once()}, epoch)
 		now, changes := epoch, uint64(0)
 		for range 300 {
 			now = now.Add(time.Duration(r.IntN(3000)) * ms)
@@ -387,7 +389,7 @@ func TestDetectWithinTwoIntervals(t *testing.T) {
 // simulateDeath runs a machine whose target dies right after a good probe, and
 // returns how long it then takes to be Down.
 func simulateDeath(p Params, spent time.Duration) time.Duration {
-	m := New(Check{Kind: TCP, Params: p}, epoch)
+	m := New(Check{Kind: TCP, Params: p.Once()}, epoch)
 	m.Observe(epoch, Result{OK: true, At: epoch})
 	for {
 		ended := m.Next().Add(spent)

@@ -31,7 +31,7 @@ func TestGrade(t *testing.T) {
 	if got := kept.Status(); got.State != Poor || got.Share != 250 || got.Cause != "less slow" {
 		t.Errorf("restored: %+v", got)
 	}
-	again := m.Retimed(Check{Kind: TCP, Params: Params{Interval: time.Minute}}, now)
+	again := m.Retimed(Check{Kind: TCP, Params: Params{Interval: time.Minute}.Once()}, now)
 	again.check()
 	if got := again.Status(); got.State != Poor || got.Share != 250 {
 		t.Errorf("asked at other times: %+v", got)

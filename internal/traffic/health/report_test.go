@@ -114,7 +114,7 @@ func TestAgentDrains(t *testing.T) {
 // and one success ends the grace.
 func TestStartGrace(t *testing.T) {
 	start := time.Unix(1_000_000, 0)
-	c := Check{Kind: TCP, Params: Params{Interval: 4 * time.Second, Grace: 30 * time.Second}}
+	c := Check{Kind: TCP, Params: Params{Interval: 4 * time.Second, Grace: 30 * time.Second}.Once()}
 	m := New(c, start)
 	at := start
 	fail := func() bool {

@@ -23,6 +23,9 @@ const Buckets = 41
 // leastTook is the end of the first bucket; as a power of two.
 const leastTook = 16 // of nanoseconds: 65.5 us
 
+// IsBusy reports whether something was counted since a jury has looked.
+func (g *Gauge) IsBusy() bool { return g.busy.Load() }
+
 // Note takes in how one request went; took is the time until its response began.
 func (g *Gauge) Note(o health.Outcome, took time.Duration) {
 	if o == health.Answered {

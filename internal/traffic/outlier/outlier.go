@@ -118,6 +118,10 @@ type Jury struct {
 	rates     []float64
 }
 
+// IsIdle reports whether nothing is remembered of anybody. Judge then has nothing to say of peers that are neither
+// busy nor Poor.
+func (j *Jury) IsIdle() bool { return len(j.records) == 0 }
+
 // record is what is remembered of one member.
 type record struct {
 	seen        Counts // at the last look

@@ -220,14 +220,15 @@ func TestOrphans(t *testing.T) {
 		set(false) // back in time
 		time.Sleep(2 * tidyEvery)
 		set(true)
+		kept := func() int { w.mu.Lock(); defer w.mu.Unlock(); return len(w.stored) }
 		time.Sleep(OrphanAge - 2*tidyEvery)
 		synctest.Wait()
-		if len(w.stored) != 1 {
+		if kept() != 1 {
 			t.Error("forgotten too early")
 		}
 		time.Sleep(4 * tidyEvery)
 		synctest.Wait()
-		if len(w.stored) != 0 {
+		if kept() != 0 {
 			t.Error("not forgotten")
 		}
 	})

@@ -90,6 +90,9 @@ func (d *Driver) Look(now time.Time) {
 			continue
 		}
 		j := d.juries[v.Name]
+		if isQuiet(v) && (j == nil || j.IsIdle()) {
+			continue
+		}
 		if j == nil {
 			j = new(jury)
 			d.juries[v.Name] = j
@@ -130,6 +133,17 @@ func (d *Driver) tell(want map[health.Target]health.Grade) {
 			d.told[target] = g
 		}
 	}
+}
+
+// isQuiet reports whether there is nothing to judge about the members of a view: nobody has carried anything since
+// they were looked at, and nobody is Poor.
+func isQuiet(v *pool.View) bool {
+	for i := range v.Members {
+		if m := &v.Members[i]; m.Load.Gauge.IsBusy() || m.State == health.Poor {
+			return false
+		}
+	}
+	return true
 }
 
 // peersOf returns the members of a view as they are judged: those of one level of

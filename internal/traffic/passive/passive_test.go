@@ -120,3 +120,52 @@ func TestRun(t *testing.T) {
 		}
 	})
 }
+
+// Members that have carried nothing are not judged: nothing is kept of their pool.
+func TestQuietPools(t *testing.T) {
+	up := func(health.Target) health.Status { return health.Status{State: health.Up} }
+	r, err := pool.NewRegistry([]pool.Spec{specOf("a", pool.Passive{}, 1, 2), specOf("b", pool.Passive{}, 3, 4)}, up, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := New(Config{Pools: r.Pools, Grade: func(health.Target, health.Grade) {}, Eject: func(health.Target, string) {}})
+	now := time.Now()
+	look := func() int {
+		now = now.Add(Beat)
+		d.Look(now)
+		return len(d.juries)
+	}
+	if n := look(); n != 0 {
+		t.Errorf("%d pools without traffic are judged", n)
+	}
+	carry(r, "b", 1, 50, health.Answered, ms)
+	if n := look(); n != 1 || d.juries["b"] == nil {
+		t.Errorf("%d pools are judged, want the one that carries", n)
+	}
+	if got := r.Pool("b").View().Members[1].Load.Gauge.Total()[health.Answered]; got != 50 {
+		t.Errorf("%d requests are counted, want 50", got)
+	}
+}
+
+// BenchmarkQuiet is a look at 100k members that nobody asks.
+func BenchmarkQuiet(b *testing.B) {
+	var specs []pool.Spec
+	for p := range 1000 {
+		s := pool.Spec{Name: fmt.Sprint("p", p)}
+		for m := range 100 {
+			s.Members = append(s.Members, pool.MemberSpec{Address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(p >> 8), byte(p), byte(m)}), 80)})
+		}
+		specs = append(specs, s)
+	}
+	r, err := pool.NewRegistry(specs, func(health.Target) health.Status { return health.Status{State: health.Up} }, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	d := New(Config{Pools: r.Pools})
+	now := time.Now()
+	b.ReportAllocs()
+	for b.Loop() {
+		now = now.Add(Beat)
+		d.Look(now)
+	}
+}

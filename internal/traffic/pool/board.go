@@ -15,12 +15,15 @@ type Block = [BlockSize]atomic.Uint32
 
 // PlaceMask is what of a word of a board is a place. Under the Least policies a word is a score, or a bound,
 // whose order as a float32 above 0 is that of its bits, and in the lowest four of them where in its block it
-// stands, which tells apart what differs by less than a millionth. So the least of a block is the least of
+// stands, which tells apart what differs by less than two millionths. So the least of a block is the least of
 // its words, found without a branch, and says who it is.
 const PlaceMask = BlockSize - 1
 
 // word returns the word of a score >= 0, without a place.
-func word(score float32) uint32 { return math.Float32bits(score) << 1 &^ PlaceMask }
+func word(score float32) uint32 { return min(math.Float32bits(score), highest) &^ PlaceMask }
+
+// highest is of a score above all others: a word is a number as a float32 as well, whatever its place.
+const highest = 0x7f7fffff
 
 // Board is the scores of the members of a level under one of the Least policies, side
 // by side, so that to look for the least one touches one cache line for 16 members. Of
@@ -39,7 +42,8 @@ func word(score float32) uint32 { return math.Float32bits(score) << 1 &^ PlaceMa
 // one block after the other anew, some for each tick that passes (Level.Freshen).
 //
 // TwoChoices has a board of what each member promises, so that a pick reads two words. First has one, too,
-// of members with capacities: Top[0] is the position of the first member that may have room.
+// of members with capacities: Top[0] is the position of the first member that may have room. That of Hash with
+// a bound is Level.Fair: members tell how many requests they have.
 type Board struct {
 	Top    []atomic.Uint32 // words; behind each of the three there is room up to a whole block
 	Blocks []atomic.Uint32
@@ -60,6 +64,8 @@ type home struct {
 
 func newBoard(p Policy, l *Level) *Board {
 	switch p {
+	case Hash:
+		return newFairBoard(l)
 	case LeastConnections, LeastResponseTime, LeastBandwidth, TwoChoices:
 	case First:
 		if !l.Bounded {
@@ -82,6 +88,17 @@ func newBoard(p Policy, l *Level) *Board {
 	return b
 }
 
+func newFairBoard(l *Level) *Board {
+	if l.Fair == nil {
+		return nil
+	}
+	b := &Board{homes: make([]home, len(l.Members))}
+	for i, m := range l.Members {
+		b.homes[i] = home{policy: Hash, position: i, score: &l.Fair[m].active}
+	}
+	return b
+}
+
 // words returns n words of 0, and behind them room up to a whole block, with words above all others.
 func words(p Policy, n int) []atomic.Uint32 {
 	all := make([]atomic.Uint32, (n+BlockSize-1)/BlockSize*BlockSize)
@@ -91,7 +108,7 @@ func words(p Policy, n int) []atomic.Uint32 {
 	for i := range all {
 		at := uint32(i % BlockSize)
 		if i >= n {
-			at |= math.MaxUint32 &^ PlaceMask
+			at |= highest &^ PlaceMask
 		}
 		all[i].Store(at)
 	}
@@ -129,15 +146,18 @@ func (m *MemberLoad) tell(now time.Duration) {
 	}
 	score := h.scoreOf(m, tickOf(now))
 	h.score.Store(score)
-	if h.policy != TwoChoices && lower(h.block, score, PlaceMask) {
+	if h.block != nil && h.policy != TwoChoices && lower(h.block, score, PlaceMask) {
 		lower(h.top, score, PlaceMask)
 	}
 }
 
 // scoreOf returns what h's member has on the board.
 func (h *home) scoreOf(m *MemberLoad, tick uint32) uint32 {
-	if h.policy == TwoChoices {
+	switch h.policy {
+	case TwoChoices:
 		return math.Float32bits(m.promised(tick, h.inverse))
+	case Hash:
+		return uint32(m.Active.Load())
 	}
 	return word(m.score(h.policy, tick)*h.inverse) | uint32(h.position%BlockSize)
 }
@@ -169,6 +189,13 @@ func (v *View) Prepare(now time.Duration) {
 		l := &v.Levels[i]
 		if l.Board == nil || v.Policy == First {
 			continue // First's board is right when it is new
+		}
+		if v.Policy == Hash {
+			for j, m := range l.Loads {
+				h := &l.Board.homes[j]
+				h.score.Store(h.scoreOf(m, 0))
+			}
+			continue
 		}
 		for block := range l.Board.blocks() {
 			l.refresh(int(block), tickOf(now))

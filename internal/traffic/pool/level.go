@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/bits"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"pharos/internal/traffic/consistent"
@@ -33,7 +34,7 @@ type Level struct {
 	Limits     []int32                // Ring: how many points of each of View.Members count; 0: not in this level
 	Rendezvous *consistent.Rendezvous // the same
 
-	Board *Board // Least policies, TwoChoices; First with capacities
+	Board *Board // Least policies, TwoChoices; First with capacities; Hash with a bound
 
 	cycle uint64 // of Order: see InTurn
 }
@@ -51,17 +52,34 @@ func (l *Level) place(turn uint64) uint64 {
 	return at
 }
 
-// Fair is the part of all requests in flight that a member may have.
+// Fair is the part of all requests in flight that a member may have, and how many it has: side by side, since the
+// loads of a thousand members are far from each other.
 type Fair struct {
-	Load *MemberLoad
-	Part float32
+	Part   float32
+	active atomic.Uint32 // as the board's scores: written by whoever changes it
+}
+
+// Over returns how many requests a member would be over its part of all in flight with one more of them; at most 0
+// is within. The bound is rounded up, so that there is always room for one more somewhere: with n under way,
+// n+1 is at most x rounded up exactly when n is below x.
+func (f *Fair) Over(all int64) float32 {
+	n, bound := float32(int32(f.active.Load())), float32(all+1)*f.Part
+	if n < bound {
+		return 0
+	}
+	return n + 1 - bound
+}
+
+// IsWithin reports whether a member may have one more of all requests that are in flight.
+func (f *Fair) IsWithin(all int64) bool {
+	return float32(int32(f.active.Load())) < float32(all+1)*f.Part
 }
 
 // Draw is an entry of an alias table: a draw by weight is an even draw of an entry,
 // and of a number below 1<<32; from Cut on it is the other one.
 type Draw struct {
-	Cut   uint32
-	Other int32
+	Cut  uint32
+	Flip uint32 // the bits in which the other one differs from this one
 }
 
 // untried is what a latency is taken for that is not known while the first request is
@@ -154,7 +172,7 @@ func (l *Level) hash(v *View, spec *Spec, tables *tables, weights []int) {
 		}
 		l.Fair = make([]Fair, len(v.Members))
 		for i, w := range weights {
-			l.Fair[l.Members[i]] = Fair{l.Loads[i], float32(w) / float32(sum) * float32(spec.Hash.Bound) / 100}
+			l.Fair[l.Members[i]].Part = float32(w) / float32(sum) * float32(spec.Hash.Bound) / 100
 		}
 	}
 	if spec.Hash.By == Ring {
@@ -220,7 +238,7 @@ func drawsOf(weights []int) []Draw {
 	left := make([]float64, n) // of each weight, where the mean is 1
 	var small, large []int32
 	for i, w := range weights {
-		draws[i] = Draw{math.MaxUint32, int32(i)}
+		draws[i] = Draw{Cut: math.MaxUint32}
 		if left[i] = float64(w) * float64(n) / float64(sum); left[i] < 1 {
 			small = append(small, int32(i))
 		} else {
@@ -230,7 +248,7 @@ func drawsOf(weights []int) []Draw {
 	for len(small) > 0 && len(large) > 0 {
 		s, g := small[len(small)-1], large[len(large)-1]
 		small = small[:len(small)-1]
-		draws[s] = Draw{uint32(left[s] * math.MaxUint32), g}
+		draws[s] = Draw{uint32(left[s] * math.MaxUint32), uint32(s ^ g)}
 		if left[g] -= 1 - left[s]; left[g] < 1 {
 			large, small = large[:len(large)-1], append(small, g)
 		}
@@ -241,13 +259,13 @@ func drawsOf(weights []int) []Draw {
 // DrawOne returns the position of the member that 32 bits of chance draw.
 func (l *Level) DrawOne(random uint32) int {
 	drawn := uint64(random) * uint64(len(l.Members))
-	at := int(drawn >> 32)
+	at := drawn >> 32
 	if l.Draw == nil {
-		return at
+		return int(at)
 	}
-	d := l.Draw[at]
+	d := &l.Draw[at]
 	_, below := bits.Sub64(uint64(uint32(drawn)), uint64(d.Cut), 0) // 1 or 0: half of all draws are none to foresee
-	return int(d.Other) + (at-int(d.Other))*int(below)
+	return int(at ^ uint64(d.Flip)&(below-1))
 }
 
 // DrawOther returns the position of another member than the one that was drawn, if there is
@@ -260,12 +278,18 @@ func (l *Level) DrawOther(random uint32, drawn int) int {
 		}
 		return at
 	}
-	other := l.DrawOne(random)
+	// The second draw is always made: of few members it is too often needed, and nobody could foresee when.
+	other, again := l.DrawOne(random), l.DrawOne(random*mixer)
+	_, same := bits.Sub64(uint64(other^drawn), 1, 0)
+	other ^= (other ^ again) & -int(same)
 	for i := uint64(1); other == drawn && i <= maxDraws; i++ {
 		other = l.DrawOne(uint32(consistent.Mix(uint64(random) + i<<32)))
 	}
 	return other
 }
+
+// mixer spreads 32 bits.
+const mixer = 0x9E3779B1
 
 // maxDraws is how often DrawOther draws again: of two members, of which one has nearly all of
 // the weight, the other one is not waited for.

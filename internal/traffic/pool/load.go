@@ -120,12 +120,14 @@ func (l *Load) Begun(by uint32) uint64 {
 
 // Active returns the number of requests in flight on all members.
 func (l *Load) Active() int64 {
-	sum := uint64(0)
-	for i := range l.lanes {
-		sum += l.lanes[i].flight.Load()
-	}
+	n := &l.lanes // not a loop: bounded picks do this each time
+	sum := n[0].flight.Load() + n[1].flight.Load() + n[2].flight.Load() + n[3].flight.Load()
+	sum += n[4].flight.Load() + n[5].flight.Load() + n[6].flight.Load() + n[7].flight.Load()
 	return int64(uint32(sum))
 }
+
+// All lanes are summed up by Active.
+var _ = [1]struct{}{}[Lanes-8]
 
 // Begin notes that a request or connection begins on m.
 func (l *Load) Begin(by uint32, m *MemberLoad, now time.Duration) {
@@ -206,6 +208,7 @@ func (l *MemberLoad) Observe(now, took time.Duration) {
 			value = sample // a peak counts at once
 		} else if kept := unpack(old); kept > 0 {
 			value += sample * (1 - value/kept)
+			value -= max(value-sample, 0) * latencyForgets
 		}
 		if l.latency.CompareAndSwap(old, pack(value, tick)) {
 			return
@@ -214,8 +217,8 @@ func (l *MemberLoad) Observe(now, took time.Duration) {
 }
 
 // Latency returns the peak-EWMA of response times at now: a slow response raises it
-// at once, and it falls by half each 8.6 seconds towards what comes after. 0: nothing
-// is known, or not any more.
+// at once, and it falls by half each 8.6 seconds, and by an eighth with each quicker response, towards what comes
+// after. 0: nothing is known, or not any more.
 func (l *MemberLoad) Latency(now time.Duration) time.Duration {
 	return time.Duration(decayed(l.latency.Load(), tickOf(now), latencyHalving))
 }
@@ -267,6 +270,11 @@ const (
 	latencyHalving = 9  // 512 ticks are 8.6 s: a member that was slow is tried again some times a minute
 	rateHalving    = 6  // 64 ticks are 1.07 s: Mbps now, but over more than one response
 )
+
+// latencyForgets is what each quicker response takes of how much slower the member was before. By time alone, who
+// was slow once would be as slow as who always is for many seconds: and when a node stands still for a moment, as a
+// machine does, all are slow once. Who is not asked forgets by time alone.
+const latencyForgets = 1.0 / 8
 
 // perSecond turns octets into their part of a rate that halves each 64 ticks.
 const perSecond = math.Ln2 / ((1 << (tickBits + rateHalving)) / 1e9)

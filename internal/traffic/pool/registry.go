@@ -207,11 +207,16 @@ func (r *Registry) Refresh(status func(health.Target) health.Status) int {
 	}
 	stale := make(map[health.Target]health.Status)
 	for _, p := range r.pools {
-		for _, m := range p.View().Members {
-			if s := all[m.Target]; isStale(&m.known.target, &s) {
+		members := p.View().Members
+		for i := range members {
+			m := &members[i]
+			if s := all[m.Target]; m.known.target.isStale(&s) {
 				stale[m.Target] = s
 			}
-			if s := all[m.Agent]; m.hasAgent() && isStale(&m.known.agent, &s) {
+			if !m.hasAgent() {
+				continue
+			}
+			if s := all[m.Agent]; m.known.agent == nil || m.known.agent.isStale(&s) {
 				stale[m.Agent] = s
 			}
 		}
@@ -221,9 +226,15 @@ func (r *Registry) Refresh(status func(health.Target) health.Status) int {
 	return changed
 }
 
-// isStale reports whether what a view knows of a target is otherwise than s says.
-func isStale(known, s *health.Status) bool {
-	return known.Notes != s.Notes || known.State != s.State || !known.Since.Equal(s.Since)
+// Learn asks for the status of some targets and applies what it is.
+func (r *Registry) Learn(targets []health.Target, status func(health.Target) health.Status) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := make(map[health.Target]health.Status, len(targets))
+	for _, target := range targets {
+		now[target] = status(target)
+	}
+	r.applyAll(now)
 }
 
 // publish makes v the view of p, with mu held or before anybody has r.
@@ -259,44 +270,80 @@ func (r *Registry) SetMembers(spec Spec, status func(health.Target) health.Statu
 	p := r.byName[spec.Name]
 	before := p.View()
 	next := Compile(spec, r.noting(status), before)
-	if slices.EqualFunc(before.Members, next.Members, Member.isLike) {
+	if isLike(before.Members, next.Members) {
 		return nil, nil, false
 	}
 	r.publish(p, next)
-	old := map[health.Target]bool{}
-	for target := range targetsOf(before.Members) {
-		old[target] = true
-		if holders := r.byTarget[target]; slices.Contains(holders, p) {
-			r.byTarget[target] = slices.DeleteFunc(slices.Clone(holders), func(other *Pool) bool { return other == p })
+	left, joined := differ(before.Members, next.Members)
+	gone := make(map[health.Target]bool, len(left))
+	for _, target := range left {
+		holders := slices.DeleteFunc(slices.Clone(r.byTarget[target]), func(other *Pool) bool { return other == p })
+		if r.byTarget[target] = holders; len(holders) == 0 {
+			removed = append(removed, target)
+			gone[target] = true
+			delete(r.byTarget, target)
+			delete(r.changes, target)
 		}
 	}
-	for target := range targetsOf(next.Members) {
+	for _, target := range joined {
 		holders := r.byTarget[target]
-		if len(holders) == 0 && !old[target] {
+		if len(holders) == 0 {
 			added = append(added, target)
 		}
-		if !slices.Contains(holders, p) {
-			r.byTarget[target] = append(holders, p)
-		}
+		r.byTarget[target] = append(slices.Clip(holders), p)
 	}
-	r.targets = slices.DeleteFunc(slices.Concat(r.targets, added), func(t health.Target) bool {
-		if len(r.byTarget[t]) > 0 {
-			return false
-		}
-		removed = append(removed, t)
-		delete(r.byTarget, t)
-		delete(r.changes, t)
-		return true
-	})
+	if len(added)+len(removed) > 0 {
+		r.targets = slices.DeleteFunc(slices.Concat(r.targets, added), func(t health.Target) bool { return gone[t] })
+	}
 	if spec.Check.Kind == health.DNS {
 		r.listResolvers()
 	}
 	return added, removed, true
 }
 
+// differ returns the targets of only the one, and of only the other list of members, in the order of these and each
+// once.
+func differ(before, next []Member) (left, joined []health.Target) {
+	const had, dealt = 1, 2
+	seen := make(map[health.Target]uint8, len(before))
+	for target := range targetsOf(before) {
+		seen[target] = had
+	}
+	for target := range targetsOf(next) {
+		switch seen[target] {
+		case 0:
+			joined = append(joined, target)
+			seen[target] = dealt
+		case had:
+			seen[target] = dealt
+		}
+	}
+	for target := range targetsOf(before) {
+		if seen[target] == had {
+			left = append(left, target)
+			seen[target] = dealt
+		}
+	}
+	return left, joined
+}
+
+// isLike reports whether two lists of members are configured alike.
+func isLike(a, b []Member) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if !a[i].isLike(&b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
 // isLike reports whether two members are configured alike.
-func (m Member) isLike(o Member) bool {
-	m.State, m.Since, m.Cause, m.Notes, m.Load, m.Share, m.Capacity = o.State, o.Since, o.Cause, o.Notes, o.Load, o.Share, o.Capacity
-	m.known = o.known
-	return m == o
+func (m *Member) isLike(o *Member) bool {
+	l := *m
+	l.State, l.Since, l.Cause, l.Notes, l.Load, l.Share, l.Capacity = o.State, o.Since, o.Cause, o.Notes, o.Load, o.Share, o.Capacity
+	l.known = o.known
+	return l == *o
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -293,4 +294,56 @@ func TestWith(t *testing.T) {
 	if err := got.Validate(); err != nil || len(got.Members) != 3 || got.Members[0].Weight != 3 || len(s.Members) != 1 {
 		t.Errorf("%+v, %v", got.Members, err)
 	}
+}
+
+// BenchmarkCrowded is one of 100k members that changes its state, and BenchmarkCrowdedMember one that a list
+// adds or takes out, in pools of 100 members and of 4,000.
+func BenchmarkCrowded(b *testing.B) {
+	for _, size := range []int{100, 4000} {
+		b.Run(strconv.Itoa(size), func(b *testing.B) {
+			r, _ := crowded(b, size)
+			target := r.Targets()[size/2]
+			s := health.Status{State: health.Down}
+			b.ReportAllocs()
+			for b.Loop() {
+				s.Changes++
+				s.State = health.Down + health.Up - s.State
+				r.Apply(target, s)
+			}
+		})
+	}
+}
+
+func BenchmarkCrowdedMember(b *testing.B) {
+	for _, size := range []int{100, 4000} {
+		b.Run(strconv.Itoa(size), func(b *testing.B) {
+			r, spec := crowded(b, size)
+			short := spec
+			short.Members = spec.Members[:size-1]
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				r.SetMembers([]Spec{short, spec}[i%2], allUp)
+			}
+		})
+	}
+}
+
+func allUp(health.Target) health.Status { return health.Status{State: health.Up} }
+
+// crowded returns 100k members in pools of a size, and what one of these is made from.
+func crowded(b *testing.B, size int) (*Registry, Spec) {
+	var specs []Spec
+	for p := range 100_000 / size {
+		s := Spec{Name: strconv.Itoa(p), Check: health.Check{Kind: health.TCP}}
+		for m := range size {
+			n := p*size + m
+			s.Members = append(s.Members, MemberSpec{Name: strconv.Itoa(n), Address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}), 80)})
+		}
+		specs = append(specs, s)
+	}
+	r, err := NewRegistry(specs, allUp, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return r, specs[1]
 }

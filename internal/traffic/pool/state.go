@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"pharos/internal/traffic/health"
 	"pharos/internal/traffic/outlier"
@@ -45,8 +46,52 @@ func (p *Passive) IsError(status int) bool {
 // evidence is what is known of the targets of a member. What the view shows follows from
 // it (decideStates).
 type evidence struct {
-	target health.Status
-	agent  health.Status // of its agent; zero: it has none
+	target heard
+	agent  *heard // of its agent; nil: it has none
+}
+
+// heard is what a view takes of the status of a target.
+type heard struct {
+	state health.State
+	since time.Time
+	cause string
+	notes *health.Notes // nil: none, as of most; never written to
+}
+
+func hear(s *health.Status) heard {
+	h := heard{state: s.State, since: s.Since, cause: s.Cause}
+	if s.Notes != (health.Notes{}) {
+		notes := s.Notes
+		h.notes = &notes
+	}
+	return h
+}
+
+// noted returns the notes.
+func (h *heard) noted() health.Notes {
+	if h == nil || h.notes == nil {
+		return health.Notes{}
+	}
+	return *h.notes
+}
+
+// isStale reports whether what a view knows of a target is otherwise than s says.
+func (h *heard) isStale(s *health.Status) bool {
+	return h.noted() != s.Notes || h.state != s.State || !h.since.Equal(s.Since)
+}
+
+// listen takes in what an agent is.
+func (e *evidence) listen(s health.Status) {
+	h := hear(&s)
+	e.agent = &h
+}
+
+// latest returns when the last of it began to be so.
+func (e *evidence) latest() time.Time {
+	if e.agent == nil {
+		return e.target.since
+	}
+	return later(e.target.since, e.agent.since)
 }
 
 func (m *Member) hasAgent() bool { return m.Agent != health.Target{} }
@@ -64,9 +109,9 @@ func (v *View) decideStates() {
 // cannot be reached says nothing of the member.
 func (m *Member) decideState() {
 	s := &m.known.target
-	m.Notes, m.State, m.Since, m.Cause = s.Notes, s.State, s.Since, s.Cause
-	if m.hasAgent() {
-		m.hearAgent(&m.known.agent)
+	m.Notes, m.State, m.Since, m.Cause = s.noted(), s.state, s.since, s.cause
+	if m.known.agent != nil {
+		m.hearAgent(m.known.agent)
 	}
 	m.Capacity = m.limit
 	if said := m.Notes.Report.Capacity; said > 0 && (m.limit == 0 || said < m.limit) {
@@ -77,14 +122,15 @@ func (m *Member) decideState() {
 	}
 }
 
-func (m *Member) hearAgent(s *health.Status) {
-	m.Notes.Report = s.Report
-	m.Notes.Warning = cmp.Or(m.Notes.Warning, s.Warning)
+func (m *Member) hearAgent(s *heard) {
+	said := s.noted()
+	m.Notes.Report = said.Report
+	m.Notes.Warning = cmp.Or(m.Notes.Warning, said.Warning)
 	switch {
-	case s.State == health.Draining:
-		m.State, m.Since, m.Cause = health.Draining, s.Since, s.Cause
-	case s.Report.Down && s.State == health.Down && m.State.IsServing():
-		m.State, m.Since, m.Cause = health.Down, s.Since, s.Cause
+	case s.state == health.Draining:
+		m.State, m.Since, m.Cause = health.Draining, s.since, s.cause
+	case said.Report.Down && s.state == health.Down && m.State.IsServing():
+		m.State, m.Since, m.Cause = health.Down, s.since, s.cause
 		m.Notes.Held = health.NotHeld
 	}
 }

@@ -125,7 +125,7 @@ func Compile(spec Spec, status func(health.Target) health.Status, prev *View) *V
 	loads := loadsOf(prev)
 	for i, m := range spec.Members {
 		v.Members[i] = compileMember(spec, m, status, loads)
-		v.at = later(later(v.at, v.Members[i].known.target.Since), v.Members[i].known.agent.Since)
+		v.at = later(v.at, v.Members[i].known.latest())
 	}
 	v.tables = v.tablesAfter(prev)
 	v.choose()
@@ -150,9 +150,10 @@ func compileMember(spec Spec, m MemberSpec, status func(health.Target) health.St
 	out.id = consistent.ID(out.Name)
 	out.Agent = spec.agent(m)
 	if status != nil {
-		out.known.target = status(target)
+		s := status(target)
+		out.known.target = hear(&s)
 		if out.hasAgent() {
-			out.known.agent = status(out.Agent)
+			out.known.listen(status(out.Agent))
 		}
 	}
 	if out.Load = loads[loadKey{out.Name, out.Address}]; out.Load == nil {
@@ -172,7 +173,8 @@ func loadsOf(v *View) map[loadKey]*MemberLoad {
 		return nil
 	}
 	loads := make(map[loadKey]*MemberLoad, len(v.Members))
-	for _, m := range v.Members {
+	for i := range v.Members {
+		m := &v.Members[i]
 		loads[loadKey{m.Name, m.Address}] = m.Load
 	}
 	return loads
@@ -193,11 +195,11 @@ func (v *View) with(now map[health.Target]health.Status) *View {
 	for i := range next.Members {
 		m := &next.Members[i]
 		if s, changed := now[m.Target]; changed {
-			m.known.target = s
+			m.known.target = hear(&s)
 			next.at = later(next.at, s.Since)
 		}
 		if s, changed := now[m.Agent]; changed && m.hasAgent() {
-			m.known.agent = s
+			m.known.listen(s)
 			next.at = later(next.at, s.Since)
 		}
 	}
@@ -208,8 +210,11 @@ func (v *View) with(now map[health.Target]health.Status) *View {
 // warmed returns the view that follows v when nothing changes but that it is now, or
 // nil if nobody's share changes by that.
 func (v *View) warmed(now time.Time) *View {
-	same := func(m Member) bool { return m.Share == v.spec.shareOf(&m, now) }
-	if !slices.ContainsFunc(v.Members, func(m Member) bool { return !same(m) }) {
+	changes := false
+	for i := 0; i < len(v.Members) && !changes; i++ {
+		changes = v.Members[i].Share != v.spec.shareOf(&v.Members[i], now)
+	}
+	if !changes {
 		return nil
 	}
 	next := v.next()
@@ -220,7 +225,15 @@ func (v *View) warmed(now time.Time) *View {
 
 // isWarming reports whether some member is in slow start.
 func (v *View) isWarming() bool {
-	return v.spec.SlowStart > 0 && slices.ContainsFunc(v.Members, func(m Member) bool { return v.spec.warmth(&m, v.at) < 1000 })
+	if v.spec.SlowStart == 0 {
+		return false
+	}
+	for i := range v.Members {
+		if v.spec.warmth(&v.Members[i], v.at) < 1000 {
+			return true
+		}
+	}
+	return false
 }
 
 // choose compiles the choices and levels of v from its members.
@@ -262,8 +275,11 @@ func (v *View) chooseAmong(belongs func(*Member) bool) Choice {
 // them is.
 func (v *View) chooseFamily(belongs func(*Member) bool) Choice {
 	c := v.Choice // of a pool of one family, mostly
-	if slices.ContainsFunc(v.Members, func(m Member) bool { return !belongs(&m) }) {
-		c = v.chooseAmong(belongs)
+	for i := range v.Members {
+		if !belongs(&v.Members[i]) {
+			c = v.chooseAmong(belongs)
+			break
+		}
 	}
 	c.Spare = nil
 	first := make(map[netip.Addr]int, len(c.Eligible)) // position in eligible
@@ -340,9 +356,10 @@ func (v *View) SupposingReleased(i int) *View {
 	next := v.next()
 	m := &next.Members[i]
 	m.Override.State, m.Configured.Drain = Nothing, false
-	m.known.target.State, m.known.target.Cause, m.known.target.Since = health.Up, "supposed", time.Time{}
-	m.Agent, m.known.agent = health.Target{}, health.Status{}
-	m.known.target.Report = health.Report{}
+	notes := m.known.target.noted()
+	notes.Report = health.Report{}
+	m.known = evidence{target: hear(&health.Status{State: health.Up, Cause: "supposed", Notes: notes})}
+	m.Agent = health.Target{}
 	next.choose()
 	return next
 }

@@ -30,19 +30,13 @@ func Of(pools []state.Pool, here state.Place) []pool.Spec {
 			Name: p.Name, Check: checkspec.Of(p.Check), Agent: agentOf(p.Agent), Passive: passiveOf(p.Passive), Behind: p.DependsOn, SlowStart: time.Duration(p.SlowStart), Here: PlaceOf(here),
 			Hash: pool.HashSpec{Bound: p.Hash.Bound, Key: pool.Key{Name: p.Hash.Name, Bits4: p.Hash.Bits4, Bits6: p.Hash.Bits6}},
 		}
-		if p.Scale.Driver == "process" { // members are new ones, mostly
-			spec.Check.Params.Grace = max(spec.Check.Params.Grace, p.Scale.Process.Start.Std())
-		}
+		spec.Check.Params = paramsOf(&p, spec.Check.Params.Get()).Once()
 		err := errors.Join(spec.Policy.UnmarshalText([]byte(p.Policy)), spec.Local.UnmarshalText([]byte(p.LocalFirst)),
 			spec.Hash.By.UnmarshalText([]byte(p.Hash.By)), spec.Hash.Key.Of.UnmarshalText([]byte(p.Hash.Key)))
 		if err != nil {
 			panic("BUG: " + err.Error()) // the configuration has checked it
 		}
-		if p.Passive.Enabled {
-			spec.Check.Params.Passive, spec.Check.Params.Eject = p.Passive.Failures, time.Duration(p.Passive.Ejection)
-		} else {
-			spec.Check.Params.Passive = -1
-		}
+		spec.Members = make([]pool.MemberSpec, 0, len(p.Members))
 		for _, m := range p.Members {
 			spec.Members = append(spec.Members, pool.MemberSpec{
 				Name: m.Name, Address: m.Address, Weight: m.Weight, Drain: m.Drain,
@@ -52,6 +46,18 @@ func Of(pools []state.Pool, here state.Place) []pool.Spec {
 		specs[i] = spec
 	}
 	return specs
+}
+
+// paramsOf returns times and counts of the check of a pool with what other keys of the pool add to them.
+func paramsOf(p *state.Pool, params health.Params) health.Params {
+	if p.Scale.Driver == "process" { // members are new ones, mostly
+		params.Grace = max(params.Grace, p.Scale.Process.Start.Std())
+	}
+	params.Passive = -1
+	if p.Passive.Enabled {
+		params.Passive, params.Eject = p.Passive.Failures, time.Duration(p.Passive.Ejection)
+	}
+	return params
 }
 
 func agentOf(a state.PoolAgent) health.Check {

@@ -46,24 +46,24 @@ type dialer func(ctx context.Context, network, address string) (net.Conn, error)
 
 // newTarget compiles what is asked of key, so that a probe only asks.
 func newTarget(key health.Target) *target {
-	t := &target{key: key, terms: key.Check.Terms.Get(), params: key.Check.Params.Normal()}
+	t := &target{key: key}
 	t.item.Value = t
 	t.address = key.ProbeAddress().String()
 	switch key.Check.Kind {
 	case health.HTTP, health.HTTPS, health.AgentHTTP:
-		t.match = compileMatch(t.terms.Match)
+		t.match = compileMatch(t.terms().Match)
 	case health.DNS:
-		t.question, t.broken = compileQuestion(t.terms.Question)
+		t.question, t.broken = compileQuestion(t.terms().Question)
 	}
 	if key.Check.Kind.IsEncrypted() {
-		t.tls = &handshaker{terms: t.terms.TLS, name: serverName(key)}
+		t.tls = &handshaker{terms: t.terms().TLS, name: serverName(key)}
 	}
 	return t
 }
 
 // ask probes t once, within its timeout.
 func (t *target) ask(ctx context.Context, dial dialer) outcome {
-	ctx, cancel := context.WithTimeout(ctx, t.params.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, t.params().Timeout)
 	defer cancel()
 	if t.broken != nil {
 		return outcome{verdict: unsent, cause: t.broken.Error(), warning: t.broken.Error()}
@@ -161,7 +161,7 @@ func (t *target) failed(err error, doing string) outcome {
 		if errors.As(err, &handshake) {
 			doing = "in the TLS handshake"
 		}
-		return outcome{cause: fmt.Sprintf("timeout after %v %s", t.params.Timeout, doing)}
+		return outcome{cause: fmt.Sprintf("timeout after %v %s", t.params().Timeout, doing)}
 	case errors.As(err, &handshake):
 		return outcome{cause: handshake.Error(), certificate: handshake.certificate, warning: handshake.warning}
 	case errno != 0:

@@ -92,7 +92,7 @@ func TestBadServers(t *testing.T) {
 		{"is not there", nil, "timeout after 500ms connecting", timeout},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			got, took := askOnce(health.Check{Kind: health.HTTP, Params: health.Params{Timeout: timeout}}, c.server)
+			got, took := askOnce(health.Check{Kind: health.HTTP, Params: health.Params{Timeout: timeout}.Once()}, c.server)
 			if got != (outcome{cause: c.want}) || took != c.took {
 				t.Errorf("%s: got %+v after %v, want %q after %v", c.what, got, took, c.want, c.took)
 			}
@@ -124,7 +124,7 @@ func TestGiantContentIsNotRead(t *testing.T) {
 
 func requestOf(key health.Target) []byte {
 	t := newTarget(key)
-	return t.request(cmp.Or(t.terms.Path, "/"))
+	return t.request(cmp.Or(t.terms().Path, "/"))
 }
 
 func TestRequest(t *testing.T) {
@@ -186,7 +186,9 @@ func TestRealSockets(t *testing.T) {
 		server.Start()
 		address := netip.MustParseAddrPort(l.Addr().String())
 		ask := func(c health.Check) outcome {
-			c.Params.Interval = 20 * time.Second // the machine may be slow
+			p := c.Params.Get()
+			p.Interval = 20 * time.Second // the machine may be slow
+			c.Params = p.Once()
 			return newTarget(health.Target{Address: address, Check: c}).ask(context.Background(), dial)
 		}
 		for _, c := range []struct {
@@ -242,7 +244,7 @@ func BenchmarkAsk(b *testing.B) {
 	defer server.Close()
 	address := netip.MustParseAddrPort(strings.TrimPrefix(server.URL, "http://"))
 	for _, kind := range []health.Kind{health.TCP, health.HTTP} {
-		target := newTarget(health.Target{Address: address, Check: health.Check{Kind: kind, Params: health.Params{Interval: time.Minute}}})
+		target := newTarget(health.Target{Address: address, Check: health.Check{Kind: kind, Params: health.Params{Interval: time.Minute}.Once()}})
 		b.Run(fmt.Sprint(kind), func(b *testing.B) {
 			for range b.N {
 				if o := target.ask(context.Background(), (&net.Dialer{KeepAlive: -1}).DialContext); o.verdict != good {

@@ -29,7 +29,7 @@ const (
 // processes of its group are killed when it ends or its time is over, so that what
 // hangs or forks does not pile up.
 func (t *target) askCommand(ctx context.Context) outcome {
-	p := t.terms.Program
+	p := t.terms().Program
 	args := health.List(p.Args)
 	if len(args) == 0 {
 		return t.failed(&ourError{errors.New("check.command: there is nothing to run")}, "")
@@ -53,7 +53,7 @@ func (t *target) askCommand(ctx context.Context) outcome {
 	var exit *exec.ExitError
 	switch {
 	case timedOut:
-		return outcome{cause: fmt.Sprintf("timeout after %v; killed with all its processes", t.params.Timeout)}
+		return outcome{cause: fmt.Sprintf("timeout after %v; killed with all its processes", t.params().Timeout)}
 	case err == nil, errors.Is(err, exec.ErrWaitDelay) && cmd.ProcessState.Success():
 		return outcome{verdict: good, cause: cmp.Or(said, "exit status 0")}
 	case errors.As(err, &exit) && said != "":
@@ -81,7 +81,7 @@ func (t *target) await(ctx context.Context, cmd *exec.Cmd) (timedOut bool) {
 
 // environment is what a command finds.
 func (t *target) environment() []string {
-	return append(program.Environment(t.key.ProbeAddress()), health.List(t.terms.Program.Env)...)
+	return append(program.Environment(t.key.ProbeAddress()), health.List(t.terms().Program.Env)...)
 }
 
 // startError tells mistakes of the configuration from shortages, which are nobody's.

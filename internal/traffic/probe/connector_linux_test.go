@@ -40,7 +40,7 @@ func newTCP(n int, port uint16, params health.Params) []health.Target {
 	targets := make([]health.Target, n)
 	for i := range targets {
 		addr := netip.AddrFrom4([4]byte{127, 1 + byte(i>>16), byte(i >> 8), byte(i)})
-		targets[i] = health.Target{Address: netip.AddrPortFrom(addr, port), Check: health.Check{Kind: health.TCP, Params: params}}
+		targets[i] = health.Target{Address: netip.AddrPortFrom(addr, port), Check: health.Check{Kind: health.TCP, Params: params.Once()}}
 	}
 	return targets
 }
@@ -48,7 +48,7 @@ func newTCP(n int, port uint16, params health.Params) []health.Target {
 // awaitStates waits until all targets are in a state.
 func awaitStates(t *testing.T, p *Prober, want health.State) {
 	t.Helper()
-	deadline, tick := time.After(20*time.Second), time.NewTicker(10*time.Millisecond)
+	deadline, tick := time.After(time.Minute), time.NewTicker(10*time.Millisecond)
 	defer tick.Stop()
 	for {
 		others := 0
@@ -75,7 +75,7 @@ func TestConnector(t *testing.T) {
 	port, stop := listening(t)
 	before := openFiles(t)
 	p := New(Config{})
-	p.Set(newTCP(crowd+200, port, health.Params{Interval: time.Second, Timeout: time.Second}))
+	p.Set(newTCP(crowd+200, port, health.Params{Interval: 3 * time.Second, Timeout: 3 * time.Second}))
 	awaitStates(t, p, health.Up)
 	if c := p.Counters(); c.Failures != 0 || c.Probes < crowd+200 {
 		t.Errorf("counters %+v", c)
@@ -152,14 +152,14 @@ func TestConnectorWaits(t *testing.T) {
 	address, free := stuck(t)
 	p := New(Config{})
 	defer p.Close()
-	target := health.Target{Address: address, Check: health.Check{Kind: health.TCP, Params: health.Params{Interval: 50 * time.Millisecond, Timeout: 50 * time.Millisecond}}}
+	target := health.Target{Address: address, Check: health.Check{Kind: health.TCP, Params: health.Params{Interval: 50 * time.Millisecond, Timeout: 50 * time.Millisecond}.Once()}}
 	p.Set([]health.Target{target})
 	awaitStates(t, p, health.Down)
 	if s := p.Status(target); s.LastCause != "timeout after 50ms connecting" {
 		t.Errorf("status %+v", s)
 	}
 	slow := target
-	slow.Check.Params = health.Params{Interval: 15 * time.Second, Timeout: 15 * time.Second}
+	slow.Check.Params = health.Params{Interval: 15 * time.Second, Timeout: 15 * time.Second}.Once()
 	p.Set([]health.Target{slow}) // its state stays
 	free()
 	p.Set([]health.Target{target})
@@ -190,7 +190,7 @@ func TestConnectorPending(t *testing.T) {
 		if !strings.HasSuffix(got, " 0") {
 			t.Errorf("told %s", got)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("nothing was told")
 	}
 	c.close()

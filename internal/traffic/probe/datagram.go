@@ -33,7 +33,7 @@ func (t *target) askUDP(ctx context.Context, dial dialer) outcome {
 		return t.failed(err, "connecting")
 	}
 	defer c.Close()
-	if _, err := c.Write([]byte(t.terms.Send)); err != nil {
+	if _, err := c.Write([]byte(t.terms().Send)); err != nil {
 		return t.failed(err, "sending")
 	}
 	buf := make([]byte, 1<<16)
@@ -41,7 +41,7 @@ func (t *target) askUDP(ctx context.Context, dial dialer) outcome {
 	if err != nil {
 		return t.failed(err, "waiting for an answer")
 	}
-	if !strings.HasPrefix(string(buf[:n]), t.terms.Expect) {
+	if !strings.HasPrefix(string(buf[:n]), t.terms().Expect) {
 		return outcome{cause: fmt.Sprintf("answered %.40q", buf[:n])}
 	}
 	return outcome{verdict: good, cause: fmt.Sprintf("answered with %d octets", n)}
@@ -167,8 +167,8 @@ func (t *target) askAgent(ctx context.Context, dial dialer) outcome {
 		return t.failed(err, "connecting")
 	}
 	defer c.Close()
-	if t.terms.Send != "" {
-		if _, err := c.Write([]byte(t.terms.Send)); err != nil {
+	if t.terms().Send != "" {
+		if _, err := c.Write([]byte(t.terms().Send)); err != nil {
 			return t.failed(err, "sending")
 		}
 	}
@@ -199,7 +199,7 @@ func isSaid(said []byte) bool {
 // askAgentHTTP reads what the agent says from the content of a response.
 func (t *target) askAgentHTTP(ctx context.Context, dial dialer) outcome {
 	var c *connection
-	r, err := t.exchange(ctx, dial, cmp.Or(t.terms.Path, "/"), &c)
+	r, err := t.exchange(ctx, dial, cmp.Or(t.terms().Path, "/"), &c)
 	switch {
 	case err != nil:
 		return t.failed(err, "waiting for a response")

@@ -33,6 +33,7 @@ type tie struct {
 func (p *Prober) Depend(on []Dependency) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	tied := len(p.ties.through) > 0
 	p.ties = ties{of: make(map[health.Target][]*tie), through: make(map[health.Target][]*tie)}
 	for _, d := range on {
 		t := &tie{Dependency: d}
@@ -45,6 +46,9 @@ func (p *Prober) Depend(on []Dependency) {
 	}
 	for key := range p.ties.of {
 		p.depend(key)
+	}
+	if !tied {
+		return
 	}
 	for key := range p.targets { // of nothing any more, perhaps
 		if len(p.ties.through[key]) == 0 {

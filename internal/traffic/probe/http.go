@@ -40,14 +40,14 @@ type response struct {
 
 // askHTTP asks for the path, follows redirects, and looks at the status and the content.
 func (t *target) askHTTP(ctx context.Context, dial dialer) outcome {
-	path := cmp.Or(t.terms.Path, "/")
+	path := cmp.Or(t.terms().Path, "/")
 	for redirects := 0; ; redirects++ {
 		var c *connection
 		r, err := t.exchange(ctx, dial, path, &c)
 		if err != nil {
 			return t.tls.noted(c, t.failed(err, "waiting for a response"))
 		}
-		if t.isRedirect(r) && redirects < t.terms.Redirects {
+		if t.isRedirect(r) && redirects < t.terms().Redirects {
 			if path, err = t.redirected(path, r.location); err == nil {
 				continue
 			}
@@ -60,7 +60,7 @@ func (t *target) askHTTP(ctx context.Context, dial dialer) outcome {
 // judge says what a response that is the last one means.
 func (t *target) judge(r response) outcome {
 	o := outcome{cause: "status " + strconv.Itoa(r.status)}
-	if !t.terms.Status.Has(r.status) {
+	if !t.terms().Status.Has(r.status) {
 		return o
 	}
 	if t.match != nil {
@@ -101,11 +101,11 @@ func (t *target) redirected(path, location string) (string, error) {
 }
 
 // authority returns what stands in the Host field, or :authority.
-func (t *target) authority() string { return cmp.Or(t.terms.Host, t.address) }
+func (t *target) authority() string { return cmp.Or(t.terms().Host, t.address) }
 
 // exchange makes one request on a connection of its own, *used.
 func (t *target) exchange(ctx context.Context, dial dialer, path string, used **connection) (response, error) {
-	if t.terms.HTTP2 {
+	if t.terms().HTTP2 {
 		return t.exchange2(ctx, dial, path, used)
 	}
 	var protocols []string
@@ -127,12 +127,12 @@ func (t *target) exchange(ctx context.Context, dial dialer, path string, used **
 // request returns the bytes of an HTTP check. RFC 9112 §9.6: close says that
 // nothing follows; the connection is not used again.
 func (t *target) request(path string) []byte {
-	method := cmp.Or(t.terms.Method, http.MethodGet)
+	method := cmp.Or(t.terms().Method, http.MethodGet)
 	b := []byte(method + " " + path + " HTTP/1.1\r\nHost: " + t.authority() + "\r\nUser-Agent: " + userAgent + "\r\nAccept: */*\r\nConnection: close\r\n")
 	if method == http.MethodPost {
 		b = append(b, "Content-Length: 0\r\n"...) // RFC 9110 §8.6
 	}
-	return append(append(b, t.terms.Fields...), "\r\n"...)
+	return append(append(b, t.terms().Fields...), "\r\n"...)
 }
 
 // wantsContent reports whether the content is to be read.
@@ -143,7 +143,7 @@ func (t *target) wantsContent() bool {
 // readResponse reads the final response, as much of it as is looked at.
 func (t *target) readResponse(r *bufio.Reader) (response, error) {
 	code, err := readStatus(r)
-	if err != nil || !t.wantsContent() && t.terms.Redirects == 0 {
+	if err != nil || !t.wantsContent() && t.terms().Redirects == 0 {
 		return response{status: code}, err
 	}
 	fields, err := readFields(r)
@@ -151,7 +151,7 @@ func (t *target) readResponse(r *bufio.Reader) (response, error) {
 		return response{}, err
 	}
 	out := response{status: code, location: fields.location}
-	if !t.wantsContent() || t.terms.Method == http.MethodHead || code == http.StatusNoContent || code == http.StatusNotModified {
+	if !t.wantsContent() || t.terms().Method == http.MethodHead || code == http.StatusNoContent || code == http.StatusNotModified {
 		out.whole = true
 		return out, nil
 	}

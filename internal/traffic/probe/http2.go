@@ -64,7 +64,7 @@ func (t *target) newRequest(method, path string, content io.Reader) (*http.Reque
 		req.URL.Scheme = "https"
 	}
 	req.Header.Set("User-Agent", userAgent)
-	for line := range strings.Lines(t.terms.Fields) {
+	for line := range strings.Lines(t.terms().Fields) {
 		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\r\n"), ": ")
 		req.Header.Add(name, value)
 	}
@@ -73,7 +73,7 @@ func (t *target) newRequest(method, path string, content io.Reader) (*http.Reque
 
 // exchange2 is exchange over HTTP/2.
 func (t *target) exchange2(ctx context.Context, dial dialer, path string, used **connection) (out response, err error) {
-	req, err := t.newRequest(cmp.Or(t.terms.Method, http.MethodGet), path, nil)
+	req, err := t.newRequest(cmp.Or(t.terms().Method, http.MethodGet), path, nil)
 	if err != nil {
 		return out, err
 	}
@@ -99,7 +99,7 @@ const maxHealth = 4096
 // content is a frame of 5 octets and a message with one text; a client library would
 // keep a connection, which is what a probe must not do.
 func (t *target) askGRPC(ctx context.Context, dial dialer) outcome {
-	message := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), t.terms.Service)
+	message := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), t.terms().Service)
 	frame := binary.BigEndian.AppendUint32([]byte{0}, uint32(len(message)))
 	req, err := t.newRequest(http.MethodPost, "/grpc.health.v1.Health/Check", bytes.NewReader(append(frame, message...)))
 	if err != nil {

@@ -42,7 +42,7 @@ var patient = health.Params{Interval: time.Minute, Timeout: 20 * time.Second}
 // askReal asks at a real address once.
 func askReal(t *testing.T, address string, kind health.Kind, terms health.Terms) outcome {
 	t.Helper()
-	target := newTarget(health.Target{Address: netip.MustParseAddrPort(address), Check: health.Check{Kind: kind, Terms: terms.Once(), Params: patient}})
+	target := newTarget(health.Target{Address: netip.MustParseAddrPort(address), Check: health.Check{Kind: kind, Terms: terms.Once(), Params: patient.Once()}})
 	return target.ask(context.Background(), (&net.Dialer{KeepAlive: -1}).DialContext)
 }
 
@@ -126,7 +126,7 @@ func TestCertificates(t *testing.T) {
 func TestAuthoritiesChange(t *testing.T) {
 	cert, ca := authority(t, time.Now().Add(time.Hour), "www.example.com")
 	file := filepath.Join(t.TempDir(), "roots.pem")
-	target := newTarget(health.Target{Address: netip.MustParseAddrPort(secureServer(t, cert, false)), Check: health.Check{Kind: health.TLS, Params: patient, Terms: health.Terms{TLS: health.Encryption{CA: file}}.Once()}})
+	target := newTarget(health.Target{Address: netip.MustParseAddrPort(secureServer(t, cert, false)), Check: health.Check{Kind: health.TLS, Params: patient.Once(), Terms: health.Terms{TLS: health.Encryption{CA: file}}.Once()}})
 	ask := func() outcome { return target.ask(context.Background(), (&net.Dialer{}).DialContext) }
 	if got := ask(); got.verdict != unsent || !strings.Contains(got.warning, "check.tls.ca") {
 		t.Errorf("without a file: %+v", got)
@@ -549,7 +549,7 @@ func TestCommandIsKilledWhole(t *testing.T) {
 	}
 	hang := runs("/bin/sh", "-c", "sleep 1000 & echo $! > hang; sleep 1000")
 	hang.Program.Folder = folder
-	target := newTarget(health.Target{Address: netip.MustParseAddrPort("127.0.0.1:80"), Check: health.Check{Kind: health.Command, Terms: hang.Once(), Params: health.Params{Timeout: 2 * time.Second}}})
+	target := newTarget(health.Target{Address: netip.MustParseAddrPort("127.0.0.1:80"), Check: health.Check{Kind: health.Command, Terms: hang.Once(), Params: health.Params{Timeout: 2 * time.Second}.Once()}})
 	if got := target.ask(context.Background(), nil); got.cause != "timeout after 2s; killed with all its processes" {
 		t.Errorf("got %+v", got)
 	}
@@ -568,7 +568,7 @@ func TestCommandIsKilledWhole(t *testing.T) {
 // isAlive reports whether a process still runs, after some patience: a killed one takes
 // a moment to die, and may stay a zombie of whoever inherits it.
 func isAlive(pid int) bool {
-	deadline, tick := time.After(10*time.Second), time.NewTicker(5*time.Millisecond)
+	deadline, tick := time.After(time.Minute), time.NewTicker(5*time.Millisecond)
 	defer tick.Stop()
 	for {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))

@@ -21,7 +21,7 @@ import (
 // awaitTCP waits until somebody listens at an address.
 func awaitTCP(t *testing.T, address string) {
 	t.Helper()
-	deadline, tick := time.After(20*time.Second), time.NewTicker(10*time.Millisecond)
+	deadline, tick := time.After(time.Minute), time.NewTicker(10*time.Millisecond)
 	defer tick.Stop()
 	for {
 		if c, err := net.Dial("tcp", address); err == nil {

@@ -112,13 +112,11 @@ type Prober struct {
 type target struct {
 	// Constant, made from key.
 	key      health.Target
-	terms    health.Terms
-	params   health.Params // normal
-	address  string        // where probes go
-	match    *matcher      // of the content of a response; nil: it is not read
-	question *question     // of a DNS check
-	tls      *handshaker   // nil: in clear text
-	broken   error         // why the check cannot be made
+	address  string      // where probes go
+	match    *matcher    // of the content of a response; nil: it is not read
+	question *question   // of a DNS check
+	tls      *handshaker // nil: in clear text
+	broken   error       // why the check cannot be made
 
 	// Guarded by Prober.mu.
 	machine health.Machine
@@ -130,6 +128,11 @@ type target struct {
 	began  time.Time // of a connection that connector makes
 	socket int       // of it; guarded by connector.mu
 }
+
+// terms and params are those of the check, which are kept once for all targets that have it.
+func (t *target) terms() health.Terms { return t.key.Check.Terms.Get() }
+
+func (t *target) params() health.Params { return t.key.Check.Params.Normal() }
 
 // Change is a change of what is known of a target.
 type Change struct {
@@ -201,7 +204,7 @@ func (p *Prober) Set(targets []health.Target) {
 	known := p.forget(gone)
 	for _, t := range fresh {
 		t.machine = p.firstMachine(t.key, known, now)
-		spread := min(t.params.Interval, time.Duration(len(fresh))*firstSpread)
+		spread := min(t.params().Interval, time.Duration(len(fresh))*firstSpread)
 		t.machine.Postpone(now.Add(time.Duration(p.rand.Int64N(int64(spread)))))
 		p.plan(t, now)
 	}

@@ -286,7 +286,7 @@ func TestEjection(t *testing.T) {
 		n := newNetwork()
 		p, h := start(n, Config{})
 		defer p.Close()
-		target := targetAt("10.0.0.1:80", health.Check{Params: health.Params{Eject: 2 * time.Second}})
+		target := targetAt("10.0.0.1:80", health.Check{Params: health.Params{Eject: 2 * time.Second}.Once()})
 		p.Set([]health.Target{target})
 		time.Sleep(time.Minute)
 		h.want(t)
@@ -323,7 +323,9 @@ func TestSetKeepsAndForgets(t *testing.T) {
 		since := p.Status(kept).Since
 
 		slower := retimed
-		slower.Check.Params.Interval = 5 * time.Second
+		params := slower.Check.Params.Get()
+		params.Interval = 5 * time.Second
+		slower.Check.Params = params.Once()
 		p.Set([]health.Target{kept, slower})
 		for _, target := range []health.Target{kept, slower} {
 			if s := p.Status(target); s.State != health.Up {
@@ -473,7 +475,7 @@ func TestCloseEndsEverything(t *testing.T) {
 		n := newNetwork()
 		n.serve("10.0.0.1:80", nil)
 		n.serve("10.0.0.2:80", accepts)
-		slow := health.Check{Kind: health.HTTP, Params: health.Params{Interval: time.Hour, Timeout: time.Hour}}
+		slow := health.Check{Kind: health.HTTP, Params: health.Params{Interval: time.Hour, Timeout: time.Hour}.Once()}
 		p, h := start(n, Config{})
 		p.Set([]health.Target{targetAt("10.0.0.1:80", slow), targetAt("10.0.0.2:80", slow)})
 		time.Sleep(10 * ms)
@@ -598,7 +600,7 @@ func TestJitterIsSeeded(t *testing.T) {
 // Everything at once, for the race detector.
 func TestAtOnce(t *testing.T) {
 	n := newNetwork()
-	fast := health.Check{Kind: health.TCP, Params: health.Params{Interval: 10 * ms}}
+	fast := health.Check{Kind: health.TCP, Params: health.Params{Interval: 10 * ms}.Once()}
 	var set []health.Target
 	for i := range 20 {
 		address := fmt.Sprintf("10.0.0.%d:80", i)

@@ -158,7 +158,7 @@ func (p *Prober) settle(quick []connecting) time.Duration {
 		if quick[i].errno != errPending {
 			p.ended(t, t.connected(quick[i].errno), t.began, now)
 		} else if t.asked { // else waited has been called already
-			p.wheel.Put(&t.item, t.began.Add(t.params.Timeout))
+			p.wheel.Put(&t.item, t.began.Add(t.params().Timeout))
 		}
 		quick[i].target = nil
 	}

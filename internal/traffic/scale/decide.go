@@ -69,7 +69,7 @@ func (s *Scaler) Decide(r *Reading) Decision {
 	d.Min, d.Max, schedule = s.bounds(r.At)
 	want, rule, why, sure := s.consult(r, &d)
 	if r.Waiting > 0 && want < 1 {
-		want, rule, why = 1, "waiting requests", fmt.Sprintf("%d requests wait for the first member", r.Waiting)
+		want, rule, why = 1, "waiting requests", fmt.Sprintf("%d requests and connections wait for the first member", r.Waiting)
 	}
 	stable := s.stabilise(r.At, want, d.Have)
 	floor, ceiling := cmp.Or(schedule, "minimum"), cmp.Or(schedule, "maximum")

@@ -7,7 +7,7 @@
 //	Accept-Encoding: br;q=0.9, gzip, *;q=0   --Negotiate-->  gzip
 //	Rules + what the response is             --Decide----->  a coding, or why there is none
 //
-// Entry points: Parse, Rules.Decide, Negotiate.
+// Entry points: Parse, Rules.Decide, Rules.Offers, Negotiate.
 //
 // Concurrency: Rules are constant. Nothing here allocates once they are made.
 //
@@ -100,22 +100,34 @@ type Message struct {
 // which the response has to say then. accepts are the values of all fields of that name;
 // isGiven is that there are any.
 func (r *Rules) Decide(m *Message, accepts [][]byte, isGiven bool) (c Coding, varies bool) {
-	switch {
-	case m.Status < 200 || m.Status == 204 || m.Status == 205 || m.Status == 206 || m.Status == 304:
-		return Identity, false
-	case m.Coded || m.Partial || m.NoTransform || m.Digest:
-		return Identity, false
-	case m.Secret && !r.secrets:
-		// Who sees how long it is, and has a part of it be what he likes, can guess what
-		// else is in it (BREACH).
-		return Identity, false
-	case m.Length >= 0 && m.Length < r.least || !r.fits(m.Type):
+	offered := r.Offers(m)
+	if len(offered) == 0 {
 		return Identity, false
 	}
 	if !isGiven {
 		return Identity, true // RFC 9110 §12.5.3: any would do; who says nothing knows none
 	}
-	return Negotiate(accepts, r.codings), true
+	return Negotiate(accepts, offered), true
+}
+
+// Offers returns the codings that there are for a response, the one that is liked best first;
+// none: it goes as it is, whatever the client accepts. Without rules nothing is compressed.
+func (r *Rules) Offers(m *Message) []Coding {
+	switch {
+	case r == nil:
+		return nil
+	case m.Status < 200 || m.Status == 204 || m.Status == 205 || m.Status == 206 || m.Status == 304:
+		return nil
+	case m.Coded || m.Partial || m.NoTransform || m.Digest:
+		return nil
+	case m.Secret && !r.secrets:
+		// Who sees how long it is, and has a part of it be what he likes, can guess what
+		// else is in it (BREACH).
+		return nil
+	case m.Length >= 0 && m.Length < r.least || !r.fits(m.Type):
+		return nil
+	}
+	return r.codings
 }
 
 // fits reports whether content of a media type is compressed.
@@ -158,7 +170,7 @@ func Negotiate(accepts [][]byte, offered []Coding) Coding {
 		for len(list) > 0 {
 			var item []byte
 			item, list, _ = bytes.Cut(list, comma)
-			name, q, ok := parseItem(item)
+			name, q, ok := ParseItem(item)
 			switch {
 			case !ok:
 				continue
@@ -201,8 +213,8 @@ func codingOf(name []byte) (Coding, bool) {
 	return 0, false
 }
 
-// parseItem reads one coding with its weight, in thousandths: 1000 unless it is said.
-func parseItem(item []byte) (name []byte, quality int, ok bool) {
+// ParseItem reads one coding with its weight, in thousandths: 1000 unless it is said.
+func ParseItem(item []byte) (name []byte, quality int, ok bool) {
 	name, parameters, weighted := bytes.Cut(item, []byte(";"))
 	name = bytes.Trim(name, " \t")
 	if !weighted {

@@ -1,5 +1,7 @@
 package http1
 
+import "encoding/binary"
+
 // FieldID is a small number for a field name the gateway knows; 0 for others.
 type FieldID uint8
 
@@ -123,13 +125,46 @@ const (
 	slotMid   = 17
 )
 
-// LookupField returns the id of a field name, which must not be empty.
+// LookupField returns the id of a field name, which must be a token and not be empty.
 func LookupField(name []byte) FieldID {
 	id := idSlots[slotOf(name)]
-	if id != FieldOther && equalLower(name, fieldNames[id]) {
+	if id != FieldOther && isNamed(name, id) {
 		return id
 	}
 	return FieldOther
+}
+
+// fieldWords are the well-known names, eight octets at a time.
+var fieldWords = func() (t [fieldIDs][4]uint64) {
+	for id, name := range fieldNames {
+		for i := range name {
+			t[id][i/8] |= uint64(name[i]) << (i % 8 * 8)
+		}
+	}
+	return t
+}()
+
+// isNamed reports whether name is that of id in whatever case. What the bit of the case makes
+// of a letter, a digit or a hyphen, it makes of no other octet of a token.
+func isNamed(name []byte, id FieldID) bool {
+	const lowers = 0x2020202020202020
+	if len(name) != len(fieldNames[id]) {
+		return false
+	}
+	words, i := &fieldWords[id], 0
+	for ; i+8 <= len(name); i += 8 {
+		if binary.LittleEndian.Uint64(name[i:])|lowers != words[i/8&3] {
+			return false
+		}
+	}
+	rest := words[i/8&3]
+	for _, c := range name[i:] {
+		if c|0x20 != byte(rest) {
+			return false
+		}
+		rest >>= 8
+	}
+	return true
 }
 
 // Field is one field line of a head, by offsets into it.
@@ -194,11 +229,16 @@ func (p *Parser) readField(b []byte, from, to int) *Violation {
 // octets.
 func (p *Parser) splitField(b []byte, from, to int) (name, value span, underscore bool, v *Violation) {
 	seen := uint8(0)
-	i := from
-	for i < to && class[b[i]]&tchar != 0 {
-		seen |= class[b[i]]
-		i++
+	line := b[from:to]
+	n := lettersOf(line)
+	for ; n < len(line); n++ {
+		c := class[line[n]]
+		if c&tchar == 0 {
+			break
+		}
+		seen |= c
 	}
+	i := from + n
 	switch {
 	case i < to && b[i] == ':' && i > from:
 	case i == from && i < to && (b[i] == ' ' || b[i] == '\t'):

@@ -167,6 +167,64 @@ func TestBadValueOctet(t *testing.T) {
 	}
 }
 
+// isNamed, eight octets at a time, against every token that is one octet off.
+func TestNames(t *testing.T) {
+	for id := FieldOther + 1; id < fieldIDs; id++ {
+		for at := range fieldNames[id] {
+			name := []byte(fieldNames[id])
+			for c := range 256 {
+				if name[at] = byte(c); isToken(byte(c)) && isNamed(name, id) != equalLower(name, fieldNames[id]) {
+					t.Errorf("%s named %q: got %v", fieldNames[id], name, isNamed(name, id))
+				}
+			}
+		}
+		if isNamed([]byte(fieldNames[id]+"s"), id) || isNamed([]byte(fieldNames[id][1:]), id) {
+			t.Errorf("%s has names of other lengths", fieldNames[id])
+		}
+	}
+}
+
+// lettersOf, eight octets at a time: every octet in every place.
+func TestLettersOf(t *testing.T) {
+	for at := range 24 {
+		for c := range 256 {
+			line := bytes.Repeat([]byte{'a'}, 24)
+			line[at] = byte(c)
+			want := at
+			if lower(byte(c)) >= 'a' && lower(byte(c)) <= 'z' || c == '-' {
+				want = 24
+			}
+			if got := lettersOf(line); got != want {
+				t.Errorf("octet %#x at %d: got %d, want %d", c, at, got, want)
+			}
+		}
+	}
+}
+
+// TestLines: lines that are copied at once are those that are copied one by one, whichever
+// are left out and however they were written.
+func TestLines(t *testing.T) {
+	forms := []string{"A: b\r\n", "C:d\r\n", "E:  f\r\n", "G: h \r\n", "I: \r\n", "J:\r\n", "K:\tl\r\n", "M: n o\r\n", "N: q\r\n"}
+	head := []byte(h + strings.Join(forms, "") + "\r\n")
+	for chosen := range 1 << (1 + len(forms)) {
+		var p Parser
+		p.ResetRequest(Limits{})
+		if _, ev, v := p.Feed(head); ev != HeadDone || v != nil {
+			t.Fatal(ev, v)
+		}
+		got, want := []byte("x"), []byte("x")
+		lines := p.Lines()
+		for i, f := range p.Fields() {
+			if chosen>>i&1 == 1 {
+				got, want = lines.Add(got, f), AppendField(want, p.Name(f), p.Value(f))
+			}
+		}
+		if got = lines.Flush(got); !bytes.Equal(got, want) {
+			t.Fatalf("fields %b:\n got %q\nwant %q", chosen, got, want)
+		}
+	}
+}
+
 func TestUpgradeAndForwardable(t *testing.T) {
 	for _, c := range []struct{ fields, upgrade, forwarded string }{
 		{"Connection: Upgrade\r\nUpgrade: websocket\r\n", "websocket", "Host"},
@@ -211,11 +269,14 @@ func TestNoAllocs(t *testing.T) {
 					break
 				}
 			}
+			lines := p.Lines()
 			for _, f := range p.Fields() {
 				if p.Forwardable(f) {
 					out = AppendField(out[:0], p.Name(f), p.Value(f))
+					out = lines.Add(out, f)
 				}
 			}
+			out = lines.Flush(out)
 			p.Upgrade()
 		}); n != 0 {
 			t.Errorf("%.20q: %v allocations, want 0", in, n)

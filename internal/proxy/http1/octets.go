@@ -1,6 +1,9 @@
 package http1
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 // Classes of octets, one bit each.
 const (
@@ -109,6 +112,27 @@ func badOctet(v []byte) int {
 		}
 	}
 	return -1
+}
+
+// lettersOf returns how many octets at the start of a line are letters or hyphens, as far as
+// eight can be tested at a time: names of fields have mostly nothing else.
+func lettersOf(line []byte) int {
+	const (
+		ones  = 0x0101010101010101
+		highs = 0x8080808080808080
+	)
+	i := 0
+	for ; i+8 <= len(line); i += 8 {
+		x := binary.LittleEndian.Uint64(line[i:])
+		low := x &^ highs // sums of seven bits stay in their octets
+		folded := low | 0x20*ones
+		letters := (folded + (0x80-'a')*ones) &^ (folded + (0x7f-'z')*ones)
+		hyphens := ^((low ^ '-'*ones) + 0x7f*ones)
+		if other := (^(letters | hyphens) | x) & highs; other != 0 {
+			return i + bits.TrailingZeros64(other)/8
+		}
+	}
+	return i
 }
 
 // trimOWS returns [from, to) of b without the spaces and tabs at its ends.

@@ -19,6 +19,39 @@ func AppendField(b, name, value []byte) []byte {
 	return append(b, '\r', '\n')
 }
 
+// Lines appends field lines of one head to another one. Those that stand behind one another, as
+// AppendField would write them, are copied at once.
+type Lines struct {
+	p        *Parser
+	from, to int // of the head: what is not copied yet
+}
+
+// Lines returns what appends fields of p.
+func (p *Parser) Lines() Lines { return Lines{p: p} }
+
+// Add appends the line of f, at the latest with Flush.
+func (l *Lines) Add(b []byte, f Field) []byte {
+	head := l.p.head
+	usual := f.valueFrom == f.nameTo+2 && head[f.nameTo+1] == ' ' && head[f.valueTo] == '\r'
+	if usual && int(f.nameFrom) == l.to {
+		l.to = int(f.valueTo) + 2
+		return b
+	}
+	b = l.Flush(b)
+	if usual {
+		l.from, l.to = int(f.nameFrom), int(f.valueTo)+2
+		return b
+	}
+	return AppendField(b, l.p.Name(f), l.p.Value(f))
+}
+
+// Flush appends what is not copied yet.
+func (l *Lines) Flush(b []byte) []byte {
+	b = append(b, l.p.head[l.from:l.to]...)
+	l.from = l.to
+	return b
+}
+
 // AppendContentLength appends the Content-Length field line.
 func AppendContentLength(b []byte, n int64) []byte {
 	b = append(b, "Content-Length: "...)

@@ -5,6 +5,9 @@ import (
 	"time"
 
 	"golang.org/x/net/http2/hpack"
+
+	"pharos/internal/proxy/quota"
+	"pharos/internal/proxy/section"
 )
 
 // Kind is what an Event says.
@@ -68,13 +71,14 @@ type Conn struct {
 	block      block
 	last       uint32 // highest stream of the client
 	streams    map[uint32]*Stream
+	widest     int // streams at once, since Trim: a map does not shrink
 	free       []*Stream
-	closed     [closedKept]closedStream // a ring
+	closed     []closedStream // a ring of closedKept, as far as it was needed
 	closedAt   int
 	window     int // what the client may still send
 	credit     int // what it was not yet given back
-	control    budget
-	resets     budget
+	control    quota.Budget
+	resets     quota.Budget
 	failure    *Failure
 	leaving    bool   // GOAWAY was sent
 	lastServed uint32 // what comes above is not served; all is until leaving
@@ -97,8 +101,8 @@ func New(l Limits, now time.Duration) *Conn {
 	l = l.withDefaults()
 	c := &Conn{
 		now: now, heard: now, quiet: now, limits: l, streams: map[uint32]*Stream{}, lastServed: maxWindow,
-		control: newBudget(now, controlBurst, controlMost, controlRate),
-		resets:  newBudget(now, float64(l.Resets), float64(l.Resets), float64(l.Resets)/10),
+		control: quota.New(now, controlBurst, controlMost, controlRate),
+		resets:  quota.New(now, float64(l.Resets), float64(l.Resets), float64(l.Resets)/10),
 		window:  l.Window, sendWindow: firstWindow, peerWindow: firstWindow, peerFrame: maxFrame,
 	}
 	c.fields = hpack.NewDecoder(4096, c.block.add)
@@ -215,7 +219,7 @@ func (c *Conn) read(f *frame) Event {
 		}
 		return Event{} // it opens no more streams, and closes when it has its answers
 	}
-	if !c.control.spend(c.now, 1) {
+	if !c.control.Spend(c.now, 1) {
 		return c.calm("too many frames that carry nothing")
 	}
 	switch f.kind {
@@ -256,7 +260,7 @@ func (c *Conn) readSettings(f *frame) Event {
 		return c.fail(FrameSizeError, "SETTINGS of a wrong length")
 	case f.has(flagAck):
 		return Event{}
-	case !c.control.spend(c.now, float64(len(b)/6)):
+	case !c.control.Spend(c.now, float64(len(b)/6)):
 		return c.calm("too many settings")
 	}
 	c.settled = true
@@ -331,7 +335,7 @@ func (c *Conn) readWindow(f *frame) Event {
 	if len(f.payload) != 4 {
 		return c.fail(FrameSizeError, "WINDOW_UPDATE of a wrong length")
 	}
-	if !c.control.spend(c.now, 1) {
+	if !c.control.Spend(c.now, 1) {
 		return c.calm("too many WINDOW_UPDATE frames")
 	}
 	n := int(binary.BigEndian.Uint32(f.payload) & (1<<31 - 1))
@@ -413,6 +417,32 @@ func (c *Conn) GoAway(final bool) {
 
 // Close ends the connection: nobody wants it any more.
 func (c *Conn) Close() { c.fail(NoError, "") }
+
+// IsIdle reports whether there is no stream, and nothing half read.
+func (c *Conn) IsIdle() bool {
+	return c.settled && c.partSince == 0 && len(c.streams) == 0 && c.failure == nil
+}
+
+// anyField is a field of the static table, which changes nothing in a decoder.
+var anyField = []byte{indexed | statusName}
+
+// Trim gives up memory that an idle connection does not need, and reports whether it is one, on
+// which nothing waits to be sent.
+func (c *Conn) Trim() bool {
+	if !c.IsIdle() || len(c.out) > 0 {
+		return false
+	}
+	c.out, c.free = nil, nil
+	c.block.octets, c.block.section = nil, section.Section{}
+	// The decoder holds on to the octets that it read last, which are a driver's buffer.
+	c.fields.SetEmitEnabled(false)
+	c.fields.Write(anyField)
+	c.fields.Close()
+	if c.widest > trimFrom {
+		c.streams, c.widest = map[uint32]*Stream{}, 0
+	}
+	return true
+}
 
 // Active returns how many streams are not finished.
 func (c *Conn) Active() int { return len(c.streams) }

@@ -1,6 +1,6 @@
 package http2
 
-import "bytes"
+import "pharos/internal/proxy/section"
 
 // Field blocks that are sent use the static table for names and for common status codes,
 // and no dynamic one: a response passes once, and what a table saves in octets it costs in
@@ -25,23 +25,6 @@ const (
 	setCookieName = 55
 )
 
-// statusOf returns the status of a status line; what is none is 502.
-func statusOf(line []byte) int {
-	const at = len("HTTP/1.1 ")
-	if len(line) < at+3 {
-		return 502
-	}
-	return int(line[at]-'0')*100 + int(line[at+1]-'0')*10 + int(line[at+2]-'0')
-}
-
-// afterLine returns what stands behind the first line of b.
-func afterLine(b []byte) []byte {
-	if i := bytes.IndexByte(b, '\n'); i >= 0 {
-		return b[i+1:]
-	}
-	return nil
-}
-
 func appendStatus(b []byte, status int) []byte {
 	switch status {
 	case 200:
@@ -65,28 +48,16 @@ func appendStatus(b []byte, status int) []byte {
 // appendFields appends field lines, their names in lower case. Fields that concern one
 // connection are left out (RFC 9113 §8.2.2).
 func appendFields(b, lines []byte) []byte {
-	for len(lines) > 0 {
-		end := bytes.IndexByte(lines, '\n')
-		if end < 0 {
-			end = len(lines)
-		}
-		line := bytes.TrimSuffix(lines[:end], []byte("\r"))
-		lines = lines[min(end+1, len(lines)):]
-		if colon := bytes.IndexByte(line, ':'); colon > 0 {
-			b = appendField(b, line[:colon], bytes.TrimSpace(line[colon+1:]))
-		}
+	for name, value := range section.Fields(lines) {
+		b = appendField(b, name, value)
 	}
 	return b
 }
 
 func appendField(b, name, value []byte) []byte {
 	var room [64]byte
-	low := room[:0]
-	for _, c := range name {
-		low = append(low, lower(c))
-	}
-	switch string(low) {
-	case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade":
+	low := section.AppendLower(room[:0], name)
+	if section.IsOfConnection(low) {
 		return b
 	}
 	switch i := staticNames[string(low)]; i {

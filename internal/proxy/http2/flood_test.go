@@ -139,7 +139,7 @@ func TestHPACKBomb(t *testing.T) {
 	if s == nil || !s.TooLarge || len(s.Head) != 0 {
 		t.Fatalf("got %+v, want a head that is too large", s)
 	}
-	if got := cap(p.conn.block.lines); got > 2*p.conn.limits.Head {
+	if got := cap(p.conn.block.section.Lines()); got > 2*p.conn.limits.Head {
 		t.Errorf("%d octets were decoded", got)
 	}
 	// The table is still in step.

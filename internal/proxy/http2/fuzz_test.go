@@ -9,6 +9,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"pharos/internal/proxy/http1"
+	"pharos/internal/proxy/section"
 )
 
 // check holds the invariants of a connection.
@@ -24,7 +25,7 @@ func (c *Conn) check(t *testing.T) {
 			t.Fatalf("%d octets wait on a stream", len(s.in)-s.inAt)
 		case s.sendWindow > maxWindow && !s.isReset:
 			t.Fatalf("a window of %d", s.sendWindow)
-		case len(s.Head) > c.limits.Head || len(s.Trailers) > maxTrailer+2:
+		case len(s.Head) > c.limits.Head || len(s.Trailers) > section.MaxTrailers+2:
 			t.Fatalf("a head of %d octets, trailers of %d", len(s.Head), len(s.Trailers))
 		}
 	}
@@ -167,10 +168,4 @@ func FuzzEncode(f *testing.F) {
 	})
 }
 
-func asciiLower(s string) string {
-	b := []byte(s)
-	for i, c := range b {
-		b[i] = lower(c)
-	}
-	return string(b)
-}
+func asciiLower(s string) string { return string(section.AppendLower(nil, []byte(s))) }

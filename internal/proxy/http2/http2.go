@@ -2,9 +2,9 @@
 // frames to send gathered in a buffer.
 //
 // It owns frames, field compression, the life of streams, flow control both ways and the
-// limits that keep a hostile client from costing more than it spends. It does not own
-// sockets, goroutines, clocks, nor what a request means: a request head is handed on in
-// the form of HTTP/1.1 and is held to the rules of package http1 by whoever reads it; here
+// limits that keep a hostile client from costing more than it spends. It does not own what a
+// field section may hold (package section), sockets, goroutines, clocks, nor what a request
+// means: a request head is handed on in the form of HTTP/1.1 and is held to the rules of package http1 by whoever reads it; here
 // is only refused what that form could not carry faithfully, and what RFC 9113 has of its
 // own.
 //
@@ -86,8 +86,6 @@ const (
 	// maxContinuations is how many CONTINUATION frames a field block may have: at 16 KiB
 	// each more than Head needs. At it: ENHANCE_YOUR_CALM (CVE-2024-27316).
 	maxContinuations = 8
-	// maxTrailer is the longest trailer section in octets, as in HTTP/1.1.
-	maxTrailer = 8192
 	// controlBurst is how many frames that carry nothing may come in a burst, and
 	// controlRate how many a second come back: PING, SETTINGS, PRIORITY, WINDOW_UPDATE,
 	// empty DATA and unknown ones (CVE-2019-9511 to -9518). Each frame that carries
@@ -108,6 +106,8 @@ const (
 	// closedKept is how many streams are remembered after their end, to tell a late frame
 	// from a wrong one. As many as may well be in flight.
 	closedKept = 256
+	// trimFrom is how many streams at once make the map of an idle connection worth to be made anew.
+	trimFrom = 8
 	// freeKept is how many streams are kept for reuse.
 	freeKept = 32
 

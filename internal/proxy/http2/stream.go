@@ -1,6 +1,10 @@
 package http2
 
-import "time"
+import (
+	"time"
+
+	"pharos/internal/proxy/section"
+)
 
 // Stream is one request and its response. It is valid from Opened until Finish.
 type Stream struct {
@@ -11,6 +15,9 @@ type Stream struct {
 	Whole bool
 	// Protocol is what an extended CONNECT asks for (RFC 8441); empty: it is none.
 	Protocol string
+	// Scheme is that of the target URI, which the form of HTTP/1.1 does not have; empty: a
+	// CONNECT that is not extended has none.
+	Scheme string
 	// Malformed is why the request is none (RFC 9113 §8.1.1): the stream was reset, Head
 	// is empty. TooLarge is the same for a head above Limits.Head, whose stream is not.
 	Malformed string
@@ -50,6 +57,10 @@ func (s *Stream) Reset() bool { return s.isReset }
 // Ended reports whether all content has come and was taken.
 func (s *Stream) Ended() bool { return s.ended && s.inAt == len(s.in) }
 
+// Content returns how many octets of content have come and were not taken, and whether they
+// are the last.
+func (s *Stream) Content() (octets int, last bool) { return len(s.in) - s.inAt, s.ended }
+
 // ID returns the number of the stream.
 func (s *Stream) ID() uint32 { return s.id }
 
@@ -66,6 +77,7 @@ func (c *Conn) open(id uint32) *Stream {
 		id: id, declared: -1, window: c.limits.StreamWindow, sendWindow: c.peerWindow,
 	}
 	c.streams[id] = s
+	c.widest = max(c.widest, len(c.streams))
 	return s
 }
 
@@ -84,7 +96,7 @@ func (c *Conn) Finish(s *Stream, now time.Duration) {
 		c.Reset(s, NoError) // RFC 9113 §8.1: after a complete response
 	}
 	if s.sentEnd && !s.isReset {
-		c.resets.earn(1)
+		c.resets.Earn(1)
 	}
 	c.giveBack(len(s.in) - s.inAt) // nobody takes it any more
 	delete(c.streams, s.id)
@@ -105,6 +117,10 @@ func (c *Conn) Finish(s *Stream, now time.Duration) {
 const peerReset ErrCode = 1 << 31
 
 func (c *Conn) remember(id uint32, ours bool) {
+	if len(c.closed) < closedKept {
+		c.closed = append(c.closed, closedStream{id, ours})
+		return
+	}
 	c.closed[c.closedAt] = closedStream{id, ours}
 	c.closedAt = (c.closedAt + 1) % closedKept
 }
@@ -135,7 +151,7 @@ func (c *Conn) breakStream(id uint32, code ErrCode, text string) Event {
 		return c.fail(code, text)
 	}
 	c.counters.Broken++
-	if !c.resets.spend(c.now, 1) {
+	if !c.resets.Spend(c.now, 1) {
 		return c.calm("too many streams that break the rules")
 	}
 	s := c.streams[id]
@@ -157,14 +173,14 @@ func (c *Conn) readReset(f *frame) Event {
 	}
 	s := c.streams[f.stream]
 	if s == nil || s.isOver() {
-		if !c.control.spend(c.now, 1) {
+		if !c.control.Spend(c.now, 1) {
 			return c.calm("too many resets of streams that are over")
 		}
 		return Event{}
 	}
 	if !s.sentEnd { // else it has its response, and spares us the rest of its request
 		c.counters.Resets++
-		if !c.resets.spend(c.now, 1) { // CVE-2023-44487
+		if !c.resets.Spend(c.now, 1) { // CVE-2023-44487
 			return c.calm("too many streams are reset")
 		}
 	}
@@ -186,8 +202,8 @@ func (c *Conn) readData(f *frame) Event {
 		return c.fail(FlowControlError, "more content than the window of the connection allows")
 	}
 	if len(content) > 0 {
-		c.control.earn(controlPer)
-	} else if !f.has(flagEndStream) && !c.control.spend(c.now, 1) {
+		c.control.Earn(controlPer)
+	} else if !f.has(flagEndStream) && !c.control.Spend(c.now, 1) {
 		return c.calm("too many empty DATA frames")
 	}
 	s := c.streams[f.stream]
@@ -220,7 +236,7 @@ func (c *Conn) lateData(id uint32, s *Stream) Event {
 	}
 	if ours {
 		// RFC 9113 §5.4.2: it may have been sent before our reset was known.
-		if !c.control.spend(c.now, 1) {
+		if !c.control.Spend(c.now, 1) {
 			return c.calm("too much content for streams that were reset")
 		}
 		return Event{}
@@ -319,7 +335,7 @@ func (c *Conn) addBlock(b []byte, whole bool) Event {
 	if k.broken {
 		return c.fail(CompressionError, "a field block cannot be decoded")
 	}
-	c.control.earn(controlPer)
+	c.control.Earn(controlPer)
 	switch {
 	case isNew:
 		return c.openFor(id)
@@ -331,12 +347,12 @@ func (c *Conn) addBlock(b []byte, whole bool) Event {
 		return c.breakStream(id, StreamClosed, "HEADERS on a stream that has ended")
 	case !k.endStream:
 		return c.breakStream(id, ProtocolError, "trailer fields that do not end the stream")
-	case k.malformed != "" || k.tooLarge:
+	case k.section.Malformed() != "" || k.section.TooLarge():
 		return c.breakStream(id, ProtocolError, "malformed trailer fields")
 	case s.declared >= 0 && s.got < s.declared:
 		return c.breakStream(id, ProtocolError, "Content-Length is not the length of the content")
 	}
-	if s.Trailers = append(s.Trailers, k.lines...); len(s.Trailers) > 0 {
+	if s.Trailers = append(s.Trailers, k.section.Lines()...); len(s.Trailers) > 0 {
 		s.Trailers = append(s.Trailers, "\r\n"...)
 	}
 	s.ended = true
@@ -353,7 +369,7 @@ func (c *Conn) openFor(id uint32) Event {
 	if len(c.streams) >= c.limits.Streams {
 		c.counters.Refused++
 		c.remember(id, true)
-		if !c.resets.spend(c.now, 1) {
+		if !c.resets.Spend(c.now, 1) {
 			return c.calm("too many streams above SETTINGS_MAX_CONCURRENT_STREAMS")
 		}
 		c.out = appendReset(c.out, id, RefusedStream)
@@ -362,7 +378,6 @@ func (c *Conn) openFor(id uint32) Event {
 	s := c.open(id)
 	c.counters.Opened++
 	s.ended, s.Whole = k.endStream, k.endStream
-	s.TooLarge = k.tooLarge
 	k.finishRequest(s)
 	if k.selfish {
 		s.Malformed = "the stream depends on itself"
@@ -383,10 +398,10 @@ func (c *Conn) SendHead(s *Stream, text []byte, end bool) {
 	if s.isReset || s.sentEnd || c.failure != nil {
 		return
 	}
-	status := statusOf(text)
+	status := section.StatusOf(text)
 	s.sentEnd = end
 	c.sendBlock(s.id, end, func(b []byte) []byte {
-		return appendFields(appendStatus(b, status), afterLine(text))
+		return appendFields(appendStatus(b, status), section.AfterLine(text))
 	})
 }
 
@@ -450,7 +465,7 @@ func (c *Conn) SendData(s *Stream, b []byte, end bool) (n int) {
 		s.sendWindow -= size
 		c.sendWindow -= size
 		n += size
-		c.control.earn(controlPer + float64(size)/controlOctets)
+		c.control.Earn(controlPer + float64(size)/controlOctets)
 	}
 	if end && !s.sentEnd {
 		s.sentEnd = true

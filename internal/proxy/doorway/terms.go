@@ -127,7 +127,8 @@ type Identity struct {
 	Subject, Certificate string
 
 	terms *terms
-	rule  int // of clients
+	rule  int                    // of clients
+	good  atomic.Pointer[string] // the last authority beside ServerName that was asked for and is good; nil: none
 }
 
 func (t *terms) identify(state *tls.ConnectionState) *Identity {
@@ -162,12 +163,25 @@ var colon = []byte(":")
 // Misdirected says why a request for an authority, a host with or without a port, is not
 // answered on the connection; "" if it is. The client has asked for one name and seen the certificate for
 // it. What it says for another one counts if the certificate is good for that too, and
-// if clients are let in to both by the same rule (RFC 9110 §7.4).
+// if clients are let in to both by the same rule (RFC 9110 §7.4). What was good once stays so on
+// this connection: what counts is the certificate that the client has seen.
 func (id *Identity) Misdirected(authority []byte) string {
 	if bare, _, _ := bytes.Cut(authority, colon); id.ServerName != "" && string(bare) == id.ServerName {
 		return "" // mostly; without a copy
 	}
-	host := nameOf(withoutPort(string(authority)))
+	if good := id.good.Load(); good != nil && string(authority) == *good {
+		return ""
+	}
+	another := string(authority)
+	problem := id.misdirected(another)
+	if problem == "" {
+		id.good.Store(&another)
+	}
+	return problem
+}
+
+func (id *Identity) misdirected(authority string) string {
+	host := nameOf(withoutPort(authority))
 	if host == id.ServerName {
 		return ""
 	}

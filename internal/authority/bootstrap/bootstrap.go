@@ -9,7 +9,7 @@
 // It owns which zone says what for whom. When a child needs it is the node's to say,
 // and that a zone with signals is published again.
 //
-// Entry points: Signals.Update, Signals.Stage.
+// Entry points: Signals.Update, Signals.Stage; SignalName, for parents.
 //
 // Concurrency: Signals may be used by many goroutines.
 //
@@ -85,7 +85,7 @@ func (s *Signals) Update(name dnsname.Name, c *Child, zoneOf func(host dnsname.N
 func (c *Child) signals(name dnsname.Name, zoneOf func(dnsname.Name) dnsname.Name) map[dnsname.Name][]rdata.Record {
 	wanted := map[dnsname.Name][]rdata.Record{}
 	for _, host := range nameServers(c.Zone) {
-		at, owner := zoneOf(host), signalName(name, host)
+		at, owner := zoneOf(host), SignalName(name, host)
 		if at.IsZero() || at == name || owner.IsZero() {
 			continue
 		}
@@ -111,9 +111,9 @@ func nameServers(z *zone.Zone) []dnsname.Name {
 	return all
 }
 
-// signalName returns _dsboot.CHILD._signal.NS (RFC 9615 §4.1), or the zero Name if that
+// SignalName returns _dsboot.CHILD._signal.NS (RFC 9615 §4.1), or the zero Name if that
 // is too long.
-func signalName(child, host dnsname.Name) dnsname.Name {
+func SignalName(child, host dnsname.Name) dnsname.Name {
 	wire := append([]byte("\x07_dsboot"), child.Wire()[:child.Len()-1]...)
 	wire = append(append(wire, "\x07_signal"...), host.Wire()...)
 	n, _, err := dnsname.FromWire(wire)

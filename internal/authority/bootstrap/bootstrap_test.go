@@ -76,10 +76,10 @@ func TestSignals(t *testing.T) {
 // TestLongNames: a name of more than 255 octets is not made.
 func TestLongNames(t *testing.T) {
 	long := strings.Repeat(strings.Repeat("x", 60)+".", 2)
-	if got := signalName(dnsname.MustParse(long), dnsname.MustParse(long)); !got.IsZero() {
+	if got := SignalName(dnsname.MustParse(long), dnsname.MustParse(long)); !got.IsZero() {
 		t.Errorf("got %s", got)
 	}
-	if got := signalName(dnsname.MustParse("a."), dnsname.MustParse("b.")); got.String() != "_dsboot.a._signal.b." {
+	if got := SignalName(dnsname.MustParse("a."), dnsname.MustParse("b.")); got.String() != "_dsboot.a._signal.b." {
 		t.Errorf("got %s", got)
 	}
 }

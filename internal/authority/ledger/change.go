@@ -14,6 +14,7 @@ import (
 	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
+	"pharos/internal/spare"
 )
 
 // This file is the way of a change:
@@ -483,7 +484,7 @@ func (l *Ledger) compact(b *batchOf) {
 		if d.zone = next; job != nil {
 			l.work.Go(func() { // ends by itself, some seconds later; Close waits for it
 				l.compacts <- struct{}{}
-				job()
+				spare.Run(job)
 				<-l.compacts
 			})
 		}

@@ -14,6 +14,7 @@ import (
 	"pharos/internal/authority/zone"
 	"pharos/internal/diskfile"
 	"pharos/internal/dns/dnsname"
+	"pharos/internal/spare"
 )
 
 // This file has large zones that are read again read by another process, so that answers
@@ -121,7 +122,7 @@ func (i *Images) takeOver(w Wanted, handed *os.File) (*Loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Zone, err = readRest(handed, head, st.Size(), w.Origin)
+	spare.Run(func() { s.Zone, err = readRest(handed, head, st.Size(), w.Origin) })
 	return &Loaded{Source: s}, err
 }
 
@@ -170,7 +171,7 @@ func putInPlace(f *os.File, path string) error {
 // ReadAside is what the program of ReadWith does: it reads the order from in, writes the
 // image of the zone to the file that it was given as 3, and what became of it to out.
 func ReadAside(in io.Reader, out io.Writer) error {
-	lowerPriority(asideNice)
+	spare.LowerAll(asideNice)
 	var o asideOrder
 	if err := json.NewDecoder(in).Decode(&o); err != nil {
 		return fmt.Errorf("the order cannot be read: %w; this command is for the node itself", err)

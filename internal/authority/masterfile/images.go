@@ -20,6 +20,7 @@ import (
 	"pharos/internal/authority/zone"
 	"pharos/internal/diskfile"
 	"pharos/internal/dns/dnsname"
+	"pharos/internal/hugepages"
 )
 
 // Images keeps large zones of master files as they lie in memory, so that a restart
@@ -177,11 +178,13 @@ func readRest(f *os.File, head []byte, size int64, origin dnsname.Name) (*zone.Z
 
 // readBehind returns so many octets of a file, of which the head was read. It has them in
 // memory that is not cleared before, as make does: for 100 MB that takes 50 ms, during which
-// a collection that is about to begin, and all answers with it, can only wait.
+// a collection that is about to begin, and all answers with it, can only wait; and in huge
+// pages, as far as it is new.
 func readBehind(f *os.File, head []byte, size int64) ([]byte, error) {
 	var all strings.Builder
 	all.Grow(int(size))
 	all.Write(head)
+	defer hugepages.Expect(unsafe.Slice(unsafe.StringData(all.String()), all.Cap())[all.Len():])()
 	piece := make([]byte, readPiece)
 	for rest := size - int64(len(head)); rest > 0; rest -= int64(len(piece)) {
 		piece = piece[:min(rest, readPiece)]

@@ -12,6 +12,7 @@ import (
 	"pharos/internal/authority/zone"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
+	"pharos/internal/spare"
 )
 
 // sign makes the next signed version.
@@ -65,7 +66,7 @@ func (s *Signers) work(e *entry, work *sign.Plan) {
 	s.mu.Unlock()
 	var cores sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
-		cores.Go(work.Work)
+		cores.Go(func() { spare.Run(work.Work) }) // so that a zone may be signed while others are asked for
 	}
 	stop := make(chan struct{})
 	go func() { // ends with the work
@@ -137,7 +138,7 @@ func (s *Signers) compact(e *entry, z *zone.Zone, d *journal.Difference) *zone.Z
 	if job != nil {
 		s.wait.Go(func() { // ends by itself, some seconds later; Close waits for it
 			s.compacts <- struct{}{} // one at a time: each takes a processor and some memory
-			job()
+			spare.Run(job)
 			<-s.compacts
 		})
 	}

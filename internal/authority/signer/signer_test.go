@@ -170,7 +170,7 @@ func (r *rig) version() *zone.Zone {
 // eventually waits until holds returns "".
 func (r *rig) eventually(holds func() string) {
 	r.t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		missing := holds()
 		if missing == "" {

@@ -1,6 +1,9 @@
 package xfr
 
-import "pharos/internal/authority/journal"
+import (
+	"pharos/internal/authority/journal"
+	"pharos/internal/spare"
+)
 
 // compact returns r with a compact zone that is equal, if one has been built beside the
 // changes that came before: a zone that changes by IXFR is never built anew while a
@@ -23,7 +26,7 @@ func (s *Secondaries) compact(q inquiry, r Result) Result {
 	if job != nil {
 		s.work.Go(func() { // ends by itself, some seconds later; Close waits for it
 			s.compacts <- struct{}{} // one at a time: each takes a processor and some memory
-			job()
+			spare.Run(job)
 			<-s.compacts
 		})
 	}

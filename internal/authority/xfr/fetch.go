@@ -16,6 +16,7 @@ import (
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
+	"pharos/internal/spare"
 )
 
 // Limits bound one transfer.
@@ -297,7 +298,14 @@ func (f *fetcher) receive(ctx context.Context, r *transfer.Receiver, have *rdata
 func (f *fetcher) finish(build interface {
 	Finish() (*zone.Zone, []zone.Problem)
 }, r *transfer.Receiver) (Result, error) {
-	z, problems := build.Finish()
+	var z *zone.Zone
+	var problems []zone.Problem
+	finish := func() { z, problems = build.Finish() }
+	if records, _ := r.Received(); records < longBuild {
+		finish()
+	} else {
+		spare.Run(finish)
+	}
 	if z == nil {
 		for _, p := range problems {
 			if p.Severity == zone.Fatal {
@@ -312,6 +320,10 @@ func (f *fetcher) finish(build interface {
 	records, octets := r.Received()
 	return Result{Zone: z, Form: r.Form(), Records: records, Octets: octets}, nil
 }
+
+// longBuild is from how many records on a version is made on a thread of its own that gives
+// way to answers: it takes some 20 ms.
+const longBuild = 20_000
 
 // Serial asks a server for the serial of the version that it has of a zone.
 func Serial(ctx context.Context, p Peer, name dnsname.Name) (rdata.Serial, error) {

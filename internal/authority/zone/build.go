@@ -2,7 +2,6 @@ package zone
 
 import (
 	"iter"
-	"slices"
 	"sync"
 	"unsafe"
 
@@ -222,20 +221,30 @@ func (b *Builder) newNode(parent, name uint32, hash uint64) uint32 {
 // by itself grows large slices by a quarter, which for millions of records is
 // four times the copying.
 //
-// What is large is copied in pieces. To copy a hundred megabytes takes some 20 ms, in
-// which a goroutine cannot be stopped; a garbage collection that begins just then makes
-// all others wait for it, those that answer queries too.
+// What is large is made by make and copied in pieces. To clear a hundred megabytes, as
+// slices.Grow does, or to copy them at once takes some 20 ms, in which a goroutine cannot
+// be stopped; a garbage collection that begins or ends just then makes all others wait for
+// it, those that answer queries too.
 func doubled[T any](s []T, n int) []T {
 	if len(s)+n <= cap(s) {
 		return s
 	}
-	next := slices.Grow([]T(nil), len(s)+max(n, cap(s)))[:len(s)]
+	next := make([]T, len(s), len(s)+max(n, cap(s)))
 	var one T
 	piece := max(1, copiedAtOnce/int(unsafe.Sizeof(one)))
 	for at := 0; at < len(s); at += piece {
 		copy(next[at:], s[at:min(at+piece, len(s))])
 	}
 	return next
+}
+
+// emptied returns s without elements, with room for n: memory that a Builder has kept, or
+// new, as doubled makes it.
+func emptied[T any](s []T, n int) []T {
+	if n <= cap(s) {
+		return s[:0]
+	}
+	return make([]T, 0, n)
 }
 
 // copiedAtOnce is how many octets are: a quarter of a millisecond, with the page faults.

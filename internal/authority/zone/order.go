@@ -17,8 +17,8 @@ import (
 func (b *Builder) canonicalOrder() []uint32 {
 	keys := b.keys
 	b.keys = sortKeys{} // of a large zone it is not kept any longer
-	keys.octets, keys.starts = slices.Grow(keys.octets[:0], len(b.names)), append(slices.Grow(keys.starts[:0], len(b.nodes)+1), 0)
-	order := slices.Grow(b.order[:0], len(b.nodes))[:len(b.nodes)]
+	keys.octets, keys.starts = emptied(keys.octets, len(b.names)), append(emptied(keys.starts, len(b.nodes)+1), 0)
+	order := emptied(b.order, len(b.nodes))[:len(b.nodes)]
 	b.order = order
 	sorted := true
 	for i := range b.nodes {

@@ -99,6 +99,7 @@ type Driver struct {
 type follower struct {
 	cancel context.CancelFunc
 	state  State // guarded by Driver.mu
+	shown  State // guarded by Driver.mu; state, when OnChange has returned
 
 	// Owned by its goroutine.
 	seen   chan struct{} // closed when it was looked at for the first time
@@ -138,7 +139,7 @@ func (d *Driver) Set(sources []Source) {
 		}
 		f := old[s]
 		if f == nil {
-			f = &follower{state: State{Source: s}, seen: make(chan struct{})}
+			f = &follower{state: State{Source: s}, shown: State{Source: s}, seen: make(chan struct{})}
 			var ctx context.Context
 			ctx, f.cancel = context.WithCancel(d.ctx)
 			d.running.Go(func() { d.follow(ctx, f) })
@@ -178,13 +179,14 @@ func (d *Driver) Known(s Source) (Found, bool) {
 	return Found{}, false
 }
 
-// States returns what is known of all sources, by server.
+// States returns what is known of all sources, by server, as soon as it is in force: when
+// OnChange has returned.
 func (d *Driver) States() []State {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	all := make([]State, 0, len(d.sources))
 	for _, f := range d.sources {
-		all = append(all, f.state)
+		all = append(all, f.shown)
 	}
 	slices.SortFunc(all, func(a, b State) int {
 		return cmp.Or(a.Source.Server.Compare(b.Source.Server), cmp.Compare(a.Source.CA, b.Source.CA))
@@ -231,11 +233,15 @@ func (d *Driver) look(ctx context.Context, f *follower) time.Duration {
 	if next.Found != before.Found || next.Problem != before.Problem {
 		d.tell(before, next)
 	}
+	d.mu.Lock()
+	f.shown = next
+	d.mu.Unlock()
 	return wait
 }
 
-// tell says what has changed.
+// tell has what has changed take effect, and says so.
 func (d *Driver) tell(before, next State) {
+	d.c.OnChange(next)
 	switch {
 	case next.Found == before.Found:
 	case next.Found == (Found{}):
@@ -244,7 +250,6 @@ func (d *Driver) tell(before, next State) {
 		d.c.Log.Info("a server is asked encrypted from now on, at the resolver that it designates",
 			"server", next.Source.Server.String(), "at", next.Found.At.String(), "over", next.Found.Over.String(), "verified", next.Found.Name != "")
 	}
-	d.c.OnChange(next)
 }
 
 // errNone: a server designates nobody, which is no problem if plain is good enough.

@@ -24,7 +24,7 @@ import (
 // webServer is an origin server that is a process of its own, to be killed: webserver
 // ADDRESS NAME. /behave?takes=D&status=N makes it slower, or answer with another status;
 // /health is always well, /asked tells how many other requests have come, and /pid whom to
-// kill.
+// kill; after /deaf it takes no connections any more, and keeps those that there are.
 func webServer() {
 	address, name := os.Args[1], os.Args[2]
 	var takes, status, asked atomic.Int64
@@ -59,13 +59,22 @@ func webServer() {
 		}
 		fmt.Fprintln(w, name)
 	})
-	fmt.Fprintln(os.Stderr, http.ListenAndServe(address, mux))
-	os.Exit(1)
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	mux.HandleFunc("/deaf", func(w http.ResponseWriter, _ *http.Request) { l.Close(); fmt.Fprint(w, 0) })
+	fmt.Fprintln(os.Stderr, http.Serve(l, mux))
+	select {} // until it is killed: it may have connections still
 }
 
-// number asks a webserver for a number.
-func number(ts *testscript.TestScript, address, path string) (n int) {
-	resp, err := http.Get("http://" + address + path)
+// number asks a webserver for a number, or whoever serves host there.
+func number(ts *testscript.TestScript, address, path string, host ...string) (n int) {
+	req, err := http.NewRequest("GET", "http://"+address+path, nil)
+	ts.Check(err)
+	req.Host = strings.Join(host, "")
+	resp, err := http.DefaultClient.Do(req)
 	ts.Check(err)
 	defer resp.Body.Close()
 	_, err = fmt.Fscan(resp.Body, &n)
@@ -81,7 +90,7 @@ func behave(ts *testscript.TestScript, _ bool, args []string) {
 		key, value, _ := strings.Cut(a, "=")
 		values.Set(key, value)
 	}
-	deadline, tick := time.After(30*time.Second), time.NewTicker(10*time.Millisecond)
+	deadline, tick := time.After(2*time.Minute), time.NewTicker(10*time.Millisecond)
 	defer tick.Stop()
 	for {
 		resp, err := http.Get("http://" + args[0] + "/behave?" + values.Encode())
@@ -128,7 +137,7 @@ func visits(ts *testscript.TestScript, _ bool, args []string) {
 // POOL/MEMBER STATE URL HOST.
 func carryUntil(ts *testscript.TestScript, _ bool, args []string) {
 	member, state, where, host := args[0], args[1], args[2], args[3]
-	ctx, stop := context.WithTimeout(context.Background(), 90*time.Second)
+	ctx, stop := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer stop()
 	var wg sync.WaitGroup
 	for range 4 {
@@ -180,7 +189,7 @@ func thirdFailure(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	began := time.Now()
 	for isAnswered() {
-		if time.Since(began) > 20*time.Second {
+		if time.Since(began) > time.Minute {
 			ts.Fatalf("%v is still answered", member)
 		}
 	}
@@ -205,7 +214,7 @@ func probedDeath(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(syscall.Kill(pid, syscall.SIGKILL))
 	began := time.Now()
 	for slices.Contains(addressesOf(ts, args[0], args[1]), member.Addr()) {
-		if time.Since(began) > 20*time.Second {
+		if time.Since(began) > time.Minute {
 			ts.Fatalf("%v is still answered", member)
 		}
 	}

@@ -5,10 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -22,6 +20,7 @@ import (
 
 	"pharos/internal/admin/api"
 	"pharos/internal/traffic/fleet"
+	"pharos/lab/peers"
 )
 
 // which sets a variable to where a program is.
@@ -42,27 +41,12 @@ func freeRange(ts *testscript.TestScript, _ bool, args []string) {
 	names := args[:len(args)-1]
 	count, err := strconv.Atoi(args[len(names)])
 	ts.Check(err)
-	for first := 20000 + os.Getpid()%1000*10; first < 32000; first += count {
-		if !areFree(first, count*len(names)) {
-			continue
-		}
-		for i, name := range names {
-			ts.Setenv(name, fmt.Sprintf("%d-%d", first+i*count, first+(i+1)*count-1))
-		}
-		return
+	at, err := peers.FreePorts(count * len(names))
+	ts.Check(err)
+	first := int(at.Port())
+	for i, name := range names {
+		ts.Setenv(name, fmt.Sprintf("%d-%d", first+i*count, first+(i+1)*count-1))
 	}
-	ts.Fatalf("no %d ports in a row are free", count)
-}
-
-func areFree(first, count int) bool {
-	for port := first; port < first+count; port++ {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
-			return false
-		}
-		defer l.Close()
-	}
-	return true
 }
 
 // pressure is a load on a gateway that goes on until it is ended.
@@ -98,14 +82,26 @@ func pressureCommand(ts *testscript.TestScript, _ bool, args []string) {
 		p := value.(*pressure)
 		p.cancel()
 		p.clients.Wait()
-		origins := 0
-		p.origins.Range(func(any, any) bool { origins++; return true })
-		fmt.Fprintf(ts.Stdout(), "%d failed; served by %d members; enough: %v\n", len(p.failures), origins, p.served.Load() > 20)
+		fmt.Fprintf(ts.Stdout(), "%d failed; served by %d members; enough: %v\n", len(p.failures), p.members(), p.served.Load() > 20)
 		if len(p.failures) > 0 {
 			fmt.Fprintf(ts.Stdout(), "the first: %s\n", p.failures[0])
 		}
+	case len(args) == 3 && args[0] == "by": // NAME MEMBERS: waits until so many have served
+		value, _ := pressures.Load(ts.MkAbs(args[1]))
+		p := value.(*pressure)
+		want, err := strconv.Atoi(args[2])
+		ts.Check(err)
+		deadline, tick := time.After(2*time.Minute), time.NewTicker(20*time.Millisecond)
+		defer tick.Stop()
+		for p.members() < want || p.served.Load() <= 20 {
+			select {
+			case <-deadline:
+				ts.Fatalf("%d requests were served, by %d members", p.served.Load(), p.members())
+			case <-tick.C:
+			}
+		}
 	default:
-		ts.Fatalf("usage: pressure on NAME CLIENTS URL HOST, or pressure off NAME")
+		ts.Fatalf("usage: pressure on NAME CLIENTS URL HOST, pressure by NAME MEMBERS, or pressure off NAME")
 	}
 }
 
@@ -133,6 +129,12 @@ func (p *pressure) run(ctx context.Context, client *http.Client, url, host strin
 	}
 }
 
+// members returns how many members have served.
+func (p *pressure) members() (n int) {
+	p.origins.Range(func(any, any) bool { n++; return true })
+	return n
+}
+
 func (p *pressure) fail(text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -151,12 +153,13 @@ func scaleOf(ts *testscript.TestScript, pool string) (s api.Scale) {
 }
 
 // waitScale waits until as many members are in a phase: POOL PHASE COUNT [PROCESSES]. COUNT
-// may be "2+" for two or more. "waitscale POOL trouble TEXT" waits until there is a trouble.
+// may be "2+" for two or more. "waitscale POOL trouble TEXT" waits until there is a trouble, and
+// "waitscale POOL ended COUNT", or failed, until so many members were ended, or ended by themselves.
 func waitScale(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) != 3 {
 		ts.Fatalf("usage: waitscale POOL PHASE COUNT, or waitscale POOL trouble TEXT")
 	}
-	deadline, tick := time.After(60*time.Second), time.NewTicker(20*time.Millisecond)
+	deadline, tick := time.After(3*time.Minute), time.NewTicker(20*time.Millisecond)
 	defer tick.Stop()
 	for {
 		s := scaleOf(ts, args[0])
@@ -168,6 +171,12 @@ func waitScale(ts *testscript.TestScript, _ bool, args []string) {
 			if m.Phase == args[1] || args[1] == "any" {
 				n++
 			}
+		}
+		switch args[1] {
+		case "ended":
+			n = int(s.Ended)
+		case "failed":
+			n = int(s.Failed)
 		}
 		least, orMore := strings.CutSuffix(args[2], "+")
 		if want, err := strconv.Atoi(least); err == nil && s.Pool != "" && (n == want || orMore && n > want) {

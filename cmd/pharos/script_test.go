@@ -21,6 +21,7 @@ import (
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"webserver": webServer,
+		"greeterd":  greeterProcess,
 		"pharos": func() {
 			os.Exit(cli.Run(os.Args[1:], os.Stdout, os.Stderr, programs))
 		},
@@ -30,9 +31,11 @@ func TestMain(m *testing.M) {
 // TestScripts plays the dialogues of testdata/script with the program. Commands
 // of their own are:
 //
-//	freeports NAME...     sets variables to ports that were free a moment ago
+//	freeports NAME...     sets variables to ports that nobody else gets
 //	waitready ADDRESS     waits until the admin listener there says it serves
 //	waitready ADDRESS PATH TEXT  waits until it has TEXT at PATH
+//	until REGEXP PROGRAM [ARGUMENT...]  runs a program until it succeeds and prints that
+//	waitfile FILE TEXT    waits until a file has TEXT: lines of logs are written a moment later
 //	origin NAME TEXT      starts an origin server; NAME becomes its address
 //	readme FILE LANGUAGE  writes the README's first block of a language to FILE
 //	keyfiles FOLDER NAME  copies the files of the key in FOLDER to NAME.key and NAME.private
@@ -57,11 +60,12 @@ func TestMain(m *testing.M) {
 //	splitport NAME ADDRESS  sets a variable to the port of an address
 //	say NAME TEXT         has the member NAME of kind agent say something else
 //	which NAME PROGRAM    sets a variable to where a program is
-//	freerange NAME... COUNT  sets variables to ranges of ports that were free a moment ago
+//	freerange NAME... COUNT  sets variables to ranges of ports that nobody else gets
 //	pressure on NAME CLIENTS URL HOST  sends requests, so many at a time, until
+//	pressure by NAME MEMBERS  waits until so many members have served, and there were enough requests
 //	pressure off NAME     prints how many failed, and how many members served
 //	waitscale POOL PHASE COUNT  waits until so many members that were made are in a phase,
-//	                      or "any"; COUNT may be "2+"; waitscale POOL trouble TEXT
+//	                      or "any", or "ended" or "failed" so far; COUNT may be "2+"; waitscale POOL trouble TEXT
 //	processes count|kill|save:NAME FOLDER  counts or kills the processes of members
 //	orchestrator NAME ADDRESS...  starts a server for webhooks, with members to name
 //	waitmember MEMBER STATE [TEXT]  waits until the node shows POOL/MEMBER so
@@ -75,19 +79,39 @@ func TestMain(m *testing.M) {
 //	hears ADDRESS PATTERN waits until that daemon hears a message that PATTERN matches
 //	collector NAME        starts a collector of traces; NAME becomes its address
 //	spans ADDRESS N       waits until it has spans of N requests, and prints them
+//	fetch3 [-method M] [-data CONTENT] [-field NAME:VALUE] [-show NAME,NAME] ADDRESS URL
+//	                      sends a request by HTTP/3 and prints the response
+//	noudp ADDRESS         succeeds when nobody listens there by UDP
 //	killunderload N URL HOST WEBSERVER  kills a webserver under load, and prints what failed
+//	greeter [-proxy] VAR NAME  starts a server that says its name, with -proxy also whom a PROXY
+//	                      header names, and repeats what it is told; VAR becomes its address
+//	exec greeterd ADDRESS NAME  is one in a process of its own, whose id is in NAME.pid
+//	connect [-from ADDRESS] [-say TEXT] [-as ADDRESS] [-tls NAME] N ADDRESS  makes connections, and prints how
+//	                      many had which greeting, or were reset
+//	hold [-from ADDRESS] NAME ADDRESS  makes a connection and keeps it; held NAME speaks on it
+//	killgreeter N ADDRESS NAME  kills a greeter while connections are made, and prints what failed
+//	echoer VAR NAME       starts a server that answers datagrams with its name and them
+//	datagrams [-from ADDRESS] N ADDRESS TEXT  sends datagrams and prints who answered what
+//	loss deaf|stopped DNS NAME WEBSERVER STREAM URL  sees a member that serves no more change DNS
+//	                      answers, the gateway, a stream and what that carries
+//	wander [-save VAR] [-same VAR] [-only VAR=GREETING] N ADDRESS  makes a connection from each of N
+//	                      addresses, and keeps or compares who greets each
+//	waitforgotten STREAM CLIENT  waits until affinity does not know a client any more
+//	waitline FILE REGEXP VAR  waits until a line matches; VAR becomes the id in the last such line
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		Condition:           condition,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"freeports": freePorts, "waitready": waitReady, "origin": origin, "readme": readme, "fetch": fetch, "edit": edit, "touch": touch,
+			"freeports": freePorts, "waitready": waitReady, "waitfile": waitFile, "until": until, "origin": origin, "readme": readme, "fetch": fetch, "edit": edit, "touch": touch,
 			"needpeers": needPeers, "guide": guide, "waitsigned": waitSigned, "keyfiles": keyFiles, "spread": spread, "server": server,
 			"member": member, "shopserver": shopServer, "say": say, "serve": serve, "splitport": splitPort, "waitmember": waitMember,
-			"answers": answers,
-			"behave":  behave, "carryuntil": carryUntil, "thirdfailure": thirdFailure, "killunderload": killUnderLoad, "visits": visits, "probeddeath": probedDeath,
+			"answers": answers, "streaming": streaming, "browse": browse,
+			"behave": behave, "carryuntil": carryUntil, "thirdfailure": thirdFailure, "killunderload": killUnderLoad, "visits": visits, "probeddeath": probedDeath,
 			"which": which, "freerange": freeRange, "pressure": pressureCommand, "waitscale": waitScale, "processes": processes, "orchestrator": orchestrator,
+			"greeter": greeter, "connect": connect, "hold": hold, "held": held, "killgreeter": killGreeter, "echoer": echoer, "datagrams": datagrams, "waitline": waitLine, "loss": loss, "wander": wander, "waitforgotten": waitForgotten,
+			"fetch3": fetch3, "noudp": noUDP,
 			"logdaemon": logDaemon, "hears": hears, "collector": collector, "spans": spans,
 		},
 	})
@@ -141,6 +165,21 @@ func waitReady(ts *testscript.TestScript, _ bool, args []string) {
 		select {
 		case <-deadline:
 			ts.Fatalf("no node is ready at %s", args[0])
+		case <-tick.C:
+		}
+	}
+}
+
+func waitFile(ts *testscript.TestScript, _ bool, args []string) {
+	deadline, tick := time.After(time.Minute), time.NewTicker(10*time.Millisecond)
+	defer tick.Stop()
+	for {
+		if text, err := os.ReadFile(ts.MkAbs(args[0])); err == nil && strings.Contains(string(text), args[1]) {
+			return
+		}
+		select {
+		case <-deadline:
+			ts.Fatalf("%s does not have %q", args[0], args[1])
 		case <-tick.C:
 		}
 	}

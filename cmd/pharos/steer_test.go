@@ -27,7 +27,7 @@ func answers(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	matches, err := regexp.Compile("(?m)" + *until)
 	ts.Check(err)
-	deadline, tick := time.After(time.Minute), time.NewTicker(50*time.Millisecond)
+	deadline, tick := time.After(2*time.Minute), time.NewTicker(50*time.Millisecond)
 	defer tick.Stop()
 	for {
 		text := countAnswers(ts, args)

@@ -147,8 +147,8 @@ func (c *clocked) start(config, addr string) {
 			c.t.Logf("%s:\n%s", config, log.String())
 		}
 	})
-	for range 100 {
-		if _, err := c.try("query", ".", "NS", "@"+addr, "--tcp", "--timeout", "200ms"); err == nil {
+	for began := time.Now(); time.Since(began) < time.Minute; {
+		if _, err := c.try("query", ".", "NS", "@"+addr, "--tcp", "--timeout", "2s"); err == nil {
 			return
 		}
 		select { // a refused connection comes back at once

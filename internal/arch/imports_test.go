@@ -22,6 +22,7 @@ internal/diskfile:
 internal/hugepages:              internal/authority/zone
 internal/parking:
 internal/program:
+internal/spare:
 
 internal/dns/dnsname:
 internal/dns/rdata:             internal/dns/dnsname
@@ -42,7 +43,7 @@ internal/authority/journal:     internal/dns/... internal/authority/zone
 internal/authority/compact:     internal/dns/... internal/authority/zone internal/authority/journal
 internal/authority/alias:       internal/dns/... internal/authority/zone internal/authority/journal
 internal/authority/aliases:     internal/dns/... internal/authority/zone internal/authority/journal internal/authority/alias internal/authority/answer internal/diskfile
-internal/authority/masterfile:  internal/dns/... internal/authority/zone internal/diskfile
+internal/authority/masterfile:  internal/dns/... internal/authority/zone internal/diskfile internal/hugepages internal/spare
 internal/authority/steered:     internal/dns/... internal/authority/zone internal/authority/answer internal/authority/live internal/traffic/steer internal/traffic/decisions
 internal/authority/exports:     internal/dns/dnsname internal/dns/rdata internal/authority/alias internal/authority/journal internal/authority/steered internal/diskfile
 internal/authority/gate:        internal/dns/... internal/authority/zone internal/authority/journal
@@ -52,14 +53,17 @@ internal/authority/sign:        internal/dns/... internal/authority/zone
 internal/authority/update:      internal/dns/... internal/authority/zone
 internal/authority/catalog:     internal/dns/... internal/authority/zone
 internal/authority/catalogs:    internal/dns/... internal/authority/zone internal/authority/journal internal/authority/update internal/authority/catalog internal/diskfile
+internal/authority/nameservers: internal/dns/... internal/authority/zone
 internal/authority/bootstrap:   internal/dns/... internal/authority/zone internal/authority/journal
+internal/authority/childkeys:   internal/dns/...
+internal/authority/children:    internal/dns/... internal/authority/zone internal/authority/journal internal/authority/update internal/authority/bootstrap internal/authority/childkeys internal/diskfile
 internal/authority/kasp:        internal/dns/...
 internal/authority/skr:         internal/dns/... internal/authority/sign
-internal/authority/signer:      internal/dns/... internal/authority/zone internal/authority/compact internal/authority/journal internal/authority/kasp internal/authority/sign internal/authority/skr internal/diskfile
-internal/authority/xfr:         internal/dns/... internal/authority/... internal/diskfile
+internal/authority/signer:      internal/dns/... internal/authority/zone internal/authority/compact internal/authority/journal internal/authority/kasp internal/authority/sign internal/authority/skr internal/diskfile internal/spare
+internal/authority/xfr:         internal/dns/... internal/authority/... internal/diskfile internal/spare
 internal/authority/serials:     internal/dns/dnsname internal/dns/rdata internal/authority/journal internal/diskfile
 internal/authority/edits:       internal/dns/... internal/authority/zone internal/authority/journal internal/authority/update
-internal/authority/ledger:      internal/dns/... internal/authority/zone internal/authority/journal internal/authority/compact internal/authority/update internal/diskfile
+internal/authority/ledger:      internal/dns/... internal/authority/zone internal/authority/journal internal/authority/compact internal/authority/update internal/diskfile internal/spare
 
 internal/resolver/rrcache:      internal/dns/...
 internal/resolver/offheap:
@@ -75,6 +79,7 @@ internal/resolver/custody:      internal/dns/... internal/resolver/anchor intern
 internal/resolver/bulk:         internal/dns/... internal/resolver/iterate
 internal/resolver/footing:      internal/dns/... internal/diskfile
 internal/resolver/localroot:    internal/dns/... internal/authority/zone internal/authority/answer
+internal/resolver/rootcopy:     internal/dns/... internal/clock internal/authority/zone internal/authority/masterfile internal/authority/xfr internal/resolver/localroot
 internal/resolver/outbound:     internal/dns/... internal/resolver/iterate internal/resolver/rrcache internal/resolver/fairness internal/resolver/seats internal/parking
 
 internal/resolver/designation:  internal/dns/... internal/resolver/iterate
@@ -109,36 +114,60 @@ internal/traffic/discover:      internal/dns/... internal/diskfile internal/clus
 internal/traffic/probe:         internal/dns/... internal/diskfile internal/program internal/traffic/health internal/traffic/pool internal/traffic/wheel
 
 internal/proxy/http1:
-internal/proxy/http2:
+internal/proxy/section:
+internal/proxy/quota:
+internal/proxy/requestid:
+internal/proxy/http2:           internal/proxy/section internal/proxy/quota
+internal/proxy/http3:           internal/proxy/section
 internal/proxy/route:           internal/proxy/http1
 internal/proxy/logline:
+internal/proxy/linesink:
+internal/proxy/places:
+internal/proxy/holding:
+internal/proxy/bygone:
+internal/proxy/histogram:
 internal/proxy/token:
-internal/proxy/vouch:           internal/proxy/filter internal/proxy/token internal/clock
-internal/proxy/filter:          internal/proxy/route internal/proxy/token internal/serve/admission internal/serve/ratelimit
-internal/proxy/routespec:       internal/cluster/state internal/proxy/filter internal/proxy/httpproxy internal/traffic/affinity internal/traffic/pool internal/diskfile internal/proxy/h2origin internal/proxy/tlscert internal/serve/proxyheader
-internal/proxy/tracecontext:
+internal/proxy/vouch:           internal/proxy/compress internal/proxy/filter internal/proxy/pages internal/proxy/token internal/clock
+internal/proxy/pages:           internal/proxy/compress internal/proxy/encoders
+internal/proxy/queue:
+internal/proxy/breaker:         internal/proxy/queue
+internal/proxy/mirror:
+internal/proxy/terms:
+internal/proxy/stamp:
+internal/proxy/pairs:
+internal/proxy/limits:          internal/proxy/http1 internal/proxy/http2
+internal/proxy/filter:          internal/proxy/queue internal/proxy/pages internal/proxy/route internal/proxy/token internal/serve/admission internal/serve/ratelimit
+internal/proxy/routespec:       internal/proxy/route internal/proxy/mirror internal/proxy/terms internal/proxy/origins internal/proxy/breaker internal/proxy/queue internal/cluster/state internal/proxy/pages internal/proxy/filter internal/proxy/httpproxy internal/proxy/l4proxy internal/traffic/affinity internal/traffic/pool internal/diskfile internal/proxy/h2origin internal/proxy/tlscert internal/serve/proxyheader
+internal/proxy/tracecontext:     internal/proxy/bygone
 internal/proxy/compress:
 internal/proxy/encoders:        internal/proxy/compress
 internal/proxy/otlp:            internal/proxy/tracecontext
 internal/proxy/h2origin:        internal/proxy/http1
+internal/proxy/quicdoor:        internal/proxy/doorway
+internal/proxy/h3conn:          internal/proxy/http3 internal/proxy/quota
 internal/proxy/tlscert:         internal/diskfile
-internal/proxy/httpproxy:       internal/diskfile internal/parking internal/proxy/filter internal/proxy/http1 internal/proxy/http2 internal/proxy/logline internal/proxy/tracecontext internal/proxy/route internal/traffic/balance internal/traffic/affinity internal/traffic/consistent internal/traffic/pool internal/traffic/health internal/proxy/compress internal/proxy/encoders internal/proxy/tlsconn
+internal/proxy/origins:         internal/proxy/tlsconn internal/traffic/pool
+internal/proxy/httpproxy:       internal/proxy/holding internal/proxy/places internal/proxy/mirror internal/proxy/terms internal/proxy/stamp internal/proxy/pairs internal/proxy/limits internal/proxy/origins internal/proxy/breaker internal/proxy/histogram internal/proxy/linesink internal/diskfile internal/parking internal/proxy/pages internal/proxy/filter internal/proxy/http1 internal/proxy/http2 internal/proxy/http3 internal/proxy/h3conn internal/proxy/requestid internal/proxy/logline internal/proxy/tracecontext internal/proxy/route internal/traffic/balance internal/traffic/affinity internal/traffic/consistent internal/traffic/pool internal/traffic/health internal/proxy/compress internal/proxy/encoders internal/proxy/tlsconn
 internal/proxy/tlsconn:
+internal/proxy/l4route:
+internal/proxy/l4proxy:         internal/proxy/bygone internal/proxy/holding internal/shortid internal/proxy/places internal/proxy/l4route internal/proxy/tlsconn internal/traffic/affinity internal/traffic/balance internal/traffic/consistent internal/traffic/health internal/traffic/pool internal/proxy/linesink
 internal/proxy/doorway:         internal/proxy/tlsconn internal/serve/proxyheader
 
 internal/cluster/document:      internal/dns/dnsname
-internal/cluster/state:         internal/cluster/document internal/dns/dnsname internal/dns/rdata internal/proxy/filter internal/proxy/route internal/proxy/token internal/traffic/scale internal/traffic/steer
+internal/cluster/state:         internal/cluster/document internal/dns/dnsname internal/dns/rdata internal/proxy/filter internal/proxy/pages internal/proxy/route internal/proxy/terms internal/proxy/token internal/traffic/scale internal/traffic/steer
 internal/cluster/snapshot:      internal/diskfile
 internal/cluster/store:         internal/cluster/state internal/cluster/document
 
 internal/serve/admission:
 internal/serve/cookie:
-internal/serve/ratelimit:
+internal/serve/ratelimit:        internal/dns/dnswire
 internal/serve/proxyheader:
 internal/serve/querytap:        internal/dns/...
+internal/serve/querywatch:      internal/clock internal/dns/... internal/serve/admission internal/serve/dnsserver internal/serve/querytap
+internal/serve/ednsoptions:     internal/dns/... internal/serve/cookie internal/serve/dnsserver
 internal/serve/dnsserver:       internal/dns/... internal/serve/proxyheader internal/parking
 
-internal/serve/doh:             internal/dns/... internal/serve/dnsserver
+internal/serve/doh:             internal/dns/... internal/serve/dnsserver internal/proxy/http1 internal/proxy/http2 internal/proxy/stamp
 internal/serve/doq:             internal/dns/... internal/serve/dnsserver
 internal/serve/outgoing:        internal/dns/... internal/authority/journal internal/authority/transfer internal/authority/zone internal/serve/dnsserver
 internal/serve/updates:         internal/dns/... internal/authority/update internal/authority/zone internal/serve/dnsserver
@@ -151,16 +180,17 @@ internal/admin/accesslog:       internal/admin/config internal/admin/logfile int
 internal/admin/problems:        internal/admin/api
 internal/admin/explain:         internal/authority/answer internal/authority/zone internal/dns/... internal/resolver/iterate internal/authority/steered internal/traffic/...
 internal/admin/telemetry:
-internal/admin/metrics:         internal/cluster/state internal/authority/ledger internal/authority/signer internal/authority/xfr internal/clock internal/dns/dnswire internal/admin/telemetry internal/proxy/httpproxy internal/proxy/otlp internal/resolver/iterate internal/resolver/outbound internal/resolver/rrcache internal/resolver/upgrade internal/serve/dnsserver internal/serve/outgoing internal/serve/querytap internal/serve/ratelimit internal/serve/updates internal/traffic/...
+internal/admin/metrics:         internal/proxy/holding internal/proxy/breaker internal/proxy/l4proxy internal/cluster/state internal/authority/ledger internal/authority/children internal/authority/signer internal/authority/xfr internal/clock internal/dns/dnswire internal/admin/telemetry internal/proxy/doorway internal/proxy/httpproxy internal/proxy/histogram internal/proxy/otlp internal/resolver/iterate internal/resolver/outbound internal/resolver/rrcache internal/resolver/upgrade internal/serve/dnsserver internal/serve/outgoing internal/serve/querytap internal/serve/ratelimit internal/serve/updates internal/traffic/...
 internal/admin/api:             internal/admin/explain internal/admin/telemetry internal/traffic/scale
-internal/admin/trafficdesk:     internal/admin/api internal/admin/explain internal/admin/metrics internal/admin/telemetry internal/proxy/httpproxy internal/cluster/document internal/cluster/state internal/traffic/...
-internal/admin/routedesk:       internal/admin/api internal/admin/config internal/admin/explain internal/clock internal/proxy/... internal/traffic/pool
+internal/admin/trafficdesk:     internal/proxy/holding internal/admin/api internal/admin/explain internal/admin/metrics internal/admin/telemetry internal/proxy/httpproxy internal/cluster/document internal/cluster/state internal/traffic/...
+internal/admin/routedesk:       internal/admin/api internal/admin/config internal/admin/explain internal/admin/problems internal/clock internal/cluster/state internal/proxy/... internal/traffic/pool
 internal/admin/desk:            internal/dns/... internal/authority/... internal/admin/api internal/admin/config
 internal/admin/resolverdesk:    internal/dns/... internal/resolver/anchor internal/resolver/custody internal/resolver/iterate internal/resolver/rrcache internal/resolver/upgrade internal/admin/api
+internal/admin/certdesk:        internal/admin/api internal/admin/config internal/admin/problems internal/admin/settings internal/proxy/tlscert
 internal/admin/migrate:         internal/dns/dnsname internal/dns/rdata
 internal/admin/stubconf:        internal/dns/dnsname
-internal/admin/settings:        internal/dns/... internal/admin/config internal/authority/... internal/resolver/... internal/serve/ratelimit internal/proxy/...
-internal/admin/cli:             internal/traffic/decisions internal/admin/stubconf internal/dns/... internal/authority/zone internal/authority/sign internal/authority/skr internal/authority/journal internal/authority/gate internal/authority/masterfile internal/resolver/outbound internal/resolver/iterate internal/resolver/anchor internal/resolver/bulk internal/resolver/rrcache internal/admin/api internal/admin/explain internal/admin/migrate internal/cluster/document internal/cluster/state internal/admin/config internal/traffic/sim internal/traffic/pool internal/diskfile internal/resolver/offheap
+internal/admin/settings:        internal/cluster/state internal/traffic/pool internal/traffic/poolspec internal/serve/admission internal/dns/... internal/admin/config internal/authority/... internal/resolver/... internal/serve/ratelimit internal/proxy/... internal/cluster/state internal/traffic/steer
+internal/admin/cli:             internal/proxy/l4proxy internal/traffic/decisions internal/admin/stubconf internal/dns/... internal/authority/zone internal/authority/sign internal/authority/skr internal/authority/journal internal/authority/gate internal/authority/masterfile internal/resolver/outbound internal/resolver/iterate internal/resolver/anchor internal/resolver/bulk internal/resolver/rrcache internal/admin/api internal/admin/explain internal/admin/migrate internal/cluster/document internal/cluster/state internal/admin/config internal/traffic/sim internal/traffic/pool internal/diskfile internal/resolver/offheap
 
 internal/node:                  internal/...
 internal/arch:
@@ -169,13 +199,14 @@ lab/simnet:                     internal/dns/... internal/resolver/... internal/
 lab/scenario:                   internal/dns/... internal/resolver/... internal/authority/... lab/simnet
 lab/scenarios:                  internal/dns/... lab/scenario
 lab/judges:                     internal/dns/... internal/authority/... lab/simnet
+lab/defences:
 lab/demo:                       internal/...
 lab/peers:
 lab/tools:
 lab/testca:
 lab/zonetest:                   internal/dns/... internal/authority/zone internal/authority/sign
 cmd/pharos:                     internal/admin/cli internal/admin/routedesk internal/node lab/demo
-bench:                          internal/dns/... bench/... internal/traffic/...
+bench:                          internal/dns/... bench/... internal/traffic/... lab/peers
 `
 
 const module = "pharos/"
@@ -187,11 +218,11 @@ var pure = []string{
 	"internal/authority/zone", "internal/authority/alias", "internal/authority/answer", "internal/authority/byname", "internal/authority/compact", "internal/authority/emptyzone", "internal/authority/designated", "internal/authority/reports", "internal/authority/journal", "internal/authority/edits", "internal/authority/transfer", "internal/authority/refresh", "internal/authority/sign",
 	"internal/authority/update", "internal/authority/catalog", "internal/authority/live",
 	"internal/authority/gate", "internal/admin/migrate", "internal/admin/stubconf",
-	"internal/authority/steered", "internal/authority/kasp", "internal/authority/skr", "internal/authority/bootstrap",
+	"internal/authority/steered", "internal/authority/kasp", "internal/authority/skr", "internal/authority/bootstrap", "internal/authority/childkeys",
 	"internal/resolver/rrcache", "internal/resolver/cachefile", "internal/resolver/iterate", "internal/resolver/fairness", "internal/resolver/seats", "internal/resolver/anchor", "internal/resolver/localroot", "internal/resolver/failures",
 	"internal/resolver/owncut", "internal/resolver/designation", "internal/resolver/policy", "internal/resolver/localdata", "internal/resolver/dns64", "internal/resolver/rewrite",
 	"internal/traffic/health", "internal/traffic/outlier", "internal/traffic/scale", "internal/traffic/checkspec", "internal/traffic/wheel", "internal/traffic/roster", "internal/traffic/poolspec", "internal/traffic/consistent", "internal/traffic/pool", "internal/traffic/balance", "internal/traffic/affinity", "internal/traffic/steer", "internal/traffic/sim", "internal/traffic/override", "internal/traffic/decisions",
-	"internal/proxy/http1", "internal/proxy/http2", "internal/proxy/route", "internal/proxy/logline", "internal/proxy/filter", "internal/proxy/token", "internal/proxy/tracecontext", "internal/proxy/compress", "internal/proxy/encoders",
+	"internal/proxy/http1", "internal/proxy/section", "internal/proxy/quota", "internal/proxy/places", "internal/proxy/bygone", "internal/proxy/http2", "internal/proxy/http3", "internal/proxy/route", "internal/proxy/l4route", "internal/proxy/logline", "internal/proxy/histogram", "internal/proxy/filter", "internal/proxy/token", "internal/proxy/tracecontext", "internal/proxy/compress", "internal/proxy/encoders", "internal/proxy/limits", "internal/proxy/pairs", "internal/proxy/stamp", "internal/proxy/terms", "internal/proxy/mirror", "internal/proxy/breaker", "internal/proxy/queue", "internal/proxy/pages",
 	"internal/cluster/document", "internal/cluster/state",
 	"internal/shortid",
 	"internal/serve/admission", "internal/serve/cookie", "internal/serve/ratelimit", "internal/serve/proxyheader",
@@ -205,6 +236,8 @@ var thirdParty = map[string][]string{
 	"internal/dns/dnssec":  {"github.com/cloudflare/circl/sign/ed448"}, // the standard library lacks it
 
 	"internal/proxy/encoders": {"github.com/andybalholm/brotli", "github.com/klauspost/compress/gzip", "github.com/klauspost/compress/zstd"}, // computation alone
+
+	"internal/proxy/http3": {"github.com/quic-go/qpack", "github.com/quic-go/quic-go/quicvarint"}, // computation alone
 
 	"internal/traffic/roster": {"go.yaml.in/yaml/v3"}, // Prometheus' lists of targets are JSON or YAML
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"pharos/internal/admin/api"
+	"pharos/internal/admin/certdesk"
 	"pharos/internal/admin/telemetry"
 	"pharos/internal/cluster/state"
 	"pharos/internal/dns/dnsname"
@@ -47,7 +48,7 @@ func (n *Node) Status() api.Status {
 	return api.Status{
 		Version: api.Version(), Started: n.started, Revision: s.Revision, Store: n.storeStatus(), Config: n.path,
 		Listeners: n.listeners(), Zones: s.zoneCount(), Pools: len(s.pools.Pools()), Routes: s.gateway.Routes().Len(),
-		Problems: n.problems.All(), Certificates: n.certificateList(), Updates: n.updateSummary(),
+		Problems: n.problems.All(), Certificates: certdesk.List(&n.certificates), Updates: n.updateSummary(),
 	}
 }
 

@@ -52,7 +52,7 @@ func Resolver(path string) (*Alone, error) {
 	}
 	r := cfg.Resolver
 	r.Routes = settings.Upgraded(r.Routes, a.upgrades.Known)
-	_, a.Driver = newResolver(r, clock.Now(), b, nil)
+	a.Driver = newResolver(r, newCache(r, clock.Now()), b, nil)
 	return a, nil
 }
 

@@ -14,9 +14,11 @@ import (
 	"pharos/internal/admin/config"
 	"pharos/internal/admin/logfile"
 	"pharos/internal/admin/problems"
+	"pharos/internal/admin/routedesk"
 	"pharos/internal/clock"
 	"pharos/internal/cluster/state"
 	"pharos/internal/cluster/store"
+	"pharos/internal/proxy/routespec"
 	"pharos/internal/traffic/health"
 	"pharos/internal/traffic/probe"
 )
@@ -87,7 +89,12 @@ func (n *Node) reload() (api.Applied, error) {
 			applied.Refused = append(applied.Refused, c.Problem)
 		}
 	}
+	if text := config.NeedsRestart(n.begun, now.Config); text != "" {
+		applied.Warnings = append(applied.Warnings, text)
+	}
 	n.log.Info("configuration read", "revision", now.Revision, "zones_changed", len(applied.Changed))
+	applied.Changed = append(applied.Changed, state.Differences(&before.Config.Resources, &now.Config.Resources)...)
+	applied.Changed = append(applied.Changed, config.StreamDifferences(before.Config, now.Config)...)
 	return applied, nil
 }
 
@@ -95,8 +102,8 @@ func (n *Node) reload() (api.Applied, error) {
 func (n *Node) install(cfg *config.Config, read *reading, err error) (before, now *Snapshot, _ error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.rootFile.HasChanged() {
-		n.readRootFile()
+	if n.root.HasChanged() {
+		n.root.Reread()
 	}
 	before = n.current.Load()
 	file := n.listed.file
@@ -113,7 +120,7 @@ func (n *Node) install(cfg *config.Config, read *reading, err error) (before, no
 	}
 	n.problem(problems.ConfigRefused, "", "")
 	n.lookAtCatalogs()
-	n.problem(problems.ListenerFailed, "", config.NeedsRestart(before.Config, cfg))
+	n.problem(problems.ListenerFailed, "", config.NeedsRestart(n.begun, cfg))
 	n.followFooting(cfg)
 	n.followCertificates(cfg, clock.Now(), true)
 	return before, n.current.Load(), nil
@@ -157,9 +164,10 @@ func (n *Node) publishRead(cfg *config.Config, st *state.State, read *reading) e
 		n.exportAll(next)
 	}
 	n.followRoutes(prev, next)
+	n.followStreams(next)
 	n.follow(prev, next)
 	n.reportProblems(next)
-	if next.read > largeRead {
+	if next.read > largeRead || prev == nil && len(next.pools.Targets())+next.gateway.Routes().Len() > largeTable {
 		go settle(next, prev == nil) // ends by itself, some milliseconds later
 	}
 	return nil
@@ -170,9 +178,13 @@ func (n *Node) publishRead(cfg *config.Config, st *state.State, read *reading) e
 // what it takes when it is built; the collector would keep that for the next time.
 const largeRead = 100_000
 
+// largeTable is the same for targets of pools and routes that there are at the start: reading them
+// from the configuration takes several times what they take.
+const largeTable = 10_000
+
 // reportProblems sets the problems that follow from a snapshot.
 func (n *Node) reportProblems(s *Snapshot) {
-	var pools, unused []string
+	var pools []string
 	fine := n.problems.None() // so there is none to clear, of a million zones
 	for z := range s.latest() {
 		if !fine || z.Err != nil || len(z.Warnings) > 0 {
@@ -186,22 +198,28 @@ func (n *Node) reportProblems(s *Snapshot) {
 		n.reportPool(p.View().Name, p.View().AllDown)
 	}
 	n.reportEveryMember(s)
-	for _, p := range s.State.Problems() {
-		unused = append(unused, p.Ref.String())
-		n.problem(problems.ObjectUnused, p.Ref.String(), p.Error())
-	}
+	n.reportUnused(s.State)
 	for z := range s.latest() {
 		if !fine || z.Kind != "file" {
 			n.reportTransfersOf(z.View, z.Name)
 		}
 	}
-	for _, c := range slices.Concat(dnssecCodes, []problems.Code{problems.TransferFailed, problems.ZoneAbsent, problems.NotifyFailed, problems.AliasFailed, problems.ForwardFailed, problems.ZoneRefused, problems.ZoneWarning}) {
+	for _, c := range slices.Concat(dnssecCodes, []problems.Code{problems.TransferFailed, problems.ZoneAbsent, problems.NotifyFailed, problems.AliasFailed, problems.ForwardFailed, problems.ChildrenRefused, problems.ZoneRefused, problems.ZoneWarning}) {
 		n.problems.KeepIf(c, s.hasZone)
 	}
 	n.problems.KeepIf(problems.VersionsLost, func(about string) bool {
 		return about == "" || s.viewOf(about) != nil || s.hasZone(about) // all outside of views, or in one
 	})
 	n.problems.Keep(problems.PoolAllDown, pools)
+}
+
+// reportUnused sets the problems of what was applied and is not in use.
+func (n *Node) reportUnused(st *state.State) {
+	var unused []string
+	for _, p := range st.Problems() {
+		unused = append(unused, p.Ref.String())
+		n.problem(problems.ObjectUnused, p.Ref.String(), p.Error())
+	}
 	n.problems.Keep(problems.ObjectUnused, unused)
 }
 
@@ -266,7 +284,9 @@ func (n *Node) onHealth(changes []probe.Change) {
 	if current == nil {
 		return // the first snapshot is about to be published, and will ask
 	}
-	for _, p := range current.pools.ApplyAll(now) {
+	changed := current.pools.ApplyAll(now)
+	n.streams.Look(changed)
+	for _, p := range changed {
 		n.reportPool(p.Name(), p.View().AllDown)
 		n.reportMembers(p.View(), now)
 		n.exportAnswers(current, p.Name())
@@ -278,6 +298,7 @@ func (n *Node) onHealth(changes []probe.Change) {
 func (n *Node) watchFiles(ctx context.Context, reload <-chan struct{}) {
 	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()
+	var looked *Snapshot
 	for {
 		select {
 		case <-ctx.Done():
@@ -288,6 +309,7 @@ func (n *Node) watchFiles(ctx context.Context, reload <-chan struct{}) {
 			n.followLogs()
 			n.guide.geo.Look()
 			n.guide.kept.Look()
+			looked = n.lookAtRoutes(looked)
 			n.mu.Lock()
 			n.followCertificates(n.current.Load().Config, clock.Now(), false)
 			same := !n.filesChanged()
@@ -302,9 +324,20 @@ func (n *Node) watchFiles(ctx context.Context, reload <-chan struct{}) {
 	}
 }
 
+// lookAtRoutes sets the problems of routes and pools of which nobody has any use, unless that
+// was done for the snapshot, and returns for which it is. It takes some milliseconds for many
+// routes, so it is done beside changes, and once for several.
+func (n *Node) lookAtRoutes(looked *Snapshot) *Snapshot {
+	s := n.current.Load()
+	if s != looked {
+		routedesk.Tell(routedesk.Remarks(s.Config, s.State.Resources(), s.gateway.Routes()), n.problem, n.problems.Keep)
+	}
+	return s
+}
+
 // followLogs makes the logs again that were moved away.
 func (n *Node) followLogs() {
-	for _, log := range []*logfile.File{n.logs.access, n.logs.queries} {
+	for _, log := range []*logfile.File{n.logs.access, n.logs.queries, n.logs.connections} {
 		if log == nil {
 			continue
 		}
@@ -353,6 +386,23 @@ func (n *Node) followOnce(ctx context.Context, cfg *config.Config) error {
 	return err
 }
 
+// publishRoutes is publish for a state that differs from that of prev in routes alone, which were
+// applied at run time: they are exchanged in the table, and all else is shared. It
+// returns whether it could be done so. n.mu is held.
+func (n *Node) publishRoutes(prev *Snapshot, st *state.State) bool {
+	gone, more, ok := state.RouteChanges(prev.State, st)
+	if !ok {
+		return false
+	}
+	table, ok := routespec.With(prev.gateway, gone, more)
+	if !ok {
+		return false
+	}
+	n.current.Store(prev.withRoutes(table, st))
+	n.reportUnused(st)
+	return true
+}
+
 // followed takes over an update of the store: save, then swap.
 func (n *Node) followed(u store.Update) {
 	n.mu.Lock()
@@ -368,10 +418,21 @@ func (n *Node) followed(u store.Update) {
 			n.saved = st.Revision()
 		}
 	}
-	if slices.ContainsFunc(effects, func(e state.Effect) bool { return e.Outcome != state.Unchanged }) || u.Reset {
-		if err := n.publish(before.Config, st); err != nil {
-			panic("BUG: a state that passed its checks does not compile: " + err.Error())
+	switch {
+	case slices.ContainsFunc(effects, func(e state.Effect) bool { return e.Outcome != state.Unchanged }):
+		if n.publishRoutes(before, st) {
+			break
 		}
+		if err := n.publish(before.Config, st); err != nil {
+			n.problem(problems.StoreLost, "", fmt.Sprintf("what was applied at revision %d is not in use, what was before it is: %v", u.Revision, err))
+			next := *before
+			next.State = st
+			n.current.Store(&next)
+		}
+	case u.Reset: // to what it was, perhaps at the revision of another store
+		next := *before
+		next.State = st
+		n.current.Store(&next)
 	}
 	for _, e := range effects {
 		n.log.Info("object applied", "object", e.Ref.String(), "outcome", string(e.Outcome), "revision", u.Revision)
@@ -410,11 +471,20 @@ func (n *Node) Delete(ctx context.Context, kind, name string) (api.Applied, erro
 }
 
 func (n *Node) commit(ctx context.Context, writes ...store.Write) (api.Applied, error) {
+	select { // one after the other, so that each is looked at beside what was before it
+	case n.applied.turn <- struct{}{}:
+		defer func() { <-n.applied.turn }()
+	case <-ctx.Done():
+		return api.Applied{}, fmt.Errorf("nothing was changed: another change was still being made: %w", ctx.Err())
+	}
 	s := n.store.Load()
 	if s == nil {
 		return api.Applied{}, &api.Refused{Status: http.StatusServiceUnavailable, Err: fmt.Errorf("the store is %s, so nothing can be changed at run time; \"pharos status\" shows why", n.storeStatus())}
 	}
-	revision, effects, err := s.Commit(ctx, &n.current.Load().Config.Resources, writes...)
+	if err := n.rehearse(writes); err != nil {
+		return api.Applied{}, &api.Refused{Status: http.StatusUnprocessableEntity, Err: fmt.Errorf("%w: %w", store.ErrRefused, err)}
+	}
+	revision, effects, err := s.Commit(ctx, n.current.Load().State, writes...)
 	switch {
 	case errors.Is(err, store.ErrRefused), errors.Is(err, store.ErrConflict):
 		return api.Applied{}, &api.Refused{Status: http.StatusUnprocessableEntity, Err: err}
@@ -431,6 +501,24 @@ func (n *Node) commit(ctx context.Context, writes ...store.Write) (api.Applied, 
 		}
 	}
 	return applied, nil
+}
+
+// rehearse reports why routes would make no table, which the store, that looks at each by itself,
+// does not. What it says of the others comes before that.
+func (n *Node) rehearse(writes []store.Write) error {
+	if !slices.ContainsFunc(writes, func(w store.Write) bool { return w.Kind == state.KindRoute }) {
+		return nil
+	}
+	changes := make([]state.Change, len(writes))
+	for i := range writes {
+		changes[i] = writes[i].Change
+	}
+	s := n.current.Load()
+	next, _, err := s.State.Validate(changes...)
+	if err != nil {
+		return nil
+	}
+	return routespec.Check(s.gateway, s.State, next)
 }
 
 // storeStatus says how the store is, in a word or a sentence.
@@ -454,6 +542,8 @@ func (n *Node) storeStatus() string {
 
 // revisions is how far the store's changes have been taken over.
 type revisions struct {
+	turn chan struct{} // who makes a change has put something into it
+
 	mu      sync.Mutex // guards all below
 	at      int64
 	waiting map[chan struct{}]int64 // closed when at reaches the number

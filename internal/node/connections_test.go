@@ -7,122 +7,15 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"pharos/internal/admin/api"
 	"pharos/internal/clock"
 	"pharos/internal/dns/rdata"
-	"pharos/internal/traffic/affinity"
 	"pharos/internal/traffic/balance"
 	"pharos/internal/traffic/health"
-	"pharos/internal/traffic/pool"
 )
-
-// carrier carries TCP connections to members of a pool of a node, knowing nothing of what is
-// in them: what a layer 4 proxy has of package traffic. A test may close it.
-type carrier struct {
-	t        *testing.T
-	n        *Node
-	pool     string
-	listener net.Listener
-	running  sync.WaitGroup
-
-	mu    sync.Mutex // guards spec and known
-	spec  affinity.Spec
-	known *affinity.Affinity
-	lane  uint32
-}
-
-func startCarrier(t *testing.T, n *Node, name string, spec affinity.Spec) *carrier {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &carrier{t: t, n: n, pool: name, listener: l, spec: spec}
-	c.running.Go(func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				return // closed
-			}
-			c.running.Go(func() { c.carry(client) })
-		}
-	})
-	t.Cleanup(func() { l.Close(); c.running.Wait() })
-	return c
-}
-
-// elapsed is by the clock of loads, which is one for all who carry.
-func (c *carrier) elapsed() time.Duration { return c.n.elapsed() }
-
-// of returns the affinity for the members of a view: of whom is known stays known when they
-// change.
-func (c *carrier) of(v *pool.View) (*affinity.Affinity, uint32) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.known == nil || !c.known.Fits(v) {
-		c.known = affinity.For(v, c.spec, c.known)
-	}
-	c.lane++
-	return c.known, c.lane
-}
-
-// carry is the way of a connection: pick, connect, tell, copy.
-func (c *carrier) carry(client net.Conn) {
-	defer client.Close()
-	p := c.n.current.Load().pools.Pool(c.pool)
-	v, load := p.View(), p.Load()
-	known, lane := c.of(v)
-	address := client.RemoteAddr().(*net.TCPAddr).AddrPort().Addr()
-	key, _ := known.Spec().Key.OfClient(address)
-	hash, _ := v.Spec().Hash.Key.OfClient(address)
-	var tried []int
-	for {
-		m := known.ByKey(key, c.elapsed())
-		if len(tried) > 0 || !known.IsUsable(v, m, c.elapsed()) {
-			m = balance.PickExcept(v, load, balance.Ask{Key: hash, Lane: lane, Now: c.elapsed()}, tried)
-		}
-		if m < 0 {
-			return // nobody is left
-		}
-		tried = append(tried, m)
-		member := &v.Members[m]
-		from := c.elapsed()
-		origin, err := net.DialTimeout("tcp", member.Address.String(), 5*time.Second)
-		took := c.elapsed() - from
-		if err != nil {
-			c.tell(member, health.Unreached, took, err.Error())
-			continue
-		}
-		c.tell(member, health.Answered, took, "took a connection")
-		known.Learn(key, m, c.elapsed())
-		load.Begin(lane, member.Load, c.elapsed())
-		c.copy(client, origin, member)
-		load.End(lane, member.Load, c.elapsed())
-		return
-	}
-}
-
-// tell tells the member's load, and its health if that is due.
-func (c *carrier) tell(m *pool.Member, o health.Outcome, took time.Duration, cause string) {
-	if m.Load.Note(o, c.elapsed(), took) {
-		c.n.prober.Report(m.Target, health.Result{Passive: true, OK: !o.IsFailure(), Outcome: o, At: clock.Now(), Latency: took, Cause: cause})
-	}
-	m.Load.Observe(c.elapsed(), took)
-}
-
-func (c *carrier) copy(client, origin net.Conn, m *pool.Member) {
-	defer origin.Close()
-	c.running.Go(func() {
-		n, _ := io.Copy(origin, client)
-		m.Load.Carried(c.elapsed(), int(n))
-		origin.(*net.TCPConn).CloseWrite()
-	})
-	n, _ := io.Copy(client, origin)
-	m.Load.Carried(c.elapsed(), int(n))
-}
 
 // greeter is a server that says its name and then repeats what it is told.
 func greeter(t *testing.T, address, name string) net.Listener {
@@ -143,16 +36,16 @@ func greeter(t *testing.T, address, name string) net.Listener {
 	return l
 }
 
-// visit connects to the carrier from an address of this machine and returns who greets, and
-// the connection.
-func (c *carrier) visit(from string) (string, net.Conn) {
-	c.t.Helper()
+// visit connects to a stream from an address of this machine and returns who greets, and the
+// connection.
+func visit(t *testing.T, n *Node, stream, from string) (string, net.Conn) {
+	t.Helper()
 	d := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 10 * time.Second}
-	conn, err := d.Dial("tcp", c.listener.Addr().String())
+	conn, err := d.Dial("tcp", n.Stream(stream)[0].String())
 	if err != nil {
-		c.t.Fatal(err)
+		t.Fatal(err)
 	}
-	c.t.Cleanup(func() { conn.Close() })
+	t.Cleanup(func() { conn.Close() })
 	name := make([]byte, 2)
 	conn.SetDeadline(clock.Now().Add(time.Minute))
 	if _, err := io.ReadFull(conn, name); err != nil {
@@ -161,8 +54,7 @@ func (c *carrier) visit(from string) (string, net.Conn) {
 	return strings.TrimSpace(string(name)), conn
 }
 
-// TestConnectionsChooseAlike: who carries connections without knowing what is in them has all
-// that he needs of a pool: its members as they are now, a pick by any policy, clients that come
+// TestConnectionsChooseAlike: streams choose from the same pools as names and requests do: their members as they are now, a pick by any policy, clients that come
 // back known by their addresses, loads, and his word on who is well. What he finds out changes
 // what DNS answers, and what an operator says of a member he obeys.
 func TestConnectionsChooseAlike(t *testing.T) {
@@ -175,8 +67,9 @@ func TestConnectionsChooseAlike(t *testing.T) {
 		members += fmt.Sprintf("  - {name: %s, address: \"%s\"}\n", name, servers[name].Addr())
 	}
 	config := "zones: [{name: example.com, file: example.com.zone}]\n" +
-		"pools:\n- name: web\n  check: {type: tcp, interval: 1h}\n  passive: {ejection: 5m}\n  members:\n" + members +
-		"steer: [{name: www.example.com, pool: web}]\n"
+		"pools:\n- name: web\n  check: {type: tcp, interval: 1h}\n  passive: {ejection: 5m}\n  affinity: {by: clientAddress, ttl: 1h, drain: 1h, most: 1000}\n  members:\n" + members +
+		"steer: [{name: www.example.com, pool: web}]\n" +
+		"streams: [{name: web, listen: [\"127.0.0.1:0\"], pool: web}]\n"
 	n, _ := start(t, f.config(config))
 	eventually(t, func() string {
 		for _, m := range n.current.Load().pools.Pool("web").View().Members {
@@ -186,18 +79,17 @@ func TestConnectionsChooseAlike(t *testing.T) {
 		}
 		return ""
 	})
-	c := startCarrier(t, n, "web", affinity.Spec{Kind: affinity.Key, Key: pool.Key{Of: pool.ClientAddress}, TTL: time.Hour, Drain: time.Hour, Most: 1000})
 
 	// In turn for whom nobody knows, always the same for who comes back.
 	had := map[string]string{}
 	for i := range 12 {
 		client := fmt.Sprintf("127.0.1.%d", i+1)
-		had[client], _ = c.visit(client)
+		had[client], _ = visit(t, n, "web", client)
 	}
 	count := map[string]int{}
 	for client, name := range had {
 		count[name]++
-		if again, _ := c.visit(client); again != name {
+		if again, _ := visit(t, n, "web", client); again != name {
 			t.Errorf("%s came to %s, and then to %s", client, name, again)
 		}
 	}
@@ -205,7 +97,7 @@ func TestConnectionsChooseAlike(t *testing.T) {
 		t.Errorf("12 clients are at %v", count)
 	}
 	// Loads: what is open, and what was carried.
-	name, conn := c.visit("127.0.1.1")
+	name, conn := visit(t, n, "web", "127.0.1.1")
 	io.WriteString(conn, "hello")
 	io.ReadFull(conn, make([]byte, 5))
 	if m, _ := n.memberOf("web", name); m.Load.Active.Load() == 0 {
@@ -220,7 +112,7 @@ func TestConnectionsChooseAlike(t *testing.T) {
 		if name != "b" {
 			continue
 		}
-		now, _ := c.visit(client)
+		now, _ := visit(t, n, "web", client)
 		if failed++; now == "b" || now == "" {
 			t.Errorf("%s is with %q", client, now)
 		}
@@ -236,7 +128,7 @@ func TestConnectionsChooseAlike(t *testing.T) {
 		t.Errorf("b is %s: %s", m.State, m.Cause)
 	}
 	for client, name := range had {
-		if again, _ := c.visit(client); again != name {
+		if again, _ := visit(t, n, "web", client); again != name {
 			t.Errorf("after the death %s came to %s, and then to %s", client, name, again)
 		}
 	}
@@ -247,12 +139,12 @@ func TestConnectionsChooseAlike(t *testing.T) {
 		t.Fatal(err)
 	}
 	for client, name := range had {
-		if again, _ := c.visit(client); again != name {
+		if again, _ := visit(t, n, "web", client); again != name {
 			t.Errorf("while a drains %s came to %s, and then to %s", client, name, again)
 		}
 	}
 	for i := range 6 {
-		if name, _ := c.visit(fmt.Sprintf("127.0.2.%d", i+1)); name != "c" {
+		if name, _ := visit(t, n, "web", fmt.Sprintf("127.0.2.%d", i+1)); name != "c" {
 			t.Errorf("a new client came to %q", name)
 		}
 	}

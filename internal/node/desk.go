@@ -32,6 +32,7 @@ func (n *Node) deskZone(name string) (desk.Zone, error) {
 	k := n.keepingOf(s)
 	if z.Signers = k.signers.Signers; a.config.Kind == "store" {
 		z.Ledger = k.ledger.Load()
+		z.Children = k.children
 	}
 	return z, nil
 }

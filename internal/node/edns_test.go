@@ -20,9 +20,6 @@ import (
 
 	"github.com/miekg/dns"
 
-	"pharos/internal/admin/config"
-	"pharos/internal/dns/dnswire"
-	"pharos/internal/serve/dnsserver"
 	"pharos/lab/tools"
 )
 
@@ -316,16 +313,6 @@ zone "example.com" { type primary; file %q; };
 	return server
 }
 
-// mustEDNS returns the options of a server with ednsSecret.
-func mustEDNS(t *testing.T) edns {
-	t.Helper()
-	e, err := newEDNS(config.DNS{CookieSecret: ednsSecret}, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return e
-}
-
 // TestANY: RFC 8482 §4.1: over UDP one RRset, over TCP all.
 func TestANY(t *testing.T) {
 	f := newFolder(t)
@@ -337,30 +324,5 @@ func TestANY(t *testing.T) {
 		if err != nil || len(r.Answer) != want {
 			t.Errorf("%s: %v %v, want %d records", network, err, r, want)
 		}
-	}
-}
-
-// TestNoAllocsOptions: options cost no allocation.
-func TestNoAllocsOptions(t *testing.T) {
-	e := mustEDNS(t)
-	e.nsid = []byte("interop")
-	m := new(dns.Msg).SetQuestion("example.com.", dns.TypeSOA)
-	option(10, clientCookie...)(m)
-	m.IsEdns0().Option = append(m.IsEdns0().Option, &dns.EDNS0_LOCAL{Code: 3}, &dns.EDNS0_LOCAL{Code: 11})
-	wire, err := m.Pack()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var q dnswire.Query
-	var out dnswire.Builder
-	buf, client, now := make([]byte, 2048), netip.MustParseAddr("192.0.2.1"), time.Now()
-	var size int
-	if got := testing.AllocsPerRun(100, func() {
-		q.Parse(wire)
-		out.Reset(&q, buf, dnswire.MaxUDP512)
-		e.addOptions(&q, client, dnsserver.TCP, now, &out)
-		size = len(out.Finish())
-	}); got != 0 || size != len(wire)+16+2+7 {
-		t.Errorf("%v allocations, %d octets after %d", got, size, len(wire))
 	}
 }

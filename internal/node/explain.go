@@ -16,6 +16,7 @@ import (
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/dns/rdata"
+	"pharos/internal/proxy/l4proxy"
 	"pharos/internal/resolver/iterate"
 	"pharos/internal/resolver/outbound"
 	"pharos/internal/resolver/owncut"
@@ -35,10 +36,20 @@ func (n *Node) Explain(ctx context.Context, r api.ExplainRequest) (*explain.Expl
 		if id, err := decisions.ParseID(r.ID); err == nil {
 			return n.explainPast(id)
 		}
+		if l4proxy.ParseID(r.ID) == nil {
+			return routedesk.PastConnection(n.streams, r.ID, s.Revision)
+		}
 		if _, err := iterate.ParseFailureID(r.ID); err != nil {
 			return routedesk.Past(n.gateway, r.ID, s.Revision)
 		}
 		return n.explainFailure(r.ID)
+	case r.Stream != "":
+		way, err := routedesk.Stream(e, n.streams, r)
+		if way != nil {
+			e.AddPick(*way, n.evidence(e.At))
+			n.newTrafficDesk().ExplainScale(e, way.Pool.Name())
+		}
+		return e, err
 	case r.URL != "":
 		return e, n.explainURL(ctx, s, e, r)
 	}

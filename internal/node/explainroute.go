@@ -35,6 +35,7 @@ func (n *Node) explainURL(ctx context.Context, s *Snapshot, e *explain.Explanati
 	e.AddPick(explain.Request{
 		Pool: chosen.Pool, Ask: chosen.Ask, Keyed: chosen.Keyed, Affinity: chosen.Affinity, Named: chosen.Named, Usable: chosen.Usable,
 	}, n.evidence(e.At))
+	routedesk.ExplainBreaker(e, s.gateway, chosen.Pool.Name())
 	n.newTrafficDesk().ExplainScale(e, chosen.Pool.Name())
 	return nil
 }

@@ -36,7 +36,7 @@ const emptyCache = 8 << 20
 func (n *Node) emptyResolver(s *Snapshot) *outbound.Driver {
 	r := s.Config.Resolver
 	r.CacheSize = emptyCache
-	_, driver := n.newResolver(r, "")
+	driver := n.newResolver(r, newCache(r, n.started), "")
 	return driver
 }
 

@@ -3,7 +3,6 @@ package node
 import (
 	"net/netip"
 	"path/filepath"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -16,7 +15,6 @@ import (
 	"pharos/internal/authority/zone"
 	"pharos/internal/clock"
 	"pharos/internal/cluster/state"
-	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/dnswire"
 	"pharos/internal/traffic/geoip"
 	"pharos/internal/traffic/pool"
@@ -35,11 +33,12 @@ type guide struct {
 	geo     *geoip.Follower
 	ready   atomic.Bool          // the gateway, whose clock is that of loads, is built, or there is none
 	elapsed func() time.Duration // by the clock of loads
+	service []byte               // of HTTPS records that lead to the gateway; nil: there is none
 }
 
-func (n *Node) newGuide(data string) *guide {
-	g := &guide{atlas: steer.NewAtlas(), latency: steer.NewLatency(), elapsed: n.elapsed}
-	g.kept = roundtrips.Open(filepath.Join(data, "round-trips"), g.latency, n.log)
+func (n *Node) newGuide(cfg *config.Config) *guide {
+	g := &guide{atlas: steer.NewAtlas(), latency: steer.NewLatency(), elapsed: n.elapsed, service: settings.GatewayService(cfg)}
+	g.kept = roundtrips.Open(filepath.Join(cfg.Data, "round-trips"), g.latency, n.log)
 	g.geo = geoip.New(g.atlas, func(text string) { n.problem(problems.DatabaseRefused, "", text) })
 	return g
 }
@@ -58,6 +57,9 @@ func (g *guide) table(names []state.Steer, pools *pool.Registry) *steer.Table {
 	specs := make([]steer.Spec, len(names))
 	for i := range names {
 		specs[i] = poolspec.Steered(&names[i], pools)
+		if g != nil && names[i].IsOfGateway() && g.service != nil {
+			specs[i].Service = g.service
+		}
 		if g != nil {
 			specs[i].Atlas, specs[i].Latency, specs[i].Elapsed = g.atlas, g.latency, g.elapsed
 		}
@@ -72,81 +74,19 @@ func (n *Node) observeTrip(client, server netip.Addr, took time.Duration) {
 	}
 }
 
-// marking is a name whose zone is to leave some of its records to a pool.
-type marking struct {
-	name dnsname.Name
-	how  zone.Steering
-}
-
-// mayMark reports whether a name can be steered so in a zone: there is no CNAME at an apex
-// (RFC 1034 §3.6.2).
-func mayMark(apex dnsname.Name, s state.Steer) bool {
-	return s.Kind() != steer.CNAME || s.Name != apex
-}
-
-// steeredByZone returns, for each zone, the steered names that it has to leave to
-// their pools: those for which it is the closest zone.
-func steeredByZone(zones []config.Zone, steered []state.Steer) map[dnsname.Name][]marking {
-	if len(steered) == 0 {
-		return nil
-	}
-	apexes := make(map[dnsname.Name]bool, len(zones))
-	for _, z := range zones {
-		apexes[z.Name] = true
-	}
-	mine := map[dnsname.Name][]marking{}
-	for _, st := range steered {
-		for n := st.Name; !n.IsZero(); n = n.Parent() {
-			if !apexes[n] {
-				continue
-			}
-			if how, _ := zone.ParseSteering(st.Answer); mayMark(n, st) {
-				mine[n] = append(mine[n], marking{st.Name, how})
-			}
-			break
-		}
-	}
-	for _, names := range mine {
-		slices.SortFunc(names, func(a, b marking) int { return a.name.Compare(b.name) })
-	}
-	return mine
-}
-
 // export returns the version of a zone that other servers get: with the present answers of
 // its steered names, which other versions follow as these change.
-func (from before) export(c *config.Zone, v journal.Version, names []marking) (journal.Version, error) {
+func (from before) export(c *config.Zone, v journal.Version, names []steered.Mark) (journal.Version, error) {
 	if from.exports == nil {
 		return v, nil
 	}
 	var answers []steered.Present
 	for _, m := range names {
-		if rule := from.rules.Find(m.name); rule != nil && settings.IsExported(c) {
+		if rule := from.rules.Find(m.Name); rule != nil && settings.IsExported(c) {
 			answers = append(answers, steered.PresentOf(rule))
 		}
 	}
 	return from.exports.Stage(c.Name, v, answers)
-}
-
-// exportingBy returns, for each pool, the zones that have present answers from it.
-func exportingBy(zones []config.Zone, steering map[dnsname.Name][]marking, steered []state.Steer) map[string][]dnsname.Name {
-	pools := make(map[dnsname.Name][]string, len(steered))
-	for _, s := range steered {
-		pools[s.Name] = []string{s.Pool, s.Fallback.Pool}
-	}
-	by := map[string][]dnsname.Name{}
-	for i := range zones {
-		if !settings.IsExported(&zones[i]) {
-			continue
-		}
-		for _, m := range steering[zones[i].Name] {
-			for _, p := range pools[m.name] {
-				if list := by[p]; p != "" && (len(list) == 0 || list[len(list)-1] != zones[i].Name) {
-					by[p] = append(list, zones[i].Name)
-				}
-			}
-		}
-	}
-	return by
 }
 
 // exportAnswers has the zones follow that have present answers from a pool.

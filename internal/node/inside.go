@@ -46,7 +46,7 @@ func (n *Node) ownAnswers(view string) func(query []byte, tcp bool) []byte {
 			return nil
 		}
 		z, in := n.ownZone(view, q.Name, q.Type)
-		if z == nil || z.Origin().IsRoot() && view == "" && n.hasRootCopy() {
+		if z == nil || z.Origin().IsRoot() && view == "" && n.root.IsSet() {
 			return nil
 		}
 		return steered.Whole(in.steeredQuestion(answer.Options{}, &q, z, netip.Addr{}, clock.Now()), tcp)

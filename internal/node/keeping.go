@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/authority/children"
 	"pharos/internal/authority/exports"
 	"pharos/internal/authority/journal"
 	"pharos/internal/authority/ledger"
@@ -26,6 +27,7 @@ type keeping struct {
 	signers    signers                       // constant after open
 	serials    *serials.Memory               // that were served; constant after open
 	exports    *exports.Driver               // of answers from pools; constant after open
+	children   *children.Driver              // outside of views only; constant after open
 	signatures *live.Cache                   // of answers that are signed as they are asked for; constant after open
 
 	accepted map[dnsname.Name]rdata.Serial // versions that the gate lets pass, while AcceptZone runs; guarded by Node.mu
@@ -49,6 +51,9 @@ func (k *keeping) open(cfg *config.Config) {
 	k.exports = exports.Open(exports.Config{File: filepath.Join(folder, "exports.json"), Changed: k.changed, Log: k.n.log})
 	k.exports.SetInterval(cfg.Steering.ExportInterval.Std())
 	k.openSigners(cfg, filepath.Join(folder, "keys"))
+	if k.view == "" {
+		k.children = k.n.openChildren(cfg)
+	}
 }
 
 // close ends all of it; twice does no harm.

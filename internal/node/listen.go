@@ -1,29 +1,21 @@
 package node
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"net/netip"
-	"strings"
 	"time"
 
-	"pharos/internal/admin/api"
+	"pharos/internal/admin/certdesk"
 	"pharos/internal/admin/config"
-	"pharos/internal/admin/problems"
 	"pharos/internal/admin/settings"
 	"pharos/internal/clock"
-	"pharos/internal/proxy/tlscert"
 	"pharos/internal/serve/admission"
 	"pharos/internal/serve/dnsserver"
 	"pharos/internal/serve/entrances"
 	"pharos/internal/serve/ratelimit"
 )
 
-// This file joins the DNS listeners in all their forms to query, and keeps the
-// certificates that the encrypted ones show:
-//
-//	file, tick, reload -> tlscert.Store -> each TLS handshake
+// This file joins the DNS listeners in all their forms to query.
 
 // listenDNS binds every address at which DNS is spoken, in whatever form.
 func (n *Node) listenDNS(cfg *config.Config) error {
@@ -67,17 +59,6 @@ func (n *Node) listenDNS(cfg *config.Config) error {
 	return err
 }
 
-// loadCertificates reads what encrypted listeners show.
-func (n *Node) loadCertificates(cfg *config.Config) error {
-	if !cfg.Listen.HasTLS() {
-		return nil
-	}
-	if err := n.certificates.Load(settings.Certificates(cfg), clock.Now()); err != nil {
-		return fmt.Errorf("tls: %w", err)
-	}
-	return nil
-}
-
 // Encrypted returns the addresses of a form of DNS: dot, doh, doh3 or doq.
 func (n *Node) Encrypted(form string) []netip.AddrPort {
 	for _, r := range n.dns.Encrypted() {
@@ -88,54 +69,8 @@ func (n *Node) Encrypted(form string) []netip.AddrPort {
 	return nil
 }
 
-// checkCertificates reads the certificates as a start does, but makes none.
-func checkCertificates(cfg *config.Config, report io.Writer) error {
-	var store tlscert.Store
-	w := settings.Certificates(cfg)
-	if err := errors.Join(store.Set(w.Sources), store.SetAuthorities(w.Authorities)); err != nil {
-		return fmt.Errorf("tls: %w", err)
-	}
-	for _, s := range store.Status() {
-		fmt.Fprintf(report, "certificate %s: for %s, until %s\n", s.Certificate, strings.Join(s.Names, ", "), s.Until.UTC().Format(time.DateTime))
-	}
-	return nil
-}
-
 // followCertificates reads certificates again when reload says so, or when it is due;
 // and reports how they are.
 func (n *Node) followCertificates(cfg *config.Config, now time.Time, reload bool) {
-	if !cfg.Listen.HasTLS() {
-		return
-	}
-	var failed error
-	if w := settings.Certificates(cfg); reload || n.certificates.IsDue(w, now) {
-		failed = n.certificates.Load(w, now)
-		n.log.Info("certificates read", "ok", failed == nil)
-	}
-	var about []string
-	for _, s := range n.certificates.Status() {
-		about = append(about, s.Certificate)
-		n.problem(problems.CertificateRefused, s.Certificate, s.Problem)
-		n.problem(problems.CertificateEnding, s.Certificate, s.Ending(now))
-	}
-	if len(about) == 0 && failed != nil {
-		about = append(about, "tls")
-		n.problem(problems.CertificateRefused, "tls", failed.Error())
-	}
-	n.problems.Keep(problems.CertificateRefused, about)
-	n.problems.Keep(problems.CertificateEnding, about)
-}
-
-// certificateList returns the certificates for status.
-func (n *Node) certificateList() []api.Certificate {
-	var all []api.Certificate
-	for _, s := range n.certificates.Status() {
-		if s.Key == "" {
-			continue // authorities, of clients
-		}
-		all = append(all, api.Certificate{
-			File: s.Certificate, Names: s.Names, Until: s.Until, Fingerprint: s.Fingerprint, Pin: s.Pin,
-		})
-	}
-	return all
+	certdesk.Desk{Store: &n.certificates, Problem: n.problem, Keep: n.problems.Keep, Log: n.log}.Follow(cfg, now, reload)
 }

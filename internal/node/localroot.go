@@ -1,7 +1,6 @@
 package node
 
 import (
-	"cmp"
 	"net/netip"
 	"path/filepath"
 	"time"
@@ -10,16 +9,14 @@ import (
 	"pharos/internal/admin/config"
 	"pharos/internal/admin/problems"
 	"pharos/internal/authority/xfr"
-	"pharos/internal/authority/zone"
-	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/iterate"
 	"pharos/internal/resolver/outbound"
+	"pharos/internal/resolver/rootcopy"
 )
 
-// This file joins the copy of the root zone (package localroot) to what transfers it
-// and to the resolvers.
+// This file joins the copy of the root zone (package rootcopy) to the resolvers.
 
 // beliefs are what a resolver takes for true.
 type beliefs struct {
@@ -54,93 +51,31 @@ func (b beliefs) inside(now time.Time, query []byte, tcp bool) []byte {
 
 // openRoot takes the copy from disk, if there is to be one.
 func (n *Node) openRoot(cfg *config.Config) {
-	n.rootFile.Origin, n.rootFile.Path = dnsname.Root, cfg.Resolver.LocalRoot.File
-	if n.rootFile.Path != "" {
-		n.readRootFile()
-	}
-	if len(cfg.Resolver.LocalRoot.Primaries) == 0 {
-		return
-	}
-	t := cfg.Transfers
-	n.rootSource = xfr.New(xfr.Config{
-		Folder: filepath.Join(cfg.Data, "localroot"), Turns: xfr.NewTurns(1, 1), Log: n.log,
-		Limits:  xfr.Limits{Records: t.MaxRecords, Octets: int64(t.MaxSize), Time: time.Duration(t.MaxTime)},
-		Publish: func(dnsname.Name) { n.takeRoot() }, Trouble: func(dnsname.Name) { n.tellRoot() },
+	t, from := cfg.Transfers, cfg.Resolver.LocalRoot
+	n.root = rootcopy.Open(rootcopy.Config{
+		Transferred: len(from.Primaries) > 0, Folder: filepath.Join(cfg.Data, "localroot"), File: from.File, Log: n.log,
+		Limits: xfr.Limits{Records: t.MaxRecords, Octets: int64(t.MaxSize), Time: time.Duration(t.MaxTime)},
+		Anchors: func() []rdata.Record {
+			anchors, _ := n.trust.Anchors()
+			return anchors
+		},
+		Problem: func(text string) { n.problem(problems.LocalRootFailed, "", text) },
 	})
-	n.takeRoot()
-}
-
-// startRoot begins to keep it up to date.
-func (n *Node) startRoot(s *Snapshot) {
-	if n.rootSource != nil {
-		n.rootSource.Set([]xfr.Zone{{Name: dnsname.Root, Primaries: s.peers(s.Config.Resolver.LocalRoot.Primaries)}})
-	}
 }
 
 // rootCopy returns what answers from the copy, for a resolver.
 func (n *Node) rootCopy(r config.Resolver) func(time.Time, []byte, bool) []byte {
-	if !r.LocalRoot.IsSet() || !n.hasRootCopy() {
+	if !r.LocalRoot.IsSet() || !n.root.IsSet() {
 		return nil
 	}
 	return n.root.Answer
 }
 
-// takeRoot looks at the version that has come, or that is gone.
-func (n *Node) takeRoot() {
-	z := n.rootSource.Version(dnsname.Root)
-	if z == nil {
-		n.root.Drop()
-		n.tellRoot()
-		return
-	}
-	n.giveRoot(z)
-	n.tellRoot()
-}
-
-func (n *Node) giveRoot(z *zone.Zone) {
-	anchors, _ := n.trust.Anchors()
-	if err := n.root.Take(clock.Now(), z, anchors); err == nil {
-		n.log.Info("copy of the root zone is used", "serial", z.Serial())
-	}
-}
-
-// tellRoot says what is wrong with the copy.
-func (n *Node) tellRoot() {
-	text := ""
-	if r := n.localRoot(); r != nil && r.Problem != "" {
-		text = r.Problem + "; the root's servers are asked"
-		if r.Used {
-			text = r.Problem + "; the version before is used until it expires"
-		}
-	}
-	n.problem(problems.LocalRootFailed, "", text)
-}
-
-// hasRootCopy reports whether there is to be a copy.
-func (n *Node) hasRootCopy() bool { return n.rootSource != nil || n.rootFile.Path != "" }
-
-// readRootFile takes the copy from its file.
-func (n *Node) readRootFile() {
-	if z := n.rootFile.Read(); z != nil {
-		n.giveRoot(z)
-	}
-	n.tellRoot()
-}
-
 // localRoot returns how the copy is; nil if there is to be none.
 func (n *Node) localRoot() *api.LocalRoot {
-	if !n.hasRootCopy() {
+	if !n.root.IsSet() {
 		return nil
 	}
-	if n.rootSource == nil {
-		own := n.root.State(clock.Now())
-		return &api.LocalRoot{Serial: uint32(own.Serial), Used: own.Present, Until: own.Until, Problem: cmp.Or(n.rootFile.Problem(), own.Problem)}
-	}
-	st, _ := n.rootSource.State(dnsname.Root)
-	own := n.root.State(clock.Now())
-	r := &api.LocalRoot{Serial: uint32(own.Serial), Used: own.Present, Until: own.Until, Confirmed: st.Confirmed, Expires: st.Expires, Problem: own.Problem}
-	if r.Problem == "" && st.Problem != "" && st.Failures > 0 {
-		r.Problem = "the root zone cannot be transferred: " + st.Problem
-	}
-	return r
+	s := n.root.State()
+	return &api.LocalRoot{Serial: uint32(s.Serial), Used: s.Present, Until: s.Until, Confirmed: s.Confirmed, Expires: s.Expires, Problem: s.Problem}
 }

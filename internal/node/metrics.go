@@ -19,10 +19,14 @@ func (n *Node) samples(emit func(telemetry.Sample)) {
 	if n.gateway != nil {
 		metrics.Gateway(n.gateway.Counters(), now.gateway, emit)
 		metrics.Codings(n.gateway, emit)
+		n.sampleDoors(emit)
+		metrics.Mirrors(now.gateway, emit)
+		metrics.Breakers(now.gateway.ReadBreakers(clock.Now()), emit)
 		metrics.Traces(n.logs.traces.Counts(), emit)
 	}
 	metrics.Health(n.prober.Counters(), now.pools.Pools(), emit)
 	metrics.Steering(now.pools.Pools(), n.past.decided.Stats(), emit)
+	metrics.Streams(n.streams.Stats(), emit)
 	metrics.Overrides(n.overrides.All(), emit)
 	n.newTrafficDesk().SampleScale(emit)
 	metrics.Links(n.resolver, emit)
@@ -32,10 +36,11 @@ func (n *Node) samples(emit func(telemetry.Sample)) {
 	n.sampleTransfers(emit)
 	metrics.Updates(n.updates.Counts(), emit)
 	n.sampleLedger(emit)
+	metrics.Children(n.children.Counts(), emit)
 	n.sampleDNSSEC(emit)
 	n.sampleNode(emit)
 	if n.logs.observer != nil {
-		metrics.Tap(n.logs.observer.tap.Counts(), emit)
+		metrics.Tap(n.logs.observer.Counts(), emit)
 	}
 	n.sampleRules(emit)
 }

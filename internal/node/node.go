@@ -35,6 +35,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"pharos/internal/admin/certdesk"
 	"pharos/internal/admin/config"
 	"pharos/internal/admin/logfile"
 	"pharos/internal/admin/problems"
@@ -157,10 +158,11 @@ func New(o Options) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{
-		path: o.Config, load: load, log: o.Log, started: clock.Now(), watch: watch{file: file, lists: cfg.Lists, asRead: o.Load == nil, rereads: o.Load == nil},
+		path: o.Config, load: load, log: o.Log, started: clock.Now(), watch: watch{file: file, lists: cfg.Lists, asRead: o.Load == nil, rereads: o.Load == nil, begun: cfg.AtStart()},
 		snapshots: snapshot.At(filepath.Join(cfg.Data, "snapshots")),
 		builders:  sync.Pool{New: func() any { return new(lateBuilder) }},
 		resolving: resolving{failures: failures.New(failures.DefaultLimits)},
+		applied:   revisions{turn: make(chan struct{}, 1)},
 	}
 	n.keeping = &keeping{n: n}
 	if n.log == nil {
@@ -175,7 +177,7 @@ func New(o Options) (*Node, error) {
 
 // build makes the parts, in the order in which they need each other.
 func (n *Node) build(cfg *config.Config, o Options) error {
-	n.guide, n.journaled = n.newGuide(cfg.Data), journal.NewBudget()
+	n.guide, n.journaled = n.newGuide(cfg), journal.NewBudget()
 	n.prober = probe.New(probe.Config{OnChange: n.onHealth})
 	n.passive, n.vouch = n.newPassive(), vouch.New(n.log)
 	n.discovery = n.newDiscovery(filepath.Join(cfg.Data, "discovered.json"))
@@ -200,6 +202,10 @@ func (n *Node) build(cfg *config.Config, o Options) error {
 	if err := n.openSecret(cfg); err != nil {
 		return err
 	}
+	if err := n.buildStreams(cfg, o.Stdout); err != nil {
+		return err
+	}
+	n.cache = newCache(cfg.Resolver, n.started) // which rules look into
 	if err := n.publishFirst(cfg); err != nil {
 		return err
 	}
@@ -212,7 +218,7 @@ func (n *Node) build(cfg *config.Config, o Options) error {
 	if err := n.buildTap(cfg, o.Stdout); err != nil {
 		return err
 	}
-	if err := n.loadCertificates(cfg); err != nil {
+	if err := certdesk.Load(cfg, &n.certificates, clock.Now()); err != nil {
 		return err
 	}
 	if err := n.listenDNS(cfg); err != nil {
@@ -234,24 +240,27 @@ func (n *Node) publishFirst(cfg *config.Config) error {
 }
 
 func (n *Node) buildResolver(r config.Resolver) {
-	n.cache, n.resolver = n.newResolver(r, "")
+	n.resolver = n.newResolver(r, n.cache, "")
 	n.knowOwn(n.cache, "")
 	n.keeper = n.newKeeper(r, filepath.Join(n.data(), "cache"), n.cache, n.resolver)
 }
 
-// newResolver makes a resolver and its cache.
-func (n *Node) newResolver(r config.Resolver, view string) (*rrcache.Cache, *outbound.Driver) {
-	anchors, negative := n.trust.Anchors()
-	r.Routes = settings.Upgraded(r.Routes, n.upgrades.Known)
-	return newResolver(r, n.started, beliefs{anchors, negative, n.hints.Now(), n.rootCopy(r), n.ownAnswers(view)}, n.observeServer)
+func newCache(r config.Resolver, started time.Time) *rrcache.Cache {
+	return rrcache.New(started, settings.Cache(r))
 }
 
-func newResolver(r config.Resolver, started time.Time, b beliefs, observe func(netip.AddrPort) func(outbound.Ended)) (*rrcache.Cache, *outbound.Driver) {
-	cache := rrcache.New(started, settings.Cache(r))
+// newResolver makes the resolver of a cache.
+func (n *Node) newResolver(r config.Resolver, cache *rrcache.Cache, view string) *outbound.Driver {
+	anchors, negative := n.trust.Anchors()
+	r.Routes = settings.Upgraded(r.Routes, n.upgrades.Known)
+	return newResolver(r, cache, beliefs{anchors, negative, n.hints.Now(), n.rootCopy(r), n.ownAnswers(view)}, n.observeServer)
+}
+
+func newResolver(r config.Resolver, cache *rrcache.Cache, b beliefs, observe func(netip.AddrPort) func(outbound.Ended)) *outbound.Driver {
 	c := settings.Resolver(r, cache)
 	b.addTo(&c)
 	c.Observe = observe
-	return cache, outbound.New(c)
+	return outbound.New(c)
 }
 
 // Run serves until ctx ends, then lets what is under way finish and ends every
@@ -264,6 +273,7 @@ func (n *Node) Run(ctx context.Context, reload <-chan struct{}) error {
 	for _, e := range n.gatewayOn {
 		parts.Go(func() { n.serveGateway(e) })
 	}
+	parts.Go(n.streams.Serve)
 	parts.Go(func() { n.serveAdmin() })
 	background, stop := context.WithCancel(context.Background())
 	parts.Go(func() { n.watchFiles(background, reload) })
@@ -271,6 +281,7 @@ func (n *Node) Run(ctx context.Context, reload <-chan struct{}) error {
 	parts.Go(func() { n.warm(background) })
 	parts.Go(func() { n.overrides.Run(background) })
 	parts.Go(func() { n.passive.Run(background) })
+	parts.Go(func() { n.children.Run(background) })
 	n.goLive()
 	parts.Go(func() { n.followStore(background) }) // beside the data plane, never before it
 	n.log.Info("serving", "config", n.path, "listeners", n.listeners())
@@ -313,6 +324,7 @@ func (n *Node) stop() error {
 	if n.gateway != nil {
 		shut("gateway", time.Duration(n.current.Load().Config.Gateway.Timeouts.Drain), n.gateway.Shutdown)
 	}
+	shut("streams", time.Duration(n.current.Load().Config.Gateway.Timeouts.Drain), n.stopStreams)
 	shut("admin", stopTimeout, n.admin.Shutdown)
 	n.notifier.Close()
 	n.secondaries.Close()
@@ -361,8 +373,8 @@ func (n *Node) release() {
 	if n.trust != nil {
 		n.trust.Close()
 	}
-	if n.rootSource != nil {
-		n.rootSource.Close()
+	if n.root != nil {
+		n.root.Close()
 	}
 	if n.resolver != nil {
 		n.resolver.Close()
@@ -375,6 +387,7 @@ func (n *Node) release() {
 	for _, e := range n.gatewayOn {
 		e.Close()
 	}
+	n.closeStreams()
 	if n.adminOn != nil {
 		n.adminOn.Close()
 	}
@@ -383,9 +396,9 @@ func (n *Node) release() {
 			n.log.Warn("closing the store", "error", err)
 		}
 	}
-	n.logs.observer.close()
+	n.logs.observer.Close()
 	n.logs.traces.Close()
-	for _, log := range []*logfile.File{n.logs.access, n.logs.queries} {
+	for _, log := range []*logfile.File{n.logs.access, n.logs.queries, n.logs.connections} {
 		if log != nil {
 			log.Close()
 		}
@@ -419,6 +432,11 @@ func (n *Node) listeners() []string {
 	}
 	for _, e := range n.gatewayOn {
 		all = append(all, e.form+" "+e.Addr().String())
+	}
+	for _, s := range n.streams.Stats() {
+		for _, a := range s.Addrs {
+			all = append(all, "stream "+s.Stream.Name+" "+a)
+		}
 	}
 	return append(all, "admin "+n.Admin())
 }

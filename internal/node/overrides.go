@@ -24,7 +24,7 @@ import (
 func (n *Node) newOverrides(data string) *overrides.Driver {
 	return overrides.New(overrides.Config{
 		Commit: n.commitOverrides, Changed: n.remakePool, Member: n.memberOf, TTL: n.answersOf,
-		Evict:     func(m *pool.MemberLoad) int { return n.gateway.Evict(m) }, // which is made later
+		Evict:     func(m *pool.MemberLoad) int { return n.gateway.Evict(m) + n.streams.Evict(m) }, // which are made later
 		CloseKept: func(address netip.AddrPort) { n.gateway.CloseKept(address) },
 		Keep:      filepath.Join(data, "overrides.json"), Log: n.log,
 	})
@@ -85,7 +85,7 @@ func (n *Node) remake(s *Snapshot, name string) (added, removed int, ok bool) {
 		return 0, 0, false
 	}
 	n.probeTargets(s.pools)
-	s.pools.Refresh(n.prober.Status)
+	s.pools.Learn(in, n.prober.Status) // of the others it has been asked, or they tell
 	v := s.pools.Pool(name).View()
 	n.reportPool(v.Name, v.AllDown)
 	n.reportEveryMember(s)

@@ -3,24 +3,30 @@ package node
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/admin/settings"
 	"pharos/internal/clock"
+	"pharos/internal/diskfile"
 	"pharos/internal/proxy/httpproxy"
+	"pharos/internal/proxy/l4proxy"
 	"pharos/internal/proxy/vouch"
 	"pharos/internal/traffic/passive"
 	"pharos/internal/traffic/pool"
 	"pharos/internal/traffic/probe"
 )
 
-// carrying is the gateway of a node.
+// carrying is the gateway of a node, and its streams.
 type carrying struct {
-	gateway   *httpproxy.Server // nil without an address
-	gatewayOn []gatewayEntry
-	secret    []byte // that signs its cookies
-	vouch     *vouch.Desk
-	passive   *passive.Driver
+	gateway    *httpproxy.Server // nil without an address
+	gatewayOn  []gatewayEntry
+	streams    *l4proxy.Proxy // never nil once it is built
+	forStreams settings.Streams
+	secret     []byte // that signs its cookies
+	vouch      *vouch.Desk
+	passive    *passive.Driver
 }
 
 // newPassive returns what judges members by the traffic of the gateway.
@@ -44,7 +50,7 @@ func (n *Node) probeTargets(r *pool.Registry) {
 // openSecret reads the secret that signs cookies of the gateway, if there is one.
 func (n *Node) openSecret(cfg *config.Config) (err error) {
 	if cfg.Listen.HasGateway() {
-		if n.secret, err = httpproxy.ReadSecret(cfg.Gateway.AffinitySecret, cfg.Data); err != nil {
+		if n.secret, err = diskfile.ReadSecret(cfg.Gateway.AffinitySecret, filepath.Join(cfg.Data, "affinity.secret")); err != nil {
 			return fmt.Errorf("gateway.affinitySecret: %w", err)
 		}
 	}

@@ -252,7 +252,7 @@ func (n *Node) reply(d *dnsserver.Deferred, write func(out *dnswire.Builder)) {
 	b := n.builders.Get().(*lateBuilder)
 	defer n.builders.Put(b)
 	b.out.Reset(d.Query(), b.buf[:], d.Limit())
-	n.edns.addOptions(d.Query(), d.Client().Addr(), d.Transport(), clock.Now(), &b.out)
+	n.edns.options.Add(d.Query(), d.Client().Addr(), d.Transport(), clock.Now(), &b.out)
 	write(&b.out)
 	if err := d.Send(b.out.Finish()); err != nil {
 		n.log.Debug("late answer not sent", "client", d.Client(), "error", err)

@@ -9,6 +9,7 @@ import (
 	"github.com/miekg/dns"
 
 	"pharos/internal/admin/telemetry"
+	"pharos/internal/serve/cookie"
 )
 
 // flood sends count queries over UDP and returns how many answers there are, and
@@ -66,8 +67,11 @@ func flood(t *testing.T, server string, count int, change func(m *dns.Msg)) (ans
 // goodCookie returns a cookie for a client of a server with ednsSecret.
 func goodCookie(t *testing.T, client *net.UDPAddr) []byte {
 	t.Helper()
-	e := mustEDNS(t)
-	answer, _ := e.secrets.Answer(clientCookie, client.AddrPort().Addr(), uint32(time.Now().Unix()))
+	secret, err := cookie.ParseSecret(ednsSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, _ := (&cookie.Secrets{Current: secret}).Answer(clientCookie, client.AddrPort().Addr(), uint32(time.Now().Unix()))
 	return answer[:]
 }
 

@@ -59,6 +59,9 @@ func TestOriginsOverTLS(t *testing.T) {
 		{"pinned", fine, "tls: {pin: AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=}", 502, "no TLS with the origin server"},
 		{"shown", secureOrigin(t, good, askedFor), fmt.Sprintf("tls: {name: origin.test, ca: %q, certificate: %q, key: %q}", ca.File, ours.Certificate, ours.Key), 200, `HTTP/1.1 origin.test from "gateway"`},
 		{"h2", secureOrigin(t, good, http2), "protocol: http2, tls: " + known, 200, `HTTP/2.0 origin.test from ""`},
+		{"either-h2", secureOrigin(t, good, http2), "protocol: auto, tls: " + known, 200, `HTTP/2.0 origin.test from ""`},
+		{"either-h1", fine, "protocol: auto, tls: " + known, 200, `HTTP/1.1 origin.test from ""`},
+		{"either-websocket", secureOrigin(t, good, http2), "protocol: auto, tls: " + known, 200, `HTTP/1.1 origin.test from ""`},
 		{"h2-refused", fine, "protocol: http2, tls: " + known, 502, ""},
 	}
 	pools, routes := "", ""
@@ -78,6 +81,12 @@ pools:
 		for _, c := range cases {
 			req, _ := http.NewRequestWithContext(t.Context(), "GET", "http://"+n.HTTP()[0]+"/", nil)
 			req.Host, req.Close = c.name+".test", true
+			if strings.HasSuffix(c.name, "websocket") { // which needs HTTP/1.1, and may be declined
+				req.Close = false
+				for name, value := range map[string]string{"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="} {
+					req.Header.Set(name, value)
+				}
+			}
 			resp, err := http.DefaultClient.Do(req)
 			if err != nil {
 				t.Fatal(err)

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"pharos/internal/hugepages"
 	"runtime"
 
 	"pharos/internal/admin/config"
@@ -58,11 +57,6 @@ func readZones(cfg *config.Config, prev *Snapshot, images *masterfile.Images, te
 	all := &reading{map[string][]*masterfile.Loaded{}, map[string]*config.ListChange{}}
 	add := func(view string, zones []config.Zone, prev *Snapshot) {
 		all.loaded[view] = list(zones, prev)
-		for _, l := range all.loaded[view] {
-			if l != nil && prev != nil {
-				hugepages.Spread(l.Zone)
-			}
-		}
 		if prev != nil && cfg.IsOfOneText(prev.Config) {
 			all.lists[view] = config.CompareLists(prev.Config.Zones, zones)
 		}

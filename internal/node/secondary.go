@@ -49,7 +49,7 @@ func (n *Node) goLive() {
 	n.live = true
 	n.follow(nil, n.current.Load())
 	n.startTrust(n.current.Load().Config.Resolver)
-	n.startRoot(n.current.Load())
+	n.root.Start(n.current.Load().peers(n.current.Load().Config.Resolver.LocalRoot.Primaries))
 }
 
 // follow takes what is not in the snapshot itself from prev, which may be nil, to

@@ -5,13 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 
+	"pharos/internal/admin/api"
+	"pharos/internal/admin/certdesk"
 	"pharos/internal/admin/config"
+	"pharos/internal/admin/routedesk"
 	"pharos/internal/authority/sign"
 	"pharos/internal/authority/signer"
+	"pharos/internal/clock"
 	"pharos/internal/cluster/state"
 	"pharos/internal/resolver/outbound"
 	"pharos/internal/traffic/geoip"
@@ -24,7 +31,15 @@ func Serve(ctx context.Context, path string, reload <-chan struct{}) error {
 	if err != nil {
 		return err
 	}
+	takeLines(n.log)
 	return n.Run(ctx, reload)
+}
+
+// takeLines has what libraries write to Go's own logger be ours, where only who debugs wants
+// it: an origin server that breaks HTTP/2 has the library write a line for each frame.
+func takeLines(to *slog.Logger) {
+	log.SetFlags(0)
+	log.SetOutput(slog.NewLogLogger(to.Handler(), slog.LevelDebug).Writer())
 }
 
 // reader is this program with the command that reads a zone for a node: what runs, also
@@ -92,7 +107,10 @@ func Check(path string, report io.Writer) error {
 			fmt.Fprintf(report, "places: %s\n", d.Source())
 		}
 	}
-	if err := checkCertificates(cfg, report); err != nil {
+	for _, r := range routedesk.Remarks(cfg, &cfg.Resources, s.gateway.Routes()) {
+		fmt.Fprintf(report, "warning: %s\n", r.Text)
+	}
+	if err := certdesk.Check(cfg, clock.Now(), report); err != nil {
 		errs = append(errs, err)
 	}
 	for z := range s.everyZone() {
@@ -132,7 +150,11 @@ func Check(path string, report io.Writer) error {
 		return err
 	}
 	r := s.State.Resources()
-	fmt.Fprintf(report, "%s is good: %d zones, %d pools, %d steered names, %d routes\n", path, s.zoneCount(), len(r.Pools), len(r.Steer), len(r.Routes))
+	has := []string{api.Counted(s.zoneCount(), "zone"), api.Counted(len(r.Pools), "pool"), api.Counted(len(r.Steer), "steered name"), api.Counted(r.CountRoutes(), "route")}
+	if n := len(s.Config.Streams); n > 0 {
+		has = append(has, api.Counted(n, "stream"))
+	}
+	fmt.Fprintf(report, "%s is good: %s\n", path, strings.Join(has, ", "))
 	return nil
 }
 

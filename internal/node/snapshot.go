@@ -20,6 +20,7 @@ import (
 	"pharos/internal/authority/masterfile"
 	"pharos/internal/authority/serials"
 	"pharos/internal/authority/sign"
+	"pharos/internal/authority/steered"
 	"pharos/internal/authority/update"
 	"pharos/internal/authority/zone"
 	"pharos/internal/cluster/state"
@@ -56,9 +57,9 @@ type Snapshot struct {
 	revised     []dnsname.Name
 	gone        []dnsname.Name // if takesOver: zones that only the snapshot before has
 	zones       *zone.Set
-	lives       int                        // zones whose answers are signed as they are asked for
-	broken      int                        // zones without anything to serve
-	steering    map[dnsname.Name][]marking // the steered names of each zone
+	lives       int                             // zones whose answers are signed as they are asked for
+	broken      int                             // zones without anything to serve
+	steering    map[dnsname.Name][]steered.Mark // the steered names of each zone
 	steered     *steer.Table
 	exporting   map[string][]dnsname.Name // the zones that have present answers from a pool
 	pools       *pool.Registry
@@ -202,9 +203,9 @@ func (s *Snapshot) table() *httpproxy.Table {
 
 // compileZones makes the zones whose files or steered names have changed, and takes over
 // the others.
-func (s *Snapshot) compileZones(cfg *config.Config, steered []state.Steer, from before) {
-	s.steering, from.rules = steeredByZone(cfg.Zones, steered), s.steered
-	s.exporting = exportingBy(cfg.Zones, s.steering, steered)
+func (s *Snapshot) compileZones(cfg *config.Config, names []state.Steer, from before) {
+	s.steering, from.rules = settings.Marks(cfg.Zones, names), s.steered
+	s.exporting = settings.Exporting(cfg.Zones, s.steering, names)
 	if s.takeOver(from) {
 		return
 	}
@@ -262,6 +263,16 @@ func (s *Snapshot) withVersion(name dnsname.Name, from before) *Snapshot {
 	return &next
 }
 
+// withRoutes returns s with another table of the gateway and the state that it is of.
+func (s *Snapshot) withRoutes(table *httpproxy.Table, st *state.State) *Snapshot {
+	next := *s
+	next.Revision++
+	next.revised, next.gone = nil, nil
+	next.gateway, next.State = table, st
+	next.link()
+	return &next
+}
+
 // recordsOf returns how many records a zone has.
 func recordsOf(z *servedZone) (records int) {
 	if z.Zone != nil {
@@ -309,7 +320,7 @@ func (s *Snapshot) homelessText() string {
 	var first dnsname.Name
 	count := 0
 	for _, st := range s.State.Resources().Steer {
-		if z := s.zones.Find(st.Name, rdata.TypeA); z == nil && !s.isBroken(st.Name) || z != nil && !mayMark(z.Origin(), st) {
+		if z := s.zones.Find(st.Name, rdata.TypeA); z == nil && !s.isBroken(st.Name) || z != nil && !settings.MayMark(z.Origin(), st) {
 			if count++; count == 1 {
 				first = st.Name
 			}

@@ -7,6 +7,7 @@ import (
 	"pharos/internal/admin/config"
 	"pharos/internal/admin/settings"
 	"pharos/internal/authority/masterfile"
+	"pharos/internal/authority/steered"
 	"pharos/internal/dns/dnsname"
 )
 
@@ -26,7 +27,7 @@ func (s *Snapshot) takeOver(from before) bool {
 		return false
 	}
 	again := map[dnsname.Name]*masterfile.Loaded{}
-	for _, names := range []map[dnsname.Name][]marking{s.steering, prev.steering} {
+	for _, names := range []map[dnsname.Name][]steered.Mark{s.steering, prev.steering} {
 		for name := range names {
 			again[name] = nil
 		}

@@ -10,15 +10,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	dnstap "github.com/dnstap/golang-dnstap"
 	framestream "github.com/farsightsec/golang-framestream"
 	"github.com/miekg/dns"
 	"google.golang.org/protobuf/proto"
-
-	"pharos/internal/dns/dnswire"
-	"pharos/internal/serve/dnsserver"
 )
 
 // TestQueryLog: a line for each query, or for some; a file that is moved away is made
@@ -108,20 +104,5 @@ log: {dnstap: {file: queries.dnstap}}
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
-	}
-}
-
-// TestNoAllocsWants: a query that nobody wants to know of costs a look at its number.
-func TestNoAllocsWants(t *testing.T) {
-	o := &observer{dnstap: true, every: 1000, log: true}
-	o.lines.Every = 1000
-	r := &dnsserver.Request{Client: netip.MustParseAddrPort("192.0.2.1:1"), Rotation: 7, Now: time.Now()}
-	r.Query.Parse(dnswire.AppendQuery(nil, dnswire.QuerySpec{}))
-	if got := testing.AllocsPerRun(100, func() {
-		if o.Wants(r) != dnsserver.Nothing {
-			t.Fatal("wanted")
-		}
-	}); got != 0 {
-		t.Errorf("%v allocations", got)
 	}
 }

@@ -118,9 +118,12 @@ func (n *Node) notified(s *Snapshot, r *dnsserver.Request, key dnsname.Name) {
 	q := &r.Query
 	a, in := s.apex(q.Name)
 	switch {
+	case q.Type == rdata.TypeCDS && q.Class == rdata.ClassIN:
+		n.notifiedOfChild(r)
+		return
 	case q.Type != rdata.TypeSOA || q.Class != rdata.ClassIN:
 		r.Out.SetRcode(dnswire.RcodeFormErr)
-		r.Out.SetEDE(dnswire.EDEOther, "NOTIFY is about SOA in class IN")
+		r.Out.SetEDE(dnswire.EDEOther, "NOTIFY is about SOA or CDS in class IN")
 		return
 	case a == nil:
 		r.Out.SetRcode(dnswire.RcodeNotAuth)

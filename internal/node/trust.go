@@ -8,16 +8,14 @@ import (
 	"pharos/internal/admin/config"
 	"pharos/internal/admin/problems"
 	"pharos/internal/admin/resolverdesk"
-	"pharos/internal/authority/masterfile"
-	"pharos/internal/authority/xfr"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 	"pharos/internal/resolver/custody"
 	"pharos/internal/resolver/failures"
 	"pharos/internal/resolver/footing"
 	"pharos/internal/resolver/iterate"
-	"pharos/internal/resolver/localroot"
 	"pharos/internal/resolver/outbound"
+	"pharos/internal/resolver/rootcopy"
 	"pharos/internal/resolver/upgrade"
 )
 
@@ -25,13 +23,11 @@ import (
 type resolving struct {
 	failures *failures.Store // of views too
 	recursor
-	trust      *custody.Custody
-	root       localroot.Copy
-	rootSource *xfr.Secondaries // nil: no copy is transferred
-	rootFile   masterfile.Watched
-	anchors    *footing.Anchors
-	hints      *footing.Hints
-	upgrades   *upgrade.Driver // of plain servers of routes
+	trust    *custody.Custody
+	root     *rootcopy.Follower
+	anchors  *footing.Anchors
+	hints    *footing.Hints
+	upgrades *upgrade.Driver // of plain servers of routes
 }
 
 // openTrust reads what is trusted. Nobody is asked about it before goLive.

@@ -9,7 +9,7 @@ import (
 	"pharos/internal/admin/settings"
 	"pharos/internal/authority/journal"
 	"pharos/internal/authority/masterfile"
-	"pharos/internal/authority/zone"
+	"pharos/internal/authority/steered"
 	"pharos/internal/clock"
 	"pharos/internal/dns/dnsname"
 )
@@ -75,16 +75,16 @@ func (n *Node) zoneChanged(name dnsname.Name) {
 
 // serve returns the zone of c as it is to be served now, which is old if nothing
 // has changed.
-func (from before) serve(cfg *config.Config, c *config.Zone, steered []marking, old *servedZone) *servedZone {
+func (from before) serve(cfg *config.Config, c *config.Zone, marks []steered.Mark, old *servedZone) *servedZone {
 	if old != nil && old.Kind != c.Kind {
 		old = nil
 	}
 	s := from.source(c, old)
 	s.View = from.view
 	s.Err, s.Warnings = s.sourceErr, slices.Clone(s.sourceWarnings)
-	s.Zone, s.journal, s.Steered = nil, nil, joinNames(steered)
+	s.Zone, s.journal, s.Steered = nil, nil, steered.Joined(marks)
 	if s.source.Zone != nil {
-		from.advance(c, s, steered, old)
+		from.advance(c, s, marks, old)
 	}
 	if s.sourceErr != nil && s.Err != s.sourceErr { // what is served on was refused, too, when it came
 		s.Err = errors.Join(s.sourceErr, s.Err)
@@ -141,13 +141,13 @@ func (from before) source(c *config.Zone, old *servedZone) *servedZone {
 
 // advance takes the source's version of s to what is served. If a stage refuses
 // it, what was served before is served on.
-func (from before) advance(c *config.Zone, s *servedZone, steered []marking, old *servedZone) {
+func (from before) advance(c *config.Zone, s *servedZone, marks []steered.Mark, old *servedZone) {
 	v := s.source
 	if old != nil {
 		s.steered = old.steered
 	}
-	v.Zone = s.steered.apply(v.Zone, s.Steered, steered)
-	v, err := from.export(c, v, steered)
+	v.Zone = s.steered.Apply(v.Zone, s.Steered, marks)
+	v, err := from.export(c, v, marks)
 	if err != nil {
 		s.refuse(old, err)
 		return
@@ -171,28 +171,4 @@ func (s *servedZone) refuse(old *servedZone, err error) {
 	if old != nil {
 		s.Zone, s.loaded, s.journal = old.Zone, old.loaded, old.journal
 	}
-}
-
-// steering is a version without and with its steered names.
-type steering struct {
-	names    string
-	from, to *zone.Zone
-}
-
-// apply returns z with the steered names marked, which is z if there are none.
-func (s *steering) apply(z *zone.Zone, joined string, names []marking) *zone.Zone {
-	switch {
-	case z == nil || len(names) == 0:
-		*s = steering{}
-		return z
-	case s.from == z && s.names == joined:
-		return s.to
-	}
-	edit := z.Edit()
-	for _, n := range names {
-		edit.Steer(n.name, n.how)
-	}
-	marked, _ := edit.Finish() // steering refuses nothing
-	*s = steering{joined, z, marked}
-	return marked
 }

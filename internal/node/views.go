@@ -416,7 +416,8 @@ func (n *Node) partsOf(c *config.View, v *Snapshot) (*viewParts, error) {
 	if p.resolver == nil && c.Recursion != "off" {
 		r := v.Config.Resolver
 		r.CacheSize = c.CacheSize
-		p.cache, p.resolver = n.newResolver(r, c.Name)
+		p.cache = newCache(r, n.started)
+		p.resolver = n.newResolver(r, p.cache, c.Name)
 		n.knowOwn(p.cache, c.Name)
 		p.keeper = n.newKeeper(r, filepath.Join(v.Config.Data, "views", c.Name, "cache"), p.cache, p.resolver)
 	}

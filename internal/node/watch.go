@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 
+	"pharos/internal/admin/config"
 	"pharos/internal/diskfile"
 )
 
@@ -22,6 +23,7 @@ type watch struct {
 	watchAt int              // the zone whose file is looked at next
 	asRead  bool             // the last reading of them is in force
 	rereads bool             // constant: nothing else makes the configuration
+	begun   *config.Config   // constant: what of it took effect at the start
 }
 
 // looked notes that the files that say what there is to serve are about to be read.
@@ -40,7 +42,7 @@ func (w *watch) configChanged() bool {
 // filesChanged reports whether the configuration file has changed since it was read,
 // or, of the zones that it is the turn of, the file of one. n.mu is held.
 func (n *Node) filesChanged() bool {
-	if n.configChanged() || n.rootFile.HasChanged() || n.anchors.HasChanged() || n.hints.HasChanged() {
+	if n.configChanged() || n.root.HasChanged() || n.anchors.HasChanged() || n.hints.HasChanged() {
 		return true
 	}
 	s := n.current.Load()

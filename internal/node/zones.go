@@ -1,13 +1,13 @@
 package node
 
 import (
-	"strings"
 	"time"
 
 	"pharos/internal/admin/config"
 	"pharos/internal/authority/gate"
 	"pharos/internal/authority/journal"
 	"pharos/internal/authority/masterfile"
+	"pharos/internal/authority/steered"
 	"pharos/internal/authority/zone"
 	"pharos/internal/clock"
 	"pharos/internal/diskfile"
@@ -41,7 +41,7 @@ type remarks struct {
 
 	sourceErr      error // of the last attempt to read the files
 	sourceWarnings []string
-	steered        steering // the last steering, so that it is not done again
+	steered        steered.Marked // the last steering, so that it is not done again
 	findings       []gate.Finding
 	refusedBeside  *zone.Zone // what was served when the gate refused another version
 }
@@ -59,7 +59,7 @@ func (s *servedZone) slim() {
 }
 
 func (r *remarks) isAny() bool {
-	return r.Err != nil || r.sourceErr != nil || r.refusedBeside != nil || r.steered != (steering{}) || len(r.Steered)+len(r.Warnings)+len(r.sourceWarnings)+len(r.findings) > 0
+	return r.Err != nil || r.sourceErr != nil || r.refusedBeside != nil || r.steered != (steered.Marked{}) || len(r.Steered)+len(r.Warnings)+len(r.sourceWarnings)+len(r.findings) > 0
 }
 
 // again returns a copy of s to be made anew.
@@ -100,13 +100,4 @@ func (s *servedZone) keepJournal(old *servedZone, limit int) {
 	case from == to && journal.Same(old.Zone, s.Zone):
 		s.journal = old.journal
 	}
-}
-
-func joinNames(names []marking) string {
-	var b strings.Builder
-	for _, n := range names {
-		b.WriteString(n.name.Wire())
-		b.WriteByte(byte(n.how))
-	}
-	return b.String()
 }

@@ -22,6 +22,8 @@
 //	POST   /api/zones/NAME/keys       take in a KeyImport: Applied
 //	POST   /api/zones/NAME/withdraw   ?tag=: no longer publish a key of another signer: Applied
 //	POST   /api/zones/NAME/rollover   ?role=, ?compromised=true: replace its keys: Applied
+//	GET    /api/zones/NAME/children   ZoneChildren: whose DS records follow them
+//	POST   /api/zones/NAME/children   ask them now, or child=NAME: ZoneChildren
 //	GET    /api/zones/NAME/ds         ZoneDS: what the parent should have, and has
 //	POST   /api/zones/NAME/ds         the parent has it, an operator says: Applied
 //	GET    /api/cache                 CacheEntry a line: ?name=&tree=true&type=&view=
@@ -31,7 +33,7 @@
 //	GET    /api/resolver/upstreams    []Upstream: servers that are asked how they can be asked encrypted
 //	POST   /api/resolver/negative     a NegativeChange: Applied
 //	DELETE /api/resolver/negative/NAME  Applied
-//	GET    /api/explain          ?name=&type= or ?url=&method=&field=&route=, and &from=, &subnet=; or ?id=: Explanation
+//	GET    /api/explain          ?name=&type= or ?url=&method=&field=&route= or ?stream=&serverName=, and &from=, &subnet=; or ?id=: Explanation
 //	GET    /api/objects          ?kind=: []Object, what is changed at run time
 //	POST   /api/objects          a YAML document of pools, steer and routes: Applied
 //	DELETE /api/objects/KIND/NAME  Applied
@@ -200,6 +202,28 @@ type ZoneCalls struct {
 	Notify  func(ctx context.Context, name string) (Applied, error)
 	Refresh func(ctx context.Context, name string, force bool) (Applied, error)
 	Accept  func(ctx context.Context, name string, serial uint32) (Applied, error)
+
+	Children    func(ctx context.Context, name string) (ZoneChildren, error)
+	AskChildren func(ctx context.Context, name, child string) (ZoneChildren, error) // child: one of them; empty: all
+}
+
+// ZoneChildren are the children of a zone whose DS records follow them, as far as they were
+// asked.
+type ZoneChildren struct {
+	Name     string      `json:"name"`
+	Children []ZoneChild `json:"children"`
+}
+
+// ZoneChild is how a child was when it was last asked.
+type ZoneChild struct {
+	Name string `json:"name"`
+	// State is "says nothing" (no CDS), "agrees", "change" or "remove" (that was done then),
+	// "refused", "not seen" or "left to people"; the last three have a Why.
+	State   string    `json:"state"`
+	Why     string    `json:"why,omitempty"`
+	DS      []string  `json:"ds"` // that the zone has now
+	Asked   time.Time `json:"asked,omitzero"`
+	Changed time.Time `json:"changed,omitzero"` // when its DS records last were, as it asked; since the start
 }
 
 // Zone is a zone as it is served.
@@ -264,6 +288,8 @@ type ExplainRequest struct {
 	ID          string
 	Name, Type  string
 	URL, Method string
+	Stream      string // layer 4; then ServerName is what the client asks for by TLS
+	ServerName  string
 	From        netip.Addr   // the client; zero: the caller
 	Subnet      netip.Prefix // for whom it asks (RFC 7871); zero: for itself
 	Fields      []string     // of a request: lines, "name: value"
@@ -316,6 +342,12 @@ func Handler(calls Calls) http.Handler {
 	mux.HandleFunc("POST /api/zones/{name}/notify", reply(func(r *http.Request) (any, error) {
 		return calls.Zone.Notify(r.Context(), r.PathValue("name"))
 	}))
+	mux.HandleFunc("GET /api/zones/{name}/children", reply(func(r *http.Request) (any, error) {
+		return calls.Zone.Children(r.Context(), r.PathValue("name"))
+	}))
+	mux.HandleFunc("POST /api/zones/{name}/children", reply(func(r *http.Request) (any, error) {
+		return calls.Zone.AskChildren(r.Context(), r.PathValue("name"), r.FormValue("child"))
+	}))
 	mux.HandleFunc("POST /api/zones/{name}/refresh", reply(func(r *http.Request) (any, error) {
 		return calls.Zone.Refresh(r.Context(), r.PathValue("name"), r.FormValue("force") == "true")
 	}))
@@ -357,6 +389,7 @@ func (c Calls) explain(r *http.Request) (any, error) {
 	req := ExplainRequest{
 		Name: r.FormValue("name"), Type: r.FormValue("type"),
 		URL: r.FormValue("url"), Method: r.FormValue("method"),
+		Stream: r.FormValue("stream"), ServerName: r.FormValue("serverName"),
 		ID: r.FormValue("id"), Resolve: r.FormValue("resolve") != "", Fields: r.Form["field"], Content: r.FormValue("content"), RouteOnly: r.FormValue("route") == "only",
 	}
 	from := r.FormValue("from")
@@ -374,7 +407,7 @@ func (c Calls) explain(r *http.Request) (any, error) {
 		req.Subnet = req.Subnet.Masked()
 	}
 	given := 0
-	for _, what := range []string{req.Name, req.URL, req.ID} {
+	for _, what := range []string{req.Name, req.URL, req.ID, req.Stream} {
 		if what != "" {
 			given++
 		}
@@ -440,4 +473,12 @@ func guard(next http.Handler) http.Handler {
 		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
 		next.ServeHTTP(w, r)
 	})
+}
+
+// Counted returns how many of something there are: "1 zone", "2 zones".
+func Counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }

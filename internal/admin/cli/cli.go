@@ -95,11 +95,12 @@ func newRoot(p Programs) *cobra.Command {
 		Long: `Pharos answers one question for every client, by every road: where?
 
 Names become addresses of servers that are healthy now, and connections are
-carried to them. It is an authoritative DNS server, a recursive resolver and an
-HTTP gateway that share one view of which server is alive, and it can explain
-every decision.`,
+carried to them. It is an authoritative DNS server, a recursive resolver, an
+HTTP gateway and a proxy for TCP and UDP that share one view of which server is
+alive, and it can explain every decision.`,
 		Example: `  pharos lab                              # an internet in one process, with a tour
   pharos lab --list                       # the other tours
+  pharos init                             # a configuration to begin with
   pharos serve -c pharos.yaml             # run a node
   pharos check -c pharos.yaml             # look for mistakes before that
   pharos query www.example.com --trace    # every step of a lookup, from the root
@@ -117,7 +118,7 @@ every decision.`,
 		return fmt.Errorf("%w: %w; see %q", errUsage, err, c.CommandPath()+" --help")
 	})
 	root.AddCommand(
-		newServe(p), newStub(p), newCheck(p), newLab(p),
+		newServe(p), newStub(p), newInit(), newCheck(p), newLab(p),
 		newQuery(), newResolve(p), newExplain(),
 		newStatus(), newPoolList("pools"), newPool(), newHealth(), newZoneList("zones"), newZone(p),
 		newApply(), newGet(), newDelete(), newReload(), newImport(), newResolver(), newCache(),

@@ -43,7 +43,7 @@ func writeScale(w io.Writer, s api.Scale) error {
 	if s.Trouble != "" {
 		fmt.Fprintf(w, "trouble: %s\n", s.Trouble)
 	}
-	fmt.Fprintf(w, "started %d, ended %d, failed %d; %d requests wait\n\n", s.Started, s.Ended, s.Failed, s.Waiting)
+	fmt.Fprintf(w, "started %d, ended %d, failed %d; %d wait for the first member\n\n", s.Started, s.Ended, s.Failed, s.Waiting)
 	err := table(w, "MEMBER\tPHASE\tFOR\tSTATE\tREQUESTS\tPROCESS\tLOG", func(row func(...any)) {
 		for _, m := range s.Members {
 			process := "-"

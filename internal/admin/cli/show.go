@@ -15,6 +15,7 @@ import (
 	"pharos/internal/admin/api"
 	"pharos/internal/admin/explain"
 	"pharos/internal/dns/rdata"
+	"pharos/internal/proxy/l4proxy"
 	"pharos/internal/resolver/iterate"
 	"pharos/internal/traffic/decisions"
 )
@@ -29,7 +30,7 @@ func newStatus() *cobra.Command {
 		}
 		return output.print(c.OutOrStdout(), s, func(w io.Writer) error {
 			fmt.Fprintf(w, "pharos %s, up %v, snapshot %d, store %s\n", s.Version, time.Since(s.Started).Round(time.Second), s.Revision, s.Store)
-			fmt.Fprintf(w, "%d zones, %d pools, %d routes; listening on %s\n", s.Zones, s.Pools, s.Routes, strings.Join(s.Listeners, ", "))
+			fmt.Fprintf(w, "%s, %s, %s; listening on %s\n", api.Counted(s.Zones, "zone"), api.Counted(s.Pools, "pool"), api.Counted(s.Routes, "route"), strings.Join(s.Listeners, ", "))
 			for _, x := range s.Certificates {
 				fmt.Fprintf(w, "certificate %s for %s, until %s\n  SHA-256 %s, pin %s\n", x.File, strings.Join(x.Names, ", "), x.Until.UTC().Format(time.DateTime), x.Fingerprint, x.Pin)
 			}
@@ -112,7 +113,7 @@ func table(w io.Writer, heading string, rows func(row func(...any))) error {
 
 func newExplain() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "explain NAME [TYPE] | URL | ID",
+		Use:   "explain NAME [TYPE] | URL | ID | --stream NAME",
 		Short: "Show why the running node answers what it answers",
 		Long: `Ask the running node to make one decision as it would make it now, and show every
 step: the zone or the servers that answered, what the cache had, the pool, what
@@ -127,7 +128,12 @@ what was recorded. A client is told it if it asks by an EDNS option
 request (X-Request-Id, the access log): which route it took, through which filters,
 who could be picked, who was asked, and why that was not the end. Those that failed,
 were refused, waited or were tried again are kept, and a sample of the others
-(gateway.past). With --request an id of another form is taken for one, too.
+(gateway.past). With --request an id of another form is taken for one, too. One such
+as conn-0k3m9x2q is of a connection of a stream (log.connections): who its members
+were then, how one was chosen, who was not reached, and why it ended.
+
+With --stream it is told to which pool and member a stream (layer 4) carries a client, by
+the server name that it asks for by TLS, if that matters (--server-name).
 
 With --resolve the name is resolved as if nothing were known of it, so that every
 server that has a part in the answer is asked and shown, with its round-trip time,
@@ -138,11 +144,13 @@ the zone cuts and the proofs.`,
   pharos explain --resolve example.com MX
   pharos explain servfail-0k3m9x2q
   pharos explain steer-0k3m9x2q
+  pharos explain conn-0k3m9x2q
   pharos explain 01939a5c-7f4e-7c31-9d2a-5b6c7d8e9f00
   pharos explain www.example.com --client 192.0.2.53 --ecs 10.1.2.0/24
   pharos explain http://www.example.com/shop/cart -o json
+  pharos explain --stream postgres --client 192.0.2.7 --server-name db.example.com
   pharos explain http://www.example.com/ --method POST --cookie user=7 --field 'X-Tenant: a'`,
-		Args: argsBetween(1, 2, "a NAME, perhaps with a TYPE, a URL or an ID"),
+		Args: argsBetween(0, 2, "a NAME, perhaps with a TYPE, a URL or an ID; or --stream"),
 	}
 	x := explaining{admin: adminFlag(c), output: outputFlag(c)}
 	c.Flags().StringVarP(&x.qtype, "type", "t", "", "RR `type` of a NAME (default A)")
@@ -155,6 +163,8 @@ the zone cuts and the proofs.`,
 	c.Flags().StringVar(&x.subnet, "ecs", "", "the same as --subnet")
 	c.Flags().BoolVar(&x.resolve, "resolve", false, "resolve with an empty cache, and show every server asked")
 	c.Flags().BoolVar(&x.request, "request", false, "the ID is that of a request, though it is no UUID")
+	c.Flags().StringVar(&x.stream, "stream", "", "`name` of a stream, in place of a NAME, URL or ID")
+	c.Flags().StringVar(&x.serverName, "server-name", "", "`name` that the client of a stream asks for by TLS (SNI)")
 	c.Flags().StringVar(&x.picture, "svg", "", "also write the steps as a picture to this `file`")
 	c.RunE = x.run
 	return c
@@ -170,6 +180,8 @@ type explaining struct {
 	resolve         bool
 	request         bool
 	picture         string
+
+	stream, serverName string
 }
 
 // isUUID reports whether text has the form of a request id that the gateway makes.
@@ -188,10 +200,39 @@ func isUUID(text string) bool {
 
 func (x *explaining) run(c *cobra.Command, args []string) error {
 	q := url.Values{"from": {x.from}, "subnet": {x.subnet}}
+	if err := x.ask(q, args); err != nil {
+		return err
+	}
+	var e explain.Explanation
+	if err := x.admin.get(c.Context(), "/api/explain?"+q.Encode(), &e); err != nil {
+		return err
+	}
+	if x.picture != "" {
+		if err := replaceFile(x.picture, 0o644, e.WriteSVG); err != nil {
+			return err
+		}
+	}
+	return x.output.print(c.OutOrStdout(), &e, e.WriteText)
+}
+
+// ask puts what was asked for into q.
+func (x *explaining) ask(q url.Values, args []string) error {
+	switch {
+	case x.stream != "" && len(args) > 0:
+		return fmt.Errorf("%w: --stream stands in place of %q", errUsage, args[0])
+	case x.serverName != "" && x.stream == "":
+		return fmt.Errorf("%w: --server-name is of a client of a stream: give --stream", errUsage)
+	case x.stream != "":
+		q.Set("stream", x.stream)
+		q.Set("serverName", x.serverName)
+		return nil
+	case len(args) == 0:
+		return fmt.Errorf("%w: want a NAME, perhaps with a TYPE, a URL or an ID; or --stream", errUsage)
+	}
 	_, noFailure := iterate.ParseFailureID(args[0])
 	_, noAnswer := decisions.ParseID(args[0])
 	isURL := strings.Contains(args[0], "://")
-	isName := noFailure != nil && noAnswer != nil && !isURL && !x.request && !isUUID(args[0])
+	isName := noFailure != nil && noAnswer != nil && l4proxy.ParseID(args[0]) != nil && !isURL && !x.request && !isUUID(args[0])
 	switch {
 	case len(args) == 2 && (!isName || x.qtype != ""):
 		return fmt.Errorf("%w: %q: a type belongs to a NAME, and to be said once", errUsage, args[1])
@@ -216,14 +257,5 @@ func (x *explaining) run(c *cobra.Command, args []string) error {
 	if x.resolve {
 		q.Set("resolve", "yes")
 	}
-	var e explain.Explanation
-	if err := x.admin.get(c.Context(), "/api/explain?"+q.Encode(), &e); err != nil {
-		return err
-	}
-	if x.picture != "" {
-		if err := replaceFile(x.picture, 0o644, e.WriteSVG); err != nil {
-			return err
-		}
-	}
-	return x.output.print(c.OutOrStdout(), &e, e.WriteText)
+	return nil
 }

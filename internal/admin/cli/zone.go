@@ -43,6 +43,7 @@ func newZone(p Programs) *cobra.Command {
 	c.AddCommand(newZoneKeys(p))
 	c.AddCommand(newZoneRollover())
 	c.AddCommand(newZoneDS())
+	c.AddCommand(newZoneChildren())
 
 	// Master files, without a node.
 	c.AddCommand(newZoneDiff())

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -27,8 +28,31 @@ func (c *checker) fail(path, text, remedy string) {
 	if c.root != nil {
 		at := c.root.At(path)
 		p.Line, p.Column = at.Line, at.Column
+		p.Text = c.placed(text, path, at.Line)
 	}
 	c.problems.Add(p)
+}
+
+// mention is an entry of a list, or a key of one, in a text.
+var mention = regexp.MustCompile(`\b[a-z][A-Za-z]*(\.[A-Za-z]+)*\[[0-9]+\]([.\[][A-Za-z0-9]+\]?)*`)
+
+// placed returns a text with the lines of the other entries that it mentions, by whole paths
+// or by those from where it is about.
+func (c *checker) placed(text, about string, line int) string {
+	return mention.ReplaceAllStringFunc(text, func(path string) string {
+		for within := about; ; within = within[:max(strings.LastIndexAny(within, ".["), 0)] {
+			whole := strings.TrimPrefix(within+"."+path, ".")
+			if n := c.root.At(whole); n != c.root.At(whole[:strings.LastIndexAny(whole, ".[")]) { // it is there
+				if n.Line == 0 || n.Line == line {
+					return path
+				}
+				return fmt.Sprintf("%s (line %d)", path, n.Line)
+			}
+			if within == "" {
+				return path
+			}
+		}
+	})
 }
 
 // check reports what is wrong between the keys of a file, each of which is well
@@ -45,8 +69,10 @@ func (c *Config) check(to *checker) {
 	checkMembership(to, "zones", c.Zones)
 	c.checkDNSSEC(to)
 	c.Resources.Check(to.fail)
+	c.checkSameRoutes(to)
 	c.checkSteering(to)
 	c.checkGateway(to)
+	c.checkStreams(to)
 }
 
 // checkListen finds addresses that two listeners want.
@@ -76,10 +102,16 @@ func (c *Config) checkListen(to *checker) {
 	claim("udp", "listen.doq", l.DoQ)
 	claim("tcp", "listen.http", l.HTTP)
 	claim("tcp", "listen.https", l.HTTPS)
+	if c.Gateway.HTTP3.Enabled {
+		claim("udp", "listen.https", l.HTTPS)
+	}
 	if l.Admin.IsValid() {
 		claim("tcp", "listen.admin", []netip.AddrPort{l.Admin})
 	}
-	if l.HasTLS() && len(c.TLS.Certificates) == 0 && !c.TLS.SelfSigned {
+	for i := range c.Streams {
+		claim(c.Streams[i].Protocol, fmt.Sprintf("streams[%d].listen", i), c.Streams[i].Listen)
+	}
+	if c.HasTLS() && len(c.TLS.Certificates) == 0 && !c.TLS.SelfSigned {
 		to.fail("listen", "encrypted listeners need a certificate", "add tls: {certificates: [{certificate: FILE, key: FILE}]}, or, to try them out, tls: {selfSigned: true}")
 	}
 }
@@ -259,6 +291,12 @@ func (c *Config) checkZone(to *checker, path string, z Zone) {
 func (c *Config) checkUpdates(to *checker, path string, z Zone) {
 	if len(z.Updates) > 0 && z.Kind != "store" {
 		to.fail(path+".updates", fmt.Sprintf("a zone of kind %s cannot be changed by updates", z.Kind), "make it kind: store, or remove the rules")
+	}
+	if z.Children.CDS == "follow" && (z.Kind != "store" || strings.HasPrefix(path, "views")) {
+		to.fail(path+".children.cds", "only a zone of kind store, outside of views, can be changed as its children ask", "remove it, or make it such a zone")
+	}
+	if z.Children.Bootstrap && len(c.Resolver.Allow) == 0 {
+		to.fail(path+".children.bootstrap", "signals of name servers are found by the resolver, which is off", "turn it on with resolver.allow, if only for 127.0.0.1")
 	}
 	if z.ForwardUpdates && z.Kind != "secondary" {
 		to.fail(path+".forwardUpdates", "only a zone of kind secondary has a primary to send updates to", "remove it")

@@ -48,6 +48,9 @@ type Config struct {
 	Resolver Resolver `json:"resolver"`
 	// The pools, steered names and routes.
 	state.Resources
+	// Streams are ports whose connections or datagrams are carried to pools as they are
+	// (layer 4).
+	Streams []Stream `json:"streams" max:"1000"`
 	// Steering is what the answers from pools go by: where clients are.
 	Steering Steering `json:"steering"`
 	// DNS bounds what the DNS listeners take on.
@@ -160,6 +163,9 @@ type ZoneRules struct {
 	// primaries, which decide about them (RFC 2136 §6). The key need not be known
 	// here.
 	ForwardUpdates bool `json:"forwardUpdates,omitzero" example:"true"`
+	// Children says whether the DS records of delegations follow what the children say in CDS
+	// and CDNSKEY records (RFC 7344), of kind store outside of views.
+	Children Children `json:"children,omitzero"`
 	// Reports are errors that resolvers meet with in the zone (RFC 9567).
 	Reports Reports `json:"reports,omitzero"`
 	// Serial is which serial the next version of a zone of kind store gets: one more,
@@ -178,6 +184,23 @@ type ZoneRules struct {
 	// CatalogOwner is another catalog that may take this zone over from the one that
 	// lists it.
 	CatalogOwner dnsname.Name `json:"catalogOwner,omitzero" example:"new-catalog.example"`
+}
+
+// Children says how a zone gets the DS records of its delegations from the children. All
+// addresses of a child's name servers have to say the same, by keys that the present DS
+// records name; what would leave it without a chain of trust is refused.
+type Children struct {
+	// CDS is follow, which has the DS records changed as the children ask, or off.
+	CDS string `json:"cds" enum:"off,follow" default:"off" example:"follow"`
+	// Every is how often each child is asked. "pharos zone children --ask" asks at once.
+	Every Duration `json:"every" default:"1h" min:"1s" max:"720h" example:"15m"`
+	// KeepSigned leaves it to people to remove the DS records of a child that asks for that
+	// (RFC 8078 §4).
+	KeepSigned bool `json:"keepSigned,omitzero" example:"true"`
+	// Bootstrap gives a child its first DS records, if the zones of all its name servers that
+	// are not in itself vouch for them (RFC 9615); the resolver, which has to be on and to
+	// validate, looks for that.
+	Bootstrap bool `json:"bootstrap,omitzero" example:"true"`
 }
 
 // History is which versions of a zone are kept: the newest ones, and all that are not
@@ -668,6 +691,8 @@ type Gateway struct {
 	Limits GatewayLimits `json:"limits"`
 	// HTTP2 is for connections of HTTP/2.
 	HTTP2 GatewayHTTP2 `json:"http2"`
+	// HTTP3 is for connections of HTTP/3.
+	HTTP3 GatewayHTTP3 `json:"http3"`
 	// ProxyProtocol are the networks of proxies that begin each connection with a PROXY
 	// header, version 1 or 2. The client in it counts for routes, limits and logs, and is
 	// passed on. From these networks no connection without a header is let in, from all others
@@ -706,6 +731,11 @@ type GatewayLimits struct {
 	// Connections is how many client connections are open at most; beyond it
 	// 503.
 	Connections int `json:"connections" default:"65536" min:"1" max:"10000000" example:"10000"`
+	// PerClient is how many of them one client may have, an IPv4 address or a /64 of IPv6, so
+	// that nobody alone takes all places. 0: no limit. Proxies of gateway.trustedProxies may have any
+	// number, and clients that they name by the PROXY protocol are counted instead. Beyond it
+	// 503, or with TLS the end. Those of HTTP/3 are gateway.http3.perClient.
+	PerClient int `json:"perClient" default:"16384" min:"0" max:"10000000" example:"256"`
 	// Fields is how large the request line and the fields of a request, or of
 	// a response, may be. Beyond it a client gets 431, for an origin server 502.
 	Fields Size `json:"fields" default:"32KiB" min:"1KiB" max:"1MiB" example:"64KiB"`

@@ -51,6 +51,9 @@ func (c *Config) checkGateway(to *checker) {
 	if len(c.Gateway.TLS.Clients) > 0 && len(c.Listen.HTTPS) == 0 {
 		to.fail("gateway.tls.clients", "no client comes over TLS", `add listen: {https: ["0.0.0.0:443"]}, or remove it`)
 	}
+	if c.Gateway.HTTP3.Enabled && len(c.Listen.HTTPS) == 0 {
+		to.fail("gateway.http3.enabled", "there is no address to take HTTP/3 at", `add listen: {https: ["0.0.0.0:443"]}, or remove it`)
+	}
 	c.checkPrefixes(to, "gateway.proxyProtocol", c.Gateway.ProxyProtocol)
 	taken := map[string]int{}
 	for i, rule := range c.Gateway.TLS.Clients {

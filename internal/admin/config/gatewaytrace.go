@@ -23,11 +23,13 @@ type Tracing struct {
 	Parent bool `json:"parent" default:"true" example:"false"`
 }
 
-// Past is which requests are kept in memory, for "pharos explain ID".
+// Past is which requests are kept in memory, for "pharos explain ID"; and, as much again,
+// which connections of streams.
 type Past struct {
 	// Memory is how much they may take, for a day at most. A half is for requests that
 	// failed, were refused, waited or were tried more than once, which are kept up to 1,000
-	// in a second. 0: none is kept.
+	// in a second, and for connections that were refused, waited, met a member that was not
+	// there, or were cut off. 0: none is kept.
 	Memory Size `json:"memory" default:"8MiB" min:"0" max:"4GiB" example:"64MiB"`
 	// Every has one of so many of the others kept; 0: none.
 	Every int `json:"every" default:"1000" min:"0" max:"1000000000" example:"1"`

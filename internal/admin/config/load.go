@@ -42,7 +42,7 @@ func Default() *Config {
 func Load(path string) (*Config, error) {
 	stat, err := os.Stat(path)
 	if err != nil {
-		return nil, fmt.Errorf("configuration file: %w; name the file with --config", err)
+		return nil, fmt.Errorf("configuration file: %w; name the file with --config, or write a first one with \"pharos init\"", err)
 	}
 	if stat.IsDir() {
 		return nil, fmt.Errorf("configuration file %s: is a directory; name the file in it", path)
@@ -166,7 +166,7 @@ func (c *Config) resolvePaths(folder string) {
 	for i := range c.TLS.Certificates {
 		paths = append(paths, &c.TLS.Certificates[i].Certificate, &c.TLS.Certificates[i].Key)
 	}
-	paths = append(paths, c.Gateway.paths()...)
+	paths = append(append(paths, c.Gateway.paths()...), c.streamPaths()...)
 	for i := range c.Keys {
 		paths = append(paths, &c.Keys[i].SecretFile)
 	}
@@ -175,6 +175,9 @@ func (c *Config) resolvePaths(folder string) {
 	}
 	for i := range c.Filters {
 		paths = append(paths, c.Filters[i].Paths()...)
+	}
+	for i := range c.Routes {
+		paths = append(paths, c.Routes[i].Paths()...)
 	}
 	for _, p := range paths {
 		isWord := p == &c.Gateway.AccessLog && (*p == "off" || *p == "stdout" || *p == "syslog")

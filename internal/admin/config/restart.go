@@ -1,10 +1,25 @@
 package config
 
-import "fmt"
+import (
+	"fmt"
+	"reflect"
+	"strings"
 
-// NeedsRestart says which changed keys are not in force before a restart.
+	"pharos/internal/cluster/state"
+)
+
+// AtStart returns what of c takes effect at a start only, for NeedsRestart: not what a
+// configuration is large by.
+func (c *Config) AtStart() *Config {
+	kept := *c
+	kept.Resources, kept.Zones, kept.Lists = state.Resources{}, nil, nil
+	return &kept
+}
+
+// NeedsRestart says which keys of now are not in force before a restart; old is what the node
+// has been started with.
 func NeedsRestart(old, now *Config) string {
-	var keys []string
+	keys := changedKeys("gateway", old.Gateway, now.Gateway)
 	for _, part := range []struct {
 		key      string
 		old, now any
@@ -16,7 +31,7 @@ func NeedsRestart(old, now *Config) string {
 		{"transfers.maxRecords", old.Transfers.MaxRecords, now.Transfers.MaxRecords},
 		{"transfers.maxSize", old.Transfers.MaxSize, now.Transfers.MaxSize},
 		{"transfers.maxTime", old.Transfers.MaxTime, now.Transfers.MaxTime},
-		{"steering.decisions", old.Steering.Decisions, now.Steering.Decisions}, {"alias", old.Alias, now.Alias}, {"gateway", old.Gateway, now.Gateway}, {"store", old.Store, now.Store}, {"log", old.Log, now.Log},
+		{"steering.decisions", old.Steering.Decisions, now.Steering.Decisions}, {"alias", old.Alias, now.Alias}, {"store", old.Store, now.Store}, {"log", old.Log, now.Log},
 		{"resolver.port", old.Resolver.Port, now.Resolver.Port},
 		{"resolver.cacheSize", old.Resolver.CacheSize, now.Resolver.CacheSize},
 		{"resolver.timeout", old.Resolver.Timeout, now.Resolver.Timeout},
@@ -41,5 +56,17 @@ func NeedsRestart(old, now *Config) string {
 	if len(keys) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("changes of %v take effect with the next start; the rest of the file is in force", keys)
+	return fmt.Sprintf("changes of %s take effect with the next start; the rest of the file is in force", strings.Join(keys, ", "))
+}
+
+// changedKeys returns the keys of a map that are different.
+func changedKeys(at string, old, now any) (keys []string) {
+	o, n := reflect.ValueOf(old), reflect.ValueOf(now)
+	for i := range o.NumField() {
+		if !reflect.DeepEqual(o.Field(i).Interface(), n.Field(i).Interface()) {
+			name, _, _ := strings.Cut(o.Type().Field(i).Tag.Get("json"), ",")
+			keys = append(keys, at+"."+name)
+		}
+	}
+	return keys
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"pharos/internal/cluster/state"
 	"pharos/internal/dns/dnsname"
@@ -68,6 +69,12 @@ func (c *Config) checkSteering(to *checker) {
 		apexes[z.Name] = true
 	}
 	for i, s := range c.Steer {
+		if s.IsOfGateway() && len(c.Listen.HTTPS) == 0 {
+			to.fail(fmt.Sprintf("steer[%d].service", i), "the gateway speaks HTTPS nowhere", `add listen: {https: ["0.0.0.0:443"]}, or write the data, as "1 . alpn=h2"`)
+		}
+		if s.IsOfGateway() && slices.ContainsFunc(c.Listen.HTTPS, func(a netip.AddrPort) bool { return a.Port() != c.Listen.HTTPS[0].Port() }) {
+			to.fail(fmt.Sprintf("steer[%d].service", i), "listen.https has several ports, and a record names one", `write the data, as "1 . alpn=h2 port=8443"`)
+		}
 		if s.Answer == "cname" && apexes[s.Name] && !s.Name.IsZero() {
 			to.fail(fmt.Sprintf("steer[%d].answer", i), fmt.Sprintf("%s is the apex of a zone, where no CNAME can be", s.Name), "write answer: address, or steer another name")
 		}

@@ -14,6 +14,9 @@ type Taps struct {
 	Dnstap Dnstap `json:"dnstap"`
 	// Queries is a log of queries, a line of JSON each.
 	Queries QueryLog `json:"queries"`
+	// Connections is a file for the connections of streams, a line of JSON for each that has
+	// ended; or stdout or off. It may be moved away: it is then made again.
+	Connections string `json:"connections" format:"file" default:"off" example:"/var/log/pharos/connections.log"`
 }
 
 // Dnstap tells of queries with the whole messages: AUTH_QUERY and AUTH_RESPONSE, or
@@ -55,8 +58,8 @@ func (c *Config) checkTaps(to *checker) {
 
 // paths returns the names of files.
 func (t *Taps) paths(folder string) {
-	for _, p := range []*string{&t.Dnstap.Socket, &t.Dnstap.File, &t.Queries.File} {
-		isWord := p == &t.Queries.File && (*p == "off" || *p == "stdout")
+	for _, p := range []*string{&t.Dnstap.Socket, &t.Dnstap.File, &t.Queries.File, &t.Connections} {
+		isWord := (p == &t.Queries.File || p == &t.Connections) && (*p == "off" || *p == "stdout")
 		if *p != "" && !isWord && !filepath.IsAbs(*p) {
 			*p = filepath.Join(folder, *p)
 		}

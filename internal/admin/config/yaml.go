@@ -101,6 +101,9 @@ func (r *yamlReader) syntax(err error) {
 	if strings.Contains(text, "character that cannot start any token") || strings.Contains(text, "mapping values are not allowed") {
 		remedy = "indent with spaces only, and put values with special characters in quotes"
 	}
+	if strings.Contains(text, "did not find expected") {
+		remedy = "look at this line and the one before: keys of one list or map begin in one column, and every [ and { is closed"
+	}
 	r.fail(at, "this is not YAML: "+text, remedy)
 }
 

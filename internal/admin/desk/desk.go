@@ -6,6 +6,7 @@
 //	versions.go  history, differences, records, export; edits, import, rollback
 //	keys.go      keys, DS records, rollovers, keys of other signers
 //	offline.go   KSKs that sign elsewhere
+//	children.go  DS records that follow the children
 //
 // It says in the words of package api what the drivers of the zone know, and turns
 // their refusals into ones that say what to do. What a zone is at the moment is the
@@ -22,6 +23,7 @@ import (
 	"time"
 
 	"pharos/internal/admin/api"
+	"pharos/internal/authority/children"
 	"pharos/internal/authority/journal"
 	"pharos/internal/authority/ledger"
 	"pharos/internal/authority/signer"
@@ -49,10 +51,11 @@ type Zone struct {
 	Journal *journal.Journal // that led to it; may be nil
 	Loaded  time.Time        // when that was
 
-	Ledger  *ledger.Ledger  // that keeps its versions, if it is of kind store; nil: none
-	Signers *signer.Signers // that may sign it; nil: none
-	Policy  string          // that it is signed by
-	KeyTTL  rdata.TTL
+	Ledger   *ledger.Ledger   // that keeps its versions, if it is of kind store; nil: none
+	Children *children.Driver // that has its DS records follow its children, if it is of kind store; nil: none
+	Signers  *signer.Signers  // that may sign it; nil: none
+	Policy   string           // that it is signed by
+	KeyTTL   rdata.TTL
 
 	Primaries   []xfr.Peer
 	Secondaries []xfr.Peer                 // that are told of changes
@@ -69,7 +72,7 @@ func New(c Config) *Desk { return &Desk{c} }
 // Zones returns the calls about servers. Accept is not among them: what is accepted is
 // not a zone, but a version that is none yet.
 func (d *Desk) Zones() api.ZoneCalls {
-	return api.ZoneCalls{Check: d.Check, Notify: d.Notify, Refresh: d.Refresh}
+	return api.ZoneCalls{Check: d.Check, Notify: d.Notify, Refresh: d.Refresh, Children: d.Children, AskChildren: d.AskChildren}
 }
 
 // Versions returns the calls about versions and records.

@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"cmp"
 	"fmt"
 
 	"pharos/internal/traffic/affinity"
@@ -17,6 +18,7 @@ type Request struct {
 	Affinity *affinity.Affinity // nil: there is none
 	Named    int                // the member that the client comes back for; -1: none
 	Usable   bool               // and it gets that one
+	Refusal  string             // what becomes of it if there is nobody; empty: 503
 }
 
 // AddPick tells who can serve a request, what the policy goes by, who would be picked now,
@@ -40,7 +42,7 @@ func (e *Explanation) AddPick(p Request, known Evidence) {
 	}
 	m, why := p.member(v)
 	if m < 0 {
-		e.Outcome, e.Result = "nobody to carry it to: 503", nil
+		e.Outcome, e.Result = "nobody to carry it to: "+p.refusal(), nil
 	} else {
 		e.Add(Pick, why)
 		e.Outcome, e.Result = "carried to pool "+v.Name, []string{v.Members[m].Name + " " + v.Members[m].Address.String()}
@@ -49,6 +51,8 @@ func (e *Explanation) AddPick(p Request, known Evidence) {
 		e.Add(Pick, "what would change it:", others...)
 	}
 }
+
+func (p Request) refusal() string { return cmp.Or(p.Refusal, "503") }
 
 // member returns who is picked from v, and why; -1: nobody.
 func (p Request) member(v *pool.View) (m int, why string) {
@@ -95,7 +99,7 @@ func (p Request) whatIf(v *pool.View, now int) (lines []string) {
 		q := p
 		q.Usable = p.Usable && p.Affinity.IsUsable(other, p.Named, p.Ask.Now)
 		if then, _ := q.member(other); then != now {
-			to := "nobody (503)"
+			to := "nobody (" + p.refusal() + ")"
 			if then >= 0 {
 				to = v.Members[then].Name
 			}

@@ -15,6 +15,7 @@ import (
 
 	"pharos/internal/admin/telemetry"
 	"pharos/internal/dns/dnswire"
+	"pharos/internal/proxy/histogram"
 	"pharos/internal/proxy/httpproxy"
 	"pharos/internal/proxy/otlp"
 	"pharos/internal/resolver/iterate"
@@ -112,8 +113,8 @@ func Resolver(cache *rrcache.Cache, resolver *outbound.Driver, emit func(telemet
 // first that have acted have them.
 const mostFilters = 2000
 
-// http2Gateway gives what concerns HTTP/2 only.
-func http2Gateway(c httpproxy.HTTP2Counters, emit func(telemetry.Sample)) {
+// multiplexed gives what concerns a version of HTTP that has several requests on a connection.
+func multiplexed(name, version string, c httpproxy.HTTP2Counters, emit func(telemetry.Sample)) {
 	for _, e := range []struct {
 		event string
 		value uint64
@@ -121,7 +122,7 @@ func http2Gateway(c httpproxy.HTTP2Counters, emit func(telemetry.Sample)) {
 		{"connections", c.Connections}, {"connections_ended", c.Ended}, {"streams", c.Streams},
 		{"streams_reset", c.Resets}, {"streams_broken", c.Broken}, {"streams_refused", c.Refused},
 	} {
-		emit(Counter("http2_events_total", "Events of HTTP/2 at the gateway: connections and those ended because the client broke a rule, streams and those the client reset, broke or opened beyond the limit.", e.value, "event", e.event))
+		emit(Counter(name, "Events of "+version+" at the gateway: connections and those ended because the client broke a rule, streams and those the client reset, broke or opened beyond the limit.", e.value, "event", e.event))
 	}
 }
 
@@ -134,7 +135,7 @@ func Gateway(c httpproxy.Counters, table *httpproxy.Table, emit func(telemetry.S
 		event string
 		value uint64
 	}{
-		{"accepted", c.Accepted}, {"shed", c.Shed}, {"retries", c.Retries}, {"refused", c.Refused}, {"aborted", c.Aborted},
+		{"accepted", c.Accepted}, {"shed", c.Shed}, {"shed_per_client", c.Crowded}, {"retries", c.Retries}, {"refused", c.Refused}, {"aborted", c.Aborted},
 		{"tunnels", c.Tunnels}, {"timeouts", c.Timeouts}, {"connect_failures", c.ConnectFailures}, {"origin_new", c.OriginNew},
 		{"origin_reused", c.OriginReused}, {"origin_stale", c.OriginStale}, {"log_dropped", c.LogDropped},
 	} {
@@ -142,10 +143,11 @@ func Gateway(c httpproxy.Counters, table *httpproxy.Table, emit func(telemetry.S
 	}
 	emit(Gauge("http_connections", "Client connections of the gateway.", float64(c.Active)))
 	emit(Gauge("http_connections_resting", "Client connections of the gateway that wait for a request for so long that they have no goroutine.", float64(c.Resting)))
-	http2Gateway(c.HTTP2, emit)
+	multiplexed("http2_events_total", "HTTP/2", c.HTTP2, emit)
+	multiplexed("http3_events_total", "HTTP/3", c.HTTP3, emit)
 	emit(Counter("http_content_octets_total", "Octets of content, by direction.", c.BytesIn, "direction", "in"))
 	emit(Counter("http_content_octets_total", "Octets of content, by direction.", c.BytesOut, "direction", "out"))
-	emit(histogram("http_request_seconds", "Time from the head of a request to the end of its response.", httpproxy.Reading{Buckets: c.Latency, Sum: c.LatencySum}))
+	emit(inBuckets("http_request_seconds", "Time from the head of a request to the end of its response.", histogram.Reading{Buckets: c.Latency, Sum: c.LatencySum}))
 	gatewayTimes(table, emit)
 	for _, f := range table.Filters(mostFilters) {
 		const help = "Requests that a filter has answered or refused (refused), or would have but for a dry run (spared), by route."
@@ -197,7 +199,7 @@ func gatewayTimes(table *httpproxy.Table, emit func(telemetry.Sample)) {
 		if !ok {
 			continue
 		}
-		emit(histogram("http_route_seconds", "Time from the head of a request to the end of its response, by route.", r, "route", c.Name))
+		emit(inBuckets("http_route_seconds", "Time from the head of a request to the end of its response, by route.", r, "route", c.Name))
 		for class, v := range r.Classes {
 			if v > 0 {
 				emit(Counter("http_route_requests_total", "Requests by route and by class of status; 0 was never answered.", v, "route", c.Name, "class", fmt.Sprint(class)))
@@ -207,7 +209,7 @@ func gatewayTimes(table *httpproxy.Table, emit func(telemetry.Sample)) {
 	table.Times(func(pool string, t *httpproxy.Timings) {
 		for _, part := range []struct {
 			name, help string
-			of         *httpproxy.Histogram
+			of         *histogram.Histogram
 		}{
 			{"http_pool_seconds", "Time from the head of a request to the end of its response, by pool.", &t.Total},
 			{"http_pool_queue_seconds", "Time that requests waited for a member, of those that waited, by pool.", &t.Queue},
@@ -215,19 +217,19 @@ func gatewayTimes(table *httpproxy.Table, emit func(telemetry.Sample)) {
 			{"http_pool_first_byte_seconds", "Time from turning to a member to the head of its response, by pool.", &t.FirstByte},
 		} {
 			if r, ok := part.of.Read(); ok {
-				emit(histogram(part.name, part.help, r, "pool", pool))
+				emit(inBuckets(part.name, part.help, r, "pool", pool))
 			}
 		}
 	})
 }
 
-// histogram returns a sample of times.
-func histogram(name, help string, r httpproxy.Reading, labels ...string) telemetry.Sample {
+// inBuckets returns a sample of times.
+func inBuckets(name, help string, r histogram.Reading, labels ...string) telemetry.Sample {
 	s := telemetry.Sample{Name: name, Help: help, Kind: telemetry.Histogram, Labels: labels, Buckets: map[float64]uint64{}, Sum: r.Sum.Seconds()}
 	for i, v := range r.Buckets {
 		s.Count += v
 		if i < len(r.Buckets)-1 {
-			s.Buckets[httpproxy.LatencyBound(i).Seconds()] = s.Count
+			s.Buckets[histogram.Bound(i).Seconds()] = s.Count
 		}
 	}
 	return s

@@ -2,7 +2,7 @@ package metrics
 
 import (
 	"pharos/internal/admin/telemetry"
-	"pharos/internal/proxy/httpproxy"
+	"pharos/internal/proxy/holding"
 	"pharos/internal/traffic/fleet"
 )
 
@@ -33,10 +33,10 @@ func Scale(pool string, s *fleet.Status, emit func(telemetry.Sample)) {
 	}
 }
 
-// Holds gives what became of requests that waited for a first member.
-func Holds(all []httpproxy.HoldCounters, emit func(telemetry.Sample)) {
+// Holds gives what became of requests and connections that waited for a first member.
+func Holds(all []holding.Counters, emit func(telemetry.Sample)) {
 	for _, h := range all {
-		emit(Gauge("http_held_requests", "Requests that wait for the first member of a pool.", float64(h.Waiting), "pool", h.Pool))
+		emit(Gauge("http_held_requests", "Requests, and connections of streams, that wait for the first member of a pool.", float64(h.Waiting), "pool", h.Pool))
 		emit(Gauge("http_held_octets", "Memory that they have.", float64(h.Octets), "pool", h.Pool))
 		for _, e := range []struct {
 			event string

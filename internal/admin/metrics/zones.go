@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pharos/internal/admin/telemetry"
+	"pharos/internal/authority/children"
 	"pharos/internal/authority/ledger"
 	"pharos/internal/authority/signer"
 	"pharos/internal/authority/xfr"
@@ -26,6 +27,16 @@ func Ledger(c ledger.Counts, emit func(telemetry.Sample)) {
 	emit(Counter("zone_checkpoints_total", "Times that entries went from the commit log to the logs of their zones.", c.Checkpoints))
 	emit(Counter("zone_compactions_total", "Times that a zone was built anew beside its changes, to give back what they had written over.", c.Compacted))
 	emit(Counter("zone_folds_total", "Times that the log of a zone was folded into a new base.", c.Folds))
+}
+
+// Children emits what became of asking children for the DS records that they want.
+func Children(c children.Counts, emit func(telemetry.Sample)) {
+	if c.Asked == 0 {
+		return
+	}
+	emit(Counter("children_asked_total", "Times that a child of a zone was asked for CDS and CDNSKEY records.", c.Asked))
+	emit(Counter("children_changed_total", "Changes of the DS records of a child as it asked.", c.Changed))
+	emit(Counter("children_refused_total", "Times that what a child asked for could not be believed.", c.Refused))
 }
 
 // Updates emits what became of dynamic updates.

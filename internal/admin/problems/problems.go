@@ -32,6 +32,9 @@ const (
 	ChangesFailed      Code = "changes-failed"      // changes of zones cannot be kept on disk, so none is made
 	VersionsLost       Code = "versions-lost"       // what is on disk of a zone's versions cannot all be read
 	PoolAllDown        Code = "pool-all-down"       // no member is healthy, so all are used
+	PoolUnused         Code = "pool-unused"         // nothing leads to a pool
+	RouteHidden        Code = "route-hidden"        // no request takes a route
+	BreakerOpen        Code = "breaker-open"        // most requests to a pool fail, so it is not asked for a while
 	RouteInClear       Code = "route-not-encrypted" // a server cannot be asked encrypted that should be
 	DiscoveryFailed    Code = "discovery-failed"    // a list of members is not read, so the last good one stays
 	ScaleFailed        Code = "scale-failed"        // a pool cannot get the members that it should have
@@ -41,6 +44,7 @@ const (
 	SnapshotFailed     Code = "snapshot-failed"     // a change is served but would be lost in a crash
 	CertificateRefused Code = "certificate-refused" // a certificate's files cannot be used
 	CertificateEnding  Code = "certificate-ending"  // a certificate is near its end, or past it
+	StreamFailed       Code = "stream-failed"       // a stream cannot listen at an address
 	ListenerFailed     Code = "listener-changed"    // listen.* cannot change without a restart
 	CatalogBroken      Code = "catalog-broken"      // a catalog says nothing, so its members stay as they are
 	MemberRefused      Code = "member-refused"      // members of a catalog are not served
@@ -64,12 +68,13 @@ const (
 	TrustUnsaved     Code = "trust-unsaved"         // states of trust anchors cannot be written
 	LocalRootFailed  Code = "local-root-failed"     // there is no new copy of the root zone
 	TrustMended      Code = "trust-mended"          // a configured negative trust anchor is of no use any more
+	ChildrenRefused  Code = "children-refused"      // what children ask for their DS records cannot be believed
 	OfflineEnds      Code = "dnssec-offline-ending" // an offline KSK has to sign
 	ClockJumped      Code = "clock-jumped"          // the wall clock is not believed for now
 )
 
 // severities of the codes that are not errors.
-var warnings = []Code{MemberWarning, RouteInClear, DiscoveryFailed, LocalRootFailed, PolicyWarning, LocalDataWarning, OfflineEnds, TrustMended, TrustFailing, ParentWaits, ServersBehind, ClockJumped, CertificateEnding, ZoneWarning, TransferFailed, NotifyFailed, ObjectUnused, ListenerFailed, SteerHomeless, DatabaseRefused, MemberRefused, ForwardFailed, AliasFailed}
+var warnings = []Code{PoolUnused, RouteHidden, BreakerOpen, MemberWarning, RouteInClear, DiscoveryFailed, LocalRootFailed, PolicyWarning, LocalDataWarning, OfflineEnds, TrustMended, TrustFailing, ParentWaits, ChildrenRefused, ServersBehind, ClockJumped, CertificateEnding, ZoneWarning, TransferFailed, NotifyFailed, ObjectUnused, ListenerFailed, SteerHomeless, DatabaseRefused, MemberRefused, ForwardFailed, AliasFailed}
 
 // subject is what a problem is about: a zone, a pool, or nothing.
 type subject struct {

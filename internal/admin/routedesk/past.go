@@ -9,6 +9,7 @@ import (
 	"pharos/internal/admin/api"
 	"pharos/internal/admin/explain"
 	"pharos/internal/clock"
+	"pharos/internal/proxy/bygone"
 	"pharos/internal/proxy/httpproxy"
 	"pharos/internal/proxy/tracecontext"
 )
@@ -18,7 +19,7 @@ func Past(gateway *httpproxy.Server, id string, revision uint64) (*explain.Expla
 	r, kept := gateway.PastRequest(id, clock.Now())
 	if r == nil {
 		return nil, &api.Refused{Status: http.StatusNotFound, Err: fmt.Errorf(
-			"no request %q is known here: %s; those that went well are sampled (gateway.past.every), and each is kept for %v at most; the access log has them all", id, kept, tracecontext.PastAge)}
+			"no request %q is known here: %s; those that went well are sampled (gateway.past.every), and each is kept for %v at most; the access log has them all", id, kept, bygone.Age)}
 	}
 	e := &explain.Explanation{
 		Question: fmt.Sprintf("%s %s://%s%s%s", r.Method, r.Scheme, r.Host, r.Path, r.Query), Client: explain.ClientText(r.Client), At: r.Began, Revision: revision,
@@ -56,6 +57,9 @@ func addWay(e *explain.Explanation, r *tracecontext.Request) {
 		return
 	}
 	e.Add(explain.Pool, fmt.Sprintf("pool %s, by %s", r.Pool, r.Policy), r.Candidates...)
+	if r.Mirrored != "" {
+		e.Add(explain.Route, "a copy went to pool "+r.Mirrored)
+	}
 	if r.Queue > 0 {
 		e.Steps = append(e.Steps, explain.Step{Stage: explain.Pool, Text: "waited for a member", Took: r.Queue})
 	}

@@ -4,7 +4,8 @@
 // The way is found by the code that finds it for requests (package httpproxy); this package
 // reads what is asked, and tells the steps.
 //
-// Entry points: Target and Explain, for a node; Test, for a configuration file.
+// Entry points: Target and Explain, for a node; Test, for a configuration file; Remarks, for what
+// of a configuration no request comes to.
 //
 // Concurrency: functions only.
 package routedesk
@@ -46,7 +47,11 @@ func Target(r api.ExplainRequest) (t httpproxy.Target, host string, err error) {
 // Explain tells which route of a table a request takes, and returns it if it leads to a
 // pool. The path of t is normalised.
 func Explain(e *explain.Explanation, gateway *httpproxy.Server, table *httpproxy.Table, t *httpproxy.Target) (*route.Route, error) {
-	e.Question = t.Method + " http://" + t.Host + t.Path + t.Query
+	scheme := "http"
+	if t.Secure {
+		scheme = "https"
+	}
+	e.Question = t.Method + " " + scheme + "://" + t.Host + t.Path + t.Query
 	trace, err := gateway.ExplainRoute(table, *t, route.Policy{})
 	if err != nil {
 		return nil, &api.Refused{Status: http.StatusBadRequest, Err: err}
@@ -80,10 +85,23 @@ func Explain(e *explain.Explanation, gateway *httpproxy.Server, table *httpproxy
 		e.Add(explain.Route, trace.Route.String(), says)
 		e.Result = []string{says}
 	}
+	if m := table.Mirror(trace.Route); m != nil {
+		e.Add(explain.Route, fmt.Sprintf("%d %% of the requests of the route are copied to pool %s", m.Percent, m.Pool), m.Text())
+	}
 	if trace.Route.Pool == "" {
 		return nil, nil
 	}
 	return trace.Route, nil
+}
+
+// ExplainBreaker tells what the breaker of a pool does with requests, if it has one.
+func ExplainBreaker(e *explain.Explanation, table *httpproxy.Table, pool string) {
+	for _, r := range table.ReadBreakers(clock.Now()) {
+		if r.Pool == pool {
+			text, details := r.Text()
+			e.Add(explain.Route, text, details...)
+		}
+	}
 }
 
 // Test tells which route of the configuration file at path a request would take.

@@ -35,6 +35,9 @@ func Gateway(g config.Gateway) httpproxy.Limits {
 	l.Connect, l.Response = time.Duration(t.Connect), time.Duration(t.Response)
 	l.OriginIdle, l.Tunnel = time.Duration(t.OriginIdle), time.Duration(t.Tunnel)
 	l.MaxConnections, l.MaxContent = g.Limits.Connections, int64(g.Limits.Content)
+	if l.PerClient = g.Limits.PerClient; l.PerClient == 0 {
+		l.PerClient = -1 // no limit
+	}
 	l.IdlePerOrigin, l.Tries = g.Limits.OriginIdle, g.Limits.Retries+1
 	l.Inspect = int(g.Limits.Inspect)
 	l.RetryBudget = g.Limits.RetryBudget
@@ -42,6 +45,7 @@ func Gateway(g config.Gateway) httpproxy.Limits {
 	h := g.HTTP2
 	l.HTTP2.Streams, l.HTTP2.Resets, l.HTTP2.Silence = h.Streams, h.Resets, time.Duration(h.Ping)
 	l.HTTP2.StreamWindow, l.HTTP2.Window = int(h.StreamWindow), int(h.Window)
+	l.HTTP3Resets = g.HTTP3.Resets
 	return l
 }
 
@@ -76,6 +80,16 @@ func Certificates(cfg *config.Config) tlscert.Wanted {
 	for _, list := range [][]netip.AddrPort{cfg.Listen.DNS, cfg.Listen.DoT, cfg.Listen.DoH, cfg.Listen.DoH3, cfg.Listen.DoQ, cfg.Listen.HTTPS} {
 		for _, a := range list {
 			w.Addrs = append(w.Addrs, a.Addr())
+		}
+	}
+	for _, s := range cfg.Streams {
+		if s.TLS.ClientCA != "" {
+			w.Authorities = append(w.Authorities, s.TLS.ClientCA)
+		}
+		for _, a := range s.Listen {
+			if s.TLS.Terminate {
+				w.Addrs = append(w.Addrs, a.Addr())
+			}
 		}
 	}
 	for _, c := range cfg.Gateway.TLS.Clients {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/authority/childkeys"
 	"pharos/internal/authority/gate"
 	"pharos/internal/authority/kasp"
 	"pharos/internal/authority/masterfile"
@@ -63,6 +64,11 @@ func Gate(c *config.Zone) gate.Rules {
 		Signatures: strength(c.Gate.Signatures), ZONEMD: strength(c.Gate.ZONEMD), RequireZONEMD: c.Gate.ZONEMD == "require", MaxChange: float64(c.Gate.MaxChange) / 100, MinRecords: c.Gate.MinRecords,
 		MaxRecords: int(c.Gate.MaxRecords), MaxNames: int(c.Gate.MaxNames), MaxRRset: int(c.Gate.MaxRRset), MaxTypes: int(c.Gate.MaxTypes),
 	}
+}
+
+// Children returns what the children of a zone may have done to their DS records.
+func Children(c *config.Zone) childkeys.Rules {
+	return childkeys.Rules{Remove: !c.Children.KeepSigned, Bootstrap: c.Children.Bootstrap}
 }
 
 // serialStrength resolves "auto": who writes a file may forget its serial, which

@@ -13,15 +13,15 @@ import (
 	"pharos/internal/admin/metrics"
 	"pharos/internal/admin/telemetry"
 	"pharos/internal/cluster/state"
-	"pharos/internal/proxy/httpproxy"
+	"pharos/internal/proxy/holding"
 	"pharos/internal/traffic/discover"
 	"pharos/internal/traffic/fleet"
 	"pharos/internal/traffic/health"
 	"pharos/internal/traffic/scale"
 )
 
-// Look returns the members of a pool as scaling goes by them, and how many requests wait
-// for one. elapsed is by the clock of loads.
+// Look returns the members of a pool as scaling goes by them, and how many requests and
+// connections wait for one. elapsed is by the clock of loads.
 func (d *Desk) Look(name string, elapsed time.Duration) ([]fleet.Seen, int) {
 	return d.seen(name, elapsed), d.Table().Waiting(name)
 }
@@ -111,7 +111,7 @@ func (d *Desk) ExplainScale(e *explain.Explanation, name string) {
 		lines = append(lines, s.Decisions[i].Lines()...)
 	}
 	if waiting := d.Table().Waiting(name); waiting > 0 {
-		lines = append(lines, fmt.Sprintf("%d requests wait for the first member", waiting))
+		lines = append(lines, fmt.Sprintf("%d requests and connections wait for the first member", waiting))
 	}
 	e.Add(explain.Scale, fmt.Sprintf("the pool scales (%s): %s", s.Driver, s.Rules), lines...)
 }
@@ -126,13 +126,13 @@ func (d *Desk) SampleScale(emit func(telemetry.Sample)) {
 	metrics.Holds(d.Table().Holds(), emit)
 }
 
-// Holding returns how requests wait for pools that scale, by their names.
-func Holding(pools []state.Pool, f *fleet.Driver) map[string]httpproxy.Holding {
-	all := map[string]httpproxy.Holding{}
+// Holding returns how requests and connections wait for pools that scale, by their names.
+func Holding(pools []state.Pool, f *fleet.Driver) map[string]holding.Spec {
+	all := map[string]holding.Spec{}
 	for i := range pools {
 		p := &pools[i]
 		if h := p.Scale.Hold; p.Scale.On() && h.Requests > 0 {
-			all[p.Name] = httpproxy.Holding{
+			all[p.Name] = holding.Spec{
 				Requests: h.Requests, Octets: int64(h.Content), Time: h.Time.Std(), Wake: func() { f.Wake(p.Name) },
 			}
 		}

@@ -37,6 +37,7 @@ func (r *Resources) Check(report Report) {
 		at := fmt.Sprintf("routes[%d].", i)
 		pools.require(at+"pool", t.Pool, report)
 		pools.require(at+"fallback", t.Fallback, report)
+		pools.require(at+"mirror.pool", t.Mirror.Pool, report)
 		for j, s := range t.Split {
 			pools.require(fmt.Sprintf("%ssplit[%d].pool", at, j), s.Pool, report)
 		}
@@ -143,6 +144,7 @@ func (p *Pool) check(at string, report Report) {
 	p.checkPicking(at, report)
 	p.checkPassive(at, report)
 	p.Origin.check(at+"origin.", report)
+	p.Breaker.check(at+"breaker.", report)
 	p.Scale.check(at+"scale.", &p.Check, report)
 	p.Scale.checkLoad(at+"scale.", p.hasAgent(), report)
 	if len(p.Members) == 0 && len(p.Discover) == 0 && !p.Scale.On() && p.Name != "" { // without a name it is no pool at all

@@ -11,6 +11,7 @@ import (
 
 	"pharos/internal/cluster/document"
 	"pharos/internal/proxy/filter"
+	"pharos/internal/proxy/pages"
 	"pharos/internal/proxy/route"
 	"pharos/internal/proxy/token"
 )
@@ -52,6 +53,8 @@ type FilterStep struct {
 	JWT FilterJWT `json:"jwt,omitzero"`
 	// ForwardAuth has another server decide.
 	ForwardAuth FilterAsk `json:"forwardAuth,omitzero"`
+	// ErrorPages are what clients get to see of errors.
+	ErrorPages FilterPages `json:"errorPages,omitzero"`
 }
 
 // FilterClients are networks of clients. The longest prefix that holds the client decides.
@@ -251,6 +254,31 @@ type FilterAsk struct {
 	CA string `json:"ca,omitzero" format:"file" default:"" example:"ca.pem"`
 }
 
+// FilterPages are pages that clients get with errors in place of a line of text, of which the field Proxy-Status
+// still says the kind, and nothing more. Those of a list for every route are also for requests
+// that no route was found for. Pages of lists that come later go first. gRPC calls get a grpc-status.
+type FilterPages struct {
+	// Pages are the pages. One that names the status goes before one for its class; of several the client gets
+	// the one that it likes best (Accept), and the first if it does not say.
+	Pages []FilterPage `json:"pages,omitempty" max:"64" example:"[{statuses: [\"404\"], file: pages/404.html}]"`
+	// Origins has errors of the pools replaced as well. Of their fields only WWW-Authenticate, Retry-After,
+	// Allow, Set-Cookie and Location go on.
+	Origins bool `json:"origins,omitzero" default:"false" example:"true"`
+}
+
+// FilterPage is a page. {status}, {reason} (of the status), {requestId}, {host}, {method} and {path} stand for what they
+// are, escaped for HTML, XML or JSON by the media type; other braces are what they are.
+type FilterPage struct {
+	// Statuses are those that it is for: 400 to 599, 4xx or 5xx.
+	Statuses []string `json:"statuses" required:"true" max:"64" example:"[\"404\", 5xx]"`
+	// Type is its media type. Empty: that of the name of the file, or HTML in UTF-8.
+	Type string `json:"type,omitzero" default:"" example:"application/json"`
+	// File has its content, at most 64 KiB. It is read again when it has changed.
+	File string `json:"file,omitzero" format:"file" default:"" example:"pages/404.html"`
+	// Content is its content, in place of a file.
+	Content string `json:"content,omitzero" default:"" example:"<h1>{status} {reason}</h1><p>{requestId}"`
+}
+
 // Paths returns the names of files that f has, to be made absolute.
 func (f *FilterSet) Paths() (paths []*string) {
 	for i := range f.Steps {
@@ -258,6 +286,9 @@ func (f *FilterSet) Paths() (paths []*string) {
 		paths = append(paths, &s.BasicAuth.Users, &s.ForwardAuth.CA)
 		if !strings.Contains(s.JWT.Keys, "://") {
 			paths = append(paths, &s.JWT.Keys)
+		}
+		for j := range s.ErrorPages.Pages {
+			paths = append(paths, &s.ErrorPages.Pages[j].File)
 		}
 	}
 	return paths
@@ -301,6 +332,7 @@ func (f *FilterStep) spec() (out filter.Step) {
 	if a := f.ForwardAuth; a.URL != "" {
 		out.Ask = &filter.Ask{URL: a.URL, Timeout: a.Timeout.Std(), Send: a.Send, Copy: a.Copy, CA: a.CA}
 	}
+	out.Pages = f.ErrorPages.spec()
 	return out
 }
 
@@ -314,6 +346,17 @@ func (j *FilterJWT) spec() *filter.JWT {
 	}
 	for _, c := range j.Require {
 		out.Require = append(out.Require, filter.ClaimRule(c))
+	}
+	return out
+}
+
+func (p *FilterPages) spec() *filter.Pages {
+	if len(p.Pages) == 0 {
+		return nil
+	}
+	out := &filter.Pages{Origins: p.Origins}
+	for _, page := range p.Pages {
+		out.Pages = append(out.Pages, pages.Spec{Statuses: page.Statuses, Type: page.Type, File: page.File, Content: page.Content})
 	}
 	return out
 }
@@ -375,13 +418,24 @@ func join(at, key string) string {
 	return at + "." + key
 }
 
+// What is said of filters that have what only the configuration file may say.
+const (
+	appliedFilter = "filters that are applied at run time cannot have files read or servers asked"
+	appliedRemedy = "put the filters into the configuration file; routes that are applied can refer to them"
+)
+
 // checkApplied reports what only the configuration file may say: filters that are applied at
 // run time cannot have the node read its files, nor ask servers.
 func (f *FilterSet) checkApplied(at string, report Report) {
 	for i, s := range f.Steps {
 		for _, key := range []struct{ name, value string }{{"basicAuth.users", s.BasicAuth.Users}, {"jwt.keys", s.JWT.Keys}, {"forwardAuth.url", s.ForwardAuth.URL}} {
 			if key.value != "" {
-				report(join(at, fmt.Sprintf("steps[%d].%s", i, key.name)), "filters that are applied at run time cannot have files read or servers asked", "put the filters into the configuration file; routes that are applied can refer to them")
+				report(join(at, fmt.Sprintf("steps[%d].%s", i, key.name)), appliedFilter, appliedRemedy)
+			}
+		}
+		for j, page := range s.ErrorPages.Pages {
+			if page.File != "" {
+				report(join(at, fmt.Sprintf("steps[%d].errorPages.pages[%d].file", i, j)), appliedFilter, appliedRemedy)
 			}
 		}
 	}

@@ -111,6 +111,7 @@ func DecodeObject(file string, k Kind, root *document.Node) (Resource, *document
 	}
 	if t, ok := r.(*Route); ok {
 		t.check("", report)
+		t.checkApplied(report)
 	}
 	if f, ok := r.(*FilterSet); ok {
 		f.check("", report)

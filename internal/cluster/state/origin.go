@@ -5,8 +5,9 @@ import "encoding/base64"
 // PoolOrigin is how the gateway speaks to the members of a pool. Checks have their own.
 type PoolOrigin struct {
 	// Protocol is what requests are carried by: http1 is HTTP/1.1; http2 is HTTP/2, over TLS
-	// by ALPN, else as with prior knowledge (RFC 9113 §3.3). gRPC needs http2.
-	Protocol string `json:"protocol,omitzero" enum:",http1,http2" default:"" example:"http2"`
+	// by ALPN, else as with prior knowledge (RFC 9113 §3.3); auto is what each member chooses by
+	// ALPN, and HTTP/1.1 for WebSockets. gRPC needs HTTP/2.
+	Protocol string `json:"protocol,omitzero" enum:",http1,http2,auto" default:"" example:"http2"`
 	// TLS has connections encrypted, and members prove who they are: name, pin or both.
 	TLS OriginTLS `json:"tls,omitzero"`
 	// ProxyProtocol begins connections with a PROXY header of version v1 or v2 that names the
@@ -56,7 +57,10 @@ func (o *PoolOrigin) check(at string, report Report) {
 	if pin, err := base64.StdEncoding.DecodeString(t.Pin); t.Pin != "" && (err != nil || len(pin) != 32) {
 		report(at+"tls.pin", "not the 32 octets of a SHA-256 in base64", "print it with: openssl x509 -in FILE -noout -pubkey | openssl pkey -pubin -outform DER | openssl dgst -sha256 -binary | base64")
 	}
-	if o.ProxyProtocol != "" && o.Protocol == "http2" {
+	if o.Protocol == "auto" && !t.On() {
+		report(at+"protocol", "members choose the protocol by ALPN, which is part of TLS, and these are spoken to in the clear", "add tls, or make it http2 if all members speak that, or http1")
+	}
+	if o.ProxyProtocol != "" && (o.Protocol == "http2" || o.Protocol == "auto") {
 		report(at+"proxyProtocol", "many clients share a connection of HTTP/2, and a PROXY header names one", "leave it out, or make the protocol http1; X-Forwarded-For names the client in each request")
 	}
 }

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"iter"
 	"net/netip"
 
 	"pharos/internal/cluster/document"
@@ -25,11 +26,33 @@ type Resources struct {
 
 	// Overrides are what operators have said of members at run time. The file has none.
 	Overrides []Override `json:"-"`
+	// Applied are the routes that were applied at run time, by name, beside those of the file,
+	// which are up to 100,000 values that are not copied for each change.
+	Applied []*Route `json:"-"`
 }
+
+// EveryRoute yields the routes of the file in their order, and then those that were applied.
+func (r *Resources) EveryRoute() iter.Seq2[int, *Route] {
+	return func(yield func(int, *Route) bool) {
+		for i := range r.Routes {
+			if !yield(i, &r.Routes[i]) {
+				return
+			}
+		}
+		for i, t := range r.Applied {
+			if !yield(len(r.Routes)+i, t) {
+				return
+			}
+		}
+	}
+}
+
+// CountRoutes returns how many there are of both.
+func (r *Resources) CountRoutes() int { return len(r.Routes) + len(r.Applied) }
 
 // All returns every resource by itself, what others refer to first.
 func (r *Resources) All() []Resource {
-	all := make([]Resource, 0, len(r.Pools)+len(r.Filters)+len(r.Steer)+len(r.Routes))
+	all := make([]Resource, 0, len(r.Pools)+len(r.Filters)+len(r.Steer)+r.CountRoutes())
 	for i := range r.Pools {
 		all = append(all, &r.Pools[i])
 	}
@@ -39,8 +62,8 @@ func (r *Resources) All() []Resource {
 	for i := range r.Steer {
 		all = append(all, &r.Steer[i])
 	}
-	for i := range r.Routes {
-		all = append(all, &r.Routes[i])
+	for _, t := range r.EveryRoute() {
+		all = append(all, t)
 	}
 	return all
 }
@@ -79,6 +102,8 @@ type Pool struct {
 	Agent PoolAgent `json:"agent,omitzero"`
 	// Passive is what is learned of members from the requests that they carry.
 	Passive Passive `json:"passive,omitzero"`
+	// Breaker bounds what the pool is asked, and has nobody ask it for a while when most of it fails.
+	Breaker PoolBreaker `json:"breaker,omitzero"`
 	// DependsOn are pools that the members are reached through, such as a gateway or a
 	// switch. While all members of one of them are down, a failed check says nothing:
 	// members are unknown then, not down.

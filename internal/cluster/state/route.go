@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"pharos/internal/cluster/document"
+	"pharos/internal/proxy/pages"
 	"pharos/internal/proxy/route"
 )
 
@@ -49,6 +50,12 @@ type Route struct {
 	// the request, {rest} for what of it is behind the path of the route, and the
 	// variables of a template or the named groups of a regular expression for theirs.
 	Rewrite string `json:"rewrite,omitzero" default:"" example:"/v2{rest}"`
+	// Mirror sends copies of requests to another pool.
+	Mirror RouteMirror `json:"mirror,omitzero"`
+	// Timeouts bound how long requests of the route take.
+	Timeouts RouteTimeouts `json:"timeouts,omitzero"`
+	// Retry says when a request is sent to another member.
+	Retry RouteRetry `json:"retry,omitzero"`
 	// Filters are lists of filters that requests go through, in this order, behind those
 	// for every route (filters[].everyRoute).
 	Filters []string `json:"filters,omitempty" format:"identifier" max:"16" example:"[api]"`
@@ -126,8 +133,12 @@ type RouteRedirect struct {
 type RouteRespond struct {
 	// Status is its status code. 0: there is no response.
 	Status int `json:"status,omitzero" default:"0" min:"0" max:"599" example:"503"`
-	// Type is the media type of the content; of plain text in UTF-8 if it is empty.
+	// Type is the media type of the content. Empty: that of the name of the file, or of plain text in UTF-8.
 	Type string `json:"type,omitzero" default:"" example:"application/json"`
+	// File has the content, at most 1 MiB. It is read again when it has changed. Clients that have it already are
+	// told so (ETag, 304). What lies beside it under the same name with .br, .zst or .gz, and holds the same, goes to
+	// clients that take it; else it is compressed as gateway.compression says, once.
+	File string `json:"file,omitzero" format:"file" default:"" example:"pages/closed.html"`
 	// Content is what is sent.
 	Content string `json:"content,omitzero" default:"" example:"back at noon"`
 }
@@ -151,16 +162,22 @@ func (r *Route) Rule() route.Rule {
 		out.Redirect = &route.Redirect{Status: cmp.Or(r.Redirect.Status, 307), To: r.Redirect.To}
 	}
 	if r.Respond.Status != 0 {
-		out.Respond = &route.Respond{Status: r.Respond.Status, Type: cmp.Or(r.Respond.Type, "text/plain; charset=utf-8"), Content: r.Respond.Content}
+		kind := "text/plain; charset=utf-8"
+		if r.Respond.File != "" {
+			kind = pages.TypeOf(r.Respond.File)
+		}
+		out.Respond = &route.Respond{Status: r.Respond.Status, Type: cmp.Or(r.Respond.Type, kind), Content: r.Respond.Content, File: r.Respond.File}
 	}
 	return out
 }
 
 // Rules returns the routes as package route compiles them.
 func (r *Resources) Rules() []route.Rule {
-	rules := make([]route.Rule, len(r.Routes))
-	for i := range rules {
-		rules[i] = r.Routes[i].Rule()
+	rules := make([]route.Rule, r.CountRoutes())
+	for i, t := range r.EveryRoute() {
+		if rules[i] = t.Rule(); i >= len(r.Routes) {
+			rules[i].Key = t.Key()
+		}
 	}
 	return rules
 }
@@ -170,6 +187,16 @@ func conditions(list []RouteCondition) (out []route.Condition) {
 		out = append(out, route.Condition(c))
 	}
 	return out
+}
+
+// Paths returns the names of files that r has, to be made absolute.
+func (r *Route) Paths() []*string { return []*string{&r.Respond.File} }
+
+// checkApplied reports what only the configuration file may say.
+func (r *Route) checkApplied(report Report) {
+	if r.Respond.File != "" {
+		report("respond.file", "a route that is applied at run time cannot have files read", "put the route into the configuration file, or the text into respond.content")
+	}
 }
 
 // check reports what is wrong within one route; at is where it stands.
@@ -185,6 +212,8 @@ func (r *Route) check(at string, report Report) {
 	if !document.Fits("routePath", r.Path) {
 		rule.Path = ""
 	}
+	r.checkTerms(at, report)
+	r.Mirror.check(at, r.Pool != "" || len(r.Split) > 0, report)
 	if err := route.Check(rule); err != nil {
 		report(at, err.Error(), "the keys of a route are in docs/CONFIG.md under routes[]")
 	}
@@ -195,7 +224,7 @@ func (r *Route) poolsOf() (names []string) {
 	for _, s := range r.Split {
 		names = append(names, s.Pool)
 	}
-	for _, name := range []string{r.Pool, r.Fallback} {
+	for _, name := range []string{r.Pool, r.Fallback, r.Mirror.Pool} {
 		if name != "" {
 			names = append(names, name)
 		}

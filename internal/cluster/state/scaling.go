@@ -58,7 +58,7 @@ type Scaling struct {
 	// Linger is how long at least a member that is removed stays, for clients that have an
 	// old answer of DNS. Default: the longest TTL of the names that are answered from the pool.
 	Linger document.Duration `json:"linger,omitzero" default:"0s" min:"0s" max:"24h" example:"1m"`
-	// Hold is how requests wait for the first member.
+	// Hold is how requests and connections wait for the first member.
 	Hold ScaleHold `json:"hold"`
 	// Process is what the driver process runs.
 	Process ScaleProcess `json:"process,omitzero"`
@@ -112,10 +112,11 @@ type ScaleSchedule struct {
 	Max int `json:"max,omitzero" default:"0" min:"0" max:"1000" example:"10"`
 }
 
-// ScaleHold is how requests of HTTP wait while a pool that scales has nobody to serve
-// them. What is over a bound is answered with 503 and Retry-After.
+// ScaleHold is how requests of HTTP, and connections and datagrams of streams, wait while a
+// pool that scales has nobody to serve them. What is over a bound is answered with 503 and
+// Retry-After, or reset.
 type ScaleHold struct {
-	// Requests is how many wait at once. 0: none does.
+	// Requests is how many wait at once, connections among them. 0: none does.
 	Requests int `json:"requests" default:"100" min:"0" max:"100000" example:"1000"`
 	// Content is how much memory they take together.
 	Content document.Size `json:"content" default:"16MiB" min:"0" max:"1GiB" example:"64MiB"`

@@ -1,10 +1,8 @@
 package state
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 )
@@ -29,11 +27,11 @@ type Change struct {
 // State is the file's resources and the applied objects at one revision of the
 // store. It is immutable.
 //
-// Invariant: resources and problems follow from base and objects alone.
+// Invariant: resources and problems follow from file and objects alone.
 type State struct {
 	revision  int64
-	base      *Resources
-	objects   map[Ref]*Object
+	file      *file
+	objects   []*Object // in the order of Kinds and names
 	resources *Resources
 	problems  []Problem
 }
@@ -51,7 +49,7 @@ func (p Problem) Error() string { return p.Ref.String() + " " + p.Text + "; " + 
 // New returns the state with the resources of the file, and nothing applied.
 // base must be sound by itself and is not to be changed afterwards.
 func New(base *Resources) *State {
-	return (&State{base: base, objects: map[Ref]*Object{}}).merged()
+	return (&State{file: newFile(base)}).merged()
 }
 
 // Revision is the store's revision that s has seen; 0 before the first change.
@@ -67,14 +65,15 @@ func (s *State) Problems() []Problem { return s.problems }
 
 // Object returns an applied object.
 func (s *State) Object(r Ref) (*Object, bool) {
-	o, ok := s.objects[r]
-	return o, ok
+	at, there := slices.BinarySearchFunc(s.objects, r, func(o *Object, r Ref) int { return compareRefs(o.Ref, r) })
+	if !there {
+		return nil, false
+	}
+	return s.objects[at], true
 }
 
-// Objects returns all applied objects, in the order of Kinds and names.
-func (s *State) Objects() []*Object {
-	return slices.SortedFunc(maps.Values(s.objects), func(a, b *Object) int { return compareRefs(a.Ref, b.Ref) })
-}
+// Objects returns all applied objects, in the order of Kinds and names. Not to be written to.
+func (s *State) Objects() []*Object { return s.objects }
 
 // Effect is what became of one object that a change touched.
 type Effect struct {
@@ -97,37 +96,61 @@ const (
 	Unused    Outcome = "unused"    // kept, but left out; see Problems
 )
 
-// Apply returns s after changes, in their order, and what became of each.
+// Apply returns s after changes, in their order, and what became of each. It takes a time that
+// goes by the changes, and by the objects only where others may depend on what is changed.
 func (s *State) Apply(changes ...Change) (*State, []Effect) {
-	next := &State{revision: s.revision, base: s.base, objects: maps.Clone(s.objects)}
+	return s.applied(s.revision, changes)
+}
+
+func (s *State) applied(revision int64, changes []Change) (*State, []Effect) {
+	next := &State{revision: revision, file: s.file}
 	effects := make([]Effect, len(changes))
+	changed := make(map[Ref]*Object, len(changes)) // nil: it is deleted
+	refs := make([]Ref, 0, len(changes))
 	for i, c := range changes {
-		effects[i] = Effect{c.Ref, next.change(c)}
+		old, again := changed[c.Ref]
+		if !again {
+			old, _ = s.Object(c.Ref)
+			refs = append(refs, c.Ref)
+		}
+		effects[i] = Effect{Ref: c.Ref}
+		changed[c.Ref], effects[i].Outcome = c.of(old)
 		next.revision = max(next.revision, c.Revision)
 	}
-	next.merged()
+	slices.SortFunc(refs, compareRefs)
+	next.objects = make([]*Object, 0, len(s.objects)+len(refs))
+	rest := s.objects
+	for _, ref := range refs {
+		at, there := slices.BinarySearchFunc(rest, ref, func(o *Object, r Ref) int { return compareRefs(o.Ref, r) })
+		next.objects = append(next.objects, rest[:at]...)
+		if rest = rest[at:]; there {
+			rest = rest[1:]
+		}
+		if o := changed[ref]; o != nil {
+			next.objects = append(next.objects, o)
+		}
+	}
+	next.objects = append(next.objects, rest...)
+	next.mergedBeside(s, refs)
 	return next, next.markUnused(effects)
 }
 
-// change makes one change to s, which nobody else has seen yet.
-func (s *State) change(c Change) Outcome {
-	old, there := s.objects[c.Ref]
+// of returns what c makes of an object, which may be nil, and what that is.
+func (c Change) of(old *Object) (*Object, Outcome) {
 	if c.Op == Delete {
-		delete(s.objects, c.Ref)
-		if !there {
-			return Unchanged
+		if old == nil {
+			return nil, Unchanged
 		}
-		return Removed
+		return nil, Removed
 	}
 	o := newObject(c, old)
-	s.objects[c.Ref] = o
 	switch {
-	case !there:
-		return Added
+	case old == nil:
+		return o, Added
 	case string(old.Body) == string(o.Body):
-		return Unchanged
+		return o, Unchanged
 	}
-	return Replaced
+	return o, Replaced
 }
 
 // markUnused sets the outcome of what is there but not in use, and returns effects.
@@ -152,29 +175,39 @@ func (s *State) AtRevision(revision int64) *State {
 	return &next
 }
 
+// Onto returns s with the file of another state.
+func (s *State) Onto(other *State) *State {
+	if s.file == other.file {
+		return s
+	}
+	return (&State{revision: s.revision, file: other.file, objects: s.objects}).merged()
+}
+
 // Rebase returns s with the resources of a new version of the file.
 func (s *State) Rebase(base *Resources) *State {
-	return (&State{revision: s.revision, base: base, objects: s.objects}).merged()
+	if base == s.file.Resources {
+		return s
+	}
+	return (&State{revision: s.revision, file: newFile(base), objects: s.objects}).merged()
 }
 
 // Reset returns the state with the file's resources of s and only the objects
 // that puts put, which is what a list of the whole store says, and what that
 // changed. The revision may be lower than that of s, if the store is a new one.
 func (s *State) Reset(revision int64, puts ...Change) (*State, []Effect) {
-	next := &State{revision: revision, base: s.base, objects: maps.Clone(s.objects)}
 	listed := make(map[Ref]bool, len(puts))
-	var effects []Effect
+	changes := slices.Clone(puts)
 	for _, c := range puts {
 		listed[c.Ref] = true
-		effects = append(effects, Effect{c.Ref, next.change(c)})
 	}
-	for _, o := range s.Objects() {
+	for _, o := range s.objects {
 		if !listed[o.Ref] {
-			effects = append(effects, Effect{o.Ref, next.change(Change{Ref: o.Ref, Op: Delete})})
+			changes = append(changes, Change{Ref: o.Ref, Op: Delete})
 		}
 	}
-	next.merged()
-	return next, next.markUnused(effects)
+	next, effects := s.applied(revision, changes)
+	next.revision = revision
+	return next, effects
 }
 
 // Limits of what may be applied. Beyond them a change is refused; what is
@@ -185,18 +218,19 @@ const (
 )
 
 // Validate reports whether changes may be committed: an error says which of
-// them would not be used, or would make others unusable.
-func (s *State) Validate(changes ...Change) error {
+// them would not be used, or would make others unusable. Without one, it returns
+// what Apply does.
+func (s *State) Validate(changes ...Change) (*State, []Effect, error) {
 	touched := make(map[Ref]bool, len(changes))
 	for _, c := range changes {
 		touched[c.Ref] = true
 		if len(c.Body) > MaxBody {
-			return fmt.Errorf("%s has %d octets; at most %d are allowed", c.Ref, len(c.Body), MaxBody)
+			return nil, nil, fmt.Errorf("%s has %d octets; at most %d are allowed", c.Ref, len(c.Body), MaxBody)
 		}
 	}
-	next, _ := s.Apply(changes...)
+	next, effects := s.Apply(changes...)
 	if len(next.objects) > MaxObjects && len(next.objects) > len(s.objects) {
-		return fmt.Errorf("%d objects are more than the %d allowed; delete some, or put them into the configuration file", len(next.objects), MaxObjects)
+		return nil, nil, fmt.Errorf("%d objects are more than the %d allowed; delete some, or put them into the configuration file", len(next.objects), MaxObjects)
 	}
 	before := make(map[Problem]bool, len(s.problems))
 	for _, p := range s.problems {
@@ -212,9 +246,9 @@ func (s *State) Validate(changes ...Change) error {
 		}
 	}
 	if len(refused) == 0 {
-		return nil
+		return next, effects, nil
 	}
-	return refused
+	return nil, nil, refused
 }
 
 // refusal is why changes may not be committed, one sentence for each object.
@@ -226,17 +260,4 @@ func (r refusal) Error() string {
 		return strings.Join(r[:most], "\n") + fmt.Sprintf("\nand %d more problems", len(r)-most)
 	}
 	return strings.Join(r, "\n")
-}
-
-// merged fills in what follows from base and objects, and returns s.
-func (s *State) merged() *State {
-	m := newMerger(s.base)
-	for _, o := range s.Objects() {
-		m.add(o)
-	}
-	s.resources, s.problems = m.resources, m.problems
-	slices.SortFunc(s.problems, func(a, b Problem) int {
-		return cmp.Or(compareRefs(a.Ref, b.Ref), cmp.Compare(a.Text, b.Text))
-	})
-	return s
 }

@@ -49,7 +49,7 @@ func TestApply(t *testing.T) {
 	if got := s.Revision(); got != 5 {
 		t.Errorf("revision = %d, want 5", got)
 	}
-	if len(s.Resources().Pools) != 1 || len(s.Resources().Routes) != 1 || len(s.Problems()) != 0 {
+	if len(s.Resources().Pools) != 1 || s.Resources().CountRoutes() != 1 || len(s.Problems()) != 0 {
 		t.Errorf("resources = %+v, problems %v", s.Resources(), s.Problems())
 	}
 	if len(empty.Resources().Pools) != 0 || empty.Revision() != 0 {
@@ -74,11 +74,11 @@ func TestUnusableObjectsAreKept(t *testing.T) {
 	if got, want := fmt.Sprint(s.Problems()), `[route "*/" refers to pool "web", which does not exist; apply the pool first, or point it to another]`; got != want {
 		t.Errorf("problems = %s, want %s", got, want)
 	}
-	if len(s.Resources().Routes) != 0 {
+	if s.Resources().CountRoutes() != 0 {
 		t.Error("a route without its pool is in use")
 	}
 	s, _ = s.Apply(put(2, pool("web")))
-	if len(s.Problems()) != 0 || len(s.Resources().Routes) != 1 {
+	if len(s.Problems()) != 0 || s.Resources().CountRoutes() != 1 {
 		t.Errorf("with its pool the route is not in use: %v", s.Problems())
 	}
 }
@@ -141,7 +141,7 @@ func TestValidate(t *testing.T) {
 		{"unknown kind", []Change{{Ref: Ref{"moon", "x"}, Op: Put, Body: []byte(`{}`)}}, `unknown kind "moon"`},
 		{"too large", []Change{{Ref: Ref{KindPool, "x"}, Op: Put, Body: bytes.Repeat([]byte(" "), MaxBody+1)}}, "octets; at most 1048576"},
 	} {
-		err := s.Validate(test.changes...)
+		_, _, err := s.Validate(test.changes...)
 		switch {
 		case test.want == "" && err != nil:
 			t.Errorf("%s: %v, want it allowed", test.name, err)
@@ -229,8 +229,8 @@ func TestDecodeOldAndNewSnapshots(t *testing.T) {
 	if len(r.Pools) != 1 || r.Pools[0].Check.Interval.String() != "1s" || r.Pools[0].Members[0].Weight != 1 {
 		t.Errorf("pools = %+v, want one with its defaults", r.Pools)
 	}
-	if len(r.Routes) != 1 || r.Routes[0].Path != "/" {
-		t.Errorf("routes = %+v, want one with its defaults", r.Routes)
+	if len(r.Applied) != 1 || r.Applied[0].Path != "/" {
+		t.Errorf("routes = %+v, want one with its defaults", r.Applied)
 	}
 	if len(s.Problems()) != 2 || len(s.Objects()) != 4 || s.Revision() != 7 {
 		t.Errorf("problems = %v, %d objects, revision %d; want 2, 4, 7", s.Problems(), len(s.Objects()), s.Revision())

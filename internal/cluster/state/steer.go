@@ -25,7 +25,9 @@ type Steer struct {
 	// and its tier as the priority (10 for tier 0, 20 for tier 1, ...). cname: the host of
 	// one member.
 	Answer string `json:"answer,omitzero" enum:"address,https,svcb,srv,mx,cname" default:"address" example:"https"`
-	// Service is the data of the HTTPS or SVCB record, as in a zone file, but for the hints.
+	// Service is the data of the HTTPS or SVCB record, as in a zone file, but for the hints. Of an
+	// HTTPS record it may be gateway: what the gateway of this node speaks at listen.https (alpn
+	// and, unless it is 443, port); the members of the pool are the addresses it is reached at.
 	Service string `json:"service,omitzero" default:"1 ." example:"1 . alpn=h2"`
 	// TTL is how long clients may keep the answer, in whole seconds. It bounds
 	// how long they stay with a server that has died.
@@ -110,12 +112,19 @@ func (s *Steer) Chain() ([]steer.Filter, error) {
 	return chain, nil
 }
 
+// IsOfGateway reports whether the data of the HTTPS record is what the gateway speaks.
+func (s *Steer) IsOfGateway() bool { return s.Service == "gateway" && s.Kind() == steer.HTTPS }
+
 // ServiceData returns the data of the HTTPS or SVCB record; nil for other answers.
 func (s *Steer) ServiceData() ([]byte, error) {
 	if k := s.Kind(); k != steer.HTTPS && k != steer.SVCB {
 		return nil, nil
 	}
-	data, err := rdata.ParseText(rdata.TypeSVCB, s.Name, s.Service)
+	text := s.Service
+	if s.IsOfGateway() {
+		text = "1 ." // the node knows the rest
+	}
+	data, err := rdata.ParseText(rdata.TypeSVCB, s.Name, text)
 	switch {
 	case err != nil:
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -52,12 +53,12 @@ func DeleteWrite(r state.Ref, expect int64) Write {
 
 // Commit makes all writes at once, or none. When it returns nil they are on
 // disk, at the revision it returns, which is the current one if they change
-// nothing. base are the resources of the configuration file.
+// nothing. base is a state with the resources of the configuration file.
 //
 // Errors: ErrRefused if a write would break the whole, ErrConflict if an
 // expectation does not hold; after a timeout the outcome is not known, and the
 // same commit can be repeated.
-func (s *Store) Commit(ctx context.Context, base *state.Resources, writes ...Write) (int64, []state.Effect, error) {
+func (s *Store) Commit(ctx context.Context, base *state.State, writes ...Write) (int64, []state.Effect, error) {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
 	client, ctx, done, err := s.use(ctx)
@@ -84,7 +85,7 @@ type commitment struct {
 }
 
 // commit makes the attempts at a commit. It has its turn.
-func (s *Store) commit(ctx context.Context, client *clientv3.Client, base *state.Resources, writes []Write) (commitment, error) {
+func (s *Store) commit(ctx context.Context, client *clientv3.Client, base *state.State, writes []Write) (commitment, error) {
 	healed := false
 	for range maxAttempts {
 		revision, effects, err := s.try(ctx, client, base, writes, false)
@@ -129,12 +130,12 @@ func onlyDeletes(writes []Write) bool {
 }
 
 // try makes one attempt at a commit.
-func (s *Store) try(ctx context.Context, client *clientv3.Client, base *state.Resources, writes []Write, keepHead bool) (int64, []state.Effect, error) {
-	current, head, err := list(ctx, client)
+func (s *Store) try(ctx context.Context, client *clientv3.Client, base *state.State, writes []Write, keepHead bool) (int64, []state.Effect, error) {
+	head, err := s.look(ctx, client)
 	if err != nil {
 		return 0, nil, err
 	}
-	before, _ := current.ApplyTo(s.seen.Rebase(base))
+	before := s.seen.Onto(base)
 	s.seen = before
 	changes := make([]state.Change, len(writes))
 	for i, w := range writes {
@@ -144,15 +145,17 @@ func (s *Store) try(ctx context.Context, client *clientv3.Client, base *state.Re
 		changes[i] = w.Change
 		changes[i].Revision = 0
 	}
-	if err := before.Validate(changes...); err != nil {
+	after, effects, err := before.Validate(changes...)
+	if err != nil {
 		return 0, nil, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
-	after, effects := before.Apply(changes...)
 	ops := operations(before, after, changes)
 	if len(ops) == 0 {
-		return current.Revision, effects, nil
+		return before.Revision(), effects, nil
 	}
-	if !keepHead {
+	if keepHead {
+		s.head = 0
+	} else {
 		ops = append(ops, clientv3.OpPut(headKey, ""))
 	}
 	guard := clientv3.Compare(clientv3.ModRevision(headKey), "=", head)
@@ -172,7 +175,36 @@ func (s *Store) try(ctx context.Context, client *clientv3.Client, base *state.Re
 	if !response.Succeeded {
 		return 0, nil, errHeadMoved
 	}
+	if !keepHead {
+		for i := range changes {
+			changes[i].Revision = response.Header.Revision
+		}
+		s.seen, _ = before.Apply(slices.DeleteFunc(changes, func(c state.Change) bool { return isSame(before, after, c.Ref) })...)
+		s.head = response.Header.Revision
+	}
 	return response.Header.Revision, effects, nil
+}
+
+// look brings what was seen of the store up to date, and returns the revision of the head key.
+// As long as that is where this process has put it, nothing has to be read.
+func (s *Store) look(ctx context.Context, client *clientv3.Client) (head int64, err error) {
+	if s.head > 0 {
+		now, err := client.Get(ctx, headKey)
+		if err != nil {
+			return 0, err
+		}
+		if len(now.Kvs) == 1 && now.Kvs[0].ModRevision == s.head {
+			s.seen = s.seen.AtRevision(now.Header.Revision)
+			return s.head, nil
+		}
+	}
+	current, head, err := list(ctx, client)
+	if err != nil {
+		return 0, err
+	}
+	s.seen, _ = current.ApplyTo(s.seen)
+	s.head = head
+	return head, nil
 }
 
 // landed reports whether ops were applied when the head key was at revision
@@ -207,16 +239,23 @@ func operations(before, after *state.State, changes []state.Change) []clientv3.O
 			continue
 		}
 		seen[c.Ref] = true
-		was, wasThere := before.Object(c.Ref)
-		is, isThere := after.Object(c.Ref)
-		switch {
-		case isThere && (!wasThere || string(was.Body) != string(is.Body)):
+		if isSame(before, after, c.Ref) {
+			continue
+		}
+		if is, isThere := after.Object(c.Ref); isThere {
 			ops = append(ops, clientv3.OpPut(keyOf(c.Ref), string(is.Body)))
-		case wasThere && !isThere:
+		} else {
 			ops = append(ops, clientv3.OpDelete(keyOf(c.Ref)))
 		}
 	}
 	return ops
+}
+
+// isSame reports whether two states have an object alike, or neither has it.
+func isSame(before, after *state.State, r state.Ref) bool {
+	was, wasThere := before.Object(r)
+	is, isThere := after.Object(r)
+	return wasThere == isThere && (!isThere || string(was.Body) == string(is.Body))
 }
 
 // expected reports whether what w expects of its object holds in s.

@@ -5,7 +5,7 @@
 // order. It does not own what objects mean (package state), nor the files that
 // the data plane starts from (package snapshot).
 //
-//	Commit: list -> state.Validate -> one transaction, guarded by the head key
+//	Commit: list, if the head key has moved -> state.Validate -> one transaction, guarded by the head key
 //	Follow: list -> Update{Reset} -> watch from there -> Update -> ...
 //	                                 after a compaction: list again
 //
@@ -91,6 +91,7 @@ type Store struct {
 	// for longer than a context lasts.
 	turn chan struct{}
 	seen *state.State // guarded by turn: of the last commit, so that a list costs only what is new
+	head int64        // guarded by turn: revision of the head key that seen is of; 0: of none
 }
 
 // Open opens the store in c.Dir, or makes a new one. It checks that the folder

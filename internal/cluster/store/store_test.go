@@ -21,10 +21,11 @@ import (
 	"pharos/internal/cluster/state"
 )
 
-var noFile = &state.Resources{}
+var noFile = state.New(&state.Resources{})
 
-// deadline is how long a test waits for what should take milliseconds.
-const deadline = 30 * time.Second
+// deadline is how long a test waits for what should take milliseconds, and takes seconds
+// where others keep disk and processors busy.
+const deadline = 3 * time.Minute
 
 func testContext(t *testing.T) context.Context {
 	t.Helper()
@@ -139,7 +140,7 @@ func size(m *sync.Map) (n int) {
 // What would break the whole is refused, and nothing of the commit is made.
 func TestRefused(t *testing.T) {
 	s := open(t, Config{Dir: t.TempDir()})
-	base := &state.Resources{Pools: []state.Pool{*pool("base", 1)}}
+	base := state.New(&state.Resources{Pools: []state.Pool{*pool("base", 1)}})
 	_, _, err := s.Commit(testContext(t), base, PutWrite(pool("web", 1), Any), PutWrite(route("*", "bsae"), Any))
 	if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), `did you mean "base"?`) {
 		t.Errorf("error = %v, want ErrRefused with the nearest pool", err)
@@ -156,7 +157,7 @@ func TestFollow(t *testing.T) {
 	commit(t, s, PutWrite(pool("before", 1), Any))
 	ctx, cancel := context.WithCancel(testContext(t))
 	const rounds = 100
-	followed, updates, last := state.New(noFile), 0, int64(0)
+	followed, updates, last := noFile, 0, int64(0)
 	var writer sync.WaitGroup
 	defer writer.Wait()
 	writer.Go(func() {
@@ -194,7 +195,7 @@ func TestFollow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listed, _ := list.ApplyTo(state.New(noFile))
+	listed, _ := list.ApplyTo(noFile)
 	if got, want := string(followed.Encode()), string(listed.Encode()); got != want {
 		t.Errorf("followed:\n%s\nlisted:\n%s", got, want)
 	}

@@ -257,6 +257,7 @@ func (b *basic) unknown(text string) Verdict {
 }
 
 func (b *basic) let(p *Pass, name string) Verdict {
+	p.user = name
 	p.note("the user is %s", name)
 	if b.spec.Field != "" && !p.appendLine(b.spec.Field, name) {
 		return Verdict{Status: 403, Kind: "http_request_denied", Text: "the user's name cannot be written into a field"}

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"pharos/internal/proxy/route"
 )
 
 // CORS says which pages of other origins may read responses of the route (the WHATWG Fetch
@@ -93,7 +95,7 @@ func (c *cors) add(origin string, credentials bool) error {
 	case origin == "*":
 		c.any = true
 	case strings.HasPrefix(origin, "~"):
-		re, err := regexp.Compile(`\A(?:` + origin[1:] + `)\z`)
+		re, err := route.CompileWhole(origin[1:])
 		if err != nil {
 			return err
 		}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"pharos/internal/proxy/queue"
 )
 
 // Crowd bounds how many requests of one key are under way at once. Others wait in a queue of
@@ -17,38 +19,23 @@ type Crowd struct {
 
 // crowd is a compiled Crowd.
 //
-// Who waits is served in turn. Once there has been a queue for longer than the longest wait,
-// there is more to do than can be done: those at its front have waited so long that their
-// clients are about to give up, and serving them helps nobody. From then on the newest is
-// served first, and for a new one that finds the queue full the oldest is refused (adaptive
-// LIFO, Maurer, "Fail at Scale", ACM Queue 13 (8), 2015), until the queue is empty again.
-//
-// Invariant: gates has the keys that have requests under way, so that it is bounded by these;
+// Invariant: lines has the keys that have requests under way, so that it is bounded by these;
 // who waits under a key waits for one of them.
 type crowd struct {
-	spec *Crowd
-	key  keyer
+	spec   *Crowd
+	bounds queue.Bounds
+	key    keyer
 
 	mu    sync.Mutex
-	gates map[uint64]*gate
+	lines map[uint64]*queue.Line
 }
 
-// gate is the requests of one key.
-type gate struct {
-	inside  int
-	waiting []*Ticket // oldest first
-	since   time.Time // when the first of a queue that is there began to wait
-}
-
-// Ticket is a request that waits. Its fields are guarded by the crowd's mu; Ready is closed
-// when it is let in, or refused.
+// Ticket is a request that waits for its turn, no longer than Wait.
 type Ticket struct {
-	Ready   chan struct{}
-	Wait    time.Duration
-	of      *crowd
-	key     uint64
-	refused bool
-	done    bool // let in or refused
+	*queue.Ticket
+	Wait time.Duration
+	of   *crowd
+	key  uint64
 }
 
 // compile makes a crowd anew: what is under way in the one before leaves by that, so that a
@@ -60,7 +47,7 @@ func (c *Crowd) compile() (*crowd, error) {
 	case c.Queue > 0 && c.Wait <= 0:
 		return nil, fmt.Errorf("concurrency: want how long requests wait in the queue, as in wait: 1s")
 	}
-	out := &crowd{spec: c, gates: map[uint64]*gate{}}
+	out := &crowd{spec: c, bounds: queue.Bounds{Most: c.Most, Queue: c.Queue, Wait: c.Wait}, lines: map[uint64]*queue.Line{}}
 	var err error
 	if out.key, err = compileKey(c.Key); err != nil {
 		return nil, fmt.Errorf("concurrency: %w", err)
@@ -77,67 +64,33 @@ func (c *crowd) decide(p *Pass) Verdict {
 	key := c.key.of(p)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	g := c.gates[key]
+	line := c.lines[key]
+	if line == nil {
+		line = new(queue.Line)
+	}
 	if p.explains {
-		inside, waiting := 0, 0
-		if g != nil {
-			inside, waiting = g.inside, len(g.waiting)
-		}
-		p.note("%d of %d requests are under way for its key, and %d of %d wait", inside, c.spec.Most, waiting, c.spec.Queue)
+		p.note("%d of %d requests are under way for its key, and %d of %d wait", line.Inside(), c.spec.Most, line.Waiting(), c.spec.Queue)
 		return Verdict{}
 	}
+	t, isIn := line.Enter(&c.bounds, p.Now)
 	switch {
-	case g == nil:
-		c.gates[key] = &gate{inside: 1}
-	case g.inside < c.spec.Most:
-		g.inside++
-	default:
-		return c.queue(g, key, p)
+	case isIn:
+		c.lines[key] = line
+		p.entered = append(p.entered, entry{c, key})
+		return Verdict{}
+	case t == nil:
+		return c.full("too many requests are under way")
 	}
-	p.entered = append(p.entered, entry{c, key})
-	return Verdict{}
+	return Verdict{Waits: &Ticket{Ticket: t, Wait: c.spec.Wait, of: c, key: key}}
 }
-
-// queue has a request wait, or refuses it.
-func (c *crowd) queue(g *gate, key uint64, p *Pass) Verdict {
-	if len(g.waiting) >= c.spec.Queue {
-		if len(g.waiting) == 0 || !c.isOverloaded(g, p.Now) {
-			return c.full("too many requests are under way")
-		}
-		oldest := g.waiting[0]
-		g.waiting = g.waiting[1:]
-		oldest.refused, oldest.done = true, true
-		close(oldest.Ready)
-	}
-	if len(g.waiting) == 0 {
-		g.since = p.Now
-	}
-	t := &Ticket{Ready: make(chan struct{}), Wait: c.spec.Wait, of: c, key: key}
-	g.waiting = append(g.waiting, t)
-	return Verdict{Waits: t}
-}
-
-func (c *crowd) isOverloaded(g *gate, now time.Time) bool { return now.Sub(g.since) > c.spec.Wait }
 
 // leave gives the place of a request of that key to one that waits.
 func (c *crowd) leave(key uint64, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	g := c.gates[key]
-	if len(g.waiting) == 0 {
-		if g.inside--; g.inside == 0 {
-			delete(c.gates, key)
-		}
-		return
+	if c.lines[key].Leave(&c.bounds, now) {
+		delete(c.lines, key)
 	}
-	at := 0
-	if c.isOverloaded(g, now) {
-		at = len(g.waiting) - 1
-	}
-	next := g.waiting[at]
-	g.waiting = append(g.waiting[:at], g.waiting[at+1:]...)
-	next.done = true
-	close(next.Ready)
 }
 
 // Enter ends the wait of t for p, when Ready is closed or its time is over. The verdict says
@@ -146,22 +99,14 @@ func (t *Ticket) Enter(p *Pass) Verdict {
 	c := t.of
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case t.done && !t.refused:
-		p.entered = append(p.entered, entry{c, t.key})
-		return Verdict{}
-	case t.refused:
+	if t.IsRefused() {
 		return c.full("too many requests are under way, and newer ones go first under overload")
 	}
-	g := c.gates[t.key]
-	for i, other := range g.waiting {
-		if other == t {
-			g.waiting = append(g.waiting[:i], g.waiting[i+1:]...)
-			break
-		}
+	if !c.lines[t.key].GiveUp(t.Ticket) {
+		return c.full("too many requests are under way, and none ended in time")
 	}
-	t.done, t.refused = true, true
-	return c.full("too many requests are under way, and none ended in time")
+	p.entered = append(p.entered, entry{c, t.key})
+	return Verdict{}
 }
 
 // entry is a crowd that a request is in.

@@ -45,6 +45,9 @@ func (c *Chain) fieldsOf(i int) (out []string) {
 			continue
 		}
 		f := &s.steps[i].fields
+		if book := s.steps[i].pages; book != nil {
+			out = append(out, book.String())
+		}
 		for j, list := range [][]change{f.request, f.response} {
 			var writes, drops []string
 			for _, ch := range list {

@@ -32,6 +32,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"pharos/internal/proxy/pages"
 	"pharos/internal/proxy/route"
 	"pharos/internal/proxy/token"
 )
@@ -56,6 +57,7 @@ type Step struct {
 	Basic    *Basic
 	JWT      *JWT
 	Ask      *Ask
+	Pages    *Pages
 }
 
 // Request is what filters look at. Values that are not there are nil.
@@ -105,13 +107,21 @@ type Pass struct {
 	standing  int          // how many there are
 	entered   []entry      // crowds that it is in
 	claims    token.Claims // of the token that was verified
+	user      string       // who has shown who they are
+	acted     string       // the step that has refused or answered the request
 }
 
 // Reset makes p ready for a request.
 func (p *Pass) Reset(q Request, r *route.Route, now time.Time) {
 	p.Request, p.Route, p.Now, p.Pool, p.MaxContent = q, r, now, "", 0
-	p.lines, p.next, p.standing, p.claims = p.lines[:0], 0, 0, nil
+	p.lines, p.next, p.standing, p.claims, p.user, p.acted = p.lines[:0], 0, 0, nil, "", ""
 }
+
+// User returns who has shown who they are, by a password or a token; "": nobody.
+func (p *Pass) User() string { return p.user }
+
+// Acted returns the name of the step that has refused or answered the request; "": none.
+func (p *Pass) Acted() string { return p.acted }
 
 // step is a compiled filter that looks at requests.
 type step interface {
@@ -129,6 +139,8 @@ type Means struct {
 	Keys func(from string, refresh time.Duration) (KeySource, error)
 	// Ask returns how to ask another server.
 	Ask func(*Ask) (func(*Question) (*Answer, error), error)
+	// File returns how to get at a file, as it is at the time.
+	File pages.Read
 }
 
 // Book is compiled sets. The nil Book has none.
@@ -150,6 +162,7 @@ type compiledStep struct {
 	name   string // for logs and metrics, as in "api/2 cors"
 	step   step   // nil: it looks at no request
 	fields fielder
+	pages  *pages.Book // for errors; nil: there are none
 }
 
 // Limits of sets; arbitrary, far above use.
@@ -291,6 +304,7 @@ func compileStep(set *Set, i int, means Means, prev step) (out compiledStep, err
 		}
 		return err
 	})
+	try("errorPages", s.Pages != nil, func() (err error) { out.pages, err = s.Pages.compile(means); return err })
 	switch {
 	case len(given) == 0:
 		return out, fmt.Errorf("the step does nothing")
@@ -307,8 +321,9 @@ type Chain struct {
 	steps    []step   // nil where one looks at no request
 	request  []change
 	response []change
-	drops    [2][]string // names of fields that do not pass: of requests, of responses
-	host     route.Text  // what the origin server is told as Host; nil: as it was
+	drops    [2][]string   // names of fields that do not pass: of requests, of responses
+	pages    []*pages.Book // for errors; the last has the first word
+	host     route.Text    // what the origin server is told as Host; nil: as it was
 }
 
 // Tally is how often the steps of a chain have acted on the requests of one route.
@@ -370,6 +385,9 @@ func join(sets []*compiled) (*Chain, error) {
 		for _, made := range s.steps {
 			c.names, c.steps = append(c.names, made.name), append(c.steps, made.step)
 			c.addFields(&made.fields)
+			if made.pages != nil {
+				c.pages = append(c.pages, made.pages)
+			}
 		}
 	}
 	if len(c.steps) > maxChain {
@@ -413,14 +431,17 @@ func (c *Chain) Resume(p *Pass, tally *Tally) Verdict {
 			}
 		}
 		if !v.Passes() {
-			c.count(&v, i, tally)
+			c.count(p, &v, i, tally)
 			return v
 		}
 	}
 	return Verdict{}
 }
 
-func (c *Chain) count(v *Verdict, step int, tally *Tally) {
+func (c *Chain) count(p *Pass, v *Verdict, step int, tally *Tally) {
+	if v.Waits == nil {
+		p.acted = c.names[step]
+	}
 	if tally != nil && (v.Kind != "" || v.IsRefusal) {
 		tally.Refused[step].Add(1)
 	}
@@ -429,7 +450,7 @@ func (c *Chain) count(v *Verdict, step int, tally *Tally) {
 // Enter ends the wait of p at the step that has had it wait, and has it go on if it is let in.
 func (c *Chain) Enter(p *Pass, t *Ticket, tally *Tally) Verdict {
 	if v := t.Enter(p); !v.Passes() {
-		c.count(&v, p.next-1, tally)
+		c.count(p, &v, p.next-1, tally)
 		return v
 	}
 	return c.Resume(p, tally)

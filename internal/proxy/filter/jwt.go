@@ -127,6 +127,7 @@ func (b *bearer) decide(p *Pass) Verdict {
 		}
 	}
 	p.claims = claims
+	p.user, _ = token.Text(claims, "sub") // RFC 7519 §4.1.2
 	p.note("the token counts")
 	for _, f := range b.spec.Fields {
 		value, has := token.Text(claims, f.Claim)

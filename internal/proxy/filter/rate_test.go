@@ -196,8 +196,8 @@ func TestCrowd(t *testing.T) {
 		p.Leave(began)
 	}
 	made := c.chain.steps[0].(*crowd)
-	if len(made.gates) != 0 {
-		t.Errorf("%d keys are kept, want none", len(made.gates))
+	if len(made.lines) != 0 {
+		t.Errorf("%d keys are kept, want none", len(made.lines))
 	}
 }
 
@@ -211,7 +211,7 @@ func TestCrowdRace(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	second.Leave(began)
-	if got := len(c.chain.steps[0].(*crowd).gates); got != 0 {
+	if got := len(c.chain.steps[0].(*crowd).lines); got != 0 {
 		t.Errorf("%d keys are kept, want none", got)
 	}
 }

@@ -3,6 +3,7 @@
 package h2origin
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -12,6 +13,8 @@ import (
 	"net/textproto"
 	"net/url"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"golang.org/x/net/http2"
 
@@ -31,7 +34,65 @@ func exchange(cc *http2.ClientConn, scheme string) net.Conn {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &stream{cc: cc, scheme: scheme, conn: ours, cancel: cancel, interims: make(chan []byte, maxInterim)}
 	go s.run(ctx) // ends when the gateway closes its end, or with the response
-	return gateway
+	return &end{gateway, s}
+}
+
+// end is the gateway's end. It says why there is no answer, if that says that nobody has looked
+// at the request.
+type end struct {
+	net.Conn
+	stream *stream
+}
+
+func (e *end) Read(b []byte) (int, error) {
+	n, err := e.Conn.Read(b)
+	return n, e.explain(err)
+}
+
+func (e *end) Write(b []byte) (int, error) {
+	n, err := e.Conn.Write(b)
+	return n, e.explain(err)
+}
+
+func (e *end) explain(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) {
+		if why := e.stream.untouched.Load(); why != nil {
+			return why
+		}
+	}
+	return err
+}
+
+// Untouched is the error when an origin server says that it has not looked at a request, which
+// can be sent anew whatever it asks for (RFC 9113 §8.7).
+type Untouched struct{ leaving bool }
+
+func (u *Untouched) Error() string {
+	if u.leaving {
+		return "h2origin: the server ends the connection (GOAWAY) and has not looked at the request"
+	}
+	return "h2origin: the server has not taken the request (REFUSED_STREAM)"
+}
+
+// Untouched reports whether a new connection to the same server may help.
+func (u *Untouched) Untouched() (leaving bool) { return u.leaving }
+
+// Errors of golang.org/x/net/http2 that have no name.
+const (
+	gotGoAway = "http2: Transport received Server's graceful shutdown GOAWAY" // above the last stream that counts
+	unusable  = "http2: client conn not usable"
+)
+
+// untouchedBy returns what err says of the request being looked at; nil: that it may be.
+func untouchedBy(err error) *Untouched {
+	var reset http2.StreamError
+	switch {
+	case errors.As(err, &reset) && reset.Code == http2.ErrCodeRefusedStream:
+		return &Untouched{}
+	case err.Error() == gotGoAway, err.Error() == unusable:
+		return &Untouched{leaving: true}
+	}
+	return nil
 }
 
 // stream is our end.
@@ -42,11 +103,14 @@ type stream struct {
 	cancel   context.CancelFunc
 	interims chan []byte // in the form of HTTP/1.1, on their way to the gateway
 
+	untouched atomic.Pointer[Untouched] // set before conn is closed
+
 	// Owned by run until the request is on its way, then by the reader of its content.
 	req       http1.Parser
 	room      []byte
 	at, until int    // [at, until) of room is unread
 	rest      []byte // content for which its reader had no room
+	trailers  http.Header
 
 	out []byte // owned by run
 }
@@ -72,6 +136,9 @@ func (s *stream) run(ctx context.Context) {
 		done <- answered{resp, err}
 	}()
 	a, ok := s.await(done)
+	if a.err != nil {
+		s.untouched.Store(untouchedBy(a.err))
+	}
 	if a.err != nil || !ok {
 		s.cancel() // the gateway sees a connection that ended before it answered
 		if a = <-done; a.resp != nil {
@@ -173,12 +240,27 @@ func (s *stream) request(ctx context.Context) *http.Request {
 		req.ContentLength = -1
 	}
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: s.interim})
-	if p.Done() {
-		go s.awaitEnd() // ends when either end is closed
-	} else {
+	switch {
+	case !p.Done():
 		req.Body = (*content)(s)
+		if req.ContentLength < 0 {
+			req.Trailer = http.Header{} // those that come are added behind the content
+		}
+	case isGRPC(p):
+		// "Where the request stream needs to be closed but no data remains to be sent
+		// implementations MUST send an empty DATA frame": servers wait for it.
+		req.Body, req.ContentLength = (*content)(s), -1
+	default:
+		go s.awaitEnd() // ends when either end is closed
 	}
+	s.trailers = req.Trailer
 	return req.WithContext(ctx)
+}
+
+// isGRPC reports whether the request is a call of gRPC (doc/PROTOCOL-HTTP2.md).
+func isGRPC(p *http1.Parser) bool {
+	kind, _ := p.Get(http1.FieldContentType)
+	return bytes.HasPrefix(kind, []byte("application/grpc"))
 }
 
 // target is the target of the request, octet for octet.
@@ -214,6 +296,8 @@ func (c *content) Read(b []byte) (int, error) {
 		switch ev {
 		case http1.Content:
 			s.rest = s.req.Content
+		case http1.Trailer:
+			s.addTrailer()
 		case http1.End:
 			go s.awaitEnd() // ends when either end is closed
 			return 0, io.EOF
@@ -237,6 +321,13 @@ func (c *content) Read(b []byte) (int, error) {
 
 func (c *content) Close() error { return nil }
 
+// addTrailer has a trailer field go behind the content (RFC 9113 §8.1).
+func (s *stream) addTrailer() {
+	if name := textproto.CanonicalMIMEHeaderKey(string(s.req.TrailerName)); s.req.TrailerForwardable() {
+		s.trailers[name] = append(s.trailers[name], string(s.req.TrailerValue))
+	}
+}
+
 // interim has an interim response passed on. It is called by who reads for all streams of
 // the connection, and waits for nobody: beyond maxInterim they are dropped.
 func (s *stream) interim(code int, fields textproto.MIMEHeader) error {
@@ -248,10 +339,24 @@ func (s *stream) interim(code int, fields textproto.MIMEHeader) error {
 	return nil
 }
 
+// room is what a response passes through. Who reads at the other end has a copy when a write
+// returns.
+type room struct {
+	out   []byte
+	piece [piece]byte
+}
+
+var rooms = sync.Pool{New: func() any { return &room{out: make([]byte, 0, piece+piece/2)} }}
+
 // respond passes the final response on: its head with the first of its content, so that
 // what is small is one write.
 func (s *stream) respond(req *http.Request, resp *http.Response) {
-	s.out = http1.AppendStatusLine(make([]byte, 0, piece+piece/2), resp.StatusCode, []byte(http.StatusText(resp.StatusCode)))
+	r := rooms.Get().(*room)
+	defer func() {
+		r.out = s.out[:0]
+		rooms.Put(r)
+	}()
+	s.out = http1.AppendStatusLine(r.out, resp.StatusCode, []byte(http.StatusText(resp.StatusCode)))
 	resp.Header.Del("Content-Length")
 	s.out = appendFields(s.out, resp.Header)
 	none := req.Method == http.MethodHead || resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusNotModified
@@ -263,15 +368,14 @@ func (s *stream) respond(req *http.Request, resp *http.Response) {
 		s.out = http1.AppendContentLength(s.out, resp.ContentLength)
 	}
 	s.out = append(s.out, '\r', '\n')
-	if !none && !s.relay(resp, chunked) || s.flush() != nil {
+	if !none && !s.relay(resp, chunked, r.piece[:]) || s.flush() != nil {
 		return
 	}
 	s.conn.Close()
 }
 
 // relay passes the content on as it comes, and reports whether it came whole.
-func (s *stream) relay(resp *http.Response, chunked bool) bool {
-	b := make([]byte, piece)
+func (s *stream) relay(resp *http.Response, chunked bool, b []byte) bool {
 	if chunked && s.flush() != nil { // a stream of messages begins with its head
 		return false
 	}

@@ -112,6 +112,23 @@ func TestExchange(t *testing.T) {
 	}
 }
 
+// TestEndOfCalls: gRPC's servers wait for a DATA frame that ends a call, even if there is
+// nothing in it; others are told at once that nothing comes.
+func TestEndOfCalls(t *testing.T) {
+	_, open, _ := origin(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.ContentLength) })
+	for kind, want := range map[string]string{"application/grpc+proto": "-1", "text/plain": "0"} {
+		conn := open()
+		go fmt.Fprintf(conn, "POST /a HTTP/1.1\r\nHost: a\r\nContent-Type: %s\r\nContent-Length: 0\r\n\r\n", kind)
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(resp.Body); err != nil || string(got) != want {
+			t.Errorf("%s: got %q, %v; want %q", kind, got, err, want)
+		}
+	}
+}
+
 // TestBothWays: messages pass in both directions while both are open, each as soon as it
 // was sent.
 func TestBothWays(t *testing.T) {
@@ -174,7 +191,7 @@ func TestCancel(t *testing.T) {
 		conn.Close()
 		select {
 		case <-ended:
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Errorf("%s: the origin was not told", path)
 		}
 	}
@@ -241,4 +258,53 @@ func TestRefused(t *testing.T) {
 	if got, err := io.ReadAll(conn); err != nil || len(got) > 0 {
 		t.Errorf("got %q, %v; want an end without an answer", got, err)
 	}
+}
+
+// BenchmarkExchange is one request and its response, the server's side included, and the same
+// on a connection of HTTP/1.1 that is kept: for profiles, not for figures.
+func BenchmarkExchange(b *testing.B) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") }))
+	var protocols http.Protocols
+	protocols.SetUnencryptedHTTP2(true)
+	protocols.SetHTTP1(true)
+	s.Config.Protocols = &protocols
+	s.Start()
+	b.Cleanup(s.Close)
+	address := netip.MustParseAddrPort(strings.TrimPrefix(s.URL, "http://"))
+	dial := func(context.Context) (net.Conn, error) { return net.Dial("tcp", address.String()) }
+	request, room := []byte("GET /path?query HTTP/1.1\r\nHost: a\r\nUser-Agent: test\r\nAccept: */*\r\n\r\n"), make([]byte, 4096)
+	ask := func(b *testing.B, conn net.Conn) {
+		conn.Write(request)
+		for got := ""; !strings.HasSuffix(got, "hello"); {
+			n, err := conn.Read(room)
+			if err != nil {
+				b.Fatal(err)
+			}
+			got += string(room[:n])
+		}
+	}
+	b.Run("HTTP/2", func(b *testing.B) {
+		o := New("http", time.Minute)
+		defer o.Close()
+		b.ReportAllocs()
+		for b.Loop() {
+			conn, _, err := o.Open(b.Context(), address, dial)
+			if err != nil {
+				b.Fatal(err)
+			}
+			ask(b, conn)
+			conn.Close()
+		}
+	})
+	b.Run("HTTP/1.1", func(b *testing.B) {
+		conn, err := dial(b.Context())
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer conn.Close()
+		b.ReportAllocs()
+		for b.Loop() {
+			ask(b, conn)
+		}
+	})
 }

@@ -19,6 +19,9 @@ type Door struct {
 	IsOpen func(from netip.Addr) bool
 	// IsTLS says that nothing is said in the clear.
 	IsTLS bool
+	// AltSvc is the value of the field of that name in responses (RFC 7838), whatever an
+	// origin server has said; empty: that stays.
+	AltSvc string
 }
 
 // Arrival is a connection that was let in.
@@ -102,12 +105,17 @@ func (c *client) readFirstSecured() error {
 	for {
 		c.release()
 		c.secured.Rest()
+		c.waitErr = nil
 		err := c.raw.Read(c.wait)
 		if err == nil {
 			break
 		}
 		if c.state.Load() == closed || !c.isSpurious(err) {
 			return err
+		}
+		if c.server.lot.Load() != nil && c.mayRest() && !c.secured.Pending() {
+			c.waitErr = errLongIdle
+			return errLongIdle
 		}
 	}
 	var first [1]byte

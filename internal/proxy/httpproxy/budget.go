@@ -15,7 +15,13 @@ func (x *exchange) mayRetry(percent int) bool {
 		return true // it is counted already
 	}
 	load := x.choice.load
-	if under := load.Retrying.Add(1); under > leastRetries && under*100 > load.Active()*int64(percent) {
+	under := load.Retrying.Add(1)
+	if b := x.table.breakerOf(x.index); b != nil && b.Rules().Retries > 0 && under > int64(b.Rules().Retries) {
+		load.Retrying.Add(-1)
+		x.counters.Unretried.Add(1)
+		return false
+	}
+	if under > leastRetries && under*100 > load.Active()*int64(percent) {
 		load.Retrying.Add(-1)
 		x.counters.Unretried.Add(1)
 		return false

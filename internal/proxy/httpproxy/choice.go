@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"pharos/internal/proxy/http1"
+	"pharos/internal/proxy/pairs"
 	"pharos/internal/traffic/affinity"
 	"pharos/internal/traffic/balance"
 	"pharos/internal/traffic/consistent"
@@ -29,6 +30,9 @@ type choice struct {
 	noted   time.Duration // when its load was told something last
 	counted int64         // octets of content that it was told of
 	held    time.Duration // how long the request waited for a first member
+
+	answered int  // the status of the final response, or what the outcome of a call of gRPC is like
+	isCall   bool // that outcome is in the trailers
 }
 
 // begin makes ready to choose members for x.
@@ -127,7 +131,7 @@ func (c *client) keyOf(x *exchange, k *pool.Key) (key uint64, ok bool) {
 	case pool.Cookie:
 		value = cookieOf(x, k.Name)
 	case pool.Query:
-		value = parameterOf(x.req.Query(), k.Name)
+		value = pairs.Parameter(x.req.Query(), k.Name)
 	}
 	return consistent.Sum(value), len(value) > 0 // what is empty makes nobody known
 }
@@ -210,12 +214,8 @@ func cookieOf(x *exchange, name string) []byte {
 		if !equalFold(x.req.Name(f), "Cookie") {
 			continue
 		}
-		for rest := x.req.Value(f); len(rest) > 0; {
-			var pair []byte
-			pair, rest, _ = bytes.Cut(rest, semicolon)
-			if value := valueOfPair(pair, name); value != nil {
-				return value
-			}
+		if value := pairs.Value(x.req.Value(f), ';', name); value != nil {
+			return value
 		}
 	}
 	return nil
@@ -223,45 +223,18 @@ func cookieOf(x *exchange, name string) []byte {
 
 var semicolon = []byte(";")
 
-// valueOfPair returns the value of name=value; nil if it has another name.
-func valueOfPair(pair []byte, name string) []byte {
-	pair = bytes.TrimSpace(pair)
-	if len(pair) <= len(name) || pair[len(name)] != '=' || string(pair[:len(name)]) != name {
-		return nil
-	}
-	return pair[len(name)+1:]
-}
-
 // cookieSet returns the value that the response gives to a cookie; nil if it does not.
 func cookieSet(x *exchange, name string) []byte {
 	for _, f := range x.resp.Fields() {
 		if equalFold(x.resp.Name(f), "Set-Cookie") {
 			pair, _, _ := bytes.Cut(x.resp.Value(f), semicolon)
-			if value := valueOfPair(pair, name); len(value) > 0 {
+			if value := pairs.Of(pair, name); len(value) > 0 {
 				return value
 			}
 		}
 	}
 	return nil
 }
-
-// parameterOf returns the value of a parameter of a query, as it is written; nil if
-// there is none. query begins with "?" unless it is empty.
-func parameterOf(query []byte, name string) []byte {
-	if len(query) == 0 {
-		return nil
-	}
-	for rest := query[1:]; len(rest) > 0; {
-		var pair []byte
-		pair, rest, _ = bytes.Cut(rest, ampersand)
-		if value := valueOfPair(pair, name); value != nil {
-			return value
-		}
-	}
-	return nil
-}
-
-var ampersand = []byte("&")
 
 // failureTook is what the latency of a member is taken for when a request failed on
 // it: what refuses at once must not look fast.

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"time"
 
+	"pharos/internal/proxy/origins"
+	"pharos/internal/proxy/places"
 	"pharos/internal/proxy/tlsconn"
 	"pharos/internal/traffic/pool"
 )
@@ -26,28 +28,44 @@ type client struct {
 	local      string // our address, for requests that name no host
 	peerAs     peerText
 	descriptor int                           // of conn; -1 when it has none
+	socket     int                           // the one beneath, to wait for; -1 when there is none
 	raw        syscall.RawConn               // nil when conn has no descriptor
 	wait       func(descriptor uintptr) bool // for raw.Read: reads the first octets of a request
 	tls        *Identity                     // nil: in the clear
+	altSvc     *alternative                  // nil: none
 	secured    *tlsconn.Conn                 // conn, if it is over TLS on a socket
 
 	// Owned by the connection's goroutine.
 	x       *exchange // nil while idle
 	waitErr error     // what wait met
 	begun   bool      // a request of HTTP/1.1 has come
+	seated  bool      // it counts among the connections of its client
 
 	mustSwitch bool // the client would take a 2xx for the switch of protocols that it asks for
 
-	session *session // of HTTP/2, for the watcher; nil: it is none. Set with server.mu held
+	session sessions // of HTTP/2 or HTTP/3, for the watcher; nil: it is none. Set with server.mu held
 
 	// Atomic.
-	left     atomic.Bool                // the client has reset its request (HTTP/2)
-	state    atomic.Int32               // idle, active or closed
-	rests    atomic.Bool                // it is idle and has no goroutine
-	deadline atomic.Int64               // on the server's coarse clock; 0 is none
-	origin   atomic.Pointer[originConn] // in use for this client, for the watcher to interrupt
+	left     atomic.Bool                  // the client has reset its request (HTTP/2, HTTP/3)
+	state    atomic.Int32                 // idle, active or closed
+	rests    atomic.Bool                  // it is idle and has no goroutine
+	deadline atomic.Int64                 // on the server's coarse clock; 0 is none
+	until    atomic.Int64                 // the end of the whole time of a request, by the same clock; no deadline is later. 0 is none
+	origin   atomic.Pointer[origins.Conn] // in use for this client, for the watcher to interrupt
 
 	evicted atomic.Pointer[pool.MemberLoad] // of a member that was taken out of use while it was asked: see Evict
+}
+
+// sessions are what may have several requests under way.
+type sessions interface {
+	// carry carries requests until the connection ends; or rests, which it reports.
+	carry() (rests bool)
+	// mayRest reports whether it has waited for long enough for that.
+	mayRest() bool
+	// nudge has what is due be looked at. It does not wait.
+	nudge()
+	// appendClients appends the clients that have requests under way.
+	appendClients(all []*client) []*client
 }
 
 // peerText is the peer in the spellings of the forwarding fields, made once.
@@ -67,7 +85,8 @@ const (
 
 func newClient(s *Server, conn net.Conn) *client {
 	id := s.nextID.Add(1)
-	c := &client{server: s, conn: conn, shard: &s.shards[id%shardCount], lane: uint32(id - 1), local: conn.LocalAddr().String(), descriptor: descriptorOf(conn)}
+	c := &client{server: s, conn: conn, shard: &s.shards[id%shardCount], lane: uint32(id - 1), local: conn.LocalAddr().String(), descriptor: origins.Descriptor(conn)}
+	c.socket = c.descriptor
 	c.wire = (*plain)(c)
 	if a, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
 		c.peer, c.peerPort = a.Addr().Unmap().WithZone(""), a.Port()
@@ -103,27 +122,47 @@ func (c *client) serve(d *Door) {
 			c.end(bug)
 		}
 	}()
-	if d != nil && !c.letIn(d) {
+	if d != nil && !c.letIn(d) || !c.takeSeat() {
 		return
 	}
-	for c.awaitRequest() {
-		if !c.begun && c.speaksHTTP2() {
-			c.serveHTTP2()
-			c.waitErr = nil
-			break
-		}
-		c.begun = true
-		if !c.request() {
-			c.waitErr = nil
-			break
-		}
-	}
-	if c.waitErr == errLongIdle && c.rest() {
-		rests = true
+	if rests = c.carryRequests(); rests {
 		return
 	}
 	c.deadline.Store(0)
 	c.release()
+}
+
+// takeSeat reports whether its client may have one more connection; if not, it is told so. A
+// trusted proxy stands for many clients. Those of HTTP/3 are counted before their handshake.
+func (c *client) takeSeat() bool {
+	most := c.server.limits.PerClient
+	if c.seated || most < 0 || !c.peer.IsValid() || c.peerAs.trusted {
+		return true
+	}
+	if c.seated = c.server.places.TakeClient(c.peer, places.Proven, most); !c.seated {
+		c.shard.crowded.Add(1)
+		if c.tls == nil {
+			c.server.sayFull(c.conn)
+		}
+	}
+	return c.seated
+}
+
+// carryRequests reports whether the connection rests; else it is to end.
+func (c *client) carryRequests() (rests bool) {
+	if c.session != nil {
+		return c.session.carry() // it has rested
+	}
+	for c.awaitRequest() {
+		if !c.begun && c.speaksHTTP2() {
+			return c.serveHTTP2()
+		}
+		c.begun = true
+		if !c.request() {
+			return false
+		}
+	}
+	return c.waitErr == errLongIdle && c.rest()
 }
 
 // end closes the connection. A panic ends here too: it is a bug, but one
@@ -137,11 +176,14 @@ func (c *client) end(bug any) {
 			c.x.leave()
 		}
 		if oc := c.origin.Swap(nil); oc != nil {
-			oc.conn.Close()
+			oc.Close()
 		}
 	}
 	c.reportRoundTrip()
 	c.conn.Close()
+	if c.seated {
+		c.server.places.GiveClient(c.peer, places.Proven)
+	}
 	c.shard.closed.Add(1)
 	c.server.remove(c)
 }
@@ -151,6 +193,9 @@ func (c *client) end(bug any) {
 func (c *client) awaitRequest() bool {
 	if c.x != nil && c.x.unread() > 0 {
 		return true // the next request came with the last one
+	}
+	if c.readNext() {
+		return true
 	}
 	c.setDeadline(c.server.limits.Idle)
 	c.state.Store(idle)
@@ -168,6 +213,25 @@ func (c *client) awaitRequest() bool {
 	return err == nil
 }
 
+// readNext reads the first octets of the next request if they are there already, as they mostly
+// are with many requests in flight. The connection need not become idle for it; buffers are
+// given back while others run, as those that were just used are the fastest.
+func (c *client) readNext() bool {
+	if c.raw == nil {
+		return false
+	}
+	c.release()
+	if !c.letOthersRun() || c.descriptor < 0 {
+		return false
+	}
+	x := c.hold()
+	x.rewind()
+	if x.filled = readNow(c.descriptor, x.in); x.filled == 0 {
+		c.release()
+	}
+	return x.filled > 0
+}
+
 func (c *client) readFirstOctets() error {
 	if c.raw == nil {
 		x := c.hold()
@@ -176,8 +240,6 @@ func (c *client) readFirstOctets() error {
 		x.filled = n
 		return err
 	}
-	c.release()
-	c.letOthersRun()
 	if c.secured != nil {
 		return c.readFirstSecured()
 	}
@@ -240,14 +302,14 @@ func (c *client) closeIfIdle() {
 	if !c.state.CompareAndSwap(idle, closed) {
 		return
 	}
-	if c.secured != nil {
-		c.wakeToEnd()
-		return
-	}
 	rested := c.rouse()
-	c.conn.Close()
-	if rested {
+	switch {
+	case rested:
 		go c.end(nil) // at once: nobody else does it for one at rest
+	case c.secured != nil:
+		c.wakeToEnd()
+	default:
+		c.conn.Close()
 	}
 }
 

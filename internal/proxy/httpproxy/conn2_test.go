@@ -2,6 +2,7 @@ package httpproxy
 
 import (
 	"bytes"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -25,14 +26,27 @@ type conn2 struct {
 func dial2(g *gateway, settings ...http2.Setting) *conn2 {
 	g.t.Helper()
 	c := &conn2{t: g.t, conn: g.dial()}
+	c.begin(settings...)
+	return c
+}
+
+// begin sends the preface.
+func (c *conn2) begin(settings ...http2.Setting) {
+	c.t.Helper()
 	io.WriteString(c.conn, http2.ClientPreface)
 	c.Framer = http2.NewFramer(c.conn, c.conn)
 	c.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	c.enc = hpack.NewEncoder(&c.block)
 	if err := c.WriteSettings(settings...); err != nil {
-		g.t.Fatal(err)
+		c.t.Fatal(err)
 	}
-	return c
+}
+
+func (c *conn2) scheme() string {
+	if _, secured := c.conn.(*tls.Conn); secured {
+		return "https"
+	}
+	return "http"
 }
 
 // head sends a field section: "name", "value", ...

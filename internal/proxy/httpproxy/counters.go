@@ -1,40 +1,31 @@
 package httpproxy
 
 import (
-	"math/bits"
 	"sync/atomic"
 	"time"
+
+	"pharos/internal/proxy/h3conn"
+	"pharos/internal/proxy/histogram"
 )
 
 // shardCount spreads the counters so that cores seldom write to one cache line;
 // a connection keeps to one shard.
 const shardCount = 16
 
-// LatencyBuckets is the number of buckets of the latency histogram: bucket i
-// counts requests of at most LatencyBound(i), the last one all others.
-const LatencyBuckets = 22
-
-// LatencyBound returns the upper bound of a bucket: 64 us doubled i times.
-func LatencyBound(i int) time.Duration { return 64 * time.Microsecond << i }
-
-func bucketOf(d time.Duration) int {
-	units := uint64(max(d-1, 0)/time.Microsecond) >> 6 // of 64 us
-	return min(bits.Len64(units), LatencyBuckets-1)
-}
-
 // shard is one part of the counters. All atomic.
 type shard struct {
-	accepted, closed, shed             atomic.Uint64
+	accepted, closed, shed, crowded    atomic.Uint64
 	classes                            [6]atomic.Uint64 // by first digit of the status; 0: never answered
 	retries, connectFailures, timeouts atomic.Uint64
 	originNew, originReused, stale     atomic.Uint64
 	refused, aborted, tunnels          atomic.Uint64
 	bytesIn, bytesOut                  atomic.Uint64
-	latency                            [LatencyBuckets]atomic.Uint64
+	latency                            [histogram.Buckets]atomic.Uint64
 	latencyNanos                       atomic.Uint64
 
 	http2, sessionsBroken                                atomic.Uint64
 	streams, streamResets, streamsBroken, streamsRefused atomic.Uint64
+	http3                                                h3conn.Counts
 	_                                                    [64]byte
 }
 
@@ -56,6 +47,7 @@ type Counters struct {
 	Resting   int       // of them, without a goroutine
 	InFlight  int64     // requests now
 	Shed      uint64    // client connections refused at MaxConnections
+	Crowded   uint64    // client connections refused at PerClient
 	Responses [6]uint64 // by first digit of the status; 0: never answered
 	Retries   uint64    // requests sent to another member
 	Refused   uint64    // requests refused for their form
@@ -64,19 +56,20 @@ type Counters struct {
 	Timeouts  uint64    // limits of time that were reached
 
 	HTTP2 HTTP2Counters
+	HTTP3 HTTP2Counters // the same of HTTP/3
 
 	ConnectFailures uint64 // of origin connections
 	OriginNew       uint64 // origin connections opened
 	OriginReused    uint64 // requests on a kept origin connection
 	OriginStale     uint64 // kept origin connections found dead
 
-	BytesIn, BytesOut uint64                 // of content, from and to clients
-	Latency           [LatencyBuckets]uint64 // see LatencyBound
+	BytesIn, BytesOut uint64                    // of content, from and to clients
+	Latency           [histogram.Buckets]uint64 // see histogram.Bound
 	LatencySum        time.Duration
 	LogDropped        uint64 // access log lines
 }
 
-// HTTP2Counters is what concerns HTTP/2 only.
+// HTTP2Counters is what concerns HTTP/2 and HTTP/3 only.
 type HTTP2Counters struct {
 	Connections uint64 // of clients
 	Ended       uint64 // of them, by us as the client broke a rule
@@ -84,6 +77,15 @@ type HTTP2Counters struct {
 	Resets      uint64 // streams that the client has reset
 	Broken      uint64 // streams that we have reset as the client broke a rule
 	Refused     uint64 // streams refused as there were too many
+}
+
+func (c *HTTP2Counters) add(m *h3conn.Counts) {
+	c.Connections += m.Connections.Load()
+	c.Ended += m.Ended.Load()
+	c.Streams += m.Streams.Load()
+	c.Resets += m.Resets.Load()
+	c.Broken += m.Broken.Load()
+	c.Refused += m.Refused.Load()
 }
 
 // Counters returns a reading. Single values are exact; they are not of one
@@ -94,6 +96,7 @@ func (s *Server) Counters() Counters {
 		h := &s.shards[i]
 		c.Accepted += h.accepted.Load()
 		c.Shed += h.shed.Load()
+		c.Crowded += h.crowded.Load()
 		for j := range h.classes {
 			c.Responses[j] += h.classes[j].Load()
 		}
@@ -108,6 +111,7 @@ func (s *Server) Counters() Counters {
 		c.HTTP2.Resets += h.streamResets.Load()
 		c.HTTP2.Broken += h.streamsBroken.Load()
 		c.HTTP2.Refused += h.streamsRefused.Load()
+		c.HTTP3.add(&h.http3)
 		c.ConnectFailures += h.connectFailures.Load()
 		c.OriginNew += h.originNew.Load()
 		c.OriginReused += h.originReused.Load()
@@ -125,7 +129,7 @@ func (s *Server) Counters() Counters {
 		c.Resting = lot.Len()
 	}
 	if s.access != nil {
-		c.LogDropped = s.access.dropped.Load()
+		c.LogDropped = s.access.Dropped()
 	}
 	return c
 }

@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"time"
 	"unsafe"
+
+	"pharos/internal/proxy/breaker"
 )
 
 // Limits of time cost no system call and no timer per request. A connection
@@ -21,6 +23,7 @@ import (
 func (s *Server) watch() {
 	t := time.NewTicker(tick)
 	defer t.Stop()
+	told := breaker.Told{}
 	for n := 0; ; n++ {
 		select {
 		case <-s.stop:
@@ -34,11 +37,12 @@ func (s *Server) watch() {
 			s.interruptOverdue()
 		}
 		if n%10 == 0 {
-			s.dropIdleOrigins()
+			s.origins.Tend(s.now.Load())
+			s.tellBreakers(told)
 			s.collect(s.now.Load())
 		}
 		if s.access != nil {
-			s.access.flushSoon()
+			s.access.FlushSoon()
 		}
 	}
 }
@@ -56,10 +60,16 @@ func (s *Server) interruptOverdue() {
 	defer s.mu.Unlock()
 	for c := range s.eachClient {
 		d := c.deadline.Load()
-		isOverdue := s.cut.Load() || d != 0 && now >= d
+		// Who has left may have done so before there was an origin server to interrupt.
+		isOverdue := s.cut.Load() || c.left.Load() || d != 0 && now >= d
 		switch {
 		case isOverdue && c.session != nil:
 			c.session.nudge()
+			continue
+		case c.session != nil:
+			if c.session.mayRest() && s.hasLot() {
+				c.session.nudge()
+			}
 			continue
 		case isOverdue && c.rests.Load():
 			c.closeIfIdle()
@@ -69,7 +79,7 @@ func (s *Server) interruptOverdue() {
 		}
 		c.conn.SetDeadline(past)
 		if o := c.origin.Load(); o != nil {
-			o.conn.SetDeadline(past)
+			o.SetDeadline(past)
 		}
 	}
 }
@@ -77,6 +87,11 @@ func (s *Server) interruptOverdue() {
 // eachClient yields all connections, and the requests of those that may have several; mu is
 // held.
 func (s *Server) eachClient(yield func(*client) bool) {
+	for c := range s.copied {
+		if !yield(c) {
+			return
+		}
+	}
 	for c := range s.clients {
 		if !yield(c) {
 			return
@@ -93,9 +108,17 @@ func (s *Server) eachClient(yield func(*client) bool) {
 	}
 }
 
-// setDeadline makes c overdue after d from now.
+// setDeadline makes c overdue after d from now, or when the whole time of its request is over.
 func (c *client) setDeadline(d time.Duration) {
-	c.deadline.Store(c.server.now.Load() + int64(d+tick))
+	c.setDeadlineAt(time.Duration(c.server.now.Load()) + d + tick)
+}
+
+// setDeadlineAt is setDeadline for a time since the server began.
+func (c *client) setDeadlineAt(at time.Duration) {
+	if until := time.Duration(c.until.Load()); until != 0 {
+		at = min(at, until)
+	}
+	c.deadline.Store(int64(at))
 }
 
 func (c *client) isOverdue() bool {
@@ -149,7 +172,8 @@ func (c *client) write(conn net.Conn, b []byte) error {
 // already be another connection's.
 func (c *client) writeNow(conn net.Conn, descriptor int, b []byte) error {
 	if descriptor >= 0 && len(b) > 0 {
-		n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, uintptr(descriptor), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
+		n, _, errno := syscall.RawSyscall6(syscall.SYS_SENDTO, uintptr(descriptor), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)),
+			syscall.MSG_DONTWAIT, 0, 0)
 		if errno == 0 {
 			if b = b[n:]; len(b) == 0 {
 				return nil
@@ -162,11 +186,11 @@ func (c *client) writeNow(conn net.Conn, descriptor int, b []byte) error {
 // readNow is one read without waiting, under the same condition; 0 when there is
 // nothing, or an end or error that a real read will tell.
 func readNow(descriptor int, b []byte) int {
-	n, _, errno := syscall.RawSyscall(syscall.SYS_READ, uintptr(descriptor), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
+	n, errno := receive(descriptor, b)
 	if errno != 0 {
 		return 0
 	}
-	return int(n)
+	return n
 }
 
 // pace is how fast a client sends or takes content. Only the time spent waiting
@@ -202,13 +226,20 @@ func isTransient(err error) bool {
 	return false
 }
 
-// readDescriptor is read(2) without waiting.
+// receive is recv(2) without waiting: a socket has a shorter way to it than read(2), which
+// looks first whether it is a file.
+func receive(descriptor int, b []byte) (int, syscall.Errno) {
+	n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(descriptor), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), syscall.MSG_DONTWAIT, 0, 0)
+	return int(n), errno
+}
+
+// readDescriptor is receive that goes on after a signal.
 func readDescriptor(descriptor int, b []byte) (int, error) {
 	for {
-		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, uintptr(descriptor), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
+		n, errno := receive(descriptor, b)
 		switch errno {
 		case 0:
-			return int(n), nil
+			return n, nil
 		case syscall.EINTR:
 			continue
 		}

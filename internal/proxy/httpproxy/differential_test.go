@@ -2,8 +2,6 @@ package httpproxy
 
 import (
 	"bytes"
-	"compress/gzip"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -202,21 +200,6 @@ func framingCases(t *testing.T) [][]byte {
 	for _, s := range seeds {
 		all = append(all, []byte(s))
 	}
-	unzipped, err := gzip.NewReader(sharedFile(t, "conformance/request-framing.jsonl.gz"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for lines := json.NewDecoder(unzipped); ; {
-		var c struct {
-			Raw []byte `json:"raw_b64"`
-		}
-		switch err := lines.Decode(&c); err {
-		case nil:
-			all = append(all, c.Raw)
-		case io.EOF:
-			return all
-		default:
-			t.Fatal(err)
-		}
-	}
+	publishedFramings(t, func(_ string, raw []byte) { all = append(all, raw) })
+	return all
 }

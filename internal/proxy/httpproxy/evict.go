@@ -1,7 +1,6 @@
 package httpproxy
 
 import (
-	"math"
 	"net/netip"
 	"time"
 
@@ -22,13 +21,13 @@ func (s *Server) Evict(member *pool.MemberLoad) (found int) {
 	defer s.mu.Unlock()
 	for c := range s.eachClient {
 		o := c.origin.Load()
-		if o == nil || o.serves.Load() != member {
+		if o == nil || o.Serves.Load() != member {
 			continue
 		}
 		// The descriptor is the client's own goroutine's to close (writeNow), which is
 		// therefore woken up to see why.
 		c.evicted.Store(member)
-		o.conn.SetDeadline(past)
+		o.SetDeadline(past)
 		found++
 	}
 	return found
@@ -37,7 +36,7 @@ func (s *Server) Evict(member *pool.MemberLoad) (found int) {
 // isEvicted reports whether the member at hand was taken out of use.
 func (c *client) isEvicted() bool {
 	member, o := c.evicted.Load(), c.origin.Load()
-	return member != nil && o != nil && o.serves.Load() == member
+	return member != nil && o != nil && o.Serves.Load() == member
 }
 
 // CloseKept closes the connections that are kept to an origin server and not in use.
@@ -45,12 +44,5 @@ func (s *Server) CloseKept(address netip.AddrPort) {
 	if s == nil {
 		return
 	}
-	for at, o := range *s.origins.Load() {
-		if at.address != address {
-			continue
-		}
-		for _, oc := range o.takeOlder(math.MaxInt64) {
-			oc.conn.Close()
-		}
-	}
+	s.origins.CloseKept(address)
 }

@@ -42,8 +42,8 @@ func (x *exchange) isRepeatable() bool {
 // member's. It is chosen then.
 func (c *client) asksAnother(x *exchange) bool {
 	h := &x.choice
-	if !h.view.Spec().Passive.IsError(x.resp.Status()) || x.doubt.isOver || x.doubt.of != nil || h.view.Spec().Passive.Off ||
-		!x.isRepeatable() || x.tries >= c.server.limits.Tries || time.Since(x.began) > c.server.limits.RetryWithin {
+	if !h.view.Spec().Passive.IsError(x.choice.answered) || x.doubt.isOver || x.doubt.of != nil || h.view.Spec().Passive.Off ||
+		!x.isRepeatable() || x.tries >= c.mostTries(x) || c.isLate(x) {
 		return false
 	}
 	if under := h.load.Opinions.Load(); under >= leastOpinions && under >= h.load.Active()/opinionsPart {
@@ -53,7 +53,7 @@ func (c *client) asksAnother(x *exchange) bool {
 		h.chosen = -1
 		return false
 	}
-	x.doubt = doubt{of: x.member, status: x.resp.Status(), from: x.asked}
+	x.doubt = doubt{of: x.member, status: x.choice.answered, from: x.asked}
 	h.load.Opinions.Add(1)
 	x.counters.Opinions.Add(1)
 	return true
@@ -66,7 +66,7 @@ func (c *client) judgeDoubted(x *exchange, r refusal) {
 	x.choice.load.Opinions.Add(-1)
 	switch {
 	case r.isSet():
-	case x.choice.view.Spec().Passive.IsError(x.resp.Status()):
+	case x.choice.view.Spec().Passive.IsError(x.choice.answered):
 		o = health.Answered
 	default:
 		o = health.Erred
@@ -74,7 +74,7 @@ func (c *client) judgeDoubted(x *exchange, r refusal) {
 	if o != health.Answered {
 		cause := ""
 		if o == health.Erred {
-			cause = fmt.Sprintf("status %d, where %s answered the same request with %d", x.doubt.status, x.member.Name, x.resp.Status())
+			cause = fmt.Sprintf("status %d, where %s answered the same request with %d", x.doubt.status, x.member.Name, x.choice.answered)
 		}
 		now := time.Now()
 		c.tell(m.Target, m.Load.Note(o, now.Sub(c.server.began), now.Sub(from)), health.Result{Outcome: o, At: now, Latency: now.Sub(from), Cause: cause})
@@ -92,7 +92,7 @@ func (c *client) report(x *exchange, r refusal, cause string) {
 		return // the client's doing: no evidence about the member
 	case r.isSet():
 		took = time.Since(x.asked)
-	case x.choice.view.Spec().Passive.IsError(x.resp.Status()):
+	case x.choice.view.Spec().Passive.IsError(x.choice.answered):
 		if x.doubt.of != nil {
 			return // two members say so: it is the request
 		}

@@ -7,6 +7,8 @@ import (
 	"pharos/internal/proxy/filter"
 	"pharos/internal/proxy/http1"
 	"pharos/internal/proxy/route"
+	"pharos/internal/proxy/stamp"
+	"pharos/internal/proxy/terms"
 	"pharos/internal/proxy/tracecontext"
 	"pharos/internal/traffic/pool"
 )
@@ -61,7 +63,7 @@ type exchange struct {
 
 // seen is what is told of a request when it is over.
 type seen struct {
-	stamp stamp
+	stamp stamp.Stamp
 	times times
 	trace trace
 	coded coded
@@ -71,6 +73,8 @@ type seen struct {
 type passing struct {
 	pass      filter.Pass
 	inspected inspection
+	ownAltSvc bool       // the origin server's Alt-Svc does not go on
+	mirrored  string     // the pool that gets a copy of the request; "": none does
 	retrying  *pool.Load // of the pool among whose retries the request is; nil: it is not
 }
 
@@ -84,6 +88,7 @@ type way struct {
 	counters *PoolCounters
 	chain    *filter.Chain // that requests of the route go through; nil: there is none
 	tally    *filter.Tally
+	terms    *terms.Terms // nil: those of the server
 }
 
 var exchanges = sync.Pool{New: func() any {
@@ -104,7 +109,7 @@ func (x *exchange) reset() {
 	x.path, x.way, x.member = nil, way{}, nil
 	x.upload, x.upgrade, x.sending = nil, nil, http1.NoContent
 	x.status, x.started, x.tries, x.received, x.sent, x.reason = 0, false, 0, 0, 0, ""
-	x.inspected = inspection{}
+	x.inspected, x.mirrored = inspection{}, ""
 	x.choice.counted, x.choice.held, x.doubt = 0, 0, doubt{}
 	x.trace.Context, x.trace.at = tracecontext.Context{}, 0
 	x.coded = coded{}

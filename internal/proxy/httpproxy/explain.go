@@ -7,6 +7,7 @@ import (
 
 	"pharos/internal/proxy/filter"
 	"pharos/internal/proxy/http1"
+	"pharos/internal/proxy/pairs"
 	"pharos/internal/proxy/route"
 	"pharos/internal/traffic/affinity"
 	"pharos/internal/traffic/balance"
@@ -36,7 +37,7 @@ func (t Target) request(s *Server) (*client, error) {
 	head = append(head, "\r\n"...)
 	x := &exchange{path: []byte(t.Path), began: time.Now()}
 	x.inspected = inspection{done: true, given: []byte(t.Content), whole: true}
-	if most := (Limits{}).withDefaults().Inspect; len(t.Content) > most {
+	if most := (Limits{}).WithDefaults().Inspect; len(t.Content) > most {
 		x.inspected.given, x.inspected.whole = x.inspected.given[:most], false
 	}
 	x.req.ResetRequest(http1.Limits{})
@@ -94,6 +95,8 @@ func (t Target) Leads(r *route.Route) string {
 	switch {
 	case r.Redirect != nil:
 		return fmt.Sprintf("answered with %d, to %s", r.Redirect.Status, r.AppendTarget(nil, parts))
+	case r.Respond != nil && r.Respond.File != "":
+		return fmt.Sprintf("answered with %d and the file %s", r.Respond.Status, r.Respond.File)
 	case r.Respond != nil:
 		return fmt.Sprintf("answered with %d and %d octets of content", r.Respond.Status, len(r.Respond.Content))
 	case r.Rewrites():
@@ -151,7 +154,7 @@ func (c *client) keyText(x *exchange, k *pool.Key) string {
 	case pool.Cookie:
 		value = cookieOf(x, k.Name)
 	case pool.Query:
-		value = parameterOf(x.req.Query(), k.Name)
+		value = pairs.Parameter(x.req.Query(), k.Name)
 	}
 	if len(value) > 0 {
 		return k.Name + "=" + string(value)

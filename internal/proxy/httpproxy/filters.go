@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pharos/internal/proxy/filter"
+	"pharos/internal/proxy/holding"
 	"pharos/internal/proxy/http1"
 )
 
@@ -19,6 +20,7 @@ import (
 // filters are what the routes of a table have of them.
 type filters struct {
 	book    *filter.Book
+	every   *filter.Chain   // of what all routes have; nil: nothing
 	chains  []*filter.Chain // by route.Route.Number; nil: it has none
 	tallies []*filter.Tally
 }
@@ -43,6 +45,9 @@ func (t *Table) Filter(sets []filter.Set, needs []NeedsFilters, means filter.Mea
 	f := &filters{chains: make([]*filter.Chain, len(needs)), tallies: make([]*filter.Tally, len(needs))}
 	var errs []error
 	f.book, errs = filter.Compile(sets, means, before.compiled())
+	if f.every, _ = f.book.Chain(nil, false); f.every != nil && !f.every.HasPages(false) {
+		f.every = nil // nothing else is for requests without a route
+	}
 	kept := before.byRoute(prev)
 	for r := range t.routes.All() {
 		chain, err := f.book.Chain(needs[r.Number].Sets, needs[r.Number].Own)
@@ -140,7 +145,7 @@ func (c *client) filter(x *exchange) (done, keep bool, r refusal) {
 	}
 	v := x.chain.Decide(&x.pass, x.tally)
 	for v.Waits != nil {
-		if r := c.awaitTurn(v.Waits); r.isSet() {
+		if r := c.awaitTurn(v.Waits.Ready, v.Waits.Wait); r.isSet() {
 			v.Waits.Enter(&x.pass) // gives its place back, or takes it for Leave to do so
 			return true, false, r
 		}
@@ -167,14 +172,14 @@ func (x *exchange) leave() {
 
 // awaitTurn waits until a request is let in or refused, or its time is over. The refusal says
 // that there is nobody to answer any more.
-func (c *client) awaitTurn(t *filter.Ticket) refusal {
+func (c *client) awaitTurn(ready <-chan struct{}, wait time.Duration) refusal {
 	c.deadline.Store(0)
-	end, look := time.NewTimer(t.Wait), time.NewTicker(goneInterval)
+	end, look := time.NewTimer(min(wait, c.remaining())), time.NewTicker(holding.GoneInterval)
 	defer end.Stop()
 	defer look.Stop()
 	for {
 		select {
-		case <-t.Ready:
+		case <-ready:
 			return refusal{}
 		case <-end.C:
 			return refusal{}
@@ -193,7 +198,7 @@ func (c *client) answerFor(x *exchange, v *filter.Verdict) (keep bool, r refusal
 	keep = x.req.Done() && x.req.KeepAlive() && !c.server.draining.Load()
 	x.status, x.reason, x.started = v.Status, v.Text, true
 	b := http1.AppendStatusLine(x.out[:0], v.Status, []byte(http.StatusText(v.Status)))
-	b = x.stamp.appendDate(b, x.began)
+	b = x.stamp.AppendDate(b, x.began)
 	b = append(b, v.Lines...)
 	b = x.chain.AppendResponse(b, &x.pass, nil)
 	if v.Status != 204 && v.Status != 304 { // RFC 9110 §8.6

@@ -22,7 +22,7 @@ func (r *routed) Scheme() string            { return (*client)(r).scheme() }
 
 // follow sets where the route that was found leads: to a pool, or nowhere.
 func (c *client) follow(x *exchange, r *route.Route) {
-	x.route = r
+	x.route, x.terms = r, x.table.termsOf(r.Number)
 	x.findFilters()
 	if r.Pool == "" {
 		return
@@ -35,15 +35,31 @@ func (c *client) follow(x *exchange, r *route.Route) {
 	} else if draws {
 		x.index = r.Pick(rand.Uint32()).Index
 	}
-	if v := x.table.pools[x.index].View(); r.Fallback >= 0 && (v.AllDown || len(v.Eligible) == 0) {
+	if v := x.table.pools[x.index].View(); r.Fallback >= 0 && (v.AllDown || len(v.Eligible) == 0 && x.table.holds[x.index] == nil) {
 		x.index = r.Fallback
 	}
 	x.pool, x.counters = x.table.pools[x.index], x.table.counters[x.index]
 }
 
+// fallBack has the request go to the fallback pool of its route, if there is one that it is
+// not going to already, and reports whether it does.
+func (c *client) fallBack(x *exchange) bool {
+	to := x.route.Fallback
+	if to < 0 || to == x.index {
+		return false
+	}
+	x.index = to
+	x.pool, x.counters = x.table.pools[to], x.table.counters[to]
+	x.choice.begin(c, x)
+	return true
+}
+
 // answerHere sends the response of a route that carries nothing: a redirect, or one that is
 // always the same. Content that the client sends is not waited for.
 func (c *client) answerHere(x *exchange) (keep bool, r refusal) {
+	if f := x.table.fileOf(x.route.Number); f != nil {
+		return c.answerFile(x, f)
+	}
 	keep = x.req.Done() && x.req.KeepAlive() && !c.server.draining.Load()
 	x.out = c.appendHere(x.out[:0], x, keep)
 	x.started = true
@@ -61,7 +77,7 @@ func (c *client) appendHere(b []byte, x *exchange, keep bool) []byte {
 		x.status, content = x.route.Respond.Status, x.route.Respond.Content
 	}
 	b = http1.AppendStatusLine(b, x.status, []byte(http.StatusText(x.status)))
-	b = x.stamp.appendDate(b, x.began)
+	b = x.stamp.AppendDate(b, x.began)
 	switch {
 	case x.route.Redirect != nil:
 		b = append(b, "Location: "...)

@@ -3,6 +3,7 @@ package httpproxy
 import (
 	"pharos/internal/proxy/compress"
 	"pharos/internal/proxy/http1"
+	"pharos/internal/proxy/requestid"
 )
 
 // appendRequestHead appends the head that goes to the origin: the normalised
@@ -28,7 +29,12 @@ func (c *client) appendRequestHead(b []byte, x *exchange) []byte {
 	}
 	b = append(b, '\r', '\n')
 	x.upgrade = c.upgradeOf(x)
+	copies := x.table.mirrorOf(x.route) != nil
+	lines := req.Lines()
 	for _, f := range req.Fields() {
+		if copies && f.ID == http1.FieldOther && equalFold(req.Name(f), mirrorField) {
+			continue // it says what is a copy
+		}
 		if !req.Forwardable(f) || c.isOurs(f.ID) || x.chain != nil && x.chain.DropsRequest(req.Name(f)) {
 			continue
 		}
@@ -38,8 +44,9 @@ func (c *client) appendRequestHead(b []byte, x *exchange) []byte {
 		if c.server.cfg.Tracing != nil && f.ID == http1.FieldOther && isTraceField(req.Name(f)) {
 			continue // written again with what was believed of it
 		}
-		b = http1.AppendField(b, req.Name(f), req.Value(f))
+		b = lines.Add(b, f)
 	}
+	b = lines.Flush(b)
 	b = c.appendForwarding(b, x)
 	b = c.appendRequestID(b, x)
 	if c.server.cfg.Tracing != nil {
@@ -148,10 +155,10 @@ func (c *client) identify(x *exchange) {
 	if len(x.id) > 0 {
 		return
 	}
-	if given, ok := x.req.Get(http1.FieldXRequestID); ok && c.peerAs.trusted && isRequestID(given) {
+	if given, ok := x.req.Get(http1.FieldXRequestID); ok && c.peerAs.trusted && requestid.IsOne(given) {
 		x.id = append(x.id[:0], given...)
 	} else {
-		x.id = appendUUIDv7(x.id[:0], x.began)
+		x.id = requestid.Append(x.id[:0], x.began)
 	}
 }
 
@@ -175,7 +182,7 @@ func (c *client) appendResponseHead(b []byte, x *exchange, framing http1.Framing
 	b = x.choice.appendCookie(b, x.choice.at)
 	if _, has := resp.Get(http1.FieldDate); !has {
 		// RFC 9110 §6.6.1: who forwards a response without Date MUST add it.
-		b = x.stamp.appendDate(b, x.began)
+		b = x.stamp.AppendDate(b, x.began)
 	}
 	switch framing {
 	case http1.Length:
@@ -191,16 +198,20 @@ func (c *client) appendResponseHead(b []byte, x *exchange, framing http1.Framing
 
 func appendResponseFields(b []byte, x *exchange) []byte {
 	resp, chain := &x.resp, x.chain
+	lines := resp.Lines()
 	for _, f := range resp.Fields() {
+		if x.ownAltSvc && f.ID == http1.FieldOther && isAltSvc(resp.Name(f)) {
+			continue
+		}
 		if resp.Forwardable(f) && (chain == nil || !chain.DropsResponse(resp.Name(f))) {
 			if x.coded.varies {
 				b = x.appendCodedField(b, f)
 				continue
 			}
-			b = http1.AppendField(b, resp.Name(f), resp.Value(f))
+			b = lines.Add(b, f)
 		}
 	}
-	return b
+	return lines.Flush(b)
 }
 
 // appendRequestTrailer appends the trailer field at hand of the request, unless the filters

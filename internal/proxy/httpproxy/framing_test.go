@@ -224,14 +224,39 @@ func (rec *recorder) takeOctets() []byte {
 // own framing is what pipelining is (RFC 9112 §9.3.2); the origin sees no octet
 // of it in the content of the first.
 func TestRequestFraming(t *testing.T) {
+	rec := new(recorder)
+	g := startGateway(t, Config{}, startOrigin(t, rec.serve))
+	rejected, clean, ambiguous, pipelined := 0, 0, 0, 0
+	publishedFramings(t, func(name string, raw []byte) {
+		answer := g.ask(string(raw))
+		got, faults := rec.take()
+		fault := judge(raw, answer, got, faults)
+		switch {
+		case fault != "":
+			ambiguous++
+			t.Errorf("%s: %s\nsent %q\nanswer %q", name, fault, raw, answer)
+		case len(got) == 0:
+			rejected++
+		default:
+			clean++
+			if len(got) > 1 {
+				pipelined++
+			}
+		}
+	})
+	n := rejected + clean + ambiguous
+	t.Logf("request framing: %d cases, %d rejected, %d forwarded clean (%d of them two separate pipelined requests), %d ambiguous", n, rejected, clean, pipelined, ambiguous)
+}
+
+// publishedFramings calls with each of the published cases of how requests can be framed.
+func publishedFramings(t *testing.T, with func(name string, raw []byte)) {
+	t.Helper()
 	unzipped, err := gzip.NewReader(sharedFile(t, "conformance/request-framing.jsonl.gz"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec := new(recorder)
-	g := startGateway(t, Config{}, startOrigin(t, rec.serve))
-	rejected, clean, ambiguous, pipelined := 0, 0, 0, 0
-	for lines := json.NewDecoder(unzipped); ; {
+	n := 0
+	for lines := json.NewDecoder(unzipped); ; n++ {
 		var c struct {
 			Name string `json:"name"`
 			Raw  []byte `json:"raw_b64"`
@@ -241,24 +266,8 @@ func TestRequestFraming(t *testing.T) {
 		} else if err != nil {
 			t.Fatal(err)
 		}
-		answer := g.ask(string(c.Raw))
-		got, faults := rec.take()
-		fault := judge(c.Raw, answer, got, faults)
-		switch {
-		case fault != "":
-			ambiguous++
-			t.Errorf("%s: %s\nsent %q\nanswer %q", c.Name, fault, c.Raw, answer)
-		case len(got) == 0:
-			rejected++
-		default:
-			clean++
-			if len(got) > 1 {
-				pipelined++
-			}
-		}
+		with(c.Name, c.Raw)
 	}
-	n := rejected + clean + ambiguous
-	t.Logf("request framing: %d cases, %d rejected, %d forwarded clean (%d of them two separate pipelined requests), %d ambiguous", n, rejected, clean, pipelined, ambiguous)
 	if n != 1756 {
 		t.Errorf("got %d cases, want 1756", n)
 	}

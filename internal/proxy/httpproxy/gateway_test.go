@@ -17,8 +17,8 @@ import (
 	"pharos/internal/traffic/health"
 )
 
-// mirror is an origin that answers with the request it read as content.
-func mirror(conn net.Conn, r *bufio.Reader) {
+// mirroringBack is an origin that answers with the request it read as content.
+func mirroringBack(conn net.Conn, r *bufio.Reader) {
 	for {
 		head := readMessageHead(r)
 		if head == "" {
@@ -92,7 +92,7 @@ func TestForwardedHead(t *testing.T) {
 		{"HTTP/1.0 without Host", Config{}, "GET / HTTP/1.0\r\n\r\n", []string{"GET / HTTP/1.1"}, []string{"X-Forwarded-Host"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			g := startGateway(t, c.cfg, startOrigin(t, mirror))
+			g := startGateway(t, c.cfg, startOrigin(t, mirroringBack))
 			seen := contentOf(g.ask(c.request))
 			for _, want := range c.want {
 				if !strings.Contains("\r\n"+seen+"\r\n", "\r\n"+want+"\r\n") {
@@ -244,7 +244,7 @@ func TestOctetsOnKeptConnection(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	g := startGateway(t, Config{Limits: Limits{MaxContent: 10}, HTTP2: OnlyHTTP1}, startOrigin(t, mirror))
+	g := startGateway(t, Config{Limits: Limits{MaxContent: 10}, HTTP2: OnlyHTTP1}, startOrigin(t, mirroringBack))
 	for _, c := range []struct {
 		name, request string
 		status        int
@@ -274,7 +274,7 @@ func TestRefusals(t *testing.T) {
 // head, and in content that comes later.
 func TestChunkedContentOverTheLimit(t *testing.T) {
 	for _, first := range []int{1, 0} {
-		g := startGateway(t, Config{Limits: Limits{MaxContent: 10}}, startOrigin(t, mirror))
+		g := startGateway(t, Config{Limits: Limits{MaxContent: 10}}, startOrigin(t, mirroringBack))
 		conn := g.dial()
 		io.WriteString(conn, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"+strings.Repeat("8\r\n12345678\r\n", first))
 		for range 2 - first {
@@ -349,7 +349,7 @@ func TestNoRouteAndNoMember(t *testing.T) {
 // 9.3.2), over one connection to the origin.
 func TestPipelinedRequests(t *testing.T) {
 	var conns atomic.Int32
-	g := startGateway(t, Config{}, startOrigin(t, func(conn net.Conn, r *bufio.Reader) { conns.Add(1); mirror(conn, r) }))
+	g := startGateway(t, Config{}, startOrigin(t, func(conn net.Conn, r *bufio.Reader) { conns.Add(1); mirroringBack(conn, r) }))
 	var requests strings.Builder
 	for i := range 20 {
 		fmt.Fprintf(&requests, "POST /%d HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody", i)
@@ -529,4 +529,30 @@ func TestOriginDiesWithinResponse(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestConnectionsPerClient: one client does not take all places, gets one back with each that it
+// gives up, and is not counted as long as it stands for others.
+func TestConnectionsPerClient(t *testing.T) {
+	g := startGateway(t, Config{Limits: Limits{PerClient: 2}}, startOrigin(t, answering(ok2)))
+	taken := func() net.Conn {
+		conn := g.dial()
+		io.WriteString(conn, get(""))
+		if head := readMessageHead(bufio.NewReader(conn)); !strings.HasPrefix(head, "HTTP/1.1 200 ") {
+			t.Fatalf("got %q, want 200", head)
+		}
+		return conn
+	}
+	first := taken()
+	taken()
+	got, _ := io.ReadAll(g.dial())
+	if !strings.HasPrefix(string(got), "HTTP/1.1 503 ") {
+		t.Errorf("the third connection got %q, want 503", got)
+	}
+	if n := g.server.Counters().Crowded; n != 1 {
+		t.Errorf("%d counted, want 1", n)
+	}
+	first.Close()
+	g.awaitCounters(func(c Counters) bool { return c.Active == 1 })
+	taken()
 }

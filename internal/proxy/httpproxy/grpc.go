@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"pharos/internal/proxy/http1"
+	"pharos/internal/proxy/terms"
 )
 
 // isGRPC reports whether the request is a call of gRPC, whose client looks for the outcome
@@ -52,13 +53,39 @@ func codeOf(status int) int {
 	return codeUnknown
 }
 
+// noteAnswer notes how the member at hand has answered, as far as the head of its response says
+// so.
+func (c *client) noteAnswer(x *exchange) {
+	h := &x.choice
+	if h.answered, h.isCall = x.resp.Status(), false; h.answered != http.StatusOK || !c.isGRPC(x) {
+		return
+	}
+	code, ok := terms.ParseCode(fieldOf(&x.resp, "Grpc-Status"))
+	h.answered, h.isCall = terms.StatusOf(code), !ok
+}
+
+// noteOutcome is noteAnswer for a call at its end.
+func (x *exchange) noteOutcome() {
+	if code, ok := terms.CodeOfTrailers(x.trailers); ok {
+		x.choice.answered = terms.StatusOf(code)
+	}
+}
+
+// code returns the code for a refusal.
+func (r refusal) code() int {
+	if r.kind == kindTotal {
+		return codeDeadlineExceeded
+	}
+	return codeOf(r.status)
+}
+
 // appendGRPCRefusal makes a response that has its trailer fields in its head ("Trailers-Only"):
 // without it clients would only say that the status is odd.
 func (c *client) appendGRPCRefusal(b []byte, x *exchange, r refusal, keep bool) []byte {
 	b = http1.AppendStatusLine(b, http.StatusOK, []byte("OK"))
-	b = x.stamp.appendDate(b, x.began)
+	b = x.stamp.AppendDate(b, x.began)
 	b = append(append(b, "Proxy-Status: pharos; error="...), r.kind...)
-	b = append(strconv.AppendInt(append(b, "\r\nContent-Type: application/grpc\r\nGrpc-Status: "...), int64(codeOf(r.status)), 10), "\r\nGrpc-Message: "...)
+	b = append(strconv.AppendInt(append(b, "\r\nContent-Type: application/grpc\r\nGrpc-Status: "...), int64(r.code()), 10), "\r\nGrpc-Message: "...)
 	for i := range len(r.text) { // percent-encoded, as the protocol has it
 		if octet := r.text[i]; octet < ' ' || octet > '~' || octet == '%' {
 			b = append(b, '%', "0123456789ABCDEF"[octet>>4], "0123456789ABCDEF"[octet&15])

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"pharos/internal/proxy/doorway"
 	"pharos/internal/proxy/route"
 	"pharos/internal/traffic/pool"
 )
@@ -41,7 +42,7 @@ func startGateway(t testing.TB, cfg Config, members ...string) *gateway {
 		cfg.Table = g.current.Load
 	}
 	g.server = New(cfg)
-	l, err := Listen(netip.MustParseAddrPort("127.0.0.1:0"))
+	l, err := doorway.Listen(netip.MustParseAddrPort("127.0.0.1:0"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +81,7 @@ func dial(t testing.TB, address string) net.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn.SetDeadline(time.Now().Add(20 * time.Second)) // a hang fails the test
+	conn.SetDeadline(time.Now().Add(time.Minute)) // a hang fails the test
 	t.Cleanup(func() { conn.Close() })
 	return conn
 }

@@ -2,71 +2,10 @@ package httpproxy
 
 import (
 	"cmp"
-	"sync/atomic"
-	"time"
 
+	"pharos/internal/proxy/histogram"
 	"pharos/internal/proxy/route"
 )
-
-// Histogram counts how long something took, in buckets of LatencyBound. Nobody waits for
-// anybody: it is spread over parts, which are made with the first observation. All atomic.
-type Histogram struct {
-	parts atomic.Pointer[[histogramParts]histogramPart]
-}
-
-// histogramParts is over how many parts a histogram is spread: enough for a few processors
-// seldom to write to one cache line, and no more, as there may be thousands of histograms.
-const histogramParts = 8
-
-type histogramPart struct {
-	buckets [LatencyBuckets]atomic.Uint64
-	nanos   atomic.Uint64
-	classes [6]atomic.Uint64 // of status, where somebody counts them
-	_       [24]byte         // parts are not to share a cache line
-}
-
-// part returns the part for a connection.
-func (h *Histogram) part(lane uint32) *histogramPart {
-	parts := h.parts.Load()
-	if parts == nil {
-		parts = new([histogramParts]histogramPart)
-		if !h.parts.CompareAndSwap(nil, parts) {
-			parts = h.parts.Load()
-		}
-	}
-	return &parts[lane%histogramParts]
-}
-
-func (p *histogramPart) observe(took time.Duration) {
-	p.buckets[bucketOf(took)].Add(1)
-	p.nanos.Add(uint64(took))
-}
-
-// Reading is what a Histogram has counted.
-type Reading struct {
-	Buckets [LatencyBuckets]uint64 // see LatencyBound
-	Sum     time.Duration
-	Classes [6]uint64
-}
-
-// Read returns what h has counted; ok is false if that is nothing.
-func (h *Histogram) Read() (r Reading, ok bool) {
-	parts := h.parts.Load()
-	if parts == nil {
-		return r, false
-	}
-	for i := range parts {
-		p := &parts[i]
-		for j := range p.buckets {
-			r.Buckets[j] += p.buckets[j].Load()
-		}
-		for j := range p.classes {
-			r.Classes[j] += p.classes[j].Load()
-		}
-		r.Sum += time.Duration(p.nanos.Load())
-	}
-	return r, true
-}
 
 // MaxTimed is of how many routes, and of how many pools, times are counted apart: each is
 // some thirty lines of a scrape. All others are counted together, as OtherTimed.
@@ -79,7 +18,7 @@ const (
 // long they took in all.
 type RouteCounters struct {
 	Name  string // of the route, or its host and path
-	Total Histogram
+	Total histogram.Histogram
 }
 
 // routeName returns the name by which r is counted.
@@ -122,10 +61,10 @@ func countRoutes(rules []route.Rule, prev *Table) (byNumber, all []*RouteCounter
 
 // Timings are how long parts of requests to a pool took.
 type Timings struct {
-	Queue     Histogram // waiting for a member, of those that waited
-	Connect   Histogram // opening a connection to a member, of those that did
-	FirstByte Histogram // from turning to a member, to the head of its response
-	Total     Histogram // from the first octet of the request, to the end of the response
+	Queue     histogram.Histogram // waiting for a member, of those that waited
+	Connect   histogram.Histogram // opening a connection to a member, of those that did
+	FirstByte histogram.Histogram // from turning to a member, to the head of its response
+	Total     histogram.Histogram // from the first octet of the request, to the end of the response
 }
 
 // timePools gives counters that have no Timings yet some of their own, or those of all
@@ -170,25 +109,25 @@ func (c *client) observe(x *exchange, class int) {
 		return
 	}
 	if n := x.route.Number; n < len(x.table.byRoute) { // it may be of a table before, when a request was held
-		p := x.table.byRoute[n].Total.part(c.lane)
-		p.observe(x.times.total)
-		p.classes[class].Add(1)
+		p := x.table.byRoute[n].Total.Part(c.lane)
+		p.Observe(x.times.total)
+		p.Classes[class].Add(1)
 	}
 	if x.counters == nil {
 		return
 	}
 	t := x.counters.Times
-	t.Total.part(c.lane).observe(x.times.total)
+	t.Total.Part(c.lane).Observe(x.times.total)
 	if x.choice.held > 0 {
-		t.Queue.part(c.lane).observe(x.choice.held)
+		t.Queue.Part(c.lane).Observe(x.choice.held)
 	}
 	if x.member == nil {
 		return
 	}
 	if x.times.connect > 0 {
-		t.Connect.part(c.lane).observe(x.times.connect)
+		t.Connect.Part(c.lane).Observe(x.times.connect)
 	}
 	if x.times.firstByte > 0 {
-		t.FirstByte.part(c.lane).observe(x.times.firstByte)
+		t.FirstByte.Part(c.lane).Observe(x.times.firstByte)
 	}
 }

@@ -2,158 +2,99 @@ package httpproxy
 
 import (
 	"fmt"
-	"sync/atomic"
 	"time"
+
+	"pharos/internal/proxy/holding"
 )
-
-// Holding is how requests wait while their pool has nobody to serve them, because it
-// scales and its first member is just starting.
-type Holding struct {
-	Requests int   // that wait at once
-	Octets   int64 // of memory that they have, together
-	Time     time.Duration
-	// Wake asks for a member. It is called for each request that begins to wait, and must
-	// not block.
-	Wake func()
-}
-
-// hold is the waiting requests of one pool. It outlives tables.
-type hold struct {
-	spec Holding // constant; the counters below are shared by those that follow it
-	*holdCounts
-}
-
-type holdCounts struct {
-	waiting, octets         atomic.Int64
-	held, refused, timeouts atomic.Uint64
-}
-
-// HoldCounters is a reading of what became of requests that waited.
-type HoldCounters struct {
-	Pool     string
-	Waiting  int64  // now
-	Octets   int64  // that they have
-	Held     uint64 // that have begun to wait
-	Refused  uint64 // that found no room
-	TimedOut uint64 // that have waited in vain
-}
-
-// under returns h, or a new one if it is nil, under another spec.
-func (h *hold) under(spec Holding) *hold {
-	if h == nil {
-		return &hold{spec, new(holdCounts)}
-	}
-	return &hold{spec, h.holdCounts}
-}
 
 // Hold has requests held for pools, by their names. It is to be called before t is used;
 // what waits under prev counts on.
-func (t *Table) Hold(holding map[string]Holding, prev *Table) {
-	before := map[string]*hold{}
+func (t *Table) Hold(specs map[string]holding.Spec, prev *Table) {
+	before := map[string]*holding.Room{}
 	if prev != nil {
 		for i, p := range prev.pools {
 			before[p.Name()] = prev.holds[i]
 		}
 	}
 	for i, p := range t.pools {
-		if spec, has := holding[p.Name()]; has {
-			t.holds[i] = before[p.Name()].under(spec)
+		if spec, has := specs[p.Name()]; has {
+			t.holds[i] = before[p.Name()].Under(spec)
 		}
 	}
 }
 
-// Waiting returns how many requests wait for a member of a pool.
-func (t *Table) Waiting(pool string) int {
+// Room returns what waits for a pool, in which streams hold their connections, too; nil: nothing
+// is held.
+func (t *Table) Room(pool string) *holding.Room {
 	for i, h := range t.holds {
 		if h != nil && t.pools[i].Name() == pool {
-			return int(h.waiting.Load())
+			return h
 		}
+	}
+	return nil
+}
+
+// Waiting returns how many requests and connections wait for a member of a pool.
+func (t *Table) Waiting(pool string) int {
+	if h := t.Room(pool); h != nil {
+		return h.Waiting()
 	}
 	return 0
 }
 
-// Holds returns the counters of the pools whose requests are held.
-func (t *Table) Holds() (all []HoldCounters) {
+// Holds returns the counters of the pools for which somebody may wait.
+func (t *Table) Holds() (all []holding.Counters) {
 	for i, h := range t.holds {
 		if h != nil {
-			all = append(all, HoldCounters{
-				Pool: t.pools[i].Name(), Waiting: h.waiting.Load(), Octets: h.octets.Load(),
-				Held: h.held.Load(), Refused: h.refused.Load(), TimedOut: h.timeouts.Load(),
-			})
+			all = append(all, h.Read(t.pools[i].Name()))
 		}
 	}
 	return all
 }
 
-// goneInterval is how often is looked whether a client that waits is still there.
-const goneInterval = time.Second
-
 // retryAfter is when a client may try again that was not held: a start takes some time.
 const retryAfter = 5
+
+// kindNobody is how RFC 9209 §2.3.5 calls it when there is nobody to ask.
+const kindNobody = "destination_unavailable"
 
 // awaitMember holds a request until a member of its pool can be picked. The refusal says
 // why it is held no longer, or why not at all.
 func (c *client) awaitMember(x *exchange) refusal {
-	refused := refusal{status: 503, kind: "destination_unavailable", text: "no member of the pool takes requests"}
+	refused := refusal{status: 503, kind: kindNobody, text: "no member of the pool takes requests"}
 	h := x.table.holds[x.index]
 	if h == nil || len(x.pool.View().Eligible) > 0 {
 		return refused
 	}
 	refused.after = retryAfter
-	octets := int64(len(x.in) + len(x.back) + cap(x.head))
-	defer h.leave(octets)
-	if !h.enter(octets) {
-		h.refused.Add(1)
-		refused.text = "no member of the pool is up yet, and too many requests wait for one"
-		return refused
-	}
-	h.held.Add(1)
 	c.deadline.Store(0)
-	began := time.Now()
+	began, passed := time.Now(), x.chain
 	defer func() { x.choice.held += time.Since(began) }()
-	end, look := time.NewTimer(h.spec.Time-x.choice.held), time.NewTicker(goneInterval)
-	defer end.Stop()
-	defer look.Stop()
-	for {
-		// First the channel, then the look: what changes in between closes it.
-		changed := x.pool.Load().Changed()
-		passed := x.chain
-		if r := c.findRoute(x); r.isSet() { // a reload may have another pool for it
-			return r
-		}
-		if x.chain != passed {
-			refused.text = "the filters of the route have changed while the request waited"
-			return refused
-		}
-		if len(x.pool.View().Eligible) > 0 {
-			return refusal{}
-		}
-		h.spec.Wake()
-		select {
-		case <-changed:
-		case <-look.C:
-			if c.wire.isGone() {
-				return gone("the client closed the connection while it waited for a member of the pool")
+	var moved refusal
+	end := h.Await(&holding.Guest{
+		Octets: int64(len(x.in) + len(x.back) + cap(x.head)), Most: min(h.Time()-x.choice.held, c.remaining()),
+		Changed: func() <-chan struct{} { return x.pool.Load().Changed() },
+		Look: func() bool { // a reload may have another pool for it
+			if moved = c.findRoute(x); !moved.isSet() && x.chain != passed {
+				moved = refusal{status: 503, kind: "proxy_configuration_error", after: retryAfter, text: "the filters of the route have changed while the request waited"}
 			}
-		case <-end.C:
-			h.timeouts.Add(1)
-			refused.text = fmt.Sprintf("no member of the pool came up within %v", h.spec.Time)
-			return refused
-		case <-c.server.closing:
-			refused.text, refused.close = "the gateway is being shut down", true
-			return refused
-		}
+			return moved.isSet() || len(x.pool.View().Eligible) > 0
+		},
+		IsGone: c.wire.isGone, Closing: c.server.closing,
+	})
+	switch {
+	case end == holding.Ready:
+		return moved
+	case end == holding.Full:
+		refused.text = "no member of the pool is up yet, and too many requests wait for one"
+	case end == holding.Gone:
+		return gone("the client closed the connection while it waited for a member of the pool")
+	case end == holding.Closing:
+		refused.text, refused.close = "the gateway is being shut down", true
+	case c.remaining() == 0:
+		return totalOver
+	default:
+		refused.text = fmt.Sprintf("no member of the pool came up within %v", h.Time())
 	}
-}
-
-// enter counts a request in, and reports whether there is room for it. It is to be
-// followed by leave.
-func (h *hold) enter(octets int64) bool {
-	waiting, all := h.waiting.Add(1), h.octets.Add(octets)
-	return waiting <= int64(h.spec.Requests) && all <= h.spec.Octets
-}
-
-func (h *hold) leave(octets int64) {
-	h.waiting.Add(-1)
-	h.octets.Add(-octets)
+	return refused
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"pharos/internal/proxy/holding"
 	"pharos/internal/proxy/route"
 	"pharos/internal/traffic/pool"
 )
@@ -19,13 +20,13 @@ func TestHold(t *testing.T) {
 	full := *p.View().Spec()
 	empty := func() { p.Publish(pool.Compile(pool.Spec{Name: "web"}, nil, p.View())) }
 	woken := make(chan struct{}, 64)
-	holding := Holding{Requests: 1, Octets: 1 << 20, Time: time.Minute, Wake: func() { woken <- struct{}{} }}
+	spec := holding.Spec{Requests: 1, Octets: 1 << 20, Time: time.Minute, Wake: func() { woken <- struct{}{} }}
 	hold := func() {
 		table, errs := NewTable([]route.Rule{{Pools: []route.Share{{Pool: "web", Weight: 1}}}}, g.table.pools, nil, g.table)
 		if len(errs) > 0 {
 			t.Fatal(errs)
 		}
-		table.Hold(map[string]Holding{"web": holding}, g.table)
+		table.Hold(map[string]holding.Spec{"web": spec}, g.table)
 		g.publish(table)
 	}
 	hold()
@@ -66,7 +67,7 @@ func TestHold(t *testing.T) {
 	}
 	<-woken
 	conn.Close()
-	deadline, tick := time.After(20*time.Second), time.NewTicker(10*time.Millisecond)
+	deadline, tick := time.After(time.Minute), time.NewTicker(10*time.Millisecond)
 	defer tick.Stop()
 	for g.table.Waiting("web") > 0 {
 		select {
@@ -76,17 +77,48 @@ func TestHold(t *testing.T) {
 		}
 	}
 
-	holding.Time = 50 * time.Millisecond
+	spec.Time = 50 * time.Millisecond
 	hold()
 	if got := <-ask(); !strings.HasPrefix(got, "HTTP/1.1 503 ") || !strings.Contains(got, "came up within 50ms") {
 		t.Errorf("in vain: %q", got)
 	}
-	holding.Octets = 1
+	spec.Octets = 1
 	hold()
 	if got := <-ask(); !strings.HasPrefix(got, "HTTP/1.1 503 ") || !strings.Contains(got, "Retry-After") {
 		t.Errorf("without memory: %q", got)
 	}
 	if c := g.table.Holds()[0]; c.Held != 3 || c.Refused != 2 || c.TimedOut != 1 || c.Octets != 0 {
 		t.Errorf("counted: %+v", c)
+	}
+}
+
+// A pool that scales from zero is woken, and its fallback is for when that takes too long: an
+// empty pool that nobody wakes would stay so.
+func TestHoldBeforeFallback(t *testing.T) {
+	rules := []route.Rule{{Pools: []route.Share{{Pool: "web", Weight: 1}}, Fallback: "spare"}}
+	table := routesOf(t, rules, map[string]string{"web": startOrigin(t, telling("web")), "canary": startOrigin(t, silent), "spare": startOrigin(t, telling("spare"))})
+	g := startGateway(t, Config{})
+	web := table.pools[0]
+	full := *web.View().Spec()
+	woken := make(chan struct{}, 64)
+	empty := func(wait time.Duration) {
+		table.Hold(map[string]holding.Spec{"web": {Requests: 1, Octets: 1 << 20, Time: wait, Wake: func() { woken <- struct{}{} }}}, nil)
+		web.Publish(pool.Compile(pool.Spec{Name: "web"}, nil, web.View()))
+	}
+	empty(20 * time.Second)
+	g.publish(table)
+	answer := make(chan string, 1)
+	go func() { answer <- g.ask(get(byeField)) }() // ends with its connection
+	<-woken
+	web.Publish(pool.Compile(full, nil, web.View()))
+	if got := <-answer; !strings.Contains(got, "web: GET / ") {
+		t.Errorf("a request that waited for the first member: %q", got)
+	}
+	empty(10 * time.Millisecond)
+	if got := g.ask(get(byeField)); !strings.Contains(got, "spare: GET / ") {
+		t.Errorf("a request that has waited in vain: %q", got)
+	}
+	if len(woken) == 0 {
+		t.Error("the pool was not woken")
 	}
 }

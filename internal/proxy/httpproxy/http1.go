@@ -1,8 +1,7 @@
 package httpproxy
 
 import (
-	"syscall"
-
+	"pharos/internal/proxy/holding"
 	"pharos/internal/proxy/http1"
 )
 
@@ -85,6 +84,9 @@ func (w *plain) endHead(b []byte, x *exchange, framing http1.Framing, keep bool)
 	if framing == http1.Chunked {
 		b = http1.AppendChunked(b)
 	}
+	if w.altSvc != nil {
+		b = (*client)(w).appendAltSvc(b)
+	}
 	switch {
 	case !keep:
 		b = append(b, "Connection: close\r\n"...)
@@ -130,11 +132,5 @@ func (w *plain) isGone() bool {
 	if w.raw == nil {
 		return false
 	}
-	closed := false
-	err := w.raw.Control(func(descriptor uintptr) {
-		var octet [1]byte
-		n, _, err := syscall.Recvfrom(int(descriptor), octet[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		closed = n == 0 && err == nil || err == syscall.ECONNRESET
-	})
-	return closed || err != nil
+	return holding.HasClosed(w.raw)
 }

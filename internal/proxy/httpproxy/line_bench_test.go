@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"pharos/internal/proxy/http1"
+	"pharos/internal/proxy/requestid"
 	"pharos/internal/traffic/pool"
 )
 
@@ -17,7 +18,7 @@ func BenchmarkLine(b *testing.B) {
 		b.Fatal(ev, v)
 	}
 	x.began, x.status, x.sent, x.tries = time.Now(), 200, 100, 1
-	x.member, x.counters, x.id = &pool.Member{Name: "m0"}, &PoolCounters{Name: "web"}, appendUUIDv7(nil, time.Now())
+	x.member, x.counters, x.id = &pool.Member{Name: "m0"}, &PoolCounters{Name: "web"}, requestid.Append(nil, time.Now())
 	table := tableOf(b, "127.0.0.1:1")
 	x.route, _ = table.routes.Match([]byte("h"), slash, nil)
 	c := &client{x: x, peerAs: peerText{address: []byte("192.0.2.7")}}

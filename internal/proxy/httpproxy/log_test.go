@@ -19,7 +19,7 @@ import (
 // Each request leaves one line of JSON, whatever the client sent.
 func TestAccessLog(t *testing.T) {
 	var lines bytes.Buffer
-	g := startGateway(t, Config{AccessLog: &lines}, startOrigin(t, mirror))
+	g := startGateway(t, Config{AccessLog: &lines}, startOrigin(t, mirroringBack))
 	g.ask("POST /a\"b?c=\\d HTTP/1.1\r\nHost: h:1\r\nUser-Agent: x\"\\\xc3\t\r\nContent-Length: 3\r\n\r\nabc" + get(byeField))
 	g.ask("GET / HTTP/1.1\r\nHost: x\r\nBad Field: 1\r\n\r\n")
 	g.ask("\x16\x03\x01")
@@ -90,39 +90,8 @@ func TestAccessLogNeverBlocks(t *testing.T) {
 	close(w.release)
 }
 
-func TestRequestIDs(t *testing.T) {
-	now := time.UnixMilli(0x0123456789ab)
-	seen := map[string]bool{}
-	for range 1000 {
-		id := string(appendUUIDv7(nil, now))
-		if !strings.HasPrefix(id, "01234567-89ab-7") || len(id) != 36 || strings.IndexByte("89ab", id[19]) < 0 || seen[id] {
-			t.Fatalf("%s is no new UUID of version 7", id)
-		}
-		seen[id] = true
-	}
-	for id, want := range map[string]bool{"a-b_c.d:e/f=+": true, "": false, "a b": false, "a\"": false, strings.Repeat("a", 129): false} {
-		if got := isRequestID([]byte(id)); got != want {
-			t.Errorf("%q: got %t, want %t", id, got, want)
-		}
-	}
-}
-
-func TestLatencyBuckets(t *testing.T) {
-	for i := range LatencyBuckets - 1 {
-		if got := bucketOf(LatencyBound(i)); got != i {
-			t.Errorf("%v: got bucket %d, want %d", LatencyBound(i), got, i)
-		}
-		if got := bucketOf(LatencyBound(i) + time.Microsecond); got != i+1 {
-			t.Errorf("just over %v: got bucket %d, want %d", LatencyBound(i), got, i+1)
-		}
-	}
-	if got := bucketOf(time.Hour * 1000); got != LatencyBuckets-1 {
-		t.Errorf("got %d", got)
-	}
-}
-
 func TestCounters(t *testing.T) {
-	g := startGateway(t, Config{}, startOrigin(t, mirror))
+	g := startGateway(t, Config{}, startOrigin(t, mirroringBack))
 	g.ask(get("") + "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello" + "GET /%00 HTTP/1.1\r\nHost: h\r\n\r\n")
 	if err := g.server.Shutdown(context.Background()); err != nil {
 		t.Fatal(err)

@@ -30,9 +30,9 @@ func (l *logged) AppendValue(b []byte, v logline.Variable, name string) []byte {
 	c, x := (*client)(l), l.x
 	switch v {
 	case logline.Time:
-		return x.stamp.appendLog(b, x.began)
+		return x.stamp.AppendLog(b, x.began)
 	case logline.TimeCommon:
-		return x.stamp.appendCommon(b, x.began)
+		return x.stamp.AppendCommon(b, x.began)
 	case logline.TimeUnix:
 		return appendMillis(b, x.began.UnixMilli())
 	case logline.Client:
@@ -62,6 +62,13 @@ func (l *logged) AppendValue(b []byte, v logline.Variable, name string) []byte {
 		return append(b, x.id...)
 	case logline.Reason:
 		return append(b, x.reason...)
+	case logline.User:
+		return append(b, c.user(x)...)
+	case logline.Filter:
+		if x.chain != nil {
+			return append(b, x.pass.Acted()...)
+		}
+		return b
 	case logline.Coding:
 		if x.coded.coding != compress.Identity {
 			return append(b, x.coded.coding.String()...)
@@ -83,6 +90,17 @@ func (l *logged) AppendValue(b []byte, v logline.Variable, name string) []byte {
 		return append(b, c.wire.version(x)...)
 	}
 	return x.appendRequest(b, v, name)
+}
+
+// user returns who has shown who they are: to a filter, or by a certificate.
+func (c *client) user(x *exchange) string {
+	if x.chain != nil && x.pass.User() != "" {
+		return x.pass.User()
+	}
+	if c.tls != nil {
+		return c.tls.Subject
+	}
+	return ""
 }
 
 // appendValue appends what was agreed on by TLS; nothing in the clear.
@@ -202,8 +220,6 @@ func appendMillis(b []byte, ms int64) []byte {
 func appendSeconds(b []byte, d time.Duration) []byte {
 	us := int64(d / time.Microsecond)
 	b = append(strconv.AppendInt(b, us/1e6, 10), '.')
-	for unit := int64(1e5); unit > 0; unit /= 10 {
-		b = append(b, byte('0'+us/unit%10))
-	}
-	return b
+	u := us % 1e6 // divided by what the compiler knows, it is not divided
+	return append(b, byte('0'+u/1e5), byte('0'+u/1e4%10), byte('0'+u/1e3%10), byte('0'+u/100%10), byte('0'+u/10%10), byte('0'+u%10))
 }

@@ -16,10 +16,6 @@ type Past struct {
 	Every int
 }
 
-// maxKept is how many unusual requests are kept in a second: what is told of one takes a
-// microsecond, and attacks are thousands in a second that are all alike.
-const maxKept = 1000
-
 // mostCandidates is how many members are kept of whom one was picked.
 const mostCandidates = 12
 
@@ -30,7 +26,7 @@ func (c *client) keep(x *exchange, r *tracecontext.Request) {
 	switch {
 	case !x.hasHead():
 		return // it has no id, and nobody can ask for it
-	case unusual && !s.keepsAnother():
+	case unusual && !s.cfg.Past.Ring.Admits(time.Duration(s.now.Load())):
 		return
 	case !unusual && (s.cfg.Past.Every == 0 || rand.Uint32N(uint32(s.cfg.Past.Every)) != 0):
 		return
@@ -40,15 +36,6 @@ func (c *client) keep(x *exchange, r *tracecontext.Request) {
 		r = c.describe(x)
 	}
 	s.cfg.Past.Ring.Keep(r, unusual)
-}
-
-// keepsAnother reports whether there are fewer than maxKept in this second.
-func (s *Server) keepsAnother() bool {
-	second := s.now.Load() / int64(time.Second)
-	if s.kept.second.Swap(second) != second {
-		s.kept.count.Store(0)
-	}
-	return s.kept.count.Add(1) <= maxKept
 }
 
 // candidates says who could have been picked, and why the others could not.

@@ -5,45 +5,18 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
-	"time"
 
-	"pharos/internal/proxy/tlsconn"
+	"pharos/internal/proxy/origins"
 	"pharos/internal/traffic/health"
 )
-
-// Reach is how the members of a pool are spoken to. Connections are kept by it: what was
-// agreed with one identity is never used for another.
-type Reach struct {
-	// Identity tells it from others. Two Reaches with the same one do the same.
-	Identity string
-	// TLS is how a member is known; nil: connections are in the clear.
-	TLS *tls.Config
-	// Header returns that of the PROXY protocol, which then goes before everything; nil: none.
-	Header func(client, local netip.AddrPort) []byte
-	// Open returns a connection for one exchange, over one of many, and reports whether that
-	// was there; nil: exchanges have connections of their own.
-	Open func(ctx context.Context, address netip.AddrPort, dial func(context.Context) (net.Conn, error)) (net.Conn, bool, error)
-	// Changed reports whether the files that say who is known have changed since the last call:
-	// what is kept ends then. nil: there are none.
-	Changed func() bool
-	// Close ends what Open keeps.
-	Close func()
-}
-
-// place is an origin server as connections are kept by it.
-type place struct {
-	address netip.AddrPort
-	by      *Reach // nil: HTTP/1.1 in the clear
-}
 
 // Reach has the members of pools spoken to in other ways, by name of pool. It is called
 // before the table is published; prev is the one it follows, whose ways go on where they
 // are the same.
-func (t *Table) Reach(by map[string]*Reach, prev *Table) {
-	known := map[string]*Reach{}
+func (t *Table) Reach(by map[string]*origins.Reach, prev *Table) {
+	known := map[string]*origins.Reach{}
 	if prev != nil {
 		for _, r := range prev.reaches {
 			if r != nil {
@@ -51,7 +24,7 @@ func (t *Table) Reach(by map[string]*Reach, prev *Table) {
 			}
 		}
 	}
-	t.reaches = make([]*Reach, len(t.pools))
+	t.reaches = make([]*origins.Reach, len(t.pools))
 	for i, p := range t.pools {
 		r := by[p.Name()]
 		if r == nil {
@@ -66,91 +39,28 @@ func (t *Table) Reach(by map[string]*Reach, prev *Table) {
 }
 
 // reachOf returns how the members of a pool are spoken to; nil: as those of most.
-func (t *Table) reachOf(pool int) *Reach {
+func (t *Table) reachOf(pool int) *origins.Reach {
 	if t.reaches == nil {
 		return nil
 	}
 	return t.reaches[pool]
 }
 
-// hasChanged asks Changed once in a round, whose answers are in asked.
-func (r *Reach) hasChanged(asked map[*Reach]bool) bool {
-	if r == nil || r.Changed == nil {
-		return false
-	}
-	changed, known := asked[r]
-	if !known {
-		changed = r.Changed()
-		asked[r] = changed
-	}
-	return changed
+// isUntouched reports whether err says that the origin server has not looked at the request.
+func isUntouched(err error) bool {
+	var u interface{ Untouched() (leaving bool) }
+	return errors.As(err, &u)
 }
 
-// tlsError is why there is no TLS with an origin server.
-type tlsError struct{ error }
-
-func (e tlsError) Unwrap() error { return e.error }
-
-// open opens a connection to o for c.
-func (c *client) open(ctx context.Context, o *origin) (*originConn, bool, error) {
-	if o.by == nil {
-		conn, err := c.server.dial(ctx, o.address)
-		if err != nil {
-			return nil, false, err
-		}
-		d := descriptorOf(conn)
-		return &originConn{conn: conn, descriptor: d, socket: d}, false, nil
+// untouched says what becomes of a request that nobody has looked at: it is sent anew, whatever
+// it asks for, if all of it is still here (RFC 9113 §8.7).
+func (c *client) untouched(x *exchange, err error) refusal {
+	var u interface{ Untouched() (leaving bool) }
+	errors.As(err, &u)
+	anew := !x.started && x.upload == nil
+	return refusal{
+		status: 503, kind: "destination_unavailable", text: "the origin server has not taken the request", retry: anew, stale: anew && u.Untouched(),
 	}
-	if o.by.Open != nil {
-		conn, reused, err := o.by.Open(ctx, o.address, func(ctx context.Context) (net.Conn, error) { return c.server.dialSecurely(ctx, o, nil) })
-		if err != nil {
-			return nil, false, err
-		}
-		return &originConn{conn: conn, descriptor: -1, socket: -1, once: true}, reused, nil
-	}
-	var header []byte
-	if o.by.Header != nil {
-		header = o.by.Header(c.ends())
-	}
-	conn, err := c.server.dialSecurely(ctx, o, header)
-	if err != nil {
-		return nil, false, err
-	}
-	oc := &originConn{conn: conn, descriptor: descriptorOf(conn), once: header != nil}
-	oc.socket = oc.descriptor
-	if secured, ok := conn.(*tlsconn.Conn); ok {
-		oc.secured, oc.socket = secured, descriptorOf(secured.Socket())
-	}
-	return oc, false, nil
-}
-
-// dialSecurely opens a connection to o, as o.by says.
-func (s *Server) dialSecurely(ctx context.Context, o *origin, header []byte) (net.Conn, error) {
-	conn, err := s.dial(ctx, o.address)
-	if err != nil {
-		return nil, err
-	}
-	if deadline, ok := ctx.Deadline(); ok && len(header) > 0 {
-		conn.SetDeadline(deadline)
-		if _, err := conn.Write(header); err != nil {
-			conn.Close()
-			return nil, err
-		}
-		conn.SetDeadline(time.Time{})
-	}
-	if o.by.TLS == nil {
-		return conn, nil
-	}
-	secured := tlsconn.Client(conn, o.by.TLS)
-	if err := secured.HandshakeContext(ctx); err != nil {
-		conn.Close()
-		return nil, tlsError{err}
-	}
-	if want := o.by.TLS.NextProtos; len(want) > 0 && want[0] != "http/1.1" && secured.ConnectionState().NegotiatedProtocol != want[0] {
-		conn.Close()
-		return nil, tlsError{fmt.Errorf("the server does not speak %s (ALPN)", want[0])}
-	}
-	return secured, nil
 }
 
 // ends are those of the client's connection, as far as they are known.

@@ -38,6 +38,7 @@ func violation(v *http1.Violation) refusal {
 // connection stays open.
 func (c *client) answer(x *exchange, r refusal) bool {
 	x.reason = r.text
+	c.endTotal(x)
 	if r.kind == "http_request_error" {
 		c.shard.refused.Add(1)
 	}
@@ -72,17 +73,18 @@ func (c *client) appendRefusal(b []byte, x *exchange, r refusal, keep bool) []by
 	if c.isGRPC(x) {
 		return c.appendGRPCRefusal(b, x, r, keep)
 	}
+	if p := c.pageFor(x, r.status, false); p != nil {
+		return c.appendErrorPage(b, x, r, p, keep)
+	}
 	reason := http.StatusText(r.status)
 	b = http1.AppendStatusLine(b, r.status, []byte(reason))
-	b = x.stamp.appendDate(b, x.began)
+	b = x.stamp.AppendDate(b, x.began)
 	b = append(b, "Proxy-Status: pharos; error="...)
 	b = append(b, r.kind...)
 	b = append(b, "; details="...)
 	b = strconv.AppendQuote(b, r.text)
 	b = append(b, "\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n"...)
-	if r.after > 0 { // RFC 9110 §10.2.3
-		b = append(strconv.AppendInt(append(b, "Retry-After: "...), int64(r.after), 10), '\r', '\n')
-	}
+	b = appendRetryAfter(b, r.after)
 	if len(x.id) > 0 {
 		b = append(append(append(b, "X-Request-Id: "...), x.id...), '\r', '\n')
 	}

@@ -2,12 +2,14 @@ package httpproxy
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"syscall"
 	"time"
 
 	"pharos/internal/proxy/http1"
+	"pharos/internal/proxy/origins"
 	"pharos/internal/proxy/route"
 	"pharos/internal/traffic/health"
 	"pharos/internal/traffic/pool"
@@ -19,10 +21,12 @@ import (
 func (c *client) request() bool {
 	x := c.x
 	x.reset()
+	x.ownAltSvc = c.altSvc != nil
 	x.began = time.Now()
 	c.server.inFlight.Add(1)
 	keep, r := c.carry(x)
 	c.server.inFlight.Add(-1)
+	c.endTotal(x)
 	x.leave()
 	if r.isSet() {
 		keep = c.answer(x, r)
@@ -48,6 +52,9 @@ func (c *client) carry(x *exchange) (keep bool, r refusal) {
 	if r = c.findRoute(x); r.isSet() {
 		return false, r
 	}
+	if x.terms != nil {
+		c.beginTerms(x)
+	}
 	if x.chain != nil {
 		if done, keep, r := c.filter(x); done {
 			return keep, r
@@ -60,7 +67,10 @@ func (c *client) carry(x *exchange) (keep bool, r refusal) {
 		return false, r
 	}
 	x.head = c.appendRequestHead(x.head[:0], x)
-	return c.askMembers(x)
+	if m := x.table.mirrorOf(x.route); m != nil {
+		c.mirror(x, m)
+	}
+	return c.askPool(x)
 }
 
 // readHead reads the head of the request. Its limit of time is absolute:
@@ -211,6 +221,9 @@ func (c *client) askMembers(x *exchange) (keep bool, r refusal) {
 		if m < 0 && x.tries == 0 {
 			if r = c.awaitMember(x); r.isSet() {
 				x.counters.NoMember.Add(1)
+				if r.kind == kindNobody && c.fallBack(x) {
+					continue
+				}
 				return false, r
 			}
 			h.begin(c, x)
@@ -235,7 +248,7 @@ func (c *client) askMembers(x *exchange) (keep bool, r refusal) {
 		if r.doubt {
 			continue
 		}
-		if !r.retry || x.tries == c.server.limits.Tries || time.Since(x.began)-x.choice.held > c.server.limits.RetryWithin || !x.mayRetry(c.server.limits.RetryBudget) {
+		if !r.retry || x.tries >= c.mostTries(x) || c.isLate(x) || !x.retries(r) || !x.mayRetry(c.server.limits.RetryBudget) {
 			return keep, r
 		}
 	}
@@ -251,8 +264,8 @@ func (c *client) askMember(x *exchange, m *pool.Member) (keep bool, r refusal) {
 	}
 	x.beginLoad(c)
 	defer func() { x.endLoad(c, r.fault.IsFailure()) }()
-	o := c.server.originOf(place{m.Address, x.table.reachOf(x.index)})
-	o.requests.Add(1)
+	o := c.server.origins.Of(m.Address, x.table.reachOf(x.index), c.server.now.Load())
+	o.Requests.Add(1)
 	for fresh := false; ; fresh = true {
 		oc, reused, err := c.connect(o, fresh)
 		if err != nil {
@@ -261,24 +274,24 @@ func (c *client) askMember(x *exchange, m *pool.Member) (keep bool, r refusal) {
 			return false, r
 		}
 		var keepOrigin bool
-		oc.serves.Store(m.Load)
+		oc.Serves.Store(m.Load)
 		c.origin.Store(oc)
 		keep, keepOrigin, r = c.converse(x, oc)
 		c.origin.Store(nil)
-		if keepOrigin {
-			c.server.keep(o, oc)
+		if keepOrigin && !c.server.draining.Load() {
+			o.Keep(oc, c.server.now.Load())
 		} else {
-			oc.conn.Close()
+			oc.Close()
 		}
 		if r.stale && reused {
 			// The origin closed a kept connection just as it was used. That says
 			// nothing about the origin (RFC 9112 §9.3.1).
-			o.stale.Add(1)
+			o.Stale()
 			c.shard.stale.Add(1)
 			continue
 		}
 		if r.fault.IsFailure() {
-			o.failures.Add(1)
+			o.Failures.Add(1)
 		}
 		c.report(x, r, r.text)
 		return keep, r
@@ -286,13 +299,18 @@ func (c *client) askMember(x *exchange, m *pool.Member) (keep bool, r refusal) {
 }
 
 // converse is one request and one response on one origin connection.
-func (c *client) converse(x *exchange, oc *originConn) (keep, keepOrigin bool, r refusal) {
+func (c *client) converse(x *exchange, oc *origins.Conn) (keep, keepOrigin bool, r refusal) {
 	if r = c.sendRequest(x, oc); r.isSet() {
 		return false, false, r
 	}
-	r = c.awaitHead(x, oc)
+	if r = c.awaitHead(x, oc); !r.isSet() {
+		c.noteAnswer(x)
+	}
 	if !r.isSet() && c.asksAnother(x) {
 		r = refusal{status: 502, kind: "destination_error", text: "the origin server answered with an error", retry: true, doubt: true}
+	}
+	if !r.isSet() && c.retriesStatus(x) {
+		r = refusal{status: 502, kind: kindStatus, text: fmt.Sprintf("the origin server answered with %d", x.choice.answered), retry: true}
 	}
 	if !r.isSet() && c.mustSwitch && x.resp.Status()/100 == 2 {
 		// RFC 8441 §5: to this client any 2xx opens the tunnel.
@@ -301,11 +319,16 @@ func (c *client) converse(x *exchange, oc *originConn) (keep, keepOrigin bool, r
 	if !r.isSet() {
 		x.noteHead(c)
 		x.choice.settled(x, x.choice.at)
+		if x.terms != nil {
+			c.leaveStream(x)
+		}
 	}
 	if !r.isSet() && x.resp.Status() == 101 {
 		return false, false, c.tunnel(x, oc)
 	}
-	if !r.isSet() {
+	if page := c.replacing(x, r); page != nil {
+		keep, keepOrigin, r = c.relayPage(x, page)
+	} else if !r.isSet() {
 		keep, keepOrigin, r = c.relay(x, oc)
 	}
 	if x.upload != nil {
@@ -317,8 +340,8 @@ func (c *client) converse(x *exchange, oc *originConn) (keep, keepOrigin bool, r
 
 // sendRequest writes the head and the content that is held, in one write if
 // they fit, and starts the upload of the rest.
-func (c *client) sendRequest(x *exchange, oc *originConn) refusal {
-	c.setDeadline(c.server.limits.Response)
+func (c *client) sendRequest(x *exchange, oc *origins.Conn) refusal {
+	c.setTryDeadline(x)
 	held := x.in[x.content:x.contentEnd]
 	message := x.head
 	switch {
@@ -333,7 +356,7 @@ func (c *client) sendRequest(x *exchange, oc *originConn) refusal {
 		message = x.out
 	}
 	x.backAt, x.backTo = 0, 0
-	if err := c.writeNow(oc.conn, oc.descriptor, message); err != nil {
+	if err := c.writeNow(oc.Conn, oc.Descriptor, message); err != nil {
 		return c.originFailed(x, err)
 	}
 	if x.upload != nil {
@@ -344,10 +367,10 @@ func (c *client) sendRequest(x *exchange, oc *originConn) refusal {
 
 // awaitHead reads response heads until that of the final response, passing
 // interim ones on.
-func (c *client) awaitHead(x *exchange, oc *originConn) refusal {
-	c.setDeadline(c.server.limits.Response)
-	if c.letOthersRun() && x.upload == nil && oc.descriptor >= 0 {
-		x.backTo = readNow(oc.descriptor, x.back)
+func (c *client) awaitHead(x *exchange, oc *origins.Conn) refusal {
+	c.setTryDeadline(x)
+	if c.letOthersRun() && x.upload == nil && oc.Descriptor >= 0 {
+		x.backTo = readNow(oc.Descriptor, x.back)
 	}
 	for interim := 0; ; interim++ {
 		x.resp.ResetResponse(c.server.http, x.req.MethodID() == http1.MethodHead)
@@ -377,7 +400,7 @@ func (c *client) awaitHead(x *exchange, oc *originConn) refusal {
 }
 
 // fillBack reads more of a response head, which stays in one piece.
-func (c *client) fillBack(x *exchange, oc *originConn) refusal {
+func (c *client) fillBack(x *exchange, oc *origins.Conn) refusal {
 	if x.backAt > 0 {
 		x.backTo = copy(x.back, x.back[x.backAt:x.backTo])
 		x.backAt = 0
@@ -385,7 +408,7 @@ func (c *client) fillBack(x *exchange, oc *originConn) refusal {
 	if x.backTo == len(x.back) && !x.growBack() {
 		return refusal{status: 502, kind: "http_response_header_section_size", text: "the head of the response is too large", fault: health.Broken}
 	}
-	n, err := c.read(oc.conn, x.back[x.backTo:])
+	n, err := c.read(oc.Conn, x.back[x.backTo:])
 	if err != nil {
 		return c.originFailed(x, err)
 	}
@@ -404,9 +427,14 @@ func (c *client) originFailed(x *exchange, err error) refusal {
 		return gone("the client reset its request")
 	case c.isEvicted():
 		return refusal{status: 503, kind: "destination_unavailable", text: "the member was taken out of use while it was asked", retry: repeatable}
+	case isTimeout(err) && c.isPastTotal():
+		c.shard.timeouts.Add(1)
+		return totalOver
 	case isTimeout(err):
 		c.shard.timeouts.Add(1)
 		return refusal{status: 504, kind: "connection_read_timeout", text: "the origin server did not answer in time", retry: repeatable, fault: health.Late}
+	case isUntouched(err):
+		return c.untouched(x, err)
 	case x.backTo > 0:
 		return refusal{status: 502, kind: "http_response_incomplete", text: "the origin server closed the connection within the head of its response", retry: repeatable, fault: health.Broken}
 	}
@@ -418,10 +446,10 @@ func (c *client) originFailed(x *exchange, err error) refusal {
 // request may go to another member.
 func connectFailed(err error) refusal {
 	var ne net.Error
-	var te tlsError
+	var te origins.TLSError
 	switch {
 	case errors.As(err, &te):
-		return tlsFailed(te.error)
+		return tlsFailed(te.Unwrap())
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return refusal{status: 502, kind: "connection_refused", text: "the origin server refused the connection", retry: true, fault: health.Unreached}
 	case errors.As(err, &ne) && ne.Timeout():

@@ -5,13 +5,14 @@ import (
 	"time"
 
 	"pharos/internal/proxy/http1"
+	"pharos/internal/proxy/origins"
 	"pharos/internal/traffic/health"
 )
 
 // relay passes the final response on. The connections may be kept only when
 // both messages were read to their very end (a request content left unread, or
 // octets after a response, would be taken for the next message).
-func (c *client) relay(x *exchange, oc *originConn) (keep, keepOrigin bool, r refusal) {
+func (c *client) relay(x *exchange, oc *origins.Conn) (keep, keepOrigin bool, r refusal) {
 	if c.server.cfg.Compression != nil {
 		c.beginCoding(x)
 	}
@@ -36,7 +37,7 @@ func (c *client) relay(x *exchange, oc *originConn) (keep, keepOrigin bool, r re
 
 // relayContent passes content on as it comes: what one read of the origin
 // brings goes out in one write.
-func (c *client) relayContent(x *exchange, oc *originConn, framing http1.Framing) refusal {
+func (c *client) relayContent(x *exchange, oc *origins.Conn, framing http1.Framing) refusal {
 	w := contentWriter{client: c, x: x, chunked: framing == http1.Chunked, coder: x.coded.coder}
 	for {
 		n, ev, v := x.resp.Feed(x.back[x.backAt:x.backTo])
@@ -52,6 +53,9 @@ func (c *client) relayContent(x *exchange, oc *originConn, framing http1.Framing
 		case http1.Trailer:
 			x.trailers = x.appendResponseTrailer(x.trailers)
 		case http1.End:
+			if x.choice.isCall {
+				x.noteOutcome()
+			}
 			return w.finish(x.trailers)
 		case http1.NeedMore:
 			if r := w.flushUnlessHeld(); r.isSet() {
@@ -65,7 +69,7 @@ func (c *client) relayContent(x *exchange, oc *originConn, framing http1.Framing
 }
 
 // moreContent reads more of a response's content.
-func (c *client) moreContent(x *exchange, oc *originConn) refusal {
+func (c *client) moreContent(x *exchange, oc *origins.Conn) refusal {
 	if x.backAt > 0 {
 		x.backTo = copy(x.back, x.back[x.backAt:x.backTo])
 		x.backAt = 0
@@ -73,8 +77,8 @@ func (c *client) moreContent(x *exchange, oc *originConn) refusal {
 	if x.resp.Left() > smallBuffer {
 		x.growBack()
 	}
-	c.setDeadline(c.server.limits.Response)
-	n, err := c.read(oc.conn, x.back[x.backTo:])
+	c.setDeadline(c.idle(x, c.server.limits.Response))
+	n, err := c.read(oc.Conn, x.back[x.backTo:])
 	x.backTo += n
 	switch {
 	case err == nil:
@@ -87,6 +91,9 @@ func (c *client) moreContent(x *exchange, oc *originConn) refusal {
 		return gone("the member was taken out of use in the middle of its response")
 	case err == io.EOF && x.resp.Close() == nil:
 		return refusal{} // delimited by close: this was the end
+	case isTimeout(err) && c.isPastTotal():
+		c.shard.timeouts.Add(1)
+		return totalOver
 	case isTimeout(err):
 		c.shard.timeouts.Add(1)
 		return refusal{status: 504, kind: "connection_read_timeout", text: "the origin server stopped in the middle of its response", retry: x.isRepeatable(), fault: health.Late}

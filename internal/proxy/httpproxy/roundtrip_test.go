@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"testing"
 	"time"
+
+	"pharos/internal/proxy/doorway"
 )
 
 // TestRoundTrip: the round trip of a connection is told at its end, with both addresses; not
@@ -21,7 +23,7 @@ func TestRoundTrip(t *testing.T) {
 			took           time.Duration
 		}
 		told := make(chan trip, 1)
-		l, err := Listen(netip.MustParseAddrPort("127.0.0.1:0"))
+		l, err := doorway.Listen(netip.MustParseAddrPort("127.0.0.1:0"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -39,8 +39,8 @@ func newSeat(s *session) *seat {
 	c := s.client
 	t := &seat{session: s, work: make(chan struct{}, 1), readable: make(chan struct{}, 1), writable: make(chan struct{}, 1)}
 	t.server, t.shard, t.lane = c.server, c.shard, uint32(c.server.nextID.Add(1)-1)
-	t.peer, t.peerPort, t.peerAs, t.local, t.descriptor = c.peer, c.peerPort, c.peerAs, c.local, -1
-	t.tls = c.tls
+	t.peer, t.peerPort, t.peerAs, t.local, t.descriptor, t.socket = c.peer, c.peerPort, c.peerAs, c.local, -1, -1
+	t.tls, t.altSvc = c.tls, c.altSvc
 	t.conn, t.wire = t, t
 	return t
 }
@@ -73,7 +73,7 @@ func (t *seat) changed() {
 	if t.isOver() != nil {
 		t.left.Store(true)
 		if oc := t.origin.Load(); oc != nil {
-			oc.conn.SetDeadline(time.Unix(1, 0))
+			oc.SetDeadline(time.Unix(1, 0))
 		}
 	}
 }
@@ -111,12 +111,21 @@ func (t *seat) readHead(x *exchange) refusal {
 	case s.TooLarge:
 		return headTooLarge
 	}
+	if r := takeHead(x, s.Head, s.Protocol); r.isSet() {
+		return r
+	}
+	return t.checkScheme(s.Scheme)
+}
+
+// takeHead has x.req read a head that came on a stream of its own. protocol is what the
+// request asks to switch to; empty: to none.
+func takeHead(x *exchange, head []byte, protocol string) refusal {
 	const most = len("Sec-WebSocket-Key: ") + 24 + 2 + 2
-	if len(s.Head)+most > len(x.in) && (!x.growIn() || len(s.Head)+most > len(x.in)) {
+	if len(head)+most > len(x.in) && (!x.growIn() || len(head)+most > len(x.in)) {
 		return headTooLarge
 	}
-	b := append(x.in[:0], s.Head...)
-	if s.Protocol != "" {
+	b := append(x.in[:0], head...)
+	if protocol != "" {
 		// RFC 8441 §5: the client has no key; towards an origin of HTTP/1.1 it is ours.
 		var key [16]byte
 		rand.Read(key[:])
@@ -135,6 +144,16 @@ func (t *seat) readHead(x *exchange) refusal {
 	return refusal{}
 }
 
+// checkScheme is the refusal of a request whose :scheme is another one than that of its
+// connection (RFC 9110 §7.4): who asks for https in the clear would take the answer for a
+// secured one. A trusted proxy may have ended TLS for its client. A CONNECT has none.
+func (c *client) checkScheme(scheme string) refusal {
+	if scheme == "" || scheme == c.scheme() || c.peerAs.trusted {
+		return refusal{}
+	}
+	return refusal{status: 421, kind: "http_request_denied", text: "the scheme of the target is not that of the connection"}
+}
+
 // next reports what has come of the content, then the trailers.
 func (t *seat) next(x *exchange) (http1.Event, *http1.Violation) {
 	if x.at == x.filled && !t.contentEnd && !x.req.Done() {
@@ -145,8 +164,10 @@ func (t *seat) next(x *exchange) (http1.Event, *http1.Violation) {
 		}
 		t.session.flush()
 		t.session.mu.Unlock()
-		if v := t.endContent(x); v != nil {
-			return http1.NeedMore, v
+		if t.contentEnd {
+			if v := endContent(x, t.trailers); v != nil {
+				return http1.NeedMore, v
+			}
 		}
 	}
 	if t.contentEnd {
@@ -159,12 +180,10 @@ func (t *seat) next(x *exchange) (http1.Event, *http1.Violation) {
 	return ev, v
 }
 
-// endContent tells the parser that the content has come to its end.
-func (t *seat) endContent(x *exchange) *http1.Violation {
-	switch {
-	case !t.contentEnd:
-		return nil
-	case len(t.trailers) > 0:
+// endContent tells the parser that the content has come to its end, and whether there are
+// trailers.
+func endContent(x *exchange, trailers []byte) *http1.Violation {
+	if len(trailers) > 0 {
 		return x.req.CloseStream()
 	}
 	return x.req.Close()
@@ -188,7 +207,10 @@ func (t *seat) interim(x *exchange) error {
 	return t.isOver()
 }
 
-func (t *seat) framing(x *exchange) http1.Framing {
+func (t *seat) framing(x *exchange) http1.Framing { return streamFraming(x) }
+
+// streamFraming is the framing of a response on a stream of its own, whose end ends it.
+func streamFraming(x *exchange) http1.Framing {
 	if f := x.resp.Framing(); f == http1.NoContent || f == http1.Length {
 		return f
 	}
@@ -196,6 +218,9 @@ func (t *seat) framing(x *exchange) http1.Framing {
 }
 
 func (t *seat) endHead(b []byte, _ *exchange, _ http1.Framing, _ bool) []byte {
+	if t.altSvc != nil {
+		b = t.appendAltSvc(b)
+	}
 	t.headLen = len(b)
 	return b
 }
@@ -244,26 +269,33 @@ func (t *seat) push(b []byte, end bool) error {
 	}
 }
 
-// await waits for a change; session.mu is held, but not while it waits.
+// await waits for a change; session.mu is held, but not while it waits. It sees through
+// interruptions that were meant for an earlier step: who looks for what is overdue may be late.
 func (t *seat) await(ch chan struct{}) error {
-	if t.interrupted {
+	if t.interrupted && t.isOverdue() {
 		return os.ErrDeadlineExceeded
 	}
+	t.interrupted = false
 	t.session.mu.Unlock()
 	<-ch
 	t.session.mu.Lock()
 	return nil
 }
 
-// join answers an extended CONNECT: 200, and what proves the switch to an HTTP/1.1 client
-// stays here (RFC 8441 §5).
-func (t *seat) join(x *exchange, first []byte) error {
-	x.out = http1.AppendStatusLine(x.out[:0], 200, nil)
+// appendJoined appends the head of the answer to an extended CONNECT: 200, and what proves the
+// switch to an HTTP/1.1 client stays here (RFC 8441 §5).
+func appendJoined(b []byte, x *exchange) []byte {
+	b = http1.AppendStatusLine(b, 200, nil)
 	for _, f := range x.resp.Fields() {
 		if x.resp.Forwardable(f) && f.ID != http1.FieldSecWebSocketAccept {
-			x.out = http1.AppendField(x.out, x.resp.Name(f), x.resp.Value(f))
+			b = http1.AppendField(b, x.resp.Name(f), x.resp.Value(f))
 		}
 	}
+	return b
+}
+
+func (t *seat) join(x *exchange, first []byte) error {
+	x.out = appendJoined(x.out[:0], x)
 	s := t.session
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"pharos/internal/proxy/doorway"
 	"pharos/internal/proxy/tlsconn"
 	"pharos/lab/testca"
 )
@@ -24,20 +25,21 @@ func startSecured(t testing.TB, cfg Config, with func(a *Arrival), members ...st
 	ca := testca.New(t, "ca")
 	pair := ca.Issue("www.test", "127.0.0.1")
 	g := startGateway(t, cfg, members...)
-	l, err := Listen(netip.MustParseAddrPort("127.0.0.1:0"))
+	l, err := doorway.Listen(netip.MustParseAddrPort("127.0.0.1:0"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	g.address = l.Addr().String()
+	terms := &tls.Config{Certificates: []tls.Certificate{pair.TLS}, NextProtos: []string{"h2", "http/1.1"}} // shared, so that clients may come back by a ticket
 	d := &Door{
 		IsTLS: true, IsOpen: func(netip.Addr) bool { return false },
 		Admit: func(conn net.Conn, _ netip.Addr, overdue func() bool) (Arrival, error) {
-			c := tlsconn.Server(conn, &tls.Config{Certificates: []tls.Certificate{pair.TLS}})
+			c := tlsconn.Server(conn, terms)
 			if err := c.Handshake(); err != nil {
 				return Arrival{}, err
 			}
 			c.Interruptible(overdue)
-			a := Arrival{Conn: c, TLS: &Identity{Misdirected: func(host []byte) string {
+			a := Arrival{Conn: c, TLS: &Identity{Protocol: c.ConnectionState().NegotiatedProtocol, Misdirected: func(host []byte) string {
 				if strings.HasPrefix(string(host), "other") {
 					return "not here"
 				}

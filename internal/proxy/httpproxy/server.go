@@ -10,7 +10,7 @@
 //	client -> read head -> route -> pick member -> origin exchange -> response -> log
 //	          request.go all the way, top-down
 //
-// Entry points: New, Listen, Server.Serve, Server.Shutdown, NewTable,
+// Entry points: New, Server.Serve, Server.ServeQUIC, Server.Shutdown, NewTable,
 // Server.Counters, Server.Origins.
 //
 // Concurrency: one goroutine per client connection does everything for it, the
@@ -39,7 +39,10 @@ import (
 	"pharos/internal/parking"
 	"pharos/internal/proxy/compress"
 	"pharos/internal/proxy/http1"
+	"pharos/internal/proxy/linesink"
 	"pharos/internal/proxy/logline"
+	"pharos/internal/proxy/origins"
+	"pharos/internal/proxy/places"
 	"pharos/internal/proxy/route"
 	"pharos/internal/traffic/health"
 )
@@ -52,6 +55,9 @@ type Config struct {
 	// Report takes what traffic shows of a target: every failure and the first
 	// success after one. It must not block.
 	Report func(health.Target, health.Result)
+	// Breaker takes which pool's breaker is not closed, and why, and an empty text when it is
+	// again; nil: nobody asks. It is called by one goroutine.
+	Breaker func(pool, text string)
 	// RoundTrip takes how long round trips to a client took, at the end of its connection
 	// to one of our addresses; nil: nobody asks. It must not block.
 	RoundTrip func(client, server netip.Addr, took time.Duration)
@@ -107,21 +113,22 @@ type Server struct {
 	limits  Limits
 	http    http1.Limits
 	began   time.Time
-	dial    func(ctx context.Context, address netip.AddrPort) (net.Conn, error)
 	log     *slog.Logger
-	access  *logSink // nil: no access log
-	crowd   int64    // requests in flight from which on yielding pays
+	origins *origins.Set
+	access  *linesink.Sink  // nil: no access log
+	format  *logline.Format // of its lines
+	crowd   int64           // requests in flight from which on yielding pays
 	stop    chan struct{}
+	copies  sync.WaitGroup // of requests, under way
 	stopped sync.WaitGroup // the watcher of the clock and the log writer
 
 	// Atomic.
-	now      atomic.Int64                      // coarse: nanoseconds since began, moved by the watcher
-	draining atomic.Bool                       // Shutdown has begun: each response says "Connection: close"
-	lastCall atomic.Bool                       // its grace is over: nobody waits for a request any more
-	cut      atomic.Bool                       // Shutdown's patience is over: everything is overdue
-	origins  atomic.Pointer[map[place]*origin] // copied on write, with mu held
+	now      atomic.Int64 // coarse: nanoseconds since began, moved by the watcher
+	draining atomic.Bool  // Shutdown has begun: each response says "Connection: close"
+	lastCall atomic.Bool  // its grace is over: nobody waits for a request any more
+	cut      atomic.Bool  // Shutdown's patience is over: everything is overdue
 	shards   [shardCount]shard
-	kept     struct{ second, count atomic.Int64 } // unusual requests that were kept lately
+
 	codings  [compress.Zstd + 1]codingCounts
 	nextID   atomic.Uint64
 	lot      atomic.Pointer[parking.Lot[*client]] // of connections at rest; nil until there is one
@@ -131,35 +138,35 @@ type Server struct {
 	// Guarded by mu, which is taken when connections come and go, never per request.
 	mu        sync.Mutex
 	clients   map[*client]struct{}
-	seated    []*client // room for eachClient
-	listeners map[net.Listener]struct{}
+	copied    map[*client]struct{} // of copies of requests
+	seated    []*client            // room for eachClient
+	listeners map[io.Closer]struct{}
 	lotAsked  bool
 	empty     chan struct{} // closed when draining and the last client is gone
 
+	places places.Places // of connections, by client
+
 	closing chan struct{} // closed when Shutdown begins
 
-	collected int64 // owned by the watcher: when it last was
+	wave wave // owned by the watcher
 }
 
 // New returns a Server that is ready for Serve.
 func New(cfg Config) *Server {
 	s := &Server{
-		cfg: cfg, limits: cfg.Limits.withDefaults(), began: time.Now(), dial: cfg.Dial, log: cfg.Log,
+		cfg: cfg, limits: cfg.Limits.WithDefaults(), began: time.Now(), log: cfg.Log,
 		stop: make(chan struct{}), empty: make(chan struct{}), closing: make(chan struct{}),
-		clients: make(map[*client]struct{}), listeners: make(map[net.Listener]struct{}),
+		clients: make(map[*client]struct{}), copied: make(map[*client]struct{}), listeners: make(map[io.Closer]struct{}),
 	}
 	s.http = s.limits.HTTP
 	s.crowd = int64(4 * runtime.GOMAXPROCS(0))
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	if s.dial == nil {
-		s.dial = dialTCP
-	}
-	s.origins.Store(&map[place]*origin{})
+	s.origins = origins.New(origins.Limits{PerOrigin: s.limits.IdlePerOrigin, Idle: s.limits.OriginIdle}, cfg.Dial)
 	if cfg.AccessLog != nil {
-		s.access = newLogSink(cfg.AccessLog, cfg.lines(), s.limits.AccessLogBuffer)
-		s.stopped.Go(s.access.run) // ended by logSink.close in Shutdown
+		s.access, s.format = linesink.New(cfg.AccessLog, s.limits.AccessLogBuffer), cfg.lines()
+		s.stopped.Go(s.access.Run) // ended by Close in Shutdown
 	}
 	s.stopped.Go(s.watch) // ended by stop in Shutdown
 	return s
@@ -185,12 +192,16 @@ func (s *Server) ServeBehind(d *Door, l net.Listener) error {
 		return ErrClosed
 	}
 	defer s.dropListener(l)
+	var alt *alternative
+	if d != nil {
+		alt = newAlternative(d.AltSvc)
+	}
 	pause := time.Duration(0)
 	for {
 		conn, err := l.Accept()
 		if err == nil {
 			pause = 0
-			s.accept(conn, d)
+			s.accept(conn, d, alt)
 			continue
 		}
 		if s.draining.Load() {
@@ -211,8 +222,9 @@ func (s *Server) ServeBehind(d *Door, l net.Listener) error {
 	}
 }
 
-func (s *Server) accept(conn net.Conn, d *Door) {
+func (s *Server) accept(conn net.Conn, d *Door, alt *alternative) {
 	c := newClient(s, conn)
+	c.altSvc = alt
 	if d != nil && d.IsOpen(c.peer) {
 		d = nil
 	}
@@ -227,14 +239,19 @@ func (s *Server) accept(conn net.Conn, d *Door) {
 	if c == nil {
 		s.shards[0].shed.Add(1)
 		if d == nil || !d.IsTLS {
-			conn.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
-			conn.Write(overloaded)
+			s.sayFull(conn)
 		}
 		conn.Close()
 		return
 	}
 	c.shard.accepted.Add(1)
 	go c.serve(d) // ends with its connection, which its deadline or Shutdown closes
+}
+
+// sayFull tells a client in the clear that there is no place, unless it does not listen.
+func (s *Server) sayFull(conn net.Conn) {
+	conn.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
+	conn.Write(overloaded)
 }
 
 func (s *Server) remove(c *client) {
@@ -255,7 +272,7 @@ func (s *Server) closeEmpty() {
 	}
 }
 
-func (s *Server) addListener(l net.Listener) bool {
+func (s *Server) addListener(l io.Closer) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.draining.Load() {
@@ -265,7 +282,7 @@ func (s *Server) addListener(l net.Listener) bool {
 	return true
 }
 
-func (s *Server) dropListener(l net.Listener) {
+func (s *Server) dropListener(l io.Closer) {
 	l.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -300,11 +317,12 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Unlock()
 	err := s.awaitEmpty(ctx)
 	if first {
+		s.endCopies()
 		close(s.stop)
 		if s.access != nil {
-			s.access.close()
+			s.access.Close()
 		}
-		s.closeOrigins()
+		s.origins.Close()
 		if lot := s.lot.Load(); lot != nil {
 			lot.Close()
 		}

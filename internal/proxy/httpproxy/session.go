@@ -27,7 +27,9 @@ type session struct {
 	isClosed bool          // nothing more can be sent or read
 	flushed  chan struct{} // holds one; a flush has ended
 
-	ending atomic.Bool // deadlines are meant
+	ending atomic.Bool  // deadlines are meant
+	nudged atomic.Bool  // the reading side is to look at what is due
+	quiet  atomic.Int64 // since when there is nothing to do, on the coarse clock; 0: there is
 
 	running sync.WaitGroup // seats
 }
@@ -72,17 +74,28 @@ func (c *client) isHTTP2() bool {
 }
 
 // serveHTTP2 carries the requests of a connection of HTTP/2, of which the first octets may
-// have been read, until it ends.
-func (c *client) serveHTTP2() {
+// have been read, until it ends, or rests, which it reports.
+func (c *client) serveHTTP2() (rests bool) {
 	s := &session{client: c, seats: map[*seat]struct{}{}, flushed: make(chan struct{}, 1)}
 	s.conn = http2.New(c.server.http2Limits(), c.server.clock())
 	c.server.mu.Lock()
 	c.session = s
 	c.server.mu.Unlock()
+	if c.secured != nil {
+		c.secured.Interruptible(func() bool { return c.isInterrupted() || s.nudged.Load() })
+	}
 	c.shard.http2.Add(1)
-	s.read()
+	return s.carry()
+}
+
+// carry goes on until the connection ends, or rests, which it reports.
+func (s *session) carry() (rests bool) {
+	if s.read() {
+		return true
+	}
 	s.close()
 	s.running.Wait()
+	return false
 }
 
 // clock is how long the Server has run, for what is measured in seconds.
@@ -95,8 +108,8 @@ func (s *Server) http2Limits() http2.Limits {
 	return l
 }
 
-// read reads frames until the connection ends.
-func (s *session) read() {
+// read reads frames until the connection ends, or rests, which it reports.
+func (s *session) read() (rests bool) {
 	room := sessionBuffers.Get().(*[sessionBuffer]byte)
 	defer sessionBuffers.Put(room)
 	c := s.client
@@ -105,27 +118,32 @@ func (s *session) read() {
 		filled = copy(buf, c.x.in[c.x.at:c.x.filled])
 		c.release()
 	}
-	for {
+	for idle := false; ; {
 		s.mu.Lock()
+		s.nudged.Store(false)
 		used := s.feed(buf[:filled])
 		next, goes := s.housekeep()
 		s.flush()
+		s.noteQuiet(used == filled)
 		s.mu.Unlock()
 		s.start()
 		if !goes {
-			return
+			return false
 		}
 		filled = copy(buf, buf[used:filled])
 		c.deadline.Store(int64(next))
 		if filled == 0 {
+			if idle && s.mayRest() && s.rest() {
+				return true
+			}
 			c.letOthersRun()
 		}
 		n, err := c.conn.Read(buf[filled:])
 		filled += n
-		if n == 0 && isTimeout(err) {
+		if idle = n == 0 && isTimeout(err); idle {
 			c.conn.SetReadDeadline(time.Time{}) // something is due: see housekeep
 		} else if n == 0 && err != nil {
-			return
+			return false
 		}
 	}
 }
@@ -375,8 +393,16 @@ func (s *session) drop() {
 	}
 }
 
-// nudge has the reading side look at what is due.
-func (s *session) nudge() { s.client.conn.SetReadDeadline(time.Unix(1, 0)) }
+// nudge has the reading side look at what is due, from where it rests if it does.
+func (s *session) nudge() {
+	c := s.client
+	s.nudged.Store(true)
+	if c.rouse() {
+		go c.serve(nil) // ends with its connection, or when it rests again
+		return
+	}
+	c.conn.SetReadDeadline(time.Unix(1, 0))
+}
 
 // finish ends the request of a seat, which is free for another one then.
 func (s *session) finish(t *seat) {
@@ -392,8 +418,11 @@ func (s *session) finish(t *seat) {
 		return
 	}
 	s.free = append(s.free, t)
-	if s.conn.Active() == 0 && server.lastCall.Load() {
-		s.nudge()
+	if s.conn.Active() == 0 {
+		s.noteQuiet(true)
+		if server.lastCall.Load() {
+			s.nudge()
+		}
 	}
 }
 
@@ -417,7 +446,7 @@ func (t *seat) carryOne() {
 			}
 			t.x = nil // nobody knows what state its buffers are in
 			if oc := t.origin.Swap(nil); oc != nil {
-				oc.conn.Close()
+				oc.Close()
 			}
 		}
 		t.deadline.Store(0)

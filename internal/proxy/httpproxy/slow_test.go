@@ -14,8 +14,6 @@ import (
 	"time"
 )
 
-func mustAddrPort(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
-
 // pipeListener gives connections of net.Pipe, which live in a bubble of
 // synctest, where time passes only when everybody waits.
 type pipeListener struct {
@@ -46,12 +44,18 @@ func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{} }
 // inBubble runs a dialogue between a client and an origin, with the gateway
 // between them and a fake clock.
 func inBubble(t *testing.T, limits Limits, origin func(net.Conn, *bufio.Reader), client func(net.Conn)) {
-	table := tableOf(t, "192.0.2.1:80")
+	inBubbleWith(t, limits, tableOf(t, "192.0.2.1:80"), origin, client)
+}
+
+// inBubbleWith is inBubble for another table.
+func inBubbleWith(t *testing.T, limits Limits, table *Table, origin func(net.Conn, *bufio.Reader), client func(net.Conn)) {
 	synctest.Test(t, func(t *testing.T) {
+		var origins sync.WaitGroup
+		defer origins.Wait()
 		s := New(Config{Limits: limits, Table: func() *Table { return table },
 			Dial: func(context.Context, netip.AddrPort) (net.Conn, error) {
 				near, far := net.Pipe()
-				go func() { defer far.Close(); origin(far, bufio.NewReader(far)) }()
+				origins.Go(func() { defer far.Close(); origin(far, bufio.NewReader(far)) })
 				return near, nil
 			}})
 		l := &pipeListener{make(chan net.Conn), make(chan struct{})}
@@ -217,5 +221,49 @@ func TestSlowOrigins(t *testing.T) {
 			io.WriteString(conn, upgradeRequest("x"))
 			expectAfter(t, conn, time.Minute, "HTTP/1.1 101 ")
 		})
+	})
+}
+
+// trickling is an origin that sends a piece of content each second, twenty in all.
+func trickling(kind string) func(net.Conn, *bufio.Reader) {
+	return func(conn net.Conn, r *bufio.Reader) {
+		readMessageHead(r)
+		fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Type: %s\r\n\r\n", kind)
+		for range 20 {
+			time.Sleep(time.Second) // in a bubble
+			if _, err := io.WriteString(conn, "data: x\n\n"); err != nil {
+				return
+			}
+		}
+	}
+}
+
+// A client that takes a large response in drops is cut off (slow read): each of its reads is
+// in time, all of them together are not.
+func TestSlowReaders(t *testing.T) {
+	const pieces, piece = 100, 2000
+	inBubble(t, Limits{MinRate: 1000}, func(conn net.Conn, r *bufio.Reader) {
+		readMessageHead(r)
+		io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n"+strings.Repeat("x", 2*smallBuffer))
+		for range pieces {
+			if _, err := io.WriteString(conn, strings.Repeat("y", piece)); err != nil {
+				return
+			}
+		}
+	}, func(conn net.Conn) {
+		io.WriteString(conn, get(""))
+		began, room := time.Now(), make([]byte, piece)
+		for {
+			n, err := conn.Read(room)
+			if err != nil {
+				break
+			}
+			if strings.Contains(string(room[:n]), "yy") {
+				time.Sleep(5 * time.Second)
+			}
+		}
+		if took := time.Since(began); took < 30*time.Second || took > 2*time.Minute {
+			t.Errorf("cut off after %v, want some time after 30 s", took)
+		}
 	})
 }

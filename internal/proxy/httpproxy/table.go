@@ -3,7 +3,12 @@ package httpproxy
 import (
 	"sync/atomic"
 
+	"pharos/internal/proxy/breaker"
+	"pharos/internal/proxy/holding"
+	"pharos/internal/proxy/origins"
+	"pharos/internal/proxy/pages"
 	"pharos/internal/proxy/route"
+	"pharos/internal/proxy/terms"
 	"pharos/internal/traffic/affinity"
 	"pharos/internal/traffic/pool"
 )
@@ -20,9 +25,13 @@ type Table struct {
 	others        *Timings         // of pools beyond MaxTimed
 
 	affinities []atomic.Pointer[affinity.Affinity] // nil: the pool has none
-	holds      []*hold                             // nil: requests are not held
+	holds      []*holding.Room                     // nil: requests are not held
 	filters    *filters                            // nil: no route has any
-	reaches    []*Reach                            // nil: members are spoken to over HTTP/1.1 in the clear
+	reaches    []*origins.Reach                    // nil: members are spoken to over HTTP/1.1 in the clear
+	files      []func() *pages.File                // by route.Route.Number; nil: no route has any
+	breakers   []*breaker.Breaker                  // by route.Route.Index; nil: no pool has any
+	mirrors    []*mirroring                        // by route.Route.Number; nil: no route has any
+	terms      []*terms.Terms                      // by route.Route.Number; nil: no route has any
 }
 
 // NewTable compiles rules over pools. All errors are returned, and the table
@@ -35,7 +44,7 @@ func NewTable(rules []route.Rule, pools []*pool.Pool, affinities map[string]affi
 		names[i] = p.Name()
 	}
 	routes, errs := route.Compile(rules, names)
-	t := &Table{routes: routes, pools: pools, counters: make([]*PoolCounters, len(pools)), affinities: make([]atomic.Pointer[affinity.Affinity], len(pools)), holds: make([]*hold, len(pools))}
+	t := &Table{routes: routes, pools: pools, counters: make([]*PoolCounters, len(pools)), affinities: make([]atomic.Pointer[affinity.Affinity], len(pools)), holds: make([]*holding.Room, len(pools))}
 	kept, known := map[string]*PoolCounters{}, map[string]*affinity.Affinity{}
 	if prev != nil {
 		for i, p := range prev.pools {

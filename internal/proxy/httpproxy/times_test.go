@@ -13,7 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"pharos/internal/proxy/histogram"
 	"pharos/internal/proxy/logline"
+	"pharos/internal/proxy/origins"
 	"pharos/internal/proxy/route"
 	"pharos/internal/traffic/pool"
 )
@@ -37,7 +39,7 @@ func TestTimes(t *testing.T) {
 	g := startGateway(t, Config{AccessLog: &lines, AccessLogFormat: format, Dial: func(ctx context.Context, address netip.AddrPort) (net.Conn, error) {
 		connects++
 		<-time.After(takes)
-		return dialTCP(ctx, address)
+		return origins.DialTCP(ctx, address)
 	}}, slow)
 	g.ask(get("") + get("") + "GET /%2f HTTP/1.1\r\nHost: h\r\n\r\n")
 	if err := g.server.Shutdown(context.Background()); err != nil {
@@ -83,7 +85,7 @@ func TestTimes(t *testing.T) {
 	})
 }
 
-func sum(r Reading) (n uint64) {
+func sum(r histogram.Reading) (n uint64) {
 	for _, v := range r.Buckets {
 		n += v
 	}
@@ -114,8 +116,8 @@ func TestTimedAreBounded(t *testing.T) {
 	if routes, timed := count(table); routes != MaxTimed+1 || timed != MaxTimed+1 {
 		t.Errorf("%d routes and %d pools are counted apart, want %d and all others", routes, timed, MaxTimed)
 	}
-	table.byRoute[0].Total.part(3).observe(time.Second)
-	table.byRoute[MaxTimed+7].Total.part(4).observe(time.Second)
+	table.byRoute[0].Total.Part(3).Observe(time.Second)
+	table.byRoute[MaxTimed+7].Total.Part(4).Observe(time.Second)
 	next, _ := NewTable(rules[:10], pools[:10], nil, table)
 	if routes, timed := count(next); routes != 10 || timed != 11 {
 		t.Errorf("of ten %d routes and %d pools are counted apart", routes, timed)

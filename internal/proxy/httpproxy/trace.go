@@ -131,6 +131,7 @@ func (c *client) describe(x *exchange) *tracecontext.Request {
 			r.Policy, r.Candidates = x.pool.View().Policy.String(), x.candidates()
 		}
 	}
+	r.Mirrored = x.mirrored
 	if x.chain != nil {
 		r.Filters = x.chain.Steps()
 	}

@@ -7,19 +7,20 @@ import (
 	"time"
 
 	"pharos/internal/proxy/http1"
+	"pharos/internal/proxy/origins"
 	"pharos/internal/traffic/health"
 )
 
 // tunnel joins client and origin after the origin has agreed to switch
 // protocols. Octets the client sent behind its request were held until now: had
 // the origin not agreed, they would be the next request.
-func (c *client) tunnel(x *exchange, oc *originConn) refusal {
+func (c *client) tunnel(x *exchange, oc *origins.Conn) refusal {
 	if text := checkSwitch(x); text != "" {
 		return refusal{status: 502, kind: "http_upgrade_failed", text: text, fault: health.Broken}
 	}
 	x.status, x.started = 101, true
 	c.shard.tunnels.Add(1)
-	c.setDeadline(c.server.limits.Tunnel)
+	c.setDeadline(c.idle(x, c.server.limits.Tunnel))
 	if c.wire.join(x, x.back[x.backAt:x.backTo]) != nil {
 		return gone("the client closed the connection before the tunnel")
 	}
@@ -28,13 +29,13 @@ func (c *client) tunnel(x *exchange, oc *originConn) refusal {
 	go func() { // ends when either side has ended or failed
 		defer close(done)
 		head := x.at
-		if x.unread() > 0 && c.write(oc.conn, x.in[x.at:x.filled]) != nil {
-			oc.conn.Close()
+		if x.unread() > 0 && c.write(oc.Conn, x.in[x.at:x.filled]) != nil {
+			oc.Close()
 			return
 		}
-		x.received = int64(x.unread()) + c.pass(oc.conn, c.conn, x.in[head:])
+		x.received = int64(x.unread()) + c.pass(oc.Conn, c.conn, x.in[head:])
 	}()
-	x.sent += c.pass(c.conn, oc.conn, x.back)
+	x.sent += c.pass(c.conn, oc.Conn, x.back)
 	<-done
 	x.choice.noted = time.Since(c.server.began)
 	x.rewind()
@@ -79,7 +80,7 @@ func (c *client) pass(dst, src net.Conn, room []byte) (n int64) {
 			}
 			return n
 		}
-		c.setDeadline(c.server.limits.Tunnel)
+		c.setDeadline(c.idle(c.x, c.server.limits.Tunnel))
 		if c.write(dst, room[:got]) != nil {
 			src.Close()
 			dst.Close()

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"pharos/internal/proxy/http1"
+	"pharos/internal/proxy/origins"
 )
 
 // upload passes request content on while it comes, so that the response can be
@@ -15,7 +16,7 @@ import (
 type upload struct {
 	client *client
 	x      *exchange
-	origin *originConn
+	origin *origins.Conn
 	done   chan struct{} // closed when the goroutine ends; nil before start
 
 	allRead atomic.Bool // the whole content was read from the client
@@ -23,6 +24,7 @@ type upload struct {
 	discard atomic.Bool // nobody wants the rest: read and drop some of it
 
 	// Owned by the goroutine; read by others after done.
+	copy     *copying // nil: the request is not copied, or that has been done
 	pace     pace
 	base     int     // where in x.in the content is read to
 	failed   refusal // of the client
@@ -41,7 +43,7 @@ func newUpload(c *client, x *exchange) *upload {
 	return &upload{client: c, x: x, base: x.content}
 }
 
-func (u *upload) start(oc *originConn) {
+func (u *upload) start(oc *origins.Conn) {
 	u.origin, u.done = oc, make(chan struct{})
 	go u.run()
 }
@@ -52,13 +54,17 @@ func (x *exchange) isUploading() bool { return x.upload != nil && !x.upload.allR
 func (u *upload) run() {
 	u.failed = u.pump()
 	if !u.failed.isSet() {
-		u.client.setDeadline(u.client.server.limits.Response)
+		if u.copy != nil && u.allRead.Load() {
+			u.client.sendCopy(u.x, u.copy)
+			u.copy = nil
+		}
+		u.client.setTryDeadline(u.x)
 	}
 	close(u.done)
 	if u.failed.isSet() {
 		// The request will never be complete; the origin must not take it for so.
 		// This also ends the wait for its response.
-		u.origin.conn.Close()
+		u.origin.Conn.Close()
 	}
 }
 
@@ -120,6 +126,9 @@ func (u *upload) fill() refusal {
 
 // send passes one piece on, in our framing, or drops it.
 func (u *upload) send(piece []byte, last bool) refusal {
+	if u.copy != nil {
+		u.copy.Add(piece)
+	}
 	if u.refused || u.discard.Load() {
 		u.dropped += int64(len(piece))
 		return refusal{}
@@ -137,7 +146,7 @@ func (u *upload) send(piece []byte, last bool) refusal {
 	}
 	u.client.setDeadline(u.client.server.limits.Response)
 	u.writing.Store(true)
-	if u.client.write(u.origin.conn, b) != nil {
+	if u.client.write(u.origin.Conn, b) != nil {
 		u.refused = true // an answer may have come before; see awaitHead
 	}
 	u.writing.Store(false)
@@ -147,7 +156,7 @@ func (u *upload) send(piece []byte, last bool) refusal {
 // endUpload ends the upload after the response, or after r has made one
 // impossible, and reports whether the request was read and sent to its end. When
 // the client is to blame for r, it replaces r.
-func (c *client) endUpload(x *exchange, oc *originConn, r *refusal) bool {
+func (c *client) endUpload(x *exchange, oc *origins.Conn, r *refusal) bool {
 	u := x.upload
 	if u.done == nil {
 		return false
@@ -165,7 +174,7 @@ func (c *client) endUpload(x *exchange, oc *originConn, r *refusal) bool {
 		}
 	}
 	<-u.done
-	if u.failed.isSet() && r.isSet() && !u.discard.Load() && r.kind != "gone" {
+	if u.failed.isSet() && r.isSet() && !u.discard.Load() && r.kind != "gone" && r.kind != kindTotal {
 		*r = u.failed
 	}
 	return u.allRead.Load() && !u.failed.isSet() && !u.refused && !u.discard.Load()
@@ -173,9 +182,9 @@ func (c *client) endUpload(x *exchange, oc *originConn, r *refusal) bool {
 
 // stopUpload makes the upload end: it no longer writes to the origin, and drops
 // what the client sends, within limits, if that lets it read the answer.
-func (c *client) stopUpload(u *upload, oc *originConn, answered bool) {
+func (c *client) stopUpload(u *upload, oc *origins.Conn, answered bool) {
 	u.discard.Store(true)
-	oc.conn.Close()
+	oc.Close()
 	if answered {
 		if u.x.isUploading() {
 			c.wire.leave()

@@ -1,6 +1,9 @@
 package logline
 
-import "slices"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // escaped is where a value stands, which decides on what of it has to be escaped.
 type escaped uint8
@@ -23,11 +26,12 @@ var mustEscape = func() (t [256]uint8) {
 	return t
 }()
 
-// escape escapes what is behind from, in place. Mostly there is nothing to escape.
+// escape escapes what is behind from, in place. Mostly there is nothing to escape, which is
+// seen eight octets at a time.
 func (e escaped) escape(b []byte, from int) []byte {
 	bit, more := uint8(1)<<e, 0
-	for _, c := range b[from:] {
-		if mustEscape[c]&bit != 0 {
+	for at := e.plain(b, from); at < len(b); at++ {
+		if c := b[at]; mustEscape[c]&bit != 0 {
 			more += e.length(c) - 1
 		}
 	}
@@ -48,6 +52,27 @@ func (e escaped) escape(b []byte, from int) []byte {
 		e.put(b[write:], c)
 	}
 	return b
+}
+
+// plain returns up to where from octets at from on, eight by eight, nothing has to be escaped.
+func (e escaped) plain(b []byte, from int) int {
+	const (
+		ones  = 0x0101010101010101
+		highs = 0x8080808080808080
+	)
+	least := uint64(' ')
+	if e == inColumn {
+		least = ' ' + 1
+	}
+	for ; from+8 <= len(b); from += 8 {
+		x := binary.LittleEndian.Uint64(b[from:])
+		// The high bit of an octet is set if the octet has it, is below the least one, or is one
+		// of three. A borrow may set that of an octet behind such a one, never alone.
+		if (x|(x-least*ones)|((x^0x7f*ones)-ones)|((x^'"'*ones)-ones)|((x^'\\'*ones)-ones))&highs != 0 {
+			break
+		}
+	}
+	return from
 }
 
 func (e escaped) length(c byte) int {

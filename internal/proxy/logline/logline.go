@@ -62,7 +62,7 @@ type Format struct {
 
 // piece is a value and what stands before it.
 type piece struct {
-	before  string // of JSON: the key; it has a comma before, but for the first
+	before  string // of JSON: the key, and the quote behind it; it has a comma before, but for the first
 	value   Variable
 	name    string // of a field or cookie
 	escaped escaped
@@ -103,6 +103,9 @@ func parseFields(fields []string) (*Format, error) {
 		p := piece{before: `,"` + field + `":`, value: v, name: name, escaped: inJSON, quoted: !variables[v].isNumber}
 		if variables[v].isPlain {
 			p.escaped = inNothing
+		}
+		if p.quoted {
+			p.before += `"`
 		}
 		f.pieces = append(f.pieces, p)
 	}
@@ -176,9 +179,6 @@ func (f *Format) appendObject(b []byte, src Source) []byte {
 			b = append(b, p.before[1:]...)
 		} else {
 			b = append(b, p.before...)
-		}
-		if p.quoted {
-			b = append(b, '"')
 		}
 		from := len(b)
 		if b = src.AppendValue(b, p.value, p.name); len(b) == from {

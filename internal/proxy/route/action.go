@@ -26,8 +26,9 @@ type Redirect struct {
 // Respond is a response that is always the same.
 type Respond struct {
 	Status  int
-	Type    string // of Content, as in Content-Type
+	Type    string // of the content, as in Content-Type
 	Content string
+	File    string // that has the content, in place of Content
 }
 
 // maxRespond is the longest content of a fixed response, in octets; arbitrary: it is kept
@@ -69,9 +70,11 @@ func checkRespond(r *Respond) error {
 	switch {
 	case r.Status < 200 || r.Status > 599:
 		return fmt.Errorf("respond.status: %d is not that of a response; want 200 to 599", r.Status)
+	case r.File != "" && r.Content != "":
+		return fmt.Errorf("respond.file: there is content, too; leave one of them out")
 	case len(r.Content) > maxRespond:
-		return fmt.Errorf("respond.content: longer than %d octets; have a server send it", maxRespond)
-	case (r.Status == 204 || r.Status == 304) && r.Content != "":
+		return fmt.Errorf("respond.content: longer than %d octets; put it into a file, or have a server send it", maxRespond)
+	case (r.Status == 204 || r.Status == 304) && r.Content+r.File != "":
 		return fmt.Errorf("respond.content: a response with status %d has none (RFC 9110 §6.4.1)", r.Status)
 	case strings.ContainsFunc(r.Type, func(c rune) bool { return c < ' ' || c > '~' }):
 		return fmt.Errorf("respond.type: %q is no media type", r.Type)

@@ -173,7 +173,7 @@ func TestTexts(t *testing.T) {
 
 // TestSplit: requests are split by weight, and a weight of 0 gets none.
 func TestSplit(t *testing.T) {
-	r := compiled(t, Rule{Pools: []Share{{Pool: "p", Weight: 9}, {Pool: "spare"}, {Pool: "q", Weight: 1}}}).any.prefix["/"]
+	r := compiled(t, Rule{Pools: []Share{{Pool: "p", Weight: 9}, {Pool: "spare"}, {Pool: "q", Weight: 1}}}).any.prefix.of("/")
 	counts := map[string]int{}
 	const draws = 1 << 16
 	for i := range uint32(draws) {
@@ -201,6 +201,10 @@ func TestBadRules(t *testing.T) {
 		{Rule{Path: "{a}", Pools: pool}, "begin with"},
 		{Rule{Path: "~(", Pools: pool}, "missing closing"},
 		{Rule{Host: "~[", Pools: pool}, "missing closing"},
+		{Rule{Path: "~/(a{1,1000}){1,100}", Pools: pool}, "invalid repeat count"},
+		{Rule{Path: "~/a{1,1000}b{1,1000}", Pools: pool}, "steps when it is compiled"},
+		{Rule{Host: "~([a-z]{1,60}\\.){1,9}test", Pools: pool}, "steps when it is compiled"},
+		{Rule{Pools: pool, When: When{Fields: []Condition{{Name: "a", Regexp: "(.{9}){100}"}}}}, "steps when it is compiled"},
 		{Rule{Path: "=/a/../b", Pools: pool}, `write it as "/b"`},
 		{Rule{Path: "=", Pools: pool}, "begin with"},
 		{Rule{}, "does one thing"},

@@ -48,17 +48,17 @@ func (t *Trace) add(what, tried string, found bool, why string) {
 
 func (t *Table) explainHost(trace *Trace) *paths {
 	host := trace.Host
-	if p := t.exact[host]; p != nil {
+	if p := t.exact.of(host); p != nil {
 		trace.add("host", host, true, "this very name has routes; no other host is looked at")
 		return p
 	}
 	trace.add("host", host, false, "no routes for this very name")
 	for i := range len(host) {
-		if host[i] != '.' || i == 0 || len(t.wildcards) == 0 {
+		if host[i] != '.' || i == 0 || t.wildcards.isEmpty() {
 			continue
 		}
 		wildcard := "*" + host[i:]
-		if p := t.wildcards[host[i+1:]]; p != nil {
+		if p := t.wildcards.of(host[i+1:]); p != nil {
 			trace.add("host", wildcard, true, "the longest wildcard that covers the name")
 			return p
 		}

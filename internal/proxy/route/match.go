@@ -20,16 +20,16 @@ func (t *Table) Match(host, path []byte, q Request) (*Route, bool) {
 
 // find returns the paths of the most specific host.
 func (t *Table) find(host []byte) *paths {
-	if p := t.exact[string(host)]; p != nil {
+	if p := t.exact.get(host); p != nil {
 		return p
 	}
-	if len(t.wildcards) > 0 {
+	if !t.wildcards.isEmpty() {
 		// "*" stands for one label or more: the longest suffix wins.
 		for i, c := range host {
 			if c != '.' || i == 0 {
 				continue
 			}
-			if p := t.wildcards[string(host[i+1:])]; p != nil {
+			if p := t.wildcards.get(host[i+1:]); p != nil {
 				return p
 			}
 		}
@@ -54,8 +54,8 @@ func (t *Table) findPattern(host string) *paths {
 
 // match returns the route for a path; t notes what is tried, unless it is nil.
 func (p *paths) match(path []byte, q Request, t *Trace) *Route {
-	if p.exact != nil {
-		if r := p.exact[string(path)].first(q, t); r != nil {
+	if !p.exact.isEmpty() {
+		if r := p.exact.get(path).first(q, t); r != nil {
 			return r
 		}
 	}
@@ -85,7 +85,7 @@ func (p *paths) matchPattern(path []byte, q Request, t *Trace) *Route {
 // segments within the longest configured prefix.
 func (p *paths) matchPrefix(path []byte, q Request, t *Trace) *Route {
 	if len(path) <= p.most {
-		if r := p.prefix[string(path)].first(q, t); r != nil {
+		if r := p.prefix.get(path).first(q, t); r != nil {
 			return r
 		}
 	}
@@ -94,12 +94,12 @@ func (p *paths) matchPrefix(path []byte, q Request, t *Trace) *Route {
 			continue
 		}
 		if i < p.most && i+1 < len(path) {
-			if r := p.prefix[string(path[:i+1])].first(q, t); r != nil {
+			if r := p.prefix.get(path[:i+1]).first(q, t); r != nil {
 				return r
 			}
 		}
 		if i > 0 {
-			if r := p.prefix[string(path[:i])].first(q, t); r != nil {
+			if r := p.prefix.get(path[:i]).first(q, t); r != nil {
 				return r
 			}
 		}

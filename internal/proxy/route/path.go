@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"regexp"
+	"regexp/syntax"
 	"strings"
 )
 
@@ -37,7 +38,7 @@ func (r *Route) compilePath() error {
 		r.kind, r.place = exact, text[1:]
 		return checkPath(r.place)
 	case strings.HasPrefix(text, "~"):
-		re, err := compileWhole(text[1:])
+		re, err := CompileWhole(text[1:])
 		r.kind, r.place, r.regexp = pattern, text[1:], re
 		return err
 	case strings.ContainsAny(text, "{}"):
@@ -49,13 +50,26 @@ func (r *Route) compilePath() error {
 	}
 }
 
-// compileWhole compiles a regular expression that has to match a whole text.
-func compileWhole(text string) (*regexp.Regexp, error) {
+// maxSteps is how large a regular expression may be when it is compiled. RE2's take a time
+// that is linear in the text, but each octet of it may be tried at every step: with these
+// and the longest path that is some milliseconds.
+const maxSteps = 1000
+
+// CompileWhole compiles a regular expression that has to match a whole text.
+func CompileWhole(text string) (*regexp.Regexp, error) {
 	if len(text) > MaxPathLen {
 		return nil, fmt.Errorf("the regular expression is longer than %d characters", MaxPathLen)
 	}
-	if _, err := regexp.Compile(text); err != nil {
+	parsed, err := syntax.Parse(text, syntax.Perl)
+	if err != nil {
 		return nil, fmt.Errorf("%w; the syntax is RE2's (https://golang.org/s/re2syntax)", err)
+	}
+	program, err := syntax.Compile(parsed.Simplify())
+	if err != nil {
+		return nil, err
+	}
+	if n := len(program.Inst); n > maxSteps {
+		return nil, fmt.Errorf("the regular expression has %d steps when it is compiled, more than %d; ask for less repetition ({n,m}), as each may be tried at every character", n, maxSteps)
 	}
 	return regexp.MustCompile(wholeOf(text)), nil
 }

@@ -28,7 +28,6 @@ import (
 	"fmt"
 	"iter"
 	"regexp"
-	"slices"
 	"sort"
 	"strings"
 )
@@ -36,6 +35,7 @@ import (
 // Rule is one route as the operator writes it.
 type Rule struct {
 	Name string // may be empty
+	Key  string // by which Table.With finds the rule; rules without one cannot be changed, and come first in their own order, the others in that of keys
 	Host string // "www.example.com", "*.example.com", "~regular expression" or "" for any
 	Path string // "/prefix", "=/path", "/template/{id}" or "~regular expression"; "" stands for "/"
 	When When
@@ -72,6 +72,7 @@ type Route struct {
 	variables []variable
 	regexp    *regexp.Regexp
 	when      *when
+	key       string
 	rank      int
 	next      *Route // the next to try of the same host and path
 
@@ -110,11 +111,15 @@ const (
 
 // Table is compiled routes. The nil Table matches nothing.
 type Table struct {
-	exact     map[string]*paths
-	wildcards map[string]*paths // by the part after "*."
-	patterns  []*paths          // of hosts that are regular expressions
+	exact     index[*paths]
+	wildcards index[*paths] // by the part after "*."
+	patterns  []*paths      // of hosts that are regular expressions
 	any       *paths
-	all       []*Route
+	all       []*Route // by their numbers; nil: the number is free
+	count     int      // of routes
+
+	names []string // of pools
+	index map[string]int
 }
 
 // paths are the routes of one host.
@@ -122,19 +127,31 @@ type paths struct {
 	host      string
 	regexp    *regexp.Regexp // of the host; nil: it is none
 	only      *Route         // the only route, when that is "/" without conditions
-	exact     map[string]*Route
+	exact     index[*Route]
 	templates *segment
 	patterns  *Route
-	prefix    map[string]*Route
+	prefix    index[*Route]
 	most      int // length of the longest prefix
 	count     int
 }
 
 // Len returns the number of routes.
-func (t *Table) Len() int { return len(t.all) }
+func (t *Table) Len() int { return t.count }
 
-// All returns the routes, in the order in which they were given.
-func (t *Table) All() iter.Seq[*Route] { return slices.Values(t.all) }
+// Numbers returns how many numbers routes have: one more than the highest may be.
+func (t *Table) Numbers() int { return len(t.all) }
+
+// All returns the routes, in the order in which they were given; those that came by With where
+// there was room.
+func (t *Table) All() iter.Seq[*Route] {
+	return func(yield func(*Route) bool) {
+		for _, r := range t.all {
+			if r != nil && !yield(r) {
+				return
+			}
+		}
+	}
+}
 
 // Title returns what r is called: its name, or its host and path.
 func (r *Route) Title() string {
@@ -144,14 +161,14 @@ func (r *Route) Title() string {
 // Compile makes a table of rules; pools are the names of the pools there are.
 // It reports every bad rule, not only the first.
 func Compile(rules []Rule, pools []string) (*Table, []error) {
-	t := &Table{exact: map[string]*paths{}, wildcards: map[string]*paths{}}
-	index := make(map[string]int, len(pools))
+	t := &Table{names: pools, index: make(map[string]int, len(pools))}
 	for i, name := range pools {
-		index[name] = i
+		t.index[name] = i
 	}
+	t.all = make([]*Route, 0, len(rules))
 	var errs []error
 	for i, rule := range rules {
-		r, err := compileRoute(rule, index, pools)
+		r, err := compileRoute(rule, t.index, pools)
 		if err == nil {
 			r.Number = i
 			err = t.add(r)
@@ -174,7 +191,7 @@ func Check(rule Rule) error {
 func Lone(rule Rule) (*Route, error) { return compileRoute(rule, nil, nil) }
 
 func compileRoute(rule Rule, index map[string]int, pools []string) (*Route, error) {
-	r := &Route{Name: rule.Name, Path: cmp.Or(rule.Path, "/"), rank: rule.Rank, Fallback: -1, Uncompressed: rule.Uncompressed}
+	r := &Route{Name: rule.Name, Path: cmp.Or(rule.Path, "/"), key: rule.Key, rank: rule.Rank, Fallback: -1, Uncompressed: rule.Uncompressed}
 	var err error
 	if r.Host, err = normalHost(rule.Host); err != nil {
 		return nil, err
@@ -197,18 +214,19 @@ func (t *Table) add(r *Route) error {
 	if err := p.add(r); err != nil {
 		return err
 	}
-	t.all = append(t.all, r)
+	for len(t.all) <= r.Number { // those of bad rules are free
+		t.all = append(t.all, nil)
+	}
+	t.all[r.Number] = r
+	t.count++
 	return nil
 }
 
 func (p *paths) add(r *Route) error {
 	switch r.kind {
 	case exact:
-		if p.exact == nil {
-			p.exact = map[string]*Route{}
-		}
-		first, err := p.exact[r.place].with(r)
-		p.exact[r.place] = first
+		first, err := p.exact.of(r.place).with(r)
+		p.exact.put(r.place, first)
 		return p.added(err)
 	case template:
 		if p.templates == nil {
@@ -230,8 +248,8 @@ func (p *paths) add(r *Route) error {
 		p.patterns = first
 		return p.added(err)
 	}
-	first, err := p.prefix[r.place].with(r)
-	p.prefix[r.place] = first
+	first, err := p.prefix.of(r.place).with(r)
+	p.prefix.put(r.place, first)
 	p.most = max(p.most, len(r.place))
 	return p.added(err)
 }
@@ -242,11 +260,15 @@ func (p *paths) added(err error) error {
 		return err
 	}
 	p.count++
+	p.findOnly()
+	return nil
+}
+
+func (p *paths) findOnly() {
 	p.only = nil
-	if r := p.prefix["/"]; p.count == 1 && r != nil && r.when.count() == 0 {
+	if r := p.prefix.of("/"); p.count == 1 && r != nil && r.when.count() == 0 {
 		p.only = r
 	}
-	return nil
 }
 
 // with returns the first of the routes from first on and r, in the order in which they are
@@ -257,8 +279,8 @@ func (first *Route) with(r *Route) (*Route, error) {
 	}
 	at := &first
 	for *at != nil && goesBefore(*at, r) <= 0 {
-		if old := *at; goesBefore(old, r) == 0 && old.place == r.place && old.when.count() == 0 {
-			return first, fmt.Errorf("the same host and path already lead to %s; remove one of the two routes, or say when it holds", old)
+		if old := *at; goesBefore(old, r) == 0 && old.place == r.place && old.when.equals(r.when) {
+			return first, fmt.Errorf("the same host and path, under the same conditions, already lead to %s; remove one of the two routes, or have their conditions (when) differ", old)
 		}
 		at = &(*at).next
 	}
@@ -287,11 +309,11 @@ func (r *Route) holds(q Request, t *Trace) bool {
 }
 
 func (t *Table) pathsOf(host string) (*paths, error) {
-	in, key := t.exact, host
+	in, key := &t.exact, host
 	switch {
 	case host == "":
 		if t.any == nil {
-			t.any = &paths{prefix: map[string]*Route{}}
+			t.any = new(paths)
 		}
 		return t.any, nil
 	case host[0] == '~':
@@ -303,16 +325,18 @@ func (t *Table) pathsOf(host string) (*paths, error) {
 		if len(t.patterns) == maxPatterns {
 			return nil, fmt.Errorf("there are %d hosts already that are regular expressions; each is tried for a request", maxPatterns)
 		}
-		p := &paths{host: host, regexp: regexp.MustCompile(wholeOf(host[1:])), prefix: map[string]*Route{}}
+		p := &paths{host: host, regexp: regexp.MustCompile(wholeOf(host[1:]))}
 		t.patterns = append(t.patterns, p)
 		return p, nil
 	case strings.HasPrefix(host, "*."):
-		in, key = t.wildcards, host[2:]
+		in, key = &t.wildcards, host[2:]
 	}
-	if in[key] == nil {
-		in[key] = &paths{host: host, prefix: map[string]*Route{}}
+	if p := in.of(key); p != nil {
+		return p, nil
 	}
-	return in[key], nil
+	p := &paths{host: host}
+	in.put(key, p)
+	return p, nil
 }
 
 // normalHost checks a configured host and returns it in lower case without a
@@ -322,7 +346,7 @@ func normalHost(host string) (string, error) {
 	case host == "" || host == "*":
 		return "", nil
 	case host[0] == '~':
-		_, err := compileWhole(host[1:])
+		_, err := CompileWhole(host[1:])
 		return host, err
 	}
 	h := strings.TrimSuffix(strings.ToLower(host), ".")

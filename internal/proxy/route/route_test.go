@@ -151,6 +151,11 @@ func TestCompileErrors(t *testing.T) {
 		{[]Rule{to("a.*.b", "/", "web")}, "not a name"},
 		{[]Rule{to("x", "/a", "web"), to("X", "/a", "api")}, `already lead to x/a -> web`},
 		{[]Rule{to("x", "/"+strings.Repeat("a", 3000), "web")}, "longer than"},
+		{[]Rule{
+			{Name: "one", When: When{Methods: []string{"GET"}, Fields: []Condition{{Name: "a"}}}, Pools: []Share{{Pool: "web"}}},
+			{Name: "other", When: When{Methods: []string{"GET"}, Query: []Condition{{Name: "a"}}}, Pools: []Share{{Pool: "web"}}},
+			{Name: "two", When: When{Methods: []string{"GET"}, Fields: []Condition{{Name: "a"}}}, Pools: []Share{{Pool: "api"}}},
+		}, "under the same conditions"},
 	} {
 		_, errs := Compile(c.rules, testPools)
 		if len(errs) != 1 || !strings.Contains(errs[0].Error(), c.want) || !strings.Contains(errs[0].Error(), "route ") {

@@ -101,7 +101,7 @@ func (w *When) compile() (*when, error) {
 			}
 			if c.Regexp != "" {
 				var err error
-				if made.regexp, err = compileWhole(c.Regexp); err != nil {
+				if made.regexp, err = CompileWhole(c.Regexp); err != nil {
 					return nil, fmt.Errorf("%s.regexp: %w", at, err)
 				}
 			}
@@ -124,6 +124,12 @@ func (w *when) count() int {
 		n++
 	}
 	return n
+}
+
+// equals reports whether w and other ask for the same, in the same order.
+func (w *when) equals(other *when) bool {
+	return w.scheme == other.scheme && slices.Equal(w.methods, other.methods) && slices.Equal(w.clients, other.clients) &&
+		slices.EqualFunc(w.conditions, other.conditions, func(a, b condition) bool { return a.of == b.of && a.Condition == b.Condition })
 }
 
 // holds reports whether a request is as w wants it.

@@ -12,7 +12,7 @@ import (
 	"pharos/internal/cluster/state"
 	"pharos/internal/diskfile"
 	"pharos/internal/proxy/h2origin"
-	"pharos/internal/proxy/httpproxy"
+	"pharos/internal/proxy/origins"
 	"pharos/internal/proxy/tlscert"
 	"pharos/internal/serve/proxyheader"
 )
@@ -27,8 +27,8 @@ const (
 
 // reaches returns how the members of pools are spoken to, for those that are not by
 // HTTP/1.1 in the clear.
-func reaches(pools []state.Pool) map[string]*httpproxy.Reach {
-	all := map[string]*httpproxy.Reach{}
+func reaches(pools []state.Pool) map[string]*origins.Reach {
+	all := map[string]*origins.Reach{}
 	for i := range pools {
 		if o := &pools[i].Origin; o.TLS.On() || o.Protocol == "http2" || o.ProxyProtocol != "" {
 			all[pools[i].Name] = reachOf(o)
@@ -37,8 +37,8 @@ func reaches(pools []state.Pool) map[string]*httpproxy.Reach {
 	return all
 }
 
-func reachOf(o *state.PoolOrigin) *httpproxy.Reach {
-	r := &httpproxy.Reach{Identity: fmt.Sprintf("%+v", *o)}
+func reachOf(o *state.PoolOrigin) *origins.Reach {
+	r := &origins.Reach{Identity: fmt.Sprintf("%+v", *o)}
 	scheme := "http"
 	if o.TLS.On() {
 		scheme = "https"
@@ -57,10 +57,16 @@ func reachOf(o *state.PoolOrigin) *httpproxy.Reach {
 			return proxyheader.Append(nil, headerOf(client, local), true)
 		}
 	}
-	if o.Protocol == "http2" {
+	switch o.Protocol {
+	case "http2":
 		if r.TLS != nil {
 			r.TLS.NextProtos = []string{"h2"}
 		}
+	case "auto":
+		r.Either = r.TLS.Clone()
+		r.TLS.NextProtos = []string{"h2", "http/1.1"}
+	}
+	if o.Protocol == "http2" || o.Protocol == "auto" {
 		streams := sync.OnceValue(func() *h2origin.Origins { return h2origin.New(scheme, idleStreams) }) // a Reach that is one already is thrown away
 		r.Open = func(ctx context.Context, address netip.AddrPort, dial func(context.Context) (net.Conn, error)) (net.Conn, bool, error) {
 			return streams().Open(ctx, address, dial)

@@ -194,6 +194,7 @@ type Request struct {
 	Received, Sent                    int64  // octets of content
 	Queue                             time.Duration
 	Filters                           []string // of the route, by name
+	Mirrored                          string   // the pool that got a copy; empty: none did
 	Policy                            string   // by which members were picked
 	Candidates                        []string // who could be, in words
 

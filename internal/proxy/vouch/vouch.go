@@ -1,5 +1,6 @@
 // Package vouch gets for filters what they verify credentials by: users of files, keys of
-// issuers of tokens from files and URLs, and the answers of servers that decide.
+// issuers of tokens from files and URLs, and the answers of servers that decide; and the
+// files that routes answer with.
 //
 // It owns reading and asking. It does not own what follows from what was read (packages
 // filter and token).
@@ -33,6 +34,7 @@ import (
 
 	"pharos/internal/clock"
 	"pharos/internal/proxy/filter"
+	"pharos/internal/proxy/pages"
 	"pharos/internal/proxy/token"
 )
 
@@ -59,6 +61,7 @@ type Desk struct {
 	mu    sync.Mutex
 	users map[string]*source[filter.Users]
 	keys  map[string]*source[token.Keys]
+	files map[string]*source[pages.File]
 }
 
 // New returns an empty Desk.
@@ -67,7 +70,7 @@ func New(log *slog.Logger) *Desk {
 	rand.Read(secret) // never fails
 	return &Desk{
 		secret: secret, log: log, client: client(nil, fetchWithin),
-		users: map[string]*source[filter.Users]{}, keys: map[string]*source[token.Keys]{},
+		users: map[string]*source[filter.Users]{}, keys: map[string]*source[token.Keys]{}, files: map[string]*source[pages.File]{},
 	}
 }
 
@@ -85,7 +88,7 @@ func client(roots *x509.CertPool, timeout time.Duration) *http.Client {
 
 // Means returns what filters need of d.
 func (d *Desk) Means() filter.Means {
-	return filter.Means{Secret: d.secret, Users: d.usersOf, Keys: d.keysOf, Ask: d.asks}
+	return filter.Means{Secret: d.secret, Users: d.usersOf, Keys: d.keysOf, Ask: d.asks, File: d.fileOf}
 }
 
 func (d *Desk) usersOf(file string) (func() *filter.Users, error) {
@@ -254,9 +257,9 @@ func (s *source[V]) take(v *V, err error) {
 	}
 	if failed := err != nil; failed != s.failed {
 		if s.failed = failed; failed {
-			s.log.Warn("what credentials are verified by cannot be read; what was read before counts on", "from", s.from, "error", err)
+			s.log.Warn("what filters and routes go by cannot be read; what was read before counts on", "from", s.from, "error", err)
 		} else {
-			s.log.Info("what credentials are verified by can be read again", "from", s.from)
+			s.log.Info("what filters and routes go by can be read again", "from", s.from)
 		}
 	}
 	s.due.Store(clock.Now().Add(next).UnixNano())

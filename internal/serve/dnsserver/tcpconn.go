@@ -62,6 +62,7 @@ type tcpConn struct {
 // connections have none.
 type connWork struct {
 	responder responder
+	exchange  *exchange // for Visit.Ask; nil: none is there yet
 	buf       [2 + dnswire.MaxMessage + dnswire.BufferSlack]byte
 }
 

@@ -121,18 +121,23 @@ const (
 // long as Limits.Write. It is called on one goroutine at a time. When ctx ends the
 // answer is not wanted any more.
 func (v *Visit) Ask(ctx context.Context, msg []byte, write func(msg []byte, last bool) error) Outcome {
-	return v.AskAndWait(ctx, msg, write, func() {})
+	return v.AskAndWait(msg, write, func() context.Context { return ctx })
 }
 
 // AskAndWait is Ask for who wants to know when an answer is not there at once: waits is
-// called before it is waited for.
-func (v *Visit) AskAndWait(ctx context.Context, msg []byte, write func(msg []byte, last bool) error, waits func()) Outcome {
+// called before it is waited for, and returns the context that ends that.
+func (v *Visit) AskAndWait(msg []byte, write func(msg []byte, last bool) error, waits func() context.Context) Outcome {
 	if outcome := v.begin(); outcome != Sent {
 		return outcome
 	}
 	e := v.entrance
 	work := connWorks.Get().(*connWork)
-	x := &exchange{visit: v, write: write}
+	x := work.exchange
+	if x == nil {
+		x = new(exchange)
+		work.exchange = x
+	}
+	x.visit, x.write = v, write
 	a := &work.responder
 	a.init(e.server, e.transport)
 	a.req.from, a.req.Client, a.req.Local, a.req.TLS = x, v.Client, v.Local, v.TLS
@@ -153,17 +158,21 @@ func (v *Visit) AskAndWait(ctx context.Context, msg []byte, write func(msg []byt
 	e.counts.flush(&a.counts)
 	a.req.from = nil // which a pool should not hold
 	a.req.TLS = nil
+	if fate == deferred {
+		work.exchange = nil // a Deferred has it
+	} else {
+		*x = exchange{}
+	}
 	connWorks.Put(work)
 	if fate == deferred {
-		waits()
-		return x.wait(ctx)
+		return x.wait(waits())
 	}
 	v.end()
 	return outcome
 }
 
-// exchange is one message that Ask answers, and the way back for it. It is made
-// for each because a Deferred may outlive it.
+// exchange is one message that Ask answers, and the way back for it. One that is
+// deferred is not used again, because its Deferred may outlive it.
 type exchange struct {
 	visit *Visit
 	write func([]byte, bool) error // called with mu held, or when nobody else has x

@@ -1,9 +1,9 @@
 // Package doh answers DNS over HTTPS: a query is the content of a POST, or the
 // parameter dns of a GET, and its answer the content of the response.
 //
-//	HTTP/2   dnsserver.Entrance (TCP, TLS) -> Carrier -> net/http -> Handler
-//	HTTP/3   package doq (QUIC)            -> quic-go -----------> Handler
-//	both     Handler -> dnsserver.Visit.Ask -> the Handler of all listeners
+//	HTTP/2   dnsserver.Entrance (TCP, TLS) -> Carrier -> http2, http1 -> session -+-> rules of Handler
+//	HTTP/3   package doq (QUIC)            -> quic-go -----------------> Handler -+
+//	both     -> dnsserver.Visit.Ask -> the Handler of all listeners
 //
 // It owns what is HTTP about it: the path, methods, status codes, freshness, and
 // the limits of HTTP/2. Connections and their number are dnsserver's.
@@ -18,7 +18,7 @@
 //
 // Concurrency: a Handler serves any number of requests at once.
 //
-// Sources: RFC 8484, RFC 9110, RFC 9113, RFC 7838.
+// Sources: RFC 8484, RFC 9110, RFC 9113, RFC 7838. Why HTTP/2 is not net/http's: docs/decisions/0058.
 package doh
 
 import (
@@ -31,7 +31,6 @@ import (
 	"net/http"
 	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"pharos/internal/dns/dnswire"
@@ -67,18 +66,17 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Alt-Svc", h.AltSvc)
 	}
 	if r.URL.Path != h.Path {
-		refuse(w, &refusal{http.StatusNotFound, "queries are answered at " + h.Path})
+		refuse(w, h.elsewhere())
 		return
 	}
-	deadlines := streamLimits{ResponseController: http.NewResponseController(w), limits: v.Limits(), isOurs: r.ProtoMajor > 2}
+	deadlines := streamLimits{ResponseController: http.NewResponseController(w), limits: v.Limits()}
 	deadlines.begin()
 	query, why := readQuery(r, v)
 	if why != nil {
 		refuse(w, why)
 		return
 	}
-	ctx := r.Context()
-	outcome := v.AskAndWait(ctx, query, func(answer []byte, _ bool) error {
+	outcome := v.AskAndWait(query, func(answer []byte, _ bool) error {
 		if v.IsSpent() {
 			w.Header().Set("Connection", "close") // HTTP/2: GOAWAY
 		}
@@ -88,51 +86,55 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			v.Count(dnsserver.SlowClients)
 		}
 		return err
-	}, deadlines.wait)
+	}, func() context.Context {
+		deadlines.wait()
+		return r.Context()
+	})
 	switch outcome {
 	case dnsserver.Alien:
-		refuse(w, &refusal{http.StatusBadRequest, "the content is no DNS query"})
+		refuse(w, &notDNS)
 	case dnsserver.Busy:
 		w.Header().Set("Retry-After", "1")
-		refuse(w, &refusal{http.StatusServiceUnavailable, "too many queries of this connection wait for answers"})
+		refuse(w, &tooMany)
 	case dnsserver.Silent, dnsserver.Lost:
 		panic(http.ErrAbortHandler) // resets the stream: there is no answer
 	}
 }
 
-// streamLimits holds a client that holds up one stream while its connection lives.
-//
-// quic-go has time limits for connections only. Of HTTP/2 streams the Carrier's server has
-// them, which end one with an answer that is there at once after Read and Write together:
-// to set another costs a message to the goroutine of the connection, so that is done only
-// for answers that are waited for.
+// streamLimits holds a client that holds up one stream while its connection lives: quic-go has
+// time limits for connections only.
 type streamLimits struct {
 	*http.ResponseController
 	limits dnsserver.Limits
-	isOurs bool // nobody else sees to the stream
 }
 
-func (l *streamLimits) begin() {
-	if l.isOurs {
-		l.SetReadDeadline(time.Now().Add(l.limits.Read))
-	}
-}
+func (l *streamLimits) begin() { l.SetReadDeadline(time.Now().Add(l.limits.Read)) }
 
-func (l *streamLimits) wait() {
-	l.SetWriteDeadline(time.Time{})
-	l.isOurs = true
-}
+func (l *streamLimits) wait() { l.SetWriteDeadline(time.Time{}) }
 
-func (l *streamLimits) answer() {
-	if l.isOurs {
-		l.SetWriteDeadline(time.Now().Add(l.limits.Write))
-	}
-}
+func (l *streamLimits) answer() { l.SetWriteDeadline(time.Now().Add(l.limits.Write)) }
 
 // refusal is why a request is not answered with a DNS message.
 type refusal struct {
 	status int
 	text   string
+}
+
+// The refusals that both versions of HTTP have.
+var (
+	notDNS      = refusal{http.StatusBadRequest, "the content is no DNS query"}
+	tooMany     = refusal{http.StatusServiceUnavailable, "too many queries of this connection wait for answers"}
+	otherMethod = refusal{http.StatusMethodNotAllowed, "queries come by GET or POST"}
+	otherType   = refusal{http.StatusUnsupportedMediaType, "the content must be of type " + mediaType}
+	tooLarge    = refusal{http.StatusRequestEntityTooLarge, fmt.Sprintf("a DNS message has at most %d octets", dnswire.MaxMessage)}
+	noParameter = refusal{http.StatusBadRequest, "there is no parameter dns (RFC 8484 §4.1)"}
+	badOctets   = refusal{http.StatusBadRequest, "the parameter dns is not base64url without padding (RFC 8484 §6)"}
+	noOctets    = refusal{http.StatusBadRequest, "the parameter dns is empty"}
+)
+
+// elsewhere is the refusal of another path.
+func (h *Handler) elsewhere() *refusal {
+	return &refusal{http.StatusNotFound, "queries are answered at " + h.Path}
 }
 
 func refuse(w http.ResponseWriter, why *refusal) {
@@ -144,46 +146,50 @@ func refuse(w http.ResponseWriter, why *refusal) {
 func readQuery(r *http.Request, v *dnsserver.Visit) ([]byte, *refusal) {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
-		return queryOfURI(r.URL.RawQuery)
+		return queryOfURI(nil, []byte(r.URL.RawQuery))
 	case http.MethodPost:
 		return queryOfContent(r, v)
 	}
-	return nil, &refusal{http.StatusMethodNotAllowed, "queries come by GET or POST"}
+	return nil, &otherMethod
 }
 
-// queryOfURI reads the parameter dns of a GET. RFC 8484 §6: base64url without
-// padding. What else is in the URI does not matter.
-func queryOfURI(raw string) ([]byte, *refusal) {
-	for part := range strings.SplitSeq(raw, "&") {
-		text, ok := strings.CutPrefix(part, "dns=")
+// queryOfURI reads the parameter dns of a GET, into room if it is large enough. RFC 8484 §6:
+// base64url without padding. What else is in the URI does not matter.
+func queryOfURI(room, raw []byte) ([]byte, *refusal) {
+	for part := range bytes.SplitSeq(raw, []byte("&")) {
+		text, ok := bytes.CutPrefix(part, []byte("dns="))
 		if !ok {
 			continue
 		}
-		query, err := base64.RawURLEncoding.DecodeString(text)
+		query, err := base64.RawURLEncoding.AppendDecode(room[:0], text)
 		switch {
 		case err != nil:
-			return nil, &refusal{http.StatusBadRequest, "the parameter dns is not base64url without padding (RFC 8484 §6)"}
+			return nil, &badOctets
 		case len(query) == 0:
-			return nil, &refusal{http.StatusBadRequest, "the parameter dns is empty"}
+			return nil, &noOctets
 		}
 		return query, nil
 	}
-	return nil, &refusal{http.StatusBadRequest, "there is no parameter dns (RFC 8484 §4.1)"}
+	return nil, &noParameter
+}
+
+// isMessage reports whether a field Content-Type names a DNS message.
+func isMessage(kind []byte) bool {
+	kind, _, _ = bytes.Cut(kind, []byte(";"))
+	return bytes.EqualFold(bytes.TrimSpace(kind), []byte(mediaType))
 }
 
 // queryOfContent reads the content of a POST.
 func queryOfContent(r *http.Request, v *dnsserver.Visit) ([]byte, *refusal) {
-	kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
-	if !strings.EqualFold(strings.TrimSpace(kind), mediaType) {
-		return nil, &refusal{http.StatusUnsupportedMediaType, "the content must be of type " + mediaType}
+	if !isMessage([]byte(r.Header.Get("Content-Type"))) {
+		return nil, &otherType
 	}
-	tooLarge := &refusal{http.StatusRequestEntityTooLarge, fmt.Sprintf("a DNS message has at most %d octets", dnswire.MaxMessage)}
 	size := int64(dnswire.MaxMessage) // of unknown length: room for the largest
 	if r.ContentLength >= 0 {
 		size = r.ContentLength
 	}
 	if size > dnswire.MaxMessage {
-		return nil, tooLarge
+		return nil, &tooLarge
 	}
 	release, ok := v.Reserve(r.Context(), int(size))
 	if !ok {
@@ -196,7 +202,7 @@ func queryOfContent(r *http.Request, v *dnsserver.Visit) ([]byte, *refusal) {
 	var content bytes.Buffer
 	n, err := content.ReadFrom(io.LimitReader(r.Body, dnswire.MaxMessage+1))
 	if n > dnswire.MaxMessage {
-		return nil, tooLarge
+		return nil, &tooLarge
 	}
 	return content.Bytes(), unread(v, err)
 }
@@ -220,14 +226,17 @@ func unread(v *dnsserver.Visit, err error) *refusal {
 	panic(http.ErrAbortHandler)
 }
 
-// write writes an answer. RFC 8484 §5.1: it is fresh no longer than its records.
-// It is private because an answer may be made for one client: by views, by steering
-// or by its subnet.
+// freshness is how long an answer is fresh, before the number. RFC 8484 §5.1: no longer than
+// its records. It is private because an answer may be made for one client: by views, by
+// steering or by its subnet.
+const freshness = "private, max-age="
+
+// write writes an answer.
 func write(w http.ResponseWriter, answer []byte) error {
 	h := w.Header()
 	h.Set("Content-Type", mediaType)
 	h.Set("Content-Length", strconv.Itoa(len(answer)))
-	h.Set("Cache-Control", "private, max-age="+strconv.FormatUint(uint64(dnswire.Freshness(answer)), 10))
+	h.Set("Cache-Control", freshness+strconv.FormatUint(uint64(dnswire.Freshness(answer)), 10))
 	_, err := w.Write(answer)
 	return err
 }

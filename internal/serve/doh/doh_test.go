@@ -99,7 +99,6 @@ func (s *stage) open(limits dnsserver.Limits, log *slog.Logger) (*dnsserver.Entr
 	if err != nil {
 		return nil, nil, err
 	}
-	// Open fills in the defaults, which the Carrier needs too.
 	config := dnsserver.EntranceConfig{
 		Transport: dnsserver.DoH, Limits: limits, Addresses: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")},
 		TLS: &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, NextProtos: []string{"h2"}},
@@ -110,7 +109,7 @@ func (s *stage) open(limits dnsserver.Limits, log *slog.Logger) (*dnsserver.Entr
 	if err != nil {
 		return nil, nil, err
 	}
-	carrier = NewCarrier(&Handler{Path: "/dns-query", AltSvc: `h3=":443"`}, e.Limits(), log)
+	carrier = NewCarrier(&Handler{Path: "/dns-query", AltSvc: `h3=":443"`}, log)
 	return e, carrier, nil
 }
 
@@ -495,7 +494,7 @@ func FuzzQueryOfURI(f *testing.F) {
 		f.Add(raw)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
-		query, why := queryOfURI(raw)
+		query, why := queryOfURI(nil, []byte(raw))
 		if (query == nil) == (why == nil) {
 			t.Errorf("%q: %x, %v", raw, query, why)
 		}

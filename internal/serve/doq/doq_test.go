@@ -350,22 +350,22 @@ func TestQueriesPerConnection(t *testing.T) {
 
 // TestIdle: a connection that is kept alive, but brings no query, ends.
 func TestIdle(t *testing.T) {
-	s := start(t, dnsserver.Limits{Idle: 500 * time.Millisecond})
+	s := start(t, dnsserver.Limits{Idle: 2 * time.Second})
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	conn, err := quic.DialAddr(ctx, s.at.String(), s.tls, &quic.Config{KeepAlivePeriod: 100 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
+	late := open(t, conn, query(t, "later.example.", nil), true)
+	d := <-s.deferred
 	if all, err := answers(open(t, conn, query(t, "www.example.", nil), true)); err != nil || len(all) != 1 {
 		t.Errorf("%v, %v", all, err)
 	}
-	late := open(t, conn, query(t, "later.example.", nil), true)
-	d := <-s.deferred
 	select {
 	case <-conn.Context().Done():
 		t.Fatal("ended with a query in flight")
-	case <-time.After(700 * time.Millisecond):
+	case <-time.After(2500 * time.Millisecond):
 	}
 	var out dnswire.Builder
 	out.Reset(d.Query(), make([]byte, 2000), d.Limit())

@@ -115,7 +115,7 @@ func (l *Listeners) listenHTTPS() error {
 	if len(c.DoH) == 0 {
 		return nil
 	}
-	carrier := doh.NewCarrier(h, c.Limits, c.DNS.Log)
+	carrier := doh.NewCarrier(h, c.DNS.Log)
 	e, err := l.Open(dnsserver.EntranceConfig{
 		Transport: dnsserver.DoH, Addresses: c.DoH, Limits: c.Limits, TLS: l.tls(c.TLS.Least, "h2"), Carry: carrier.Carry,
 		Handshake: c.Handshake,

@@ -31,6 +31,8 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"time"
+
+	"pharos/internal/dns/dnswire"
 )
 
 // Config says how much is too much.
@@ -72,6 +74,20 @@ const (
 
 // String returns the name of c as metrics spell it.
 func (c Class) String() string { return [...]string{"answer", "empty", "nxdomain", "failure"}[c] }
+
+// ClassOf returns the class of an answer with so many records in its answer section.
+func ClassOf(rcode dnswire.Rcode, answers int) Class {
+	switch {
+	case rcode == dnswire.RcodeNXDomain:
+		return NXDomain
+	case rcode != dnswire.RcodeNoError:
+		return Failure
+	case answers > 0:
+		return Answer
+	default:
+		return Empty
+	}
+}
 
 // Verdict is what becomes of an answer.
 type Verdict uint8

@@ -1,0 +1,102 @@
+package state
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+)
+
+// A state that many changes led to, one after the other, is the one that is made of the file and all
+// objects at once; and what is refused is refused for the same reason.
+func TestApplyIsAsFromTheBeginning(t *testing.T) {
+	base := &Resources{Pools: []Pool{*pool("base")}, Routes: []Route{*routeTo("file.example", "base"), {Name: "named", Host: "*", Path: "/x", Pool: "base"}}}
+	fresh := func(s *State) *State {
+		var puts []Change
+		for _, o := range s.Objects() {
+			puts = append(puts, Change{Ref: o.Ref, Op: Put, Revision: o.Revision, Body: o.Body})
+		}
+		all, _ := New(base).Reset(s.Revision(), puts...)
+		return all
+	}
+	says := func(s *State, c ...Change) string {
+		next, effects, err := s.Validate(c...)
+		if err != nil {
+			return err.Error()
+		}
+		return fmt.Sprint(effects, string(next.Encode()))
+	}
+	pools := []string{"base", "one", "two", "three"}
+	hosts := []string{"a.example", "b.example", "file.example", "c.example", "d.example", "e.example"}
+	shared, refused := 0, 0
+	for seed := range uint64(4) {
+		r := rand.New(rand.NewPCG(seed, 7))
+		s := New(base)
+		for n := range 80 {
+			var changes []Change
+			for range 1 + r.IntN(3) {
+				name, host := pools[r.IntN(len(pools))], hosts[r.IntN(len(hosts))]
+				revision := int64(n + 1)
+				switch r.IntN(10) {
+				case 0:
+					changes = append(changes, put(revision, pool(name)))
+				case 1:
+					changes = append(changes, remove(revision, KindPool, name))
+				case 2, 3:
+					changes = append(changes, remove(revision, KindRoute, host+"/"))
+				case 4:
+					named := routeTo(host, name)
+					named.Name = "named"
+					changes = append(changes, put(revision, named))
+				default:
+					changes = append(changes, put(revision, routeTo(host, name)))
+				}
+			}
+			all := fresh(s)
+			if got, want := says(s, changes...), says(all, changes...); got != want {
+				t.Fatalf("seed %d, change %d: %v\ngot  %s\nwant %s", seed, n, changes, got, want)
+			}
+			next, effects := s.Apply(changes...)
+			want, wanted := all.Apply(changes...)
+			want = fresh(want)
+			if fmt.Sprint(effects) != fmt.Sprint(wanted) || fmt.Sprint(next.Problems()) != fmt.Sprint(want.Problems()) || string(canonical(next.Resources().All())) != string(canonical(want.Resources().All())) {
+				t.Fatalf("seed %d, change %d: %v\ngot  %v %v\nwant %v %v", seed, n, changes, effects, next.Problems(), wanted, want.Problems())
+			}
+			checkChanges(t, s, next, &shared)
+			if _, _, err := s.Validate(changes...); err != nil {
+				refused++
+			}
+			s = next
+		}
+	}
+	if shared < 50 || refused < 50 {
+		t.Errorf("%d changes were of routes alone and %d would be refused; want more of both", shared, refused)
+	}
+}
+
+// checkChanges compares what RouteChanges says with the lists.
+func checkChanges(t *testing.T, before, now *State, shared *int) {
+	t.Helper()
+	gone, more, ok := RouteChanges(before, now)
+	if !ok {
+		return
+	}
+	*shared++
+	have := map[*Route]int{}
+	for _, r := range before.Resources().Applied {
+		have[r]++
+	}
+	for _, r := range gone {
+		have[r]--
+	}
+	for _, r := range more {
+		have[r]++
+	}
+	for _, r := range now.Resources().Applied {
+		have[r]--
+	}
+	for r, n := range have {
+		if n != 0 {
+			t.Fatalf("route %s is told of wrongly: %d", r.Key(), n)
+		}
+	}
+}

@@ -1,0 +1,85 @@
+package state
+
+import (
+	"fmt"
+	"reflect"
+)
+
+// mostDifferences is how many resources Differences names; arbitrary: who changes more at once
+// knows what.
+const mostDifferences = 50
+
+// Differences says which resources two configurations do not have alike, in the words of an
+// Effect.
+func Differences(before, now *Resources) (changed []string) {
+	old := map[Ref]Resource{}
+	for _, r := range before.All() {
+		old[refOf(r)] = r
+	}
+	more := 0
+	add := func(ref Ref, what Outcome) {
+		if len(changed) == mostDifferences {
+			more++
+			return
+		}
+		changed = append(changed, Effect{Ref: ref, Outcome: what}.String())
+	}
+	for _, r := range now.All() {
+		ref := refOf(r)
+		switch was, there := old[ref]; {
+		case !there:
+			add(ref, Added)
+		case !reflect.DeepEqual(was, r):
+			add(ref, Replaced)
+		}
+		delete(old, ref)
+	}
+	for _, r := range before.All() {
+		if _, gone := old[refOf(r)]; gone {
+			add(refOf(r), Removed)
+		}
+	}
+	if more > 0 {
+		changed = append(changed, fmt.Sprintf("and %d more", more))
+	}
+	return changed
+}
+
+func refOf(r Resource) Ref {
+	kind := KindRoute
+	switch r.(type) {
+	case *Pool:
+		kind = KindPool
+	case *FilterSet:
+		kind = KindFilter
+	case *Steer:
+		kind = KindSteer
+	}
+	return Ref{kind, r.Key()}
+}
+
+// RouteChanges returns the applied routes that only before and that only now has, if the two
+// states differ in nothing else that Resources returns; ok is false if they do, or may.
+func RouteChanges(before, now *State) (gone, more []*Route, ok bool) {
+	a, b := before.resources, now.resources
+	if before.file != now.file || !isOneList(a.Pools, b.Pools) || !isOneList(a.Filters, b.Filters) || !isOneList(a.Steer, b.Steer) || !isOneList(a.Overrides, b.Overrides) {
+		return nil, nil, false
+	}
+	was, is := a.Applied, b.Applied
+	for len(was)+len(is) > 0 {
+		switch {
+		case len(was) > 0 && len(is) > 0 && was[0] == is[0]:
+			was, is = was[1:], is[1:]
+		case len(is) == 0 || len(was) > 0 && was[0].Key() <= is[0].Key():
+			gone, was = append(gone, was[0]), was[1:]
+		default:
+			more, is = append(more, is[0]), is[1:]
+		}
+	}
+	return gone, more, true
+}
+
+// isOneList reports whether two lists are the same one, not only alike.
+func isOneList[T any](a, b []T) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+}

@@ -6,7 +6,7 @@
 // asked of them. Each runs in a folder and on a loopback port of its own, in the
 // foreground, and is ended by its process id.
 //
-// Entry points: Installed, FreePort, Start, StartRecursor, StartWith, Server.Stop,
+// Entry points: Installed, FreePort, FreePorts, Start, StartRecursor, StartWith, Server.Stop,
 // Server.Reload.
 //
 // Concurrency: a Server belongs to one goroutine; its process ends at the latest

@@ -29,29 +29,59 @@ var reserved struct {
 
 // FreePort returns a loopback address at which nobody listens, by UDP and TCP, and which
 // no other caller gets while this process lives.
-func FreePort() (netip.AddrPort, error) {
+func FreePort() (netip.AddrPort, error) { return FreePorts(1) }
+
+// FreePorts returns the first of so many such addresses with ports in a row.
+func FreePorts(count int) (first netip.AddrPort, err error) {
 	folder := filepath.Join(os.TempDir(), "pharos-test-ports")
 	if err := os.MkdirAll(folder, 0o777); err != nil {
 		return netip.AddrPort{}, err
 	}
-	const count = lastPort - firstPort
-	start := rand.IntN(count)
-	for i := range count {
-		addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(firstPort+(start+i)%count))
-		lock, err := os.OpenFile(filepath.Join(folder, strconv.Itoa(int(addr.Port()))), os.O_CREATE|os.O_RDWR, 0o666)
+	ranges := (lastPort - firstPort) / count
+	start := rand.IntN(ranges)
+	for i := range ranges {
+		first := firstPort + (start+i)%ranges*count
+		locks, err := reserve(folder, first, count)
 		if err != nil {
 			return netip.AddrPort{}, err
 		}
-		if syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil || !isFree(addr) {
-			lock.Close()
+		if len(locks) < count {
+			release(locks)
 			continue
 		}
 		reserved.mu.Lock()
-		reserved.locks = append(reserved.locks, lock)
+		reserved.locks = append(reserved.locks, locks...)
 		reserved.mu.Unlock()
-		return addr, nil
+		return loopback(first), nil
 	}
-	return netip.AddrPort{}, fmt.Errorf("no port from %d to %d is free for UDP and TCP", firstPort, lastPort-1)
+	return netip.AddrPort{}, fmt.Errorf("no %d ports in a row from %d to %d are free for UDP and TCP", count, firstPort, lastPort-1)
+}
+
+// reserve returns the locks of ports, up to the first that is not free.
+func reserve(folder string, first, count int) (locks []*os.File, err error) {
+	for port := first; port < first+count; port++ {
+		lock, err := os.OpenFile(filepath.Join(folder, strconv.Itoa(port)), os.O_CREATE|os.O_RDWR, 0o666)
+		if err != nil {
+			release(locks)
+			return nil, err
+		}
+		if syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil || !isFree(loopback(port)) {
+			lock.Close()
+			return locks, nil
+		}
+		locks = append(locks, lock)
+	}
+	return locks, nil
+}
+
+func release(locks []*os.File) {
+	for _, lock := range locks {
+		lock.Close()
+	}
+}
+
+func loopback(port int) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(port))
 }
 
 func isFree(addr netip.AddrPort) bool {

@@ -58,8 +58,18 @@ func TestFreePort(t *testing.T) {
 		}
 		take(addr, "this process")
 	}
-	if len(seen) != 2*many {
-		t.Errorf("%d ports, want %d", len(seen), 2*many)
+	for range many {
+		const inRow = 3
+		addr, err := FreePorts(inRow)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range uint16(inRow) {
+			take(netip.AddrPortFrom(addr.Addr(), addr.Port()+i), "a row")
+		}
+	}
+	if len(seen) != 5*many {
+		t.Errorf("%d ports, want %d", len(seen), 5*many)
 	}
 	in.Close()
 	if err := other.Wait(); err != nil {

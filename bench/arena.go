@@ -20,6 +20,7 @@ import (
 	"pharos/bench/dnsload"
 	"pharos/bench/peer"
 	"pharos/bench/table"
+	local "pharos/lab/peers"
 )
 
 // The two processors: servers are measured on one, everything else is on the other.
@@ -122,22 +123,11 @@ func (a *arena) job(p peer.Program, job peer.Job) (peer.Job, error) {
 	return job, err
 }
 
-// freePort returns a port of 127.0.0.1 that is free for both UDP and TCP now.
+// freePort returns a port of 127.0.0.1 that is free for both UDP and TCP, and that neither
+// another server nor a connection gets before it is used.
 func freePort() (int, error) {
-	for range 100 {
-		l, err := net.Listen("tcp4", "127.0.0.1:0")
-		if err != nil {
-			return 0, err
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		u, err := net.ListenPacket("udp4", l.Addr().String())
-		l.Close()
-		if err == nil {
-			u.Close()
-			return port, nil
-		}
-	}
-	return 0, errors.New("no port is free for UDP and TCP")
+	at, err := local.FreePort()
+	return int(at.Port()), err
 }
 
 // contest is a work in rounds.
@@ -227,21 +217,29 @@ type result interface{ Err() error }
 // measure runs a load on s, first for a while that does not count, and returns
 // what came of it and the CPU time it took.
 func measure[R result](a *arena, s *peer.Server, run func(context.Context, time.Duration) (R, error)) (r R, spent time.Duration, err error) {
-	if r, err = run(a.ctx, warmUp); err != nil || r.Err() != nil {
-		return r, 0, errors.Join(err, r.Err())
-	}
-	before, err := s.CPU()
-	if err != nil {
-		return r, 0, err
-	}
-	if r, err = run(a.ctx, a.seconds()); err != nil {
-		return r, 0, err
-	}
-	after, err := s.CPU()
-	if err != nil {
-		return r, 0, err
-	}
-	return r, after - before, r.Err()
+	err = a.given(func(d time.Duration) error {
+		if !a.o.quick {
+			if r, err = run(a.ctx, warmUp); err != nil || r.Err() != nil {
+				return errors.Join(err, r.Err())
+			}
+		}
+		before, err := s.CPU()
+		if err != nil {
+			return err
+		}
+		if r, err = run(a.ctx, d); err != nil {
+			return err
+		}
+		after, err := s.CPU()
+		if err != nil {
+			return err
+		}
+		if spent = after - before; spent == 0 && r.Err() == nil {
+			return errUnmeasured
+		}
+		return r.Err()
+	})
+	return r, spent, err
 }
 
 // load puts a DNS server under load and takes its CPU time per answer and rate.

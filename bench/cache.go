@@ -21,13 +21,17 @@ const cacheUDP = "cached recursive UDP, 11,000 answers"
 // cacheShape gives 11,000 questions at 6,000 names, which any cache here holds.
 var cacheShape = corpus.Shape{Hosts: 5_000, Aliases: 1_000}
 
+func (a *arena) cacheShape() corpus.Shape {
+	return corpus.Shape{Hosts: a.fewer(cacheShape.Hosts), Aliases: a.fewer(cacheShape.Aliases)}
+}
+
 // cache measures resolvers that know every answer already.
 func (a *arena) cache() ([]table.Row, error) {
 	programs, err := a.choose(peer.PharosResolver(a.pharos()), peer.Unbound(), peer.Recursor())
 	if err != nil {
 		return nil, err
 	}
-	zone := corpus.Zone{Origin: "bench.", Shape: cacheShape}
+	zone := corpus.Zone{Origin: "bench.", Shape: a.cacheShape()}
 	origin, err := a.origin(zone)
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -34,13 +35,20 @@ const (
 	calmByReloads   = "reloads"
 	calmByIXFR      = "transfers by IXFR"
 	calmByUpdates   = "updates"
+	calmBySigned    = "updates with signatures"
 	calmByCollected = "updates with a collection every 2 MiB"
 )
 
 var (
 	calm       = table.Metric{Name: "us, 99.9 % of the answers", Digits: 0}
 	calmMedian = table.Metric{Name: "us, half of the answers", Digits: 0}
-	beside     = table.Metric{Name: "99.9 % beside that of an idle server", Digits: 2}
+	ratioCalm  = table.Metric{Name: "99.9 % beside that of an idle server", Digits: 2}
+
+	// The same of those answers that no standstill of the machine had to do with.
+	calmRan    = table.Metric{Name: "us, 99.9 % of the answers while the machine ran", Digits: 0}
+	ratioRan   = table.Metric{Name: "99.9 % beside that of an idle server, while the machine ran", Digits: 2}
+	leftOut    = table.Metric{Name: "% of the answers left out as the machine stood still", Digits: 1}
+	controlled = table.Metric{Name: "us late, 99.9 % of a control's beats on the same processor", Digits: 0}
 )
 
 const (
@@ -55,46 +63,68 @@ const (
 // calmMix has no names that do not exist: denials have the serial, which changes.
 var calmMix = corpus.Mix{}
 
-// calmCells are what a zone is busy with, and who can be.
-var calmCells = []struct {
-	what string
-	run  func(a *arena, zone corpus.Zone, busy, still *table.Samples) error
-}{
-	{calmByReloads, func(a *arena, zone corpus.Zone, busy, still *table.Samples) error {
+// calmCell is what a zone is busy with, and who can be.
+type calmCell struct {
+	what  string
+	shape corpus.Shape
+	run   func(a *arena, zone corpus.Zone, busy, still *table.Samples) error
+}
+
+// work returns the name of the work, with the zone that it is about.
+func (c calmCell) work(a *arena) (string, corpus.Zone) {
+	zone := corpus.Zone{Origin: "calm.example.", Shape: c.shape}
+	if a.o.quick {
+		zone.Shape = corpus.Shape{Hosts: 3000}
+	}
+	records := zone.Records()
+	if c.what == calmBySigned {
+		records = signedRecords * zone.Hosts
+	}
+	return fmt.Sprintf(changeCalm, calmRate, c.what, thousands(records)), zone
+}
+
+var calmCells = []calmCell{
+	{calmByReloads, changedHosts, func(a *arena, zone corpus.Zone, busy, still *table.Samples) error {
 		return a.each(func(p peer.Program) error { return a.reloading(p, zone, busy, still) }, peer.PharosZones(a.pharos()), peer.Knot(), peer.NSD())
 	}},
-	{calmByIXFR, func(a *arena, zone corpus.Zone, busy, _ *table.Samples) error {
+	{calmByIXFR, changedHosts, func(a *arena, zone corpus.Zone, busy, _ *table.Samples) error {
 		return a.each(func(p peer.Program) error { return a.transferring(p, zone, busy) }, peer.PharosSecondary(a.pharos()), peer.KnotSecondary(), peer.NSDSecondary())
 	}},
-	{calmByUpdates, func(a *arena, zone corpus.Zone, busy, _ *table.Samples) error {
-		return a.updating(pharosStore(a.pharos(), ""), zone, busy)
+	{calmByUpdates, changedHosts, func(a *arena, zone corpus.Zone, busy, _ *table.Samples) error {
+		return a.updating(pharosStore(a.pharos(), ""), zone, false, busy)
 	}},
-	{calmByCollected, func(a *arena, zone corpus.Zone, busy, _ *table.Samples) error {
+	{calmBySigned, signedHosts, func(a *arena, zone corpus.Zone, busy, _ *table.Samples) error {
+		return a.updating(pharosStore(a.pharos(), ", dnssec: default"), zone, true, busy)
+	}},
+	{calmByCollected, changedHosts, func(a *arena, zone corpus.Zone, busy, _ *table.Samples) error {
 		p := pharosStore(a.pharos(), "")
 		// The zone has no pointers, but counts: some 2 of some 70 MiB.
 		p.Env = []string{"GOGC=3"}
-		return a.updating(p, zone, busy)
+		return a.updating(p, zone, false, busy)
 	}},
 }
 
 // calmly is the part "calm".
 func (a *arena) calmly([]peer.Program) ([]table.Row, error) {
-	zone := corpus.Zone{Origin: "calm.example.", Shape: changedHosts}
-	if a.o.quick {
-		zone.Shape = corpus.Shape{Hosts: 3000}
-	}
 	still := &table.Samples{}
 	var rows []table.Row
 	for _, cell := range calmCells {
+		work, zone := cell.work(a)
 		busy := &table.Samples{}
 		if err := cell.run(a, zone, busy, still); err != nil {
 			return nil, fmt.Errorf("%s: %w", cell.what, err)
 		}
-		work := fmt.Sprintf(changeCalm, calmRate, cell.what, thousands(zone.Records()))
-		rows = append(rows, busy.Row(work, calmMedian), busy.Row(work, calm), busy.Row(work, beside))
+		for _, m := range []table.Metric{calmMedian, calm, ratioCalm, calmRan, ratioRan, leftOut, controlled} {
+			rows = append(rows, busy.Row(work, m))
+		}
 	}
-	work := fmt.Sprintf(changeCalm, calmRate, calmRest, thousands(zone.Records()))
-	return append([]table.Row{still.Row(work, calmMedian), still.Row(work, calm)}, rows...), nil
+	rested := calmCells[0]
+	rested.what = calmRest
+	work, _ := rested.work(a)
+	for i, m := range []table.Metric{calmMedian, calm, calmRan, leftOut, controlled} {
+		rows = slices.Insert(rows, i, still.Row(work, m))
+	}
+	return rows, nil
 }
 
 // each measures own and those of the peers that are asked for and installed.
@@ -119,19 +149,11 @@ func (a *arena) paced(s *peer.Server, zone corpus.Zone, busy, still *table.Sampl
 		return err
 	}
 	defer g.Close()
-	ask := func(done <-chan struct{}) (float64, float64, error) {
-		p, err := g.Pace(a.ctx, 5*a.seconds(), calmRate, done)
-		if err == nil && p.Wrong > 0 { // what is lost is in the times
-			err = p.Err()
-		}
-		return float64(p.Quantile(0.5).Microseconds()), float64(p.Quantile(0.999).Microseconds()), err
-	}
-	half, most, err := ask(nil)
+	rest, err := a.pace(g, s, nil)
 	if err != nil {
 		return err
 	}
-	still.Add(s.Name, calmMedian.Name, half)
-	still.Add(s.Name, calm.Name, most)
+	rest.addTo(still, s.Name)
 	ctx, cancel := context.WithCancel(a.ctx)
 	defer cancel()
 	done, failed := make(chan struct{}), make(chan error, 1)
@@ -139,16 +161,58 @@ func (a *arena) paced(s *peer.Server, zone corpus.Zone, busy, still *table.Sampl
 		failed <- do(ctx)
 		close(done)
 	}()
-	halfBusy, mostBusy, err := ask(done)
+	work, err := a.pace(g, s, done)
 	cancel()
 	if err := errors.Join(err, <-failed); err != nil {
 		return err
 	}
-	busy.Add(s.Name, calmMedian.Name, halfBusy)
-	busy.Add(s.Name, calm.Name, mostBusy)
-	busy.Add(s.Name, beside.Name, mostBusy/most)
-	a.say("%-9s at rest %.0f us, 99.9 %% %.0f us; busy %.0f us, 99.9 %% %.0f us", s.Name, half, most, halfBusy, mostBusy)
+	work.addTo(busy, s.Name)
+	for metric, m := range map[string][2]float64{ratioCalm.Name: {work.most, rest.most}, ratioRan.Name: {work.ran, rest.ran}} {
+		if m[1] > 0 { // or the machine stood still all the time, and there is nothing to compare
+			busy.Add(s.Name, metric, m[0]/m[1])
+		}
+	}
+	a.say("%-9s at rest %s", s.Name, rest)
+	a.say("%-9s busy    %s", s.Name, work)
 	return nil
+}
+
+// calmness is how quick the answers were, in us.
+type calmness struct {
+	half, most float64
+	ran        float64 // most, without what the machine's standing still had to do with
+	left       float64 // % of them
+	control    float64
+}
+
+func (c calmness) String() string {
+	return fmt.Sprintf("%.0f us, 99.9 %% %.0f us; while the machine ran %.0f us, without %.1f %% of the answers; control %.0f us late", c.half, c.most, c.ran, c.left, c.control)
+}
+
+func (c calmness) addTo(s *table.Samples, server string) {
+	s.Add(server, calmMedian.Name, c.half)
+	s.Add(server, calm.Name, c.most)
+	s.Add(server, calmRan.Name, c.ran)
+	s.Add(server, leftOut.Name, c.left)
+	s.Add(server, controlled.Name, c.control)
+}
+
+// pace asks at the rate, beside a metronome, until done is closed and for a time at least.
+func (a *arena) pace(g *dnsload.Generator, s *peer.Server, done <-chan struct{}) (c calmness, err error) {
+	var p dnsload.Paced
+	m, err := beside(s, func() (err error) {
+		p, err = g.Pace(a.ctx, 5*a.seconds(), calmRate, done)
+		if err == nil && p.Wrong > 0 { // what is lost is in the times
+			err = p.Err()
+		}
+		return err
+	})
+	if err != nil {
+		return c, err
+	}
+	us := func(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
+	ran, part := p.Without(slices.Concat(p.Gaps, m.spans(p.Began)))
+	return calmness{us(p.Quantile(0.5)), us(p.Quantile(0.999)), us(ran.Quantile(0.999)), 100 * part, us(m.worst())}, nil
 }
 
 // reloading has a server reload a zone while it is asked.
@@ -163,12 +227,14 @@ func (a *arena) reloading(p peer.Program, zone corpus.Zone, busy, still *table.S
 				if err := os.Rename(version, filepath.Join(a.dir, "change.zone")); err != nil {
 					return err
 				}
+				began := time.Now()
 				if err := syscall.Kill(s.PID(), syscall.SIGHUP); err != nil {
 					return err
 				}
 				if err := awaitSerial(ctx, s, zone.Origin, uint32(i+2)); err != nil {
 					return err
 				}
+				a.say("%s: served %.1f s after it was told", s.Name, time.Since(began).Seconds())
 			}
 			return nil
 		})
@@ -285,8 +351,8 @@ func (u *updater) steadily(ctx context.Context, updates, rate, hosts int) error 
 }
 
 // updating has a server carry out updates while it is asked.
-func (a *arena) updating(p peer.Program, zone corpus.Zone, busy *table.Samples) error {
-	return a.held(p, zone, false, func(s *peer.Server) error {
+func (a *arena) updating(p peer.Program, zone corpus.Zone, signed bool, busy *table.Samples) error {
+	return a.held(p, zone, signed, func(s *peer.Server) error {
 		u, err := newUpdater(s, zone.Origin)
 		if err != nil {
 			return err

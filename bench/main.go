@@ -11,12 +11,17 @@
 //	cache.go    answers from a resolver's cache over UDP
 //	resolve.go  resolving what nobody has asked for; beside a flood; with every server cut
 //	streams.go  answers over TCP, TLS, HTTPS and QUIC
-//	gateway.go  HTTP/1.1 requests carried over connections kept alive
+//	gateway.go  HTTP/1.1 requests carried over connections kept alive, of several sizes and at half load
+//	http2.go, http3.go   the same over HTTP/2, over TLS, and over HTTP/3
+//	routes.go   many routes and members, and changing one of them
+//	layer4.go  connections carried as they are: short ones, exchanges, transfers
+//	assault.go  what honest clients have of a gateway that is attacked
 //	change.go   updates until they are answered by
 //	calm.go     answers during reloads, transfers, updates and collections
 //	sign.go     signing a zone from file to file
 //	picks.go    choosing a member of a pool
 //	policies.go  what clients see of each way to choose
+//	quick.go    what a quick run does otherwise
 //	perf.go     where Pharos spends its time
 //	report.go   docs/PERFORMANCE.md and bench/results.json, work by work
 //
@@ -40,11 +45,19 @@ import (
 	"strings"
 	"syscall"
 
+	"pharos/bench/assault"
 	"pharos/bench/peer"
 	"pharos/bench/table"
 )
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == assaultCommand {
+		if err := assault.Main(os.Args[2:], os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "bench assault:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := run(os.Args[1:], os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -69,8 +82,8 @@ type options struct {
 func parse(args []string) (options, error) {
 	var o options
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
-	f.StringVar(&o.work, "work", "all", "what to measure: `auth|shapes|million|cache|rrsets|cold|bulk|flood|cut|http|http2|streams|change|sign|picks|policies|probes|all`")
-	f.StringVar(&o.part, "part", "all", "which part of the works shapes, change and streams: `tld|signed|many|restart|steered|seen|updates|calm|tcp|dot|doh|doq|cached|all`")
+	f.StringVar(&o.work, "work", "all", "what to measure: `auth|shapes|million|cache|rrsets|cold|bulk|flood|cut|http|http2|routes|layer4|assault|streams|change|sign|picks|policies|probes|all`")
+	f.StringVar(&o.part, "part", "all", "which part of the works shapes, change, streams and http: `tld|signed|many|restart|steered|seen|updates|calm|tcp|dot|doh|doq|cached|100|1k|64k|half|tls|h3|all`")
 	f.IntVar(&o.rounds, "rounds", 11, "how often each server is measured; the median counts")
 	f.Float64Var(&o.seconds, "seconds", 0.8, "length of one measurement")
 	f.StringVar(&o.peers, "peers", "all", "`names` of the peers, separated by commas; all or none")
@@ -90,9 +103,9 @@ func parse(args []string) (options, error) {
 	case f.NArg() > 0:
 		return o, fmt.Errorf("%q is not a flag", f.Arg(0))
 	case o.work != "all" && !slices.ContainsFunc(works, func(w work) bool { return w.name == o.work }):
-		return o, fmt.Errorf("-work %s: want auth, shapes, million, cache, cold, bulk, flood, cut, http, streams, change, sign, picks, policies, probes or all", o.work)
-	case o.part != "all" && !slices.ContainsFunc(slices.Concat(shapes, changes, streamWorks), func(p part) bool { return p.name == o.part }):
-		return o, fmt.Errorf("-part %s: want tld, signed, many, restart, steered, seen, updates, calm, tcp, dot, doh, doq, cached or all", o.part)
+		return o, fmt.Errorf("-work %s: want auth, shapes, million, cache, cold, bulk, flood, cut, http, http2, routes, layer4, assault, streams, change, sign, picks, policies, probes or all", o.work)
+	case o.part != "all" && !slices.ContainsFunc(slices.Concat(shapes, changes, streamWorks, httpWorks()), func(p part) bool { return p.name == o.part }):
+		return o, fmt.Errorf("-part %s: want tld, signed, many, restart, steered, seen, updates, calm, tcp, dot, doh, doq, cached, 100, 1k, 64k, half, tls, h3 or all", o.part)
 	case o.rounds < 1 || o.seconds <= 0:
 		return o, fmt.Errorf("-rounds and -seconds have to be above 0")
 	case o.output != "table" && o.output != "json":
@@ -129,7 +142,7 @@ func (a *arena) parts(all []part, programs []peer.Program) ([]table.Row, error) 
 	return rows, nil
 }
 
-var works = []work{{"auth", (*arena).auth}, {"shapes", (*arena).shapes}, {"million", (*arena).million}, {"cache", (*arena).cache}, {"rrsets", (*arena).rrsets}, {"http", (*arena).http}, {"http2", (*arena).http2}, {"cold", (*arena).cold}, {"bulk", (*arena).bulk}, {"flood", (*arena).flood}, {"cut", (*arena).cut}, {"streams", (*arena).streams}, {"change", (*arena).change}, {"sign", (*arena).signing}, {"picks", (*arena).picks}, {"policies", (*arena).policies}, {"probes", (*arena).probes}}
+var works = []work{{"auth", (*arena).auth}, {"shapes", (*arena).shapes}, {"million", (*arena).million}, {"cache", (*arena).cache}, {"rrsets", (*arena).rrsets}, {"http", (*arena).http}, {"http2", (*arena).http2}, {"routes", (*arena).routes}, {"layer4", (*arena).layer4}, {"assault", (*arena).assaults}, {"cold", (*arena).cold}, {"bulk", (*arena).bulk}, {"flood", (*arena).flood}, {"cut", (*arena).cut}, {"streams", (*arena).streams}, {"change", (*arena).change}, {"sign", (*arena).signing}, {"picks", (*arena).picks}, {"policies", (*arena).policies}, {"probes", (*arena).probes}}
 
 // run measures what the arguments ask for and prints it on stdout. It ends every server it started, also
 // when it is interrupted.

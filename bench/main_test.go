@@ -14,9 +14,19 @@ import (
 	"strings"
 	"testing"
 
+	"pharos/bench/assault"
 	"pharos/bench/corpus"
 	"pharos/bench/table"
 )
+
+// TestMain is also the process that attacks: see arena.attack.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == assaultCommand {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
 
 // TestQuick runs every work for a moment, with the peers that are installed: all
 // configurations are right, all answers are, and every server ends. The figures
@@ -29,8 +39,7 @@ func TestQuick(t *testing.T) {
 		t.Skip("the bench needs two processors")
 	}
 	binary := filepath.Join(t.TempDir(), "pharos")
-	build := exec.Command("go", "build", "-o", binary, "../cmd/pharos")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	build := exec.Command("go", "build", "-o", binary, "../cmd/pharos") // as the tests are built, of what is built already
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Skipf("pharos does not build, which other tests say: %s", out)
 	}
@@ -81,20 +90,28 @@ func TestFiguresNameRows(t *testing.T) {
 	}
 	known[fmt.Sprintf(shapeMany, thousands(millionZones))] = []string{relative.Name}
 	known[fmt.Sprintf(shapeSteered, thousands(steeredNames))] = []string{besideStatic.Name}
+	known[fmt.Sprintf(shapeSteered, thousands(steeredNames))+keptWork] = []string{keptShare.Name}
 	known[fmt.Sprintf(cachedRRsets, thousands(2*cachedHosts))] = []string{perRRset.Name}
 	known[fmt.Sprintf(probeWork, thousands(probedMembers))] = []string{processors.Name}
 	known[fmt.Sprintf(recalled, thousands(2*recalledHosts))] = []string{untilRecalled.Name}
+	known[fmt.Sprintf(crowdWork, thousands(crowdRoutes), thousands(crowdMembers))] = []string{memory.Name, afterApply.Name, listedCPU.Name}
 	changed := thousands(corpus.Zone{Origin: "a.", Shape: changedHosts}.Records())
 	known[fmt.Sprintf(changeSigned, thousands(6*signedHosts.Hosts))] = []string{visible.Name}
 	known[fmt.Sprintf(changeMany, changed)] = []string{perUpdate.Name}
-	for _, what := range []string{calmByReloads, calmByIXFR, calmByUpdates, calmByCollected} {
-		known[fmt.Sprintf(changeCalm, calmRate, what, changed)] = []string{beside.Name}
+	for _, what := range []string{calmByReloads, calmByIXFR, calmByUpdates, calmBySigned, calmByCollected} {
+		known[fmt.Sprintf(changeCalm, calmRate, what, changed)] = []string{ratioRan.Name}
 	}
 	for _, n := range gatewayConnections {
-		known[gatewayWork(n)] = []string{cpuPerRequest.Name}
+		for _, c := range contents {
+			known[gatewayWork(c.name, n)] = []string{cpuPerRequest.Name}
+		}
 	}
-	for _, l := range http2Loads {
+	known[idleWork], known[paceWork] = []string{perConnection.Name}, []string{latencyLast.Name}
+	for _, l := range slices.Concat(http2Loads, tlsLoads) {
 		known[l.work()] = []string{cpuPerRequest.Name}
+	}
+	for _, k := range assault.Kinds {
+		known[assaultWork(k)] = []string{besideCalm.Name}
 	}
 	for _, f := range figures {
 		if !slices.Contains(known[f.Work], f.Metric) {

@@ -74,8 +74,8 @@ func (a *arena) picks() ([]table.Row, error) {
 				if a.ctx.Err() != nil {
 					return nil, a.ctx.Err()
 				}
-				samples.Add(table.Own, pickAlone.Name, pickFor(p, 1))
-				samples.Add(table.Own, pickBoth.Name, pickFor(p, 2))
+				samples.Add(table.Own, pickAlone.Name, pickFor(p, 1, max(10, a.fewer(batches))))
+				samples.Add(table.Own, pickBoth.Name, pickFor(p, 2, max(10, a.fewer(batches))))
 			}
 			rows = append(rows, samples.Row(picksWork(c.name, n), pickAlone), samples.Row(picksWork(c.name, n), pickBoth))
 		}
@@ -111,21 +111,21 @@ func poolOf(spec pool.Spec, n int) (*pool.Pool, error) {
 
 // pickFor returns the ns of a pick when so many threads pick at once: that of the
 // slowest of them.
-func pickFor(p *pool.Pool, threads int) float64 {
+func pickFor(p *pool.Pool, threads, batches int) float64 {
 	took := make([]float64, threads)
 	var wg sync.WaitGroup
 	for i := range threads {
 		wg.Go(func() {
 			runtime.LockOSThread()
 			defer runtime.UnlockOSThread()
-			took[i] = pickBatches(p, uint32(i))
+			took[i] = pickBatches(p, uint32(i), batches)
 		})
 	}
 	wg.Wait()
 	return slices.Max(took)
 }
 
-func pickBatches(p *pool.Pool, lane uint32) float64 {
+func pickBatches(p *pool.Pool, lane uint32, batches int) float64 {
 	v, l := p.View(), p.Load()
 	times := make([]time.Duration, batches)
 	ask := balance.Ask{Lane: lane}

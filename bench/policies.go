@@ -133,10 +133,10 @@ func carriesOne(s *peer.Server) error {
 func (a *arena) ask(s *peer.Server, m *members.Members, c string, b peer.Balancing, samples *table.Samples) error {
 	load := members.Load{Address: address(s).String(), Rate: policyRate, For: max(a.seconds(), policyLength), Keys: policyKeys}
 	if a.o.quick {
-		load.For = a.seconds()
+		load.For = a.span(policyLength)
 	}
 	settle := load
-	settle.For = min(load.For, time.Second)
+	settle.For = min(load.For, a.span(time.Second))
 	if c == oneSlow {
 		m.Slow(policyVictim, policySlower)
 		defer m.Slow(policyVictim, 1)

@@ -31,9 +31,9 @@ const (
 
 // probes measures what it costs to probe many members.
 func (a *arena) probes() ([]table.Row, error) {
-	members := probedMembers
+	members, interval := probedMembers, probeInterval
 	if a.o.quick {
-		members = membersOfPool
+		members, interval = membersOfPool, time.Second
 	}
 	l, err := net.Listen("tcp4", "0.0.0.0:0")
 	if err != nil {
@@ -53,7 +53,7 @@ func (a *arena) probes() ([]table.Row, error) {
 			}
 		}
 	}()
-	s, err := a.start(a.measured, pharosProbes(a.pharos(), members, l.Addr().(*net.TCPAddr).Port), peer.Job{})
+	s, err := a.start(a.measured, pharosProbes(a.pharos(), members, interval, l.Addr().(*net.TCPAddr).Port), peer.Job{})
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ func (a *arena) probes() ([]table.Row, error) {
 	}
 	samples := &table.Samples{}
 	for range min(a.o.rounds, 3) {
-		if err := a.probeFor(s, &made, max(a.seconds(), 2*probeInterval), samples); err != nil {
+		if err := a.probeFor(s, &made, max(a.seconds(), 2*interval), samples); err != nil {
 			return nil, err
 		}
 	}
@@ -102,13 +102,13 @@ func (a *arena) probeFor(s *peer.Server, count *atomic.Int64, length time.Durati
 }
 
 // pharosProbes is Pharos with pools of many members, all on this machine.
-func pharosProbes(binary string, members, port int) peer.Program {
+func pharosProbes(binary string, members int, interval time.Duration, port int) peer.Program {
 	return peer.Pharos(binary, func(j peer.Job) string {
 		var b strings.Builder
 		fmt.Fprintf(&b, "data: data\nlog: {level: error}\nstore: {enabled: false}\nlisten: {dns: [\"127.0.0.1:%d\"], admin: \"127.0.0.1:%d\"}\nresolver: {allow: []}\npools:\n", j.Port, j.Admin)
 		for i := range members {
 			if i%membersOfPool == 0 {
-				fmt.Fprintf(&b, "  - name: p%d\n    check: {type: tcp, interval: %v}\n    members:\n", i/membersOfPool, probeInterval)
+				fmt.Fprintf(&b, "  - name: p%d\n    check: {type: tcp, interval: %v}\n    members:\n", i/membersOfPool, interval)
 			}
 			fmt.Fprintf(&b, "      - {name: m%d, address: \"127.%d.%d.%d:%d\"}\n", i, 1+i>>16, i>>8&255, i&255, port)
 		}

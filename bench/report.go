@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"pharos/bench/assault"
 	"pharos/bench/procstat"
 	"pharos/bench/table"
 )
@@ -30,18 +31,38 @@ var figures = []table.Figure{
 	{Work: fmt.Sprintf(shapeRestart, "2.0M"), Metric: loadWall.Name, Most: 1, Absolute: true},
 	{Work: fmt.Sprintf(changeSigned, "1.0M"), Metric: visible.Name, Most: 20, Absolute: true},
 	{Work: fmt.Sprintf(changeMany, "1.0M"), Metric: perUpdate.Name, Most: 200, Absolute: true},
-	{Work: fmt.Sprintf(changeCalm, calmRate, calmByReloads, "1.0M"), Metric: beside.Name, Most: 1.1, Absolute: true},
-	{Work: fmt.Sprintf(changeCalm, calmRate, calmByIXFR, "1.0M"), Metric: beside.Name, Most: 1.1, Absolute: true},
-	{Work: fmt.Sprintf(changeCalm, calmRate, calmByUpdates, "1.0M"), Metric: beside.Name, Most: 1.1, Absolute: true},
-	{Work: fmt.Sprintf(changeCalm, calmRate, calmByCollected, "1.0M"), Metric: beside.Name, Most: 1.1, Absolute: true},
+	{Work: fmt.Sprintf(changeCalm, calmRate, calmByReloads, "1.0M"), Metric: ratioRan.Name, Most: 1.1, Absolute: true},
+	{Work: fmt.Sprintf(changeCalm, calmRate, calmByIXFR, "1.0M"), Metric: ratioRan.Name, Most: 1.1, Absolute: true},
+	{Work: fmt.Sprintf(changeCalm, calmRate, calmByUpdates, "1.0M"), Metric: ratioRan.Name, Most: 1.1, Absolute: true},
+	{Work: fmt.Sprintf(changeCalm, calmRate, calmBySigned, "1.0M"), Metric: ratioRan.Name, Most: 1.1, Absolute: true},
+	{Work: fmt.Sprintf(changeCalm, calmRate, calmByCollected, "1.0M"), Metric: ratioRan.Name, Most: 1.1, Absolute: true},
 	{Work: fmt.Sprintf(shapeSteered, thousands(steeredNames)), Metric: besideStatic.Name, Most: 1.3, Absolute: true},
+	{Work: fmt.Sprintf(shapeSteered, thousands(steeredNames)) + keptWork, Metric: keptShare.Name, Most: 3, Absolute: true},
 	{Work: cacheUDP, Metric: cpuPerAnswer.Name, Most: 0.7},
 	{Work: fmt.Sprintf(cachedRRsets, thousands(2*cachedHosts)), Metric: perRRset.Name, Peer: "Unbound", Most: 1},
 	{Work: fmt.Sprintf(recalled, thousands(2*recalledHosts)), Metric: untilRecalled.Name, Most: 1, Absolute: true},
-	{Work: gatewayWork(64), Metric: cpuPerRequest.Name, Most: 1.1},
-	{Work: gatewayWork(512), Metric: cpuPerRequest.Name, Most: 1.1},
+	{Work: gatewayWork("100 octets", 64), Metric: cpuPerRequest.Name, Most: 1},
+	{Work: gatewayWork("100 octets", 512), Metric: cpuPerRequest.Name, Most: 1},
+	{Work: gatewayWork("1 KiB", 64), Metric: cpuPerRequest.Name, Most: 1},
+	{Work: gatewayWork("1 KiB", 512), Metric: cpuPerRequest.Name, Most: 1},
+	{Work: gatewayWork("64 KiB", 64), Metric: cpuPerRequest.Name, Most: 1},
+	{Work: gatewayWork("64 KiB", 512), Metric: cpuPerRequest.Name, Most: 1},
+	{Work: idleWork, Metric: perConnection.Name, Most: 4096, Absolute: true},
+	{Work: paceWork, Metric: latencyLast.Name, Peer: "nginx", Most: 1.2},
+	{Work: fmt.Sprintf(crowdWork, thousands(crowdRoutes), thousands(crowdMembers)), Metric: memory.Name, Most: 400, Absolute: true},
+	{Work: fmt.Sprintf(crowdWork, thousands(crowdRoutes), thousands(crowdMembers)), Metric: afterApply.Name, Most: 10, Absolute: true},
+	{Work: fmt.Sprintf(crowdWork, thousands(crowdRoutes), thousands(crowdMembers)), Metric: listedCPU.Name, Most: 10, Absolute: true},
 	{Work: http2Loads[0].work(), Metric: cpuPerRequest.Name, Most: 1.1},
 	{Work: http2Loads[1].work(), Metric: cpuPerRequest.Name, Most: 1.1},
+	{Work: tlsLoads[0].work(), Metric: cpuPerRequest.Name, Most: 1},
+	{Work: tlsLoads[1].work(), Metric: cpuPerRequest.Name, Most: 1.1},
+	{Work: assaultWork(assault.Kinds[0]), Metric: besideCalm.Name, Most: 2, Absolute: true},
+	{Work: assaultWork(assault.Kinds[1]), Metric: besideCalm.Name, Most: 2, Absolute: true},
+	{Work: assaultWork(assault.Kinds[2]), Metric: besideCalm.Name, Most: 2, Absolute: true},
+	{Work: assaultWork(assault.Kinds[3]), Metric: besideCalm.Name, Most: 2, Absolute: true},
+	{Work: assaultWork(assault.Kinds[4]), Metric: besideCalm.Name, Most: 2, Absolute: true},
+	{Work: assaultWork(assault.Kinds[5]), Metric: besideCalm.Name, Most: 2, Absolute: true},
+	{Work: assaultWork(assault.Kinds[6]), Metric: besideCalm.Name, Most: 2, Absolute: true},
 	{Work: fmt.Sprintf(probeWork, thousands(probedMembers)), Metric: processors.Name, Most: 0.3, Absolute: true},
 	{Work: fmt.Sprintf(signWork, thousands(signNames)), Metric: signWall.Name, Most: 1.2},
 }

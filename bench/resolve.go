@@ -195,7 +195,7 @@ func (a *arena) flood() ([]table.Row, error) {
 	samples, err := a.resolvers("flood", min(a.o.rounds, 3), tree.Config{RTT: 10 * time.Millisecond, Slow: time.Second, TTL: 86400}, func(t *tree.Tree, s *peer.Server, samples *table.Samples) error {
 		l := honest
 		l.Server = address(s)
-		l.Count = max(l.Count, 500)
+		l.Count = max(l.Count, l.Workers) // one for each in a quick run
 		if _, err := tree.Ask(a.ctx, tree.Load{Server: l.Server, First: 1 << 22, Count: l.Domains, Domains: l.Domains, Workers: 50}); err != nil {
 			return err // the delegations are known
 		}
@@ -242,16 +242,19 @@ const cutTTL = 2
 
 // cut has names asked for, lets them expire, silences every server, and asks again.
 func (a *arena) cut() ([]table.Row, error) {
-	count := max(a.fewer(100_000), 1000) / 10
-	samples, err := a.resolvers("cut", min(a.o.rounds, 3), tree.Config{TTL: cutTTL}, func(t *tree.Tree, s *peer.Server, samples *table.Samples) error {
-		l := tree.Load{Server: address(s), Count: count, Domains: 500, Workers: 20}
+	count, workers, ttl := 10_000, 20, cutTTL
+	if a.o.quick {
+		count, ttl = workers, 1 // one name for each: an answer without servers takes its time
+	}
+	samples, err := a.resolvers("cut", min(a.o.rounds, 3), tree.Config{TTL: uint32(ttl)}, func(t *tree.Tree, s *peer.Server, samples *table.Samples) error {
+		l := tree.Load{Server: address(s), Count: count, Domains: 500, Workers: workers}
 		if told, err := tree.Ask(a.ctx, l); err != nil {
 			return err
 		} else if told.Success() < 0.999 {
 			return fmt.Errorf("filling the cache: %d of %d answered, the first problem: %s", told.Good, count, told.First)
 		}
 		select { // what was learnt expires
-		case <-time.After((cutTTL + 1) * time.Second):
+		case <-time.After(time.Duration(ttl+1) * time.Second):
 		case <-a.ctx.Done():
 			return a.ctx.Err()
 		}

@@ -120,5 +120,9 @@ func (a *arena) steered([]peer.Program) ([]table.Row, error) {
 		return nil, err
 	}
 	rows, err := a.answers(chosen, work+keptWork, []peer.ZoneFile{{Name: "bench.", Path: filepath.Join(a.dir, "steered.zone")}}, queries[0], queries)
-	return append(all, rows...), err
+	if err != nil {
+		return nil, err
+	}
+	share, err := a.keepingShare(work+keptWork, rows[0])
+	return append(append(all, rows...), share), err
 }

@@ -101,7 +101,7 @@ func (a *arena) cachedStreams([]peer.Program) ([]table.Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	zone := corpus.Zone{Origin: "bench.", Shape: cacheShape}
+	zone := corpus.Zone{Origin: "bench.", Shape: a.cacheShape()}
 	origin, err := a.origin(zone)
 	if err != nil {
 		return nil, err
@@ -202,7 +202,7 @@ func (a *arena) certificate() (peer.TLSFiles, error) {
 	if err != nil {
 		return files, err
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), DNSNames: []string{"localhost"}}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), DNSNames: []string{"localhost", "*.bench.example"}}
 	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		return files, err

@@ -69,6 +69,9 @@ type Result struct {
 	Syscalls             int           // recvmmsg calls that returned something
 }
 
+// ErrWrong is in the error of a result with wrong answers.
+var ErrWrong = errors.New("answers were wrong")
+
 // tolerated is the part of questions that may be lost: the kernel may drop a
 // datagram when the server has no processor for a while.
 const tolerated = 0.001
@@ -78,7 +81,7 @@ const tolerated = 0.001
 func (r Result) Err() error {
 	switch {
 	case r.Wrong > 0:
-		return fmt.Errorf("%d of %d answers were wrong, the first: %s", r.Wrong, r.Answered, r.First)
+		return fmt.Errorf("%d of %d %w, the first: %s", r.Wrong, r.Answered, ErrWrong, r.First)
 	case r.Answered == 0:
 		return errors.New("no question was answered")
 	case float64(r.Lost) > tolerated*float64(r.Sent)+float64(64):

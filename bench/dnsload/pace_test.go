@@ -2,6 +2,8 @@ package dnsload
 
 import (
 	"context"
+	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -13,7 +15,7 @@ import (
 func TestPace(t *testing.T) {
 	const still = 100 * time.Millisecond
 	serverOf := func(pause time.Duration) *Generator {
-		g, err := New(Config{Flows: 4, Window: 64, Queries: queries(t, 10), Server: serve(t, func(i int, q *dns.Msg) []*dns.Msg {
+		g, err := New(Config{Flows: 4, Window: 64, Timeout: time.Minute, Queries: queries(t, 10), Server: serve(t, func(i int, q *dns.Msg) []*dns.Msg {
 			if i == 50 {
 				<-time.After(pause)
 			}
@@ -25,14 +27,14 @@ func TestPace(t *testing.T) {
 		t.Cleanup(g.Close)
 		return g
 	}
-	const rate = 1000
+	const rate, want = 1000, 300
 	for _, pause := range []time.Duration{0, still} {
 		r, err := serverOf(pause).Pace(context.Background(), 300*time.Millisecond, rate, nil)
 		if err != nil || r.Err() != nil {
 			t.Fatal(err, r.Err())
 		}
-		if r.Sent < 250 || r.Sent > 350 || r.Answered != r.Sent {
-			t.Errorf("%d sent, %d answered in 0.3 s at %d per second", r.Sent, r.Answered, rate)
+		if r.Sent != want || r.Answered != r.Sent {
+			t.Errorf("%d sent, %d answered, want %d in 0.3 s at %d per second", r.Sent, r.Answered, want, rate)
 		}
 		if got := r.Quantile(1); pause > 0 && got < still*9/10 {
 			t.Errorf("the longest took %v, though the server stood still for %v", got, still)
@@ -57,5 +59,26 @@ func TestPaceGoesOn(t *testing.T) {
 	}
 	if _, err := g.Pace(context.Background(), time.Millisecond, 0, nil); err == nil {
 		t.Error("a rate of 0 is no error")
+	}
+}
+
+// TestWithout: questions that had to do with a time are left out, and no others.
+func TestWithout(t *testing.T) {
+	p := Paced{answers: []answered{{0, 5}, {10, 5}, {20, 5}, {25, 5}, {60, 5}, {80, 6}, {31, 100}}}
+	for _, tt := range []struct {
+		spans []Span
+		want  []answered
+		part  float64
+	}{
+		{nil, p.answers, 0},
+		{[]Span{{26, 28}}, []answered{{0, 5}, {10, 5}, {20, 5}, {60, 5}, {80, 6}, {31, 100}}, 1. / 7}, // until 30
+		{[]Span{{85, 90}, {3, 4}}, []answered{{10, 5}, {20, 5}, {25, 5}, {60, 5}}, 3. / 7},
+		{[]Span{{0, 40}, {10, 12}}, []answered{}, 1}, // a short one within a long one
+		{[]Span{{200, 300}}, p.answers, 0},
+	} {
+		rest, part := p.Without(tt.spans)
+		if !slices.Equal(rest.answers, tt.want) || math.Abs(part-tt.part) > 1e-9 {
+			t.Errorf("without %v: got %v, %.3f left out; want %v, %.3f", tt.spans, rest.answers, part, tt.want, tt.part)
+		}
 	}
 }

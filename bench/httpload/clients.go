@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -22,6 +23,9 @@ type Result struct {
 	Latency        Latency
 }
 
+// ErrWrong is in the error of a result with wrong answers.
+var ErrWrong = errors.New("answers were wrong")
+
 // tolerated is the part of requests that may fail: a gateway whose machine stood
 // still for a second gives up what was under way.
 const tolerated = 0.001
@@ -31,8 +35,12 @@ const tolerated = 0.001
 func (r Result) Err() error {
 	failed := max(r.Refused+r.Unanswered, r.Closed)
 	if r.Wrong > 0 || float64(failed) > tolerated*float64(r.Sent) {
-		return fmt.Errorf("of %d requests %d were answered wrong, %d refused and %d not answered, and %d connections were closed; the first: %s",
+		err := fmt.Errorf("of %d requests %d were answered wrong, %d refused and %d not answered, and %d connections were closed; the first: %s",
 			r.Sent, r.Wrong, r.Refused, r.Unanswered, r.Closed, r.First)
+		if r.Wrong > 0 {
+			err = errors.Join(ErrWrong, err)
+		}
+		return err
 	}
 	if r.Answered == 0 {
 		return errors.New("no request was answered")
@@ -51,8 +59,9 @@ type Clients struct {
 	began     time.Time
 	now       int64
 	until     int64 // when no more is asked
-	once      bool  // each connection asks once; queue are those that have not yet
+	once      bool  // each connection asks once; queue are those that have not yet, or that are free
 	queue     []*conn
+	pace      pace
 	waiting   int
 	last      int64
 	cancelled <-chan struct{}
@@ -79,7 +88,7 @@ func (l *Loop) Connect(to netip.AddrPort, n int, requests [][]byte) (*Clients, e
 			if fd, err = dial(to); err != nil {
 				break
 			}
-			client := &conn{fd: fd, side: sideClient, of: c, buf: make([]byte, bufferSize)}
+			client := &conn{fd: fd, side: sideClient, of: c, buf: make([]byte, headRoom+l.content)}
 			c.conns = append(c.conns, client)
 			if err = l.watch(client); err != nil {
 				break
@@ -105,25 +114,26 @@ func (c *Clients) Close() {
 // Run asks on all connections, again as soon as a response is there, for the given
 // time.
 func (c *Clients) Run(ctx context.Context, d time.Duration) (Result, error) {
-	return c.start(ctx, d, len(c.conns), false)
+	return c.start(ctx, d, len(c.conns), false, pace{})
 }
 
 // Once asks once on each connection, a few at a time.
 func (c *Clients) Once(ctx context.Context) (Result, error) {
 	const atATime = 16
-	return c.start(ctx, time.Minute, min(atATime, len(c.conns)), true)
+	return c.start(ctx, time.Minute, min(atATime, len(c.conns)), true, pace{})
 }
 
-func (c *Clients) start(ctx context.Context, d time.Duration, n int, once bool) (Result, error) {
+// start has the first n connections ask, and those behind them wait in the queue.
+func (c *Clients) start(ctx context.Context, d time.Duration, n int, once bool, p pace) (Result, error) {
 	c.finished = make(chan struct{})
 	c.loop.order(func() {
 		c.res, c.waiting, c.now, c.last = Result{}, 0, 0, 0
-		c.until, c.once, c.cancelled = int64(d), once, ctx.Done()
+		c.until, c.once, c.pace, c.cancelled = int64(d), once, p, ctx.Done()
 		c.queue = append(c.queue[:0], c.conns[n:]...)
 		c.began = time.Now()
 		c.loop.active = c
 		for _, client := range c.conns[:n] {
-			c.ask(client)
+			c.ask(client, c.now)
 		}
 	})
 	select {
@@ -146,12 +156,16 @@ func (c *Clients) tick() {
 		over, c.until = true, 0
 	default:
 	}
-	idle := c.waiting == 0 && (over || len(c.queue) == 0)
+	if c.pace.each > 0 {
+		c.askDue()
+	}
+	idle := c.waiting == 0 && (over || len(c.queue) == 0 && c.pace.each == 0)
 	if !idle && c.now < c.until+int64(patience) {
 		return
 	}
-	if c.waiting > 0 {
-		c.res.Unanswered = c.waiting
+	late := c.pace.left(c.until)
+	c.res.Sent += late
+	if c.res.Unanswered += c.waiting + late; c.waiting+late > 0 {
 		c.fail("no response in time")
 	}
 	c.res.Elapsed = time.Duration(max(c.last, 1))
@@ -159,13 +173,18 @@ func (c *Clients) tick() {
 	close(c.finished)
 }
 
-func (c *Clients) ask(client *conn) {
-	client.request, client.asked, client.waiting = c.next, c.now, true
+// ask has a client ask what was due at a time.
+func (c *Clients) ask(client *conn, due int64) {
+	client.request, client.asked, client.waiting = c.next, due, true
 	c.next = (c.next + 1) % len(c.requests)
 	c.res.Sent++
 	c.waiting++
-	if err := client.write(c.requests[client.request]); err != nil {
+	request := c.requests[client.request]
+	switch n, err := client.write(request); {
+	case err != nil:
 		c.closed(client, err.Error())
+	case n < len(request): // the server reads no more, though it owes nothing
+		c.closed(client, "write: the socket's buffer is full")
 	}
 }
 
@@ -182,6 +201,7 @@ func (c *Clients) closed(client *conn, how string) {
 	}
 	c.res.Closed++
 	c.fail(how)
+	c.queue = slices.DeleteFunc(c.queue, func(q *conn) bool { return q == client })
 	c.loop.drop(client)
 }
 
@@ -198,7 +218,7 @@ func (c *Clients) settle(client *conn) bool {
 // arrived looks at what a client has received, and asks again when the response is
 // whole.
 func (c *Clients) arrived(client *conn, open bool) {
-	size, refused, problem := response(client.buf[:client.have], c.requests[client.request])
+	size, refused, problem := c.loop.response(client.buf[:client.have], c.requests[client.request])
 	switch {
 	case problem != "":
 		c.settle(client)
@@ -222,28 +242,29 @@ func (c *Clients) arrived(client *conn, open bool) {
 	c.last = c.now
 	c.res.Latency.add(c.now - client.asked)
 	switch {
+	case c.pace.each > 0:
+		c.queue = append(c.queue, client)
 	case c.now >= c.until:
 	case !c.once:
-		c.ask(client)
+		c.ask(client, c.now)
 	case len(c.queue) > 0:
 		next := c.queue[0]
 		c.queue = c.queue[1:]
-		c.ask(next)
+		c.ask(next, c.now)
 	}
 }
 
 var (
 	statusOK      = []byte("HTTP/1.1 200 ")
 	contentLength = []byte("content-length:")
-	dots          = bytes.Repeat([]byte{'.'}, contentLen-numberLen)
 )
 
 // response returns the size of the response at the front of b, 0 if it is not
 // whole yet, and what is wrong with it; refused says that it is the status.
-func response(b, request []byte) (size int, refused bool, problem string) {
+func (l *Loop) response(b, request []byte) (size int, refused bool, problem string) {
 	end := bytes.Index(b, headerEnd)
 	if end < 0 {
-		if len(b) >= bufferSize {
+		if len(b) >= headRoom {
 			return 0, false, "a response without an end"
 		}
 		return 0, false, ""
@@ -252,17 +273,17 @@ func response(b, request []byte) (size int, refused bool, problem string) {
 	if !bytes.HasPrefix(head, statusOK) {
 		return 0, true, fmt.Sprintf("response %.200q, want status 200", head)
 	}
-	if n := lengthOf(head); n != contentLen {
-		return 0, false, fmt.Sprintf("Content-Length %d, want %d, in %.400q", n, contentLen, head)
+	if n := lengthOf(head); n != l.content {
+		return 0, false, fmt.Sprintf("Content-Length %d, want %d, in %.400q", n, l.content, head)
 	}
-	size = end + len(headerEnd) + contentLen
+	size = end + len(headerEnd) + l.content
 	if len(b) < size {
 		return 0, false, ""
 	}
-	content := b[size-contentLen : size]
+	content := b[size-l.content : size]
 	at := bytes.Index(request, []byte(numbered)) + len(numbered)
-	if want := request[at : at+numberLen]; !bytes.Equal(content[:numberLen], want) || !bytes.Equal(content[numberLen:], dots) {
-		return 0, false, fmt.Sprintf("content %q, want that of request %s", content, want)
+	if want := request[at : at+numberLen]; !bytes.Equal(content[:numberLen], want) || !bytes.Equal(content[numberLen:], l.dots) {
+		return 0, false, fmt.Sprintf("content %.200q, want that of request %s", content, want)
 	}
 	return size, false, ""
 }

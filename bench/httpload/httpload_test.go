@@ -3,6 +3,7 @@ package httpload
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -14,7 +15,7 @@ import (
 
 func start(t *testing.T) *Loop {
 	t.Helper()
-	l, err := Start()
+	l, err := Start(ShortContent)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +41,7 @@ func TestOriginAnswersNetHTTP(t *testing.T) {
 	}
 	defer r.Body.Close()
 	content, err := io.ReadAll(r.Body)
-	if err != nil || r.StatusCode != 200 || len(content) != contentLen || !strings.HasPrefix(string(content), "00000042....") {
+	if err != nil || r.StatusCode != 200 || len(content) != ShortContent || !strings.HasPrefix(string(content), "00000042....") {
 		t.Errorf("status %d, content %q, %v", r.StatusCode, content, err)
 	}
 }
@@ -93,6 +94,65 @@ func TestRunAndOnce(t *testing.T) {
 	}
 }
 
+// TestLongContent: contents that no socket's buffer holds arrive whole, also where the client reads late.
+func TestLongContent(t *testing.T) {
+	const size = 8 << 20
+	l, err := Start(size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.Close)
+	conn, err := net.Dial("tcp4", l.Origin().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for i := range 2 {
+		if _, err := conn.Write(Request(i, "h", "/")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := l.Connect(l.Origin(), 2, requests())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if r, err := c.Once(context.Background()); err != nil || r.Err() != nil || r.Answered != 2 {
+		t.Errorf("Once: %d answered, %v, %v; want 2", r.Answered, err, r.Err())
+	}
+	b := bufio.NewReader(conn)
+	for i := range 2 {
+		r, err := http.ReadResponse(b, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := io.ReadAll(r.Body)
+		if want := fmt.Sprintf("%08d", i) + strings.Repeat(".", size-numberLen); err != nil || string(content) != want {
+			t.Errorf("response %d: %d octets that begin with %.10s, %v; want %d", i, len(content), content, err, size)
+		}
+	}
+}
+
+// TestPace: requests come when they are due, all of them, and times count from then also where a
+// connection was not free.
+func TestPace(t *testing.T) {
+	l := start(t)
+	c, err := l.Connect(l.Origin(), 2, requests())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	r, err := c.Pace(context.Background(), 1000, 50*time.Millisecond)
+	if err != nil || r.Err() != nil || r.Sent != 50 || r.Answered != 50 {
+		t.Errorf("Pace: %d of %d answered, %v, %v; want 50", r.Answered, r.Sent, err, r.Err())
+	}
+	// Several times what two connections do: what is asked last has been due for long.
+	r, err = c.Pace(context.Background(), 1_000_000, 20*time.Millisecond)
+	if last := r.Latency.Quantile(1 - 1/float64(max(r.Answered, 1))); r.Answered == 0 || last < r.Elapsed/2 {
+		t.Errorf("the last of %d requests took %v of %v, %v; want its wait counted", r.Answered, last, r.Elapsed, err)
+	}
+}
+
 // respondWith accepts connections and gives each request the same response.
 func respondWith(t *testing.T, response string) netip.AddrPort {
 	t.Helper()
@@ -125,7 +185,7 @@ func respondWith(t *testing.T, response string) netip.AddrPort {
 }
 
 func TestSeesWrongResponses(t *testing.T) {
-	content := "00000000" + strings.Repeat(".", contentLen-numberLen)
+	content := "00000000" + strings.Repeat(".", ShortContent-numberLen)
 	for name, response := range map[string]string{
 		"status":       "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 100\r\n\r\n" + content,
 		"length":       "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n" + content,

@@ -2,8 +2,9 @@
 // ask and the origin server that answers, on one thread.
 //
 //	loop.go     the thread: one epoll instance, level-triggered
-//	origin.go   the origin server: 100 octets of content that name the request
+//	origin.go   the origin server: content that names the request
 //	clients.go  connections kept alive, one request under way on each
+//	pace.go     requests that come when they are due, not when one is answered
 //	latency.go  the distribution of response times
 //
 // It makes and checks plain HTTP/1.1 without content in requests; it is no client
@@ -16,15 +17,16 @@
 // the very request it answers, so that responses mixed up between connections are
 // seen.
 //
-// Entry points: Start, Loop.Connect, Clients.Run, Clients.Once.
+// Entry points: Start, Loop.Connect, Clients.Run, Clients.Once, Clients.Pace.
 //
 // Concurrency: everything belongs to the loop's thread; the methods of Loop and
 // Clients hand it functions and wait.
 package httpload
 
 import (
+	"bytes"
 	"encoding/binary"
-	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"runtime"
@@ -34,9 +36,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bufferSize is the room of a connection, in octets: a response has some 300, and
-// what does not fit is an error.
-const bufferSize = 4096
+// headRoom is the room of a connection beside the content, in octets: requests and
+// the head of a response have some 300, and what does not fit is an error.
+const headRoom = 4096
 
 // side is what a file descriptor of the loop is.
 type side uint8
@@ -52,8 +54,11 @@ const (
 type conn struct {
 	fd   int
 	side side
-	buf  []byte // room for bufferSize
-	have int    // octets in buf
+	buf  []byte
+	have int // octets in buf
+
+	// Of the origin server, when the socket's buffer has not held a response.
+	out, rest []byte // room, and what of it is to be written
 
 	// Of clients.
 	of      *Clients
@@ -66,6 +71,8 @@ type conn struct {
 type Loop struct {
 	// Constant after Start.
 	epoll, wake, listener int
+	content               int // octets of a response's content
+	dots                  []byte
 	origin                netip.AddrPort
 	orders                chan func() // never closed
 	done                  chan struct{}
@@ -77,10 +84,14 @@ type Loop struct {
 	reply  []byte // of the origin server
 }
 
-// Start binds the origin server to a free port of 127.0.0.1 and starts the thread,
-// which Close ends.
-func Start() (*Loop, error) {
-	l := &Loop{epoll: -1, wake: -1, listener: -1, orders: make(chan func()), done: make(chan struct{}), reply: originReply()}
+// Start binds an origin server of responses with so many octets of content, at least ShortContent, to a
+// free port of 127.0.0.1 and starts the thread, which Close ends.
+func Start(content int) (*Loop, error) {
+	if content < ShortContent {
+		return nil, fmt.Errorf("%d octets of content do not hold the request's number: want %d", content, ShortContent)
+	}
+	l := &Loop{epoll: -1, wake: -1, listener: -1, orders: make(chan func()), done: make(chan struct{}), content: content,
+		dots: bytes.Repeat([]byte{'.'}, content-numberLen), reply: originReply(content)}
 	if err := l.open(); err != nil {
 		l.release()
 		return nil, err
@@ -198,7 +209,9 @@ func (l *Loop) serve(c *conn) {
 	case sideListener:
 		l.accept()
 	case sideOrigin:
-		if !l.fill(c) || !l.answer(c) {
+		if c.rest != nil {
+			l.resume(c)
+		} else if !l.fill(c) || !l.answer(c) {
 			l.drop(c)
 		}
 	case sideClient:
@@ -214,7 +227,7 @@ func (l *Loop) accept() {
 			return
 		}
 		noDelay(fd)
-		c := &conn{fd: fd, side: sideOrigin, buf: make([]byte, bufferSize)}
+		c := &conn{fd: fd, side: sideOrigin, buf: make([]byte, headRoom)}
 		if l.watch(c) != nil {
 			unix.Close(fd)
 		}
@@ -231,6 +244,12 @@ func (l *Loop) watch(c *conn) error {
 	l.conns[c.fd] = c
 	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(c.fd)}
 	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, c.fd, &ev))
+}
+
+// rewatch has c looked at for other events.
+func (l *Loop) rewatch(c *conn, events uint32) error {
+	ev := unix.EpollEvent{Events: events, Fd: int32(c.fd)}
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(l.epoll, unix.EPOLL_CTL_MOD, c.fd, &ev))
 }
 
 func (l *Loop) drop(c *conn) {
@@ -254,16 +273,16 @@ func (l *Loop) fill(c *conn) bool {
 	return n > 0
 }
 
-// write writes all of b, which is far less than a socket's buffer holds.
-func (c *conn) write(b []byte) error {
+// write writes as much of b as the socket's buffer holds.
+func (c *conn) write(b []byte) (int, error) {
 	n, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(c.fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
-	if errno != 0 {
-		return os.NewSyscallError("write", errno)
+	switch errno {
+	case 0:
+		return int(n), nil
+	case unix.EAGAIN:
+		return 0, nil
 	}
-	if int(n) != len(b) {
-		return errors.New("write: the socket's buffer is full")
-	}
-	return nil
+	return 0, os.NewSyscallError("write", errno)
 }
 
 // consume takes n octets away from the front.

@@ -3,13 +3,14 @@ package httpload
 import (
 	"bytes"
 	"fmt"
+
+	"golang.org/x/sys/unix"
 )
 
-// The content of a response: 100 octets that begin with the number in the
-// request's path.
+// The content of a response begins with the number in the request's path; the rest are dots.
 const (
-	contentLen = 100
-	numberLen  = 8
+	ShortContent = 100
+	numberLen    = 8
 )
 
 // numbered stands in the path before the number.
@@ -18,9 +19,9 @@ const numbered = "/item/"
 var headerEnd = []byte("\r\n\r\n")
 
 // originReply returns a response whose content waits for its number.
-func originReply() []byte {
-	head := fmt.Sprintf("HTTP/1.1 200 OK\r\nDate: Sun, 01 Jan 2023 00:00:00 GMT\r\nContent-Type: text/plain\r\nCache-Control: no-store\r\nContent-Length: %d\r\n\r\n", contentLen)
-	return append([]byte(head), bytes.Repeat([]byte{'.'}, contentLen)...)
+func originReply(content int) []byte {
+	head := fmt.Sprintf("HTTP/1.1 200 OK\r\nDate: Sun, 01 Jan 2023 00:00:00 GMT\r\nContent-Type: text/plain\r\nCache-Control: no-store\r\nContent-Length: %d\r\n\r\n", content)
+	return append([]byte(head), bytes.Repeat([]byte{'.'}, content)...)
 }
 
 // answer responds to every whole request in c's buffer and reports whether the
@@ -32,16 +33,46 @@ func (l *Loop) answer(c *conn) bool {
 			return c.have < len(c.buf)
 		}
 		request := c.buf[:end]
-		number := l.reply[len(l.reply)-contentLen:][:numberLen]
+		number := l.reply[len(l.reply)-l.content:][:numberLen]
 		copy(number, "--------")
 		line, _, _ := bytes.Cut(request, []byte("\r\n"))
 		if at := bytes.Index(line, []byte(numbered)); at >= 0 {
 			copy(number, line[at+len(numbered):])
 		}
-		if c.write(l.reply) != nil {
+		n, err := c.write(l.reply)
+		if err != nil {
 			return false
 		}
 		c.consume(end + len(headerEnd))
+		if n < len(l.reply) {
+			return l.hold(c, n)
+		}
 	}
 	return true
+}
+
+// hold keeps what is left of the response after n octets until the socket takes more. Nothing is
+// read of c meanwhile. It reports whether the connection can go on.
+func (l *Loop) hold(c *conn, n int) bool {
+	if c.out == nil {
+		c.out = make([]byte, len(l.reply))
+	}
+	c.rest = c.out[:copy(c.out, l.reply[n:])]
+	return l.rewatch(c, unix.EPOLLOUT) == nil
+}
+
+// resume writes on.
+func (l *Loop) resume(c *conn) {
+	n, err := c.write(c.rest)
+	if err != nil {
+		l.drop(c)
+		return
+	}
+	if c.rest = c.rest[n:]; len(c.rest) > 0 {
+		return
+	}
+	c.rest = nil
+	if l.rewatch(c, unix.EPOLLIN) != nil || !l.answer(c) {
+		l.drop(c)
+	}
 }

@@ -8,7 +8,7 @@ import (
 
 // Gateways. All have one thread, keep connections alive on both sides, choose
 // among the same routes, probe the origin server once a second where they can,
-// and leave a line for each request in a file.
+// leave a line for each request in a file, and count what they carry for metrics.
 
 // Hosts are routed by; each has two paths.
 var Hosts = []string{"www.bench.example", "shop.bench.example", "api.bench.example", "img.bench.example", "blog.bench.example"}
@@ -20,14 +20,19 @@ var Paths = []string{"/", "/api"}
 func PharosGateway(binary string) Program {
 	return Pharos(binary, func(j Job) string {
 		var b strings.Builder
+		scheme := "http"
+		if j.TLS != nil {
+			scheme = "https"
+			fmt.Fprintf(&b, "tls: {certificates: [{certificate: %q, key: %q}]}\n", j.TLS.Certificate, j.TLS.Key)
+		}
 		fmt.Fprintf(&b, pharosCommon+`listen:
   dns: []
-  http: ["127.0.0.1:%d"]
+  %s: ["127.0.0.1:%d"]
   admin: "127.0.0.1:%d"
 resolver: {allow: []}
-gateway: {accessLog: access.log}
+gateway: {accessLog: access.log, http3: {enabled: %t}}
 pools:
-`, j.Port, j.Admin)
+`, scheme, j.Port, j.Admin, j.HTTP3)
 		for p := range Paths {
 			fmt.Fprintf(&b, "  - {name: pool%d, check: {type: http, path: /health, interval: 1s}, members: [{name: origin, address: %q}]}\n", p, j.Target)
 		}
@@ -68,20 +73,24 @@ http {
 				fmt.Fprintf(&b, "    upstream pool%d { server %s; keepalive 1024; keepalive_requests 1000000000; }\n", p, j.Target)
 			}
 			for _, host := range Hosts {
-				fmt.Fprintf(&b, "    server {\n        listen 127.0.0.1:%d backlog=4096;\n        server_name %s;\n", j.Port, host)
+				fmt.Fprintf(&b, "    server {\n        listen 127.0.0.1:%d;\n        server_name %s;\n", j.Port, host)
 				for p, path := range Paths {
 					fmt.Fprintf(&b, "        location %s { proxy_pass http://pool%d; }\n", path, p)
 				}
 				b.WriteString("    }\n")
 			}
-			b.WriteString("}\n")
-			// "backlog" may stand once for an address.
-			text := strings.ReplaceAll(b.String(), " backlog=4096", "")
-			if j.HTTP2 {
-				text = strings.ReplaceAll(text, fmt.Sprintf("listen 127.0.0.1:%d;", j.Port), fmt.Sprintf("listen 127.0.0.1:%d http2;", j.Port))
-				return map[string]string{"nginx.conf": text}, []string{"-p", j.Dir, "-c", j.Dir + "/nginx.conf"}
+			fmt.Fprintf(&b, "    server { listen 127.0.0.1:%d; location /metrics { stub_status; } }\n}\n", j.Admin)
+			text := b.String()
+			listen := fmt.Sprintf("listen 127.0.0.1:%d;", j.Port)
+			switch {
+			case j.HTTP2:
+				text = strings.ReplaceAll(text, listen, strings.TrimSuffix(listen, ";")+" http2;")
+			case j.TLS != nil:
+				text = strings.ReplaceAll(text, listen, strings.TrimSuffix(listen, ";")+" ssl http2;")
+				text = strings.Replace(text, "http {\n", fmt.Sprintf("http {\n    ssl_protocols TLSv1.2 TLSv1.3;\n    ssl_certificate %s;\n    ssl_certificate_key %s;\n", j.TLS.Certificate, j.TLS.Key), 1)
+			default:
+				text = strings.Replace(text, listen, strings.TrimSuffix(listen, ";")+" backlog=4096;", 1) // may stand once for an address
 			}
-			text = strings.Replace(text, fmt.Sprintf("listen 127.0.0.1:%d;", j.Port), fmt.Sprintf("listen 127.0.0.1:%d backlog=4096;", j.Port), 1)
 			return map[string]string{"nginx.conf": text}, []string{"-p", j.Dir, "-c", j.Dir + "/nginx.conf"}
 		},
 	}
@@ -94,9 +103,17 @@ func HAProxy() Program {
 		Files: func(j Job) (map[string]string, []string) {
 			var b strings.Builder
 			host, port, _ := net.SplitHostPort(j.Target)
+			bind := ""
+			switch {
+			case j.HTTP2:
+				bind = " proto h2"
+			case j.TLS != nil:
+				bind = " ssl crt " + j.TLS.Certificate + " alpn h2,http/1.1" // its key is beside it
+			}
 			fmt.Fprintf(&b, `global
     nbthread 1
     maxconn 8192
+    ssl-load-extra-del-ext
     log stdout format raw local0
 defaults
     mode http
@@ -111,7 +128,7 @@ defaults
     timeout http-keep-alive 60s
 frontend gateway
     bind 127.0.0.1:%d backlog 4096%s
-`, j.Port, map[bool]string{true: " proto h2"}[j.HTTP2])
+`, j.Port, bind)
 			for _, h := range Hosts {
 				for p := len(Paths) - 1; p >= 0; p-- { // the longer path first
 					fmt.Fprintf(&b, "    use_backend pool%d if { hdr(host) %s } { path_beg %s }\n", p, h, Paths[p])
@@ -120,6 +137,7 @@ frontend gateway
 			for p := range Paths {
 				fmt.Fprintf(&b, "backend pool%d\n    option httpchk GET /health\n    server origin %s:%s check inter 1s\n", p, host, port)
 			}
+			fmt.Fprintf(&b, "frontend metrics\n    bind 127.0.0.1:%d\n    no log\n    http-request use-service prometheus-exporter if { path /metrics }\n", j.Admin)
 			return map[string]string{"haproxy.cfg": b.String()}, []string{"-db", "-f", "haproxy.cfg"}
 		},
 	}

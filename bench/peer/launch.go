@@ -108,7 +108,7 @@ func (l *Launcher) Start(p Program, job Job) (*Server, error) {
 	if err := <-o.done; err != nil {
 		return nil, fmt.Errorf("%s: %w", p.Name, err)
 	}
-	s := &Server{Name: p.Name, Port: job.Port, Dir: job.Dir, group: cmd.Process.Pid, exited: make(chan struct{}), log: out.Name()}
+	s := &Server{Name: p.Name, Port: job.Port, Admin: job.Admin, Dir: job.Dir, group: cmd.Process.Pid, exited: make(chan struct{}), log: out.Name()}
 	go func() { // ends with the process
 		_ = cmd.Wait() // how it ended is told by lastWords
 		close(s.exited)

@@ -47,8 +47,10 @@ type Job struct {
 	Port   int    // on 127.0.0.1
 	Admin  int    // another free port, for those that cannot do without
 	Zones  []ZoneFile
-	Target string // address:port of what it asks or forwards to
-	HTTP2  bool   // gateways speak HTTP/2 in clear text to clients
+	Target string    // address:port of what it asks or forwards to
+	HTTP2  bool      // gateways speak HTTP/2 in clear text to clients
+	TLS    *TLSFiles // gateways speak TLS to clients, HTTP/1.1 and HTTP/2, on Port; nil: none do
+	HTTP3  bool      // beside TLS: the gateway speaks HTTP/3, too
 }
 
 // ZoneFile is a zone to serve.
@@ -97,9 +99,10 @@ func versionIn(out string) string {
 
 // Server is a running process group.
 type Server struct {
-	Name string
-	Port int
-	Dir  string // where it runs and writes
+	Name  string
+	Port  int
+	Admin int
+	Dir   string // where it runs and writes
 
 	group  int
 	exited chan struct{} // closed by the launcher when the process has ended

@@ -19,6 +19,7 @@ import (
 	"pharos/internal/proxy/doorway"
 	"pharos/internal/proxy/httpproxy"
 	"pharos/internal/proxy/quicdoor"
+	"pharos/internal/proxy/served"
 )
 
 // This file joins the listeners of the gateway to it: each is behind a door, which reads
@@ -64,7 +65,7 @@ func (n *Node) buildGateway(cfg *config.Config, stdout io.Writer) error {
 		return err
 	}
 	n.gateway = httpproxy.New(httpproxy.Config{
-		Table:  func() *httpproxy.Table { return n.current.Load().gateway },
+		Table:  func() *served.Table { return n.current.Load().gateway },
 		Report: n.prober.Report, Log: n.log,
 		AccessLog: access.To, AccessLogFormat: access.Format, AccessLogEvery: access.Every, Tracing: tracing, Compression: coding, Past: settings.Past(cfg.Gateway.Past),
 		RoundTrip: n.observeTrip, Breaker: func(pool, text string) { n.problem(problems.BreakerOpen, pool, text) },

@@ -5,7 +5,7 @@ import (
 	"pharos/internal/admin/problems"
 	"pharos/internal/admin/trafficdesk"
 	"pharos/internal/cluster/state"
-	"pharos/internal/proxy/httpproxy"
+	"pharos/internal/proxy/served"
 	"pharos/internal/traffic/fleet"
 	"pharos/internal/traffic/health"
 	"pharos/internal/traffic/pool"
@@ -41,7 +41,7 @@ func (n *Node) newTrafficDesk() *trafficdesk.Desk {
 		Registry:  func() *pool.Registry { return n.current.Load().pools },
 		Resources: func() *state.Resources { return n.current.Load().State.Resources() },
 		Prober:    n.prober, Discovery: n.discovery, Overrides: n.overrides, Beside: n.passive.Evidence, Fleet: n.fleet,
-		Table:    func() *httpproxy.Table { return n.current.Load().gateway },
+		Table:    func() *served.Table { return n.current.Load().gateway },
 		Revision: func() uint64 { return n.current.Load().Revision },
 	}
 }

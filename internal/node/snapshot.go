@@ -28,8 +28,8 @@ import (
 	"pharos/internal/dns/rdata"
 	"pharos/internal/dns/tsig"
 	"pharos/internal/proxy/filter"
-	"pharos/internal/proxy/httpproxy"
 	"pharos/internal/proxy/routespec"
+	"pharos/internal/proxy/served"
 	"pharos/internal/resolver/rrcache"
 	"pharos/internal/resolver/rulebook"
 	"pharos/internal/serve/admission"
@@ -63,7 +63,7 @@ type Snapshot struct {
 	steered     *steer.Table
 	exporting   map[string][]dnsname.Name // the zones that have present answers from a pool
 	pools       *pool.Registry
-	gateway     *httpproxy.Table
+	gateway     *served.Table
 	recursion   *admission.ACL
 	access      []access                               // who may ask, by listener
 	restricted  map[dnsname.Name][]config.TransferRule // zones that not everybody may ask about
@@ -188,13 +188,13 @@ func (from before) withFound(pools []state.Pool, here state.Place) []pool.Spec {
 	return specs
 }
 
-func compileRoutes(resources *state.Resources, pools *pool.Registry, affinities map[string]affinity.Spec, means filter.Means, prev *Snapshot) (*httpproxy.Table, error) {
+func compileRoutes(resources *state.Resources, pools *pool.Registry, affinities map[string]affinity.Spec, means filter.Means, prev *Snapshot) (*served.Table, error) {
 	table, errs := routespec.Table(resources, pools.Pools(), affinities, means, prev.table())
 	return table, errors.Join(errs...)
 }
 
 // table returns what the gateway goes by; nil if there is no snapshot.
-func (s *Snapshot) table() *httpproxy.Table {
+func (s *Snapshot) table() *served.Table {
 	if s == nil {
 		return nil
 	}
@@ -264,7 +264,7 @@ func (s *Snapshot) withVersion(name dnsname.Name, from before) *Snapshot {
 }
 
 // withRoutes returns s with another table of the gateway and the state that it is of.
-func (s *Snapshot) withRoutes(table *httpproxy.Table, st *state.State) *Snapshot {
+func (s *Snapshot) withRoutes(table *served.Table, st *state.State) *Snapshot {
 	next := *s
 	next.Revision++
 	next.revised, next.gone = nil, nil

@@ -18,6 +18,7 @@ import (
 	"pharos/internal/proxy/histogram"
 	"pharos/internal/proxy/httpproxy"
 	"pharos/internal/proxy/otlp"
+	"pharos/internal/proxy/served"
 	"pharos/internal/resolver/iterate"
 	"pharos/internal/resolver/outbound"
 	"pharos/internal/resolver/rrcache"
@@ -127,7 +128,7 @@ func multiplexed(name, version string, c httpproxy.HTTP2Counters, emit func(tele
 }
 
 // Gateway gives what the gateway has carried, in all and to each pool.
-func Gateway(c httpproxy.Counters, table *httpproxy.Table, emit func(telemetry.Sample)) {
+func Gateway(c httpproxy.Counters, table *served.Table, emit func(telemetry.Sample)) {
 	for class, v := range c.Responses {
 		emit(Counter("http_responses_total", "Responses of the gateway, by class of status; 0 was never answered.", v, "class", fmt.Sprint(class)))
 	}
@@ -191,9 +192,9 @@ func Codings(s *httpproxy.Server, emit func(telemetry.Sample)) {
 	emit(Counter("http_compression_full_total", "Responses that went as they are because too many were being compressed.", full))
 }
 
-// gatewayTimes gives how long requests took, by route and by pool. Beyond httpproxy.MaxTimed
+// gatewayTimes gives how long requests took, by route and by pool. Beyond served.MaxTimed
 // of them all others are one.
-func gatewayTimes(table *httpproxy.Table, emit func(telemetry.Sample)) {
+func gatewayTimes(table *served.Table, emit func(telemetry.Sample)) {
 	for _, c := range table.RouteCounters() {
 		r, ok := c.Total.Read()
 		if !ok {
@@ -206,7 +207,7 @@ func gatewayTimes(table *httpproxy.Table, emit func(telemetry.Sample)) {
 			}
 		}
 	}
-	table.Times(func(pool string, t *httpproxy.Timings) {
+	table.Times(func(pool string, t *served.Timings) {
 		for _, part := range []struct {
 			name, help string
 			of         *histogram.Histogram

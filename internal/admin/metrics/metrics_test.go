@@ -10,6 +10,7 @@ import (
 
 	"pharos/internal/admin/telemetry"
 	"pharos/internal/proxy/httpproxy"
+	"pharos/internal/proxy/served"
 	"pharos/internal/resolver/outbound"
 	"pharos/internal/resolver/rrcache"
 	"pharos/internal/serve/dnsserver"
@@ -32,17 +33,17 @@ func TestSamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	served := make(chan struct{})
-	go func() { server.Serve(); close(served) }()
+	done := make(chan struct{})
+	go func() { server.Serve(); close(done) }()
 	defer func() {
 		server.Shutdown(t.Context())
-		<-served
+		<-done
 	}()
 	pools, err := pool.NewRegistry([]pool.Spec{{Name: "web", Members: []pool.MemberSpec{{Name: "a", Address: netip.MustParseAddrPort("192.0.2.1:80")}}}}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	table, errs := httpproxy.NewTable(nil, pools.Pools(), nil, nil)
+	table, errs := served.New(nil, pools.Pools(), nil, nil)
 	if len(errs) > 0 {
 		t.Fatal(errs)
 	}

@@ -25,6 +25,7 @@ import (
 	"pharos/internal/proxy/httpproxy"
 	"pharos/internal/proxy/route"
 	"pharos/internal/proxy/routespec"
+	"pharos/internal/proxy/served"
 	"pharos/internal/traffic/pool"
 )
 
@@ -46,7 +47,7 @@ func Target(r api.ExplainRequest) (t httpproxy.Target, host string, err error) {
 
 // Explain tells which route of a table a request takes, and returns it if it leads to a
 // pool. The path of t is normalised.
-func Explain(e *explain.Explanation, gateway *httpproxy.Server, table *httpproxy.Table, t *httpproxy.Target) (*route.Route, error) {
+func Explain(e *explain.Explanation, gateway *httpproxy.Server, table *served.Table, t *httpproxy.Target) (*route.Route, error) {
 	scheme := "http"
 	if t.Secure {
 		scheme = "https"
@@ -95,7 +96,7 @@ func Explain(e *explain.Explanation, gateway *httpproxy.Server, table *httpproxy
 }
 
 // ExplainBreaker tells what the breaker of a pool does with requests, if it has one.
-func ExplainBreaker(e *explain.Explanation, table *httpproxy.Table, pool string) {
+func ExplainBreaker(e *explain.Explanation, table *served.Table, pool string) {
 	for _, r := range table.ReadBreakers(clock.Now()) {
 		if r.Pool == pool {
 			text, details := r.Text()

@@ -17,7 +17,7 @@ import (
 	"pharos/internal/admin/api"
 	"pharos/internal/clock"
 	"pharos/internal/cluster/state"
-	"pharos/internal/proxy/httpproxy"
+	"pharos/internal/proxy/served"
 	"pharos/internal/traffic/discover"
 	"pharos/internal/traffic/fleet"
 	"pharos/internal/traffic/health"
@@ -36,7 +36,7 @@ type Desk struct {
 	Revision  func() uint64                            // of the snapshot that answers
 	Beside    func(pool string, m *pool.Member) string // how a member did beside its peers; nil: nobody looks
 	Fleet     *fleet.Driver
-	Table     func() *httpproxy.Table // of the gateway
+	Table     func() *served.Table // of the gateway
 }
 
 func (d *Desk) beside(pool string, m *pool.Member) string {

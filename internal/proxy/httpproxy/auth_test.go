@@ -14,13 +14,14 @@ import (
 
 	"pharos/internal/proxy/filter"
 	"pharos/internal/proxy/route"
+	"pharos/internal/proxy/served"
 	"pharos/internal/traffic/pool"
 )
 
 // startGuarded serves everything, and /admin only to alice.
 func startGuarded(t *testing.T, origin string) *gateway {
 	t.Helper()
-	var current atomic.Pointer[Table]
+	var current atomic.Pointer[served.Table]
 	g := startGateway(t, Config{Table: current.Load}, origin)
 	hash, err := bcrypt.GenerateFromPassword([]byte("secret"), bcrypt.MinCost)
 	if err != nil {
@@ -32,9 +33,9 @@ func startGuarded(t *testing.T, origin string) *gateway {
 	}
 	means := filter.Means{Users: func(string) (func() *filter.Users, error) { return func() *filter.Users { return users }, nil }}
 	web := []route.Share{{Pool: "web", Weight: 1}}
-	table, errs := NewTable([]route.Rule{{Pools: web}, {Path: "/admin", Pools: web}}, []*pool.Pool{g.table.pools[0]}, nil, nil)
+	table, errs := served.New([]route.Rule{{Pools: web}, {Path: "/admin", Pools: web}}, []*pool.Pool{g.table.PoolAt(0)}, nil, nil)
 	sets := []filter.Set{{Name: "guard", Steps: []filter.Step{{Basic: &filter.Basic{Users: "f", Field: "X-User"}}}}}
-	errs = append(errs, table.Filter(sets, []NeedsFilters{{}, {Sets: []string{"guard"}}}, means, nil)...)
+	errs = append(errs, table.Filter(sets, []served.NeedsFilters{{}, {Sets: []string{"guard"}}}, means, nil)...)
 	if len(errs) > 0 {
 		t.Fatal(errors.Join(errs...))
 	}

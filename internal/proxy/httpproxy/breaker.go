@@ -2,7 +2,6 @@ package httpproxy
 
 import (
 	"math"
-	"reflect"
 	"time"
 
 	"pharos/internal/proxy/breaker"
@@ -11,63 +10,9 @@ import (
 // This file has requests go past the breaker of their pool (package breaker). A pool without
 // one costs a nil check.
 
-// Breakers gives pools breakers, by their names. It is to be called before t is used. prev, if
-// not nil, is the table that t follows: breakers whose rules are the same go on.
-func (t *Table) Breakers(rules map[string]breaker.Rules, prev *Table) {
-	if len(rules) == 0 {
-		return
-	}
-	t.breakers = make([]*breaker.Breaker, len(t.pools))
-	for i, p := range t.pools {
-		r, has := rules[p.Name()]
-		if !has {
-			continue
-		}
-		if old := prev.breaker(p.Name()); old != nil && reflect.DeepEqual(*old.Rules(), r) {
-			t.breakers[i] = old
-		} else {
-			t.breakers[i] = breaker.New(r)
-		}
-	}
-}
-
-// breaker returns that of a pool; nil: it has none.
-func (t *Table) breaker(pool string) *breaker.Breaker {
-	if t == nil || t.breakers == nil {
-		return nil
-	}
-	for i, p := range t.pools {
-		if p.Name() == pool {
-			return t.breakers[i]
-		}
-	}
-	return nil
-}
-
-// breakerOf returns that of a pool by its number; nil: it has none.
-func (t *Table) breakerOf(pool int) *breaker.Breaker {
-	if t.breakers == nil {
-		return nil
-	}
-	return t.breakers[pool]
-}
-
-// ReadBreakers returns what all breakers are now.
-func (t *Table) ReadBreakers(now time.Time) (all []breaker.OfPool) {
-	if t == nil {
-		return nil
-	}
-	for i, b := range t.breakers {
-		if b != nil {
-			all = append(all, breaker.OfPool{Pool: t.pools[i].Name(), Of: b.Rules(), Reading: b.Read(now)})
-		}
-	}
-	return all
-}
-
 // askPool is askMembers past the breaker of the pool, if it has one.
 func (c *client) askPool(x *exchange) (keep bool, r refusal) {
-	if x.table.breakers == nil {
+	if !x.table.HasBreakers() {
 		return c.askMembers(x)
 	}
 	b, pass, r := c.enterPool(x)
@@ -91,7 +36,7 @@ func (c *client) askPool(x *exchange) (keep bool, r refusal) {
 // nil if that has no breaker.
 func (c *client) enterPool(x *exchange) (b *breaker.Breaker, pass breaker.Pass, r refusal) {
 	for {
-		if b = x.table.breakerOf(x.index); b == nil {
+		if b = x.table.BreakerOf(x.index); b == nil {
 			return nil, pass, refusal{}
 		}
 		var refused breaker.Refusal

@@ -13,6 +13,7 @@ import (
 	"pharos/internal/proxy/breaker"
 	"pharos/internal/proxy/queue"
 	"pharos/internal/proxy/route"
+	"pharos/internal/proxy/served"
 )
 
 // A pool that fails is not asked, its requests go to the fallback or are refused at once, and
@@ -55,7 +56,7 @@ func TestBreakerOpens(t *testing.T) {
 	if got := <-told; !strings.HasPrefix(got, "web: pool web: requests are refused") {
 		t.Errorf("told %q", got)
 	}
-	after, errs := NewTable(rules, table.pools, nil, table)
+	after, errs := served.New(rules, table.AllPools(), nil, table)
 	if len(errs) > 0 {
 		t.Fatal(errs)
 	}

@@ -16,7 +16,7 @@ func (x *exchange) mayRetry(percent int) bool {
 	}
 	load := x.choice.load
 	under := load.Retrying.Add(1)
-	if b := x.table.breakerOf(x.index); b != nil && b.Rules().Retries > 0 && under > int64(b.Rules().Retries) {
+	if b := x.table.BreakerOf(x.index); b != nil && b.Rules().Retries > 0 && under > int64(b.Rules().Retries) {
 		load.Retrying.Add(-1)
 		x.counters.Unretried.Add(1)
 		return false

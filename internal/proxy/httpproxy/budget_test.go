@@ -55,10 +55,10 @@ func TestRetryBudget(t *testing.T) {
 		}
 	}
 	asking.Wait()
-	if again.Load() != leastRetries || g.table.counters[0].Unretried.Load() != requests-leastRetries {
-		t.Errorf("%d were tried again, and %d not; want %d and %d", again.Load(), g.table.counters[0].Unretried.Load(), leastRetries, requests-leastRetries)
+	if again.Load() != leastRetries || g.table.CountersAt(0).Unretried.Load() != requests-leastRetries {
+		t.Errorf("%d were tried again, and %d not; want %d and %d", again.Load(), g.table.CountersAt(0).Unretried.Load(), leastRetries, requests-leastRetries)
 	}
-	if left := g.table.pools[0].Load().Retrying.Load(); left != 0 {
+	if left := g.table.PoolAt(0).Load().Retrying.Load(); left != 0 {
 		t.Errorf("%d retries are counted that have ended", left)
 	}
 }

@@ -39,7 +39,7 @@ type choice struct {
 func (h *choice) begin(c *client, x *exchange) {
 	h.view, h.load = x.pool.View(), x.pool.Load()
 	h.ask = balance.Ask{Lane: c.lane, Now: x.began.Sub(c.server.began)}
-	h.affinity = x.table.affinityOf(x.index, h.view)
+	h.affinity = x.table.AffinityOf(x.index, h.view)
 	h.named, h.chosen, h.isKnown = -1, -1, false
 	if h.view.Policy == pool.Hash {
 		h.ask.Key = c.keyOrAddress(x, &h.view.Spec().Hash.Key)

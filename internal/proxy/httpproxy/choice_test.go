@@ -9,6 +9,7 @@ import (
 
 	"pharos/internal/proxy/http1"
 	"pharos/internal/proxy/route"
+	"pharos/internal/proxy/served"
 	"pharos/internal/traffic/affinity"
 	"pharos/internal/traffic/consistent"
 	"pharos/internal/traffic/pool"
@@ -92,7 +93,7 @@ func TestFailuresLookSlow(t *testing.T) {
 			t.Fatalf("answer %q", got)
 		}
 	}
-	members := g.table.pools[0].View().Members
+	members := g.table.PoolAt(0).View().Members
 	now := time.Since(g.server.began)
 	if fast, slow := members[0].Load.Latency(now), members[1].Load.Latency(now); fast == 0 || slow < failureTook/2 || fast > slow {
 		t.Errorf("latency of the one that answers %v, of the one that refuses %v", fast, slow)
@@ -102,7 +103,7 @@ func TestFailuresLookSlow(t *testing.T) {
 			t.Errorf("member %d has %d in flight at the end", i, n)
 		}
 	}
-	if n := g.table.pools[0].Load().Active(); n != 0 {
+	if n := g.table.PoolAt(0).Load().Active(); n != 0 {
 		t.Errorf("the pool has %d in flight at the end", n)
 	}
 }
@@ -111,7 +112,7 @@ func TestFailuresLookSlow(t *testing.T) {
 func TestAffinityCookie(t *testing.T) {
 	g := startGateway(t, Config{}, startOrigin(t, answering(ok2)), startOrigin(t, answering(ok2)), startOrigin(t, answering(ok2)))
 	spec := affinity.Spec{Kind: affinity.Cookie, Name: "at", Path: "/", SameSite: "Lax", HTTPOnly: true, Secret: []byte("secret")}
-	table, errs := NewTable([]route.Rule{{Pools: []route.Share{{Pool: "web", Weight: 1}}}}, g.table.pools, map[string]affinity.Spec{"web": spec}, g.table)
+	table, errs := served.New([]route.Rule{{Pools: []route.Share{{Pool: "web", Weight: 1}}}}, g.table.AllPools(), map[string]affinity.Spec{"web": spec}, g.table)
 	if len(errs) > 0 {
 		t.Fatal(errs)
 	}

@@ -29,17 +29,6 @@ type shard struct {
 	_                                                    [64]byte
 }
 
-// PoolCounters is what the gateway counts per pool. All atomic.
-type PoolCounters struct {
-	Name      string
-	Requests  [6]atomic.Uint64 // by first digit of the status sent; 0: client was gone
-	Retries   atomic.Uint64    // sent to another member
-	Opinions  atomic.Uint64    // of them, since a member answered with an error
-	NoMember  atomic.Uint64    // nobody to send to
-	Unretried atomic.Uint64    // not sent to another member, since too many were at the time
-	Times     *Timings         // constant after NewTable; pools beyond MaxTimed share one
-}
-
 // Counters is a reading of a Server's counters since New.
 type Counters struct {
 	Accepted  uint64    // client connections

@@ -29,7 +29,7 @@ func TestEvict(t *testing.T) {
 	reported := make(chan health.Result, 8)
 	g := startGateway(t, Config{Report: func(_ health.Target, r health.Result) { reported <- r }},
 		startOrigin(t, silent), startOrigin(t, answering("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother")))
-	leaving := g.table.pools[0].View().Members[0].Load
+	leaving := g.table.PoolAt(0).View().Members[0].Load
 	ask := func(request string) <-chan string {
 		answer := make(chan string, 2)
 		conn := g.dial()

@@ -22,7 +22,7 @@ func (e *evidence) of(g **gateway) func(health.Target, health.Result) {
 	return func(target health.Target, r health.Result) {
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		for _, m := range (*g).table.pools[0].View().Members {
+		for _, m := range (*g).table.PoolAt(0).View().Members {
 			if m.Target == target {
 				e.lines = append(e.lines, fmt.Sprintf("%s %s", m.Name, r.Outcome))
 			}
@@ -96,14 +96,14 @@ func TestSecondOpinion(t *testing.T) {
 		{"POST", "/", "", [health.Outcomes]uint32{health.Doubtful: 2}, ""},
 		{"GET", "/501", "", [health.Outcomes]uint32{health.Answered: 2}, "m0 answered"},
 	} {
-		before := g.table.pools[0].View().Members[0].Load.Gauge.Total()
+		before := g.table.PoolAt(0).View().Members[0].Load.Gauge.Total()
 		for range 6 {
 			got := g.ask(request(c.method, c.path))
 			if c.seen != "" && !strings.HasPrefix(got, "HTTP/1.1 "+c.seen+" ") {
 				t.Errorf("%s %s: got %.40q, want %s", c.method, c.path, got, c.seen)
 			}
 		}
-		after := g.table.pools[0].View().Members[0].Load.Gauge.Total()
+		after := g.table.PoolAt(0).View().Members[0].Load.Gauge.Total()
 		for o := range after {
 			// Turns differ by one or two with the requests that went before.
 			if got, want := after[o]-before[o], c.outcomes[o]; (got == 0) != (want == 0) {
@@ -116,10 +116,10 @@ func TestSecondOpinion(t *testing.T) {
 			}
 		}
 	}
-	if n := g.table.pools[0].Load().Opinions.Load(); n != 0 {
+	if n := g.table.PoolAt(0).Load().Opinions.Load(); n != 0 {
 		t.Errorf("%d second opinions are still under way", n)
 	}
-	if g.table.counters[0].Opinions.Load() == 0 {
+	if g.table.CountersAt(0).Opinions.Load() == 0 {
 		t.Error("no second opinions were counted")
 	}
 }
@@ -135,7 +135,7 @@ func TestErrorOfTheOnlyMember(t *testing.T) {
 			t.Errorf("got %q", got)
 		}
 	}
-	if got := g.table.pools[0].View().Members[0].Load.Gauge.Total(); got != [health.Outcomes]uint32{health.Doubtful: 5} {
+	if got := g.table.PoolAt(0).View().Members[0].Load.Gauge.Total(); got != [health.Outcomes]uint32{health.Doubtful: 5} {
 		t.Errorf("counted %v", got)
 	}
 	if told := e.take(); len(told) > 0 {
@@ -161,7 +161,7 @@ func TestDeathWithinAnAnswer(t *testing.T) {
 		for range 2 {
 			posted = posted || !strings.HasSuffix(g.ask(request("POST", "/")), "ok")
 		}
-		if total := g.table.pools[0].View().Members[0].Load.Gauge.Total(); total[health.Broken] == 0 || !posted {
+		if total := g.table.PoolAt(0).View().Members[0].Load.Gauge.Total(); total[health.Broken] == 0 || !posted {
 			t.Errorf("after %q: counted %v, a POST failed: %v; want broken ones, and POST never sent again", part, total, posted)
 		}
 	}
@@ -171,14 +171,14 @@ func TestDeathWithinAnAnswer(t *testing.T) {
 // clients as they are, and members are not asked twice for all of them.
 func TestOpinionsAreBounded(t *testing.T) {
 	g := startGateway(t, Config{}, startOrigin(t, by(func(_, _ string) string { return failed500 })), startOrigin(t, answering(ok2)))
-	g.table.pools[0].Load().Opinions.Store(leastOpinions)
+	g.table.PoolAt(0).Load().Opinions.Store(leastOpinions)
 	seen := 0
 	for range 6 {
 		if strings.HasPrefix(g.ask(request("GET", "/")), "HTTP/1.1 500 ") {
 			seen++
 		}
 	}
-	if seen == 0 || g.table.counters[0].Opinions.Load() != 0 {
-		t.Errorf("%d errors were passed on, %d second opinions asked; want some and none", seen, g.table.counters[0].Opinions.Load())
+	if seen == 0 || g.table.CountersAt(0).Opinions.Load() != 0 {
+		t.Errorf("%d errors were passed on, %d second opinions asked; want some and none", seen, g.table.CountersAt(0).Opinions.Load())
 	}
 }

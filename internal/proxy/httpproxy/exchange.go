@@ -7,6 +7,7 @@ import (
 	"pharos/internal/proxy/filter"
 	"pharos/internal/proxy/http1"
 	"pharos/internal/proxy/route"
+	"pharos/internal/proxy/served"
 	"pharos/internal/proxy/stamp"
 	"pharos/internal/proxy/terms"
 	"pharos/internal/proxy/tracecontext"
@@ -80,12 +81,12 @@ type passing struct {
 
 // way is where a request goes.
 type way struct {
-	table    *Table
+	table    *served.Table
 	route    *route.Route
 	matched  []byte     // the path that led to it: normalised
 	pool     *pool.Pool // nil: the route carries the request nowhere
 	index    int        // of pool in table
-	counters *PoolCounters
+	counters *served.PoolCounters
 	chain    *filter.Chain // that requests of the route go through; nil: there is none
 	tally    *filter.Tally
 	terms    *terms.Terms // nil: those of the server

@@ -9,6 +9,7 @@ import (
 	"pharos/internal/proxy/http1"
 	"pharos/internal/proxy/pairs"
 	"pharos/internal/proxy/route"
+	"pharos/internal/proxy/served"
 	"pharos/internal/traffic/affinity"
 	"pharos/internal/traffic/balance"
 	"pharos/internal/traffic/pool"
@@ -54,7 +55,7 @@ func (t Target) request(s *Server) (*client, error) {
 }
 
 // ExplainRoute tells which route of table a request would take, and why.
-func (s *Server) ExplainRoute(table *Table, t Target, policy route.Policy) (route.Trace, error) {
+func (s *Server) ExplainRoute(table *served.Table, t Target, policy route.Policy) (route.Trace, error) {
 	if t.Method == "CONNECT" {
 		return route.Trace{Host: t.Host, Path: t.Path, Steps: []route.Step{{
 			What: "method", Tried: t.Method, Why: "tunnels for clients are not served: 501"}}}, nil
@@ -65,14 +66,14 @@ func (s *Server) ExplainRoute(table *Table, t Target, policy route.Policy) (rout
 	}
 	var routes *route.Table
 	if table != nil {
-		routes = table.routes
+		routes = table.Routes()
 	}
 	return routes.Explain(t.Host, t.Path, (*routed)(c), policy), nil
 }
 
 // ExplainFilters tells what the filters of route r of table would do to the request, by the
 // code that does it; goesOn: they let it pass. Nothing is counted, and nobody asked.
-func (s *Server) ExplainFilters(table *Table, r *route.Route, t Target) (all []filter.Did, goesOn bool, err error) {
+func (s *Server) ExplainFilters(table *served.Table, r *route.Route, t Target) (all []filter.Did, goesOn bool, err error) {
 	c, err := t.request(s)
 	if err != nil {
 		return nil, false, err
@@ -118,7 +119,7 @@ type Chosen struct {
 // Explain returns what the members for a request for t would be chosen by, on route r of
 // table, which leads to a pool, by the code that chooses; of a split, one that was drawn.
 // The error says what of t is no request.
-func (s *Server) Explain(table *Table, r *route.Route, t Target) (ch Chosen, err error) {
+func (s *Server) Explain(table *served.Table, r *route.Route, t Target) (ch Chosen, err error) {
 	c, err := t.request(s)
 	if err != nil {
 		return ch, err

@@ -15,15 +15,16 @@ import (
 	"time"
 
 	"pharos/internal/proxy/filter"
+	"pharos/internal/proxy/served"
 )
 
 // startFiltered serves all requests to one origin server, through steps.
 func startFiltered(t testing.TB, cfg Config, origin string, steps ...filter.Step) *gateway {
 	t.Helper()
-	var current atomic.Pointer[Table]
+	var current atomic.Pointer[served.Table]
 	cfg.Table = current.Load
 	g := startGateway(t, cfg, origin)
-	errs := g.table.Filter([]filter.Set{{Name: "s", Steps: steps}}, []NeedsFilters{{Sets: []string{"s"}}}, filter.Means{}, nil)
+	errs := g.table.Filter([]filter.Set{{Name: "s", Steps: steps}}, []served.NeedsFilters{{Sets: []string{"s"}}}, filter.Means{}, nil)
 	if len(errs) > 0 {
 		t.Fatal(errors.Join(errs...))
 	}
@@ -170,7 +171,7 @@ func TestFilteredConcurrency(t *testing.T) {
 	waiting := func(n int) {
 		t.Helper()
 		for deadline := time.Now().Add(20 * time.Second); ; runtime.Gosched() {
-			did, _, err := g.server.ExplainFilters(g.table, slices.Collect(g.table.routes.All())[0], Target{Client: netip.MustParseAddr("127.0.0.1"), Method: "GET", Host: "h", Path: "/"})
+			did, _, err := g.server.ExplainFilters(g.table, slices.Collect(g.table.Routes().All())[0], Target{Client: netip.MustParseAddr("127.0.0.1"), Method: "GET", Host: "h", Path: "/"})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -227,9 +228,9 @@ func TestFilteredLeave(t *testing.T) {
 	g := startFiltered(t, Config{}, startHTTPOrigin(t, echoFields), filter.Step{Crowd: &filter.Crowd{Key: []string{"route"}, Most: 1}})
 	p := &seat{client: client{server: g.server}}
 	x := p.hold()
-	x.pass.Reset((*filtered)(&p.client), slices.Collect(g.table.routes.All())[0], time.Now())
+	x.pass.Reset((*filtered)(&p.client), slices.Collect(g.table.Routes().All())[0], time.Now())
 	p.x.req.ResetRequest(g.server.http)
-	chain := g.table.filters.chains[0]
+	chain, _ := g.table.FiltersOf(0)
 	if v := chain.Decide(&x.pass, nil); !v.Passes() {
 		t.Fatalf("%+v", v)
 	}

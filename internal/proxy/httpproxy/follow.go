@@ -22,7 +22,7 @@ func (r *routed) Scheme() string            { return (*client)(r).scheme() }
 
 // follow sets where the route that was found leads: to a pool, or nowhere.
 func (c *client) follow(x *exchange, r *route.Route) {
-	x.route, x.terms = r, x.table.termsOf(r.Number)
+	x.route, x.terms = r, x.table.TermsOf(r.Number)
 	x.findFilters()
 	if r.Pool == "" {
 		return
@@ -35,10 +35,10 @@ func (c *client) follow(x *exchange, r *route.Route) {
 	} else if draws {
 		x.index = r.Pick(rand.Uint32()).Index
 	}
-	if v := x.table.pools[x.index].View(); r.Fallback >= 0 && (v.AllDown || len(v.Eligible) == 0 && x.table.holds[x.index] == nil) {
+	if v := x.table.PoolAt(x.index).View(); r.Fallback >= 0 && (v.AllDown || len(v.Eligible) == 0 && x.table.HoldOf(x.index) == nil) {
 		x.index = r.Fallback
 	}
-	x.pool, x.counters = x.table.pools[x.index], x.table.counters[x.index]
+	x.pool, x.counters = x.table.PoolAt(x.index), x.table.CountersAt(x.index)
 }
 
 // fallBack has the request go to the fallback pool of its route, if there is one that it is
@@ -49,7 +49,7 @@ func (c *client) fallBack(x *exchange) bool {
 		return false
 	}
 	x.index = to
-	x.pool, x.counters = x.table.pools[to], x.table.counters[to]
+	x.pool, x.counters = x.table.PoolAt(to), x.table.CountersAt(to)
 	x.choice.begin(c, x)
 	return true
 }
@@ -57,7 +57,7 @@ func (c *client) fallBack(x *exchange) bool {
 // answerHere sends the response of a route that carries nothing: a redirect, or one that is
 // always the same. Content that the client sends is not waited for.
 func (c *client) answerHere(x *exchange) (keep bool, r refusal) {
-	if f := x.table.fileOf(x.route.Number); f != nil {
+	if f := x.table.FileOf(x.route.Number); f != nil {
 		return c.answerFile(x, f)
 	}
 	keep = x.req.Done() && x.req.KeepAlive() && !c.server.draining.Load()

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"pharos/internal/proxy/route"
+	"pharos/internal/proxy/served"
 	"pharos/internal/traffic/health"
 	"pharos/internal/traffic/pool"
 )
@@ -26,7 +27,7 @@ func telling(name string) func(net.Conn, *bufio.Reader) {
 }
 
 // routesOf compiles rules over pools of one member each, of which those in down are down.
-func routesOf(t *testing.T, rules []route.Rule, members map[string]string, down ...string) *Table {
+func routesOf(t *testing.T, rules []route.Rule, members map[string]string, down ...string) *served.Table {
 	t.Helper()
 	var pools []*pool.Pool
 	for _, name := range []string{"web", "canary", "spare"} {
@@ -40,7 +41,7 @@ func routesOf(t *testing.T, rules []route.Rule, members map[string]string, down 
 		}, nil))
 		pools = append(pools, p)
 	}
-	table, errs := NewTable(rules, pools, nil, nil)
+	table, errs := served.New(rules, pools, nil, nil)
 	if len(errs) > 0 {
 		t.Fatal(errs)
 	}
@@ -68,7 +69,7 @@ func TestFollow(t *testing.T) {
 	}
 	table := routesOf(t, rules, members, "spare")
 	var log bytes.Buffer
-	g := startGateway(t, Config{Table: func() *Table { return table }, AccessLog: &log, Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	g := startGateway(t, Config{Table: func() *served.Table { return table }, AccessLog: &log, Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	for _, c := range []struct{ request, want string }{
 		{"GET /x HTTP/1.1\r\nHost: h\r\n", "web: GET /x "},
 		{"GET /x HTTP/1.1\r\nHost: h\r\nCookie: a=b; beta=on\r\n", "canary: GET /x "},

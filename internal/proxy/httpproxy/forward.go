@@ -29,7 +29,7 @@ func (c *client) appendRequestHead(b []byte, x *exchange) []byte {
 	}
 	b = append(b, '\r', '\n')
 	x.upgrade = c.upgradeOf(x)
-	copies := x.table.mirrorOf(x.route) != nil
+	copies := x.table.MirrorOf(x.route) != nil
 	lines := req.Lines()
 	for _, f := range req.Fields() {
 		if copies && f.ID == http1.FieldOther && equalFold(req.Name(f), mirrorField) {

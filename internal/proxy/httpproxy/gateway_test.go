@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"pharos/internal/proxy/served"
 	"pharos/internal/traffic/health"
 )
 
@@ -336,8 +337,8 @@ func TestNoRouteAndNoMember(t *testing.T) {
 	if got := g.ask(get(byeField)); !strings.HasPrefix(got, "HTTP/1.1 503 ") || !strings.Contains(got, "destination_unavailable") {
 		t.Errorf("empty pool: got %q", got)
 	}
-	none, _ := NewTable(nil, nil, nil, nil)
-	g = startGateway(t, Config{Table: func() *Table { return none }})
+	none, _ := served.New(nil, nil, nil, nil)
+	g = startGateway(t, Config{Table: func() *served.Table { return none }})
 	// The connection stays: nothing about its framing is in doubt.
 	got := g.ask(get("") + get(byeField))
 	if strings.Count(got, "HTTP/1.1 404 Not Found\r\n") != 2 || !strings.Contains(got, "destination_not_found") {

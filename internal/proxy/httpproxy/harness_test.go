@@ -15,6 +15,7 @@ import (
 
 	"pharos/internal/proxy/doorway"
 	"pharos/internal/proxy/route"
+	"pharos/internal/proxy/served"
 	"pharos/internal/traffic/pool"
 )
 
@@ -23,12 +24,12 @@ type gateway struct {
 	t       testing.TB
 	server  *Server
 	address string
-	table   *Table                // what publish was given last
-	current atomic.Pointer[Table] // for requests, which read it at the same time
+	table   *served.Table                // what publish was given last
+	current atomic.Pointer[served.Table] // for requests, which read it at the same time
 }
 
 // publish makes t what is served.
-func (g *gateway) publish(t *Table) {
+func (g *gateway) publish(t *served.Table) {
 	g.table = t
 	g.current.Store(t)
 }
@@ -58,7 +59,7 @@ func startGateway(t testing.TB, cfg Config, members ...string) *gateway {
 	return g
 }
 
-func tableOf(t testing.TB, members ...string) *Table {
+func tableOf(t testing.TB, members ...string) *served.Table {
 	t.Helper()
 	spec := pool.Spec{Name: "web"}
 	for i, m := range members {
@@ -66,7 +67,7 @@ func tableOf(t testing.TB, members ...string) *Table {
 	}
 	p := pool.New("web")
 	p.Publish(pool.Compile(spec, nil, nil))
-	table, errs := NewTable([]route.Rule{{Pools: []route.Share{{Pool: "web", Weight: 1}}}}, []*pool.Pool{p}, nil, nil)
+	table, errs := served.New([]route.Rule{{Pools: []route.Share{{Pool: "web", Weight: 1}}}}, []*pool.Pool{p}, nil, nil)
 	if len(errs) > 0 {
 		t.Fatal(errs)
 	}

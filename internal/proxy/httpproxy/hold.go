@@ -7,51 +7,6 @@ import (
 	"pharos/internal/proxy/holding"
 )
 
-// Hold has requests held for pools, by their names. It is to be called before t is used;
-// what waits under prev counts on.
-func (t *Table) Hold(specs map[string]holding.Spec, prev *Table) {
-	before := map[string]*holding.Room{}
-	if prev != nil {
-		for i, p := range prev.pools {
-			before[p.Name()] = prev.holds[i]
-		}
-	}
-	for i, p := range t.pools {
-		if spec, has := specs[p.Name()]; has {
-			t.holds[i] = before[p.Name()].Under(spec)
-		}
-	}
-}
-
-// Room returns what waits for a pool, in which streams hold their connections, too; nil: nothing
-// is held.
-func (t *Table) Room(pool string) *holding.Room {
-	for i, h := range t.holds {
-		if h != nil && t.pools[i].Name() == pool {
-			return h
-		}
-	}
-	return nil
-}
-
-// Waiting returns how many requests and connections wait for a member of a pool.
-func (t *Table) Waiting(pool string) int {
-	if h := t.Room(pool); h != nil {
-		return h.Waiting()
-	}
-	return 0
-}
-
-// Holds returns the counters of the pools for which somebody may wait.
-func (t *Table) Holds() (all []holding.Counters) {
-	for i, h := range t.holds {
-		if h != nil {
-			all = append(all, h.Read(t.pools[i].Name()))
-		}
-	}
-	return all
-}
-
 // retryAfter is when a client may try again that was not held: a start takes some time.
 const retryAfter = 5
 
@@ -62,7 +17,7 @@ const kindNobody = "destination_unavailable"
 // why it is held no longer, or why not at all.
 func (c *client) awaitMember(x *exchange) refusal {
 	refused := refusal{status: 503, kind: kindNobody, text: "no member of the pool takes requests"}
-	h := x.table.holds[x.index]
+	h := x.table.HoldOf(x.index)
 	if h == nil || len(x.pool.View().Eligible) > 0 {
 		return refused
 	}

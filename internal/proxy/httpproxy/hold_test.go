@@ -8,6 +8,7 @@ import (
 
 	"pharos/internal/proxy/holding"
 	"pharos/internal/proxy/route"
+	"pharos/internal/proxy/served"
 	"pharos/internal/traffic/pool"
 )
 
@@ -16,13 +17,13 @@ import (
 // leave room.
 func TestHold(t *testing.T) {
 	g := startGateway(t, Config{}, startOrigin(t, answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")))
-	p := g.table.pools[0]
+	p := g.table.PoolAt(0)
 	full := *p.View().Spec()
 	empty := func() { p.Publish(pool.Compile(pool.Spec{Name: "web"}, nil, p.View())) }
 	woken := make(chan struct{}, 64)
 	spec := holding.Spec{Requests: 1, Octets: 1 << 20, Time: time.Minute, Wake: func() { woken <- struct{}{} }}
 	hold := func() {
-		table, errs := NewTable([]route.Rule{{Pools: []route.Share{{Pool: "web", Weight: 1}}}}, g.table.pools, nil, g.table)
+		table, errs := served.New([]route.Rule{{Pools: []route.Share{{Pool: "web", Weight: 1}}}}, g.table.AllPools(), nil, g.table)
 		if len(errs) > 0 {
 			t.Fatal(errs)
 		}
@@ -98,7 +99,7 @@ func TestHoldBeforeFallback(t *testing.T) {
 	rules := []route.Rule{{Pools: []route.Share{{Pool: "web", Weight: 1}}, Fallback: "spare"}}
 	table := routesOf(t, rules, map[string]string{"web": startOrigin(t, telling("web")), "canary": startOrigin(t, silent), "spare": startOrigin(t, telling("spare"))})
 	g := startGateway(t, Config{})
-	web := table.pools[0]
+	web := table.PoolAt(0)
 	full := *web.View().Spec()
 	woken := make(chan struct{}, 64)
 	empty := func(wait time.Duration) {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"pharos/internal/proxy/route"
+	"pharos/internal/proxy/served"
 	"pharos/internal/traffic/pool"
 )
 
@@ -19,13 +20,13 @@ func TestInspect(t *testing.T) {
 		content, err := io.ReadAll(r.Body)
 		fmt.Fprintf(w, "%d octets, %v, %s, trailer %q", len(content), err, content[max(len(content)-3, 0):], r.Trailer.Get("X-Sum"))
 	})
-	var current atomic.Pointer[Table]
+	var current atomic.Pointer[served.Table]
 	g := startGateway(t, Config{Table: current.Load, Limits: Limits{Inspect: 1000}}, origin)
 	web := []route.Share{{Pool: "web", Weight: 1}}
-	table, errs := NewTable([]route.Rule{
+	table, errs := served.New([]route.Rule{
 		{Name: "eu", When: route.When{JSON: []route.Condition{{Name: "region", Value: "eu"}}}, Pools: web, Rewrite: "/"},
 		{Name: "rest", Respond: &route.Respond{Status: 202, Content: "the rest"}},
-	}, []*pool.Pool{g.table.pools[0]}, nil, nil)
+	}, []*pool.Pool{g.table.PoolAt(0)}, nil, nil)
 	if len(errs) > 0 {
 		t.Fatal(errors.Join(errs...))
 	}

@@ -6,6 +6,7 @@ import (
 
 	"pharos/internal/proxy/http1"
 	"pharos/internal/proxy/requestid"
+	"pharos/internal/proxy/served"
 	"pharos/internal/traffic/pool"
 )
 
@@ -18,9 +19,9 @@ func BenchmarkLine(b *testing.B) {
 		b.Fatal(ev, v)
 	}
 	x.began, x.status, x.sent, x.tries = time.Now(), 200, 100, 1
-	x.member, x.counters, x.id = &pool.Member{Name: "m0"}, &PoolCounters{Name: "web"}, requestid.Append(nil, time.Now())
+	x.member, x.counters, x.id = &pool.Member{Name: "m0"}, &served.PoolCounters{Name: "web"}, requestid.Append(nil, time.Now())
 	table := tableOf(b, "127.0.0.1:1")
-	x.route, _ = table.routes.Match([]byte("h"), slash, nil)
+	x.route, _ = table.Routes().Match([]byte("h"), slash, nil)
 	c := &client{x: x, peerAs: peerText{address: []byte("192.0.2.7")}}
 	c.wire = (*plain)(c)
 	format, line := new(Config).lines(), make([]byte, 0, 1024)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"pharos/internal/proxy/logline"
+	"pharos/internal/proxy/served"
 )
 
 // Each request leaves one line of JSON, whatever the client sent.
@@ -113,7 +114,7 @@ func TestCounters(t *testing.T) {
 		t.Errorf("origins: %+v", o)
 	}
 	// The next table keeps the counters of pools that stay.
-	next, errs := NewTable(nil, g.table.pools, nil, g.table)
+	next, errs := served.New(nil, g.table.AllPools(), nil, g.table)
 	if len(errs) > 0 || next.Pools()[0] != p {
 		t.Errorf("counters of a kept pool were lost")
 	}

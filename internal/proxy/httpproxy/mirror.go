@@ -4,14 +4,13 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"slices"
 	"time"
 
 	"pharos/internal/proxy/http1"
 	"pharos/internal/proxy/mirror"
 	"pharos/internal/proxy/route"
+	"pharos/internal/proxy/served"
 	"pharos/internal/proxy/terms"
-	"pharos/internal/traffic/pool"
 )
 
 // This file sends copies of requests to another pool. A copy goes the same way as a request
@@ -31,88 +30,15 @@ const (
 // set it where requests are copied.
 const mirrorField = "X-Mirrored"
 
-// mirroring is the copies of one route.
-type mirroring struct {
-	mirror.Spec
-	*mirror.Counts
-	route string
-	pool  *pool.Pool
-	index int
-}
-
-// Mirrors has the requests of routes copied, by the numbers of the rules that t was compiled
-// of; nil: those of a route are not. It is to be called before t is used. prev, if not nil, is
-// the table that t follows.
-func (t *Table) Mirrors(by []*mirror.Spec, prev *Table) {
-	if by == nil {
-		return
-	}
-	kept := map[string]*mirror.Counts{}
-	if prev != nil {
-		for _, m := range prev.mirrors {
-			if m != nil {
-				kept[m.route] = m.Counts
-			}
-		}
-	}
-	t.mirrors = make([]*mirroring, len(by))
-	for r := range t.routes.All() {
-		t.mirrors[r.Number] = t.mirroringOf(r, by[r.Number], kept[r.Title()])
-	}
-}
-
-// mirroringOf returns the copies of a route, which have been counted already if counts is not nil.
-func (t *Table) mirroringOf(r *route.Route, spec *mirror.Spec, counts *mirror.Counts) *mirroring {
-	if spec == nil {
-		return nil
-	}
-	at := slices.IndexFunc(t.pools, func(p *pool.Pool) bool { return p.Name() == spec.Pool })
-	if at < 0 {
-		return nil // what refers to it has been refused (package state)
-	}
-	if counts == nil {
-		counts = new(mirror.Counts)
-	}
-	return &mirroring{Spec: *spec, Counts: counts, route: r.Title(), pool: t.pools[at], index: at}
-}
-
-// ReadMirrors returns what became of the copies of all routes, but not of more than most.
-func (t *Table) ReadMirrors(most int) (all []mirror.Reading) {
-	if t == nil {
-		return nil
-	}
-	for _, m := range t.mirrors {
-		if m != nil && len(all) < most {
-			all = append(all, m.Read(m.route, m.Pool))
-		}
-	}
-	return all
-}
-
-// Mirror returns how requests of a route are copied; nil: they are not.
-func (t *Table) Mirror(r *route.Route) *mirror.Spec {
-	if m := t.mirrorOf(r); m != nil {
-		return &m.Spec
-	}
-	return nil
-}
-
-func (t *Table) mirrorOf(r *route.Route) *mirroring {
-	if t == nil || t.mirrors == nil {
-		return nil
-	}
-	return t.mirrors[r.Number]
-}
-
 // copying is a copy that is made.
 type copying struct {
 	mirror.Copy
-	of *mirroring
+	of *served.Mirroring
 }
 
 // mirror has the request copied, if it is to be: at once if its content is there, or when it
 // has all been passed on (upload.go). Requests that ask for a tunnel are not copied.
-func (c *client) mirror(x *exchange, m *mirroring) {
+func (c *client) mirror(x *exchange, m *served.Mirroring) {
 	method := x.req.MethodID()
 	isSafe := method == http1.MethodGet || method == http1.MethodHead || method == http1.MethodOptions // RFC 9110 §9.2.1
 	switch {
@@ -181,11 +107,11 @@ var copyTerms = terms.Terms{Total: copyTime, Streams: true, Tries: 1}
 var copyRoute = route.Route{Uncompressed: true, Fallback: -1}
 
 // carryCopy carries a copy to a member, and reports whether that has answered.
-func (c *client) carryCopy(table *Table, y *copying, sending http1.Framing) bool {
+func (c *client) carryCopy(table *served.Table, y *copying, sending http1.Framing) bool {
 	x := c.hold()
 	defer func() {
 		if bug := recover(); bug != nil { // one copy's bug must not end anything else
-			c.server.log.Error("a bug ended a copy of a request", "route", y.of.route, "panic", bug)
+			c.server.log.Error("a bug ended a copy of a request", "route", y.of.Route, "panic", bug)
 			return // with its buffers, as nobody knows what state they are in
 		}
 		x.in = x.smallIn
@@ -203,7 +129,7 @@ func (c *client) carryCopy(table *Table, y *copying, sending http1.Framing) bool
 	}
 	x.content, x.contentEnd, x.at, x.filled = n, len(x.in), len(x.in), len(x.in)
 	x.head, x.sending = append(x.head[:0], y.Head...), sending
-	x.way = way{table: table, route: &copyRoute, pool: y.of.pool, index: y.of.index, counters: table.counters[y.of.index], terms: &copyTerms}
+	x.way = way{table: table, route: &copyRoute, pool: y.of.To, index: y.of.Index, counters: table.CountersAt(y.of.Index), terms: &copyTerms}
 	x.trace.at = 0
 	c.beginTerms(x)
 	h := &x.choice

@@ -14,18 +14,6 @@ import (
 // filePiece is how much of a file is sent at a time: the client has Limits.Stall for each.
 const filePiece = 64 << 10
 
-// Files gives routes the files that they answer with, by the numbers of the rules that t was
-// compiled of; nil: a route has none. It is to be called before t is used.
-func (t *Table) Files(by []func() *pages.File) { t.files = by }
-
-// fileOf returns the file that a route answers with; nil if it has none.
-func (t *Table) fileOf(route int) *pages.File {
-	if t.files == nil || t.files[route] == nil {
-		return nil
-	}
-	return t.files[route]()
-}
-
 // answerFile sends the file of a route, or that the client has it already.
 func (c *client) answerFile(x *exchange, f *pages.File) (keep bool, r refusal) {
 	keep = x.req.Done() && x.req.KeepAlive() && !c.server.draining.Load()
@@ -113,10 +101,7 @@ func (c *client) everyRoute(x *exchange) *filter.Chain {
 			return nil
 		}
 	}
-	if table.filters == nil {
-		return nil
-	}
-	return table.filters.every
+	return table.EveryRoute()
 }
 
 // appendPage appends the fields and the content of a page to a head.

@@ -11,13 +11,14 @@ import (
 
 	"pharos/internal/proxy/filter"
 	"pharos/internal/proxy/pages"
+	"pharos/internal/proxy/served"
 )
 
 // withPages has the route of g replace errors.
 func withPages(t *testing.T, g *gateway, origins bool, specs ...pages.Spec) {
 	t.Helper()
 	steps := []filter.Step{{Pages: &filter.Pages{Pages: specs, Origins: origins}}}
-	errs := g.table.Filter([]filter.Set{{Name: "s", EveryRoute: true, Steps: steps}}, []NeedsFilters{{}}, filter.Means{}, nil)
+	errs := g.table.Filter([]filter.Set{{Name: "s", EveryRoute: true, Steps: steps}}, []served.NeedsFilters{{}}, filter.Means{}, nil)
 	if len(errs) > 0 {
 		t.Fatal(errs)
 	}
@@ -46,7 +47,7 @@ func TestPageReplacesError(t *testing.T) {
 			}
 		}
 	}))
-	g.table.pools[0].Publish(withoutOpinions(g.table.pools[0].View()))
+	g.table.PoolAt(0).Publish(withoutOpinions(g.table.PoolAt(0).View()))
 	withPages(t, g, true, pages.Spec{Statuses: []string{"5xx"}, Type: "text/plain", Content: "sorry {status}"})
 	conn := g.dial()
 	r := bufio.NewReader(conn)

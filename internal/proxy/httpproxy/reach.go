@@ -8,43 +8,8 @@ import (
 	"net"
 	"net/netip"
 
-	"pharos/internal/proxy/origins"
 	"pharos/internal/traffic/health"
 )
-
-// Reach has the members of pools spoken to in other ways, by name of pool. It is called
-// before the table is published; prev is the one it follows, whose ways go on where they
-// are the same.
-func (t *Table) Reach(by map[string]*origins.Reach, prev *Table) {
-	known := map[string]*origins.Reach{}
-	if prev != nil {
-		for _, r := range prev.reaches {
-			if r != nil {
-				known[r.Identity] = r
-			}
-		}
-	}
-	t.reaches = make([]*origins.Reach, len(t.pools))
-	for i, p := range t.pools {
-		r := by[p.Name()]
-		if r == nil {
-			continue
-		}
-		if old := known[r.Identity]; old != nil {
-			r = old
-		}
-		known[r.Identity] = r
-		t.reaches[i] = r
-	}
-}
-
-// reachOf returns how the members of a pool are spoken to; nil: as those of most.
-func (t *Table) reachOf(pool int) *origins.Reach {
-	if t.reaches == nil {
-		return nil
-	}
-	return t.reaches[pool]
-}
 
 // isUntouched reports whether err says that the origin server has not looked at the request.
 func isUntouched(err error) bool {

@@ -67,7 +67,7 @@ func (c *client) carry(x *exchange) (keep bool, r refusal) {
 		return false, r
 	}
 	x.head = c.appendRequestHead(x.head[:0], x)
-	if m := x.table.mirrorOf(x.route); m != nil {
+	if m := x.table.MirrorOf(x.route); m != nil {
 		c.mirror(x, m)
 	}
 	return c.askPool(x)
@@ -107,7 +107,7 @@ func (c *client) findRoute(x *exchange) refusal {
 	if x.table == nil {
 		return refusal{status: 503, kind: "proxy_configuration_error", text: "no routes are loaded yet"}
 	}
-	found, ok := x.table.routes.Match(x.req.Host(), path, (*routed)(c))
+	found, ok := x.table.Routes().Match(x.req.Host(), path, (*routed)(c))
 	if x.inspected.failed.isSet() {
 		return x.inspected.failed
 	}
@@ -264,7 +264,7 @@ func (c *client) askMember(x *exchange, m *pool.Member) (keep bool, r refusal) {
 	}
 	x.beginLoad(c)
 	defer func() { x.endLoad(c, r.fault.IsFailure()) }()
-	o := c.server.origins.Of(m.Address, x.table.reachOf(x.index), c.server.now.Load())
+	o := c.server.origins.Of(m.Address, x.table.ReachOf(x.index), c.server.now.Load())
 	o.Requests.Add(1)
 	for fresh := false; ; fresh = true {
 		oc, reused, err := c.connect(o, fresh)

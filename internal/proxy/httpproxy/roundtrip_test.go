@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pharos/internal/proxy/doorway"
+	"pharos/internal/proxy/served"
 )
 
 // TestRoundTrip: the round trip of a connection is told at its end, with both addresses; not
@@ -27,8 +28,8 @@ func TestRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		table, _ := NewTable(nil, nil, nil, nil)
-		s := New(Config{Table: func() *Table { return table }, Trusted: trusted, RoundTrip: func(c, s netip.Addr, d time.Duration) { told <- trip{c, s, d} }})
+		table, _ := served.New(nil, nil, nil, nil)
+		s := New(Config{Table: func() *served.Table { return table }, Trusted: trusted, RoundTrip: func(c, s netip.Addr, d time.Duration) { told <- trip{c, s, d} }})
 		served := make(chan error, 1)
 		go func() { served <- s.Serve(l) }() // ends with Shutdown
 		conn, err := net.Dial("tcp", l.Addr().String())

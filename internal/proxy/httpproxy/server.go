@@ -44,6 +44,7 @@ import (
 	"pharos/internal/proxy/origins"
 	"pharos/internal/proxy/places"
 	"pharos/internal/proxy/route"
+	"pharos/internal/proxy/served"
 	"pharos/internal/traffic/health"
 )
 
@@ -51,7 +52,7 @@ import (
 type Config struct {
 	// Table returns the snapshot in force. It is called once per request and must
 	// be one atomic load.
-	Table func() *Table
+	Table func() *served.Table
 	// Report takes what traffic shows of a target: every failure and the first
 	// success after one. It must not block.
 	Report func(health.Target, health.Result)

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"pharos/internal/proxy/served"
 )
 
 // pipeListener gives connections of net.Pipe, which live in a bubble of
@@ -48,11 +50,11 @@ func inBubble(t *testing.T, limits Limits, origin func(net.Conn, *bufio.Reader),
 }
 
 // inBubbleWith is inBubble for another table.
-func inBubbleWith(t *testing.T, limits Limits, table *Table, origin func(net.Conn, *bufio.Reader), client func(net.Conn)) {
+func inBubbleWith(t *testing.T, limits Limits, table *served.Table, origin func(net.Conn, *bufio.Reader), client func(net.Conn)) {
 	synctest.Test(t, func(t *testing.T) {
 		var origins sync.WaitGroup
 		defer origins.Wait()
-		s := New(Config{Limits: limits, Table: func() *Table { return table },
+		s := New(Config{Limits: limits, Table: func() *served.Table { return table },
 			Dial: func(context.Context, netip.AddrPort) (net.Conn, error) {
 				near, far := net.Pipe()
 				origins.Go(func() { defer far.Close(); origin(far, bufio.NewReader(far)) })

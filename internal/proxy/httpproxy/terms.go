@@ -11,17 +11,6 @@ import (
 	"pharos/internal/traffic/health"
 )
 
-// Terms gives routes terms, by the numbers of the rules that t was compiled of; nil: a route
-// has none. It is to be called before t is used.
-func (t *Table) Terms(by []*terms.Terms) { t.terms = by }
-
-func (t *Table) termsOf(route int) *terms.Terms {
-	if t.terms == nil {
-		return nil
-	}
-	return t.terms[route]
-}
-
 // beginTerms has the time of the whole request run, if its route bounds that.
 func (c *client) beginTerms(x *exchange) {
 	total := x.terms.Total

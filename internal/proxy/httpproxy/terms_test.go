@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/net/http2"
 
+	"pharos/internal/proxy/served"
 	"pharos/internal/proxy/terms"
 	"pharos/internal/traffic/pool"
 )
@@ -20,7 +21,7 @@ import (
 func silent(_ net.Conn, r *bufio.Reader) { io.Copy(io.Discard, r) }
 
 // withTerms is a table of two members whose route has terms.
-func withTerms(t testing.TB, of terms.Terms) *Table {
+func withTerms(t testing.TB, of terms.Terms) *served.Table {
 	table := tableOf(t, "192.0.2.1:80", "192.0.2.2:80")
 	table.Terms([]*terms.Terms{&of})
 	return table
@@ -194,7 +195,7 @@ func TestRetryStatus(t *testing.T) {
 				}
 			}
 			g := startGateway(t, Config{}, startOrigin(t, turns), startOrigin(t, turns))
-			g.table.pools[0].Publish(withoutOpinions(g.table.pools[0].View()))
+			g.table.PoolAt(0).Publish(withoutOpinions(g.table.PoolAt(0).View()))
 			g.table.Terms([]*terms.Terms{&c.terms})
 			g.publish(g.table)
 			if got := g.ask(c.request); !strings.HasSuffix(got, c.want) {
@@ -203,7 +204,7 @@ func TestRetryStatus(t *testing.T) {
 			if asked.Load() != c.tries {
 				t.Errorf("%d members were asked, want %d", asked.Load(), c.tries)
 			}
-			if left := g.table.pools[0].Load().Retrying.Load(); left != 0 {
+			if left := g.table.PoolAt(0).Load().Retrying.Load(); left != 0 {
 				t.Errorf("%d retries are counted that have ended", left)
 			}
 		})

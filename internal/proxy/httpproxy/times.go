@@ -49,3 +49,32 @@ func (x *exchange) noteTry(c *client, r refusal) {
 		t.took = time.Since(x.asked)
 	}
 }
+
+// observe counts the times of a request that is over.
+func (c *client) observe(x *exchange, class int) {
+	if x.route == nil {
+		return
+	}
+	if by := x.table.ByRoute(x.route.Number); by != nil { // it may be of a table before, when a request was held
+		p := by.Total.Part(c.lane)
+		p.Observe(x.times.total)
+		p.Classes[class].Add(1)
+	}
+	if x.counters == nil {
+		return
+	}
+	t := x.counters.Times
+	t.Total.Part(c.lane).Observe(x.times.total)
+	if x.choice.held > 0 {
+		t.Queue.Part(c.lane).Observe(x.choice.held)
+	}
+	if x.member == nil {
+		return
+	}
+	if x.times.connect > 0 {
+		t.Connect.Part(c.lane).Observe(x.times.connect)
+	}
+	if x.times.firstByte > 0 {
+		t.FirstByte.Part(c.lane).Observe(x.times.firstByte)
+	}
+}

@@ -123,7 +123,9 @@ func (c *client) describe(x *exchange) *tracecontext.Request {
 		r.Agent = tracecontext.Cut(agent)
 	}
 	if x.route != nil {
-		r.Route = x.table.byRoute[min(x.route.Number, len(x.table.byRoute)-1)].Name
+		if by := x.table.ByRoute(x.route.Number); by != nil {
+			r.Route = by.Name
+		}
 	}
 	if x.counters != nil {
 		r.Pool = x.counters.Name

@@ -4,8 +4,8 @@ import (
 	"fmt"
 
 	"pharos/internal/cluster/state"
-	"pharos/internal/proxy/httpproxy"
 	"pharos/internal/proxy/pages"
+	"pharos/internal/proxy/served"
 )
 
 // leastFixed is from how many octets on a fixed response is treated as a file, with a
@@ -13,7 +13,7 @@ import (
 const leastFixed = 256
 
 // answerFiles gives the table the files that routes answer with. All errors are returned.
-func answerFiles(table *httpproxy.Table, r *state.Resources, read pages.Read) (errs []error) {
+func answerFiles(table *served.Table, r *state.Resources, read pages.Read) (errs []error) {
 	var all []func() *pages.File
 	for i, t := range r.EveryRoute() {
 		file, err := answerFile(&t.Respond, read)

@@ -12,16 +12,16 @@ import (
 
 	"pharos/internal/cluster/state"
 	"pharos/internal/proxy/filter"
-	"pharos/internal/proxy/httpproxy"
 	"pharos/internal/proxy/route"
+	"pharos/internal/proxy/served"
 	"pharos/internal/traffic/affinity"
 	"pharos/internal/traffic/pool"
 )
 
 // Table returns the table of the routes in r, which lead to pools. affinities are by name of
 // pool. prev, if not nil, is the table that it follows. All errors are returned.
-func Table(r *state.Resources, pools []*pool.Pool, affinities map[string]affinity.Spec, means filter.Means, prev *httpproxy.Table) (*httpproxy.Table, []error) {
-	table, errs := httpproxy.NewTable(r.Rules(), pools, affinities, prev)
+func Table(r *state.Resources, pools []*pool.Pool, affinities map[string]affinity.Spec, means filter.Means, prev *served.Table) (*served.Table, []error) {
+	table, errs := served.New(r.Rules(), pools, affinities, prev)
 	table.Reach(reaches(r.Pools), prev)
 	table.Breakers(breakers(r.Pools), prev)
 	table.Mirrors(mirrors(r), prev)
@@ -30,7 +30,7 @@ func Table(r *state.Resources, pools []*pool.Pool, affinities map[string]affinit
 	for i := range sets {
 		sets[i] = r.Filters[i].Spec()
 	}
-	needs := make([]httpproxy.NeedsFilters, r.CountRoutes())
+	needs := make([]served.NeedsFilters, r.CountRoutes())
 	for i, t := range r.EveryRoute() {
 		needs[i] = needsOf(t)
 	}
@@ -38,31 +38,31 @@ func Table(r *state.Resources, pools []*pool.Pool, affinities map[string]affinit
 	return table, append(errs, table.Filter(sets, needs, means, prev)...)
 }
 
-func needsOf(r *state.Route) httpproxy.NeedsFilters {
-	return httpproxy.NeedsFilters{Sets: r.Filters, Own: r.OwnFilters}
+func needsOf(r *state.Route) served.NeedsFilters {
+	return served.NeedsFilters{Sets: r.Filters, Own: r.OwnFilters}
 }
 
 // With returns the table that follows prev when of all that it was made from only some routes,
 // which were applied at run time, are other ones. ok is false if Table has to make it.
-func With(prev *httpproxy.Table, gone, more []*state.Route) (table *httpproxy.Table, ok bool) {
+func With(prev *served.Table, gone, more []*state.Route) (table *served.Table, ok bool) {
 	var out []route.Rule
 	for _, r := range gone {
 		out = append(out, keyed(r))
 	}
-	var in []httpproxy.NewRoute
+	var in []served.NewRoute
 	for _, r := range more {
 		file, err := answerFile(&r.Respond, nil) // what is applied names none
 		if err != nil || r.Respond.File != "" {
 			return nil, false
 		}
-		in = append(in, httpproxy.NewRoute{Rule: keyed(r), Filters: needsOf(r), Mirror: mirrorOf(r), Terms: termsOf(r), File: file})
+		in = append(in, served.NewRoute{Rule: keyed(r), Filters: needsOf(r), Mirror: mirrorOf(r), Terms: termsOf(r), File: file})
 	}
 	return prev.With(out, in)
 }
 
 // Check reports why the routes of now cannot be a table: two of them are for the same requests,
 // or there are too many that have to be tried. prev is the table that was made from before.
-func Check(prev *httpproxy.Table, before, now *state.State) error {
+func Check(prev *served.Table, before, now *state.State) error {
 	if gone, more, ok := state.RouteChanges(before, now); ok {
 		var c route.Change
 		for _, r := range gone {

@@ -1,4 +1,17 @@
-package httpproxy
+// Package served is what the HTTP gateway serves: one immutable snapshot of compiled routes,
+// of the pools that they lead to, and of what else belongs to a route or a pool: filters,
+// terms, files, copies, breakers, affinity, counters.
+//
+// It owns the joining of these, and what one snapshot takes over from the one before: counters,
+// accounts, what affinity remembers. It does not own requests (package httpproxy), nor what
+// configuration looks like (package routespec).
+//
+// Entry points: New, then the methods that give a table the rest; Table.With for a table that
+// has some routes more or less.
+//
+// Concurrency: a table is made by one goroutine, and constant from when it is published. What
+// moves in it (counters, affinities, pools) moves by itself, atomically or under its own lock.
+package served
 
 import (
 	"sync/atomic"
@@ -30,15 +43,15 @@ type Table struct {
 	reaches    []*origins.Reach                    // nil: members are spoken to over HTTP/1.1 in the clear
 	files      []func() *pages.File                // by route.Route.Number; nil: no route has any
 	breakers   []*breaker.Breaker                  // by route.Route.Index; nil: no pool has any
-	mirrors    []*mirroring                        // by route.Route.Number; nil: no route has any
+	mirrors    []*Mirroring                        // by route.Route.Number; nil: no route has any
 	terms      []*terms.Terms                      // by route.Route.Number; nil: no route has any
 }
 
-// NewTable compiles rules over pools. All errors are returned, and the table
+// New compiles rules over pools. All errors are returned, and the table
 // without the bad rules. prev, if not nil, is the table it follows: pools that
 // keep their name keep their counters, and the clients that their affinity
 // remembers. affinities are by name of pool, for those that have one.
-func NewTable(rules []route.Rule, pools []*pool.Pool, affinities map[string]affinity.Spec, prev *Table) (*Table, []error) {
+func New(rules []route.Rule, pools []*pool.Pool, affinities map[string]affinity.Spec, prev *Table) (*Table, []error) {
 	names := make([]string, len(pools))
 	for i, p := range pools {
 		names[i] = p.Name()
@@ -66,12 +79,12 @@ func NewTable(rules []route.Rule, pools []*pool.Pool, affinities map[string]affi
 
 // Affinity returns that of the pool that r leads to; nil if it has none.
 func (t *Table) Affinity(r *route.Route) *affinity.Affinity {
-	return t.affinityOf(r.Index, t.pools[r.Index].View())
+	return t.AffinityOf(r.Index, t.pools[r.Index].View())
 }
 
-// affinityOf returns the affinity of a pool for the members of its view, which come and
+// AffinityOf returns the affinity of a pool for the members of its view, which come and
 // go. Two that make it anew at once make the same; what is remembered they share.
-func (t *Table) affinityOf(i int, v *pool.View) *affinity.Affinity {
+func (t *Table) AffinityOf(i int, v *pool.View) *affinity.Affinity {
 	a := t.affinities[i].Load()
 	if a == nil || a.Fits(v) {
 		return a
@@ -94,3 +107,12 @@ func (t *Table) Pool(r *route.Route) *pool.Pool {
 	}
 	return t.pools[r.Index]
 }
+
+// PoolAt returns a pool by its number (route.Route.Index).
+func (t *Table) PoolAt(i int) *pool.Pool { return t.pools[i] }
+
+// AllPools returns the pools, by their numbers.
+func (t *Table) AllPools() []*pool.Pool { return t.pools }
+
+// CountersAt returns the counters of a pool by its number.
+func (t *Table) CountersAt(i int) *PoolCounters { return t.counters[i] }

@@ -1,7 +1,8 @@
-package httpproxy
+package served
 
 import (
 	"cmp"
+	"sync/atomic"
 
 	"pharos/internal/proxy/histogram"
 	"pharos/internal/proxy/route"
@@ -100,34 +101,25 @@ func (t *Table) Times(f func(pool string, times *Timings)) {
 	f(OtherTimed, t.others)
 }
 
+// ByRoute returns the counters of a route by its number; nil: it is of a table before, which
+// had more.
+func (t *Table) ByRoute(n int) *RouteCounters {
+	if n >= len(t.byRoute) {
+		return nil
+	}
+	return t.byRoute[n]
+}
+
 // RouteCounters returns the counters of each route.
 func (t *Table) RouteCounters() []*RouteCounters { return t.routeCounters }
 
-// observe counts the times of a request that is over.
-func (c *client) observe(x *exchange, class int) {
-	if x.route == nil {
-		return
-	}
-	if n := x.route.Number; n < len(x.table.byRoute) { // it may be of a table before, when a request was held
-		p := x.table.byRoute[n].Total.Part(c.lane)
-		p.Observe(x.times.total)
-		p.Classes[class].Add(1)
-	}
-	if x.counters == nil {
-		return
-	}
-	t := x.counters.Times
-	t.Total.Part(c.lane).Observe(x.times.total)
-	if x.choice.held > 0 {
-		t.Queue.Part(c.lane).Observe(x.choice.held)
-	}
-	if x.member == nil {
-		return
-	}
-	if x.times.connect > 0 {
-		t.Connect.Part(c.lane).Observe(x.times.connect)
-	}
-	if x.times.firstByte > 0 {
-		t.FirstByte.Part(c.lane).Observe(x.times.firstByte)
-	}
+// PoolCounters is what the gateway counts per pool. All atomic.
+type PoolCounters struct {
+	Name      string
+	Requests  [6]atomic.Uint64 // by first digit of the status sent; 0: client was gone
+	Retries   atomic.Uint64    // sent to another member
+	Opinions  atomic.Uint64    // of them, since a member answered with an error
+	NoMember  atomic.Uint64    // nobody to send to
+	Unretried atomic.Uint64    // not sent to another member, since too many were at the time
+	Times     *Timings         // constant after New; pools beyond MaxTimed share one
 }

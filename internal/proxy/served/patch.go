@@ -1,4 +1,4 @@
-package httpproxy
+package served
 
 import (
 	"slices"
@@ -20,7 +20,7 @@ type NewRoute struct {
 
 // With returns the table that has some routes more and some less, by rules with keys (route.Table.With),
 // and shares all else with t: pools, and what is kept of them. ok is false if all has to be
-// made anew; NewTable and what follows it decide.
+// made anew; New and what follows it decide.
 func (t *Table) With(gone []route.Rule, more []NewRoute) (next *Table, ok bool) {
 	c := route.Change{Gone: gone}
 	for i := range more {
@@ -83,11 +83,11 @@ func (t *Table) fit(prev *Table, r *route.Route, made *NewRoute) bool {
 		t.terms[n] = made.Terms
 	}
 	if made.Mirror != nil && t.mirrors == nil {
-		t.mirrors = make([]*mirroring, t.routes.Numbers())
+		t.mirrors = make([]*Mirroring, t.routes.Numbers())
 	}
 	if t.mirrors != nil {
 		var counts *mirror.Counts
-		if i := slices.IndexFunc(prev.mirrors, func(m *mirroring) bool { return m != nil && m.route == r.Title() }); i >= 0 {
+		if i := slices.IndexFunc(prev.mirrors, func(m *Mirroring) bool { return m != nil && m.Route == r.Title() }); i >= 0 {
 			counts = prev.mirrors[i].Counts
 		}
 		t.mirrors[n] = t.mirroringOf(r, made.Mirror, counts)

@@ -21,6 +21,7 @@ type block struct {
 	// Decoding.
 	section section.Section
 	broken  bool
+	fields  int
 	decoder *hpack.Decoder
 }
 
@@ -30,27 +31,37 @@ func (k *block) begin(stream uint32, endStream, selfish bool) {
 }
 
 // decode decodes the whole block. It is decoded to its end even when it is malformed, as
-// the blocks after it build on its table.
+// the blocks after it build on its table, unless it has so many fields that the connection is
+// to end: isBomb.
 func (k *block) decode(d *hpack.Decoder, b []byte, isTrailers bool) {
 	if isTrailers {
 		k.section.BeginTrailers()
 	} else {
 		k.section.Begin(k.most)
 	}
-	k.decoder = d
-	d.SetEmitEnabled(true)
-	if _, err := d.Write(b); err != nil {
-		k.broken = true
-		return
+	k.decoder, k.fields = d, 0
+	for len(b) > 0 {
+		n := min(len(b), decodedAtOnce)
+		if _, err := d.Write(b[:n]); err != nil {
+			k.broken = true
+			return
+		}
+		if b = b[n:]; k.isBomb() {
+			return
+		}
 	}
 	k.broken = d.Close() != nil
 }
 
+// isBomb reports whether the block was of more fields than are worth decoding.
+func (k *block) isBomb() bool { return k.fields > maxBlockFields }
+
 // add takes the next field of the block.
 func (k *block) add(f hpack.HeaderField) {
-	if !k.section.Add(f.Name, f.Value) {
-		k.decoder.SetEmitEnabled(false)
+	if k.fields++; k.section.TooLarge() || k.section.Malformed() != "" {
+		return // and only counted
 	}
+	k.section.Add(f.Name, f.Value)
 }
 
 // finishRequest gives s the head, or the reason why it is none.

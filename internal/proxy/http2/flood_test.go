@@ -133,7 +133,7 @@ func TestHPACKBomb(t *testing.T) {
 	p.events = nil
 	p.block.Reset()
 	p.enc.WriteField(hpack.HeaderField{Name: ":method", Value: "GET"})
-	bomb := p.block.String() + strings.Repeat("\xbe", 10_000) // ten thousand times that field: 39 MB
+	bomb := p.block.String() + strings.Repeat("\xbe", 900) // nine hundred times that field: 3.5 MB
 	p.frame(frameHeaders, flagEndHeaders|flagEndStream, 3, bomb)
 	s := p.last().Stream
 	if s == nil || !s.TooLarge || len(s.Head) != 0 {
@@ -145,6 +145,27 @@ func TestHPACKBomb(t *testing.T) {
 	// The table is still in step.
 	if s := p.request(5, true, "a", strings.Repeat("x", 3900)); s == nil || s.TooLarge || s.Malformed != "" {
 		t.Errorf("the request after it: %+v", s)
+	}
+}
+
+// The same with so many fields that decoding them is what the client is after: it ends with the
+// connection, long before the block does.
+func TestHPACKBombOfManyFields(t *testing.T) {
+	p := newPeer(t, Limits{})
+	p.request(1, true, "a", strings.Repeat("x", 3900))
+	p.frame(frameHeaders, flagEndHeaders|flagEndStream, 3, strings.Repeat("\xbe", 10_000))
+	p.wantCalm("ten thousand fields")
+	if got, most := p.conn.block.fields, maxBlockFields+decodedAtOnce; got > most {
+		t.Errorf("%d fields were decoded, want %d at most", got, most)
+	}
+}
+
+// Names and values that come in several pieces of what is decoded at once are whole.
+func TestLongFieldsAreDecodedWhole(t *testing.T) {
+	p := newPeer(t, Limits{})
+	long := strings.Repeat("0123456789", 3*decodedAtOnce/10)
+	if s := p.request(1, true, "a", long, "b", long); s == nil || strings.Count(string(s.Head), long) != 2 {
+		t.Errorf("got %+v", s)
 	}
 }
 

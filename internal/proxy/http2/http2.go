@@ -86,6 +86,14 @@ const (
 	// maxContinuations is how many CONTINUATION frames a field block may have: at 16 KiB
 	// each more than Head needs. At it: ENHANCE_YOUR_CALM (CVE-2024-27316).
 	maxContinuations = 8
+	// maxBlockFields is how many fields of a block are decoded: ten times those that a head
+	// may have (http1.MaxFields). An octet can stand for a field of 4 KiB, and a block of 41 KiB
+	// for a millisecond of work, for which all others wait. At it: ENHANCE_YOUR_CALM, as the
+	// table is not in step any more.
+	maxBlockFields = 1000
+	// decodedAtOnce is how many octets of a block are decoded before its fields are counted:
+	// it takes a few hundredths of a millisecond, whatever they are.
+	decodedAtOnce = 1024
 	// controlBurst is how many frames that carry nothing may come in a burst, and
 	// controlRate how many a second come back: PING, SETTINGS, PRIORITY, WINDOW_UPDATE,
 	// empty DATA and unknown ones (CVE-2019-9511 to -9518). Each frame that carries

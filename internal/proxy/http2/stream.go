@@ -332,8 +332,11 @@ func (c *Conn) addBlock(b []byte, whole bool) Event {
 	id, s := k.stream, c.streams[k.stream]
 	isNew := id > c.last
 	k.decode(c.fields, b, !isNew)
-	if k.broken {
+	switch {
+	case k.broken:
 		return c.fail(CompressionError, "a field block cannot be decoded")
+	case k.isBomb():
+		return c.calm("a field block of too many fields")
 	}
 	c.control.Earn(controlPer)
 	switch {

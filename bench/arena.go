@@ -46,6 +46,9 @@ type arena struct {
 	notes    []string
 	profiled map[string]bool // works
 	started  int             // servers, which numbers their folders
+
+	collected []*table.Samples // made by samples
+	losses    losses
 }
 
 func newArena(ctx context.Context, o options, root string) (*arena, error) {
@@ -138,17 +141,22 @@ type contest struct {
 	start    func() // called when a server is about to start; nil: nothing to do
 	ready    func(s *peer.Server) error
 	measure  func(s *peer.Server, samples *table.Samples) error
+	parted   bool // measure looks itself at what was lost for its parts
 }
 
 // hold runs the rounds of a contest: every server once, then every server again,
 // so that what drifts over the minutes drifts for all. Each round begins with
 // another one, so that nobody always comes after the same.
 func (a *arena) hold(name string, c contest) (*table.Samples, error) {
-	samples := &table.Samples{}
+	samples := a.samples()
 	for round := range c.rounds {
 		for i := range c.programs {
 			p := c.programs[(i+round)%len(c.programs)]
-			if err := a.visit(p, c, samples); err != nil {
+			visit := func() error { return a.visit(p, c, samples) }
+			if !c.parted {
+				visit = func() error { return a.undisturbed(name+": "+p.Name, func() error { return a.visit(p, c, samples) }) }
+			}
+			if err := visit(); err != nil {
 				return nil, fmt.Errorf("%s: %s: %w", name, p.Name, err)
 			}
 		}

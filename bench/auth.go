@@ -78,7 +78,7 @@ func (a *arena) loading(programs []peer.Program) ([]table.Row, error) {
 	large := corpus.Zone{Origin: "large.example.", Shape: shape}
 	small := corpus.Zone{Origin: "large.example.", Shape: corpus.Shape{Hosts: 10}}
 	empty := map[string]float64{} // the last round's
-	samples := &table.Samples{}
+	samples := a.samples()
 	for i, zone := range []corpus.Zone{small, large} {
 		path, err := a.writeZone(zone, fmt.Sprintf("load%d.zone", i))
 		if err != nil {

@@ -106,11 +106,11 @@ var calmCells = []calmCell{
 
 // calmly is the part "calm".
 func (a *arena) calmly([]peer.Program) ([]table.Row, error) {
-	still := &table.Samples{}
+	still := a.samples()
 	var rows []table.Row
 	for _, cell := range calmCells {
 		work, zone := cell.work(a)
-		busy := &table.Samples{}
+		busy := a.samples()
 		if err := cell.run(a, zone, busy, still); err != nil {
 			return nil, fmt.Errorf("%s: %w", cell.what, err)
 		}
@@ -321,7 +321,7 @@ func (a *arena) transferring(p peer.Program, zone corpus.Zone, busy *table.Sampl
 	}
 	defer u.conn.Close()
 	changes := int(ixfrRate * 5 * a.seconds().Seconds())
-	return a.paced(s, zone, busy, &table.Samples{}, func(ctx context.Context) error {
+	return a.paced(s, zone, busy, a.samples(), func(ctx context.Context) error {
 		if err := u.steadily(ctx, changes, ixfrRate, ixfrHosts); err != nil {
 			return err
 		}
@@ -358,7 +358,7 @@ func (a *arena) updating(p peer.Program, zone corpus.Zone, signed bool, busy *ta
 			return err
 		}
 		defer u.conn.Close()
-		return a.paced(s, zone, busy, &table.Samples{}, func(ctx context.Context) error {
+		return a.paced(s, zone, busy, a.samples(), func(ctx context.Context) error {
 			return u.steadily(ctx, int(updateRate*5*a.seconds().Seconds()), updateRate, 1)
 		})
 	})

@@ -190,7 +190,7 @@ func (a *arena) updated([]peer.Program) ([]table.Row, error) {
 	}
 	slices.Sort(times)
 	work := fmt.Sprintf(changeSigned, thousands(signedRecords*zone.Hosts))
-	samples := &table.Samples{}
+	samples := a.samples()
 	samples.Add(p.Name, visible.Name, times[len(times)/2])
 	samples.Add(p.Name, visibleWorst.Name, times[len(times)*99/100])
 	a.say("updates of a signed zone seen after %.1f ms, the slowest after %.1f ms", times[len(times)/2], times[len(times)-1])
@@ -205,7 +205,7 @@ func (a *arena) manyUpdates([]peer.Program) ([]table.Row, error) {
 		zone.Shape = corpus.Shape{Hosts: 300}
 	}
 	p := pharosStore(a.pharos(), "")
-	samples := &table.Samples{}
+	samples := a.samples()
 	err := a.held(p, zone, false, func(s *peer.Server) error {
 		for range min(a.o.rounds, loadRounds) {
 			rate, err := a.updateFor(s, zone.Origin, 3*a.seconds())

@@ -77,7 +77,7 @@ func (a *arena) carried(programs []peer.Program, size int) ([]table.Row, error) 
 	requests := gatewayRequests()
 	perWork := map[int]*table.Samples{}
 	for _, n := range gatewayConnections {
-		perWork[n] = &table.Samples{}
+		perWork[n] = a.samples()
 	}
 	samples, err := a.hold("http "+content.part, contest{
 		programs: programs, rounds: a.o.rounds,

@@ -72,7 +72,7 @@ func (a *arena) h2loaded(programs []peer.Program, loads []http2Load, job peer.Jo
 	job.Target = loop.Origin().String()
 	perWork := map[http2Load]*table.Samples{}
 	for _, l := range loads {
-		perWork[l] = &table.Samples{}
+		perWork[l] = a.samples()
 	}
 	_, err = a.hold("h2load", contest{
 		programs: programs, rounds: a.o.rounds, job: job,

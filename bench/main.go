@@ -22,6 +22,7 @@
 //	picks.go    choosing a member of a pool
 //	policies.go  what clients see of each way to choose
 //	quick.go    what a quick run does otherwise
+//	losses.go   rounds that the host, or other programs, have taken too much of
 //	perf.go     where Pharos spends its time
 //	report.go   docs/PERFORMANCE.md and bench/results.json, work by work
 //
@@ -58,6 +59,10 @@ func main() {
 		}
 		return
 	}
+	if len(os.Args) > 1 && os.Args[1] == drainCommand {
+		fmt.Fprintln(os.Stderr, "bench drain:", assault.Drain(os.Args[2:]))
+		os.Exit(1)
+	}
 	if err := run(os.Args[1:], os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -83,7 +88,7 @@ func parse(args []string) (options, error) {
 	var o options
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.StringVar(&o.work, "work", "all", "what to measure: `auth|shapes|million|cache|rrsets|cold|bulk|flood|cut|http|http2|routes|layer4|assault|streams|change|sign|picks|policies|probes|all`")
-	f.StringVar(&o.part, "part", "all", "which part of the works shapes, change, streams and http: `tld|signed|many|restart|steered|seen|updates|calm|tcp|dot|doh|doq|cached|100|1k|64k|half|tls|h3|all`")
+	f.StringVar(&o.part, "part", "all", "which part of the works shapes, change, streams, http and assault: `tld|signed|many|restart|steered|seen|updates|calm|tcp|dot|doh|doq|cached|100|1k|64k|half|tls|h3|slowloris|endless|garbage|smuggling|reset|continuation|bombs|all`")
 	f.IntVar(&o.rounds, "rounds", 11, "how often each server is measured; the median counts")
 	f.Float64Var(&o.seconds, "seconds", 0.8, "length of one measurement")
 	f.StringVar(&o.peers, "peers", "all", "`names` of the peers, separated by commas; all or none")
@@ -104,8 +109,8 @@ func parse(args []string) (options, error) {
 		return o, fmt.Errorf("%q is not a flag", f.Arg(0))
 	case o.work != "all" && !slices.ContainsFunc(works, func(w work) bool { return w.name == o.work }):
 		return o, fmt.Errorf("-work %s: want auth, shapes, million, cache, cold, bulk, flood, cut, http, http2, routes, layer4, assault, streams, change, sign, picks, policies, probes or all", o.work)
-	case o.part != "all" && !slices.ContainsFunc(slices.Concat(shapes, changes, streamWorks, httpWorks()), func(p part) bool { return p.name == o.part }):
-		return o, fmt.Errorf("-part %s: want tld, signed, many, restart, steered, seen, updates, calm, tcp, dot, doh, doq, cached, 100, 1k, 64k, half, tls, h3 or all", o.part)
+	case o.part != "all" && !slices.ContainsFunc(assault.Kinds, func(k assault.Kind) bool { return k.Part == o.part }) && !slices.ContainsFunc(slices.Concat(shapes, changes, streamWorks, httpWorks()), func(p part) bool { return p.name == o.part }):
+		return o, fmt.Errorf("-part %s: want tld, signed, many, restart, steered, seen, updates, calm, tcp, dot, doh, doq, cached, 100, 1k, 64k, half, tls, h3, slowloris, endless, garbage, smuggling, reset, continuation, bombs or all", o.part)
 	case o.rounds < 1 || o.seconds <= 0:
 		return o, fmt.Errorf("-rounds and -seconds have to be above 0")
 	case o.output != "table" && o.output != "json":

@@ -19,9 +19,9 @@ import (
 	"pharos/bench/table"
 )
 
-// TestMain is also the process that attacks: see arena.attack.
+// TestMain is also the processes that attack, and are attacked: see arena.attack.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == assaultCommand {
+	if len(os.Args) > 1 && (os.Args[1] == assaultCommand || os.Args[1] == drainCommand) {
 		main()
 		return
 	}

@@ -43,7 +43,7 @@ func (a *arena) million() ([]table.Row, error) {
 	for i := range zones {
 		zones[i] = peer.ZoneFile{Name: many.Origin(i), Path: path}
 	}
-	samples, one := &table.Samples{}, &table.Samples{}
+	samples, one := a.samples(), &table.Samples{}
 	for _, p := range programs {
 		last := corpus.Zone{Origin: many.Origin(int(many) - 1)}.Apex("192.0.2.3")
 		if err := a.serveMany(p, zones, last, many.Questions(questions, 1), samples); err != nil {

@@ -87,7 +87,7 @@ func (a *arena) balanced(name string, b peer.Balancing, programs []peer.Program)
 		return nil, err
 	}
 	defer m.Close()
-	per := map[string]*table.Samples{allWell: {}, oneSlow: {}, oneDies: {}}
+	per := map[string]*table.Samples{allWell: a.samples(), oneSlow: a.samples(), oneDies: a.samples()}
 	if _, err := a.hold("policies: "+name, contest{
 		programs: programs, rounds: min(a.o.rounds, 3), // what clients see differs by more than what rounds are for
 		job:   peer.Job{Target: strings.Join(m.Addresses(), ",")},

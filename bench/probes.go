@@ -66,7 +66,7 @@ func (a *arena) probes() ([]table.Row, error) {
 	}); err != nil {
 		return nil, err
 	}
-	samples := &table.Samples{}
+	samples := a.samples()
 	for range min(a.o.rounds, 3) {
 		if err := a.probeFor(s, &made, max(a.seconds(), 2*interval), samples); err != nil {
 			return nil, err

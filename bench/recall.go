@@ -36,7 +36,7 @@ const (
 func (a *arena) recall() ([]table.Row, error) {
 	zone := corpus.Zone{Origin: "bench.", Shape: corpus.Shape{Hosts: a.fewer(recalledHosts)}}
 	queries := zone.Every(1)
-	samples := &table.Samples{}
+	samples := a.samples()
 	if err := a.recallOf(peer.Keeping(peer.PharosResolver(a.pharos())), zone, queries, samples); err != nil {
 		return nil, fmt.Errorf("recall: %w", err)
 	}

@@ -86,6 +86,9 @@ func (a *arena) section(records []table.Record) string {
 	for _, note := range a.notes {
 		fmt.Fprintf(&b, "%s\n", note)
 	}
+	if a.losses.most != (loss{}) {
+		fmt.Fprintf(&b, "%s\n", a.losses)
+	}
 	rows := table.Rows(records)
 	fmt.Fprintf(&b, "\n%s\n%s", table.Markdown(rows), table.Verdicts(figures, rows))
 	return b.String()

@@ -123,7 +123,7 @@ func (a *arena) cold() ([]table.Row, error) {
 // clients that keep it busy, who cost it nothing here.
 func (a *arena) bulk() ([]table.Row, error) {
 	count, domains := a.fewer(100_000), a.fewer(20_000)
-	samples := &table.Samples{}
+	samples := a.samples()
 	unbound, err := a.resolvers("bulk", min(a.o.rounds, 3), tree.Config{RTT: 20 * time.Millisecond, TTL: 86400}, func(t *tree.Tree, s *peer.Server, _ *table.Samples) error {
 		if s.Name == table.Own { // the server is not what is measured
 			return a.bulkOwn(t.Root(), count, domains, samples)

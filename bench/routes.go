@@ -39,7 +39,7 @@ func (a *arena) routes() ([]table.Row, error) {
 		scale = 50
 	}
 	program := pharosCrowd(a.pharos(), crowdRoutes/scale, crowdMembers/scale)
-	samples := &table.Samples{}
+	samples := a.samples()
 	for range min(a.o.rounds, 3) {
 		if err := a.crowd(program, samples); err != nil {
 			return nil, err

@@ -194,7 +194,7 @@ func (a *arena) restart(programs []peer.Program) ([]table.Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	samples := &table.Samples{}
+	samples := a.samples()
 	for _, p := range programs {
 		if err := a.restarts(p, zone, path, samples); err != nil {
 			return nil, fmt.Errorf("restart: %s: %w", p.Name, err)

@@ -56,7 +56,7 @@ func (a *arena) signing() ([]table.Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	samples := &table.Samples{}
+	samples := a.samples()
 	for round := range min(a.o.rounds, signRounds) {
 		for _, s := range signers {
 			if err := a.ctx.Err(); err != nil {

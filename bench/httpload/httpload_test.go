@@ -146,6 +146,11 @@ func TestPace(t *testing.T) {
 	if err != nil || r.Err() != nil || r.Sent != 50 || r.Answered != 50 {
 		t.Errorf("Pace: %d of %d answered, %v, %v; want 50", r.Answered, r.Sent, err, r.Err())
 	}
+	c.Sleeping() // which changes nothing but who has the processor meanwhile
+	r, err = c.Pace(context.Background(), 1000, 50*time.Millisecond)
+	if err != nil || r.Err() != nil || r.Sent != 50 || r.Answered != 50 {
+		t.Errorf("Pace, sleeping: %d of %d answered, %v, %v; want 50", r.Answered, r.Sent, err, r.Err())
+	}
 	// Several times what two connections do: what is asked last has been due for long.
 	r, err = c.Pace(context.Background(), 1_000_000, 20*time.Millisecond)
 	if last := r.Latency.Quantile(1 - 1/float64(max(r.Answered, 1))); r.Answered == 0 || last < r.Elapsed/2 {

@@ -11,7 +11,8 @@
 // for anything else. It measures no server.
 //
 // While clients run, the thread never sleeps, so that a gateway pays for no wake-up
-// of the load; otherwise it waits for whoever asks the origin server.
+// of the load (Clients.Sleeping is the exception); otherwise it waits for whoever asks the
+// origin server.
 //
 // Every response is checked: status, Content-Length, and content that has to name
 // the very request it answers, so that responses mixed up between connections are
@@ -182,8 +183,11 @@ func (l *Loop) run() {
 }
 
 // wait returns what is ready. While clients run it looks without waiting, and
-// without telling the runtime.
+// without telling the runtime, unless they are to leave the processor to others.
 func (l *Loop) wait(events []unix.EpollEvent) int {
+	if l.active != nil && l.active.sleeps {
+		return l.sleep(events, l.active.untilDue())
+	}
 	if l.active == nil {
 		n, err := unix.EpollWait(l.epoll, events, -1)
 		if err != nil {
@@ -193,6 +197,17 @@ func (l *Loop) wait(events []unix.EpollEvent) int {
 	}
 	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.epoll),
 		uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), 0, 0, 0)
+	if errno != 0 {
+		return 0
+	}
+	return int(n)
+}
+
+// sleep returns what is ready, or nothing after d.
+func (l *Loop) sleep(events []unix.EpollEvent, d time.Duration) int {
+	span := unix.NsecToTimespec(int64(d))
+	n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(l.epoll),
+		uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(unsafe.Pointer(&span)), 0, 0)
 	if errno != 0 {
 		return 0
 	}

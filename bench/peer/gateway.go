@@ -96,6 +96,21 @@ http {
 	}
 }
 
+// NginxBoth is nginx that speaks HTTP/1.1 at its port, and HTTP/2 in the clear in the place of its
+// metrics: it does not speak both at one.
+func NginxBoth() Program {
+	p := Nginx()
+	usual := p.Files
+	p.Files = func(j Job) (map[string]string, []string) {
+		files, args := usual(j)
+		text := files["nginx.conf"]
+		text = strings.Replace(text, fmt.Sprintf("    server { listen 127.0.0.1:%d; location /metrics { stub_status; } }\n", j.Admin), "", 1)
+		files["nginx.conf"] = strings.ReplaceAll(text, "        server_name ", fmt.Sprintf("        listen 127.0.0.1:%d http2;\n        server_name ", j.Admin))
+		return files, args
+	}
+	return p
+}
+
 // HAProxy returns HAProxy.
 func HAProxy() Program {
 	return Program{

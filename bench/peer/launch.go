@@ -6,7 +6,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -109,9 +111,53 @@ func (l *Launcher) Start(p Program, job Job) (*Server, error) {
 		return nil, fmt.Errorf("%s: %w", p.Name, err)
 	}
 	s := &Server{Name: p.Name, Port: job.Port, Admin: job.Admin, Dir: job.Dir, group: cmd.Process.Pid, exited: make(chan struct{}), log: out.Name()}
+	running.add(s)
 	go func() { // ends with the process
 		_ = cmd.Wait() // how it ended is told by lastWords
+		running.remove(s)
 		close(s.exited)
 	}()
 	return s, nil
+}
+
+// servers are those that run.
+type servers struct {
+	mu  sync.Mutex
+	all map[*Server]struct{}
+}
+
+var running servers
+
+func (r *servers) add(s *Server) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.all == nil {
+		r.all = map[*Server]struct{}{}
+	}
+	r.all[s] = struct{}{}
+}
+
+func (r *servers) remove(s *Server) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.all, s)
+}
+
+// Spent returns the CPU time of this process and of all that it has started.
+func Spent() time.Duration {
+	running.mu.Lock()
+	defer running.mu.Unlock()
+	var sum time.Duration
+	for _, who := range []int{unix.RUSAGE_SELF, unix.RUSAGE_CHILDREN} {
+		var u unix.Rusage
+		if unix.Getrusage(who, &u) == nil {
+			sum += time.Duration(u.Utime.Nano() + u.Stime.Nano())
+		}
+	}
+	for s := range running.all {
+		if d, err := s.CPU(); err == nil { // else it has just ended
+			sum += d
+		}
+	}
+	return sum
 }

@@ -176,3 +176,36 @@ func (p Proc) Kernel() string {
 	}
 	return strings.TrimSpace(string(text))
 }
+
+// Times is what all processors together have spent their time on.
+type Times struct {
+	Busy   time.Duration // on processes, and on what the kernel does for them and for devices
+	Stolen time.Duration // on others than this machine, by its host
+}
+
+// Times returns it since the start of the machine, from the first line of /proc/stat, which counts 10 ms.
+func (p Proc) Times() (t Times, err error) {
+	text, err := os.ReadFile(filepath.Join(string(p), "stat"))
+	if err != nil {
+		return t, err
+	}
+	line, _, _ := bytes.Cut(text, []byte("\n"))
+	fields := strings.Fields(string(line)) // cpu user nice system idle iowait irq softirq steal
+	if len(fields) < 9 || fields[0] != "cpu" {
+		return t, fmt.Errorf("stat: want a line cpu with eight figures, got %q", line)
+	}
+	for i, f := range fields[1:9] {
+		ticks, err := strconv.ParseInt(f, 10, 64)
+		if err != nil {
+			return t, fmt.Errorf("stat: %w in %q", err, line)
+		}
+		switch d := time.Duration(ticks) * 10 * time.Millisecond; i {
+		case 3, 4: // idle, and idle while a disk works
+		case 7:
+			t.Stolen = d
+		default:
+			t.Busy += d
+		}
+	}
+	return t, nil
+}

@@ -109,3 +109,16 @@ func TestOwnProcess(t *testing.T) {
 		t.Errorf("Memory = %d, %v; want some MiB", got, err)
 	}
 }
+
+func TestTimes(t *testing.T) {
+	p := fake(t, map[string]string{"stat": "cpu  100 20 30 4000 500 6 7 80 0 0\ncpu0 1 2 3 4 5 6 7 8 0 0\n"})
+	want := Times{Busy: (100 + 20 + 30 + 6 + 7) * 10 * time.Millisecond, Stolen: 800 * time.Millisecond}
+	if got, err := p.Times(); err != nil || got != want {
+		t.Errorf("got %+v, %v; want %+v", got, err, want)
+	}
+	for _, bad := range []string{"", "cpu 1 2 3\n", "intr 1 2 3 4 5 6 7 8 9\n", "cpu  1 2 3 four 5 6 7 8 0 0\n"} {
+		if _, err := fake(t, map[string]string{"stat": bad}).Times(); err == nil {
+			t.Errorf("%q is taken", bad)
+		}
+	}
+}

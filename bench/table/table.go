@@ -38,6 +38,29 @@ func (s *Samples) Add(server, metric string, value float64) {
 	s.values[k] = append(s.values[k], value)
 }
 
+// Mark is how much had been measured at a time. Its zero value is of the beginning.
+type Mark struct {
+	servers int
+	values  map[key]int
+}
+
+// Mark returns how much has been measured.
+func (s *Samples) Mark() Mark {
+	m := Mark{len(s.servers), map[key]int{}}
+	for k, v := range s.values {
+		m.values[k] = len(v)
+	}
+	return m
+}
+
+// Back forgets what was measured since m.
+func (s *Samples) Back(m Mark) {
+	s.servers = s.servers[:m.servers]
+	for k, v := range s.values {
+		s.values[k] = v[:m.values[k]]
+	}
+}
+
 // Row returns the medians of one metric.
 func (s *Samples) Row(work string, m Metric) Row {
 	r := Row{Work: work, Metric: m}

@@ -125,3 +125,28 @@ func TestReplace(t *testing.T) {
 		t.Errorf("a document without marks: %v", err)
 	}
 }
+
+// TestBack: what a round has added that does not count is gone, servers that it has met first included.
+func TestBack(t *testing.T) {
+	var s Samples
+	s.Add("Pharos", "us", 1)
+	m := s.Mark()
+	s.Add("Pharos", "us", 100)
+	s.Add("Pharos", "MiB", 3)
+	s.Add("nginx", "us", 2)
+	s.Back(m)
+	if got := s.Row("w", Metric{Name: "us"}).Values; len(got) != 1 || got[0] != (Value{"Pharos", 1}) {
+		t.Errorf("us: %v", got)
+	}
+	if got := s.Row("w", Metric{Name: "MiB"}).Values; len(got) != 0 {
+		t.Errorf("MiB: %v", got)
+	}
+	s.Add("nginx", "us", 5)
+	if got := s.Row("w", Metric{Name: "us"}).Values; len(got) != 2 || got[1] != (Value{"nginx", 5}) {
+		t.Errorf("us after it: %v", got)
+	}
+	s.Back(Mark{})
+	if got := s.Row("w", Metric{Name: "us"}).Values; len(got) != 0 {
+		t.Errorf("after all was taken back: %v", got)
+	}
+}

@@ -187,6 +187,7 @@ internal/admin/trafficdesk:     internal/proxy/holding internal/admin/api intern
 internal/admin/routedesk:       internal/admin/api internal/admin/config internal/admin/explain internal/admin/problems internal/clock internal/cluster/state internal/proxy/... internal/traffic/pool
 internal/admin/desk:            internal/dns/... internal/authority/... internal/admin/api internal/admin/config
 internal/admin/resolverdesk:    internal/dns/... internal/resolver/anchor internal/resolver/custody internal/resolver/iterate internal/resolver/rrcache internal/resolver/upgrade internal/admin/api
+internal/admin/versions:        internal/dns/... internal/authority/... internal/admin/config internal/admin/settings internal/clock internal/diskfile internal/traffic/steer
 internal/admin/certdesk:        internal/admin/api internal/admin/config internal/admin/problems internal/admin/settings internal/proxy/tlscert
 internal/admin/migrate:         internal/dns/dnsname internal/dns/rdata
 internal/admin/stubconf:        internal/dns/dnsname

@@ -63,7 +63,7 @@ func (n *Node) ready() error {
 	s := n.current.Load()
 	for z := range s.everyZone() {
 		if z.Zone == nil && s.in(z).apexes.Get(z.Name).config.ListedBy.IsZero() { // what a catalog adds may take its time
-			errs = append(errs, fmt.Errorf("zone %s: there is no version of it to serve; \"pharos status\" shows why", z.id()))
+			errs = append(errs, fmt.Errorf("zone %s: there is no version of it to serve; \"pharos status\" shows why", z.ID()))
 		}
 	}
 	return errors.Join(errs...)
@@ -76,11 +76,11 @@ func (n *Node) Zones() []api.Zone {
 	for z := range s.everyZone() {
 		in := s.in(z)
 		out := api.Zone{Name: z.Name.String(), View: z.View, Kind: z.Kind, File: z.File, Loaded: z.Loaded()}
-		out.Journal, _ = z.journal.Stats()
+		out.Journal, _ = z.Journal.Stats()
 		if from := in.apexes.Get(z.Name).config.ListedBy; !from.IsZero() {
 			out.Catalog = from.String()
 		}
-		if z.isSecondary() {
+		if z.IsSecondary() {
 			out.Secondary, out.Problem = n.secondary(in, z.Name)
 		}
 		for _, t := range n.notifierOf(in).Notices(z.Name) {

@@ -176,7 +176,7 @@ func (n *Node) addExpire(s *Snapshot, z *zone.Zone, q *dnswire.Query, out *dnswi
 // time that its SOA record says, or, if the zone is a secondary one, the time that is
 // left of it (RFC 7314 §3.2).
 func (n *Node) expireOf(s *Snapshot, z *zone.Zone) uint32 {
-	if a := s.apexes.Get(z.Origin()); a != nil && a.served.isSecondary() {
+	if a := s.apexes.Get(z.Origin()); a != nil && a.served.IsSecondary() {
 		if st, ok := n.secondariesOf(s).State(z.Origin()); ok {
 			return uint32(max(0, clock.Until(st.Expires).Seconds()))
 		}

@@ -10,6 +10,7 @@ import (
 
 	"pharos/internal/admin/config"
 	"pharos/internal/admin/problems"
+	"pharos/internal/admin/versions"
 	"pharos/internal/authority/alias"
 	"pharos/internal/authority/aliases"
 	"pharos/internal/authority/journal"
@@ -36,7 +37,7 @@ func (n *Node) openAliases(view, folder string, c config.Alias) *aliases.Driver 
 		Changed:  func(name dnsname.Name) { n.zoneChangedIn(view, name) },
 		Steering: n.republish,
 		Problem: func(name dnsname.Name, text string) {
-			id := idOf(view, name)
+			id := versions.ID(view, name)
 			if text != "" {
 				text = fmt.Sprintf("zone %s: %s", id, text)
 			}
@@ -47,8 +48,8 @@ func (n *Node) openAliases(view, folder string, c config.Alias) *aliases.Driver 
 }
 
 // aliasStage is the stage that a driver of ALIAS records is.
-func aliasStage(d *aliases.Driver) stage {
-	return func(c *config.Zone, _ *servedZone, v journal.Version) (journal.Version, error) {
+func aliasStage(d *aliases.Driver) versions.Stage {
+	return func(c *config.Zone, _ *versions.Zone, v journal.Version) (journal.Version, error) {
 		return d.Stage(c.Name, v)
 	}
 }

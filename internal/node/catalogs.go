@@ -7,6 +7,7 @@ import (
 
 	"pharos/internal/admin/config"
 	"pharos/internal/admin/problems"
+	"pharos/internal/admin/versions"
 	"pharos/internal/authority/catalog"
 	"pharos/internal/authority/catalogs"
 	"pharos/internal/authority/journal"
@@ -87,8 +88,8 @@ func (n *Node) openCatalogsOf(data, view string) *catalogs.Keeper {
 			}
 			return nil
 		},
-		Broken:  func(name dnsname.Name, text string) { n.problem(problems.CatalogBroken, idOf(view, name), text) },
-		Refused: func(name dnsname.Name, text string) { n.problem(problems.MemberRefused, idOf(view, name), text) },
+		Broken:  func(name dnsname.Name, text string) { n.problem(problems.CatalogBroken, versions.ID(view, name), text) },
+		Refused: func(name dnsname.Name, text string) { n.problem(problems.MemberRefused, versions.ID(view, name), text) },
 		Log:     n.log,
 	})
 }
@@ -144,7 +145,7 @@ func (n *Node) lookAtCatalogs() {
 	eachZones(n.listed.file, func(view string, zones []config.Zone) {
 		for i := range zones {
 			if len(zones[i].Catalog.Templates) > 0 {
-				ids = append(ids, idOf(view, zones[i].Name))
+				ids = append(ids, versions.ID(view, zones[i].Name))
 			}
 		}
 	})

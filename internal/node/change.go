@@ -15,6 +15,7 @@ import (
 	"pharos/internal/admin/logfile"
 	"pharos/internal/admin/problems"
 	"pharos/internal/admin/routedesk"
+	"pharos/internal/admin/versions"
 	"pharos/internal/clock"
 	"pharos/internal/cluster/state"
 	"pharos/internal/cluster/store"
@@ -78,7 +79,7 @@ func (n *Node) reload() (api.Applied, error) {
 	applied := api.Applied{Revision: now.Revision}
 	for z := range now.everyZone() {
 		if before.zoneOf(z.View, z.Name) != z && z.Err == nil {
-			applied.Changed = append(applied.Changed, "zone "+z.id())
+			applied.Changed = append(applied.Changed, "zone "+z.ID())
 		}
 		if z.Err != nil {
 			applied.Refused = append(applied.Refused, z.Err.Error())
@@ -225,13 +226,13 @@ func (n *Node) reportUnused(st *state.State) {
 
 // hasZone reports whether there is a zone that people call so.
 func (s *Snapshot) hasZone(id string) bool {
-	view, name, err := parseID(id)
+	view, name, err := versions.ParseID(id)
 	return err == nil && s.zoneOf(view, name) != nil
 }
 
 // reportZone sets the problems of the version of a zone that is served, or is not.
-func (n *Node) reportZone(z *servedZone) {
-	name, text := z.id(), ""
+func (n *Node) reportZone(z *versions.Zone) {
+	name, text := z.ID(), ""
 	if z.Err != nil {
 		text = z.Err.Error()
 		if z.Zone != nil {

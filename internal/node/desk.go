@@ -7,6 +7,7 @@ import (
 	"pharos/internal/admin/api"
 	"pharos/internal/admin/desk"
 	"pharos/internal/admin/resolverdesk"
+	"pharos/internal/admin/versions"
 	"pharos/internal/authority/transfer"
 )
 
@@ -22,8 +23,8 @@ func (n *Node) deskZone(name string) (desk.Zone, error) {
 		return desk.Zone{}, err
 	}
 	z := desk.Zone{
-		ID: a.served.id(), Name: a.config.Name, Kind: a.config.Kind,
-		Version: a.served.Zone, Journal: a.served.journal, Loaded: a.served.Loaded(),
+		ID: a.served.ID(), Name: a.config.Name, Kind: a.config.Kind,
+		Version: a.served.Zone, Journal: a.served.Journal, Loaded: a.served.Loaded(),
 		Policy: a.config.DNSSEC, KeyTTL: keyTTL(a),
 		Primaries: s.peers(a.config.Primaries), Secondaries: s.peers(a.config.Notify),
 		Announce: func() { n.notifierOf(s).Announce(transfer.SOA(a.served.Zone), s.peers(a.config.Notify)) },
@@ -41,7 +42,7 @@ func (n *Node) deskZone(name string) (desk.Zone, error) {
 // the snapshot it is in.
 func (n *Node) findZone(name string) (*Snapshot, *apex, error) {
 	s := n.current.Load()
-	view, parsed, err := parseID(name)
+	view, parsed, err := versions.ParseID(name)
 	if err != nil {
 		return nil, nil, &api.Refused{Status: http.StatusBadRequest, Err: err}
 	}
@@ -52,7 +53,7 @@ func (n *Node) findZone(name string) (*Snapshot, *apex, error) {
 	}
 	a := s.apexes.Get(parsed)
 	if a == nil {
-		return nil, nil, &api.Refused{Status: http.StatusNotFound, Err: fmt.Errorf("there is no zone %s; \"pharos zones\" shows those there are", idOf(view, parsed))}
+		return nil, nil, &api.Refused{Status: http.StatusNotFound, Err: fmt.Errorf("there is no zone %s; \"pharos zones\" shows those there are", versions.ID(view, parsed))}
 	}
 	return s, a, nil
 }

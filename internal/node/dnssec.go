@@ -14,6 +14,7 @@ import (
 	"pharos/internal/admin/problems"
 	"pharos/internal/admin/settings"
 	"pharos/internal/admin/telemetry"
+	"pharos/internal/admin/versions"
 	"pharos/internal/authority/bootstrap"
 	"pharos/internal/authority/journal"
 	"pharos/internal/authority/kasp"
@@ -62,7 +63,7 @@ func (k *keeping) openSigners(cfg *config.Config, folder string) {
 }
 
 // signStage puts the signed version of a zone in the place of its source.
-func (k *keeping) signStage(c *config.Zone, _ *servedZone, v journal.Version) (journal.Version, error) {
+func (k *keeping) signStage(c *config.Zone, _ *versions.Zone, v journal.Version) (journal.Version, error) {
 	if v.Zone == nil || (c.DNSSEC == "" || c.DNSSEC == config.PolicyInsecure) && !k.signers.Has(c.Name) {
 		return v, nil
 	}
@@ -135,7 +136,7 @@ func (k *keeping) dnssecChanged(name dnsname.Name) {
 }
 
 // signalStage adds what a zone that is signed here says for others.
-func (k *keeping) signalStage(c *config.Zone, _ *servedZone, v journal.Version) (journal.Version, error) {
+func (k *keeping) signalStage(c *config.Zone, _ *versions.Zone, v journal.Version) (journal.Version, error) {
 	if c.DNSSEC == "" {
 		return v, nil
 	}
@@ -182,7 +183,7 @@ func (s *Snapshot) signedZoneOf(host dnsname.Name) dnsname.Name {
 
 // reportDNSSEC sets the problems of a signed zone.
 func (k *keeping) reportDNSSEC(name dnsname.Name) {
-	about := idOf(k.view, name)
+	about := versions.ID(k.view, name)
 	var t signer.Trouble
 	if st, ok := k.signers.State(name); ok {
 		t = st.Trouble(about)
@@ -213,7 +214,7 @@ func (n *Node) sampleDNSSEC(emit func(telemetry.Sample)) {
 		}
 		for z := range s.served() {
 			if st, ok := k.signers.State(z.Name); ok {
-				metrics.Keys(z.id(), &st, emit)
+				metrics.Keys(z.ID(), &st, emit)
 			}
 		}
 	})

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"pharos/internal/admin/problems"
+	"pharos/internal/admin/versions"
 	"pharos/internal/dns/dnsname"
 	"pharos/internal/dns/rdata"
 )
@@ -21,7 +22,7 @@ func signedConfig(policy string) string {
 
 var signedZone = "$TTL 1s\n" + strings.SplitN(signableZone, "\n", 2)[1]
 
-func theZone(n *Node) *servedZone {
+func theZone(n *Node) *versions.Zone {
 	return n.current.Load().apexes.Get(dnsname.MustParse("example.com.")).served
 }
 

@@ -10,6 +10,7 @@ import (
 	"pharos/internal/admin/api"
 	"pharos/internal/admin/explain"
 	"pharos/internal/admin/routedesk"
+	"pharos/internal/admin/versions"
 	"pharos/internal/authority/answer"
 	"pharos/internal/authority/steered"
 	"pharos/internal/clock"
@@ -171,7 +172,7 @@ func (n *Node) explainZone(ctx context.Context, s *Snapshot, e *explain.Explanat
 		e.Outcome = out.Rcode().String()
 		return
 	}
-	e.Add(explain.Zone, fmt.Sprintf("zone %s (serial %d) is ours: %s", idOf(p.in.viewName(), p.zone.Origin()), p.zone.Serial(), outcome.Kind), explain.Found(p.zone, q.Name, outcome)...)
+	e.Add(explain.Zone, fmt.Sprintf("zone %s (serial %d) is ours: %s", versions.ID(p.in.viewName(), p.zone.Origin()), p.zone.Serial(), outcome.Kind), explain.Found(p.zone, q.Name, outcome)...)
 	switch {
 	case outcome.Kind == answer.Steered:
 		outcome = n.explainSteer(e, p.in.steeredQuestion(answer.Options{}, q, p.zone, x.near, e.At), outcome, &out)

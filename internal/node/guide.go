@@ -10,7 +10,6 @@ import (
 	"pharos/internal/admin/problems"
 	"pharos/internal/admin/settings"
 	"pharos/internal/authority/answer"
-	"pharos/internal/authority/journal"
 	"pharos/internal/authority/steered"
 	"pharos/internal/authority/zone"
 	"pharos/internal/clock"
@@ -72,21 +71,6 @@ func (n *Node) observeTrip(client, server netip.Addr, took time.Duration) {
 	if n.current.Load().Config.Steering.Measure {
 		n.guide.latency.Observe(client, server, took, clock.Now())
 	}
-}
-
-// export returns the version of a zone that other servers get: with the present answers of
-// its steered names, which other versions follow as these change.
-func (from before) export(c *config.Zone, v journal.Version, names []steered.Mark) (journal.Version, error) {
-	if from.exports == nil {
-		return v, nil
-	}
-	var answers []steered.Present
-	for _, m := range names {
-		if rule := from.rules.Find(m.Name); rule != nil && settings.IsExported(c) {
-			answers = append(answers, steered.PresentOf(rule))
-		}
-	}
-	return from.exports.Stage(c.Name, v, answers)
 }
 
 // exportAnswers has the zones follow that have present answers from a pool.

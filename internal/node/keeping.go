@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/admin/versions"
 	"pharos/internal/authority/children"
 	"pharos/internal/authority/exports"
 	"pharos/internal/authority/journal"
@@ -103,7 +104,9 @@ func (k *keeping) changed(name dnsname.Name) {
 }
 
 // stages are those of zones that are changed and signed here.
-func (k *keeping) stages(aliases stage) []stage { return []stage{aliases, k.signalStage, k.signStage} }
+func (k *keeping) stages(aliases versions.Stage) []versions.Stage {
+	return []versions.Stage{aliases, k.signalStage, k.signStage}
+}
 
 // version is the keeper of the zones of kind store.
 func (k *keeping) version(name dnsname.Name) journal.Version {

@@ -12,6 +12,7 @@ import (
 	"pharos/internal/admin/problems"
 	"pharos/internal/admin/settings"
 	"pharos/internal/admin/telemetry"
+	"pharos/internal/admin/versions"
 	"pharos/internal/authority/gate"
 	"pharos/internal/authority/journal"
 	"pharos/internal/authority/ledger"
@@ -95,20 +96,6 @@ func (k *keeping) changeInLedger(ctx context.Context, name dnsname.Name, by stri
 	return receipt.Changed, err
 }
 
-// keepOnDisk has the journal of s kept for the next start, and, of the first version
-// after a start, brings back what the last process has kept. The ledger keeps its own.
-func (from before) keepOnDisk(s, old *servedZone) {
-	isLedgers := s.journal != nil && s.journal == s.source.Journal && s.Kind == "store"
-	if from.journals == nil || s.Zone == nil || isLedgers {
-		return
-	}
-	if s.journal == nil && (old == nil || old.Zone == nil) {
-		s.journal = from.journals.Load(s.Zone)
-		return
-	}
-	from.journals.Save(s.Zone, s.journal)
-}
-
 // checkVersion asks the gate about a version before it is kept: who has made the
 // change is told, rather than everybody who reads problems.
 func (k *keeping) checkVersion(old, now *zone.Zone, d *journal.Difference) error {
@@ -145,7 +132,7 @@ func (n *Node) sampleLedger(emit func(telemetry.Sample)) {
 func (k *keeping) ledgerProblem(name dnsname.Name, text string) {
 	about := k.view
 	if !name.IsZero() {
-		about = idOf(k.view, name)
+		about = versions.ID(k.view, name)
 	}
 	k.n.problem(problems.VersionsLost, about, text)
 }

@@ -66,9 +66,9 @@ func (n *Node) sampleTransfers(emit func(telemetry.Sample)) {
 	emit(counter("notify_sent_total", "NOTIFY messages sent to secondaries.", sent))
 	emit(counter("notify_failed_total", "Secondaries that were told in vain of a change.", failed))
 	for z := range snapshot.everyZone() {
-		if z.isSecondary() {
+		if z.IsSecondary() {
 			st, _ := n.secondariesOf(snapshot.in(z)).State(z.Name)
-			metrics.Secondary(z.id(), st, emit)
+			metrics.Secondary(z.ID(), st, emit)
 		}
 	}
 }
@@ -80,8 +80,8 @@ func (n *Node) sampleNode(emit func(telemetry.Sample)) {
 	for z := range s.everyZone() {
 		if z.Zone != nil {
 			_, records, _ := z.Zone.Stats()
-			emit(gauge("zone_serial", "Serial number of a zone.", float64(z.Zone.Serial()), "zone", z.id()))
-			emit(gauge("zone_records", "Records of a zone.", float64(records), "zone", z.id()))
+			emit(gauge("zone_serial", "Serial number of a zone.", float64(z.Zone.Serial()), "zone", z.ID()))
+			emit(gauge("zone_records", "Records of a zone.", float64(records), "zone", z.ID()))
 		}
 	}
 	for _, p := range n.problems.All() {

@@ -47,7 +47,7 @@ func readZones(cfg *config.Config, prev *Snapshot, images *masterfile.Images, te
 			w := masterfile.Wanted{Origin: c.Name, File: c.File, Limits: settings.Reading(c)}
 			if prev != nil {
 				if a := prev.apexes.Get(c.Name); a != nil && a.served.Kind == c.Kind && a.served.File == c.File {
-					w.Known = a.served.stamps
+					w.Known = a.served.Stamps
 				}
 			}
 			return w, c.Kind == "file"

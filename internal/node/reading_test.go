@@ -99,7 +99,7 @@ func TestReloadOfLongList(t *testing.T) {
 	if got, want := fmt.Sprint(applied.Changed), "[zone new.test. zone z9.test.]"; got != want {
 		t.Errorf("changed are %s, want %s", got, want)
 	}
-	if !now.takesOver || len(now.revised) != 2 || len(now.gone) != 1 || now.read != 2*recordsOf(now.zoneOf("", dnsname.MustParse("new.test"))) {
+	if !now.takesOver || len(now.revised) != 2 || len(now.gone) != 1 || now.read != 2*now.zoneOf("", dnsname.MustParse("new.test")).Records() {
 		t.Errorf("taken over: %v; made %v, gone %v, %d records read", now.takesOver, now.revised, now.gone, now.read)
 	}
 	same := 0

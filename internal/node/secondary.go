@@ -8,6 +8,7 @@ import (
 
 	"pharos/internal/admin/config"
 	"pharos/internal/admin/problems"
+	"pharos/internal/admin/versions"
 	"pharos/internal/authority/transfer"
 	"pharos/internal/authority/xfr"
 	"pharos/internal/dns/dnsname"
@@ -166,13 +167,13 @@ func (n *Node) reportTransfersOf(view string, name dnsname.Name) {
 	if s == nil {
 		return // not yet, or no longer
 	}
-	id, absent, failed := idOf(view, name), "", ""
+	id, absent, failed := versions.ID(view, name), "", ""
 	st, _ := n.secondariesOf(s).State(name)
 	a := s.apexes.Get(name)
 	switch {
 	case a != nil && a.served.Kind == "store" && a.served.Zone == nil:
 		absent = fmt.Sprintf("zone %s has no content yet, so it is answered SERVFAIL; give it some with: pharos zone import %s FILE", id, id)
-	case a == nil || !a.served.isSecondary():
+	case a == nil || !a.served.IsSecondary():
 	case !st.Present && !st.Confirmed.IsZero():
 		absent = fmt.Sprintf("zone %s has expired: no primary has confirmed it since %s, so it is answered SERVFAIL: %s", id, st.Confirmed.UTC().Format(time.DateTime), st.Problem)
 	case !st.Present:

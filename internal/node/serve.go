@@ -16,6 +16,7 @@ import (
 	"pharos/internal/admin/certdesk"
 	"pharos/internal/admin/config"
 	"pharos/internal/admin/routedesk"
+	"pharos/internal/admin/versions"
 	"pharos/internal/authority/sign"
 	"pharos/internal/authority/signer"
 	"pharos/internal/clock"
@@ -89,7 +90,7 @@ func Check(path string, report io.Writer) error {
 	if err != nil {
 		return err
 	}
-	s, err := compile(cfg, state.New(&cfg.Resources), before{gateRules: new(sameRules), remarks: new(remarks), reading: readZones(cfg, nil, nil, func(int, int) {})})
+	s, err := compile(cfg, state.New(&cfg.Resources), before{Way: versions.Way{Rules: new(versions.Rules), Remarks: new(versions.Remarks)}, reading: readZones(cfg, nil, nil, func(int, int) {})})
 	if err != nil {
 		return err
 	}
@@ -118,8 +119,8 @@ func Check(path string, report io.Writer) error {
 			errs = append(errs, z.Err)
 			continue
 		}
-		if z.isSecondary() {
-			fmt.Fprintf(report, "zone %s: secondary, comes from its primaries when the node runs\n", z.id())
+		if z.IsSecondary() {
+			fmt.Fprintf(report, "zone %s: secondary, comes from its primaries when the node runs\n", z.ID())
 			continue
 		}
 		if z.Kind == "catalog" {
@@ -127,13 +128,13 @@ func Check(path string, report io.Writer) error {
 			continue
 		}
 		if z.Kind == "store" {
-			fmt.Fprintf(report, "zone %s: store, its versions are in the data folder\n", z.id())
+			fmt.Fprintf(report, "zone %s: store, its versions are in the data folder\n", z.ID())
 			continue
 		}
 		names, records, _ := z.Zone.Stats()
-		fmt.Fprintf(report, "zone %s: serial %d, %d names, %d records\n", z.id(), z.Zone.Serial(), names, records)
+		fmt.Fprintf(report, "zone %s: serial %d, %d names, %d records\n", z.ID(), z.Zone.Serial(), names, records)
 		for _, w := range z.Warnings {
-			fmt.Fprintf(report, "zone %s: %s\n", z.id(), w)
+			fmt.Fprintf(report, "zone %s: %s\n", z.ID(), w)
 		}
 	}
 	for _, in := range append([]*Snapshot{s}, s.views...) {
@@ -165,7 +166,7 @@ func ExportKey(path, name string, tag uint16, form string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	view, zone, err := parseID(name)
+	view, zone, err := versions.ParseID(name)
 	if err != nil {
 		return nil, err
 	}

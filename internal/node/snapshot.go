@@ -10,15 +10,11 @@ import (
 	"pharos/internal/admin/config"
 	"pharos/internal/admin/settings"
 	"pharos/internal/admin/trafficdesk"
+	"pharos/internal/admin/versions"
 	"pharos/internal/authority/aliases"
 	"pharos/internal/authority/byname"
 	"pharos/internal/authority/designated"
-	"pharos/internal/authority/exports"
-	"pharos/internal/authority/journal"
-	"pharos/internal/authority/ledger"
 	"pharos/internal/authority/live"
-	"pharos/internal/authority/masterfile"
-	"pharos/internal/authority/serials"
 	"pharos/internal/authority/sign"
 	"pharos/internal/authority/steered"
 	"pharos/internal/authority/update"
@@ -82,40 +78,25 @@ type Snapshot struct {
 // served.
 type apex struct {
 	config  *config.Zone
-	served  *servedZone
+	served  *versions.Zone
 	updates update.Rules
 	live    *live.Signer // signs answers as they are asked for; nil: nothing does
 }
 
 // before is what a snapshot is compiled beside; its parts may be nil.
 type before struct {
-	prev   *Snapshot
-	status func(health.Target) health.Status
-	found  func(*state.Pool) []pool.MemberSpec // members that were made or discovered; nil: none
-	fleet  *fleet.Driver                       // nil while nothing is carried
-	said   func(pool.Spec) pool.Spec           // what operators say of members; nil: nothing
-	vouch  filter.Means                        // what filters verify credentials by
-	kept   keepers
-	stages []stage
-	keys   func(dnsname.Name) []*sign.Key
-	images *masterfile.Images
-
-	journals  *ledger.Journals // what led to versions, on disk
-	journaled *journal.Budget  // and in memory
-
-	accepted map[dnsname.Name]rdata.Serial // what AcceptZone lets pass now
-
-	serials *serials.Memory                  // that were served before the start
-	raise   func(dnsname.Name, rdata.Serial) // the serial of a zone of kind store
-
+	prev       *Snapshot
+	status     func(health.Target) health.Status
+	found      func(*state.Pool) []pool.MemberSpec // members that were made or discovered; nil: none
+	fleet      *fleet.Driver                       // nil while nothing is carried
+	said       func(pool.Spec) pool.Spec           // what operators say of members; nil: nothing
+	vouch      filter.Means                        // what filters verify credentials by
+	keys       func(dnsname.Name) []*sign.Key
 	signatures *live.Cache
 
-	gateRules *sameRules
-	remarks   *remarks           // of the zone that is made; see servedZone.slim
-	reading   *reading           // of master files; all others are as they were
-	read      *masterfile.Loaded // of the zone that is made
+	versions.Way
+	reading *reading // of master files; all others are as they were
 
-	view    string                                            // that is compiled
 	aliased *aliases.Driver                                   // nil while nothing is served: pharos check
 	parts   func(*config.View, *Snapshot) (*viewParts, error) // of a view
 
@@ -123,15 +104,12 @@ type before struct {
 
 	cache *rrcache.Cache // of the resolver; nil while nothing is served
 	guide *guide         // what steering goes by; nil while nothing is served
-
-	exports *exports.Driver // of answers from pools; nil while nothing is served
-	rules   *steer.Table    // of the snapshot that is compiled
 }
 
 // compile makes the snapshot of a configuration and the applied resources. What
 // did not change is taken over from the snapshot before. A zone that cannot be
 // loaded does not fail the snapshot: the old version is served on, or the zone
-// counts as broken; see servedZone.Err.
+// counts as broken; see versions.Zone.Err.
 func compile(cfg *config.Config, st *state.State, from before) (*Snapshot, error) {
 	prev := from.prev
 	s := &Snapshot{Revision: 1, Config: cfg, State: st}
@@ -204,7 +182,7 @@ func (s *Snapshot) table() *served.Table {
 // compileZones makes the zones whose files or steered names have changed, and takes over
 // the others.
 func (s *Snapshot) compileZones(cfg *config.Config, names []state.Steer, from before) {
-	s.steering, from.rules = settings.Marks(cfg.Zones, names), s.steered
+	s.steering, from.Steered = settings.Marks(cfg.Zones, names), s.steered
 	s.exporting = settings.Exporting(cfg.Zones, s.steering, names)
 	if s.takeOver(from) {
 		return
@@ -213,16 +191,16 @@ func (s *Snapshot) compileZones(cfg *config.Config, names []state.Steer, from be
 	s.apexes = byname.New(len(cfg.Zones), func(yield func(dnsname.Name, *apex) bool) {
 		for i := range cfg.Zones {
 			c := &cfg.Zones[i]
-			var old *servedZone
+			var old *versions.Zone
 			if from.prev != nil {
 				if a := from.prev.apexes.Get(c.Name); a != nil {
 					old = a.served
 				}
 			}
-			from.read = from.reading.of(from.view, i)
-			served := from.serve(cfg, c, s.steering[c.Name], old)
+			from.Read = from.reading.of(from.View, i)
+			served := from.Serve(cfg, c, s.steering[c.Name], old)
 			if served != old {
-				s.read += recordsOf(served)
+				s.read += served.Records()
 			}
 			a := &apex{c, served, settings.Updates(c), from.liveSigner(c.Name)}
 			s.lives += livesBy(a.live)
@@ -231,7 +209,7 @@ func (s *Snapshot) compileZones(cfg *config.Config, names []state.Steer, from be
 	})
 	var loaded []*zone.Zone
 	for z := range s.served() {
-		if s.broken += brokenBy(z); z.Zone != nil {
+		if s.broken += versions.BrokenBy(z); z.Zone != nil {
 			loaded = append(loaded, z.Zone)
 		}
 	}
@@ -239,8 +217,8 @@ func (s *Snapshot) compileZones(cfg *config.Config, names []state.Steer, from be
 }
 
 // served returns the zones in the order of the configuration.
-func (s *Snapshot) served() iter.Seq[*servedZone] {
-	return func(yield func(*servedZone) bool) {
+func (s *Snapshot) served() iter.Seq[*versions.Zone] {
+	return func(yield func(*versions.Zone) bool) {
 		for i := range s.Config.Zones {
 			if !yield(s.apexes.Get(s.Config.Zones[i].Name).served) {
 				return
@@ -271,22 +249,6 @@ func (s *Snapshot) withRoutes(table *served.Table, st *state.State) *Snapshot {
 	next.gateway, next.State = table, st
 	next.link()
 	return &next
-}
-
-// recordsOf returns how many records a zone has.
-func recordsOf(z *servedZone) (records int) {
-	if z.Zone != nil {
-		_, records, _ = z.Zone.Stats()
-	}
-	return records
-}
-
-// brokenBy returns 1 for a zone without anything to serve; nil is no zone.
-func brokenBy(z *servedZone) int {
-	if z != nil && z.Zone == nil {
-		return 1
-	}
-	return 0
 }
 
 // compileKeys reads the secrets.

@@ -6,6 +6,7 @@ import (
 
 	"pharos/internal/admin/config"
 	"pharos/internal/admin/settings"
+	"pharos/internal/admin/versions"
 	"pharos/internal/authority/masterfile"
 	"pharos/internal/authority/steered"
 	"pharos/internal/dns/dnsname"
@@ -33,13 +34,13 @@ func (s *Snapshot) takeOver(from before) bool {
 		}
 	}
 	if from.reading != nil {
-		for i, read := range from.reading.loaded[from.view] {
+		for i, read := range from.reading.loaded[from.View] {
 			if read != nil {
 				again[zones[i].Name] = read
 			}
 		}
 	}
-	change := from.reading.change(from.view, prev.Config.Zones, zones)
+	change := from.reading.change(from.View, prev.Config.Zones, zones)
 	if len(again)+len(change.Other)+len(change.Gone) > len(zones)/takenOver {
 		return false
 	}
@@ -50,13 +51,13 @@ func (s *Snapshot) takeOver(from before) bool {
 		delete(again, name)
 	}
 	for _, i := range change.Other {
-		from.read = again[zones[i].Name]
+		from.Read = again[zones[i].Name]
 		c := zones[i] // or one zone would keep all of its list in memory when there is another
 		s.put(&c, from)
 		delete(again, c.Name)
 	}
 	for name, read := range again {
-		from.read = read
+		from.Read = read
 		s.revise(name, from)
 	}
 	return true
@@ -75,8 +76,8 @@ func (s *Snapshot) put(c *config.Zone, from before) bool {
 	if a := s.apexes.Get(c.Name); a != nil {
 		was = *a
 	}
-	from.rules = s.steered
-	served := from.serve(s.Config, c, s.steering[c.Name], was.served)
+	from.Steered = s.steered
+	served := from.Serve(s.Config, c, s.steering[c.Name], was.served)
 	if served == was.served && c == was.config {
 		return false
 	}
@@ -85,7 +86,7 @@ func (s *Snapshot) put(c *config.Zone, from before) bool {
 		now.updates = settings.Updates(c)
 	}
 	s.lives += livesBy(now.live) - livesBy(was.live)
-	s.broken += brokenBy(served) - brokenBy(was.served)
+	s.broken += versions.BrokenBy(served) - versions.BrokenBy(was.served)
 	s.apexes = s.apexes.With(c.Name, &now)
 	if served.Zone == nil {
 		s.zones = s.zones.Without(c.Name)
@@ -93,7 +94,7 @@ func (s *Snapshot) put(c *config.Zone, from before) bool {
 		s.zones = s.zones.With(served.Zone)
 	}
 	if served != was.served {
-		s.read += recordsOf(served)
+		s.read += served.Records()
 	}
 	s.revised = append(s.revised, c.Name)
 	return true
@@ -106,7 +107,7 @@ func (s *Snapshot) forget(name dnsname.Name) {
 		return
 	}
 	s.lives -= livesBy(a.live)
-	s.broken -= brokenBy(a.served)
+	s.broken -= versions.BrokenBy(a.served)
 	s.apexes, s.zones = s.apexes.Without(name), s.zones.Without(name)
 	s.gone = append(s.gone, name)
 }

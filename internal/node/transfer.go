@@ -107,7 +107,7 @@ func (n *Node) transferOut(s *Snapshot, r *dnsserver.Request, key dnsname.Name) 
 		return n.outgoing.Refuse(r, *why)
 	}
 	z := a.served.Zone
-	v := outgoing.Version{Zone: z, Journal: a.served.journal, Options: func(q *dnswire.Query, out *dnswire.Builder) { n.addExpire(in, z, q, out) }}
+	v := outgoing.Version{Zone: z, Journal: a.served.Journal, Options: func(q *dnswire.Query, out *dnswire.Builder) { n.addExpire(in, z, q, out) }}
 	t := &in.Config.Transfers
 	return n.outgoing.Answer(r, v, outgoing.Limits{All: t.Outgoing, PerClient: t.OutgoingPerClient})
 }

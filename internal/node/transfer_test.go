@@ -358,7 +358,7 @@ func TestSerialWarnings(t *testing.T) {
 		if got := strings.Join(z.Warnings, "\n"); !strings.Contains(got, tt.want) || tt.want == "" && got != "" {
 			t.Errorf("warnings %q, want %q", got, tt.want)
 		}
-		if kept, _ := z.journal.Stats(); kept != tt.kept {
+		if kept, _ := z.Journal.Stats(); kept != tt.kept {
 			t.Errorf("%d differences, want %d", kept, tt.kept)
 		}
 	}

@@ -6,9 +6,9 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/admin/versions"
 	"pharos/internal/authority/aliases"
 	"pharos/internal/authority/journal"
 	"pharos/internal/authority/xfr"
@@ -213,8 +213,8 @@ func (s *Snapshot) viewName() string {
 }
 
 // everyZone returns the zones of s and of its views.
-func (s *Snapshot) everyZone() iter.Seq[*servedZone] {
-	return func(yield func(*servedZone) bool) {
+func (s *Snapshot) everyZone() iter.Seq[*versions.Zone] {
+	return func(yield func(*versions.Zone) bool) {
 		for _, each := range append([]*Snapshot{s}, s.views...) {
 			for z := range each.served() {
 				if !yield(z) {
@@ -226,8 +226,8 @@ func (s *Snapshot) everyZone() iter.Seq[*servedZone] {
 }
 
 // latest returns the zones of s that may be others than in the snapshot before.
-func (s *Snapshot) latest() iter.Seq[*servedZone] {
-	return func(yield func(*servedZone) bool) {
+func (s *Snapshot) latest() iter.Seq[*versions.Zone] {
+	return func(yield func(*versions.Zone) bool) {
 		for _, each := range append([]*Snapshot{s}, s.views...) {
 			if !each.takesOver {
 				for z := range each.served() {
@@ -257,12 +257,12 @@ func (s *Snapshot) zoneCount() int {
 
 // hasID reports whether there is a zone with an id, in whatever view.
 func (s *Snapshot) hasID(id string) bool {
-	view, name, err := parseID(id)
+	view, name, err := versions.ParseID(id)
 	return err == nil && s.zoneOf(view, name) != nil
 }
 
 // zoneOf returns a zone of s or of one of its views as it is served, or nil.
-func (s *Snapshot) zoneOf(view string, name dnsname.Name) *servedZone {
+func (s *Snapshot) zoneOf(view string, name dnsname.Name) *versions.Zone {
 	if view != "" {
 		s = s.viewOf(view)
 	}
@@ -273,24 +273,6 @@ func (s *Snapshot) zoneOf(view string, name dnsname.Name) *servedZone {
 		return a.served
 	}
 	return nil
-}
-
-// idOf returns how a zone is called to people: by its name, in a view zone@view.
-func idOf(view string, name dnsname.Name) string {
-	if view == "" {
-		return name.String()
-	}
-	return name.String() + "@" + view
-}
-
-// id returns how the zone is called to people.
-func (z *servedZone) id() string { return idOf(z.View, z.Name) }
-
-// parseID is the reverse of id, and takes the final dot or leaves it.
-func parseID(id string) (view string, name dnsname.Name, err error) {
-	text, view, _ := strings.Cut(id, "@")
-	name, err = dnsname.Parse(text)
-	return view, name, err
 }
 
 // compileViews compiles the views of the configuration into s, which has the zones
@@ -361,7 +343,10 @@ func (s *Snapshot) link() {
 
 // within returns what the view v of c is compiled beside.
 func (from before) within(c *config.View, v *Snapshot) (before, error) {
-	inside := before{view: c.Name, status: from.status, images: from.images, guide: from.guide, gateRules: from.gateRules, remarks: from.remarks, reading: from.reading, journaled: from.journaled}
+	inside := before{
+		status: from.status, guide: from.guide, reading: from.reading,
+		Way: versions.Way{View: c.Name, Images: from.Images, Rules: from.Rules, Remarks: from.Remarks, Journaled: from.Journaled},
+	}
 	if from.prev != nil {
 		for _, old := range from.prev.views {
 			if old.viewName() == c.Name {
@@ -378,14 +363,14 @@ func (from before) within(c *config.View, v *Snapshot) (before, error) {
 	}
 	v.view.own = own
 	inside.cache = own.cache
-	inside.kept, inside.stages, inside.aliased = own.keepers(), own.stages(aliasStage(own.aliases)), own.aliases
-	inside.keys, inside.accepted, inside.signatures, inside.journals = own.signers.Keys, own.accepted, own.signatures, own.journals
-	inside.serials, inside.raise, inside.exports = own.serials, own.raise, own.exports
+	inside.Kept, inside.Stages, inside.aliased = own.keepers(), own.stages(aliasStage(own.aliases)), own.aliases
+	inside.keys, inside.Accepted, inside.signatures, inside.Journals = own.signers.Keys, own.accepted, own.signatures, own.journals
+	inside.Serials, inside.Raise, inside.Exports = own.serials, own.raise, own.exports
 	return inside, nil
 }
 
-func (p *viewParts) keepers() keepers {
-	return keepers{
+func (p *viewParts) keepers() versions.Keepers {
+	return versions.Keepers{
 		"catalog":   p.n.catalogVersions(p.view),
 		"secondary": func(name dnsname.Name) journal.Version { return journal.Version{Zone: p.secondaries.Version(name)} },
 		"store":     p.version,
@@ -499,7 +484,7 @@ func (n *Node) resolverOf(s *Snapshot) *outbound.Driver {
 }
 
 // in returns the snapshot that a zone of s or of its views is in.
-func (s *Snapshot) in(z *servedZone) *Snapshot {
+func (s *Snapshot) in(z *versions.Zone) *Snapshot {
 	if z.View == "" {
 		return s
 	}

@@ -16,6 +16,7 @@ import (
 
 	"pharos/internal/admin/api"
 	"pharos/internal/admin/config"
+	"pharos/internal/admin/versions"
 	"pharos/internal/authority/byname"
 	"pharos/internal/authority/zone"
 	"pharos/internal/dns/dnsname"
@@ -355,7 +356,7 @@ func TestFind(t *testing.T) {
 	under := &Snapshot{zones: set("com", "example.com", "deep.example.com", "org")}
 	s := &Snapshot{zones: set("example.com", "example.org"), under: under, broken: 1}
 	s.apexes = byname.New(1, func(yield func(dnsname.Name, *apex) bool) {
-		yield(dnsname.MustParse("broken.com"), &apex{served: &servedZone{}})
+		yield(dnsname.MustParse("broken.com"), &apex{served: &versions.Zone{}})
 	})
 	for _, tt := range []struct {
 		name   string

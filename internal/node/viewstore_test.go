@@ -101,7 +101,7 @@ func TestSignedInViews(t *testing.T) {
 			eventually(t, func() string {
 				z := n.current.Load().zoneOf(view, dnsname.MustParse("example.com"))
 				if z.Zone == nil || !z.Zone.IsSigned() {
-					return fmt.Sprintf("%s is not signed: %v; %v", z.id(), z.Err, n.problems.All())
+					return fmt.Sprintf("%s is not signed: %v; %v", z.ID(), z.Err, n.problems.All())
 				}
 				return ""
 			})

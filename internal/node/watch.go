@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/admin/versions"
 	"pharos/internal/diskfile"
 )
 
@@ -58,7 +59,7 @@ func (n *Node) filesChanged() bool {
 		if n.watchAt >= total {
 			n.watchAt = 0
 		}
-		if z := zoneAt(all, n.watchAt); z != nil && z.Kind == "file" && diskfile.Changed(z.stamps) {
+		if z := zoneAt(all, n.watchAt); z != nil && z.Kind == "file" && diskfile.Changed(z.Stamps) {
 			return true
 		}
 		n.watchAt++
@@ -67,7 +68,7 @@ func (n *Node) filesChanged() bool {
 }
 
 // zoneAt returns the i-th of the zones of some snapshots.
-func zoneAt(all []*Snapshot, i int) *servedZone {
+func zoneAt(all []*Snapshot, i int) *versions.Zone {
 	for _, s := range all {
 		if i < len(s.Config.Zones) {
 			if a := s.apexes.Get(s.Config.Zones[i].Name); a != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pharos/internal/admin/config"
+	"pharos/internal/admin/versions"
 	"pharos/internal/authority/byname"
 	"pharos/internal/diskfile"
 	"pharos/internal/dns/dnsname"
@@ -31,7 +32,7 @@ func TestFilesChanged(t *testing.T) {
 		s.apexes = byname.New(count, func(yield func(dnsname.Name, *apex) bool) {
 			for i := range s.Config.Zones {
 				c := &s.Config.Zones[i]
-				yield(c.Name, &apex{config: c, served: &servedZone{Name: c.Name, Kind: "file", stamps: []diskfile.Stamp{diskfile.StampOf(path)}}})
+				yield(c.Name, &apex{config: c, served: &versions.Zone{Name: c.Name, Kind: "file", Stamps: []diskfile.Stamp{diskfile.StampOf(path)}}})
 			}
 		})
 		return s

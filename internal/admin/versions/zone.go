@@ -1,6 +1,7 @@
-package node
+package versions
 
 import (
+	"strings"
 	"time"
 
 	"pharos/internal/admin/config"
@@ -14,9 +15,9 @@ import (
 	"pharos/internal/dns/dnsname"
 )
 
-// servedZone is a zone of the configuration as it is served, or why it is not. There may
+// Zone is a zone of the configuration as it is served, or why it is not. There may
 // be a million of them.
-type servedZone struct {
+type Zone struct {
 	Name   dnsname.Name
 	View   string // empty outside of views
 	Kind   string
@@ -24,17 +25,17 @@ type servedZone struct {
 	Zone   *zone.Zone // nil if it could never be loaded
 	loaded int64      // ns since 1970
 
-	// What Zone was made of; see versions.go.
-	stamps []diskfile.Stamp // the files it was read from
+	// What Zone was made of; see way.go.
+	Stamps []diskfile.Stamp // the files it was read from
 	source journal.Version
 	gated  gating
 
-	journal *journal.Journal // what led to Zone, for IXFR
-	*remarks
+	Journal *journal.Journal // what led to Zone, for IXFR
+	*Remarks
 }
 
-// remarks are what most zones have nothing of.
-type remarks struct {
+// Remarks are what most zones have nothing of.
+type Remarks struct {
 	Steered  string   // the steered names compiled into the zone, joined
 	Err      error    // of the last attempt; the old Zone goes on being served
 	Warnings []string // of the version that is served
@@ -47,57 +48,91 @@ type remarks struct {
 }
 
 // noRemarks are those of all zones that have none. Nobody writes to them.
-var noRemarks remarks
+var noRemarks Remarks
 
 // slim ends the making of s, which nobody changes from then on. Until then the remarks
 // are the maker's, who has one for all zones.
-func (s *servedZone) slim() {
-	r := *s.remarks
-	if s.remarks = &noRemarks; r.isAny() {
-		s.remarks = &r
+func (s *Zone) slim() {
+	r := *s.Remarks
+	if s.Remarks = &noRemarks; r.isAny() {
+		s.Remarks = &r
 	}
 }
 
-func (r *remarks) isAny() bool {
+func (r *Remarks) isAny() bool {
 	return r.Err != nil || r.sourceErr != nil || r.refusedBeside != nil || r.steered != (steered.Marked{}) || len(r.Steered)+len(r.Warnings)+len(r.sourceWarnings)+len(r.findings) > 0
 }
 
 // again returns a copy of s to be made anew.
-func (s *servedZone) again(r *remarks) *servedZone {
+func (s *Zone) again(r *Remarks) *Zone {
 	next := *s
-	*r, next.remarks = *s.remarks, r
+	*r, next.Remarks = *s.Remarks, r
 	return &next
 }
 
 // Loaded returns when the version of the source came.
-func (s *servedZone) Loaded() time.Time { return time.Unix(0, s.loaded) }
+func (s *Zone) Loaded() time.Time { return time.Unix(0, s.loaded) }
 
-// isSecondary reports whether the zone comes from other servers.
-func (z *servedZone) isSecondary() bool { return z.Kind == "secondary" }
+// IsSecondary reports whether the zone comes from other servers.
+func (z *Zone) IsSecondary() bool { return z.Kind == "secondary" }
 
 // fromFile returns the zone of c as its master file, or the image of that, has it.
-func fromFile(c *config.Zone, read masterfile.Source, r *remarks) *servedZone {
-	s := &servedZone{Name: c.Name, Kind: c.Kind, File: c.File, loaded: clock.Now().UnixNano(), stamps: read.Stamps, remarks: r}
-	*r = remarks{sourceWarnings: read.Warnings}
+func fromFile(c *config.Zone, read masterfile.Source, r *Remarks) *Zone {
+	s := &Zone{Name: c.Name, Kind: c.Kind, File: c.File, loaded: clock.Now().UnixNano(), Stamps: read.Stamps, Remarks: r}
+	*r = Remarks{sourceWarnings: read.Warnings}
 	s.source.Zone = read.Zone
 	return s
 }
 
 // keepJournal gives s the differences that lead to it from old, for IXFR, within
 // limit octets. A serial that does not go forward has none: see zones[].gate.serial.
-func (s *servedZone) keepJournal(old *servedZone, limit int) {
-	if s.journal != nil || old == nil || old.Zone == nil || s.Zone == nil {
+func (s *Zone) keepJournal(old *Zone, limit int) {
+	if s.Journal != nil || old == nil || old.Zone == nil || s.Zone == nil {
 		return
 	}
 	_, _, size := s.Zone.Stats()
 	from, to := old.Zone.Serial(), s.Zone.Serial()
 	switch {
 	case s.Zone == old.Zone:
-		s.journal = old.journal
+		s.Journal = old.Journal
 	case from.Less(to):
 		d, _ := journal.Between(old.Zone, s.Zone, min(limit, size))
-		s.journal = old.journal.With(d, limit)
+		s.Journal = old.Journal.With(d, limit)
 	case from == to && journal.Same(old.Zone, s.Zone):
-		s.journal = old.journal
+		s.Journal = old.Journal
 	}
+}
+
+// Records returns how many records a zone has.
+func (z *Zone) Records() (records int) {
+	if z.Zone != nil {
+		_, records, _ = z.Zone.Stats()
+	}
+	return records
+}
+
+// BrokenBy returns 1 for a zone without anything to serve; nil is no zone.
+func BrokenBy(z *Zone) int {
+	if z != nil && z.Zone == nil {
+		return 1
+	}
+	return 0
+}
+
+// ID returns how a zone is called to people: by its name, in a view zone@view.
+func ID(view string, name dnsname.Name) string {
+	if view == "" {
+		return name.String()
+	}
+	return name.String() + "@" + view
+}
+
+// ID returns how the zone is called to people.
+func (z *Zone) ID() string { return ID(z.View, z.Name) }
+
+// ParseID is the reverse of id, and takes the final dot or leaves it.
+func ParseID(id string) (view string, name dnsname.Name, err error) {
+	text, view, _ := strings.Cut(id, "@")
+	name, err = dnsname.Parse(text)
+	return view, name, err
 }

@@ -118,7 +118,7 @@ internal/proxy/section:
 internal/proxy/quota:
 internal/proxy/requestid:
 internal/proxy/http2:           internal/proxy/section internal/proxy/quota
-internal/proxy/http3:           internal/proxy/section
+internal/proxy/http3:           internal/proxy/quota internal/proxy/section
 internal/proxy/route:           internal/proxy/http1
 internal/proxy/logline:
 internal/proxy/linesink:
@@ -148,7 +148,7 @@ internal/proxy/h3conn:          internal/proxy/http3 internal/proxy/quota
 internal/proxy/tlscert:         internal/diskfile
 internal/proxy/origins:         internal/proxy/tlsconn internal/traffic/pool
 internal/proxy/served:          internal/proxy/breaker internal/proxy/filter internal/proxy/histogram internal/proxy/holding internal/proxy/mirror internal/proxy/origins internal/proxy/pages internal/proxy/route internal/proxy/terms internal/traffic/affinity internal/traffic/pool
-internal/proxy/httpproxy:       internal/proxy/served internal/proxy/holding internal/proxy/places internal/proxy/mirror internal/proxy/terms internal/proxy/stamp internal/proxy/pairs internal/proxy/limits internal/proxy/origins internal/proxy/breaker internal/proxy/histogram internal/proxy/linesink internal/diskfile internal/parking internal/proxy/pages internal/proxy/filter internal/proxy/http1 internal/proxy/http2 internal/proxy/http3 internal/proxy/h3conn internal/proxy/requestid internal/proxy/logline internal/proxy/tracecontext internal/proxy/route internal/traffic/balance internal/traffic/affinity internal/traffic/consistent internal/traffic/pool internal/traffic/health internal/proxy/compress internal/proxy/encoders internal/proxy/tlsconn
+internal/proxy/httpproxy:       internal/proxy/quota internal/proxy/served internal/proxy/holding internal/proxy/places internal/proxy/mirror internal/proxy/terms internal/proxy/stamp internal/proxy/pairs internal/proxy/limits internal/proxy/origins internal/proxy/breaker internal/proxy/histogram internal/proxy/linesink internal/diskfile internal/parking internal/proxy/pages internal/proxy/filter internal/proxy/http1 internal/proxy/http2 internal/proxy/http3 internal/proxy/h3conn internal/proxy/requestid internal/proxy/logline internal/proxy/tracecontext internal/proxy/route internal/traffic/balance internal/traffic/affinity internal/traffic/consistent internal/traffic/pool internal/traffic/health internal/proxy/compress internal/proxy/encoders internal/proxy/tlsconn
 internal/proxy/tlsconn:
 internal/proxy/l4route:
 internal/proxy/l4proxy:         internal/proxy/bygone internal/proxy/holding internal/shortid internal/proxy/places internal/proxy/l4route internal/proxy/tlsconn internal/traffic/affinity internal/traffic/balance internal/traffic/consistent internal/traffic/health internal/traffic/pool internal/proxy/linesink
@@ -181,7 +181,7 @@ internal/admin/accesslog:       internal/admin/config internal/admin/logfile int
 internal/admin/problems:        internal/admin/api
 internal/admin/explain:         internal/authority/answer internal/authority/zone internal/dns/... internal/resolver/iterate internal/authority/steered internal/traffic/...
 internal/admin/telemetry:
-internal/admin/metrics:         internal/proxy/holding internal/proxy/breaker internal/proxy/l4proxy internal/cluster/state internal/authority/ledger internal/authority/children internal/authority/signer internal/authority/xfr internal/clock internal/dns/dnswire internal/admin/telemetry internal/proxy/doorway internal/proxy/served internal/proxy/httpproxy internal/proxy/histogram internal/proxy/otlp internal/resolver/iterate internal/resolver/outbound internal/resolver/rrcache internal/resolver/upgrade internal/serve/dnsserver internal/serve/outgoing internal/serve/querytap internal/serve/ratelimit internal/serve/updates internal/traffic/...
+internal/admin/metrics:         internal/proxy/quota internal/proxy/holding internal/proxy/breaker internal/proxy/l4proxy internal/cluster/state internal/authority/ledger internal/authority/children internal/authority/signer internal/authority/xfr internal/clock internal/dns/dnswire internal/admin/telemetry internal/proxy/doorway internal/proxy/served internal/proxy/httpproxy internal/proxy/histogram internal/proxy/otlp internal/resolver/iterate internal/resolver/outbound internal/resolver/rrcache internal/resolver/upgrade internal/serve/dnsserver internal/serve/outgoing internal/serve/querytap internal/serve/ratelimit internal/serve/updates internal/traffic/...
 internal/admin/api:             internal/admin/explain internal/admin/telemetry internal/traffic/scale
 internal/admin/trafficdesk:     internal/proxy/holding internal/admin/api internal/admin/explain internal/admin/metrics internal/admin/telemetry internal/proxy/served internal/cluster/document internal/cluster/state internal/traffic/...
 internal/admin/routedesk:       internal/admin/api internal/admin/config internal/admin/explain internal/admin/problems internal/clock internal/cluster/state internal/proxy/... internal/traffic/pool

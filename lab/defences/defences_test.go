@@ -24,6 +24,7 @@ var attacks = []string{
 	"CL.TE and TE.CL", "CL.0 and early answers", "chunks", "field injection", "underscores and other spellings", "hop-by-hop fields",
 	"Rapid Reset", "MadeYouReset", "CONTINUATION floods", "HPACK bombs and empty frames", "h2c upgrades", "tunnels before 101",
 	"path normalisation", "forwarded-for trust", "slow clients", "decompression bombs", "host and authority", "responses",
+	"HTTP/3", "credentials", "limits that are got around", "members that are harmed", "secrets and marks",
 }
 
 func listed(t *testing.T) []Defence {

@@ -18,6 +18,7 @@ import (
 	"pharos/internal/proxy/histogram"
 	"pharos/internal/proxy/httpproxy"
 	"pharos/internal/proxy/otlp"
+	"pharos/internal/proxy/quota"
 	"pharos/internal/proxy/served"
 	"pharos/internal/resolver/iterate"
 	"pharos/internal/resolver/outbound"
@@ -125,6 +126,9 @@ func multiplexed(name, version string, c httpproxy.HTTP2Counters, emit func(tele
 	} {
 		emit(Counter(name, "Events of "+version+" at the gateway: connections and those ended because the client broke a rule, streams and those the client reset, broke or opened beyond the limit.", e.value, "event", e.event))
 	}
+	for e := quota.None + 1; e < quota.Excesses; e++ {
+		emit(Counter(strings.Replace(name, "events", "excesses", 1), "Connections of "+version+" that the gateway has ended because the client passed a bound, by the bound.", c.Excesses[e], "bound", e.String()))
+	}
 }
 
 // Gateway gives what the gateway has carried, in all and to each pool.
@@ -136,7 +140,7 @@ func Gateway(c httpproxy.Counters, table *served.Table, emit func(telemetry.Samp
 		event string
 		value uint64
 	}{
-		{"accepted", c.Accepted}, {"shed", c.Shed}, {"shed_per_client", c.Crowded}, {"retries", c.Retries}, {"refused", c.Refused}, {"aborted", c.Aborted},
+		{"accepted", c.Accepted}, {"shed", c.Shed}, {"shed_per_client", c.Crowded}, {"refused_awaiting_content", c.Hasty}, {"retries", c.Retries}, {"refused", c.Refused}, {"aborted", c.Aborted},
 		{"tunnels", c.Tunnels}, {"timeouts", c.Timeouts}, {"connect_failures", c.ConnectFailures}, {"origin_new", c.OriginNew},
 		{"origin_reused", c.OriginReused}, {"origin_stale", c.OriginStale}, {"log_dropped", c.LogDropped},
 	} {

@@ -324,6 +324,7 @@ type Chain struct {
 	drops    [2][]string   // names of fields that do not pass: of requests, of responses
 	pages    []*pages.Book // for errors; the last has the first word
 	host     route.Text    // what the origin server is told as Host; nil: as it was
+	guard    int           // how many of the first steps show who the client is; see Prove
 }
 
 // Tally is how often the steps of a chain have acted on the requests of one route.
@@ -384,6 +385,9 @@ func join(sets []*compiled) (*Chain, error) {
 	for _, s := range sets {
 		for _, made := range s.steps {
 			c.names, c.steps = append(c.names, made.name), append(c.steps, made.step)
+			if isGuard(made.step) && c.guardsAlone() {
+				c.guard = len(c.steps)
+			}
 			c.addFields(&made.fields)
 			if made.pages != nil {
 				c.pages = append(c.pages, made.pages)
@@ -415,9 +419,12 @@ func (c *Chain) Decide(p *Pass, tally *Tally) Verdict {
 	return c.Resume(p, tally)
 }
 
-// Resume is Decide for the steps behind the one at which p has waited.
-func (c *Chain) Resume(p *Pass, tally *Tally) Verdict {
-	for p.next < len(c.steps) {
+// Resume is Decide for the steps behind the one at which p has waited, or behind Prove.
+func (c *Chain) Resume(p *Pass, tally *Tally) Verdict { return c.until(len(c.steps), p, tally) }
+
+// until has p go on through the first n steps.
+func (c *Chain) until(n int, p *Pass, tally *Tally) Verdict {
+	for p.next < n {
 		i := p.next
 		p.next++
 		if c.steps[i] == nil {

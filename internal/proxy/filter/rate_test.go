@@ -62,6 +62,22 @@ func TestRateKeys(t *testing.T) {
 			t.Errorf("%d: %d, want %d", i, v.Status, e.want)
 		}
 	}
+	other := key("", "")
+	other.client = "192.0.2.99"
+	if v, _ := at(c, t, other, 0); !v.Passes() {
+		t.Errorf("who leaves the parts out uses up the account of others who do: %d", v.Status)
+	}
+	c = chainOf(t, Step{Rate: &Rate{Key: []string{"client"}, Requests: 1, Per: time.Hour}})
+	for _, e := range []struct {
+		client string
+		want   int
+	}{
+		{"192.0.2.1", 0}, {"192.0.2.2", 0}, {"192.0.2.2", 429}, {"2001:db8::1", 0}, {"2001:db8::ffff:1", 429}, {"2001:db8:0:1::1", 0}, // a host has a /64
+	} {
+		if v, _ := at(c, t, &request{client: e.client}, 0); v.Status != e.want {
+			t.Errorf("%s: %d, want %d", e.client, v.Status, e.want)
+		}
+	}
 }
 
 func TestRateDryRun(t *testing.T) {

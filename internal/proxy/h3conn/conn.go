@@ -55,6 +55,8 @@ type Config struct {
 // Counts is what is counted of connections that have several requests.
 type Counts struct {
 	Connections, Ended, Streams, Resets, Broken, Refused atomic.Uint64
+
+	Excesses [quota.Excesses]atomic.Uint64 // connections of those ended, by the bound that was passed
 }
 
 // Conn is a connection of HTTP/3.
@@ -149,7 +151,7 @@ func (c *Conn) take(stream *quic.Stream) *Stream {
 func (c *Conn) leave(s *Stream) {
 	c.mu.Lock()
 	c.active--
-	calm := true
+	calm, excess := true, quota.Resets
 	if s.broke.Load() || s.left.Load() {
 		calm = c.resets.Spend(c.config.Clock(), 1)
 	} else {
@@ -159,7 +161,10 @@ func (c *Conn) leave(s *Stream) {
 	c.config.Left(s)
 	s.Stream.ReleaseStreamCredit()
 	if !calm {
-		c.broken(&http3.Error{Code: http3.ExcessiveLoad, Text: "too many requests are given up or break the rules"})
+		if s.broke.Load() {
+			excess = quota.Broken
+		}
+		c.broken(&http3.Error{Code: http3.ExcessiveLoad, Text: "too many requests are given up or break the rules", Excess: excess})
 	}
 }
 
@@ -230,20 +235,28 @@ func (c *Conn) GoAway(last bool) bool {
 
 // broken ends the connection, as the client broke a rule.
 func (c *Conn) broken(why *http3.Error) {
-	if c.Close(why.Code, why.Text) {
+	if c.end() {
 		c.config.Counts.Ended.Add(1)
+		c.config.Counts.Excesses[why.Excess].Add(1)
 		c.config.Broken(why)
+		c.CloseWithError(quic.ApplicationErrorCode(why.Code), why.Text)
 	}
 }
 
 // Close ends the connection, and reports whether nobody has before.
 func (c *Conn) Close(code http3.ErrCode, text string) bool {
-	c.mu.Lock()
-	first := !c.isClosed
-	c.isClosed = true
-	c.mu.Unlock()
+	first := c.end()
 	if first {
 		c.CloseWithError(quic.ApplicationErrorCode(code), text)
 	}
+	return first
+}
+
+// end reports whether the connection is to be closed, as nobody else does.
+func (c *Conn) end() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	first := !c.isClosed
+	c.isClosed = true
 	return first
 }

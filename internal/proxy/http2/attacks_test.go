@@ -3,6 +3,8 @@ package http2
 import (
 	"strings"
 	"testing"
+
+	"pharos/internal/proxy/quota"
 )
 
 // A request whose trailers come before all of its content was sent is none (RFC 9113 §8.1.1).
@@ -31,7 +33,7 @@ func TestUnreadAnswersAreBounded(t *testing.T) {
 		p.frame(framePing, 0, 0, "12345678")
 		most = max(most, p.conn.Waiting())
 	}
-	p.wantCalm("PING without reading")
+	p.wantCalm("PING without reading", quota.Unread)
 	if most > maxOut+maxOut/10 {
 		t.Errorf("%d octets wait to be sent, want %d at most", most, maxOut)
 	}
@@ -45,7 +47,7 @@ func TestFieldBlockIsBounded(t *testing.T) {
 	for range maxContinuations {
 		p.frame(frameContinuation, 0, 1, strings.Repeat("x", maxFrame))
 	}
-	p.wantCalm("a large field block")
+	p.wantCalm("a large field block", quota.FieldBlock)
 	if got, most := len(p.conn.block.octets), p.conn.limits.Head; got > most {
 		t.Errorf("%d octets were gathered, want %d at most", got, most)
 	}
@@ -59,5 +61,5 @@ func TestManySettings(t *testing.T) {
 		p.frame(frameSettings, 0, 0, strings.Repeat("\x00\x63\x00\x00\x00\x01", each))
 		p.conn.Out(nil)
 	}
-	p.wantCalm("1000 settings")
+	p.wantCalm("1000 settings", quota.Settings)
 }

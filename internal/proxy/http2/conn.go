@@ -40,8 +40,9 @@ type Event struct {
 
 // Failure is why a connection ends.
 type Failure struct {
-	Code ErrCode
-	Text string
+	Code   ErrCode
+	Text   string
+	Excess quota.Excess // the bound that the client has passed
 }
 
 // Counters counts what clients do; see Conn.Counters.
@@ -153,7 +154,7 @@ func (c *Conn) Feed(b []byte, now time.Duration) (n int, ev Event) {
 		ev.Kind = Nothing
 	}
 	if len(c.out) > maxOut && ev.Kind != Failed {
-		ev = c.fail(EnhanceYourCalm, "too much waits to be sent that the client does not read")
+		ev = c.calm(quota.Unread, "too much waits to be sent that the client does not read")
 	}
 	return headerLen + length, ev
 }
@@ -220,7 +221,7 @@ func (c *Conn) read(f *frame) Event {
 		return Event{} // it opens no more streams, and closes when it has its answers
 	}
 	if !c.control.Spend(c.now, 1) {
-		return c.calm("too many frames that carry nothing")
+		return c.calm(excessOf(f.kind), "too many frames that carry nothing")
 	}
 	switch f.kind {
 	case frameSettings:
@@ -233,12 +234,31 @@ func (c *Conn) read(f *frame) Event {
 	return Event{} // RFC 9113 §4.1: unknown types are ignored
 }
 
-func (c *Conn) calm(text string) Event { return c.fail(EnhanceYourCalm, text) }
+// excessOf returns of what there are too many when there are too many frames of a kind.
+func excessOf(kind byte) quota.Excess {
+	switch kind {
+	case frameSettings:
+		return quota.Settings
+	case framePing:
+		return quota.Ping
+	}
+	return quota.OtherFrames
+}
+
+// calm ends the connection of a client that passes a bound.
+func (c *Conn) calm(e quota.Excess, text string) Event {
+	isFirst := c.failure == nil
+	ev := c.fail(EnhanceYourCalm, text)
+	if isFirst {
+		c.failure.Excess = e
+	}
+	return ev
+}
 
 // fail ends the connection (RFC 9113 §5.4.1).
 func (c *Conn) fail(code ErrCode, text string) Event {
 	if c.failure == nil {
-		c.failure = &Failure{code, text}
+		c.failure = &Failure{Code: code, Text: text}
 		c.out = appendGoAway(c.out, min(c.last, c.lastServed), code, text)
 		for _, s := range c.streams {
 			s.end(code)
@@ -261,7 +281,7 @@ func (c *Conn) readSettings(f *frame) Event {
 	case f.has(flagAck):
 		return Event{}
 	case !c.control.Spend(c.now, float64(len(b)/6)):
-		return c.calm("too many settings")
+		return c.calm(quota.Settings, "too many settings")
 	}
 	c.settled = true
 	for ; len(b) > 0; b = b[6:] {
@@ -336,7 +356,7 @@ func (c *Conn) readWindow(f *frame) Event {
 		return c.fail(FrameSizeError, "WINDOW_UPDATE of a wrong length")
 	}
 	if !c.control.Spend(c.now, 1) {
-		return c.calm("too many WINDOW_UPDATE frames")
+		return c.calm(quota.WindowUpdates, "too many WINDOW_UPDATE frames")
 	}
 	n := int(binary.BigEndian.Uint32(f.payload) & (1<<31 - 1))
 	if f.stream == 0 {
@@ -379,7 +399,7 @@ func (c *Conn) Tick(now time.Duration) (next time.Duration) {
 		c.fail(NoError, "")
 		return now
 	case c.partSince > 0 && now >= c.partSince+l.HeadTime:
-		c.fail(EnhanceYourCalm, "a frame or a field block did not come in time")
+		c.calm(quota.Slow, "a frame or a field block did not come in time")
 		return now
 	case c.asked > 0 && now >= c.asked+l.Answer:
 		c.fail(NoError, "the client gives no sign of life")

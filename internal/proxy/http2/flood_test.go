@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"pharos/internal/proxy/quota"
+
 	"golang.org/x/net/http2/hpack"
 )
 
@@ -20,7 +22,7 @@ func TestRapidReset(t *testing.T) {
 			p.conn.Finish(s, p.now)
 		}
 	}
-	p.wantCalm("2000 requests reset")
+	p.wantCalm("2000 requests reset", quota.Resets)
 }
 
 // The slot of a request that was reset is free when the gateway is done with it, not before.
@@ -92,7 +94,11 @@ func TestMadeYouReset(t *testing.T) {
 			}
 			p.events = nil
 		}
-		p.wantCalm(name)
+		want := quota.Broken
+		if strings.HasPrefix(name, "streams") {
+			want = quota.Refused
+		}
+		p.wantCalm(name, want)
 	}
 }
 
@@ -105,7 +111,11 @@ func TestContinuationFlood(t *testing.T) {
 		for ; sent < 1000 && p.conn.Failure() == nil; sent++ {
 			p.frame(frameContinuation, 0, 1, piece)
 		}
-		p.wantCalm(name)
+		want := quota.Continuation
+		if name == "large" {
+			want = quota.FieldBlock
+		}
+		p.wantCalm(name, want)
 		if sent > maxContinuations+1 {
 			t.Errorf("%s: %d CONTINUATION frames were read", name, sent)
 		}
@@ -123,7 +133,7 @@ func TestSlowFieldBlock(t *testing.T) {
 	}
 	p.now += 5 * time.Second
 	p.conn.Tick(p.now)
-	p.wantCalm("a field block of ten seconds")
+	p.wantCalm("a field block of ten seconds", quota.Slow)
 }
 
 // HPACK bomb: few octets that stand for many, by the table.
@@ -154,7 +164,7 @@ func TestHPACKBombOfManyFields(t *testing.T) {
 	p := newPeer(t, Limits{})
 	p.request(1, true, "a", strings.Repeat("x", 3900))
 	p.frame(frameHeaders, flagEndHeaders|flagEndStream, 3, strings.Repeat("\xbe", 10_000))
-	p.wantCalm("ten thousand fields")
+	p.wantCalm("ten thousand fields", quota.FieldBlock)
 	if got, most := p.conn.block.fields, maxBlockFields+decodedAtOnce; got > most {
 		t.Errorf("%d fields were decoded, want %d at most", got, most)
 	}
@@ -171,6 +181,11 @@ func TestLongFieldsAreDecodedWhole(t *testing.T) {
 
 // The 2019 set (CVE-2019-9511 to -9518): frames that carry nothing.
 func TestFloodsOfEmptyFrames(t *testing.T) {
+	excesses := map[string]quota.Excess{
+		"PING": quota.Ping, "PING answers": quota.Ping, "PING answers not read": quota.Ping, "SETTINGS": quota.Settings, "SETTINGS answers": quota.Settings,
+		"many settings": quota.Settings, "PRIORITY": quota.OtherFrames, "unknown frames": quota.OtherFrames, "WINDOW_UPDATE": quota.WindowUpdates,
+		"empty DATA": quota.EmptyFrames, "padding only": quota.EmptyFrames, "resets of ended": quota.Late, "DATA for ours, reset": quota.Late,
+	}
 	for name, f := range map[string]func(p *peer){
 		"PING":                  func(p *peer) { p.frame(framePing, 0, 0, "12345678") },
 		"PING answers":          func(p *peer) { p.frame(framePing, flagAck, 0, "12345678") },
@@ -200,7 +215,7 @@ func TestFloodsOfEmptyFrames(t *testing.T) {
 				p.conn.Out(nil)
 			}
 		}
-		p.wantCalm(name)
+		p.wantCalm(name, excesses[name])
 		if sent > 2*controlBurst {
 			t.Errorf("%s: %d frames were read", name, sent)
 		}
@@ -223,7 +238,7 @@ func TestEarningsAreBounded(t *testing.T) {
 		p.frame(framePing, 0, 0, "12345678")
 		p.conn.Out(nil)
 	}
-	p.wantCalm("PING after much content")
+	p.wantCalm("PING after much content", quota.Ping)
 	if sent > controlMost+1 {
 		t.Errorf("%d frames were read", sent)
 	}

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"pharos/internal/proxy/quota"
+
 	"golang.org/x/net/http2/hpack"
 )
 
@@ -128,10 +130,10 @@ func (p *peer) wantCame(want string) {
 }
 
 // wantCalm: the connection was ended as the client asks too much.
-func (p *peer) wantCalm(what string) {
+func (p *peer) wantCalm(what string, excess quota.Excess) {
 	p.t.Helper()
-	if f := p.conn.Failure(); f == nil || f.Code != EnhanceYourCalm {
-		p.t.Errorf("%s: failure %+v, want ENHANCE_YOUR_CALM", what, f)
+	if f := p.conn.Failure(); f == nil || f.Code != EnhanceYourCalm || f.Excess != excess {
+		p.t.Errorf("%s: failure %+v, want ENHANCE_YOUR_CALM for too much of %v", what, f, excess)
 	}
 }
 

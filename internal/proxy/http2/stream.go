@@ -3,6 +3,7 @@ package http2
 import (
 	"time"
 
+	"pharos/internal/proxy/quota"
 	"pharos/internal/proxy/section"
 )
 
@@ -152,7 +153,7 @@ func (c *Conn) breakStream(id uint32, code ErrCode, text string) Event {
 	}
 	c.counters.Broken++
 	if !c.resets.Spend(c.now, 1) {
-		return c.calm("too many streams that break the rules")
+		return c.calm(quota.Broken, "too many streams that break the rules")
 	}
 	s := c.streams[id]
 	if s == nil || s.isReset {
@@ -174,14 +175,14 @@ func (c *Conn) readReset(f *frame) Event {
 	s := c.streams[f.stream]
 	if s == nil || s.isOver() {
 		if !c.control.Spend(c.now, 1) {
-			return c.calm("too many resets of streams that are over")
+			return c.calm(quota.Late, "too many resets of streams that are over")
 		}
 		return Event{}
 	}
 	if !s.sentEnd { // else it has its response, and spares us the rest of its request
 		c.counters.Resets++
 		if !c.resets.Spend(c.now, 1) { // CVE-2023-44487
-			return c.calm("too many streams are reset")
+			return c.calm(quota.Resets, "too many streams are reset")
 		}
 	}
 	s.end(peerReset)
@@ -204,7 +205,7 @@ func (c *Conn) readData(f *frame) Event {
 	if len(content) > 0 {
 		c.control.Earn(controlPer)
 	} else if !f.has(flagEndStream) && !c.control.Spend(c.now, 1) {
-		return c.calm("too many empty DATA frames")
+		return c.calm(quota.EmptyFrames, "too many empty DATA frames")
 	}
 	s := c.streams[f.stream]
 	if s == nil || s.isReset || s.ended {
@@ -237,7 +238,7 @@ func (c *Conn) lateData(id uint32, s *Stream) Event {
 	if ours {
 		// RFC 9113 §5.4.2: it may have been sent before our reset was known.
 		if !c.control.Spend(c.now, 1) {
-			return c.calm("too much content for streams that were reset")
+			return c.calm(quota.Late, "too much content for streams that were reset")
 		}
 		return Event{}
 	}
@@ -309,7 +310,7 @@ func (c *Conn) readHeaders(f *frame) Event {
 
 func (c *Conn) readContinuation(f *frame) Event {
 	if c.block.frames++; c.block.frames > maxContinuations {
-		return c.calm("too many CONTINUATION frames")
+		return c.calm(quota.Continuation, "too many CONTINUATION frames")
 	}
 	return c.addBlock(f.payload, f.has(flagEndHeaders))
 }
@@ -318,7 +319,7 @@ func (c *Conn) readContinuation(f *frame) Event {
 func (c *Conn) addBlock(b []byte, whole bool) Event {
 	k := &c.block
 	if len(k.octets)+len(b) > c.limits.Head {
-		return c.calm("a field block is too large")
+		return c.calm(quota.FieldBlock, "a field block is too large")
 	}
 	if !whole {
 		k.octets = append(k.octets, b...)
@@ -336,7 +337,7 @@ func (c *Conn) addBlock(b []byte, whole bool) Event {
 	case k.broken:
 		return c.fail(CompressionError, "a field block cannot be decoded")
 	case k.isBomb():
-		return c.calm("a field block of too many fields")
+		return c.calm(quota.FieldBlock, "a field block of too many fields")
 	}
 	c.control.Earn(controlPer)
 	switch {
@@ -373,7 +374,7 @@ func (c *Conn) openFor(id uint32) Event {
 		c.counters.Refused++
 		c.remember(id, true)
 		if !c.resets.Spend(c.now, 1) {
-			return c.calm("too many streams above SETTINGS_MAX_CONCURRENT_STREAMS")
+			return c.calm(quota.Refused, "too many streams above SETTINGS_MAX_CONCURRENT_STREAMS")
 		}
 		c.out = appendReset(c.out, id, RefusedStream)
 		return Event{}

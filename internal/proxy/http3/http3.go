@@ -27,6 +27,7 @@ package http3
 import (
 	"github.com/quic-go/quic-go/quicvarint"
 
+	"pharos/internal/proxy/quota"
 	"pharos/internal/proxy/section"
 )
 
@@ -59,6 +60,8 @@ type Error struct {
 	Code ErrCode
 	Text string
 	Ends bool // the connection, not only the stream
+
+	Excess quota.Excess // the bound that the client has passed
 }
 
 func (e *Error) Error() string { return e.Text }

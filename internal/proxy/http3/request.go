@@ -8,6 +8,7 @@ import (
 	"github.com/quic-go/qpack"
 	"github.com/quic-go/quic-go/quicvarint"
 
+	"pharos/internal/proxy/quota"
 	"pharos/internal/proxy/section"
 )
 
@@ -148,7 +149,7 @@ func isKnown(kind uint64) bool {
 // spend counts a frame that carries nothing.
 func (r *Request) spend() *Error {
 	if r.empty++; r.empty > maxEmpty+int(r.got/emptyPer) {
-		return &Error{Code: ExcessiveLoad, Text: "too many frames that carry nothing", Ends: true}
+		return &Error{Code: ExcessiveLoad, Text: "too many frames that carry nothing", Ends: true, Excess: quota.EmptyFrames}
 	}
 	return nil
 }

@@ -2,6 +2,8 @@ package http3
 
 import (
 	"github.com/quic-go/quic-go/quicvarint"
+
+	"pharos/internal/proxy/quota"
 )
 
 // Peer is what a client has opened of its one-way streams. The driver has a lock for it.
@@ -113,7 +115,7 @@ func (u *Uni) beginControl(p *Peer) *Error {
 	case !first && f.kind == frameSettings:
 		return &Error{Code: FrameUnexpected, Text: "SETTINGS a second time", Ends: true}
 	case f.kind == frameSettings && f.left > maxSettings:
-		return &Error{Code: ExcessiveLoad, Text: "SETTINGS are too large", Ends: true}
+		return &Error{Code: ExcessiveLoad, Text: "SETTINGS are too large", Ends: true, Excess: quota.Settings}
 	case f.kind == frameData, f.kind == frameHeaders, f.kind == framePushPromise, isOfHTTP2(f.kind):
 		return &Error{Code: FrameUnexpected, Text: "a frame on the control stream that may not be there", Ends: true}
 	case f.kind == frameCancelPush, f.kind == framePriorityOfPush:
@@ -121,7 +123,7 @@ func (u *Uni) beginControl(p *Peer) *Error {
 	case f.kind == frameMaxPushID && f.left > 8:
 		return &Error{Code: FrameError, Text: "MAX_PUSH_ID of a wrong length", Ends: true}
 	case u.control > maxControl+controlPer*p.Requests:
-		return &Error{Code: ExcessiveLoad, Text: "too many frames on the control stream", Ends: true}
+		return &Error{Code: ExcessiveLoad, Text: "too many frames on the control stream", Ends: true, Excess: quota.OtherFrames}
 	}
 	if f.left == 0 {
 		u.endControl()

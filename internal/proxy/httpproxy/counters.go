@@ -6,6 +6,7 @@ import (
 
 	"pharos/internal/proxy/h3conn"
 	"pharos/internal/proxy/histogram"
+	"pharos/internal/proxy/quota"
 )
 
 // shardCount spreads the counters so that cores seldom write to one cache line;
@@ -19,6 +20,7 @@ type shard struct {
 	retries, connectFailures, timeouts atomic.Uint64
 	originNew, originReused, stale     atomic.Uint64
 	refused, aborted, tunnels          atomic.Uint64
+	inspectRefused                     atomic.Uint64
 	bytesIn, bytesOut                  atomic.Uint64
 	latency                            [histogram.Buckets]atomic.Uint64
 	latencyNanos                       atomic.Uint64
@@ -26,6 +28,7 @@ type shard struct {
 	http2, sessionsBroken                                atomic.Uint64
 	streams, streamResets, streamsBroken, streamsRefused atomic.Uint64
 	http3                                                h3conn.Counts
+	excesses                                             [quota.Excesses]atomic.Uint64 // of HTTP/2
 	_                                                    [64]byte
 }
 
@@ -43,6 +46,7 @@ type Counters struct {
 	Aborted   uint64    // responses cut off in the middle
 	Tunnels   uint64    // upgraded connections
 	Timeouts  uint64    // limits of time that were reached
+	Hasty     uint64    // requests refused at mostInspected
 
 	HTTP2 HTTP2Counters
 	HTTP3 HTTP2Counters // the same of HTTP/3
@@ -66,6 +70,8 @@ type HTTP2Counters struct {
 	Resets      uint64 // streams that the client has reset
 	Broken      uint64 // streams that we have reset as the client broke a rule
 	Refused     uint64 // streams refused as there were too many
+
+	Excesses [quota.Excesses]uint64 // connections of Ended, by the bound that was passed
 }
 
 func (c *HTTP2Counters) add(m *h3conn.Counts) {
@@ -75,6 +81,9 @@ func (c *HTTP2Counters) add(m *h3conn.Counts) {
 	c.Resets += m.Resets.Load()
 	c.Broken += m.Broken.Load()
 	c.Refused += m.Refused.Load()
+	for e := range m.Excesses {
+		c.Excesses[e] += m.Excesses[e].Load()
+	}
 }
 
 // Counters returns a reading. Single values are exact; they are not of one
@@ -94,12 +103,16 @@ func (s *Server) Counters() Counters {
 		c.Aborted += h.aborted.Load()
 		c.Tunnels += h.tunnels.Load()
 		c.Timeouts += h.timeouts.Load()
+		c.Hasty += h.inspectRefused.Load()
 		c.HTTP2.Connections += h.http2.Load()
 		c.HTTP2.Ended += h.sessionsBroken.Load()
 		c.HTTP2.Streams += h.streams.Load()
 		c.HTTP2.Resets += h.streamResets.Load()
 		c.HTTP2.Broken += h.streamsBroken.Load()
 		c.HTTP2.Refused += h.streamsRefused.Load()
+		for e := range h.excesses {
+			c.HTTP2.Excesses[e] += h.excesses[e].Load()
+		}
 		c.HTTP3.add(&h.http3)
 		c.ConnectFailures += h.connectFailures.Load()
 		c.OriginNew += h.originNew.Load()

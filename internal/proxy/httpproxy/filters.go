@@ -8,6 +8,7 @@ import (
 	"pharos/internal/proxy/filter"
 	"pharos/internal/proxy/holding"
 	"pharos/internal/proxy/http1"
+	"pharos/internal/proxy/route"
 )
 
 // This file joins routes with their filters (package filter). They look at a request when its
@@ -23,13 +24,17 @@ func (x *exchange) findFilters() {
 // filter has the request go through the filters of its route. done: they have answered it, or
 // it is refused.
 func (c *client) filter(x *exchange) (done, keep bool, r refusal) {
-	c.identify(x)
-	x.pass.Reset((*filtered)(c), x.route, x.began)
-	x.pass.MaxContent = c.server.limits.MaxContent
+	if !x.inspected.proven {
+		c.beginFilters(x, x.route)
+	}
+	x.pass.Route = x.route
 	if x.counters != nil {
 		x.pass.Pool = x.counters.Name
 	}
-	v := x.chain.Decide(&x.pass, x.tally)
+	v := x.inspected.verdict
+	if v.Passes() {
+		v = x.chain.Resume(&x.pass, x.tally)
+	}
 	for v.Waits != nil {
 		if r := c.awaitTurn(v.Waits.Ready, v.Waits.Wait); r.isSet() {
 			v.Waits.Enter(&x.pass) // gives its place back, or takes it for Leave to do so
@@ -46,6 +51,13 @@ func (c *client) filter(x *exchange) (done, keep bool, r refusal) {
 	}
 	keep, r = c.answerFor(x, &v)
 	return true, keep, r
+}
+
+// beginFilters makes the request ready for the filters of a route.
+func (c *client) beginFilters(x *exchange, r *route.Route) {
+	c.identify(x)
+	x.pass.Reset((*filtered)(c), r, x.began)
+	x.pass.MaxContent = c.server.limits.MaxContent
 }
 
 // leave gives back what the request is counted for, when it has ended, be it by a bug.

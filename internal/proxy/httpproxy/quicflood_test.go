@@ -14,6 +14,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"pharos/internal/proxy/quicdoor"
+	"pharos/internal/proxy/quota"
 )
 
 // Rapid Reset (CVE-2023-44487): a place is free when the work is done, and who gives up more
@@ -39,7 +40,7 @@ func TestHTTP3RapidReset(t *testing.T) {
 		}
 	}
 	c.wantClosed("closed 0x107")
-	if n := g.server.Counters().HTTP3; n.Ended != 1 || n.Resets < 20 || n.Streams > 40 {
+	if n := g.server.Counters().HTTP3; n.Ended != 1 || n.Resets < 20 || n.Streams > 40 || n.Excesses[quota.Resets] != 1 {
 		t.Errorf("counted %+v", n)
 	}
 }
@@ -57,6 +58,9 @@ func TestHTTP3MadeYouReset(t *testing.T) {
 		s.Close()
 	}
 	c.wantClosed("closed 0x107")
+	if n := g.server.Counters().HTTP3; n.Ended != 1 || n.Excesses[quota.Broken] != 1 {
+		t.Errorf("counted %+v", n)
+	}
 }
 
 // A client that gives its request up ends what was done for it; others go on.

@@ -107,14 +107,17 @@ func (c *client) findRoute(x *exchange) refusal {
 	if x.table == nil {
 		return refusal{status: 503, kind: "proxy_configuration_error", text: "no routes are loaded yet"}
 	}
+	x.matched = path
 	found, ok := x.table.Routes().Match(x.req.Host(), path, (*routed)(c))
 	if x.inspected.failed.isSet() {
 		return x.inspected.failed
 	}
+	if !x.inspected.verdict.Passes() { // and the rest of the way is that of its answer
+		found, ok = x.inspected.by, true
+	}
 	if !ok {
 		return refusal{status: 404, kind: "destination_not_found", text: "no route leads from this host and path"}
 	}
-	x.matched = path
 	c.follow(x, found)
 	return refusal{}
 }
@@ -130,7 +133,6 @@ func (c *client) holdContent(x *exchange) refusal {
 		return x.holdRead(c)
 	}
 	small := x.req.Framing() == http1.Length && x.req.ContentLength() <= int64(len(x.in)-x.at) && !x.req.ExpectsContinue()
-	var pace pace
 	for {
 		done, r := c.decodeHeld(x)
 		if r.isSet() {
@@ -151,7 +153,7 @@ func (c *client) holdContent(x *exchange) refusal {
 			x.upload = newUpload(c, x)
 			return refusal{}
 		}
-		if r := c.fillContent(&pace); r.isSet() {
+		if r := c.fillContent(&x.inspected.pace); r.isSet() {
 			return r
 		}
 	}

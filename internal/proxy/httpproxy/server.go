@@ -145,7 +145,8 @@ type Server struct {
 	lotAsked  bool
 	empty     chan struct{} // closed when draining and the last client is gone
 
-	places places.Places // of connections, by client
+	places     places.Places // of connections, by client
+	inspecting places.Places // of requests that wait for their content to have their routes found
 
 	closing chan struct{} // closed when Shutdown begins
 

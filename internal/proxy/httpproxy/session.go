@@ -357,6 +357,7 @@ func (s *session) close() {
 	} else if failure.Code != http2.NoError {
 		c.server.log.Debug("a client broke the rules of HTTP/2", "client", c.peer.String(), "code", uint32(failure.Code), "reason", failure.Text)
 		c.shard.sessionsBroken.Add(1)
+		c.shard.excesses[failure.Excess].Add(1)
 	}
 	for s.flushing && !s.isClosed {
 		s.mu.Unlock()

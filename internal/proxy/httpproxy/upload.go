@@ -40,7 +40,7 @@ func newUpload(c *client, x *exchange) *upload {
 			x.req.Rebase(x.in)
 		}
 	}
-	return &upload{client: c, x: x, base: x.content}
+	return &upload{client: c, x: x, base: x.content, pace: x.inspected.pace}
 }
 
 func (u *upload) start(oc *origins.Conn) {

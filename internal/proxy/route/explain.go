@@ -17,6 +17,9 @@ type Trace struct {
 	Path  string `json:"path"` // normalised
 	Steps []Step `json:"steps"`
 	Route *Route `json:"route,omitempty"`
+
+	blind    bool // nothing is noted but what may be taken, whatever the content is
+	possible []*Route
 }
 
 // Explain tells how Match decides for host and path, which need not be

@@ -136,3 +136,28 @@ func trimDot(b []byte) []byte {
 	}
 	return b
 }
+
+// Possible returns the routes that a request may take, depending on its content, which is not
+// looked at: those whose other conditions hold, up to the first that does not go by content.
+func (t *Table) Possible(host, path []byte, q Request) []*Route {
+	if t == nil {
+		return nil
+	}
+	var room [256]byte
+	p := t.find(lowerHost(room[:0], host))
+	if p == nil {
+		return nil
+	}
+	trace := Trace{blind: true}
+	p.match(path, q, &trace)
+	return trace.possible
+}
+
+// mayTake notes that r may be taken, if so, and reports whether none behind it is.
+func (t *Trace) mayTake(r *Route, q Request) bool {
+	if !r.when.holdsHead(q) {
+		return false
+	}
+	t.possible = append(t.possible, r)
+	return !r.when.goesByContent()
+}

@@ -134,10 +134,7 @@ func (w *when) equals(other *when) bool {
 
 // holds reports whether a request is as w wants it.
 func (w *when) holds(q Request) bool {
-	if w.scheme != "" && w.scheme != q.Scheme() {
-		return false
-	}
-	if len(w.methods) > 0 && !w.holdsMethod(q) || len(w.clients) > 0 && !w.holdsClient(q) {
+	if !w.holdsPlainly(q) {
 		return false
 	}
 	for i := range w.conditions {
@@ -146,6 +143,31 @@ func (w *when) holds(q Request) bool {
 		}
 	}
 	return true
+}
+
+// holdsHead is holds for what does not go by content.
+func (w *when) holdsHead(q Request) bool {
+	if !w.holdsPlainly(q) {
+		return false
+	}
+	for i := range w.conditions {
+		if c := &w.conditions[i]; c.of < inJSON && !c.holds(q) || c.of >= inJSON && !c.Not && !hasType(q, c.of) {
+			return false
+		}
+	}
+	return true
+}
+
+func (w *when) goesByContent() bool {
+	return slices.ContainsFunc(w.conditions, func(c condition) bool { return c.of >= inJSON })
+}
+
+// holdsPlainly is holds for what is not about named values.
+func (w *when) holdsPlainly(q Request) bool {
+	if w.scheme != "" && w.scheme != q.Scheme() {
+		return false
+	}
+	return (len(w.methods) == 0 || w.holdsMethod(q)) && (len(w.clients) == 0 || w.holdsClient(q))
 }
 
 func (w *when) holdsMethod(q Request) bool {

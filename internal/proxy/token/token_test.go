@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -216,4 +217,27 @@ func FuzzVerify(f *testing.F) {
 			t.Errorf("%q counts, with %v", text, claims)
 		}
 	})
+}
+
+// TestKeysForTokens: which keys may have signed a token follows from what the rule takes and
+// what each key is for, before any signature is looked at.
+func TestKeysForTokens(t *testing.T) {
+	keys := newIssuer(t).keys
+	all := []string{"RS256", "ES256", "HS256"}
+	for name, c := range map[string]struct {
+		algorithm, id string
+		taken         []string
+		kind          string // of the keys; empty: there are none
+	}{
+		"its own":                          {"RS256", "r", all, "RSA"},
+		"an algorithm that is not taken":   {"RS256", "r", []string{"ES256", "HS256"}, ""},
+		"HMAC by the name of a public key": {"HS256", "r", all, ""},
+		"another kind of signature":        {"ES256", "r", all, ""},
+		"none":                             {"none", "r", all, ""},
+	} {
+		got, err := keys.forToken(map[string]any{"alg": c.algorithm, "kid": c.id}, c.taken)
+		if (err == nil) != (c.kind != "") || slices.ContainsFunc(got, func(k *Key) bool { return k.kind != c.kind }) {
+			t.Errorf("%s: %d keys, %v", name, len(got), err)
+		}
+	}
 }

@@ -40,6 +40,7 @@ func (k *block) decode(d *hpack.Decoder, b []byte, isTrailers bool) {
 		k.section.Begin(k.most)
 	}
 	k.decoder, k.fields = d, 0
+	d.SetEmitEnabled(true) // Trim has it pass nothing on
 	for len(b) > 0 {
 		n := min(len(b), decodedAtOnce)
 		if _, err := d.Write(b[:n]); err != nil {

@@ -170,6 +170,21 @@ func TestHPACKBombOfManyFields(t *testing.T) {
 	}
 }
 
+// A connection that has given up its memory while it was idle takes requests as before.
+func TestTrimmed(t *testing.T) {
+	p := newPeer(t, Limits{})
+	s := p.request(1, true)
+	p.conn.SendHead(s, []byte("HTTP/1.1 200 OK\r\n"), true)
+	p.conn.Finish(s, p.now)
+	p.conn.Out(nil)
+	if !p.conn.Trim() {
+		t.Fatal("it is not idle")
+	}
+	if s := p.request(3, true, "a", "b"); s == nil || s.Malformed != "" || !strings.Contains(string(s.Head), "a: b") {
+		t.Errorf("got %+v", s)
+	}
+}
+
 // Names and values that come in several pieces of what is decoded at once are whole.
 func TestLongFieldsAreDecodedWhole(t *testing.T) {
 	p := newPeer(t, Limits{})

@@ -129,3 +129,14 @@ func TestShapes(t *testing.T) {
 		t.Errorf("%d cached answers, the name says 11,000", n)
 	}
 }
+
+// Numbers of the kernel are found by their names, whose places differ from one to the next.
+func TestCountIn(t *testing.T) {
+	const text = "TcpExt: SyncookiesSent EmbryonicRsts Later\nTcpExt: 1 22 3\nIpExt: EmbryonicRsts\nIpExt: 4\n"
+	if n, err := countIn(text, "TcpExt:", "EmbryonicRsts"); n != 22 || err != nil {
+		t.Errorf("got %d, %v; want 22", n, err)
+	}
+	if n, err := countIn(text, "TcpExt:", "Missing"); err == nil {
+		t.Errorf("got %d of what is not there", n)
+	}
+}

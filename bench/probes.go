@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -40,15 +43,15 @@ func (a *arena) probes() ([]table.Row, error) {
 		return nil, err
 	}
 	defer l.Close()
-	var made atomic.Int64 // counted here, for the metrics of so many members cost more than their probes
-	go func() {           // ends when l is closed
+	target := &probed{}
+	go func() { // ends when l is closed
 		for {
 			c, err := l.Accept()
 			if errors.Is(err, net.ErrClosed) {
 				return
 			}
 			if err == nil {
-				made.Add(1)
+				target.taken.Add(1)
 				c.Close()
 			}
 		}
@@ -59,16 +62,17 @@ func (a *arena) probes() ([]table.Row, error) {
 	}
 	defer s.Stop()
 	if err := s.Await(a.ctx, func() error {
-		if n := made.Load(); n < int64(2*members) { // from then on they are spread over the interval
+		n, err := target.count()
+		if err == nil && n < int64(2*members) { // from then on they are spread over the interval
 			return fmt.Errorf("%d probes of %d members were made", n, members)
 		}
-		return nil
+		return err
 	}); err != nil {
 		return nil, err
 	}
 	samples := a.samples()
 	for range min(a.o.rounds, 3) {
-		if err := a.probeFor(s, &made, max(a.seconds(), 2*interval), samples); err != nil {
+		if err := a.probeFor(s, target, max(a.seconds(), 2*interval), samples); err != nil {
 			return nil, err
 		}
 	}
@@ -76,10 +80,49 @@ func (a *arena) probes() ([]table.Row, error) {
 	return []table.Row{samples.Row(work, processors), samples.Row(work, cpuPerProbe)}, nil
 }
 
+// probed is what was probed, as it is seen there: the metrics of so many members cost more than
+// their probes, and the prober is not to be believed.
+type probed struct {
+	taken atomic.Int64 // connections that came to be
+	first int64        // EmbryonicRsts at the beginning
+}
+
+// count returns how many probes have come: connections that were taken, and those that were reset before
+// they came to be. The kernel counts these for all of this machine; hardly anybody else makes any.
+func (p *probed) count() (int64, error) {
+	text, err := os.ReadFile("/proc/net/netstat")
+	if err != nil {
+		return 0, err
+	}
+	n, err := countIn(string(text), "TcpExt:", "EmbryonicRsts")
+	if p.first == 0 {
+		p.first = n
+	}
+	return p.taken.Load() + n - p.first, err
+}
+
+// countIn finds a number in a text of /proc/net: of two lines that begin alike, the first has the names.
+func countIn(text, of, name string) (int64, error) {
+	var names []string
+	for line := range strings.Lines(text) {
+		fields := strings.Fields(line)
+		switch {
+		case len(fields) == 0 || fields[0] != of:
+		case names == nil:
+			names = fields
+		default:
+			if i := slices.Index(names, name); i > 0 && i < len(fields) {
+				return strconv.ParseInt(fields[i], 10, 64)
+			}
+		}
+	}
+	return 0, fmt.Errorf("/proc/net/netstat has no %s", name)
+}
+
 // probeFor measures for a while.
-func (a *arena) probeFor(s *peer.Server, count *atomic.Int64, length time.Duration, samples *table.Samples) error {
+func (a *arena) probeFor(s *peer.Server, target *probed, length time.Duration, samples *table.Samples) error {
 	before, err1 := s.CPU()
-	first := count.Load()
+	first, err3 := target.count()
 	began := time.Now()
 	select {
 	case <-a.ctx.Done():
@@ -87,11 +130,12 @@ func (a *arena) probeFor(s *peer.Server, count *atomic.Int64, length time.Durati
 	case <-time.After(length):
 	}
 	after, err2 := s.CPU()
+	last, err4 := target.count()
 	took := time.Since(began)
-	if err := errors.Join(err1, err2); err != nil {
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return err
 	}
-	spent, made := after-before, count.Load()-first
+	spent, made := after-before, last-first
 	if made <= 0 {
 		return errors.New("no probes were made")
 	}

@@ -21,7 +21,8 @@ import (
 // check fails Fall times in a row is Down, and is Up again after Rise passes.
 // Each type uses some of the keys; another one that is set is a mistake.
 type Check struct {
-	// Type is what a probe does. tcp opens a connection. tls makes a handshake. http and
+	// Type is what a probe does. tcp asks for a connection, and resets it as soon as it is
+	// agreed to: the member's program does not see it (Linux). tls makes a handshake. http and
 	// https ask for Path and look at the status and, with match, at the content. grpc and
 	// grpcs (over TLS) ask grpc.health.v1.Health. dns asks a question. udp sends a
 	// datagram and waits for an answer. icmp sends an echo request. command runs a

@@ -134,6 +134,6 @@ func identityOf(id *doorway.Identity) *httpproxy.Identity {
 	}
 	return &httpproxy.Identity{
 		Protocol: id.Protocol, ServerName: id.ServerName, Version: id.Version, Cipher: id.Cipher,
-		Subject: id.Subject, Certificate: id.Certificate, Misdirected: id.Misdirected,
+		Subject: id.Subject, Certificate: id.Certificate, Names: id.Names, Print: id.Print, Misdirected: id.Misdirected,
 	}
 }

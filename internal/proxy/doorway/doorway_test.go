@@ -1,9 +1,11 @@
 package doorway
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -147,7 +149,7 @@ func TestClientCertificates(t *testing.T) {
 	ca, other := testca.New(t, "clients"), testca.New(t, "strangers")
 	rules := []ClientRule{{Hosts: []string{"admin.test", "*.internal.test"}, Required: true, CA: "ca"}, {Hosts: []string{"ask.test"}, CA: "ca"}}
 	d := tlsDoor(ca, rules, func(string) *x509.CertPool { return ca.Pool() }, "www.test", "admin.test", "ask.test", "*.internal.test")
-	mine, theirs := ca.Issue("Zo\xc3\xab \"the\" admin"), other.Issue("mallory")
+	mine, theirs := ca.Issue("Zo\xc3\xab \"the\" admin", "zoe.test", "192.0.2.7"), other.Issue("mallory")
 	for name, tt := range map[string]struct {
 		host    string
 		shows   *testca.Pair
@@ -180,6 +182,13 @@ func TestClientCertificates(t *testing.T) {
 			}
 			if a.TLS.Subject != tt.subject || (a.TLS.Certificate != "") != (tt.subject != "") {
 				t.Errorf("subject %q, certificate %q", a.TLS.Subject, a.TLS.Certificate)
+			}
+			names, print := "", ""
+			if tt.subject != "" {
+				names, print = `zoe.test,192.0.2.7`, fmt.Sprintf("%x", sha256.Sum256(tt.shows.TLS.Certificate[0]))
+			}
+			if a.TLS.Names != names || a.TLS.Print != print {
+				t.Errorf("names %q, fingerprint %q; want %q and %q", a.TLS.Names, a.TLS.Print, names, print)
 			}
 		})
 	}

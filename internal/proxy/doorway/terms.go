@@ -2,10 +2,13 @@ package doorway
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
+	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 )
@@ -125,6 +128,9 @@ type Identity struct {
 	// printable ASCII), and Certificate is all of it as a field has it (RFC 9440 §2.2).
 	// Empty: none.
 	Subject, Certificate string
+	// Names are its alternative names (RFC 5280 §4.2.1.6), with commas between, and Print is its
+	// SHA-256, in hexadecimal.
+	Names, Print string
 
 	terms *terms
 	rule  int                    // of clients
@@ -140,8 +146,22 @@ func (t *terms) identify(state *tls.ConnectionState) *Identity {
 	if c := verified(state.PeerCertificates, state.VerifiedChains); c != nil {
 		id.Subject = printable(c.Subject.String())
 		id.Certificate = ":" + base64.StdEncoding.EncodeToString(c.Raw) + ":"
+		id.Names = printable(strings.Join(namesIn(c), ","))
+		id.Print = fmt.Sprintf("%x", sha256.Sum256(c.Raw))
 	}
 	return id
+}
+
+// namesIn returns the alternative names of a certificate.
+func namesIn(c *x509.Certificate) []string {
+	names := slices.Concat(c.DNSNames, c.EmailAddresses)
+	for _, a := range c.IPAddresses {
+		names = append(names, a.String())
+	}
+	for _, u := range c.URIs {
+		names = append(names, u.String())
+	}
+	return names
 }
 
 // printable writes every other octet as RFC 4514 §2.4 has it.

@@ -42,6 +42,9 @@ type Identity struct {
 	// Subject is whom the client has proven to be, and Certificate by which certificate, as
 	// a field has it (RFC 9440); empty: nobody was asked, or nothing was shown.
 	Subject, Certificate string
+	// Names are the alternative names of that certificate, with commas between, and Print is
+	// its SHA-256 in hexadecimal.
+	Names, Print string
 	// Misdirected says why a request for host is not answered on this connection; ""
 	// if it is.
 	Misdirected func(host []byte) string

@@ -170,3 +170,43 @@ func TestAccessLogSampled(t *testing.T) {
 		t.Errorf("%d lines, want the 20 that failed:\n%s", got, lines.String())
 	}
 }
+
+// TestAccessLogOfCertificates: what is known of the client's certificate, escaped as all that
+// others have written.
+func TestAccessLogOfCertificates(t *testing.T) {
+	for _, c := range []struct {
+		form            logline.Form
+		shown, notShown string
+	}{
+		{logline.Form{Kind: "template", Template: "{clientCert.verify} {clientCert.subject} {clientCert.names} {clientCert.sha256}"},
+			`verified CN=a\x20b,O=\"c\" a.test,192.0.2.1 abcd`, `none - - -`},
+		{logline.Form{Kind: "json", Fields: []string{"clientCert.verify", "clientCert.subject", "clientCert.names", "clientCert.sha256"}},
+			`{"clientCert.verify":"verified","clientCert.subject":"CN=a b,O=\"c\"","clientCert.names":"a.test,192.0.2.1","clientCert.sha256":"abcd"}`, `{"clientCert.verify":"none"}`},
+	} {
+		format, err := logline.Parse(c.form)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, shows := range []bool{true, false} {
+			var lines bytes.Buffer
+			g, ca := startSecured(t, Config{AccessLog: &lines, AccessLogFormat: format}, func(a *Arrival) {
+				if shows {
+					a.TLS.Subject, a.TLS.Certificate, a.TLS.Names, a.TLS.Print = `CN=a b,O="c"`, ":YQ==:", "a.test,192.0.2.1", "abcd"
+				}
+			}, startOrigin(t, answering(ok2)))
+			conn := dialTLS(t, g.address, ca)
+			io.WriteString(conn, "GET / HTTP/1.1\r\nHost: www.test\r\nConnection: close\r\n\r\n")
+			io.ReadAll(conn)
+			if err := g.server.Shutdown(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			want := c.notShown
+			if shows {
+				want = c.shown
+			}
+			if got := strings.TrimSpace(lines.String()); got != want {
+				t.Errorf("%s, shown %t:\n got %s\nwant %s", c.form.Kind, shows, got, want)
+			}
+		}
+	}
+}

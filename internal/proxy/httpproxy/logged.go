@@ -48,7 +48,7 @@ func (l *logged) AppendValue(b []byte, v logline.Variable, name string) []byte {
 		return append(b, c.local...)
 	case logline.Scheme:
 		return append(b, c.scheme()...)
-	case logline.TLS, logline.Cipher, logline.ServerName:
+	case logline.TLS, logline.Cipher, logline.ServerName, logline.CertVerify, logline.CertSubject, logline.CertNames, logline.CertPrint:
 		return c.tls.appendValue(b, v)
 	case logline.Status:
 		return strconv.AppendInt(b, int64(x.status), 10)
@@ -112,8 +112,27 @@ func (id *Identity) appendValue(b []byte, v logline.Variable) []byte {
 		return append(b, id.Version...)
 	case v == logline.Cipher:
 		return append(b, id.Cipher...)
+	case v == logline.ServerName:
+		return append(b, id.ServerName...)
 	}
-	return append(b, id.ServerName...)
+	return id.appendCertificate(b, v)
+}
+
+// appendCertificate appends what is known of the client's certificate. One that is not good has
+// ended the handshake, or nobody has asked for it.
+func (id *Identity) appendCertificate(b []byte, v logline.Variable) []byte {
+	switch v {
+	case logline.CertVerify:
+		if id.Certificate == "" {
+			return append(b, "none"...)
+		}
+		return append(b, "verified"...)
+	case logline.CertSubject:
+		return append(b, id.Subject...)
+	case logline.CertNames:
+		return append(b, id.Names...)
+	}
+	return append(b, id.Print...)
 }
 
 // appendValue appends what is known of the trace.

@@ -11,49 +11,53 @@ type Variable uint8
 
 // The variables. Times are seconds with six decimals.
 const (
-	Time       Variable = iota // when its first octet came: RFC 3339, milliseconds, UTC
-	TimeCommon                 // the same as 22/Nov/2026:15:04:05 +0000
-	TimeUnix                   // the same as seconds since 1970, with milliseconds
-	Client                     // address of the connection's other end
-	ClientPort                 // and its port
-	Believed                   // address of the client, as trusted proxies tell it
-	Local                      // our address and port
-	User                       // who was authenticated
-	Method                     // of the request
-	Scheme                     // http or https
-	Host                       // that was asked for
-	Target                     // as it was sent
-	Path                       // normalised
-	Query                      // with its "?"
-	Protocol                   // HTTP/1.0, HTTP/1.1, HTTP/2.0 or HTTP/3.0
-	Version                    // 1.0, 1.1, 2 or 3
-	TLS                        // version of TLS, such as TLSv1.3
-	Cipher                     // cipher suite
-	ServerName                 // that the client named in its TLS handshake
-	Status                     // that was sent; 0: nothing was answered
-	In                         // octets of request content
-	Out                        // octets of response content, as sent
-	Coding                     // that the gateway has compressed with: gzip, br or zstd
-	Seconds                    // from the first octet of the request to the end of the response
-	Queue                      // waiting for a member
-	Connect                    // opening a connection to the member; nothing on one that was kept
-	FirstByte                  // from when the member was turned to, to the head of its response
-	ID                         // request id
-	TraceID                    // of W3C trace context
-	SpanID                     // the gateway's own
-	Sampled                    // 1 if spans are exported
-	Route                      // that was followed
-	Pool                       // that it led to
-	Member                     // that answered
-	Address                    // of the member
-	Tries                      // how many members were asked
-	Reason                     // why the gateway answered itself
-	Filter                     // of the route, that refused or answered
-	Agent                      // field User-Agent
-	Referer                    // field Referer
-	Field                      // a field of the request
-	Response                   // a field of the response, as the member sent it
-	Cookie                     // a cookie of the request
+	Time        Variable = iota // when its first octet came: RFC 3339, milliseconds, UTC
+	TimeCommon                  // the same as 22/Nov/2026:15:04:05 +0000
+	TimeUnix                    // the same as seconds since 1970, with milliseconds
+	Client                      // address of the connection's other end
+	ClientPort                  // and its port
+	Believed                    // address of the client, as trusted proxies tell it
+	Local                       // our address and port
+	User                        // who was authenticated
+	Method                      // of the request
+	Scheme                      // http or https
+	Host                        // that was asked for
+	Target                      // as it was sent
+	Path                        // normalised
+	Query                       // with its "?"
+	Protocol                    // HTTP/1.0, HTTP/1.1, HTTP/2.0 or HTTP/3.0
+	Version                     // 1.0, 1.1, 2 or 3
+	TLS                         // version of TLS, such as TLSv1.3
+	Cipher                      // cipher suite
+	ServerName                  // that the client named in its TLS handshake
+	CertVerify                  // verified: the client has shown a certificate, and it is good; none: it has shown none
+	CertSubject                 // whom it is made out to
+	CertNames                   // its alternative names, with commas between
+	CertPrint                   // its SHA-256, in hexadecimal
+	Status                      // that was sent; 0: nothing was answered
+	In                          // octets of request content
+	Out                         // octets of response content, as sent
+	Coding                      // that the gateway has compressed with: gzip, br or zstd
+	Seconds                     // from the first octet of the request to the end of the response
+	Queue                       // waiting for a member
+	Connect                     // opening a connection to the member; nothing on one that was kept
+	FirstByte                   // from when the member was turned to, to the head of its response
+	ID                          // request id
+	TraceID                     // of W3C trace context
+	SpanID                      // the gateway's own
+	Sampled                     // 1 if spans are exported
+	Route                       // that was followed
+	Pool                        // that it led to
+	Member                      // that answered
+	Address                     // of the member
+	Tries                       // how many members were asked
+	Reason                      // why the gateway answered itself
+	Filter                      // of the route, that refused or answered
+	Agent                       // field User-Agent
+	Referer                     // field Referer
+	Field                       // a field of the request
+	Response                    // a field of the response, as the member sent it
+	Cookie                      // a cookie of the request
 
 	count
 )
@@ -69,6 +73,7 @@ var variables = [count]struct {
 	Client: {name: "client", isPlain: true}, ClientPort: {name: "client.port", isNumber: true, isPlain: true}, Believed: {name: "client.believed", isPlain: true}, Local: {name: "local", isPlain: true}, User: {name: "user"},
 	Method: {name: "method", isPlain: true}, Scheme: {name: "scheme", isPlain: true}, Host: {name: "host"}, Target: {name: "target"}, Path: {name: "path"}, Query: {name: "query"},
 	Protocol: {name: "protocol", isPlain: true}, Version: {name: "version", isPlain: true}, TLS: {name: "tls", isPlain: true}, Cipher: {name: "cipher", isPlain: true}, ServerName: {name: "serverName"},
+	CertVerify: {name: "clientCert.verify", isPlain: true}, CertSubject: {name: "clientCert.subject"}, CertNames: {name: "clientCert.names"}, CertPrint: {name: "clientCert.sha256", isPlain: true},
 	Status: {name: "status", isNumber: true, isPlain: true}, In: {name: "in", isNumber: true, isPlain: true}, Out: {name: "out", isNumber: true, isPlain: true}, Coding: {name: "coding", isPlain: true},
 	Seconds: {name: "seconds", isNumber: true, isPlain: true}, Queue: {name: "queue", isNumber: true, isPlain: true}, Connect: {name: "connect", isNumber: true, isPlain: true}, FirstByte: {name: "firstByte", isNumber: true, isPlain: true},
 	ID: {name: "id", isPlain: true}, TraceID: {name: "trace", isPlain: true}, SpanID: {name: "span", isPlain: true}, Sampled: {name: "sampled", isNumber: true, isPlain: true},

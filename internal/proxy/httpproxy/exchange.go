@@ -31,7 +31,7 @@ type exchange struct {
 	backAt, backTo int    // [backAt, backTo) of back is unread
 	resp           http1.Parser
 
-	smallIn, smallBack []byte             // what in and back are mostly
+	small              *buffers           // what in and back are mostly; nil: lent to others
 	largeIn, largeBack *[largeBuffer]byte // what they are instead; nil: not
 
 	out      []byte // what goes out next, to either side
@@ -93,11 +93,8 @@ type way struct {
 }
 
 var exchanges = sync.Pool{New: func() any {
-	x := &exchange{
-		smallIn: make([]byte, smallBuffer), smallBack: make([]byte, smallBuffer), out: make([]byte, 0, smallBuffer),
-		head: make([]byte, 0, 2048), line: make([]byte, 0, 1024), id: make([]byte, 0, 64), pathRoom: make([]byte, 0, 256),
-	}
-	x.in, x.back = x.smallIn, x.smallBack
+	x := &exchange{head: make([]byte, 0, 2048), line: make([]byte, 0, 1024), id: make([]byte, 0, 64), pathRoom: make([]byte, 0, 256)}
+	x.equip()
 	return x
 }}
 
@@ -156,11 +153,11 @@ func (x *exchange) growBack() bool {
 func (x *exchange) shrink() {
 	if x.largeIn != nil {
 		largeBuffers.Put(x.largeIn)
-		x.in, x.largeIn = x.smallIn, nil
+		x.in, x.largeIn = x.small.in, nil
 	}
 	if x.largeBack != nil {
 		largeBuffers.Put(x.largeBack)
-		x.back, x.largeBack = x.smallBack, nil
+		x.back, x.largeBack = x.small.back, nil
 	}
 	if cap(x.out) > largeBuffer {
 		x.out = make([]byte, 0, smallBuffer)

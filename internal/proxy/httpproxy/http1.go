@@ -33,7 +33,7 @@ func (w *plain) readHead(x *exchange) refusal {
 		if x.filled == len(x.in) && !x.growIn() {
 			return headTooLarge
 		}
-		if err := w.fill(x); err != nil {
+		if err := (*client)(w).fillHead(x); err != nil {
 			return (*client)(w).clientFailed(err, "the head of the request did not come in time")
 		}
 	}

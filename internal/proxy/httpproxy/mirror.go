@@ -114,7 +114,7 @@ func (c *client) carryCopy(table *served.Table, y *copying, sending http1.Framin
 			c.server.log.Error("a bug ended a copy of a request", "route", y.of.Route, "panic", bug)
 			return // with its buffers, as nobody knows what state they are in
 		}
-		x.in = x.smallIn
+		x.in = x.small.in
 		c.release()
 	}()
 	x.reset()

@@ -19,6 +19,8 @@
 //	change.go   updates until they are answered by
 //	calm.go     answers during reloads, transfers, updates and collections
 //	sign.go     signing a zone from file to file
+//	probes.go   probing many members
+//	verdicts.go  from when a member fails until nobody is led to it
 //	picks.go    choosing a member of a pool
 //	policies.go  what clients see of each way to choose
 //	quick.go    what a quick run does otherwise
@@ -87,7 +89,7 @@ type options struct {
 func parse(args []string) (options, error) {
 	var o options
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
-	f.StringVar(&o.work, "work", "all", "what to measure: `auth|shapes|million|cache|rrsets|cold|bulk|flood|cut|http|http2|routes|layer4|assault|streams|change|sign|picks|policies|probes|all`")
+	f.StringVar(&o.work, "work", "all", "what to measure: `auth|shapes|million|cache|rrsets|cold|bulk|flood|cut|http|http2|routes|layer4|assault|streams|change|sign|picks|policies|probes|verdicts|all`")
 	f.StringVar(&o.part, "part", "all", "which part of the works shapes, change, streams, http and assault: `tld|signed|many|restart|steered|seen|updates|calm|tcp|dot|doh|doq|cached|100|1k|64k|half|tls|h3|slowloris|endless|garbage|smuggling|reset|continuation|bombs|all`")
 	f.IntVar(&o.rounds, "rounds", 11, "how often each server is measured; the median counts")
 	f.Float64Var(&o.seconds, "seconds", 0.8, "length of one measurement")
@@ -108,7 +110,7 @@ func parse(args []string) (options, error) {
 	case f.NArg() > 0:
 		return o, fmt.Errorf("%q is not a flag", f.Arg(0))
 	case o.work != "all" && !slices.ContainsFunc(works, func(w work) bool { return w.name == o.work }):
-		return o, fmt.Errorf("-work %s: want auth, shapes, million, cache, cold, bulk, flood, cut, http, http2, routes, layer4, assault, streams, change, sign, picks, policies, probes or all", o.work)
+		return o, fmt.Errorf("-work %s: want auth, shapes, million, cache, cold, bulk, flood, cut, http, http2, routes, layer4, assault, streams, change, sign, picks, policies, probes, verdicts or all", o.work)
 	case o.part != "all" && !slices.ContainsFunc(assault.Kinds, func(k assault.Kind) bool { return k.Part == o.part }) && !slices.ContainsFunc(slices.Concat(shapes, changes, streamWorks, httpWorks()), func(p part) bool { return p.name == o.part }):
 		return o, fmt.Errorf("-part %s: want tld, signed, many, restart, steered, seen, updates, calm, tcp, dot, doh, doq, cached, 100, 1k, 64k, half, tls, h3, slowloris, endless, garbage, smuggling, reset, continuation, bombs or all", o.part)
 	case o.rounds < 1 || o.seconds <= 0:
@@ -147,7 +149,7 @@ func (a *arena) parts(all []part, programs []peer.Program) ([]table.Row, error) 
 	return rows, nil
 }
 
-var works = []work{{"auth", (*arena).auth}, {"shapes", (*arena).shapes}, {"million", (*arena).million}, {"cache", (*arena).cache}, {"rrsets", (*arena).rrsets}, {"http", (*arena).http}, {"http2", (*arena).http2}, {"routes", (*arena).routes}, {"layer4", (*arena).layer4}, {"assault", (*arena).assaults}, {"cold", (*arena).cold}, {"bulk", (*arena).bulk}, {"flood", (*arena).flood}, {"cut", (*arena).cut}, {"streams", (*arena).streams}, {"change", (*arena).change}, {"sign", (*arena).signing}, {"picks", (*arena).picks}, {"policies", (*arena).policies}, {"probes", (*arena).probes}}
+var works = []work{{"auth", (*arena).auth}, {"shapes", (*arena).shapes}, {"million", (*arena).million}, {"cache", (*arena).cache}, {"rrsets", (*arena).rrsets}, {"http", (*arena).http}, {"http2", (*arena).http2}, {"routes", (*arena).routes}, {"layer4", (*arena).layer4}, {"assault", (*arena).assaults}, {"cold", (*arena).cold}, {"bulk", (*arena).bulk}, {"flood", (*arena).flood}, {"cut", (*arena).cut}, {"streams", (*arena).streams}, {"change", (*arena).change}, {"sign", (*arena).signing}, {"picks", (*arena).picks}, {"policies", (*arena).policies}, {"probes", (*arena).probes}, {"verdicts", (*arena).verdicts}}
 
 // run measures what the arguments ask for and prints it on stdout. It ends every server it started, also
 // when it is interrupted.

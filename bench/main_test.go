@@ -106,6 +106,10 @@ func TestFiguresNameRows(t *testing.T) {
 			known[gatewayWork(c.name, n)] = []string{cpuPerRequest.Name}
 		}
 	}
+	for _, m := range verdictMetrics {
+		known[verdictByProbe] = append(known[verdictByProbe], m.worst.Name)
+	}
+	known[verdictByTraffic] = known[verdictByProbe]
 	known[idleWork], known[paceWork] = []string{perConnection.Name}, []string{latencyLast.Name}
 	for _, l := range slices.Concat(http2Loads, tlsLoads) {
 		known[l.work()] = []string{cpuPerRequest.Name}

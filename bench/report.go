@@ -64,6 +64,12 @@ var figures = []table.Figure{
 	{Work: assaultWork(assault.Kinds[5]), Metric: besideCalm.Name, Most: 2, Absolute: true},
 	{Work: assaultWork(assault.Kinds[6]), Metric: besideCalm.Name, Most: 2, Absolute: true},
 	{Work: fmt.Sprintf(probeWork, thousands(probedMembers)), Metric: processors.Name, Most: 0.3, Absolute: true},
+	{Work: verdictByProbe, Metric: verdictMetrics[0].worst.Name, Most: verdictMost, Absolute: true},
+	{Work: verdictByProbe, Metric: verdictMetrics[1].worst.Name, Most: verdictMost, Absolute: true},
+	{Work: verdictByProbe, Metric: verdictMetrics[2].worst.Name, Most: verdictMost, Absolute: true},
+	{Work: verdictByTraffic, Metric: verdictMetrics[0].worst.Name, Most: 50, Absolute: true},
+	{Work: verdictByTraffic, Metric: verdictMetrics[1].worst.Name, Most: 50, Absolute: true},
+	{Work: verdictByTraffic, Metric: verdictMetrics[2].worst.Name, Most: 50, Absolute: true},
 	{Work: fmt.Sprintf(signWork, thousands(signNames)), Metric: signWall.Name, Most: 1.2},
 }
 

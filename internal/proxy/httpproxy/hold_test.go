@@ -18,7 +18,7 @@ import (
 func TestHold(t *testing.T) {
 	g := startGateway(t, Config{}, startOrigin(t, answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")))
 	p := g.table.PoolAt(0)
-	full := *p.View().Spec()
+	full := p.View().Whole()
 	empty := func() { p.Publish(pool.Compile(pool.Spec{Name: "web"}, nil, p.View())) }
 	woken := make(chan struct{}, 64)
 	spec := holding.Spec{Requests: 1, Octets: 1 << 20, Time: time.Minute, Wake: func() { woken <- struct{}{} }}
@@ -100,7 +100,7 @@ func TestHoldBeforeFallback(t *testing.T) {
 	table := routesOf(t, rules, map[string]string{"web": startOrigin(t, telling("web")), "canary": startOrigin(t, silent), "spare": startOrigin(t, telling("spare"))})
 	g := startGateway(t, Config{})
 	web := table.PoolAt(0)
-	full := *web.View().Spec()
+	full := web.View().Whole()
 	woken := make(chan struct{}, 64)
 	empty := func(wait time.Duration) {
 		table.Hold(map[string]holding.Spec{"web": {Requests: 1, Octets: 1 << 20, Time: wait, Wake: func() { woken <- struct{}{} }}}, nil)

@@ -213,7 +213,7 @@ func TestRetryStatus(t *testing.T) {
 
 // withoutOpinions is a view in which errors have nobody else asked by themselves.
 func withoutOpinions(v *pool.View) *pool.View {
-	spec := *v.Spec()
+	spec := v.Whole()
 	spec.Passive.Off = true
 	return pool.Compile(spec, nil, nil)
 }

@@ -25,7 +25,7 @@ func waitingRoom(spec holding.Spec) (*holding.Room, chan struct{}) {
 func TestHeld(t *testing.T) {
 	w := newWorld(t)
 	p := poolOf("web", echo(t, "a"))
-	full := *p.View().Spec()
+	full := p.View().Whole()
 	empty := func() { p.Publish(pool.Compile(pool.Spec{Name: "web"}, nil, p.View())) }
 	empty()
 	room, woken := waitingRoom(holding.Spec{Requests: 1, Octets: 1 << 20, Time: time.Hour})
@@ -102,7 +102,7 @@ func TestDatagramHeld(t *testing.T) {
 	}
 	t.Cleanup(func() { member.Close() })
 	p := poolOf("dns", member.LocalAddr().String())
-	full := *p.View().Spec()
+	full := p.View().Whole()
 	p.Publish(pool.Compile(pool.Spec{Name: "dns"}, nil, p.View()))
 	room, woken := waitingRoom(holding.Spec{Requests: 9, Octets: 1 << 20, Time: time.Hour})
 	s := streamTo(nil, p)

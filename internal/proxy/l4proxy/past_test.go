@@ -43,7 +43,7 @@ func TestPast(t *testing.T) {
 	if c.Chosen == nil || c.Chosen.Policy != "first" || len(c.Chosen.Candidates) != 2 || !strings.HasPrefix(c.Chosen.Candidates[0], "a "+c.Failed[0].Address+" unknown") {
 		t.Errorf("chosen %+v", c.Chosen)
 	}
-	p.Publish(pool.Compile(pool.Spec{Name: "web", Policy: pool.First, Members: p.View().Spec().Members[1:]}, nil, p.View()))
+	p.Publish(pool.Compile(pool.Spec{Name: "web", Policy: pool.First, Members: p.View().Whole().Members[1:]}, nil, p.View()))
 	talk()
 	w.gone(2)
 	if c, kept := w.proxy.PastConnection(w.ids()[1], time.Now()); c != nil || !strings.HasPrefix(kept, "1 connections are kept since ") {

@@ -49,7 +49,7 @@ func (t *Table) With(c Change) (next *Table, made []Changed, ok bool) {
 		}
 	}
 	for i := range c.New { // routes are copied when others come to their places
-		if r := next.routed(c.New[i]); r != nil {
+		if r := next.Keyed(c.New[i]); r != nil {
 			made = append(made, Changed{r, i})
 		}
 	}
@@ -138,8 +138,8 @@ func (r *Route) compare(o *Route) int {
 	return cmp.Compare(r.key, o.key)
 }
 
-// routed returns the route of a rule with a key.
-func (t *Table) routed(rule Rule) *Route {
+// Keyed returns the route of a rule with a key; nil: it has none.
+func (t *Table) Keyed(rule Rule) *Route {
 	at, err := compileRoute(rule, nil, nil)
 	if err != nil {
 		return nil

@@ -75,6 +75,9 @@ type when struct {
 	scheme     string
 }
 
+// always is that of routes without conditions, which are most. Nobody writes to it.
+var always when
+
 // compile checks w.
 func (w *When) compile() (*when, error) {
 	out := &when{methods: w.Methods, clients: w.Clients, scheme: w.Scheme}
@@ -107,6 +110,9 @@ func (w *When) compile() (*when, error) {
 			}
 			out.conditions = append(out.conditions, made)
 		}
+	}
+	if out.count() == 0 {
+		return &always, nil
 	}
 	return out, nil
 }

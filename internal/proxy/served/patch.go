@@ -1,6 +1,7 @@
 package served
 
 import (
+	"maps"
 	"slices"
 
 	"pharos/internal/proxy/mirror"
@@ -41,12 +42,19 @@ func (t *Table) With(gone []route.Rule, more []NewRoute) (next *Table, ok bool) 
 		f.chains, f.tallies = sized(f.chains, n), sized(f.tallies, n)
 		next.filters = &f
 	}
+	next.uses = maps.Clone(t.uses)
+	for _, rule := range gone {
+		if r := t.routes.Keyed(rule); r != nil {
+			next.uses[t.byRoute[r.Number]]--
+		}
+	}
 	for _, m := range made {
 		if !next.fit(t, m.Route, &more[m.From]) {
 			return nil, false
 		}
+		next.uses[next.byRoute[m.Number]]++
 	}
-	next.countAgain()
+	next.forgetCounters()
 	return next, true
 }
 
@@ -126,11 +134,11 @@ func (t *Table) countersOf(name string) *RouteCounters {
 	return c
 }
 
-// countAgain leaves out the counters that no route has any more.
-func (t *Table) countAgain() {
-	used := make(map[*RouteCounters]bool, len(t.routeCounters))
-	for r := range t.routes.All() {
-		used[t.byRoute[r.Number]] = true
+// forgetCounters leaves out the counters that no route has any more.
+func (t *Table) forgetCounters() {
+	unused := func(c *RouteCounters) bool { return t.uses[c] == 0 }
+	if slices.ContainsFunc(t.routeCounters, unused) {
+		t.routeCounters = slices.DeleteFunc(slices.Clone(t.routeCounters), unused)
 	}
-	t.routeCounters = slices.DeleteFunc(slices.Clone(t.routeCounters), func(c *RouteCounters) bool { return !used[c] })
+	maps.DeleteFunc(t.uses, func(_ *RouteCounters, n int) bool { return n == 0 })
 }

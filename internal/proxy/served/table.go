@@ -33,9 +33,10 @@ type Table struct {
 	pools    []*pool.Pool // by route.Route.Index
 	counters []*PoolCounters
 
-	byRoute       []*RouteCounters // by route.Route.Number; several may be of one name
-	routeCounters []*RouteCounters // each once
-	others        *Timings         // of pools beyond MaxTimed
+	byRoute       []*RouteCounters       // by route.Route.Number; several may be of one name
+	routeCounters []*RouteCounters       // each once
+	uses          map[*RouteCounters]int // how many routes have them
+	others        *Timings               // of pools beyond MaxTimed
 
 	affinities []atomic.Pointer[affinity.Affinity] // nil: the pool has none
 	holds      []*holding.Room                     // nil: requests are not held
@@ -73,6 +74,10 @@ func New(rules []route.Rule, pools []*pool.Pool, affinities map[string]affinity.
 		}
 	}
 	t.byRoute, t.routeCounters = countRoutes(rules, prev)
+	t.uses = make(map[*RouteCounters]int, len(t.routeCounters))
+	for r := range t.routes.All() {
+		t.uses[t.byRoute[r.Number]]++
+	}
 	t.timePools(prev)
 	return t, errs
 }

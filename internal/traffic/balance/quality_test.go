@@ -86,7 +86,7 @@ func TestHashChurn(t *testing.T) {
 					return health.Status{State: health.Up}
 				}
 			}
-			v := pool.Compile(*p.View().Spec(), status(true), p.View())
+			v := pool.Compile(p.View().Whole(), status(true), p.View())
 			moved := 0
 			for i, m := range owners(v) {
 				if m != before[i] {
@@ -101,7 +101,7 @@ func TestHashChurn(t *testing.T) {
 			if share > 1/float64(n)+0.01 {
 				t.Errorf("%s of %d: %.4f of keys move, want <= 1/N + 0.01", by, n, share)
 			}
-			for i, m := range owners(pool.Compile(*p.View().Spec(), status(false), v)) {
+			for i, m := range owners(pool.Compile(p.View().Whole(), status(false), v)) {
 				if m != before[i] {
 					t.Fatalf("%s of %d: key %d is with %d, and was with %d before the member left and came back", by, n, i, m, before[i])
 				}
@@ -193,7 +193,7 @@ func TestEveryPolicy(t *testing.T) {
 // when all are full, somebody is picked nevertheless.
 func TestCapacity(t *testing.T) {
 	for _, k := range kinds {
-		spec := *publish(k, equalWeights(40)).View().Spec()
+		spec := publish(k, equalWeights(40)).View().Whole()
 		for i := range spec.Members {
 			spec.Members[i].Capacity = 2
 			if i >= 30 {

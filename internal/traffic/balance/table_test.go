@@ -64,7 +64,7 @@ var simulated = sync.OnceValue(func() (all []quality) {
 func movedWhenOneLeaves(k kind, n int) float64 {
 	p := publish(k, equalWeights(n))
 	gone := p.View().Members[1].Target
-	after := pool.Compile(*p.View().Spec(), func(t health.Target) health.Status {
+	after := pool.Compile(p.View().Whole(), func(t health.Target) health.Status {
 		if t == gone {
 			return health.Status{State: health.Down}
 		}

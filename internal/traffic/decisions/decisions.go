@@ -75,6 +75,7 @@ const run = 64
 type Ring struct {
 	// Constant after New.
 	limits Limits
+	each   int // records of a shard
 	cipher cipher
 	shards [shardCount]shard
 
@@ -87,7 +88,7 @@ type Ring struct {
 type shard struct {
 	busy    atomic.Bool // somebody reads or writes what is below
 	next    uint64      // number of the next record
-	records []record    // record n is at n modulo their number
+	records []record    // record n is at n modulo their number; nil: there was none yet
 	_       [64]byte    // shards are not to share a cache line
 }
 
@@ -115,9 +116,8 @@ func New(l Limits, secret [16]byte) *Ring {
 	}
 	r := &Ring{limits: l, cipher: newCipher(secret)}
 	r.limits.Sample = max(l.Sample, 1)
-	each := max(l.Octets/4*3/int(unsafe.Sizeof(record{}))/shardCount, 1)
+	r.each = max(l.Octets/4*3/int(unsafe.Sizeof(record{}))/shardCount, 1)
 	for i := range r.shards {
-		r.shards[i].records = make([]record, each)
 		r.shards[i].next = 1
 	}
 	r.facts.init(l.Octets / 4)
@@ -148,6 +148,9 @@ func (r *Ring) write(number uint64, client netip.Addr, turn uint64, now time.Tim
 		s := &r.shards[at]
 		if !s.busy.CompareAndSwap(false, true) {
 			continue
+		}
+		if s.records == nil {
+			s.records = make([]record, r.each)
 		}
 		n := s.next
 		s.next++
@@ -190,7 +193,10 @@ func (r *Ring) Find(id ID, now time.Time) (p Past, ok bool) {
 	s, number := &r.shards[place%shardCount], place/shardCount
 	for !s.busy.CompareAndSwap(false, true) { // for as long as a record takes to write
 	}
-	found := s.records[number%uint64(len(s.records))]
+	var found record
+	if s.records != nil {
+		found = s.records[number%uint64(r.each)]
+	}
 	s.busy.Store(false)
 	// What an id cannot hold is lost: from the 2^36th answer of a shard on, after years.
 	if found.number == 0 || found.number != number || now.Sub(time.Unix(0, found.at)) > r.limits.Age {
@@ -231,10 +237,14 @@ func (r *Ring) Stats() (st Stats) {
 		s := &r.shards[i]
 		for !s.busy.CompareAndSwap(false, true) {
 		}
-		count, size := s.next-1, uint64(len(s.records))
-		oldest := s.records[max(s.next, size+1)%size]
-		if count < size {
+		count, size := s.next-1, uint64(r.each)
+		var oldest record
+		switch {
+		case s.records == nil:
+		case count < size:
 			oldest = s.records[1%size]
+		default:
+			oldest = s.records[s.next%size]
 		}
 		s.busy.Store(false)
 		st.Answers, st.Room = st.Answers+count, st.Room+size

@@ -119,7 +119,7 @@ func TestDefault(t *testing.T) {
 	if got := count(false); got != 100 {
 		t.Errorf("%d of 100 without a member that is down kept", got)
 	}
-	spec := *w.pool.View().Spec()
+	spec := w.pool.View().Whole()
 	spec.Members[1].Override = pool.Override{State: pool.Drain}
 	w.pool.Publish(pool.Compile(spec, func(health.Target) health.Status { return health.Status{State: health.Up} }, w.pool.View()))
 	if got := count(false); got != 100 {

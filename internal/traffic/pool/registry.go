@@ -97,8 +97,17 @@ func (r *Registry) noting(status func(health.Target) health.Status) func(health.
 	}
 	return func(t health.Target) health.Status {
 		s := status(t)
-		r.changes[t] = s.Changes
+		r.noted(t, &s)
 		return s
+	}
+}
+
+// noted notes what was applied of a target. Most have never changed: they have no entry.
+func (r *Registry) noted(t health.Target, s *health.Status) {
+	if s.Changes > 0 {
+		r.changes[t] = s.Changes
+	} else {
+		delete(r.changes, t)
 	}
 }
 
@@ -184,7 +193,7 @@ func (r *Registry) applyAll(now map[health.Target]health.Status) []*Pool {
 			delete(now, target)
 			continue
 		}
-		r.changes[target] = s.Changes
+		r.noted(target, &s)
 		for _, p := range r.byTarget[target] {
 			touched[p] = true
 		}

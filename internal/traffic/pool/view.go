@@ -32,8 +32,22 @@ type View struct {
 	tables *tables
 }
 
-// Spec returns what the view was compiled from. Not to be written to.
+// Spec returns what the view was compiled from, without members. Not to be written to.
 func (v *View) Spec() *Spec { return v.spec }
+
+// Whole returns what the view can be compiled from once more: Spec with the members.
+func (v *View) Whole() Spec {
+	s := *v.spec
+	s.Members = make([]MemberSpec, len(v.Members))
+	for i := range v.Members {
+		m := &v.Members[i]
+		s.Members[i] = MemberSpec{
+			Name: m.Name, Address: m.Address, Weight: m.Configured.Weight, Drain: m.Configured.Drain, Why: m.Configured.Why,
+			Tier: m.Tier, Capacity: m.limit, Bandwidth: m.Bandwidth, Place: m.Place, Host: m.Host, Override: m.Override,
+		}
+	}
+	return s
+}
 
 // Choice says who may be picked and in which order. Its numbers are indexes of
 // View.Members. It is about states alone: tiers, capacities and places are Levels'.
@@ -118,7 +132,10 @@ func tierOf(members []Member, belongs func(*Member) bool) Tier {
 // is one: the new view has the next revision and shares the loads of members that
 // stay. The spec must be valid.
 func Compile(spec Spec, status func(health.Target) health.Status, prev *View) *View {
-	v := &View{Name: spec.Name, Policy: spec.Policy, Members: make([]Member, len(spec.Members)), Revision: 1, spec: &spec}
+	v := &View{Name: spec.Name, Policy: spec.Policy, Members: make([]Member, len(spec.Members)), Revision: 1}
+	kept := spec
+	kept.Members = nil // they are the view's: to have them twice would be 260 octets for each
+	v.spec = &kept
 	if prev != nil {
 		v.Revision, v.at = prev.Revision+1, prev.at
 	}

@@ -237,7 +237,8 @@ func TestClockJumps(t *testing.T) {
 	now := time.Now()
 	target := newTarget(newTCP(1, port, health.Params{Interval: 10 * time.Second})[0])
 	p.targets[target.key] = target
-	target.machine = health.New(target.key.Check, now)
+	m := health.New(target.key.Check, now)
+	target.state = m.Rest(nil)
 	p.plan(target, now)
 	due := func(now time.Time) int {
 		quick, _ := p.collect(now)
@@ -245,7 +246,7 @@ func TestClockJumps(t *testing.T) {
 		for range quick {
 			p.inFlight--
 			target.asked = false
-			target.machine.Observe(now, health.Result{OK: true, At: now})
+			p.observe(target, now, health.Result{OK: true, At: now})
 			p.plan(target, now)
 		}
 		return n

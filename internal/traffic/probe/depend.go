@@ -72,7 +72,11 @@ func (p *Prober) depend(key health.Target) {
 
 func (p *Prober) isCut(t *tie) bool {
 	for _, key := range t.Through {
-		if target := p.targets[key]; target == nil || target.machine.State() != health.Down && !target.machine.IsLost() {
+		target := p.targets[key]
+		if target == nil {
+			return false
+		}
+		if m := target.state.Wake(); m.State() != health.Down && !m.IsLost() {
 			return false
 		}
 	}
@@ -91,8 +95,7 @@ func (p *Prober) lose(key health.Target) {
 			break
 		}
 	}
-	now, before := clock.Now(), t.machine.Notes()
-	change, changed := t.machine.Lose(now, cause)
-	p.announce(t, before, change, changed)
+	now := clock.Now()
+	p.with(t, func(m *health.Machine) (health.Transition, bool) { return m.Lose(now, cause) })
 	p.replan(t, now)
 }

@@ -123,11 +123,11 @@ type target struct {
 	broken   error       // why the check cannot be made
 
 	// Guarded by Prober.mu.
-	machine health.Machine
-	item    wheel.Item[*target] // when it is asked next; while connector connects: when that takes too long
-	asked   bool                // a probe is under way
-	gone    bool                // no longer set: a probe under way is not listened to
-	listed  int                 // how often it is in the list
+	state  health.Resting      // of its machine; see with
+	item   wheel.Item[*target] // when it is asked next; while connector connects: when that takes too long
+	asked  bool                // a probe is under way
+	gone   bool                // no longer set: a probe under way is not listened to
+	listed int                 // how often it is in the list
 
 	began  time.Time // of a connection that connector makes
 	socket int       // of it; guarded by connector.mu
@@ -207,9 +207,10 @@ func (p *Prober) Set(targets []health.Target) {
 	}
 	known := p.forget(gone)
 	for _, t := range fresh {
-		t.machine = p.firstMachine(t.key, known, now)
+		m := p.firstMachine(t.key, known, now)
 		spread := min(t.params().Interval, time.Duration(len(fresh))*firstSpread)
-		t.machine.Postpone(now.Add(time.Duration(p.rand.Int64N(int64(spread)))))
+		m.Postpone(now.Add(time.Duration(p.rand.Int64N(int64(spread)))))
+		t.state = m.Rest(nil)
 		p.plan(t, now)
 	}
 	p.restored = nil
@@ -251,7 +252,8 @@ func (p *Prober) forget(keys []health.Target) map[health.Target]*target {
 // takes the place of, or the restored one, or none.
 func (p *Prober) firstMachine(key health.Target, known map[health.Target]*target, now time.Time) health.Machine {
 	if t := known[key.Question()]; t != nil {
-		return t.machine.Retimed(key.Check, now)
+		m := t.state.Wake()
+		return m.Retimed(key.Check, now)
 	}
 	if s, ok := p.restored[key]; ok {
 		return health.Restore(key.Check, s, now)
@@ -285,8 +287,7 @@ func (p *Prober) Drain(key health.Target, on bool) bool {
 	if t == nil {
 		return false
 	}
-	change, changed := t.machine.Drain(clock.Now(), on)
-	p.announce(t, t.machine.Notes(), change, changed)
+	p.with(t, func(m *health.Machine) (health.Transition, bool) { return m.Drain(clock.Now(), on) })
 	return true
 }
 
@@ -295,9 +296,7 @@ func (p *Prober) Grade(key health.Target, g health.Grade) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if t := p.targets[key]; t != nil {
-		before := t.machine.Notes()
-		change, changed := t.machine.Grade(clock.Now(), g)
-		p.announce(t, before, change, changed)
+		p.with(t, func(m *health.Machine) (health.Transition, bool) { return m.Grade(clock.Now(), g) })
 	}
 }
 
@@ -307,17 +306,19 @@ func (p *Prober) Eject(key health.Target, cause string) {
 	defer p.mu.Unlock()
 	if t := p.targets[key]; t != nil {
 		now := clock.Now()
-		before := t.machine.Notes()
-		change, changed := t.machine.Eject(now, cause)
-		p.announce(t, before, change, changed)
+		p.with(t, func(m *health.Machine) (health.Transition, bool) { return m.Eject(now, cause) })
 		p.replan(t, now)
 	}
 }
 
-// announce notes a change of t and queues it to be told; before is what was known of it
-// before the evidence that has, or has not, changed something.
-func (p *Prober) announce(t *target, before health.Notes, change health.Transition, changed bool) {
-	if !changed && t.machine.Notes() == before {
+// with has the machine of t take in evidence. What has changed by it, if something has, is noted and
+// queued to be told.
+func (p *Prober) with(t *target, do func(m *health.Machine) (health.Transition, bool)) {
+	m := t.state.Wake()
+	before := m.Notes()
+	change, changed := do(&m)
+	t.state = m.Rest(&t.state)
+	if !changed && m.Notes() == before {
 		return
 	}
 	if changed {
@@ -326,7 +327,7 @@ func (p *Prober) announce(t *target, before health.Notes, change health.Transiti
 	} else {
 		change = health.Transition{}
 	}
-	p.changes = append(p.changes, Change{t.key, change, t.machine.Status()})
+	p.changes = append(p.changes, Change{t.key, change, m.Status()})
 	signal(p.told)
 	if changed {
 		p.depend(t.key)
@@ -335,9 +336,7 @@ func (p *Prober) announce(t *target, before health.Notes, change health.Transiti
 
 // observe gives evidence to the machine of t.
 func (p *Prober) observe(t *target, now time.Time, r health.Result) {
-	before := t.machine.Notes()
-	change, changed := t.machine.Observe(now, r)
-	p.announce(t, before, change, changed)
+	p.with(t, func(m *health.Machine) (health.Transition, bool) { return m.Observe(now, r) })
 }
 
 // tell calls OnChange until p is closed.
@@ -371,7 +370,7 @@ func (p *Prober) Status(key health.Target) health.Status {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if t := p.targets[key]; t != nil {
-		return t.machine.Status()
+		return t.state.Status()
 	}
 	return health.Status{Cause: "not probed yet"}
 }
@@ -388,7 +387,7 @@ func (p *Prober) Snapshot() []Known {
 	p.mu.Lock()
 	known := make([]Known, 0, len(p.targets))
 	for key, t := range p.targets {
-		known = append(known, Known{key, t.machine.Status()})
+		known = append(known, Known{key, t.state.Status()})
 	}
 	p.mu.Unlock()
 	slices.SortFunc(known, func(a, b Known) int {

@@ -11,7 +11,7 @@ import (
 
 // plan puts t, which is not in the wheel, where its machine wants it. mu is held.
 func (p *Prober) plan(t *target, now time.Time) {
-	next := t.machine.Next()
+	next := t.state.Next()
 	if next.IsZero() {
 		return
 	}
@@ -35,7 +35,7 @@ func (p *Prober) put(t *target, due time.Time) {
 // replan moves t forward if its machine wants it earlier than it is due, and into
 // the wheel if it was not in it and no probe of it is under way. mu is held.
 func (p *Prober) replan(t *target, now time.Time) {
-	next := t.machine.Next()
+	next := t.state.Next()
 	switch {
 	case next.IsZero() || t.asked || !t.item.IsIn() && t.key.Check.Kind != health.None:
 	case !t.item.IsIn():
@@ -109,8 +109,7 @@ func (p *Prober) collect(now time.Time) (quick []connecting, wait time.Duration)
 			p.timeOut(t, now)
 		case t.gone:
 		case t.key.Check.Kind == health.None:
-			change, changed := t.machine.Expire(now)
-			p.announce(t, t.machine.Notes(), change, changed)
+			p.with(t, func(m *health.Machine) (health.Transition, bool) { return m.Expire(now) })
 			p.plan(t, now)
 		default:
 			p.waiting = append(p.waiting, t)
@@ -219,9 +218,10 @@ func (p *Prober) ended(t *target, o outcome, began, now time.Time) {
 	p.counters.count(o, took)
 	r := o.result(now, took)
 	if o.verdict == unsent {
-		before := t.machine.Notes()
-		t.machine.Unsent(r)
-		p.announce(t, before, health.Transition{}, false)
+		p.with(t, func(m *health.Machine) (health.Transition, bool) {
+			m.Unsent(r)
+			return health.Transition{}, false
+		})
 	} else {
 		p.observe(t, now, r)
 	}

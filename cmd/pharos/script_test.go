@@ -83,6 +83,10 @@ func TestMain(m *testing.M) {
 //	                      sends a request by HTTP/3 and prints the response
 //	noudp ADDRESS         succeeds when nobody listens there by UDP
 //	killunderload N URL HOST WEBSERVER  kills a webserver under load, and prints what failed
+//	callee VAR NAME       starts a server of gRPC that says its name; VAR becomes its address
+//	outcome VAR CODE      has it answer calls with that outcome from now on
+//	calls [-until MEMBER STATE] N ADDRESS METHOD  makes calls, until the node shows POOL/MEMBER so, and prints
+//	                      how many had which outcome
 //	greeter [-proxy] VAR NAME  starts a server that says its name, with -proxy also whom a PROXY
 //	                      header names, and repeats what it is told; VAR becomes its address
 //	exec greeterd ADDRESS NAME  is one in a process of its own, whose id is in NAME.pid
@@ -107,7 +111,7 @@ func TestScripts(t *testing.T) {
 			"freeports": freePorts, "waitready": waitReady, "waitfile": waitFile, "until": until, "origin": origin, "readme": readme, "fetch": fetch, "edit": edit, "touch": touch,
 			"needpeers": needPeers, "guide": guide, "waitsigned": waitSigned, "keyfiles": keyFiles, "spread": spread, "server": server,
 			"member": member, "shopserver": shopServer, "say": say, "serve": serve, "splitport": splitPort, "waitmember": waitMember,
-			"answers": answers, "streaming": streaming, "browse": browse,
+			"answers": answers, "streaming": streaming, "browse": browse, "callee": startCallee, "outcome": outcome, "calls": calls,
 			"behave": behave, "carryuntil": carryUntil, "thirdfailure": thirdFailure, "killunderload": killUnderLoad, "visits": visits, "probeddeath": probedDeath,
 			"which": which, "freerange": freeRange, "pressure": pressureCommand, "waitscale": waitScale, "processes": processes, "orchestrator": orchestrator,
 			"greeter": greeter, "connect": connect, "hold": hold, "held": held, "killgreeter": killGreeter, "echoer": echoer, "datagrams": datagrams, "waitline": waitLine, "loss": loss, "wander": wander, "waitforgotten": waitForgotten,

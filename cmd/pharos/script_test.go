@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -107,6 +108,10 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		Condition:           condition,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("NODE_PATH", nodeModules())
+			return nil
+		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"freeports": freePorts, "waitready": waitReady, "waitfile": waitFile, "until": until, "origin": origin, "readme": readme, "fetch": fetch, "edit": edit, "touch": touch,
 			"needpeers": needPeers, "guide": guide, "waitsigned": waitSigned, "keyfiles": keyFiles, "spread": spread, "server": server,
@@ -136,7 +141,27 @@ func condition(name string) (bool, error) {
 		_, err = fmt.Sscan(string(text), &low, &high)
 		return low <= os.Getegid() && os.Getegid() <= high, err
 	}
+	if module, is := strings.CutPrefix(name, "node:"); is {
+		return isNodeModule(module), nil
+	}
 	return false, fmt.Errorf("no condition %q", name)
+}
+
+// isNodeModule reports whether node finds a module of npm, among those that make peers has
+// installed or elsewhere.
+func isNodeModule(module string) bool {
+	cmd := exec.Command("node", "-e", "require(process.argv[1])", module)
+	cmd.Env = append(os.Environ(), "NODE_PATH="+nodeModules())
+	return cmd.Run() == nil
+}
+
+// nodeModules is where modules of npm are.
+func nodeModules() string {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(cache, "pharos-peers", "node_modules")
 }
 
 func freePorts(ts *testscript.TestScript, _ bool, args []string) {

@@ -31,7 +31,7 @@ func (n *Node) deskZone(name string) (desk.Zone, error) {
 		Refresh:  func(force bool) bool { return n.secondariesOf(s).Refresh(a.config.Name, force) },
 	}
 	k := n.keepingOf(s)
-	if z.Signers = k.signers.Signers; a.config.Kind == "store" {
+	if z.Signers, z.Parents = k.signers.Signers, k.signers.parents; a.config.Kind == "store" {
 		z.Ledger = k.ledger.Load()
 		z.Children = k.children
 	}

@@ -18,6 +18,7 @@ import (
 	"pharos/internal/authority/bootstrap"
 	"pharos/internal/authority/journal"
 	"pharos/internal/authority/kasp"
+	"pharos/internal/authority/parentnotify"
 	"pharos/internal/authority/signer"
 	"pharos/internal/authority/xfr"
 	"pharos/internal/dns/dnsname"
@@ -31,14 +32,25 @@ import (
 //	source -> signStage -> signer.Offer -> (keys, signatures, disk) -> zoneChanged
 //	signer -> servers of the zone: xfr.Serial; servers of the parent: xfr.Ask
 
-// signers are the zones that this node signs, and what their zones say for others.
+// signers are the zones that this node signs, what their zones say for others, and what their
+// parents are told.
 type signers struct {
 	*signer.Signers
 	signals bootstrap.Signals
+	parents *parentnotify.Driver
+}
+
+// Close ends all of it; twice does no harm.
+func (s *signers) Close() {
+	s.Signers.Close()
+	s.parents.Close()
 }
 
 // openSigners makes what keeps zones signed. Nothing is signed before goLive.
 func (k *keeping) openSigners(cfg *config.Config, folder string) {
+	k.signers.parents = parentnotify.New(parentnotify.Config{Resolve: k.n.resolveOfParent, Log: k.n.log, Notify: func(ctx context.Context, server netip.AddrPort, child dnsname.Name) error {
+		return xfr.NotifyOf(ctx, xfr.Peer{Address: server}, child, rdata.TypeCDS)
+	}})
 	var mu sync.Mutex
 	var sealer *signer.Sealer
 	k.signers.Signers = signer.New(signer.Config{
@@ -85,7 +97,9 @@ func keyTTL(a *apex) rdata.TTL {
 
 // setSigners says which zones there are. n.mu is held.
 func (k *keeping) setSigners(s *Snapshot) {
-	k.signers.Set(func(name dnsname.Name) bool { return s.apexes.Get(name) != nil })
+	has := func(name dnsname.Name) bool { return s.apexes.Get(name) != nil }
+	k.signers.Set(has)
+	k.signers.parents.Forget(has)
 }
 
 // serversOf returns which serial each server of a zone shows, this node first.
@@ -133,6 +147,54 @@ var dnssecCodes = []problems.Code{problems.SigningFailed, problems.SignaturesExp
 func (k *keeping) dnssecChanged(name dnsname.Name) {
 	k.reportDNSSEC(name)
 	k.updateSignals(name)
+	k.tellParent(name)
+}
+
+// tellParent has the parent of a zone told what it is asked for, once all servers of the zone show
+// that and for as long as the parent does not.
+func (k *keeping) tellParent(name dnsname.Name) {
+	s := k.snapshot()
+	if s == nil || !k.canResolve(s) {
+		return
+	}
+	st, ok := k.signers.State(name)
+	a := s.apexes.Get(name)
+	if !ok || a == nil || a.served.Zone == nil || st.Waiting != 0 || !st.Parent.Looked {
+		return
+	}
+	keys := ""
+	_, published := a.served.Zone.RRset(a.served.Zone.Apex(), rdata.TypeCDS)
+	if p, _ := a.config.Signing(); p.NotifyParent == "dsync" && published && !st.Parent.Agrees {
+		for _, key := range st.Parent.Ask {
+			keys += string(key.DS(name))
+		}
+		if st.Parent.None {
+			keys = "none"
+		}
+	}
+	k.signers.parents.Wanted(name, keys)
+}
+
+// resolveOfParent asks the resolver for what tells where a parent wants to be told.
+func (n *Node) resolveOfParent(ctx context.Context, name dnsname.Name, t rdata.Type) (found parentnotify.Found, err error) {
+	a, err := n.resolver.Resolve(ctx, name, t, outbound.Options{})
+	if err != nil {
+		return found, err
+	}
+	if a.Rcode != dnswire.RcodeNoError && a.Rcode != dnswire.RcodeNXDomain {
+		return found, fmt.Errorf("the resolver answers %s", a.Rcode)
+	}
+	for _, r := range a.Answer {
+		if r.Type == t {
+			found.Data = append(found.Data, r.Data)
+		}
+	}
+	for _, r := range a.Authority {
+		if r.Type == rdata.TypeSOA {
+			found.Zone = r.Name
+		}
+	}
+	return found, nil
 }
 
 // signalStage adds what a zone that is signed here says for others.
@@ -207,6 +269,9 @@ func (n *Node) sampleDNSSEC(emit func(telemetry.Sample)) {
 	var c signer.Counts
 	n.everyKeeping(func(k *keeping) { c = c.Plus(k.signers.Counts()) })
 	metrics.Signing(c, emit)
+	var told parentnotify.Counts
+	n.everyKeeping(func(k *keeping) { told = told.Plus(k.signers.parents.Counts()) })
+	metrics.ParentsTold(told, emit)
 	n.everyKeeping(func(k *keeping) {
 		s := k.snapshot()
 		if s == nil {

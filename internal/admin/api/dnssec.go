@@ -72,6 +72,18 @@ type ZoneDS struct {
 	Asked  time.Time `json:"asked,omitzero"`  // when it was last
 	// Problem is why it could not be asked, or what is wrong with what it shows.
 	Problem string `json:"problem,omitempty"`
+	// Told is what became of telling the parent that there are new CDS records; nil: there was
+	// nothing to tell since the start.
+	Told *ParentTold `json:"told,omitempty"`
+}
+
+// ParentTold is what became of NOTIFY(CDS) to a parent (RFC 9859).
+type ParentTold struct {
+	To    string    `json:"to,omitempty"` // the target of its DSYNC record
+	At    time.Time `json:"at,omitzero"`  // of the last try
+	Tries int       `json:"tries"`
+	Done  bool      `json:"done"` // the parent has answered, or there are no more tries
+	Error string    `json:"error,omitempty"`
 }
 
 // KeyImport is a key that was made elsewhere. Without a private half it is that of

@@ -181,7 +181,23 @@ func writeDS(w io.Writer, ds api.ZoneDS) error {
 	default:
 		fmt.Fprintf(w, "; the parent does not show it yet: it shows keys %v (asked %s)\n", ds.Tags, clockTime(ds.Asked))
 	}
+	writeTold(w, ds.Told)
 	return nil
+}
+
+// writeTold says what became of telling the parent; nil: there was nothing to tell.
+func writeTold(w io.Writer, told *api.ParentTold) {
+	switch {
+	case told == nil:
+	case told.Error != "" && told.Done:
+		fmt.Fprintf(w, "; the parent was not told of it: %s\n", told.Error)
+	case told.Error != "":
+		fmt.Fprintf(w, "; the parent is told of it again later: %s\n", told.Error)
+	case told.Done:
+		fmt.Fprintf(w, "; the parent was told of it, %s (%s)\n", told.To, clockTime(told.At))
+	default:
+		fmt.Fprintln(w, "; the parent is being told of it")
+	}
 }
 
 func newKeysImport() *cobra.Command {

@@ -80,6 +80,9 @@ type Policy struct {
 	// CDS is when CDS and CDNSKEY records ask the parent for its DS records (RFC 7344):
 	// always, rollover for as long as the parent shows others, or none.
 	CDS string `json:"cds" enum:"always,rollover,none" default:"rollover" example:"always"`
+	// NotifyParent is dsync to tell the parent when there are new CDS records, by NOTIFY to
+	// where its DSYNC record says (RFC 9859), if resolver.allow is not empty; or off.
+	NotifyParent string `json:"notifyParent" enum:"dsync,off" default:"dsync" example:"off"`
 	// Parent are servers of the parent zone, which are all asked for the DS records
 	// that they show. Empty: they are looked up by the resolver, if resolver.allow is
 	// not empty. Without either an operator says what the parent has, with

@@ -26,6 +26,7 @@ import (
 	"pharos/internal/authority/children"
 	"pharos/internal/authority/journal"
 	"pharos/internal/authority/ledger"
+	"pharos/internal/authority/parentnotify"
 	"pharos/internal/authority/signer"
 	"pharos/internal/authority/xfr"
 	"pharos/internal/authority/zone"
@@ -51,10 +52,11 @@ type Zone struct {
 	Journal *journal.Journal // that led to it; may be nil
 	Loaded  time.Time        // when that was
 
-	Ledger   *ledger.Ledger   // that keeps its versions, if it is of kind store; nil: none
-	Children *children.Driver // that has its DS records follow its children, if it is of kind store; nil: none
-	Signers  *signer.Signers  // that may sign it; nil: none
-	Policy   string           // that it is signed by
+	Ledger   *ledger.Ledger       // that keeps its versions, if it is of kind store; nil: none
+	Children *children.Driver     // that has its DS records follow its children, if it is of kind store; nil: none
+	Signers  *signer.Signers      // that may sign it; nil: none
+	Parents  *parentnotify.Driver // that tells its parent; nil where Signers is
+	Policy   string               // that it is signed by
 	KeyTTL   rdata.TTL
 
 	Primaries   []xfr.Peer

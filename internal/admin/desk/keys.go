@@ -184,6 +184,9 @@ func (d *Desk) DS(_ context.Context, name string) (api.ZoneDS, error) {
 	if st.Parent.Lost != "" {
 		out.Problem = st.Parent.Lost
 	}
+	if n, ok := z.Parents.Notice(z.Name); ok {
+		out.Told = &api.ParentTold{To: n.To, At: n.At, Tries: n.Tries, Done: n.Done, Error: n.Error}
+	}
 	z.Signers.Look(z.Name) // for the next time
 	return out, nil
 }

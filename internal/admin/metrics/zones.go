@@ -10,6 +10,7 @@ import (
 	"pharos/internal/admin/telemetry"
 	"pharos/internal/authority/children"
 	"pharos/internal/authority/ledger"
+	"pharos/internal/authority/parentnotify"
 	"pharos/internal/authority/signer"
 	"pharos/internal/authority/xfr"
 	"pharos/internal/clock"
@@ -36,6 +37,7 @@ func Children(c children.Counts, emit func(telemetry.Sample)) {
 	}
 	emit(Counter("children_asked_total", "Times that a child of a zone was asked for CDS and CDNSKEY records.", c.Asked))
 	emit(Counter("children_changed_total", "Changes of the DS records of a child as it asked.", c.Changed))
+	emit(Counter("children_notified_total", "Times that a child said by NOTIFY(CDS) that it has something new.", c.Notified))
 	emit(Counter("children_refused_total", "Times that what a child asked for could not be believed.", c.Refused))
 }
 
@@ -98,6 +100,14 @@ func Signing(c signer.Counts, emit func(telemetry.Sample)) {
 	emit(Counter("dnssec_versions_total", "Signed versions of zones that were made.", c.Versions))
 	emit(Counter("dnssec_compactions_total", "Times that a signed zone was built anew beside its versions, to give back what they had written over.", c.Compacted))
 	emit(Counter("dnssec_failures_total", "Times that a zone could not be signed as it should.", c.Failed))
+}
+
+// ParentsTold emits how often parents of signed zones were told of new CDS records.
+func ParentsTold(c parentnotify.Counts, emit func(telemetry.Sample)) {
+	const help = "Times that the parent of a zone was to be told of new CDS records, by what became of it: told, failed, or no_dsync where it has no DSYNC record."
+	emit(Counter("dnssec_parent_notifies_total", help, c.Told, "outcome", "told"))
+	emit(Counter("dnssec_parent_notifies_total", help, c.Failed, "outcome", "failed"))
+	emit(Counter("dnssec_parent_notifies_total", help, c.Without, "outcome", "no_dsync"))
 }
 
 // Keys emits how the keys of a signed zone stand.

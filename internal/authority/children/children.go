@@ -93,7 +93,7 @@ type Child struct {
 }
 
 // Counts are since the start.
-type Counts struct{ Asked, Changed, Refused uint64 }
+type Counts struct{ Asked, Changed, Refused, Notified uint64 }
 
 // Driver looks after the children of some zones.
 type Driver struct {

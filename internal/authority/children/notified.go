@@ -30,6 +30,7 @@ func (d *Driver) Notified(child dnsname.Name) bool {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.counts.Notified++
 	if _, has := d.notified[child]; has || len(d.notified) >= mostNotified {
 		return true
 	}

@@ -39,6 +39,9 @@ func TestNotified(t *testing.T) {
 		d.Notified(child)
 		wait(notifiedPause, 3, "after the pause")
 		wait(2*notifiedPause, 3, "and no more")
+		if got := d.Counts().Notified; got != 7 {
+			t.Errorf("taken %d times, want 7", got)
+		}
 		for _, other := range []string{"example.", "ns.example.", "www.child.example.", "child.example.net."} {
 			if d.Notified(dnsname.MustParse(other)) {
 				t.Errorf("%s is taken for a delegation", other)

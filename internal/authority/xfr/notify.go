@@ -156,16 +156,37 @@ func (n *Notifier) tellOnce(ctx context.Context, server Peer, msg []byte) error 
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	m, err := server.ask(ctx, msg, 1)
+	rcode, err := server.notify(ctx, msg, 1)
+	if err == nil && rcode != dnswire.RcodeNoError {
+		err = fmt.Errorf("it answers %s; is this server one of its primaries for the zone?", rcode)
+	}
+	return err
+}
+
+// notify sends a NOTIFY and returns what the server says.
+func (p Peer) notify(ctx context.Context, msg []byte, tries int) (dnswire.Rcode, error) {
+	m, err := p.ask(ctx, msg, tries)
 	switch {
 	case err != nil:
-		return err
+		return 0, err
 	case m.Opcode != dnswire.OpcodeNotify:
-		return errors.New("the answer is not to a NOTIFY")
-	case m.Rcode != dnswire.RcodeNoError:
-		return fmt.Errorf("it answers %s; is this server one of its primaries for the zone?", m.Rcode)
+		return 0, errors.New("the answer is not to a NOTIFY")
 	}
-	return nil
+	return m.Rcode, nil
+}
+
+// NotifyOf tells a server once that an RRset of a child zone has changed, such as CDS (RFC 9859
+// §4.2), and returns why that was not taken.
+func NotifyOf(ctx context.Context, p Peer, child dnsname.Name, t rdata.Type) error {
+	m := dnswire.Message{
+		ID: newID(), Opcode: dnswire.OpcodeNotify, AA: true, HasQuestion: true,
+		Question: dnswire.Question{Name: child, Type: t, Class: rdata.ClassIN},
+	}
+	rcode, err := p.notify(ctx, m.Append(nil), udpTries)
+	if err == nil && rcode != dnswire.RcodeNoError {
+		err = fmt.Errorf("it answers %s", rcode)
+	}
+	return err
 }
 
 // notifyMessage returns a NOTIFY with the new SOA record as a hint (RFC 1996

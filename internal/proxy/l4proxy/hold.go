@@ -80,8 +80,9 @@ func (s *session) runHeld() {
 		s.nobody()
 		return
 	}
-	if s.first != nil { // else it was too long to be kept, and is lost, as datagrams are
-		s.asked.Add(1)
+	if s.first == nil { // it was too long to be kept, and is lost, as datagrams are
+		s.asked.Add(-1)
+	} else {
 		s.received.Add(int64(len(s.first)))
 		t.of.Received.Add(uint64(len(s.first)))
 		s.socket.Load().Write(append(append([]byte(nil), s.header...), s.first...)) // an error is run's, too

@@ -130,7 +130,8 @@ func (t *sessions) take(key sessionKey, room *datagram, n int, beside []byte) {
 	t.of.Dropped.Add(1) // it waits for its member, and was asked again
 }
 
-// find returns the session of a client, and notes that it has sent something.
+// find returns the session of a client, and notes that it has sent something: what is counted
+// as asked is waited for, and does not come to a session that ends with the last answer.
 func (t *sessions) find(key sessionKey, now time.Duration) *session {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -139,6 +140,7 @@ func (t *sessions) find(key sessionKey, now time.Duration) *session {
 		return nil
 	}
 	s.last.Store(int64(now))
+	s.asked.Add(1)
 	t.chainOf(s).remove(s)
 	s.proven = s.proven || s.replies.Load() > 0
 	t.chainOf(s).add(s)
@@ -176,6 +178,7 @@ func (t *sessions) begin(key sessionKey, now time.Duration, first, beside []byte
 	if len(first) <= maxKept {
 		s.first = append([]byte(nil), first...)
 	}
+	s.asked.Store(1)
 	if !t.seat(s, now) {
 		return nil
 	}
@@ -248,11 +251,11 @@ func (t *sessions) seat(s *session, now time.Duration) bool {
 func (s *session) pass(room *datagram, n int, now time.Duration) bool {
 	socket := s.socket.Load()
 	if socket == nil {
+		s.asked.Add(-1)
 		return false
 	}
 	at := headerRoom - len(s.header)
 	copy(room[at:], s.header)
-	s.asked.Add(1)
 	if _, err := socket.Write(room[at : headerRoom+n]); errors.Is(err, net.ErrClosed) {
 		return false
 	} // another error is the last one's, and run is told of it, too; or the datagram is lost, as datagrams are
@@ -330,12 +333,23 @@ func (s *session) reply(b []byte) {
 		s.answeredAt.Store(int64(now))
 		p.tell(s.member, health.Answered, now-s.from, "answered a datagram")
 	}
+	s.finishAnswered(n)                                           // first: who has the last answer may ask again at once, and has a new session then
 	s.key.door.udp.WriteMsgUDPAddrPort(b, s.beside, s.key.client) // what the kernel has no room for is lost, as datagrams are
 	s.sent.Add(int64(len(b)))
 	s.of.of.Sent.Add(uint64(len(b)))
 	s.member.Load.Carried(now, len(b))
-	if most := int64(s.stream.Replies); most > 0 && n >= most*s.asked.Load() {
-		s.finish(endAnswered)
+}
+
+// finishAnswered ends a session of which n replies have come, if no more are awaited.
+func (s *session) finishAnswered(n int64) {
+	most := int64(s.stream.Replies)
+	if most == 0 || n < most*s.asked.Load() {
+		return
+	}
+	s.of.mu.Lock()
+	defer s.of.mu.Unlock()
+	if n >= most*s.asked.Load() { // also of what has come just now
+		s.finishLocked(endAnswered)
 	}
 }
 

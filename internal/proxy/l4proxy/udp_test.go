@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -124,11 +125,66 @@ func TestReplies(t *testing.T) {
 	client := udpClient(t, "127.0.0.1:0", w.follow(s))
 	for range 3 {
 		asks(t, client, "?")
+		if n := w.sessions(); n != 0 {
+			t.Errorf("%d sessions when the answer has come", n)
+		}
 	}
 	w.gone(3)
 	if got := strings.Count(w.log(), `"end":"answered"`); got != 3 {
 		t.Errorf("%d answered: %s", got, w.log())
 	}
+}
+
+// TestReplyBesideQuestion: a reply that comes between the receipt of the next question and its
+// sending does not end the session: the reply to that would be lost.
+func TestReplyBesideQuestion(t *testing.T) {
+	w := newWorld(t)
+	member, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer member.Close()
+	member.SetDeadline(deadline())
+	s := udpStream(poolOf("dns", member.LocalAddr().String()))
+	s.Replies = 1
+	client := udpClient(t, "127.0.0.1:0", w.follow(s))
+	b := make([]byte, 100)
+	answer := func() {
+		t.Helper()
+		n, from, err := member.ReadFrom(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		member.WriteTo(b[:n], from)
+		if n, err = client.Read(b); err != nil || n != 1 {
+			t.Fatalf("%d octets, %v", n, err)
+		}
+	}
+	client.Write([]byte("1"))
+	for w.sessions() == 0 {
+		runtime.Gosched()
+	}
+	w.proxy.mu.Lock()
+	sessions := w.proxy.streams["s"].udp
+	w.proxy.mu.Unlock()
+	var key sessionKey
+	sessions.mu.Lock()
+	for key = range sessions.all {
+		break
+	}
+	sessions.mu.Unlock()
+	found := sessions.find(key, 0) // of the next question
+	answer()
+	room := new(datagram)
+	room[headerRoom] = '2'
+	if w.sessions() != 1 || !found.pass(room, 1, 0) {
+		t.Fatal("the session is over with a question on its way")
+	}
+	answer()
+	if n := w.sessions(); n != 0 {
+		t.Errorf("%d sessions when all is answered", n)
+	}
+	w.gone(1)
 }
 
 // TestUnreachable: RFC 1122 §4.1.3.3: what ICMP says of a member is heard. The first datagram of

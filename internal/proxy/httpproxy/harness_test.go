@@ -34,9 +34,13 @@ func (g *gateway) publish(t *served.Table) {
 	g.current.Store(t)
 }
 
-// startGateway serves routes for any host to one pool of the given members.
+// startGateway serves routes for any host to one pool of the given members, for whose
+// connections a busy machine has time.
 func startGateway(t testing.TB, cfg Config, members ...string) *gateway {
 	t.Helper()
+	if cfg.Limits.Connect == 0 {
+		cfg.Limits.Connect = time.Minute
+	}
 	g := &gateway{t: t}
 	g.publish(tableOf(t, members...))
 	if cfg.Table == nil {

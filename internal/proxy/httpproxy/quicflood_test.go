@@ -155,7 +155,8 @@ func TestHTTP3Drain(t *testing.T) {
 
 // A connection without requests ends, also one that is kept alive by packets of QUIC.
 func TestHTTP3Idle(t *testing.T) {
-	g := startQUIC(t, Config{Limits: Limits{Idle: 200 * time.Millisecond}}, nil, startOrigin(t, answering(ok2)))
+	t.Parallel() // most of it is waiting, so long that a busy machine can send its request
+	g := startQUIC(t, Config{Limits: Limits{Idle: 4 * time.Second}}, nil, startOrigin(t, answering(ok2)))
 	c := dial3(g, true)
 	c.send(head3("GET", "/"), true).want("status 200", `data "ok"`, "end")
 	c.wantClosed("closed 0x100")

@@ -230,9 +230,11 @@ func TestHTTP2Reset(t *testing.T) {
 // A client that opens its window no further holds up its own request only, and not for
 // ever: what the gateway holds of it is bounded, and the limits of time are those of all.
 func TestHTTP2SlowReader(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	const size = 8 << 20
 	took := make(chan int, 1)
-	g := startGateway(t, Config{Limits: Limits{Stall: time.Second}}, startOrigin(t, func(conn net.Conn, r *bufio.Reader) {
+	// So long a busy machine may take to send and answer the second request.
+	g := startGateway(t, Config{Limits: Limits{Stall: 5 * time.Second}}, startOrigin(t, func(conn net.Conn, r *bufio.Reader) {
 		for head := readMessageHead(r); head != ""; head = readMessageHead(r) {
 			if !strings.Contains(head, " /large ") {
 				io.WriteString(conn, ok2)
@@ -294,7 +296,8 @@ func TestHTTP2Drain(t *testing.T) {
 
 // A connection without requests ends with GOAWAY, not just so.
 func TestHTTP2Idle(t *testing.T) {
-	g := startGateway(t, Config{Limits: Limits{Idle: 200 * time.Millisecond}}, startOrigin(t, answering(ok2)))
+	t.Parallel() // most of it is waiting, so long that a busy machine can send its request
+	g := startGateway(t, Config{Limits: Limits{Idle: 4 * time.Second}}, startOrigin(t, answering(ok2)))
 	c := dial2(g)
 	c.get(1, "/")
 	c.want("1 status 200", `1 data "ok" end`, "goaway 1 NO_ERROR", "closed")

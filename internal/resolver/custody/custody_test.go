@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,6 +29,7 @@ var broken = dnsname.MustParse("broken.example.")
 // world is a root zone, a broken domain, and what a resolver was told.
 type world struct {
 	t        *testing.T
+	met      sync.Mutex // nothing is guarded by it: see meet
 	folder   string
 	shown    []*sign.Key
 	signer   *sign.Key
@@ -61,8 +63,12 @@ func newWorld(t *testing.T) *world {
 	w.config = Config{
 		Folder: w.folder, Update: true, Ask: w.ask, Log: slog.New(slog.DiscardHandler),
 		Anchors: []rdata.Record{{Name: dnsname.Root, Type: rdata.TypeDS, Class: rdata.ClassIN, Data: data}},
-		Apply:   func(a []rdata.Record, n []dnsname.Name) { w.anchors, w.negative = a, n },
+		Apply: func(a []rdata.Record, n []dnsname.Name) {
+			w.meet()
+			w.anchors, w.negative = a, n
+		},
 		Problem: func(code, about, text string) {
+			w.meet()
 			delete(w.problems, code+about)
 			if text != "" {
 				w.problems[code+about] = text
@@ -78,12 +84,21 @@ func (w *world) open() {
 	synctest.Wait()
 }
 
+// meet orders what the test has done before time passes and what the Custody does after it:
+// the clock of a bubble does so, too, but the race detector does not know.
+func (w *world) meet() {
+	w.met.Lock()
+	w.met.Unlock() //lint:ignore SA2001 it is there for the order alone
+}
+
 func (w *world) pass(d time.Duration) {
+	w.meet()
 	time.Sleep(d) // in a bubble
 	synctest.Wait()
 }
 
 func (w *world) ask(_ context.Context, name dnsname.Name, t rdata.Type, cd bool) (iterate.Answer, error) {
+	w.meet()
 	w.asked = append(w.asked, name.String()+" "+t.String())
 	if w.silent {
 		return iterate.Answer{Rcode: dnswire.RcodeServFail, Errors: []dnswire.ExtendedError{{Code: dnswire.EDENoReachableAuthority, Text: "nobody is there"}}}, nil

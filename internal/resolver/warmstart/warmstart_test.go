@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,10 +20,12 @@ import (
 
 // process is one life of a resolver's cache.
 type process struct {
-	cache   *rrcache.Cache
-	keeper  *Keeper
-	servers []iterate.KnownServer
-	trust   cachefile.Trust
+	cache  *rrcache.Cache
+	keeper *Keeper
+	trust  cachefile.Trust
+
+	mu      sync.Mutex
+	servers []iterate.KnownServer // guarded by mu
 }
 
 // start begins a life on file; it must be called in a bubble.
@@ -29,8 +33,14 @@ func start(file string, trust byte) *process {
 	p := &process{cache: rrcache.New(time.Now(), rrcache.Limits{}), trust: cachefile.Trust{trust}}
 	p.keeper = New(Config{
 		File: file, Cache: p.cache, Interval: time.Minute, Trust: func() cachefile.Trust { return p.trust },
-		Servers: func() []iterate.KnownServer { return p.servers },
+		Servers: func() []iterate.KnownServer {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			return slices.Clone(p.servers)
+		},
 		RestoreServers: func(all []iterate.KnownServer) int {
+			p.mu.Lock()
+			defer p.mu.Unlock()
 			p.servers = all
 			return len(all)
 		},
@@ -66,7 +76,9 @@ func TestRestart(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "cache")
 			first := start(file, 1)
 			first.put("early.test.")
+			first.mu.Lock()
 			first.servers = []iterate.KnownServer{{RTT: time.Millisecond}}
+			first.mu.Unlock()
 			time.Sleep(90 * time.Second) // a save; the next would begin at two minutes
 			first.put("late.test.")
 			if killed {

@@ -21,7 +21,7 @@ import (
 )
 
 // patience is how long a test waits for what must happen.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 var (
 	loopback4 = netip.MustParseAddrPort("127.0.0.1:0")

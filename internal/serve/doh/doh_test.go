@@ -29,7 +29,7 @@ import (
 )
 
 // patience is how long a test waits for what must happen.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // stage is a server with DNS over HTTPS whose Handler gives an address with a TTL
 // of 60, drops "drop", and defers "later".
@@ -401,7 +401,8 @@ func TestLargeFields(t *testing.T) {
 
 // TestSlowContent: content that does not come to its end has its stream reset.
 func TestSlowContent(t *testing.T) {
-	s := start(t, dnsserver.Limits{Read: 250 * time.Millisecond})
+	t.Parallel()                                           // most of it is waiting
+	s := start(t, dnsserver.Limits{Read: 3 * time.Second}) // so long an honest request may take on a busy machine
 	r, w := io.Pipe()
 	defer w.Close()
 	req, err := http.NewRequest("POST", s.url("/dns-query"), r)
@@ -419,7 +420,9 @@ func TestSlowContent(t *testing.T) {
 // TestSlowReader: a client that takes no content has its stream reset, whether the answer
 // was there at once or later; and one that waits for long for a late answer has it.
 func TestSlowReader(t *testing.T) {
-	s := start(t, dnsserver.Limits{Read: 150 * time.Millisecond, Write: 100 * time.Millisecond})
+	t.Parallel() // most of it is waiting
+	// So long a busy machine may take to send a request, and to write an answer.
+	s := start(t, dnsserver.Limits{Read: 2 * time.Second, Write: 2 * time.Second})
 	a := s.attack(t)
 	if err := a.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}); err != nil {
 		t.Fatal(err)
@@ -451,7 +454,7 @@ func TestSlowReader(t *testing.T) {
 		resp.Body.Close()
 		late <- resp.Status
 	}()
-	s.sendLate(t, 600*time.Millisecond) // more than Read and Write together
+	s.sendLate(t, 5*time.Second) // more than Read and Write together
 	if got := <-late; got != "200 OK" {
 		t.Errorf("an answer that takes long: %s", got)
 	}
@@ -483,7 +486,8 @@ func TestQueriesPerConnection(t *testing.T) {
 
 // TestIdle: a connection without queries is closed.
 func TestIdle(t *testing.T) {
-	s := start(t, dnsserver.Limits{Idle: 500 * time.Millisecond})
+	t.Parallel()                                           // most of it is waiting
+	s := start(t, dnsserver.Limits{Idle: 3 * time.Second}) // so long a client may take to begin on a busy machine
 	s.attack(t).end()
 	s.isServed(t)
 }

@@ -28,7 +28,7 @@ func configOf(t *testing.T, asksClients bool) Config {
 		t.Fatal(err)
 	}
 	any := []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}
-	limits := dnsserver.Limits{Connections: 10, PerClient: 10, Queries: 10, Idle: time.Second, InFlight: 10}
+	limits := dnsserver.Limits{Connections: 10, PerClient: 10, Queries: 10, Idle: time.Minute, InFlight: 10}
 	return Config{
 		DNS: dnsserver.Config{Addresses: any, UDPWorkers: 1, TCP: limits, Log: slog.New(slog.DiscardHandler),
 			Handler: func(*dnsserver.Request) dnsserver.Verdict { return dnsserver.Answered }},

@@ -71,7 +71,7 @@ func start(t *testing.T, limits Limits) *primary {
 // records returns how many records a transfer has, in how many messages.
 func (p *primary) records(t *testing.T, m *dns.Msg) (records, messages int) {
 	t.Helper()
-	all, err := new(dns.Transfer).In(m, p.at)
+	all, err := (&dns.Transfer{ReadTimeout: time.Minute}).In(m, p.at)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -549,8 +549,8 @@ func TestCommandIsKilledWhole(t *testing.T) {
 	}
 	hang := runs("/bin/sh", "-c", "sleep 1000 & echo $! > hang; sleep 1000")
 	hang.Program.Folder = folder
-	target := newTarget(health.Target{Address: netip.MustParseAddrPort("127.0.0.1:80"), Check: health.Check{Kind: health.Command, Terms: hang.Once(), Params: health.Params{Timeout: 2 * time.Second}.Once()}})
-	if got := target.ask(context.Background(), nil); got.cause != "timeout after 2s; killed with all its processes" {
+	target := newTarget(health.Target{Address: netip.MustParseAddrPort("127.0.0.1:80"), Check: health.Check{Kind: health.Command, Terms: hang.Once(), Params: health.Params{Timeout: 5 * time.Second}.Once()}})
+	if got := target.ask(context.Background(), nil); got.cause != "timeout after 5s; killed with all its processes" {
 		t.Errorf("got %+v", got)
 	}
 	leave := runs("/bin/sh", "-c", "sleep 1000 & echo $! > left; exit 0")

@@ -112,6 +112,8 @@ func (f *flow) copy() (atSrc bool, err error) {
 }
 
 // dial opens a connection to a member. Without keepAlive nobody looks whether it is still there; see tend.
+// It goes by text, for Dialer.DialTCP binds a port before it connects: in thousands of them that are in TIME-WAIT the
+// system then looks for one that nobody at all has, for milliseconds, and finds none long before ports are short.
 func dial(address netip.AddrPort, within time.Duration, keepAlive bool) (net.Conn, error) {
 	d := net.Dialer{KeepAlive: -1, KeepAliveConfig: net.KeepAliveConfig{Enable: keepAlive}}
 	conn, err := d.DialContext(until(time.Now().Add(within)), "tcp", address.String())

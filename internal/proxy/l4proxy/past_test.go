@@ -49,7 +49,9 @@ func TestPast(t *testing.T) {
 	if c, kept := w.proxy.PastConnection(w.ids()[1], time.Now()); c != nil || !strings.HasPrefix(kept, "1 connections are kept since ") {
 		t.Errorf("kept, though it went well: %+v; %s", c, kept)
 	}
+	w.proxy.mu.Lock() // which each connection takes when it comes
 	w.proxy.cfg.Past.Every = 1
+	w.proxy.mu.Unlock()
 	talk()
 	w.gone(3)
 	if c, _ := w.proxy.PastConnection(w.ids()[2], time.Now()); c == nil || c.Chosen == nil || len(c.Failed) != 0 {

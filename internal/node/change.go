@@ -404,6 +404,23 @@ func (n *Node) publishRoutes(prev *Snapshot, st *state.State) bool {
 	return true
 }
 
+// publishOverrides is publishRoutes for a state that differs in what operators have said of members: pools
+// whose members that is of are made anew. n.mu is held.
+func (n *Node) publishOverrides(prev *Snapshot, st *state.State) bool {
+	pools, ok := state.OverrideChanges(prev.State, st)
+	if !ok {
+		return false
+	}
+	n.overrides.Take(st.Resources().Overrides)
+	next := prev.withRoutes(prev.gateway, st)
+	n.current.Store(next)
+	for _, name := range pools {
+		n.remake(next, name)
+	}
+	n.reportUnused(st)
+	return true
+}
+
 // followed takes over an update of the store: save, then swap.
 func (n *Node) followed(u store.Update) {
 	n.mu.Lock()
@@ -421,7 +438,7 @@ func (n *Node) followed(u store.Update) {
 	}
 	switch {
 	case slices.ContainsFunc(effects, func(e state.Effect) bool { return e.Outcome != state.Unchanged }):
-		if n.publishRoutes(before, st) {
+		if n.publishRoutes(before, st) || n.publishOverrides(before, st) {
 			break
 		}
 		if err := n.publish(before.Config, st); err != nil {

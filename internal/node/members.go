@@ -1,6 +1,8 @@
 package node
 
 import (
+	"strings"
+
 	"pharos/internal/admin/api"
 	"pharos/internal/admin/problems"
 	"pharos/internal/admin/trafficdesk"
@@ -22,6 +24,19 @@ func (n *Node) reportMembers(v *pool.View, changed map[health.Target]health.Stat
 			n.problem(problems.MemberWarning, name, text)
 		}
 	}
+}
+
+// reportMembersOf is reportEveryMember for one pool.
+func (n *Node) reportMembersOf(v *pool.View) {
+	warned := map[string]bool{}
+	for i := range v.Members {
+		if v.Members[i].Notes.Warning != "" {
+			name, text := trafficdesk.Warning(v, v.Members[i])
+			warned[name] = true
+			n.problem(problems.MemberWarning, name, text)
+		}
+	}
+	n.problems.KeepIf(problems.MemberWarning, func(about string) bool { return warned[about] || !strings.HasPrefix(about, v.Name+"/") })
 }
 
 // reportEveryMember sets the problems of all members of a snapshot, and takes away

@@ -84,11 +84,13 @@ func (n *Node) remake(s *Snapshot, name string) (added, removed int, ok bool) {
 	if !changed {
 		return 0, 0, false
 	}
-	n.probeTargets(s.pools)
+	if len(in)+len(out) > 0 || len(s.pools.Dependencies()) > 0 {
+		n.probeTargets(s.pools)
+	}
 	s.pools.Learn(in, n.prober.Status) // of the others it has been asked, or they tell
 	v := s.pools.Pool(name).View()
 	n.reportPool(v.Name, v.AllDown)
-	n.reportEveryMember(s)
+	n.reportMembersOf(v)
 	n.exportAnswers(s, v.Name)
 	return len(in), len(out), true
 }

@@ -152,8 +152,9 @@ func Warnings(r *pool.Registry) map[string]string {
 	all := map[string]string{}
 	for _, p := range r.Pools() {
 		v := p.View()
-		for _, m := range v.Members {
-			if name, text := Warning(v, m); text != "" {
+		for i := range v.Members {
+			if m := &v.Members[i]; m.Notes.Warning != "" { // of most there is nothing to say, and a Member is wide
+				name, text := Warning(v, *m)
 				all[name] = text
 			}
 		}

@@ -2,7 +2,9 @@ package state
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 )
 
 // mostDifferences is how many resources Differences names; arbitrary: who changes more at once
@@ -77,6 +79,31 @@ func RouteChanges(before, now *State) (gone, more []*Route, ok bool) {
 		}
 	}
 	return gone, more, true
+}
+
+// OverrideChanges returns the pools of whose members something else was said, if the two states differ in
+// nothing else that Resources returns; ok is false if they do, or may.
+func OverrideChanges(before, now *State) (pools []string, ok bool) {
+	a, b := before.resources, now.resources
+	if before.file != now.file || !isOneList(a.Pools, b.Pools) || !isOneList(a.Filters, b.Filters) || !isOneList(a.Steer, b.Steer) || !slices.Equal(a.Applied, b.Applied) {
+		return nil, false
+	}
+	other := map[string]bool{}
+	was := make(map[string]*Override, len(a.Overrides))
+	for i := range a.Overrides {
+		was[a.Overrides[i].Key()] = &a.Overrides[i]
+	}
+	for i := range b.Overrides {
+		o := &b.Overrides[i]
+		if old := was[o.Key()]; old == nil || *old != *o {
+			other[o.Pool] = true
+		}
+		delete(was, o.Key())
+	}
+	for _, o := range was {
+		other[o.Pool] = true
+	}
+	return slices.Sorted(maps.Keys(other)), true
 }
 
 // isOneList reports whether two lists are the same one, not only alike.

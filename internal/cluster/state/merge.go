@@ -94,13 +94,28 @@ func (s *State) merged() *State {
 // mergedBeside is merged for a state that differs from prev in the objects of refs only. Where
 // nothing depends on them, all else is prev's.
 func (s *State) mergedBeside(prev *State, refs []Ref) *State {
-	if prev.file != s.file || slices.ContainsFunc(refs, func(r Ref) bool { return r.Kind != KindRoute }) {
+	if prev.file != s.file || slices.ContainsFunc(refs, func(r Ref) bool { return r.Kind != KindRoute && r.Kind != KindOverride }) {
 		return s.merged()
 	}
 	same := *prev.resources
 	s.resources = &same
-	s.problems = slices.DeleteFunc(slices.Clone(prev.problems), func(p Problem) bool { return slices.Contains(refs, p.Ref) })
+	said := slices.ContainsFunc(refs, func(r Ref) bool { return r.Kind == KindOverride })
+	s.problems = slices.DeleteFunc(slices.Clone(prev.problems), func(p Problem) bool {
+		return slices.Contains(refs, p.Ref) || said && p.Kind == KindOverride
+	})
 	m := &merger{State: s}
+	if said { // there are few of them
+		same.Overrides = nil
+		for _, o := range s.objects {
+			if o.Kind == KindOverride {
+				m.add(o)
+			}
+		}
+	}
+	refs = slices.DeleteFunc(slices.Clone(refs), func(r Ref) bool { return r.Kind != KindRoute })
+	if len(refs) == 0 {
+		return s.ordered()
+	}
 	rest := prev.resources.Applied
 	same.Applied = make([]*Route, 0, len(rest)+len(refs))
 	for _, ref := range slices.Compact(slices.SortedFunc(slices.Values(refs), compareRefs)) {

@@ -220,6 +220,10 @@ func (p *Prober) Set(targets []health.Target) {
 // difference returns what two lists have between the part with which both begin and the one with which both
 // end.
 func difference(before, after []health.Target) (gone, come []health.Target) {
+	if len(before) > 0 && len(after) > 0 && &before[0] == &after[0] { // one list, that got longer or shorter
+		both := min(len(before), len(after))
+		return before[both:], after[both:]
+	}
 	for len(before) > 0 && len(after) > 0 && before[0] == after[0] {
 		before, after = before[1:], after[1:]
 	}

@@ -167,7 +167,7 @@ internal/serve/proxyheader:
 internal/serve/querytap:        internal/dns/...
 internal/serve/querywatch:      internal/clock internal/dns/... internal/serve/admission internal/serve/dnsserver internal/serve/querytap
 internal/serve/ednsoptions:     internal/dns/... internal/serve/cookie internal/serve/dnsserver
-internal/serve/dnsserver:       internal/dns/... internal/serve/proxyheader internal/parking
+internal/serve/dnsserver:       internal/dns/... internal/serve/proxyheader internal/parking internal/spare
 
 internal/serve/doh:             internal/dns/... internal/serve/dnsserver internal/proxy/http1 internal/proxy/http2 internal/proxy/stamp
 internal/serve/doq:             internal/dns/... internal/serve/dnsserver

@@ -7,3 +7,5 @@ package spare
 func lowerAll(int) {}
 
 func lowerOwn(int) {}
+
+func prompt() {}

@@ -8,7 +8,7 @@
 // 5 to 7 ms late once in a hundred times, beside one of niceness 10 no more than beside none,
 // with a garbage collection every 10 ms as well.
 //
-// Entry points: Run, LowerAll.
+// Entry points: Run, LowerAll; Prompt for those who answer.
 //
 // Concurrency: functions without shared state.
 package spare
@@ -44,6 +44,14 @@ func Run(work func()) {
 		panic(cause)
 	}
 }
+
+// Prompt has the thread that calls it, which is locked, get its processor sooner when it wakes up
+// beside threads of the same priority, as those that collect garbage are: it asks for short turns,
+// which Linux from 6.12 on gives at once, as they are soon over. No permission is needed, and
+// nobody gets less in all. Measured, forty turns on a busy machine beside a thread that does not
+// rest: 2.3 and 3.9 ms late once in a thousand times (quarter and half of the turns), without it
+// 4.0 and 5.0.
+func Prompt() { prompt() }
 
 // LowerAll adds to the niceness of all threads of the process, and so of those that they start.
 func LowerAll(by int) { lowerAll(by) }

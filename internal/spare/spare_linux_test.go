@@ -1,9 +1,12 @@
 package spare
 
 import (
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func nicenessOf(t *testing.T) int {
@@ -47,4 +50,21 @@ func TestPanic(t *testing.T) {
 	}()
 	Run(func() { panic("lost") })
 	t.Error("no panic")
+}
+
+// TestPrompt: the thread has short turns, and its priority is what it was.
+func TestPrompt(t *testing.T) {
+	runtime.LockOSThread() // and never unlocked: the thread ends with the test
+	before, err := unix.SchedGetAttr(0, 0)
+	if err != nil || before.Runtime == 0 {
+		t.Skipf("the system knows no length of turns: %v", err)
+	}
+	Prompt()
+	after, err := unix.SchedGetAttr(0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after.Runtime != turn || after.Policy != before.Policy || after.Nice != before.Nice {
+		t.Errorf("got %+v, before %+v", after, before)
+	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"pharos/internal/clock"
 	"pharos/internal/parking"
+	"pharos/internal/spare"
 )
 
 const (
@@ -197,6 +198,7 @@ func (w *udpWorker) run() {
 	defer w.running.Store(false)
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	spare.Prompt()
 	if w.park(); w.place != nil {
 		defer w.place.Close()
 	}

@@ -67,6 +67,11 @@ func (n *Node) loadState(cfg *config.Config) *state.State {
 func (n *Node) reload() (api.Applied, error) {
 	n.reloading.Lock()
 	defer n.reloading.Unlock()
+	return n.readAgain()
+}
+
+// readAgain is reload for who holds n.reloading.
+func (n *Node) readAgain() (api.Applied, error) {
 	cfg, err := n.readConfig()
 	var read *reading
 	if err == nil {
@@ -380,7 +385,7 @@ func (n *Node) followOnce(ctx context.Context, cfg *config.Config) error {
 	}
 	n.store.Store(s)
 	err = s.Follow(ctx, 0, n.followed)
-	if ctx.Err() == nil { // else Node.release closes it, after the last call
+	if ctx.Err() == nil { // else Node.end does, after the last call
 		n.store.Store(nil)
 		s.Close()
 	}

@@ -43,20 +43,24 @@ type folder struct {
 
 func newFolder(t *testing.T) folder { return folder{t, t.TempDir()} }
 
-// write puts a file into the folder; its time of change always moves on, so that
-// a change within one tick of the file system is seen.
+// write puts a file into the folder, whole at once, as a node may watch it; its time of change
+// always moves on, so that a change within one tick of the file system is seen.
 func (f folder) write(name, text string) string {
 	f.t.Helper()
 	path := filepath.Join(f.path, name)
 	before, statErr := os.Stat(path)
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+	whole := filepath.Join(f.path, ".whole")
+	if err := os.WriteFile(whole, []byte(text), 0o644); err != nil {
 		f.t.Fatal(err)
 	}
 	if statErr == nil {
 		later := before.ModTime().Add(time.Second)
-		if err := os.Chtimes(path, later, later); err != nil {
+		if err := os.Chtimes(whole, later, later); err != nil {
 			f.t.Fatal(err)
 		}
+	}
+	if err := os.Rename(whole, path); err != nil {
+		f.t.Fatal(err)
 	}
 	return path
 }

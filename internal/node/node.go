@@ -289,9 +289,20 @@ func (n *Node) Run(ctx context.Context, reload <-chan struct{}) error {
 	n.log.Info("stopping")
 	n.stopping.Store(true)
 	stop()
+	err := n.end(&parts)
+	n.log.Info("stopped")
+	return err
+}
+
+// end ends everything. The store comes last: followStore may open it when stop has done its work.
+func (n *Node) end(parts *sync.WaitGroup) error {
 	err := n.stop()
 	parts.Wait()
-	n.log.Info("stopped")
+	if s := n.store.Load(); s != nil {
+		if err := s.Close(); err != nil {
+			n.log.Warn("closing the store", "error", err)
+		}
+	}
 	return err
 }
 
@@ -390,11 +401,6 @@ func (n *Node) release() {
 	n.closeStreams()
 	if n.adminOn != nil {
 		n.adminOn.Close()
-	}
-	if s := n.store.Load(); s != nil {
-		if err := s.Close(); err != nil {
-			n.log.Warn("closing the store", "error", err)
-		}
 	}
 	n.logs.observer.Close()
 	n.logs.traces.Close()

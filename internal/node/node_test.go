@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"log/slog"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"pharos/internal/admin/api"
@@ -412,5 +414,34 @@ func TestReadIsCounted(t *testing.T) {
 	}
 	if _, err := n.reload(); err != nil || n.current.Load().read != 0 {
 		t.Errorf("after a reload of nothing: read %d, %v", n.current.Load().read, err)
+	}
+}
+
+// TestStoreOpenedLate: a store that is opened when all else has ended is closed, too.
+func TestStoreOpenedLate(t *testing.T) {
+	n, err := New(Options{Config: newFolder(t).config(""), Log: slog.New(slog.NewTextHandler(newTestLog(t), nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var parts sync.WaitGroup
+	parts.Go(func() {
+		for { // until release has closed the listener
+			conn, err := net.Dial("tcp", n.Admin())
+			if err != nil {
+				break
+			}
+			conn.Close()
+		}
+		n.followOnce(ctx, n.current.Load().Config)
+	})
+	if err := n.end(&parts); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-n.store.Load().Done():
+	default:
+		t.Error("the store is open")
 	}
 }

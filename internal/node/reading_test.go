@@ -31,12 +31,14 @@ func manyOf(t *testing.T, count int) (f folder, config string) {
 func TestReloadTakesOver(t *testing.T) {
 	f, config := manyOf(t, 600)
 	n, _ := start(t, config)
+	n.reloading.Lock() // or the node may see the changes by itself, and the reload has nothing to say
 	before := n.current.Load()
 	f.write("zones/z1.test.zone", strings.Replace(exampleZone, "hostmaster 1", "hostmaster 2", 1))
 	f.write("inside.zone", strings.Replace(exampleZone, "192.0.2.1\n", "192.0.2.7\n", 1))
 	f.write("zones/z2.test.zone", "broken")
 	os.Remove(f.write("zones/.z1.tmp", "")) // as editors do it
-	applied, err := n.reload()
+	applied, err := n.readAgain()
+	n.reloading.Unlock()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,11 +89,13 @@ func TestReloadOfLists(t *testing.T) {
 func TestReloadOfLongList(t *testing.T) {
 	f, config := manyOf(t, 1200)
 	n, _ := start(t, config)
+	n.reloading.Lock() // as in TestReloadTakesOver
 	before := n.current.Load()
 	f.write("zones/new.test.zone", exampleZone)
 	os.Remove(filepath.Join(f.path, "zones", "z7.test.zone"))
 	f.write("zones/z9.test.zone", strings.Replace(exampleZone, "hostmaster 1", "hostmaster 2", 1))
-	applied, err := n.reload()
+	applied, err := n.readAgain()
+	n.reloading.Unlock()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,7 +58,6 @@ build:
 peers:
 	@lab/peers/install.sh $(PEERS)
 	@for module in $(GOPEERS); do GO=$(GO) lab/peers/gobuild.sh $$module || exit; done
-	@lab/peers/npm.sh ws@8
 
 clean:
 	rm -rf pharos bench/work

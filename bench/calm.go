@@ -44,11 +44,6 @@ var (
 	calmMedian = table.Metric{Name: "us, half of the answers", Digits: 0}
 	ratioCalm  = table.Metric{Name: "99.9 % beside that of an idle server", Digits: 2}
 
-	// The same of windows of a quarter second, of which those count in which neither the machine
-	// nor the load stood still: the median of them.
-	calmWindow  = table.Metric{Name: "us, 99.9 % of the answers in a quarter second, half of the times", Digits: 0}
-	ratioWindow = table.Metric{Name: "99.9 % in a quarter second, half of the times, beside that of an idle server", Digits: 2}
-
 	// The same of those answers that no standstill of the machine had to do with.
 	calmRan    = table.Metric{Name: "us, 99.9 % of the answers while the machine ran", Digits: 0}
 	ratioRan   = table.Metric{Name: "99.9 % beside that of an idle server, while the machine ran", Digits: 2}
@@ -59,8 +54,7 @@ var (
 const (
 	calmRate    = 30_000 // questions a second: a fifth to a third of what one processor answers
 	calmReloads = 3
-	calmSpan    = 250 * time.Millisecond // of a window: 7,500 questions, of which seven are later than 99.9 %
-	updateRate  = 200                    // updates a second beside questions
+	updateRate  = 200 // updates a second beside questions
 
 	ixfrRate  = 20 // versions a second that a secondary is told of
 	ixfrHosts = 50 // that each has more than the one before
@@ -71,7 +65,6 @@ var calmMix = corpus.Mix{}
 
 // calmCell is what a zone is busy with, and who can be.
 type calmCell struct {
-	part  string // the flag -cell asks for it alone
 	what  string
 	shape corpus.Shape
 	run   func(a *arena, zone corpus.Zone, busy, still *table.Samples) error
@@ -91,19 +84,19 @@ func (c calmCell) work(a *arena) (string, corpus.Zone) {
 }
 
 var calmCells = []calmCell{
-	{"reloads", calmByReloads, changedHosts, func(a *arena, zone corpus.Zone, busy, still *table.Samples) error {
+	{calmByReloads, changedHosts, func(a *arena, zone corpus.Zone, busy, still *table.Samples) error {
 		return a.each(func(p peer.Program) error { return a.reloading(p, zone, busy, still) }, peer.PharosZones(a.pharos()), peer.Knot(), peer.NSD())
 	}},
-	{"ixfr", calmByIXFR, changedHosts, func(a *arena, zone corpus.Zone, busy, _ *table.Samples) error {
+	{calmByIXFR, changedHosts, func(a *arena, zone corpus.Zone, busy, _ *table.Samples) error {
 		return a.each(func(p peer.Program) error { return a.transferring(p, zone, busy) }, peer.PharosSecondary(a.pharos()), peer.KnotSecondary(), peer.NSDSecondary())
 	}},
-	{"updates", calmByUpdates, changedHosts, func(a *arena, zone corpus.Zone, busy, _ *table.Samples) error {
+	{calmByUpdates, changedHosts, func(a *arena, zone corpus.Zone, busy, _ *table.Samples) error {
 		return a.updating(pharosStore(a.pharos(), ""), zone, false, busy)
 	}},
-	{"signed", calmBySigned, signedHosts, func(a *arena, zone corpus.Zone, busy, _ *table.Samples) error {
+	{calmBySigned, signedHosts, func(a *arena, zone corpus.Zone, busy, _ *table.Samples) error {
 		return a.updating(pharosStore(a.pharos(), ", dnssec: default"), zone, true, busy)
 	}},
-	{"collected", calmByCollected, changedHosts, func(a *arena, zone corpus.Zone, busy, _ *table.Samples) error {
+	{calmByCollected, changedHosts, func(a *arena, zone corpus.Zone, busy, _ *table.Samples) error {
 		p := pharosStore(a.pharos(), "")
 		// The zone has no pointers, but counts: some 2 of some 70 MiB.
 		p.Env = []string{"GOGC=3"}
@@ -116,22 +109,19 @@ func (a *arena) calmly([]peer.Program) ([]table.Row, error) {
 	still := a.samples()
 	var rows []table.Row
 	for _, cell := range calmCells {
-		if a.o.cell != "" && a.o.cell != cell.part {
-			continue
-		}
 		work, zone := cell.work(a)
 		busy := a.samples()
-		if err := a.undisturbed(cell.what, func() error { return cell.run(a, zone, busy, still) }); err != nil {
+		if err := cell.run(a, zone, busy, still); err != nil {
 			return nil, fmt.Errorf("%s: %w", cell.what, err)
 		}
-		for _, m := range []table.Metric{calmMedian, calm, ratioCalm, calmWindow, ratioWindow, calmRan, ratioRan, leftOut, controlled} {
+		for _, m := range []table.Metric{calmMedian, calm, ratioCalm, calmRan, ratioRan, leftOut, controlled} {
 			rows = append(rows, busy.Row(work, m))
 		}
 	}
 	rested := calmCells[0]
 	rested.what = calmRest
 	work, _ := rested.work(a)
-	for i, m := range []table.Metric{calmMedian, calm, calmWindow, calmRan, leftOut, controlled} {
+	for i, m := range []table.Metric{calmMedian, calm, calmRan, leftOut, controlled} {
 		rows = slices.Insert(rows, i, still.Row(work, m))
 	}
 	return rows, nil
@@ -177,8 +167,8 @@ func (a *arena) paced(s *peer.Server, zone corpus.Zone, busy, still *table.Sampl
 		return err
 	}
 	work.addTo(busy, s.Name)
-	for metric, m := range map[string][2]float64{ratioCalm.Name: {work.most, rest.most}, ratioRan.Name: {work.ran, rest.ran}, ratioWindow.Name: {work.window, rest.window}} {
-		if m[0] > 0 && m[1] > 0 { // or the machine stood still all the time, and there is nothing to compare
+	for metric, m := range map[string][2]float64{ratioCalm.Name: {work.most, rest.most}, ratioRan.Name: {work.ran, rest.ran}} {
+		if m[1] > 0 { // or the machine stood still all the time, and there is nothing to compare
 			busy.Add(s.Name, metric, m[0]/m[1])
 		}
 	}
@@ -190,23 +180,18 @@ func (a *arena) paced(s *peer.Server, zone corpus.Zone, busy, still *table.Sampl
 // calmness is how quick the answers were, in us.
 type calmness struct {
 	half, most float64
-	window     float64 // most of a window, the median of them; 0: none counts
-	counted    int     // of windows, so many
 	ran        float64 // most, without what the machine's standing still had to do with
 	left       float64 // % of them
 	control    float64
 }
 
 func (c calmness) String() string {
-	return fmt.Sprintf("%.0f us, 99.9 %% %.0f us, in half of %d windows %.0f us; while the machine ran %.0f us, without %.1f %% of the answers; control %.0f us late", c.half, c.most, c.counted, c.window, c.ran, c.left, c.control)
+	return fmt.Sprintf("%.0f us, 99.9 %% %.0f us; while the machine ran %.0f us, without %.1f %% of the answers; control %.0f us late", c.half, c.most, c.ran, c.left, c.control)
 }
 
 func (c calmness) addTo(s *table.Samples, server string) {
 	s.Add(server, calmMedian.Name, c.half)
 	s.Add(server, calm.Name, c.most)
-	if c.window > 0 {
-		s.Add(server, calmWindow.Name, c.window)
-	}
 	s.Add(server, calmRan.Name, c.ran)
 	s.Add(server, leftOut.Name, c.left)
 	s.Add(server, controlled.Name, c.control)
@@ -226,19 +211,8 @@ func (a *arena) pace(g *dnsload.Generator, s *peer.Server, done <-chan struct{})
 		return c, err
 	}
 	us := func(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
-	stood := slices.Concat(p.Gaps, m.spans(p.Began))
-	ran, part := p.Without(stood)
-	c = calmness{half: us(p.Quantile(0.5)), most: us(p.Quantile(0.999)), ran: us(ran.Quantile(0.999)), left: 100 * part, control: us(m.worst())}
-	var counted []float64
-	for _, w := range p.Windows(calmSpan, 0.999) {
-		if a.o.quick || !slices.ContainsFunc(stood, w.Overlaps) {
-			counted = append(counted, us(w.Took))
-		}
-	}
-	if c.counted = len(counted); c.counted > 0 {
-		c.window = table.Median(counted)
-	}
-	return c, nil
+	ran, part := p.Without(slices.Concat(p.Gaps, m.spans(p.Began)))
+	return calmness{us(p.Quantile(0.5)), us(p.Quantile(0.999)), us(ran.Quantile(0.999)), 100 * part, us(m.worst())}, nil
 }
 
 // reloading has a server reload a zone while it is asked.

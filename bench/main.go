@@ -75,7 +75,6 @@ func main() {
 type options struct {
 	work    string
 	part    string
-	cell    string
 	rounds  int
 	seconds float64
 	peers   string
@@ -92,7 +91,6 @@ func parse(args []string) (options, error) {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.StringVar(&o.work, "work", "all", "what to measure: `auth|shapes|million|cache|rrsets|cold|bulk|flood|cut|http|http2|routes|layer4|assault|streams|change|sign|picks|policies|probes|verdicts|all`")
 	f.StringVar(&o.part, "part", "all", "which part of the works shapes, change, streams, http and assault: `tld|signed|many|restart|steered|seen|updates|calm|tcp|dot|doh|doq|cached|100|1k|64k|half|tls|h3|slowloris|endless|garbage|smuggling|reset|continuation|bombs|all`")
-	f.StringVar(&o.cell, "cell", "", "which of the part calm: `reloads|ixfr|updates|signed|collected`")
 	f.IntVar(&o.rounds, "rounds", 11, "how often each server is measured; the median counts")
 	f.Float64Var(&o.seconds, "seconds", 0.8, "length of one measurement")
 	f.StringVar(&o.peers, "peers", "all", "`names` of the peers, separated by commas; all or none")

@@ -99,7 +99,7 @@ func TestFiguresNameRows(t *testing.T) {
 	known[fmt.Sprintf(changeSigned, thousands(6*signedHosts.Hosts))] = []string{visible.Name}
 	known[fmt.Sprintf(changeMany, changed)] = []string{perUpdate.Name}
 	for _, what := range []string{calmByReloads, calmByIXFR, calmByUpdates, calmBySigned, calmByCollected} {
-		known[fmt.Sprintf(changeCalm, calmRate, what, changed)] = []string{ratioWindow.Name}
+		known[fmt.Sprintf(changeCalm, calmRate, what, changed)] = []string{ratioRan.Name}
 	}
 	for _, n := range gatewayConnections {
 		for _, c := range contents {

@@ -26,10 +26,8 @@ import (
 
 const (
 	beat     = 500 * time.Microsecond
-	lateBeat = time.Millisecond // from which on a beat counts as late
-	// lookEach is how often the server's processes are looked up: a child counts from then on. The
-	// load, which has the other processor, stands still for it, for a millisecond or more.
-	lookEach = 2 * time.Second
+	lateBeat = time.Millisecond       // from which on a beat counts as late
+	lookEach = 100 * time.Millisecond // how often the server's processes are looked up: a child counts from then on
 )
 
 // metronome is what the thread has found.

@@ -27,9 +27,6 @@ type answered struct{ due, took int64 }
 // Span is a time, in ns since the beginning.
 type Span struct{ From, To int64 }
 
-// Overlaps reports whether some time is in both.
-func (s Span) Overlaps(o Span) bool { return s.From < o.To && o.From < s.To }
-
 // longGap is from when on the generator counts as not running: a turn over all flows takes
 // a tenth of that.
 const longGap = int64(time.Millisecond)
@@ -42,30 +39,6 @@ func (p *Paced) Quantile(q float64) time.Duration {
 		return 0
 	}
 	return time.Duration(p.answers[min(int(q*float64(len(p.answers))), len(p.answers)-1)].took)
-}
-
-// Window is a time, and what the given part of the answers to questions that were due in it took
-// at most.
-type Window struct {
-	Span
-	Took time.Duration
-}
-
-// Windows returns that of each whole window of so long.
-func (p *Paced) Windows(long time.Duration, q float64) (all []Window) {
-	per := map[int64][]int64{}
-	last := int64(0)
-	for _, a := range p.answers { // the quickest first, and so in each window
-		w := a.due / int64(long)
-		per[w] = append(per[w], a.took)
-		last = max(last, w)
-	}
-	for w := range last { // the last one is not whole
-		if took := per[w]; len(took) > 0 {
-			all = append(all, Window{Span{w * int64(long), (w + 1) * int64(long)}, time.Duration(took[min(int(q*float64(len(took))), len(took)-1)])})
-		}
-	}
-	return all
 }
 
 // Without leaves out the questions that were under way during one of the spans, or so soon

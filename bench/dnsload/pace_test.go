@@ -82,19 +82,3 @@ func TestWithout(t *testing.T) {
 		}
 	}
 }
-
-// TestWindows: each whole one has the time of its own answers.
-func TestWindows(t *testing.T) {
-	const ms = int64(time.Millisecond)
-	p := Paced{answers: []answered{{25 * ms, 1}, {5 * ms, 2}, {12 * ms, 3}, {1 * ms, 40}, {18 * ms, 50}, {31 * ms, 60}}}
-	want := []Window{{Span{0, 10 * ms}, 40}, {Span{10 * ms, 20 * ms}, 50}, {Span{20 * ms, 30 * ms}, 1}}
-	if got := p.Windows(10*time.Millisecond, 0.999); !slices.Equal(got, want) {
-		t.Errorf("got %v, want %v", got, want)
-	}
-	if got := p.Windows(10*time.Millisecond, 0); got[0].Took != 2 || got[1].Took != 3 {
-		t.Errorf("the quickest: %v", got)
-	}
-	if s := (Span{10, 20}); s.Overlaps(Span{20, 30}) || s.Overlaps(Span{0, 10}) || !s.Overlaps(Span{19, 20}) || !s.Overlaps(Span{0, 30}) {
-		t.Error("spans overlap otherwise")
-	}
-}

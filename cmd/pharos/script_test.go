@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -84,10 +83,6 @@ func TestMain(m *testing.M) {
 //	                      sends a request by HTTP/3 and prints the response
 //	noudp ADDRESS         succeeds when nobody listens there by UDP
 //	killunderload N URL HOST WEBSERVER  kills a webserver under load, and prints what failed
-//	callee VAR NAME       starts a server of gRPC that says its name; VAR becomes its address
-//	outcome VAR CODE      has it answer calls with that outcome from now on
-//	calls [-until MEMBER STATE] N ADDRESS METHOD  makes calls, until the node shows POOL/MEMBER so, and prints
-//	                      how many had which outcome
 //	greeter [-proxy] VAR NAME  starts a server that says its name, with -proxy also whom a PROXY
 //	                      header names, and repeats what it is told; VAR becomes its address
 //	exec greeterd ADDRESS NAME  is one in a process of its own, whose id is in NAME.pid
@@ -108,15 +103,11 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		Condition:           condition,
-		Setup: func(e *testscript.Env) error {
-			e.Setenv("NODE_PATH", nodeModules())
-			return nil
-		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"freeports": freePorts, "waitready": waitReady, "waitfile": waitFile, "until": until, "origin": origin, "readme": readme, "fetch": fetch, "edit": edit, "touch": touch,
 			"needpeers": needPeers, "guide": guide, "waitsigned": waitSigned, "keyfiles": keyFiles, "spread": spread, "server": server,
 			"member": member, "shopserver": shopServer, "say": say, "serve": serve, "splitport": splitPort, "waitmember": waitMember,
-			"answers": answers, "streaming": streaming, "browse": browse, "callee": startCallee, "outcome": outcome, "calls": calls,
+			"answers": answers, "streaming": streaming, "browse": browse,
 			"behave": behave, "carryuntil": carryUntil, "thirdfailure": thirdFailure, "killunderload": killUnderLoad, "visits": visits, "probeddeath": probedDeath,
 			"which": which, "freerange": freeRange, "pressure": pressureCommand, "waitscale": waitScale, "processes": processes, "orchestrator": orchestrator,
 			"greeter": greeter, "connect": connect, "hold": hold, "held": held, "killgreeter": killGreeter, "echoer": echoer, "datagrams": datagrams, "waitline": waitLine, "loss": loss, "wander": wander, "waitforgotten": waitForgotten,
@@ -141,27 +132,7 @@ func condition(name string) (bool, error) {
 		_, err = fmt.Sscan(string(text), &low, &high)
 		return low <= os.Getegid() && os.Getegid() <= high, err
 	}
-	if module, is := strings.CutPrefix(name, "node:"); is {
-		return isNodeModule(module), nil
-	}
 	return false, fmt.Errorf("no condition %q", name)
-}
-
-// isNodeModule reports whether node finds a module of npm, among those that make peers has
-// installed or elsewhere.
-func isNodeModule(module string) bool {
-	cmd := exec.Command("node", "-e", "require(process.argv[1])", module)
-	cmd.Env = append(os.Environ(), "NODE_PATH="+nodeModules())
-	return cmd.Run() == nil
-}
-
-// nodeModules is where modules of npm are.
-func nodeModules() string {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return ""
-	}
-	return filepath.Join(cache, "pharos-peers", "node_modules")
 }
 
 func freePorts(ts *testscript.TestScript, _ bool, args []string) {
@@ -262,9 +233,11 @@ func edit(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	st, err := os.Stat(file)
 	ts.Check(err)
-	ts.Check(os.WriteFile(file, []byte(changed), 0o644))
-	later := st.ModTime().Add(time.Second)
-	ts.Check(os.Chtimes(file, later, later))
+	// Whole at once: a node that watches the file may look at it between any two steps.
+	whole, later := ts.MkAbs(".edit"), st.ModTime().Add(time.Second)
+	ts.Check(os.WriteFile(whole, []byte(changed), st.Mode()))
+	ts.Check(os.Chtimes(whole, later, later))
+	ts.Check(os.Rename(whole, file))
 }
 
 // touched counts the calls of touch, so that each makes a file newer.

@@ -59,17 +59,6 @@ func (c *client) asksAnother(x *exchange) bool {
 	return true
 }
 
-// doubts has the member that is retried for the error that it has answered with be judged by what
-// the next one answers. The first of a request is.
-func (c *client) doubts(x *exchange) {
-	h := &x.choice
-	if p := h.view.Spec().Passive; p.Off || !p.IsError(h.answered) || x.doubt.of != nil || x.doubt.isOver {
-		return
-	}
-	x.doubt = doubt{of: x.member, status: h.answered, from: x.asked}
-	h.load.Opinions.Add(1)
-}
-
 // judgeDoubted reports on the member that answered with an error, now that another one
 // was asked.
 func (c *client) judgeDoubted(x *exchange, r refusal) {

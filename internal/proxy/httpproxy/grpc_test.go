@@ -16,7 +16,6 @@ import (
 
 	"pharos/internal/proxy/breaker"
 	"pharos/internal/proxy/terms"
-	"pharos/internal/traffic/health"
 )
 
 const (
@@ -144,42 +143,6 @@ func TestRetryOfCalls(t *testing.T) {
 			}
 			if got != c.want || asked.Load() != c.tries {
 				t.Errorf("got %s after %d tries, want %s after %d", got, asked.Load(), c.want, c.tries)
-			}
-		})
-	}
-}
-
-// A call that another member answers well was not the call's fault: what the route has retried
-// it for counts against the member that failed, and ejects it in the end. When none answers
-// well it counts against nobody.
-func TestRetryOfCallsIsEvidence(t *testing.T) {
-	for _, c := range []struct {
-		name, second string
-		want         health.Outcome
-	}{
-		{"the other answers well", callFine, health.Erred}, {"it fails as well", callRefused, health.Answered},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			var asked [2]atomic.Int64
-			g := startGateway(t, Config{}, startOrigin(t, inTurns(&asked[0], callRefused)), startOrigin(t, inTurns(&asked[1], c.second)))
-			g.table.Terms([]*terms.Terms{{On: &terms.Retrying{Connect: true, Codes: []int{14}}}})
-			g.publish(g.table)
-			conn := dial2(g)
-			for call := range uint32(6) { // half of them begin at the first
-				conn.call(2*call + 1)
-				conn.ended(2*call + 1)
-			}
-			g.awaitCounters(func(Counters) bool { return g.server.inFlight.Load() == 0 })
-			members := g.table.PoolAt(0).View().Members
-			for i := range members {
-				total := members[i].Load.Gauge.Total()
-				isBad := i == 0 && c.want == health.Erred
-				if (total[health.Erred] > 0) != isBad {
-					t.Errorf("of member %d, asked %d times, is known %v", i, asked[i].Load(), total)
-				}
-			}
-			if n := g.table.PoolAt(0).Load().Opinions.Load(); n != 0 {
-				t.Errorf("%d second opinions are still under way", n)
 			}
 		})
 	}

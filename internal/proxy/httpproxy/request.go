@@ -312,8 +312,7 @@ func (c *client) converse(x *exchange, oc *origins.Conn) (keep, keepOrigin bool,
 		r = refusal{status: 502, kind: "destination_error", text: "the origin server answered with an error", retry: true, doubt: true}
 	}
 	if !r.isSet() && c.retriesStatus(x) {
-		r = refusal{status: 502, kind: kindStatus, text: fmt.Sprintf("the origin server answered with %d", x.choice.answered), retry: true, doubt: true}
-		c.doubts(x)
+		r = refusal{status: 502, kind: kindStatus, text: fmt.Sprintf("the origin server answered with %d", x.choice.answered), retry: true}
 	}
 	if !r.isSet() && c.mustSwitch && x.resp.Status()/100 == 2 {
 		// RFC 8441 §5: to this client any 2xx opens the tunnel.

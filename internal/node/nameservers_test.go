@@ -45,7 +45,7 @@ func TestServersFound(t *testing.T) {
 	level(t, "127.0.0.12", port, "com.\n$TTL 60\n@ SOA ns h 1 1h 15m 1w 60\n@ NS ns\nns A 127.0.0.12\nexample NS ns1.example\nns1.example A 127.0.0.13\n"+ds+
 		"\n---\ntest.\n$TTL 60\n@ SOA ns h 1 1h 15m 1w 60\n@ NS ns\nns A 127.0.0.12\nfar A 127.0.0.15\n", off+"zones: [{name: com, file: com.zone}, {name: test, file: test.zone}]\n")
 	const zone13 = "example.com.\n$TTL 1\n@ SOA ns1 h 1 1h 15m 1w 1\n@ NS ns1\n@ NS ns2\n@ NS far.test.\nns1 A 127.0.0.13\nns2 A 127.0.0.14\n"
-	resolving := fmt.Sprintf("resolver: {allow: [127.0.0.0/8], rootHints: hints, port: %d, validate: false, timeout: 1s}\n", port)
+	resolving := fmt.Sprintf("resolver: {allow: [127.0.0.0/8], rootHints: hints, port: %d, validate: false, timeout: 20s}\n", port)
 	child := level(t, "127.0.0.13", port, zone13,
 		resolving+
 			"dnssec: {policies: [{name: test, watch: all, parentInterval: 1s, parentTTL: 0s, parentPropagation: 0s, propagation: 0s, safety: 0s, keyTTL: 1s}]}\n"+

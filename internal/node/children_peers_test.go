@@ -129,3 +129,133 @@ func TestChildOfKnot(t *testing.T) {
 		t.Errorf("the last change is by %+v, %v", past, err)
 	}
 }
+
+// namedSigns is the configuration of a BIND that signs child.example and takes commands at a
+// port of its own. Who parents it is told by the test, as its own looks are an hour apart.
+func namedSigns(folder string, at, control netip.AddrPort) string {
+	return fmt.Sprintf(`key "control" { algorithm hmac-sha256; secret "c2VjcmV0IG9mIGEgdGVzdA=="; };
+options {
+  directory %[1]q; pid-file none; session-keyfile none; lock-file none;
+  listen-on port %[3]d { %[2]s; }; listen-on-v6 { none; };
+  recursion no; dnssec-validation no; notify no;
+};
+controls { inet %[4]s port %[5]d allow { 127.0.0.1; } keys { "control"; }; };
+dnssec-policy "quick" {
+  keys { ksk lifetime unlimited algorithm ed25519; zsk lifetime unlimited algorithm ed25519; };
+  dnskey-ttl 1; max-zone-ttl 1; parent-ds-ttl 1;
+  publish-safety 0; retire-safety 0; zone-propagation-delay 0; parent-propagation-delay 0;
+};
+zone "child.example" { type primary; file %[6]q; dnssec-policy "quick"; inline-signing yes; };
+`, folder, at.Addr(), at.Port(), control.Addr(), control.Port(), filepath.Join(folder, "child.zone"))
+}
+
+// TestChildOfBIND: a zone with the dnssec-policy of BIND has its DS record of another digest
+// replaced as its CDS record says; when BIND rolls its KSK, the DS record follows, and the old key goes.
+func TestChildOfBIND(t *testing.T) {
+	tools.Need(t, "named", "rndc")
+	var free [3]netip.AddrPort
+	for i := range free {
+		var err error
+		if free[i], err = peers.FreePort(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	at, own, control := free[0], free[1], free[2]
+	f, folder := newFolder(t), t.TempDir()
+	for name, text := range map[string]string{
+		"child.zone": "$TTL 1\n@ SOA ns h 1 3600 900 604800 1\n@ NS ns\nns A 127.0.0.1\n",
+		"rndc.conf": fmt.Sprintf("key \"control\" { algorithm hmac-sha256; secret \"c2VjcmV0IG9mIGEgdGVzdA==\"; };\noptions { default-server %s; default-port %d; default-key \"control\"; };\n",
+			control.Addr(), control.Port()),
+	} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	named, err := peers.StartWith(context.Background(), peers.Named, at, folder, namedSigns(folder, at, control))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(named.Stop)
+	child := dnsname.MustParse("child.example.")
+	says := func(qtype rdata.Type) (all [][]byte, err error) {
+		m, err := xfr.Ask(t.Context(), xfr.Peer{Address: at}, child, qtype)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range m.Answer {
+			if r.Type == qtype {
+				all = append(all, r.Data)
+			}
+		}
+		return all, nil
+	}
+	var key []byte
+	patiently(t, func() string {
+		found, err := says(rdata.TypeCDNSKEY)
+		if err != nil || len(found) != 1 {
+			return fmt.Sprintf("no CDNSKEY record: %v\n%s", err, named.Log())
+		}
+		key = found[0]
+		return ""
+	})
+	old := dnssec.KeyTag(key)
+	other, ok := dnssec.MakeDS(child, key, dnssec.DigestSHA384)
+	if !ok {
+		t.Fatal("no DS record can be made of the key")
+	}
+	f.write("example.zone", "$TTL 1\n@ SOA ns h 1 3600 900 604800 1\n@ NS ns\nns A 127.0.0.1\nchild NS ns.child\nns.child A 127.0.0.1\nchild DS "+string(rdata.AppendText(nil, rdata.TypeDS, other.AppendRDATA(nil)))+"\n")
+	n, _ := start(t, f.write("pharos.yaml", fmt.Sprintf("data: data\nlisten: {dns: [%q], admin: \"127.0.0.1:0\"}\nresolver: {allow: [], port: %d}\n"+
+		"zones: [{name: example, kind: store, file: example.zone, children: {cds: follow, every: 1s}}]\n", own, at.Port())))
+	// has reports whether the parent shows one DS record, of a key that is, or is not, the old one.
+	has := func(isOld bool) (tag uint16, ok bool) {
+		answer := ask(t, n.DNS()[0], "child.example.", rdata.TypeDS, false).Answer
+		if len(answer) != 1 {
+			return 0, false
+		}
+		d, _ := dnssec.ParseDS(answer[0].Data)
+		return d.Tag, d.DigestType == dnssec.DigestSHA256 && isOld == (d.Tag == old)
+	}
+	state := func() string { return fmt.Sprint(n.children.State(dnsname.MustParse("example.")), "\n", named.Log()) }
+	patiently(t, func() string {
+		if _, ok := has(true); !ok {
+			return "the DS record is not as BIND asks: " + state()
+		}
+		return ""
+	})
+
+	rndc := func(args ...string) {
+		t.Helper()
+		command := exec.Command("rndc", append([]string{"-c", filepath.Join(folder, "rndc.conf"), "dnssec"}, append(args, "child.example")...)...)
+		if out, err := command.CombinedOutput(); err != nil {
+			t.Fatalf("rndc %v: %v: %s\n%s", args, err, out, named.Log())
+		}
+	}
+	// BIND begins when it believes that the parent has had the DS record for long enough.
+	rndc("-checkds", "-key", fmt.Sprint(old), "published")
+	rndc("-rollover", "-key", fmt.Sprint(old))
+	var now uint16
+	patiently(t, func() string {
+		tag, ok := has(false)
+		if now = tag; !ok {
+			return "the DS record has not followed: " + state()
+		}
+		return ""
+	})
+	rndc("-checkds", "-key", fmt.Sprint(now), "published")
+	rndc("-checkds", "-key", fmt.Sprint(old), "withdrawn")
+	patiently(t, func() string {
+		keys, err := says(rdata.TypeDNSKEY)
+		for _, data := range keys {
+			if dnssec.KeyTag(data) == old {
+				return "BIND has the old key: " + state()
+			}
+		}
+		if err != nil || len(keys) == 0 {
+			return fmt.Sprintf("no keys: %v", err)
+		}
+		return ""
+	})
+	if _, ok := has(false); !ok {
+		t.Errorf("in the end: %s", state())
+	}
+}

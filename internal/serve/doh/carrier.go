@@ -48,9 +48,9 @@ func (c *Carrier) clock() time.Duration { return time.Since(c.began) }
 
 // Carry speaks HTTP/2 until the connection ends.
 func (c *Carrier) Carry(conn *tls.Conn, v *dnsserver.Visit) {
-	if v.TLS.NegotiatedProtocol != "h2" { // a client without ALPN: what it would say is anybody's guess
+	if v.TLS.NegotiatedProtocol != "h2" {
 		v.Count(dnsserver.HandshakesFailed)
-		conn.Close()
+		turnAway(conn, v.Limits().Read)
 		return
 	}
 	s := newSession(c, conn, v)

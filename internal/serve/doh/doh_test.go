@@ -1,6 +1,7 @@
 package doh
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/ecdsa"
@@ -9,7 +10,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
-	"fmt"
 	"io"
 	"log/slog"
 	"math/big"
@@ -246,24 +246,56 @@ func TestNoAnswer(t *testing.T) {
 	}
 }
 
-// TestOnlyHTTP2: a client that offers something older, or nothing, is not served.
+// TestOnlyHTTP2 (RFC 8484 §5.2, RFC 9110 §15.6.6): a client that offers something older, or nothing, is told so if it
+// speaks HTTP/1, whatever it sends, and hears nothing if it does not.
 func TestOnlyHTTP2(t *testing.T) {
 	s := start(t, dnsserver.Limits{})
-	for _, offers := range [][]string{{"http/1.1"}, nil} {
-		conn, err := tls.Dial("tcp", s.at.String(), &tls.Config{InsecureSkipVerify: true, NextProtos: offers})
-		if err != nil {
-			continue
+	post := "POST /dns-query HTTP/1.1\r\nHost: x\r\nContent-Type: " + mediaType + "\r\nContent-Length: 60000\r\n\r\n" + strings.Repeat("x", 60000)
+	count := uint64(0)
+	for _, tt := range []struct {
+		name, sent string
+		answered   bool
+	}{
+		{"GET", "GET " + get(t, "www.example.") + " HTTP/1.1\r\nHost: x\r\n\r\n", true},
+		{"HTTP/1.0", "GET / HTTP/1.0\r\n\r\n", true},
+		{"POST", post, true},
+		{"preface without ALPN", http2.ClientPreface, false},
+		{"no HTTP", "\x00\x10hello\r\n\r\n", false},
+		{"endless head", "GET / HTTP/1.1\r\n" + strings.Repeat("a: b\r\n", MaxFields), false},
+	} {
+		for _, offers := range [][]string{{"http/1.1"}, nil} {
+			conn, err := tls.Dial("tcp", s.at.String(), &tls.Config{InsecureSkipVerify: true, NextProtos: offers})
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn.SetDeadline(time.Now().Add(patience))
+			_, err = io.WriteString(conn, tt.sent)
+			if err != nil && tt.answered {
+				t.Errorf("%s, offer %q: %v", tt.name, offers, err)
+			}
+			got, _ := io.ReadAll(conn)
+			conn.Close()
+			if count++; !tt.answered {
+				if len(got) > 0 {
+					t.Errorf("%s, offer %q: got %q, want nothing", tt.name, offers, got)
+				}
+				continue
+			}
+			resp, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(got)), nil)
+			if err != nil {
+				t.Errorf("%s, offer %q: got %q, %v", tt.name, offers, got, err)
+				continue
+			}
+			text, err := io.ReadAll(resp.Body)
+			if resp.StatusCode != http.StatusHTTPVersionNotSupported || !resp.Close || err != nil || !strings.Contains(string(text), "HTTP/2") {
+				t.Errorf("%s, offer %q: %s, %q, %v", tt.name, offers, resp.Status, text, err)
+			}
 		}
-		conn.SetDeadline(time.Now().Add(patience))
-		fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", get(t, "www.example."))
-		if got, err := io.ReadAll(conn); len(got) > 0 {
-			t.Errorf("offer %q: got %q, %v", offers, got, err)
-		}
-		conn.Close()
 	}
-	if c := s.Counts(dnsserver.DoH); c.Of(dnsserver.HandshakesFailed) != 2 {
-		t.Errorf("%d failed handshakes, want 2", c.Of(dnsserver.HandshakesFailed))
+	if c := s.Counts(dnsserver.DoH); c.Of(dnsserver.HandshakesFailed) != count {
+		t.Errorf("%d failed handshakes, want %d", c.Of(dnsserver.HandshakesFailed), count)
 	}
+	s.isServed(t)
 }
 
 // attack is a connection of frames.

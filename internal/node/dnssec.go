@@ -154,7 +154,11 @@ func (k *keeping) dnssecChanged(name dnsname.Name) {
 // that and for as long as the parent does not.
 func (k *keeping) tellParent(name dnsname.Name) {
 	s := k.snapshot()
-	if s == nil || !k.canResolve(s) {
+	if s == nil {
+		return
+	}
+	if !k.canResolve(s) {
+		k.signers.parents.Wanted(name, "") // also where it was on before
 		return
 	}
 	st, ok := k.signers.State(name)

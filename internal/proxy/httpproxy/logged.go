@@ -148,8 +148,11 @@ func (t *trace) appendValue(b []byte, v logline.Variable) []byte {
 	return append(b, '0'+t.Flags&tracecontext.Sampled)
 }
 
-// hasHead reports whether the whole head of the request has come.
-func (x *exchange) hasHead() bool { return !x.req.InHead() && len(x.req.Method()) > 0 }
+// hasHead reports whether the whole head of the request has come. What reads content beside
+// this goroutine moves the parser on, and begins behind the head.
+func (x *exchange) hasHead() bool {
+	return x.upload != nil || !x.req.InHead() && len(x.req.Method()) > 0
+}
 
 // appendWay appends what is known of where the request went.
 func (x *exchange) appendWay(b []byte, v logline.Variable) []byte {

@@ -272,6 +272,10 @@ func (c *client) askMember(x *exchange, m *pool.Member) (keep bool, r refusal) {
 		oc, reused, err := c.connect(o, fresh)
 		if err != nil {
 			r = connectFailed(err)
+			if r.kind == kindConnect && c.remaining() == 0 { // another member has no time left, either
+				c.shard.timeouts.Add(1)
+				r = totalOver
+			}
 			c.report(x, r, err.Error())
 			return false, r
 		}
@@ -455,7 +459,7 @@ func connectFailed(err error) refusal {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return refusal{status: 502, kind: "connection_refused", text: "the origin server refused the connection", retry: true, fault: health.Unreached}
 	case errors.As(err, &ne) && ne.Timeout():
-		return refusal{status: 504, kind: "connection_timeout", text: "no connection to the origin server in time", retry: true, fault: health.Unreached}
+		return refusal{status: 504, kind: kindConnect, text: "no connection to the origin server in time", retry: true, fault: health.Unreached}
 	}
 	return refusal{status: 502, kind: "destination_ip_unroutable", text: "no connection to the origin server", retry: true, fault: health.Unreached}
 }

@@ -72,8 +72,9 @@ var totalOver = refusal{status: 504, kind: kindTotal, text: "the request took lo
 
 // Kinds of failures that are looked at.
 const (
-	kindTotal  = "http_response_timeout" // as RFC 9209 §2.3.14 calls it
-	kindStatus = terms.KindStatus
+	kindTotal   = "http_response_timeout" // as RFC 9209 §2.3.14 calls it
+	kindConnect = "connection_timeout"    // RFC 9209 §2.3.8
+	kindStatus  = terms.KindStatus
 )
 
 // setTryDeadline makes c overdue when the member at hand has had its time for the head of a

@@ -2,9 +2,11 @@ package httpproxy
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -114,6 +116,25 @@ func TestTunnelTimeouts(t *testing.T) {
 			io.WriteString(conn, upgradeRequest("x"))
 			expectAfter(t, conn, c.after-tick, "HTTP/1.1 101 ")
 		})
+	}
+}
+
+// TestTotalWhileConnecting: the whole time may end before there is a connection. That is no
+// failure of the member, and no other one is asked.
+func TestTotalWhileConnecting(t *testing.T) {
+	var dialled atomic.Int64
+	g := startGateway(t, Config{Dial: func(ctx context.Context, _ netip.AddrPort) (net.Conn, error) {
+		dialled.Add(1)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}}, "192.0.2.1:80", "192.0.2.2:80")
+	g.table.Terms([]*terms.Terms{{Total: 50 * time.Millisecond}})
+	g.publish(g.table)
+	if got := g.ask(get(byeField)); !strings.HasPrefix(got, "HTTP/1.1 504 ") || !strings.Contains(got, kindTotal) {
+		t.Errorf("got %q", got)
+	}
+	if n := dialled.Load(); n != 1 {
+		t.Errorf("%d members were asked in the time of one", n)
 	}
 }
 

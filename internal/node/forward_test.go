@@ -114,7 +114,7 @@ resolver: {routes: [{zone: ., validate: false, servers: ["%s"]}]}
 					if m := ask(t, client, "long.peer.example", rdata.TypeTXT, true); !m.TC { // it has come whole, over TCP or better
 						t.Errorf("got %v %v, want it truncated", m.Rcode, m.EDE)
 					}
-					most := uint64(2) // one more for a question that was asked again, on a machine that stood still
+					most := uint64(2)       // one more for a question that was asked again, on a machine that stood still
 					if transport == "doh" { // two questions at the start may each begin one
 						most = 3
 					}
